@@ -1,0 +1,1 @@
+"""FastAPI routers: thin, typed, RFC 9457 problems."""

@@ -1,0 +1,1 @@
+"""The call as a pure back-to-back user agent machine: events in, effects out."""

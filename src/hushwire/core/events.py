@@ -1,0 +1,34 @@
+"""Domain events: what the outbox carries, by id, never with personal values."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from hushwire.core.ids import OrgId
+
+
+class EventKind(StrEnum):
+    """Names of domain events; stable, since rows carry them."""
+
+    CALL_STARTED = "call.started"
+    CALL_ANSWERED = "call.answered"
+    CALL_REFUSED = "call.refused"
+    CALL_ENDED = "call.ended"
+    RECORDING_STARTED = "recording.started"
+    RECORDING_CLOSED = "recording.closed"
+    RECORDING_STORED = "recording.stored"
+    RECORDING_ERASED = "recording.erased"
+    RULES_CHANGED = "rules.changed"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainEvent:
+    """One fact. `subject` is the id of the call, recording or organisation it is about; `fields` holds no personal data."""
+
+    id: UUID
+    org_id: OrgId
+    kind: EventKind
+    subject: UUID
+    at: datetime
+    fields: dict[str, str | int | bool | None]

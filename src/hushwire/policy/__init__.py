@@ -1,0 +1,1 @@
+"""The verdict: one pure judge of every way out."""

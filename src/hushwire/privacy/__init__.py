@@ -1,0 +1,1 @@
+"""Inventory, erasure, receipts, audit: the agreement as operations."""

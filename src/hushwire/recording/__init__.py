@@ -1,0 +1,1 @@
+"""The sealed recording format and its playback."""

@@ -1,0 +1,1 @@
+"""The effects: calling, registration, provisioning, recordings."""

@@ -1,0 +1,1 @@
+"""Rows: asyncpg, SQL files, migrations. Only ciphertext of personal columns reaches it."""

@@ -1,0 +1,1 @@
+"""SIP endpoints: the thin asyncio shell around the pure SIP engine."""
