@@ -1,0 +1,408 @@
+"""The configuration: one TOML file, `HUSHWIRE_<SECTION>__<KEY>` over it, every mistake named at once.
+
+`[data] dir` alone is enough to run. Relative paths in the file are taken from the file's own folder.
+"""
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from hushwire.core.errors import ConfigError
+
+ENV_PREFIX: Final = "HUSHWIRE_"
+DEFAULT_PATHS: Final = (Path("hushwire.toml"), Path("config/hushwire.toml"), Path("/etc/hushwire/hushwire.toml"))
+
+_HOSTNAME: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.ASCII)
+_SLUG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_REGION: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and a key that it does not know is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class Listen(Section):
+    """One listening address. Port 0 asks for any free one."""
+
+    scheme: Literal["udp", "tcp", "tls", "http", "https"]
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """True for addresses that only this machine reaches."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
+
+
+class PortRange(Section):
+    """UDP ports from `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{self.low}-{self.high}"
+
+
+def bracketed(host: str) -> str:
+    """The address as it stands in a URI: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _listen(value: object, schemes: tuple[str, ...], example: str) -> object:
+    if isinstance(value, Listen):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f'must be a string such as "{example}"')
+    try:
+        parts = urlsplit(value)
+        port, host = parts.port, parts.hostname or ""
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f'write it as "{example}" (an IP address and a port from 0 to 65535)') from None
+    if parts.scheme not in schemes or port is None or parts.path not in ("", "/") or parts.query or parts.username:
+        raise ValueError(f'write it as "{example}", beginning with one of {", ".join(schemes)}')
+    return {"scheme": parts.scheme, "host": host, "port": port}
+
+
+def _ports(value: object) -> object:
+    if value in (0, "0", ""):
+        return None
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", value, re.ASCII)
+    if match is None:
+        raise ValueError('write it as "20100-29999", or 0 for any free port')
+    low, high = int(match[1]), int(match[2])
+    if not 1024 <= low < high <= 65535:
+        raise ValueError("give two ports between 1024 and 65535, the lower one first")
+    return {"low": low, "high": high}
+
+
+def _address(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            raise ValueError('write an IP address such as "192.0.2.10"') from None
+    return value
+
+
+def _dsn(value: object) -> object:
+    if isinstance(value, str) and urlsplit(value).scheme not in ("postgresql", "postgres"):
+        raise ValueError('write it as "postgresql://user@host/database", or leave it out for the embedded server')
+    return value
+
+
+Dsn = Annotated[str, BeforeValidator(_dsn)]
+SipListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp", "tls"), "tls://127.0.0.1:5061"))]
+ApiListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("http", "https"), "https://127.0.0.1:8443"))]
+Ports = Annotated[PortRange | None, BeforeValidator(_ports)]
+Address = Annotated[str, BeforeValidator(_address)]
+FilePath = Annotated[Path, Field(strict=False)]
+
+
+class Data(Section):
+    dir: FilePath
+    region: str = "eu"
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if not _REGION.fullmatch(value):
+            raise ValueError('use a short lower-case name such as "eu"')
+        return value
+
+
+class Sip(Section):
+    listen: Annotated[tuple[SipListen, ...], Field(strict=False, min_length=1)] = (
+        Listen(scheme="udp", host="127.0.0.1", port=5060),
+        Listen(scheme="tcp", host="127.0.0.1", port=5060),
+        Listen(scheme="tls", host="127.0.0.1", port=5061),
+    )
+    domain: str = "hushwire.localhost"
+    default_org: str | None = None
+
+    @field_validator("listen")
+    @classmethod
+    def _distinct(cls, value: tuple[Listen, ...]) -> tuple[Listen, ...]:
+        # UDP and TCP may share a port; TCP and TLS may not.
+        taken: set[tuple[bool, str, int]] = set()
+        for item in value:
+            place = (item.scheme == "udp", item.host, item.port)
+            if item.port and place in taken:
+                raise ValueError(f"{item} asks for a port that another entry takes already")
+            taken.add(place)
+        return value
+
+    @field_validator("domain")
+    @classmethod
+    def _domain(cls, value: str) -> str:
+        if len(value) > 190 or not _HOSTNAME.fullmatch(value):
+            raise ValueError('use a lower-case host name such as "voice.example.org"')
+        return value
+
+    @field_validator("default_org")
+    @classmethod
+    def _default_org(cls, value: str | None) -> str | None:
+        if value is not None and not _SLUG.fullmatch(value):
+            raise ValueError('use the slug of an organisation such as "acme"')
+        return value
+
+
+class Tls(Section):
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> "Tls":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("give certificate and key together, or neither (then hushwire makes its own)")
+        return self
+
+
+class Media(Section):
+    address: Address = "127.0.0.1"
+    advertise: Address | None = None
+    shared_ports: Ports = None
+    ports: Ports = None
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Media":
+        one, two = self.shared_ports, self.ports
+        if one and two and one.low <= two.high and two.low <= one.high:
+            raise ValueError("shared_ports and ports overlap: give them ranges of their own")
+        return self
+
+
+class Api(Section):
+    listen: ApiListen = Listen(scheme="https", host="127.0.0.1", port=8443)
+
+    @field_validator("listen")
+    @classmethod
+    def _clear_text_stays_here(cls, value: Listen) -> Listen:
+        if value.scheme == "http" and not value.is_loopback:
+            raise ValueError("http:// is for loopback addresses only: use https://")
+        return value
+
+
+class Database(Section):
+    dsn: Dsn | None = None
+
+
+class Keyring(Section):
+    dsn: Dsn | None = None
+
+
+class Store(Section):
+    regions: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("regions")
+    @classmethod
+    def _urls(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, url in value.items():
+            if not _REGION.fullmatch(name):
+                raise ValueError(f'"{name}" is no region: use a short lower-case name such as "eu"')
+            parts = urlsplit(url)
+            if not ((parts.scheme == "file" and parts.path.startswith("/")) or (parts.scheme == "s3" and len(parts.netloc) >= 3)):
+                raise ValueError(f'write region {name} as "file:///folder" or "s3://bucket/prefix"')
+        return value
+
+
+class Keys(Section):
+    provider: Literal["file", "environment"] = "file"
+
+
+class Mail(Section):
+    smtp: str | None = None
+
+    @field_validator("smtp")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+                raise ValueError('write it as "smtps://user@mail.example.org:465"')
+        return value
+
+
+class Run(Section):
+    user: Annotated[str, Field(min_length=1)] = "nobody"
+    log: Literal["auto", "console", "json"] = "auto"
+
+
+class Limits(Section):
+    calls: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    connections_per_source: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    message_bytes: Annotated[int, Field(ge=4096, le=65_535)] = 65_535
+    idle_s: Annotated[int, Field(ge=10, le=86_400)] = 600
+    requests_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200
+
+
+class Config(Section):
+    """The whole configuration of one deployment."""
+
+    data: Data
+    sip: Sip = Sip()
+    tls: Tls = Tls()
+    media: Media = Media()
+    api: Api = Api()
+    database: Database = Database()
+    keyring: Keyring = Keyring()
+    store: Store = Store()
+    keys: Keys = Keys()
+    mail: Mail = Mail()
+    run: Run = Run()
+    limits: Limits = Limits()
+    _source: Path | None = PrivateAttr(default=None)
+
+    @property
+    def source(self) -> Path | None:
+        """The file that the configuration was read from, if any: children are started with the same one."""
+        return self._source
+
+    @property
+    def is_embedded(self) -> bool:
+        """True when at least one of the two databases is the embedded server."""
+        return self.database.dsn is None or self.keyring.dsn is None
+
+    def store_urls(self) -> dict[str, str]:
+        """Region -> object store URL. Without configured regions, `*` is one local store that serves every residency."""
+        return dict(self.store.regions) or {"*": (self.data.dir / "store").as_uri()}
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration of `path` (else `HUSHWIRE_CONFIG`, else the first of DEFAULT_PATHS that exists) and the environment.
+
+    Raises ConfigError with one line per mistake: file or variable, key, what is wrong and the mend.
+    """
+    path = _choose(path, environ)
+    tree: dict[str, Any] = _read(path) if path else {}
+    origins: dict[tuple[str, ...], str] = {}
+    problems = _overlay(tree, origins, environ)
+    where = str(path) if path else "configuration"
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        problems += [_sentence(where, origins, problem) for problem in error.errors(include_url=False, include_input=False)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return _absolute(config, path, origins)
+
+
+def _choose(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if path is None and (named := environ.get(f"{ENV_PREFIX}CONFIG")):
+        path = Path(named)
+    if path is not None:
+        return path.absolute()
+    return next((candidate.absolute() for candidate in DEFAULT_PATHS if candidate.is_file()), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file: copy config/hushwire.toml there, or name another with --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read ({_reason(error)})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or "unreadable") if isinstance(error, OSError) else "not UTF-8"
+
+
+def _overlay(tree: dict[str, Any], origins: dict[tuple[str, ...], str], environ: Mapping[str, str]) -> list[str]:
+    """Lay `HUSHWIRE_<SECTION>__<KEY>` over the tree. Lists, tables, numbers and booleans are written as JSON."""
+    problems = []
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX) or "__" not in name:
+            continue
+        section, *keys = name.removeprefix(ENV_PREFIX).lower().split("__")
+        node = tree.setdefault(section, {})
+        for key in keys[:-1]:
+            node = node.setdefault(key, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            problems.append(f"{name}: [{section}] is not a table in the file: mend the file first")
+            continue
+        node[keys[-1]] = _from_environment(environ[name])
+        origins[(section, *keys)] = name
+    return problems
+
+
+def _from_environment(text: str) -> object:
+    """Lists, tables, numbers and booleans in JSON; all else is the string itself."""
+    if text[:1] in ("[", "{") or text in ("true", "false") or re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
+        try:
+            value: object = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return text
+        return value
+    return text
+
+
+_MENDS: Final = {
+    "extra_forbidden": "hushwire knows no such key: correct the spelling or remove it",
+    "missing": "is missing: add it",
+    "string_type": "must be a string in quotes",
+    "int_type": "must be a whole number without quotes",
+    "bool_type": "must be true or false",
+    "tuple_type": 'must be a list such as ["..."]',
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "path_type": "must be a path in quotes",
+}
+
+
+def _sentence(where: str, origins: Mapping[tuple[str, ...], str], problem: Any) -> str:
+    """`file: [section] key: what is wrong` for one of pydantic's findings."""
+    location = tuple(str(part) for part in problem["loc"] if part not in ("tuple", "PortRange"))
+    source = next((origins[location[:n]] for n in range(len(location), 0, -1) if location[:n] in origins), None)
+    if source is None and location and problem["type"] == "extra_forbidden":
+        source = next((name for key, name in origins.items() if key[: len(location)] == location), None)
+    source = source or where
+    section, keys = location[0] if location else "", ".".join(location[1:])
+    name = f"[{section}] {keys}".strip() if section else "the file"
+    kind = problem["type"]
+    if kind == "value_error":
+        words = problem["msg"].removeprefix("Value error, ")
+    elif kind == "literal_error":
+        words = f"must be {problem['ctx']['expected']}"
+    elif kind.startswith(("greater_than", "less_than")):
+        words = "must be " + problem["msg"].removeprefix("Input should be ")
+    else:
+        words = _MENDS.get(kind, problem["msg"])
+    return f"{source}: {name}: {words}"
+
+
+def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...], str]) -> Config:
+    def settle(value: Path, *key: str) -> Path:
+        base = Path.cwd() if path is None or key in origins else path.parent
+        return Path(os.path.normpath(base / value.expanduser()))
+
+    update: dict[str, Any] = {"data": config.data.model_copy(update={"dir": settle(config.data.dir, "data", "dir")})}
+    if config.tls.certificate and config.tls.key:
+        files = {
+            "certificate": settle(config.tls.certificate, "tls", "certificate"),
+            "key": settle(config.tls.key, "tls", "key"),
+        }
+        update["tls"] = config.tls.model_copy(update=files)
+    settled = config.model_copy(update=update)
+    settled._source = path
+    return settled

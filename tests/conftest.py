@@ -1,0 +1,9 @@
+"""What every test runs under: no network but loopback and unix sockets."""
+
+import pytest
+from pytest_socket import socket_allow_hosts
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
