@@ -246,7 +246,7 @@ CREATE TABLE idempotency (
     PRIMARY KEY (org_id, key)
 );
 
--- Tenant isolation: by the database, not by the queries.
+-- Tenant isolation: by the database, not by the queries. The owner of the tables is bound by it too.
 DO $$
 DECLARE t text;
 BEGIN
@@ -261,3 +261,195 @@ BEGIN
     ALTER TABLE orgs FORCE ROW LEVEL SECURITY;
     CREATE POLICY tenant ON orgs USING (id = current_org()) WITH CHECK (id = current_org());
 END $$;
+
+-- Rules of an organisation: any change that the gateway must know raises orgs.rules_version and tells the gateways. The row and
+-- its version count; the notification is a wake-up. An empty payload means: look at every organisation.
+CREATE FUNCTION raise_rules_version() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS
+$$ BEGIN
+    NEW.rules_version := greatest(NEW.rules_version, OLD.rules_version + 1);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER raise_version BEFORE UPDATE ON orgs FOR EACH ROW
+    WHEN ((OLD.slug, OLD.home_country, OLD.residency, OLD.record, OLD.agent_srtp, OLD.allow_sdes_in_clear, OLD.without_recording,
+           OLD.outside_prefix, OLD.allowed_countries, OLD.classes)
+        IS DISTINCT FROM
+          (NEW.slug, NEW.home_country, NEW.residency, NEW.record, NEW.agent_srtp, NEW.allow_sdes_in_clear, NEW.without_recording,
+           NEW.outside_prefix, NEW.allowed_countries, NEW.classes))
+    EXECUTE FUNCTION raise_rules_version();
+
+CREATE FUNCTION tell_rules() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS
+$$ BEGIN
+    PERFORM pg_notify('hushwire_rules', NEW.id::text);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_new_rules AFTER INSERT ON orgs FOR EACH ROW EXECUTE FUNCTION tell_rules();
+CREATE TRIGGER tell_rules AFTER UPDATE ON orgs FOR EACH ROW WHEN (OLD.rules_version IS DISTINCT FROM NEW.rules_version)
+    EXECUTE FUNCTION tell_rules();
+
+CREATE FUNCTION touch_rules() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS
+$$ BEGIN
+    IF TG_OP = 'DELETE' THEN
+        UPDATE orgs SET rules_version = rules_version + 1 WHERE id = OLD.org_id;
+    ELSE
+        UPDATE orgs SET rules_version = rules_version + 1 WHERE id = NEW.org_id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER touch_rules_by_row AFTER INSERT OR DELETE ON agents FOR EACH ROW EXECUTE FUNCTION touch_rules();
+CREATE TRIGGER touch_rules_by_change AFTER UPDATE ON agents FOR EACH ROW
+    WHEN ((OLD.username_index, OLD.role, OLD.extension_index, OLD.caller_id_sealed, OLD.ha1_sealed, OLD.suspended)
+        IS DISTINCT FROM (NEW.username_index, NEW.role, NEW.extension_index, NEW.caller_id_sealed, NEW.ha1_sealed, NEW.suspended))
+    EXECUTE FUNCTION touch_rules();
+CREATE TRIGGER touch_rules_by_row AFTER INSERT OR DELETE ON numbers FOR EACH ROW EXECUTE FUNCTION touch_rules();
+CREATE TRIGGER touch_rules_by_change AFTER UPDATE ON numbers FOR EACH ROW
+    WHEN ((OLD.number_index, OLD.agent_id) IS DISTINCT FROM (NEW.number_index, NEW.agent_id)) EXECUTE FUNCTION touch_rules();
+
+CREATE FUNCTION tell_trunks() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS
+$$ BEGIN
+    PERFORM pg_notify('hushwire_rules', '');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_trunks AFTER INSERT OR UPDATE OR DELETE ON trunks FOR EACH STATEMENT EXECUTE FUNCTION tell_trunks();
+
+CREATE FUNCTION tell_commands() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS
+$$ BEGIN
+    IF TG_OP = 'INSERT' THEN
+        PERFORM pg_notify('hushwire_commands', NEW.node_id::text);
+    ELSE
+        PERFORM pg_notify('hushwire_done', NEW.id::text);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_commands AFTER INSERT ON node_commands FOR EACH ROW EXECUTE FUNCTION tell_commands();
+CREATE TRIGGER tell_done AFTER UPDATE ON node_commands FOR EACH ROW WHEN (OLD.done_at IS NULL AND NEW.done_at IS NOT NULL)
+    EXECUTE FUNCTION tell_commands();
+
+CREATE FUNCTION tell_work() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS
+$$ BEGIN
+    PERFORM pg_notify('hushwire_work', TG_ARGV[0]);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tell_work AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION tell_work('outbox');
+CREATE TRIGGER tell_work AFTER INSERT OR UPDATE ON erasure_ledger FOR EACH STATEMENT EXECUTE FUNCTION tell_work('erasures');
+CREATE TRIGGER tell_work AFTER UPDATE OF state ON recordings FOR EACH STATEMENT EXECUTE FUNCTION tell_work('recordings');
+
+-- Events below the horizon: every transaction that could still commit a lower (xid, seq) is over, so none is skipped.
+CREATE FUNCTION outbox_horizon() RETURNS xid8 LANGUAGE sql STABLE SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT pg_snapshot_xmin(pg_current_snapshot()) $$;
+
+-- Look-ups across tenants. Each returns ids, and runs as hushwire_finder, which may read ids and look-up columns and nothing else.
+CREATE FUNCTION find_org(wanted text) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT id FROM public.orgs WHERE slug = wanted $$;
+
+CREATE FUNCTION org_ids() RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT id FROM public.orgs ORDER BY id $$;
+
+CREATE FUNCTION only_org() RETURNS uuid          -- the organisation of a deployment that has exactly one, else null
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT min(id::text)::uuid FROM (SELECT id FROM public.orgs LIMIT 2) AS first_two HAVING count(*) = 1 $$;
+
+CREATE FUNCTION rules_versions() RETURNS TABLE (org_id uuid, version bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT id, rules_version FROM public.orgs $$;
+
+CREATE FUNCTION find_number(wanted bytea) RETURNS TABLE (org_id uuid, number_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT n.org_id, n.id FROM public.numbers AS n WHERE n.lookup = wanted $$;
+
+CREATE FUNCTION find_api_key(wanted bytea) RETURNS TABLE (org_id uuid, key_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT k.org_id, k.id FROM public.api_keys AS k WHERE k.secret_hash = wanted AND k.revoked_at IS NULL $$;
+
+CREATE FUNCTION open_erasures() RETURNS TABLE (org_id uuid, ledger_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT e.org_id, e.id FROM public.erasure_ledger AS e WHERE e.closed_at IS NULL ORDER BY e.requested_at $$;
+
+CREATE FUNCTION recordings_to_ship(node uuid) RETURNS TABLE (org_id uuid, recording_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT r.org_id, r.id FROM public.recordings AS r
+   WHERE r.node_id = node AND r.state IN ('closed', 'crashed') ORDER BY r.started_at $$;
+
+CREATE FUNCTION live_recordings(node uuid) RETURNS TABLE (org_id uuid, recording_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT r.org_id, r.id FROM public.recordings AS r WHERE r.node_id = node AND r.state = 'live' ORDER BY r.started_at $$;
+
+CREATE FUNCTION open_commands(node uuid) RETURNS TABLE (org_id uuid, command_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT c.org_id, c.id FROM public.node_commands AS c WHERE c.node_id = node AND c.done_at IS NULL ORDER BY c.created_at $$;
+
+CREATE FUNCTION live_calls(node uuid) RETURNS TABLE (org_id uuid, call_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT c.org_id, c.id FROM public.calls AS c WHERE c.node_id = node AND c.state IN ('ringing', 'active') ORDER BY c.started_at $$;
+
+CREATE FUNCTION expired_registrations(moment timestamptz) RETURNS TABLE (org_id uuid, registration_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT r.org_id, r.id FROM public.registrations AS r WHERE r.expires_at < moment $$;
+
+CREATE FUNCTION orgs_with_events() RETURNS SETOF uuid     -- organisations whose outbox holds events below the horizon
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
+$$ SELECT DISTINCT o.org_id FROM public.outbox AS o WHERE o.xid < pg_snapshot_xmin(pg_current_snapshot()) $$;
+
+-- The finder sees every row of these tables, but only these columns; it has no password and no way to log in.
+GRANT USAGE ON SCHEMA public TO hushwire_finder, hushwire_gateway, hushwire_api, hushwire_worker;
+GRANT SELECT (id, slug, rules_version) ON orgs TO hushwire_finder;
+GRANT SELECT (id, org_id, lookup) ON numbers TO hushwire_finder;
+GRANT SELECT (id, org_id, secret_hash, revoked_at) ON api_keys TO hushwire_finder;
+GRANT SELECT (id, org_id, requested_at, closed_at) ON erasure_ledger TO hushwire_finder;
+GRANT SELECT (id, org_id, node_id, state, started_at) ON recordings TO hushwire_finder;
+GRANT SELECT (id, org_id, node_id, created_at, done_at) ON node_commands TO hushwire_finder;
+GRANT SELECT (id, org_id, node_id, state, started_at) ON calls TO hushwire_finder;
+GRANT SELECT (id, org_id, expires_at) ON registrations TO hushwire_finder;
+GRANT SELECT (org_id, xid) ON outbox TO hushwire_finder;
+
+GRANT CREATE ON SCHEMA public TO hushwire_finder;
+DO $$
+DECLARE t text; f regprocedure;
+BEGIN
+    FOREACH t IN ARRAY ARRAY['orgs', 'numbers', 'api_keys', 'erasure_ledger', 'recordings', 'node_commands', 'calls',
+                             'registrations', 'outbox']
+    LOOP
+        EXECUTE format('CREATE POLICY look_up ON %I FOR SELECT TO hushwire_finder USING (true)', t);
+    END LOOP;
+    REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO hushwire_gateway, hushwire_api, hushwire_worker;
+    GRANT EXECUTE ON FUNCTION current_org() TO hushwire_finder;
+    REVOKE EXECUTE ON FUNCTION find_api_key(bytea) FROM hushwire_gateway, hushwire_worker;
+    REVOKE EXECUTE ON FUNCTION find_number(bytea) FROM hushwire_worker;
+    REVOKE EXECUTE ON FUNCTION open_erasures(), orgs_with_events() FROM hushwire_gateway, hushwire_api;
+    FOR f IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s OWNER TO hushwire_finder', f);
+        SET LOCAL ROLE hushwire_finder;             -- handing a function over takes the old owner's own right to run it
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO hushwire_owner', f);
+        RESET ROLE;
+    END LOOP;
+END $$;
+REVOKE CREATE ON SCHEMA public FROM hushwire_finder;
+
+-- What each role may touch. The gateway reads who may call and writes what happens; it can't read passwords, API keys, the ledger
+-- or the logs. Ledger rows and audit rows are never deleted by anyone here, and audit rows never changed.
+GRANT SELECT ON orgs, trunks, nodes TO hushwire_gateway, hushwire_api, hushwire_worker;
+GRANT SELECT (id, org_id, username_sealed, username_index, role, extension_sealed, extension_index, caller_id_sealed, ha1_sealed,
+              suspended, created_at, updated_at) ON agents TO hushwire_gateway;
+GRANT SELECT ON numbers TO hushwire_gateway;
+GRANT SELECT, INSERT, UPDATE, DELETE ON registrations, nodes TO hushwire_gateway;
+GRANT SELECT, INSERT, UPDATE ON calls, recordings TO hushwire_gateway;
+GRANT SELECT, UPDATE (done_at, outcome) ON node_commands TO hushwire_gateway;
+GRANT SELECT, INSERT ON outbox TO hushwire_gateway;
+GRANT USAGE ON SEQUENCE media_epoch TO hushwire_gateway;
+
+GRANT UPDATE ON orgs TO hushwire_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON agents, numbers, api_keys, idempotency TO hushwire_api;
+GRANT SELECT, DELETE ON registrations TO hushwire_api;
+GRANT SELECT, UPDATE ON calls, recordings TO hushwire_api;
+GRANT SELECT, INSERT ON node_commands, outbox, audit_log, access_log TO hushwire_api;
+GRANT SELECT, INSERT, UPDATE ON erasure_ledger TO hushwire_api;
+
+GRANT SELECT ON agents, numbers, api_keys TO hushwire_worker;
+GRANT SELECT, DELETE ON registrations, nodes, idempotency TO hushwire_worker;
+GRANT SELECT, UPDATE, DELETE ON calls, recordings TO hushwire_worker;
+GRANT SELECT, INSERT, DELETE ON node_commands, outbox, access_log TO hushwire_worker;
+GRANT SELECT, INSERT, UPDATE ON erasure_ledger TO hushwire_worker;
+GRANT SELECT, INSERT ON audit_log TO hushwire_worker;

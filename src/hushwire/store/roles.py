@@ -1,0 +1,119 @@
+"""The roles that every database of hushwire knows, and what keeps each of them small.
+
+    administrator     whoever runs this module: makes roles and databases, then steps back (embedded: the cluster's superuser)
+    hushwire_owner    owns tables, runs migrations and provisioning; row-level security is forced upon it too
+    hushwire_finder   nobody logs in as it: owns the look-up functions, and may read ids and look-up columns across tenants
+    hushwire_gateway, hushwire_api, hushwire_worker    the application; what each may touch stands in the migrations
+
+None of them is a superuser, bypasses row-level security, or can become another one. Roles belong to a whole cluster, so where
+both databases live in one cluster this runs once; grants belong to a database and stand in its first migration.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+import asyncpg
+
+from hushwire.core.errors import ConfigError
+
+OWNER: Final = "hushwire_owner"
+FINDER: Final = "hushwire_finder"
+GATEWAY: Final = "hushwire_gateway"
+API: Final = "hushwire_api"
+WORKER: Final = "hushwire_worker"
+
+APPLICATION_ROLES: Final = (GATEWAY, API, WORKER)
+LOGIN_ROLES: Final = (OWNER, *APPLICATION_ROLES)
+
+# A statement that runs longer than this is a fault, and would hold a connection that calls wait for.
+STATEMENT_TIMEOUT_S: Final = {OWNER: 0, GATEWAY: 5, API: 15, WORKER: 60}
+IDLE_IN_TRANSACTION_TIMEOUT_S: Final = {OWNER: 0, GATEWAY: 15, API: 60, WORKER: 300}
+
+_LOCK: Final = 0x6877_726F_6C65  # "hwrole"
+_SCRAM_ITERATIONS: Final = 4096
+
+
+async def ensure_roles(dsn: str, passwords: Mapping[str, str]) -> None:
+    """Make the roles where they are missing and set the given passwords; run by an administrator, safe to repeat.
+
+    `passwords` maps role names of `LOGIN_ROLES` to secrets; a role that is left out keeps what it has. The server sees SCRAM
+    verifiers only, so no password can stand in its log. Raises ConfigError if a role exists with rights that would undo
+    tenant isolation, or if a password is given for a name that is not ours.
+    """
+    unknown = sorted(set(passwords) - set(LOGIN_ROLES))
+    if unknown:
+        raise ConfigError(f"no such database role: {', '.join(unknown)}")
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            for role in (*LOGIN_ROLES, FINDER):
+                await _ensure_role(connection, role)
+            # The owner hands functions over to the finder, and inherits nothing from it (it is NOINHERIT).
+            if not await connection.fetchval("SELECT pg_has_role($1::name, $2::name, 'MEMBER')", OWNER, FINDER):
+                await connection.execute(f"GRANT {FINDER} TO {OWNER}")
+            for role, password in passwords.items():
+                await connection.execute(f"ALTER ROLE {role} PASSWORD '{scram_verifier(password)}'")
+            for role in LOGIN_ROLES:
+                await connection.execute(f"ALTER ROLE {role} SET statement_timeout = '{STATEMENT_TIMEOUT_S[role]}s'")
+                await connection.execute(
+                    f"ALTER ROLE {role} SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_TIMEOUT_S[role]}s'"
+                )
+    finally:
+        await connection.close()
+
+
+async def ensure_database(dsn: str, name: str) -> bool:
+    """Make the database `name`, owned by `hushwire_owner` and closed to everyone but our roles; True if it is new.
+
+    `dsn` is an administrator's connection to another database of the same cluster (`postgres`).
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
+        quoted = '"' + name.replace('"', '""') + '"'
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        exists = bool(await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name))
+        if not exists:
+            # A managed server's administrator must be a member of the role that it gives a database to.
+            if not await connection.fetchval("SELECT pg_has_role(current_user, $1::name, 'MEMBER')", OWNER):
+                await connection.execute(f"GRANT {OWNER} TO CURRENT_USER")
+            await connection.execute(f"CREATE DATABASE {quoted} OWNER {OWNER}")
+        await connection.execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
+        await connection.execute(f"GRANT CONNECT ON DATABASE {quoted} TO {', '.join(APPLICATION_ROLES)}")
+        return not exists
+    finally:
+        await connection.close()
+
+
+def scram_verifier(password: str) -> str:
+    """What the server stores for `password` (RFC 5803, SCRAM-SHA-256); the secrets here are ASCII, so SASLprep is the identity.
+
+    Raises ConfigError for an empty password or characters outside printable ASCII.
+    """
+    if not password or not all(" " < letter <= "~" for letter in password):
+        raise ConfigError("a database password must be printable ASCII without blanks, and not empty")
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    encoded = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
+
+
+async def _ensure_role(connection: "asyncpg.Connection[asyncpg.Record]", role: str) -> None:
+    found = await connection.fetchrow(
+        "SELECT rolsuper, rolbypassrls, rolcreaterole, rolinherit, rolreplication FROM pg_roles WHERE rolname = $1", role
+    )
+    if found is None:
+        login = "NOLOGIN" if role == FINDER else "LOGIN"
+        await connection.execute(f"CREATE ROLE {role} {login} NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOINHERIT NOREPLICATION")
+        return
+    if any(found.values()):
+        raise ConfigError(
+            f"the database role {role} must not be a superuser, bypass row-level security, create roles, replicate or inherit: "
+            f"ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION NOINHERIT"
+        )
