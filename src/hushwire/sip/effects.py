@@ -1,0 +1,152 @@
+"""What the user agent asks for and tells: messages to send, and events for the layer above."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, NewType
+
+from hushwire.core.personal import SHOWN
+from hushwire.sip.flow import Flow, Hop
+from hushwire.sip.message import Request, Response
+
+TxId = NewType("TxId", int)
+"""A request that waits for our answer."""
+InviteId = NewType("InviteId", int)
+"""One outgoing INVITE with all its forks and digest retries."""
+RequestId = NewType("RequestId", int)
+"""One other outgoing request (also re-INVITE and BYE) with its digest retries."""
+
+
+class DialogKey(NamedTuple):
+    """What tells dialogs apart (RFC 3261 section 12): all three, always."""
+
+    call_id: str
+    local_tag: str
+    remote_tag: str
+
+    def __repr__(self) -> str:
+        return f"DialogKey({SHOWN})"
+
+
+class Cause(StrEnum):
+    """Why an outgoing request ended as it did."""
+
+    RESPONSE = "response"  # the peer answered
+    TIMEOUT = "timeout"  # silence; status is 408
+    TRANSPORT = "transport"  # no connection; status is 503
+    CANCELLED = "cancelled"  # we took it back; status is 487
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Send:
+    """Bytes to send. `transaction` names the transaction to blame in `UserAgent.send_failed`; None where nobody minds.
+
+    `fallback` is tried once when a response's own flow is gone (RFC 3261 section 18.2.2).
+    """
+
+    hop: Hop
+    data: bytes
+    transaction: str | None = None
+    fallback: Hop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """A request outside dialogs: INVITE, REGISTER, MESSAGE, SUBSCRIBE... Answer it with `UserAgent.respond`."""
+
+    tx: TxId
+    request: Request
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReceived:
+    """The peer took its INVITE back. CANCEL is answered 200 and the INVITE 487 already; `tx` can't be answered any more."""
+
+    tx: TxId
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class AckReceived:
+    """The peer acknowledged our 2xx to its INVITE or re-INVITE. The body is an answer if our 2xx held the offer."""
+
+    dialog: DialogKey
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class InDialogRequest:
+    """A request within a dialog (re-INVITE, UPDATE, INFO, REFER, NOTIFY, MESSAGE...). Answer it with `UserAgent.respond`."""
+
+    dialog: DialogKey
+    tx: TxId
+    request: Request
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class DialogEnded:
+    """The peer's BYE; it is answered 200 already and the dialog is gone."""
+
+    dialog: DialogKey
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A 101-199 to our INVITE. `dialog` is the early dialog, one for each fork; None where the peer sent no To tag."""
+
+    invite: InviteId
+    response: Response
+    dialog: DialogKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The first 2xx to our INVITE. It is acknowledged already, unless our INVITE had no body: then call `UserAgent.ack` with the answer."""
+
+    invite: InviteId
+    dialog: DialogKey
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Our INVITE came to nothing. `response` is None unless `cause` is RESPONSE (or the 487 of a cancelled one)."""
+
+    invite: InviteId
+    status: int
+    response: Response | None
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Responded:
+    """The final response to a request of ours other than an INVITE outside dialogs. A 2xx to a re-INVITE is acknowledged already."""
+
+    request: RequestId
+    status: int
+    response: Response | None
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class DialogTimedOut:
+    """The peer never acknowledged our 2xx (RFC 3261 section 13.3.1.4). BYE is sent already and the dialog is gone."""
+
+    dialog: DialogKey
+
+
+Event = (
+    RequestReceived
+    | CancelReceived
+    | AckReceived
+    | InDialogRequest
+    | DialogEnded
+    | Progress
+    | Accepted
+    | Rejected
+    | Responded
+    | DialogTimedOut
+)
+Effect = Send | Event

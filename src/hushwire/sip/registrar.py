@@ -1,0 +1,178 @@
+"""What a REGISTER does to an agent's bindings (RFC 3261 section 10.3): pure, the caller keeps the rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hushwire.core.personal import SHOWN
+from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Flow
+from hushwire.sip.headers import Line
+from hushwire.sip.message import Request
+from hushwire.sip.uri import NameAddr, SipUri, parse_sip_uri
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Binding:
+    """One device of an agent. `expires_at` is in the seconds of `register`'s `now`.
+
+    `instance` is `+sip.instance` (RFC 5626), `path` the Path values in order (RFC 3327), `flow` where the REGISTER came from.
+    """
+
+    contact: SipUri
+    call_id: str
+    cseq: int
+    expires_at: float
+    q: float = 1.0
+    instance: str | None = None
+    reg_id: int | None = None
+    path: tuple[str, ...] = ()
+    user_agent: str | None = None
+    flow: Flow | None = None
+
+    def same_device(self, other: "Binding") -> bool:
+        """Whether the other binding replaces this one: the same instance and reg-id, or the same contact URI (RFC 5626 section 6)."""
+        if self.instance is not None and other.instance is not None and (self.reg_id or other.reg_id):
+            return self.instance == other.instance and self.reg_id == other.reg_id
+        return self.contact.matches(other.contact)
+
+    def __repr__(self) -> str:
+        return f"Binding({SHOWN})"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Registration lifetimes in seconds and the number of devices of one agent."""
+
+    default_s: int = 600
+    min_s: int = 30
+    max_s: int = 3600
+    max_bindings: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Answer 200 with `headers`. `bindings` is the whole new set; `stored` were added or refreshed, `removed` left it."""
+
+    bindings: tuple[Binding, ...]
+    stored: tuple[Binding, ...]
+    removed: tuple[Binding, ...]
+    headers: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterRefused:
+    """Answer `status` with `headers`; the bindings stay as they are."""
+
+    status: int
+    headers: tuple[Line, ...] = ()
+
+
+RegisterOutcome = Registered | RegisterRefused
+
+
+def register(request: Request, flow: Flow | None, bindings: Sequence[Binding], now: float, bounds: Bounds | None = None) -> RegisterOutcome:
+    """What an authenticated REGISTER does to the bindings of its address of record (RFC 3261 section 10.3, steps 6 to 8).
+
+    All contacts of the request change together or not at all. Bindings past their time are left out and reported as removed.
+    """
+    limits = bounds or Bounds()
+    live = [binding for binding in bindings if binding.expires_at > now]
+    lapsed = [binding for binding in bindings if binding.expires_at <= now]
+    try:
+        if request.is_contact_star:
+            return _remove_all(request, live, lapsed, now)
+        wishes = [_wish(request, flow, contact, now, limits) for contact in request.contacts]
+    except ParseError as error:
+        return RegisterRefused(error.status or 400)
+    stored: list[Binding] = []
+    removed: list[Binding] = list(lapsed)
+    for wish in wishes:
+        if wish is None:
+            # "Interval Too Brief": the client learns the least that we take (RFC 3261 section 10.3, step 7).
+            return RegisterRefused(423, (("Min-Expires", str(limits.min_s)),))
+        for known in [binding for binding in live if binding.same_device(wish)]:
+            if known.call_id == wish.call_id and known.cseq >= wish.cseq:
+                # An old request that comes late must not undo a newer one: 500, and all stays (step 7).
+                return RegisterRefused(500)
+            live.remove(known)
+            stored = [binding for binding in stored if binding is not known]
+            if wish.expires_at <= now:
+                removed.append(known)
+        if wish.expires_at > now:
+            live.append(wish)
+            stored.append(wish)
+    if len(live) > limits.max_bindings:
+        return RegisterRefused(403)
+    return Registered(tuple(live), tuple(stored), tuple(removed), _answer(request, live, now))
+
+
+def _remove_all(request: Request, live: list[Binding], lapsed: list[Binding], now: float) -> RegisterOutcome:
+    # "*" is only allowed alone and with Expires: 0 (RFC 3261 section 10.3, step 6).
+    if request.expires != 0:
+        return RegisterRefused(400)
+    cseq = request.cseq.number
+    if any(binding.call_id == request.call_id and binding.cseq >= cseq for binding in live):
+        return RegisterRefused(500)
+    return Registered((), (), (*lapsed, *live), _answer(request, [], now))
+
+
+def _wish(request: Request, flow: Flow | None, contact: NameAddr, now: float, limits: Bounds) -> Binding | None:
+    """The binding that one Contact asks for; None where its lifetime is too short."""
+    uri = parse_sip_uri(str(contact.uri))
+    wanted = _seconds(contact.param("expires"))
+    if wanted is None:
+        wanted = _seconds(request.headers.get("Expires"))
+    if wanted is None:
+        wanted = limits.default_s
+    if 0 < wanted < limits.min_s:
+        return None
+    q = _quality(contact.param("q"))
+    reg_id = contact.param("reg-id")
+    return Binding(
+        contact=replace(uri, headers=None),
+        call_id=request.call_id,
+        cseq=request.cseq.number,
+        expires_at=now + min(wanted, limits.max_s),
+        q=q,
+        instance=contact.param("+sip.instance"),
+        reg_id=int(reg_id) if reg_id is not None and reg_id.isascii() and reg_id.isdigit() and len(reg_id) < 10 else None,
+        path=tuple(request.headers.listed("Path")),
+        user_agent=request.headers.get("User-Agent"),
+        flow=flow,
+    )
+
+
+def _seconds(text: str | None) -> int | None:
+    """Seconds of an expires value; a malformed one counts as absent (RFC 3261 section 10.2.1.1: treat as 3600)."""
+    if text is None:
+        return None
+    text = text.strip()
+    return min(int(text), 2**32 - 1) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def _quality(text: str | None) -> float:
+    if text is None:
+        return 1.0
+    whole, _, part = text.partition(".")
+    if whole not in ("0", "1") or len(part) > 3 or (part and not (part.isascii() and part.isdigit())):
+        raise ParseError("a q value is not a number from 0 to 1")
+    value = float(f"{whole}.{part or '0'}")
+    if value > 1.0:
+        raise ParseError("a q value is not a number from 0 to 1")
+    return value
+
+
+def _answer(request: Request, live: Sequence[Binding], now: float) -> tuple[Line, ...]:
+    lines: list[Line] = []
+    for binding in live:
+        params = f";expires={max(1, round(binding.expires_at - now))}"
+        if binding.q != 1.0:
+            params += f";q={binding.q:g}"
+        if binding.instance is not None:
+            params += f';+sip.instance="{binding.instance}"'
+        if binding.reg_id is not None:
+            params += f";reg-id={binding.reg_id}"
+        lines.append(("Contact", f"<{binding.contact}>{params}"))
+    if "path" in request.supported:
+        lines += [("Path", value) for value in request.headers.listed("Path")]
+    return tuple(lines)
