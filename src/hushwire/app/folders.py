@@ -1,0 +1,176 @@
+"""The data folder: where things lie, who owns them, and the lock that lets one supervisor at a time use it."""
+
+import fcntl
+import hashlib
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hushwire.core.errors import ConfigError
+
+# A unix socket's path has at most 107 bytes, and the longest name below the folder is /pg-keyring/.s.PGSQL.5432.
+_LONGEST_RUN_FOLDER: Final = 107 - len("/pg-keyring/.s.PGSQL.5432.lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user that the roles become; None in its place means that they stay who we are."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Paths below one data folder."""
+
+    root: Path
+
+    @property
+    def tls(self) -> Path:
+        return self.root / "tls"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def root_key(self) -> Path:
+        return self.keys / "root"
+
+    @property
+    def postgres(self) -> Path:
+        return self.root / "pg"
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def run(self) -> Path:
+        """Sockets: `<dir>/run`, or a private folder in /tmp where that path is too long for a socket."""
+        inside = self.root / "run"
+        if len(os.fsencode(inside)) <= _LONGEST_RUN_FOLDER:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        return Path("/tmp") / f"hushwire-{digest}"
+
+    @property
+    def media_socket(self) -> Path:
+        return self.run / "media.sock"
+
+
+def account(user: str) -> Account | None:
+    """Whom the roles run as: `user` when we are root (unless that is root itself), else None. ConfigError if it does not exist."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(f'[run] user: this system has no user "{user}": create it or name another') from None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid) if entry.pw_uid else None
+
+
+def prepare(folders: Folders, owner: Account | None) -> None:
+    """Make the folders that are missing, 0700 but for the ones that others pass through, owned by who works in them.
+
+    The data folder itself and `keys` stay ours. Raises ConfigError where a folder can't be made or is somebody else's.
+    """
+    try:
+        folders.root.mkdir(parents=True, exist_ok=True)
+        if os.stat(folders.root).st_uid == os.geteuid():
+            os.chmod(folders.root, 0o711 if owner else 0o700)
+        for folder in (folders.tls, folders.postgres):
+            folder.mkdir(exist_ok=True)
+            os.chmod(folder, 0o711 if owner else 0o700)
+        folders.keys.mkdir(exist_ok=True)
+        os.chmod(folders.keys, 0o700)
+        for folder in (folders.spool, folders.store, folders.journal, folders.run):
+            folder.mkdir(exist_ok=True)
+            _claim(folder, owner)
+    except (PermissionError, FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise ConfigError(f"[data] dir: {error.filename}: {error.strerror}: give hushwire a folder that it may write") from None
+    if owner:
+        _check_reachable(folders.root, owner)
+
+
+def _claim(folder: Path, owner: Account | None) -> None:
+    state = os.lstat(folder)
+    if not stat.S_ISDIR(state.st_mode):
+        raise ConfigError(f"{folder}: is not a folder: remove it")
+    if state.st_uid not in (os.geteuid(), owner.uid if owner else os.geteuid()):
+        raise ConfigError(f"{folder}: belongs to another user: remove it, or run hushwire as that user")
+    os.chmod(folder, 0o700)
+    if owner and state.st_uid != owner.uid:
+        give(folder, owner)
+
+
+def give(path: Path, owner: Account) -> None:
+    """Make `owner` the owner of the file, or of the folder and everything in it; links are not followed."""
+    os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
+    for parent, names, files in os.walk(path):
+        for name in names + files:
+            os.chown(os.path.join(parent, name), owner.uid, owner.gid, follow_symlinks=False)
+
+
+def write_secret(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file that only we can read from its first byte on, and see it on the disk."""
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _check_reachable(root: Path, owner: Account) -> None:
+    for folder in (root, *root.parents):
+        state = os.stat(folder)
+        bit = stat.S_IXUSR if state.st_uid == owner.uid else stat.S_IXGRP if state.st_gid == owner.gid else stat.S_IXOTH
+        if not state.st_mode & bit:
+            raise ConfigError(
+                f'[data] dir: the user "{owner.name}" can\'t enter {folder}: choose a folder such as /var/lib/hushwire, or set [run] user'
+            )
+
+
+@contextmanager
+def locked(folders: Folders) -> Iterator[bool]:
+    """Hold the data folder's lock; yields False at once if another hushwire holds it. The kernel frees it when we die."""
+    folders.root.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folders.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())
+        yield True
+    finally:
+        os.close(handle)
+
+
+def holder(folders: Folders) -> str:
+    """The process id that the lock file names, for a message."""
+    try:
+        return folders.lock.read_text(encoding="ascii", errors="replace").strip() or "unknown"
+    except OSError:
+        return "unknown"
