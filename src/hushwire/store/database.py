@@ -133,7 +133,7 @@ class _Listener:
         self._dsn = dsn
         self._timeout_s = timeout_s
         self._callbacks: dict[str, list[Notified]] = {}
-        self._connection: "asyncpg.Connection[asyncpg.Record] | None" = None
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._lost = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 

@@ -1,0 +1,326 @@
+"""The keyring: which sealed key opens what, made before it is used and gone for good when it is destroyed.
+
+Who can do what follows from the keys that a process holds and the grants of its database role, not from this code: the gateway's
+`Keyring` has no opener, and its role can read neither sealed data keys nor private ones.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from hushwire.core.errors import KeyUnavailable, MalformedError, Unavailable
+from hushwire.core.ids import BucketId, OrgId
+from hushwire.store.database import Connection, Database
+from hushwire.vault.buckets import BucketSecrets, DataKey, KeyKind, PrivateBucket, PublicBucket, fingerprint_of
+from hushwire.vault.root import RoleKeys
+from hushwire.vault.seal import KEY_BYTES, Columns, blind_index, context, open_sealed, seal
+
+BUCKET_NOT_CURRENT: Final = "HW001"
+_PRIVATE_CACHE_S: Final = 60.0
+_SEAL_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OrgKeys:
+    """What every role needs of one organisation."""
+
+    org_id: OrgId
+    operational: Columns
+    index_key: bytes = field(repr=False)
+
+    def index(self, column: str, value: str) -> bytes:
+        """The blind index of a canonical `value` in `column` (`table.column`)."""
+        return blind_index(self.index_key, self.org_id, column, value)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentKeys:
+    """What belongs to no organisation: trunk passwords, and the look-up of a dialled number before its organisation is known."""
+
+    operational: Columns
+    lookup_key: bytes = field(repr=False)
+
+    def lookup(self, number: str) -> bytes:
+        """`numbers.lookup` of a canonical +E.164 number."""
+        return blind_index(self.lookup_key, UUID(int=0), "numbers.lookup", number)
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """A data key that is gone: what the ledger and the receipt say of it."""
+
+    bucket_id: BucketId
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PublicSigningKey:
+    """A key that receipts verify under; `public_key` is raw Ed25519."""
+
+    id: UUID
+    public_key: bytes
+    created_at: datetime
+    retired_at: datetime | None
+
+
+class Keyring:
+    """One role's view of the keyring."""
+
+    def __init__(self, db: Database, keys: RoleKeys) -> None:
+        self.db = db
+        self._role_wrap = keys.role
+        self._opener_wrap = keys.opener
+        self._secrets = None if keys.opener is None or keys.buckets is None else BucketSecrets(keys.buckets, keys.opener)
+        self._orgs: dict[OrgId, OrgKeys] = {}
+        self._deployment: DeploymentKeys | None = None
+        self._current: dict[OrgId, PublicBucket] = {}
+        self._private: dict[BucketId, tuple[float, PrivateBucket]] = {}
+
+    # Keys that every role reads.
+
+    async def org_context(self, org_id: OrgId) -> OrgKeys:
+        """The operational and index keys of an organisation. Raises KeyUnavailable if it has none."""
+        if (known := self._orgs.get(org_id)) is not None:
+            return known
+        async with self.db.organisation(org_id) as connection:
+            rows = await connection.fetch("SELECT purpose, sealed FROM org_keys")
+        keys = {row["purpose"]: self._unwrap(row["sealed"], context("org-key", org_id, row["purpose"])) for row in rows}
+        if not {"operational", "index"} <= keys.keys():
+            raise KeyUnavailable(f"the keyring holds no keys of organisation {org_id}")
+        self._orgs[org_id] = found = OrgKeys(org_id, Columns(keys["operational"]), keys["index"])
+        return found
+
+    async def deployment(self) -> DeploymentKeys:
+        """The deployment's own keys. Raises KeyUnavailable before `establish`."""
+        if self._deployment is None:
+            async with self.db.transaction() as connection:
+                rows = await connection.fetch("SELECT purpose, sealed FROM deployment_keys")
+            keys = {row["purpose"]: self._unwrap(row["sealed"], context("deployment-key", row["purpose"])) for row in rows}
+            if not {"operational", "index"} <= keys.keys():
+                raise KeyUnavailable("the keyring holds no deployment keys: it was never set up, or is not this deployment's")
+            self._deployment = DeploymentKeys(Columns(keys["operational"]), keys["index"])
+        return self._deployment
+
+    def forget(self, org_id: OrgId) -> None:
+        """Drop what is cached of an organisation (its keys were destroyed or replaced)."""
+        self._orgs.pop(org_id, None)
+        self._current.pop(org_id, None)
+
+    # Setting up: the owner's role, with an opener.
+
+    async def establish(self) -> None:
+        """Make the deployment's keys and the first signing key where they are missing; safe to repeat and to run twice at once."""
+        opener = self._opener()
+        async with self.db.transaction() as connection:
+            await connection.execute("LOCK TABLE deployment_keys, signing_keys IN SHARE ROW EXCLUSIVE MODE")
+            for purpose in ("operational", "index"):
+                await connection.execute(
+                    "INSERT INTO deployment_keys (purpose, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                    purpose,
+                    seal(self._role_wrap, secrets.token_bytes(KEY_BYTES), context("deployment-key", purpose)),
+                )
+            if not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM signing_keys WHERE retired_at IS NULL)"):
+                key_id, private = UUID(bytes=secrets.token_bytes(16), version=4), Ed25519PrivateKey.generate()
+                await connection.execute(
+                    "INSERT INTO signing_keys (id, public_key, private_sealed, created_at) VALUES ($1, $2, $3, now())",
+                    key_id,
+                    private.public_key().public_bytes_raw(),
+                    seal(opener, private.private_bytes_raw(), context("signing-key", key_id)),
+                )
+
+    async def create_organisation(self, org_id: OrgId) -> None:
+        """Make an organisation's keys and first bucket where they are missing; safe to repeat."""
+        async with self.db.organisation(org_id) as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(org_id))
+            for purpose in ("operational", "index"):
+                await connection.execute(
+                    "INSERT INTO org_keys (org_id, purpose, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                    org_id,
+                    purpose,
+                    seal(self._role_wrap, secrets.token_bytes(KEY_BYTES), context("org-key", org_id, purpose)),
+                )
+            if not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM buckets WHERE state = 'current')"):
+                await self.add_bucket(connection, org_id)
+
+    async def add_bucket(self, connection: Connection, org_id: OrgId) -> BucketId:
+        """Insert a new current bucket in the caller's transaction of `org_id`; there must be no other current one."""
+        bucket_id = BucketId(UUID(bytes=secrets.token_bytes(16), version=4))
+        vault = self.bucket_secrets()
+        made = await asyncio.to_thread(vault.make, org_id, bucket_id)
+        try:
+            await connection.execute(
+                "INSERT INTO buckets (id, org_id, public_key, private_sealed, state, created_at) VALUES ($1, $2, $3, $4, 'current', now())",
+                bucket_id,
+                org_id,
+                made.public_key,
+                made.private_sealed,
+            )
+        except BaseException:
+            vault.destroy(bucket_id)
+            raise
+        return bucket_id
+
+    # Data keys: any role seals, only an opener opens.
+
+    async def new_data_key(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID) -> DataKey:
+        """A new key whose sealed form is committed to the keyring before this returns."""
+        (made,) = await self.new_data_keys(org_id, kind, [data_key_id])
+        return made
+
+    async def new_data_keys(self, org_id: OrgId, kind: KeyKind, ids: Sequence[UUID]) -> list[DataKey]:
+        """Like `new_data_key` for several ids in one transaction. Raises KeyUnavailable if the organisation has no bucket."""
+        made = []
+        for data_key_id in ids:
+            key = secrets.token_bytes(KEY_BYTES)
+            made.append(DataKey(data_key_id, kind, key, fingerprint_of(key, data_key_id)))
+        for _ in range(_SEAL_TRIES):
+            bucket = await self._current_bucket(org_id)
+            sealed = [bucket.seal(data_key) for data_key in made]
+            try:
+                async with self.db.organisation(org_id) as connection:
+                    await connection.execute(
+                        "INSERT INTO data_keys (id, org_id, bucket_id, kind, sealed, fingerprint, created_at)"
+                        " SELECT id, $1, $2, $3, sealed, fingerprint, now()"
+                        " FROM unnest($4::uuid[], $5::bytea[], $6::bytea[]) AS made (id, sealed, fingerprint)",
+                        org_id,
+                        bucket.id,
+                        kind,
+                        [data_key.id for data_key in made],
+                        sealed,
+                        [data_key.fingerprint for data_key in made],
+                    )
+                return made
+            except asyncpg.PostgresError as error:
+                if error.sqlstate != BUCKET_NOT_CURRENT:
+                    raise
+                # The bucket is being renewed: seal to its successor.
+                self._current.pop(org_id, None)
+        raise Unavailable(f"the buckets of organisation {org_id} are renewed faster than a key can be sealed")
+
+    async def open_data_key(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID) -> DataKey:
+        """The key. Raises KeyUnavailable when it was destroyed, never existed, is another organisation's, or this role can't open."""
+        found = await self.open_many(org_id, kind, [data_key_id])
+        if data_key_id not in found:
+            raise KeyUnavailable(f"the key of {kind} {data_key_id} is gone")
+        return found[data_key_id]
+
+    async def open_many(self, org_id: OrgId, kind: KeyKind, ids: Iterable[UUID]) -> dict[UUID, DataKey]:
+        """The keys that still exist, by id; what is gone is absent."""
+        self._opener()
+        wanted = list(ids)
+        async with self.db.organisation(org_id) as connection:
+            rows = await connection.fetch(
+                "SELECT id, bucket_id, sealed, fingerprint FROM data_keys WHERE id = ANY($1::uuid[]) AND kind = $2", wanted, kind
+            )
+            buckets = await self._private_buckets(connection, org_id, {BucketId(row["bucket_id"]) for row in rows})
+        opened = {}
+        for row in rows:
+            data_key = buckets[row["bucket_id"]].open(row["sealed"], kind, row["id"])
+            if data_key.fingerprint != row["fingerprint"]:
+                raise KeyUnavailable(f"the key of {kind} {row['id']} does not match its fingerprint")
+            opened[data_key.id] = data_key
+        return opened
+
+    async def fingerprint(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID) -> Destroyed | None:
+        """Bucket and fingerprint of a key that exists (what `destroy_data_key` would return), or None; every role may ask."""
+        async with self.db.organisation(org_id) as connection:
+            row = await connection.fetchrow("SELECT bucket_id, fingerprint FROM data_keys WHERE id = $1 AND kind = $2", data_key_id, kind)
+        return None if row is None else Destroyed(BucketId(row["bucket_id"]), row["fingerprint"])
+
+    async def destroy_data_key(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID) -> Destroyed | None:
+        """Delete the key, committed before this returns; None if it was gone already. From here on nothing opens what it sealed."""
+        async with self.db.organisation(org_id) as connection:
+            row = await connection.fetchrow(
+                "DELETE FROM data_keys WHERE id = $1 AND kind = $2 RETURNING bucket_id, fingerprint", data_key_id, kind
+            )
+            if row is None:
+                return None
+            await connection.execute("UPDATE buckets SET erasures = erasures + 1 WHERE id = $1", row["bucket_id"])
+        return Destroyed(BucketId(row["bucket_id"]), row["fingerprint"])
+
+    # Signing keys.
+
+    async def signing_key(self) -> tuple[UUID, Ed25519PrivateKey]:
+        """The key that signs receipts now, and its id. Raises KeyUnavailable without an opener."""
+        opener = self._opener()
+        async with self.db.transaction() as connection:
+            row = await connection.fetchrow(
+                "SELECT id, private_sealed FROM signing_keys WHERE retired_at IS NULL ORDER BY created_at DESC LIMIT 1"
+            )
+        if row is None:
+            raise KeyUnavailable("the keyring holds no signing key")
+        raw = self._unwrap(row["private_sealed"], context("signing-key", row["id"]), opener)
+        return row["id"], Ed25519PrivateKey.from_private_bytes(raw)
+
+    async def public_signing_keys(self) -> list[PublicSigningKey]:
+        """Every key that receipts were ever signed with, oldest first."""
+        async with self.db.transaction() as connection:
+            rows = await connection.fetch("SELECT id, public_key, created_at, retired_at FROM signing_keys ORDER BY created_at, id")
+        return [PublicSigningKey(row["id"], row["public_key"], row["created_at"], row["retired_at"]) for row in rows]
+
+    # Buckets.
+
+    def bucket_secrets(self) -> BucketSecrets:
+        """The folder of bucket secrets. Raises KeyUnavailable in a role that was not given it."""
+        if self._secrets is None:
+            raise KeyUnavailable("this role can't open: it holds no opener key, or was not told where bucket secrets are")
+        return self._secrets
+
+    async def private_bucket(self, connection: Connection, org_id: OrgId, bucket_id: BucketId) -> PrivateBucket:
+        """A bucket that opens. Raises KeyUnavailable if it was destroyed."""
+        return (await self._private_buckets(connection, org_id, {bucket_id}))[bucket_id]
+
+    def drop_bucket(self, bucket_id: BucketId) -> None:
+        """Forget a private key that was destroyed, and which bucket is current."""
+        self._private.pop(bucket_id, None)
+        self._current.clear()
+
+    async def current_bucket(self, org_id: OrgId) -> PublicBucket:
+        """The bucket that new keys are sealed to, from the database. Raises KeyUnavailable if there is none."""
+        async with self.db.organisation(org_id) as connection:
+            row = await connection.fetchrow("SELECT id, public_key FROM buckets WHERE state = 'current'")
+        if row is None:
+            raise KeyUnavailable(f"the keyring holds no bucket of organisation {org_id}")
+        return PublicBucket(BucketId(row["id"]), org_id, row["public_key"])
+
+    async def _current_bucket(self, org_id: OrgId) -> PublicBucket:
+        if (known := self._current.get(org_id)) is None:
+            self._current[org_id] = known = await self.current_bucket(org_id)
+        return known
+
+    async def _private_buckets(self, connection: Connection, org_id: OrgId, wanted: Iterable[BucketId]) -> Mapping[BucketId, PrivateBucket]:
+        now = asyncio.get_running_loop().time()
+        self._private = {key: entry for key, entry in self._private.items() if now - entry[0] < _PRIVATE_CACHE_S}
+        found = {bucket_id: self._private[bucket_id][1] for bucket_id in wanted if bucket_id in self._private}
+        missing = [bucket_id for bucket_id in wanted if bucket_id not in found]
+        if missing:
+            vault = self.bucket_secrets()
+            rows = await connection.fetch("SELECT id, private_sealed FROM buckets WHERE id = ANY($1::uuid[])", missing)
+            for row in rows:
+                if row["private_sealed"] is None:
+                    raise KeyUnavailable(f"the private key of bucket {row['id']} was destroyed")
+                bucket = vault.open(org_id, BucketId(row["id"]), row["private_sealed"])
+                self._private[bucket.id] = (now, bucket)
+                found[bucket.id] = bucket
+        for bucket_id in missing:
+            if bucket_id not in found:
+                raise KeyUnavailable(f"the keyring holds no bucket {bucket_id}")
+        return found
+
+    def _opener(self) -> bytes:
+        if self._opener_wrap is None:
+            raise KeyUnavailable("this role can't open: it holds no opener key")
+        return self._opener_wrap
+
+    def _unwrap(self, sealed: bytes, place: bytes, wrap: bytes | None = None) -> bytes:
+        try:
+            return open_sealed(wrap or self._role_wrap, sealed, place)
+        except MalformedError as error:
+            raise KeyUnavailable("a key of the keyring does not open under this root key") from error

@@ -1,0 +1,134 @@
+"""Renewing a bucket: what survives is sealed to a new one, then the old private key ends, and with it every copy of what was erased.
+
+    current --begin--> renewing --survivors moved--> destroyed (row) --secret removed--> destroyed_at set
+
+Each arrow is a transaction of its own and safe to repeat, so a renewal that stops anywhere goes on when it is called again.
+A key can't slip into the old bucket behind our back: `only_into_current_bucket` (keyring migration 0001) and the lock below.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from hushwire.core.errors import KeyUnavailable
+from hushwire.core.ids import BucketId, OrgId
+from hushwire.store.database import Connection
+from hushwire.vault.buckets import KeyKind, PrivateBucket, PublicBucket
+from hushwire.vault.keyring import Keyring
+
+_BATCH: Final = 200
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A finished renewal. `moved` counts the survivors that this call sealed anew."""
+
+    old: BucketId
+    moved: int
+
+
+async def buckets_to_renew(keyring: Keyring) -> list[tuple[OrgId, BucketId]]:
+    """Buckets that had erasures, and renewals that were interrupted, oldest first."""
+    async with keyring.db.transaction() as connection:
+        rows = await connection.fetch("SELECT org_id, bucket_id FROM buckets_to_renew()")
+    return [(OrgId(row["org_id"]), BucketId(row["bucket_id"])) for row in rows]
+
+
+async def renew_bucket(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> Renewal:
+    """Renew one bucket to the end, from wherever an earlier attempt stopped. Returns at once if it is done.
+
+    Raises KeyUnavailable if the bucket is not the organisation's, or survivors can't be opened: then nothing is destroyed.
+    """
+    moved = 0
+    if await _begin(keyring, org_id, bucket_id):
+        while True:
+            batch = await _move_batch(keyring, org_id, bucket_id)
+            moved += batch
+            if batch == 0 and await _retire(keyring, org_id, bucket_id):
+                break
+    secrets = keyring.bucket_secrets()
+    await asyncio.to_thread(secrets.destroy, bucket_id)
+    keyring.drop_bucket(bucket_id)
+    async with keyring.db.organisation(org_id) as connection:
+        await connection.execute("UPDATE buckets SET destroyed_at = now() WHERE id = $1 AND destroyed_at IS NULL", bucket_id)
+    _log.info("vault.bucket_renewed", org_id=str(org_id), bucket_id=str(bucket_id), moved=moved)
+    return Renewal(bucket_id, moved)
+
+
+async def renew_due(keyring: Keyring) -> list[Renewal]:
+    """Renew every bucket that needs it, then vacuum once; a bucket that fails is logged, and does not hold up the others."""
+    done = []
+    for org_id, bucket_id in await buckets_to_renew(keyring):
+        try:
+            done.append(await renew_bucket(keyring, org_id, bucket_id))
+        except KeyUnavailable as error:
+            _log.error("vault.bucket_renewal_failed", org_id=str(org_id), bucket_id=str(bucket_id), reason=str(error))
+    if done:
+        await vacuum(keyring)
+    return done
+
+
+async def vacuum(keyring: Keyring) -> None:
+    """Take dead rows out of the keyring's tables; before PostgreSQL 17 the server does it by itself, on the tables' own settings."""
+    async with keyring.db.session() as connection:
+        if connection.get_server_version().major < 17:
+            return
+        await connection.execute("SET statement_timeout = 0")
+        await connection.execute("VACUUM data_keys, buckets")
+
+
+async def _begin(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> bool:
+    """Put a new current bucket in place of this one; False if the survivors have moved already."""
+    async with keyring.db.organisation(org_id) as connection:
+        state = await connection.fetchval("SELECT state FROM buckets WHERE id = $1 FOR UPDATE", bucket_id)
+        if state is None:
+            raise KeyUnavailable(f"the keyring holds no bucket {bucket_id} of organisation {org_id}")
+        if state == "current":
+            await connection.execute("UPDATE buckets SET state = 'renewing' WHERE id = $1", bucket_id)
+            await keyring.add_bucket(connection, org_id)
+    return bool(state != "destroyed")
+
+
+async def _move_batch(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> int:
+    """Seal some survivors to the current bucket; 0 when none is left."""
+    target = await keyring.current_bucket(org_id)
+    async with keyring.db.organisation(org_id) as connection:
+        rows = await connection.fetch(
+            "SELECT id, kind, sealed FROM data_keys WHERE bucket_id = $1 ORDER BY id LIMIT $2 FOR UPDATE", bucket_id, _BATCH
+        )
+        if not rows:
+            return 0
+        source = await keyring.private_bucket(connection, org_id, bucket_id)
+        sealed = await asyncio.to_thread(_reseal, source, target, [(row["id"], row["kind"], row["sealed"]) for row in rows])
+        await connection.execute(
+            "UPDATE data_keys SET bucket_id = $1, sealed = moved.sealed"
+            " FROM unnest($2::uuid[], $3::bytea[]) AS moved (id, sealed) WHERE data_keys.id = moved.id AND data_keys.bucket_id = $4",
+            target.id,
+            [row["id"] for row in rows],
+            sealed,
+            bucket_id,
+        )
+    return len(rows)
+
+
+def _reseal(source: PrivateBucket, target: PublicBucket, keys: list[tuple[UUID, KeyKind, bytes]]) -> list[bytes]:
+    return [target.seal(source.open(sealed, kind, key_id)) for key_id, kind, sealed in keys]
+
+
+async def _retire(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> bool:
+    """Empty the private key's row, if no key has come into the bucket meanwhile; False: move those first."""
+    async with keyring.db.organisation(org_id) as connection:
+        await _wait_for_sealers(connection, bucket_id)
+        if await connection.fetchval("SELECT EXISTS (SELECT 1 FROM data_keys WHERE bucket_id = $1)", bucket_id):
+            return False
+        await connection.execute("UPDATE buckets SET state = 'destroyed', private_sealed = NULL WHERE id = $1", bucket_id)
+    return True
+
+
+async def _wait_for_sealers(connection: Connection, bucket_id: BucketId) -> None:
+    """Exclusive against the shared lock that each insert of a data key holds until it commits."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", str(bucket_id))

@@ -1,0 +1,236 @@
+"""The root key, where it comes from, and what each role is given of it.
+
+    root key --HKDF--> role wrap     operational column keys and index keys: every role
+             `-HKDF--> opener wrap   private keys of buckets and of receipts: api and worker only
+
+A process gets the wraps that it needs through a pipe, never the root key. A bucket's private key needs its own secret besides
+(`vault.buckets`), so the root key and old copies of the databases together still open nothing that was erased.
+"""
+
+import base64
+import binascii
+import hmac
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from hushwire.core.clock import Random
+from hushwire.core.errors import ConfigError, KeyUnavailable
+from hushwire.store.database import Database
+from hushwire.vault.seal import KEY_BYTES
+
+_PREFIX: Final = "hushwire-root-1 "
+_LOCK: Final = 0x6877_726F_6F74  # "hwroot"
+_PIPE_LIMIT: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class RoleKeys:
+    """What one process may hold. `opener` is None in the gateway. `buckets` is the folder of the buckets' secrets."""
+
+    role: bytes = field(repr=False)
+    opener: bytes | None = field(default=None, repr=False)
+    buckets: Path | None = None
+
+    def to_json(self) -> bytes:
+        """What the supervisor writes into the child's pipe (and closes it)."""
+        message = {"role": base64.b64encode(self.role).decode()}
+        if self.opener is not None:
+            message["opener"] = base64.b64encode(self.opener).decode()
+        if self.buckets is not None:
+            message["buckets"] = str(self.buckets)
+        return json.dumps(message).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "RoleKeys":
+        """Raises KeyUnavailable if it is not what `to_json` writes."""
+        try:
+            message = json.loads(data)
+            opener, buckets = message.get("opener"), message.get("buckets")
+            return cls(
+                base64.b64decode(message["role"], validate=True),
+                None if opener is None else base64.b64decode(opener, validate=True),
+                None if buckets is None else Path(buckets),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise KeyUnavailable("the keys that this process was started with can't be read") from error
+
+    @classmethod
+    def from_fd(cls, fd: int) -> "RoleKeys":
+        """Read the pipe to its end and close it. Raises KeyUnavailable if it holds no keys."""
+        try:
+            with os.fdopen(fd, "rb") as pipe:
+                return cls.from_json(pipe.read(_PIPE_LIMIT))
+        except OSError as error:
+            raise KeyUnavailable(f"the pipe with this process's keys can't be read (fd {fd})") from error
+
+
+class RootKey:
+    """32 random bytes that everything else hangs from."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise KeyUnavailable(f"a root key is {KEY_BYTES} bytes, this one has {len(key)}")
+        self._key = key
+
+    def role_wrap(self) -> bytes:
+        """Wraps what every role may open."""
+        return self._derive("role")
+
+    def opener_wrap(self) -> bytes:
+        """Wraps what only api and worker may open."""
+        return self._derive("opener")
+
+    def fingerprint(self) -> bytes:
+        """Tells this key from another and reveals nothing of it."""
+        return self._derive("fingerprint")
+
+    def role_keys(self, *, opener: bool, buckets: Path | None = None) -> RoleKeys:
+        """The share of one process; `opener` for api, worker and provisioning, with the folder of bucket secrets."""
+        return RoleKeys(self.role_wrap(), self.opener_wrap() if opener else None, buckets if opener else None)
+
+    def to_text(self) -> str:
+        """The one line that a key file or variable holds."""
+        return _PREFIX + base64.b64encode(self._key).decode()
+
+    @classmethod
+    def from_text(cls, text: str, where: str) -> "RootKey":
+        """Read `to_text`'s line (the prefix may be absent). Raises KeyUnavailable, naming `where`."""
+        try:
+            return cls(base64.b64decode(text.strip().removeprefix(_PREFIX.strip()).strip(), validate=True))
+        except (binascii.Error, ValueError, KeyUnavailable):
+            raise KeyUnavailable(f"{where} holds no root key: it must be 32 bytes in base64 (`openssl rand -base64 32`)") from None
+
+    def _derive(self, purpose: str) -> bytes:
+        info = f"hushwire/root/1/{purpose}".encode()
+        return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._key)
+
+    def __repr__(self) -> str:
+        return "RootKey(<key>)"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a key is not pickled")
+
+
+class Provider(Protocol):
+    """Where the root key lives; fit for a key management service later."""
+
+    @property
+    def where(self) -> str:
+        """How messages name the place."""
+        ...
+
+    def load(self) -> RootKey | None:
+        """The key, or None if there is none. Raises KeyUnavailable if what is there is no key."""
+        ...
+
+    def create(self, random: Random) -> RootKey:
+        """A new key, kept durably before it returns. Raises ConfigError if this provider only reads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileProvider:
+    """A file of mode 0600."""
+
+    path: Path
+
+    @property
+    def where(self) -> str:
+        return f"the file {self.path}"
+
+    def load(self) -> RootKey | None:
+        try:
+            with self.path.open("r", encoding="ascii") as file:
+                mode = os.fstat(file.fileno()).st_mode & 0o777
+                if mode & 0o077:
+                    raise KeyUnavailable(f"{self.where} can be read by others (mode {mode:04o}): chmod 600 {self.path}")
+                return RootKey.from_text(file.read(1024), self.where)
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise KeyUnavailable(f"{self.where} can't be read as a root key ({type(error).__name__})") from error
+
+    def create(self, random: Random) -> RootKey:
+        key = RootKey(random.token_bytes(KEY_BYTES))
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            file.write(key.to_text() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return key
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentProvider:
+    """A variable that the operator's secret store sets; only read."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    variable: str = "HUSHWIRE_ROOT_KEY"
+
+    @property
+    def where(self) -> str:
+        return f"the environment variable {self.variable}"
+
+    def load(self) -> RootKey | None:
+        text = self.environment.get(self.variable)
+        return None if text is None else RootKey.from_text(text, self.where)
+
+    def create(self, random: Random) -> RootKey:
+        raise ConfigError(f"set {self.where} to 32 random bytes in base64 (`openssl rand -base64 32`), and keep a copy in a safe place")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRoot:
+    """The root key, and whether it was made just now (which is said aloud)."""
+
+    key: RootKey
+    is_new: bool
+
+
+async def open_root(provider: Provider, keyring: Database, main: Database, random: Random) -> OpenedRoot:
+    """The root key that belongs to these databases (both opened as `hushwire_owner`); a new one only where there is no data at all.
+
+    Raises KeyUnavailable, saying what to do, if the key is missing or is another one's.
+    """
+    key = provider.load()
+    async with main.transaction() as connection:
+        has_orgs = bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM org_ids())"))
+    async with keyring.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        known: bytes | None = await connection.fetchval("SELECT fingerprint FROM root_key")
+        if known is None:
+            has_keys = bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM deployment_keys)"))
+            if has_orgs or has_keys:
+                raise KeyUnavailable(
+                    "the databases hold data but the keyring does not say whose: it is not the keyring of this main database, or is "
+                    "half restored. Restore the newest keyring; hushwire never makes a new one over existing data"
+                )
+            is_new = key is None
+            key = key or provider.load() or provider.create(random)
+            await connection.execute("INSERT INTO root_key (fingerprint) VALUES ($1)", key.fingerprint())
+            return OpenedRoot(key, is_new)
+    if key is None:
+        raise KeyUnavailable(
+            f"the root key is missing: {provider.where} does not exist, and what is stored can't be opened without it. Put back the key "
+            "from your safe copy; hushwire never makes a new one over existing data"
+        )
+    if not hmac.compare_digest(key.fingerprint(), known):
+        raise KeyUnavailable(
+            f"{provider.where} holds the root key of another deployment: it does not open this keyring. Put back the key that belongs to it"
+        )
+    return OpenedRoot(key, is_new=False)

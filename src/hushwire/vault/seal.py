@@ -1,0 +1,86 @@
+"""Sealing bytes so that they open in one place only: AES-256-GCM with the place as authenticated context.
+
+Two ciphers' worth of caution in one: each place (table, column, row, organisation) has its own key, derived from the caller's,
+and is the additional data too. So random nonces never meet their birthday bound, and what is copied to another place fails.
+
+Sealed form: version 1 | nonce 12 | ciphertext | tag 16.
+"""
+
+import hmac
+import secrets
+from typing import Final
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from hushwire.core.errors import KeyUnavailable, MalformedError
+
+KEY_BYTES: Final = 32
+OVERHEAD_BYTES: Final = 1 + 12 + 16
+_VERSION: Final = b"\x01"
+
+
+def context(*parts: str | bytes | UUID) -> bytes:
+    """The parts joined so that no two lists give the same bytes: each with its length before it."""
+    joined = bytearray()
+    for part in parts:
+        data = part.bytes if isinstance(part, UUID) else part.encode() if isinstance(part, str) else part
+        joined += len(data).to_bytes(4, "big") + data
+    return bytes(joined)
+
+
+def seal(key: bytes, plaintext: bytes, place: bytes) -> bytes:
+    """`plaintext` sealed under `key` (32 bytes) for `place` (a `context`)."""
+    nonce = secrets.token_bytes(12)
+    return _VERSION + nonce + _cipher(key, place).encrypt(nonce, plaintext, place)
+
+
+def open_sealed(key: bytes, sealed: bytes, place: bytes) -> bytes:
+    """What `seal` was given. Raises MalformedError if a bit differs, the place is another, or the key is."""
+    if len(sealed) < OVERHEAD_BYTES or sealed[:1] != _VERSION:
+        raise MalformedError("not a sealed value of a version known here")
+    try:
+        return _cipher(key, place).decrypt(sealed[1:13], sealed[13:], place)
+    except InvalidTag:
+        raise MalformedError("a sealed value does not open here: altered, moved, or sealed under another key") from None
+
+
+def _cipher(key: bytes, place: bytes) -> AESGCM:
+    return AESGCM(hmac.digest(key, b"hushwire/seal/1" + place, "sha256"))
+
+
+class Columns:
+    """Seals and opens the personal columns that stand under one key."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise KeyUnavailable("a column key must be 32 bytes")
+        self._key = key
+
+    def seal(self, plaintext: bytes, *, table: str, column: str, row: UUID, org: UUID) -> bytes:
+        """The bytes to store in that column of that row."""
+        return seal(self._key, plaintext, context("column", table, column, row, org))
+
+    def open(self, sealed: bytes, *, table: str, column: str, row: UUID, org: UUID) -> bytes:
+        """What was sealed for exactly this place.
+
+        Raises MalformedError if a bit differs, it was sealed for another place, or under another key.
+        """
+        return open_sealed(self._key, sealed, context("column", table, column, row, org))
+
+    def __repr__(self) -> str:
+        return "Columns(<key>)"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a key is not pickled")
+
+
+def blind_index(key: bytes, org: UUID, column: str, value: str) -> bytes:
+    """32 bytes that are equal for equal values of one organisation's column, and say nothing else without the key.
+
+    The caller brings `value` into its one canonical form first (a number: +E.164). `column` is `table.column`.
+    """
+    return hmac.digest(key, context("hushwire/index/1", org, column, value), "sha256")
