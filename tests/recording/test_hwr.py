@@ -45,7 +45,9 @@ def closed(blob: bytes, frames: int = 4) -> Closed:
     return Closed(frames, hashlib.sha256(blob).digest())
 
 
-def opened(blob: bytes, *, key: bytes = KEY, who: Identity = WHO, crashed: bool = False, note: Closed | None = None) -> tuple[list[Frame], Ending]:
+def opened(
+    blob: bytes, *, key: bytes = KEY, who: Identity = WHO, crashed: bool = False, note: Closed | None = None
+) -> tuple[list[Frame], Ending]:
     reader = Reader(key, who, closed=note, crashed=crashed)
     frames = reader.feed(blob)
     return frames, reader.finish()
@@ -157,7 +159,13 @@ def _collected(reader: Reader, blob: bytes, seen: list[Frame]) -> Iterator[Frame
 
 def test_frames_that_are_reordered_repeated_or_left_out_are_named_so() -> None:
     header, first, second, third, last = parts()
-    for order in ([second, first, third, last], [first, first, second, third, last], [first, third, last], [first, third, second, last], [last]):
+    for order in (
+        [second, first, third, last],
+        [first, first, second, third, last],
+        [first, third, last],
+        [first, third, second, last],
+        [last],
+    ):
         assert failure_of(header + b"".join(order)) is Failure.REORDERED
     assert failure_of(header + first + third, crashed=True) is Failure.REORDERED
 
@@ -253,7 +261,9 @@ def test_malformed_entries_are_named_so(plaintext: bytes) -> None:
     assert caught.value.failure is Failure.BAD_ENTRIES
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b'{"legs":[]}', b'{"legs":[{}]}', b'{"legs":[{"x":"PCMU/8000"},{}]}', b'{"legs":[[],{}]}', b"\xff"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{}", b'{"legs":[]}', b'{"legs":[{}]}', b'{"legs":[{"x":"PCMU/8000"},{}]}', b'{"legs":[[],{}]}', b"\xff"]
+)
 def test_a_format_entry_that_is_not_its_json_is_named_so(text: bytes) -> None:
     with pytest.raises(RecordingError):
         entries.leg_formats(Entry(entries.EntryKind.FORMAT, 255, 0, text))

@@ -155,13 +155,15 @@ class Reader:
         (word,) = _WORD.unpack_from(self._buffer)
         length, is_final = word & ~_FINAL_BIT, bool(word & _FINAL_BIT)
         if not _NONCE + _TAG <= length <= MAX_FRAME:
-            return self._no_frame(word)
+            self._note_tail(word)
+            return None
         if len(self._buffer) < _WORD.size + length:
             return None
         body = bytes(self._buffer[_WORD.size : _WORD.size + length])
         plaintext = self._open(body, self._sequence, is_final)
         if plaintext is None:
-            return self._refuse(body, is_final, nothing_follows=len(self._buffer) == _WORD.size + length)
+            self._refuse(body, is_final, nothing_follows=len(self._buffer) == _WORD.size + length)
+            return None
         del self._buffer[: _WORD.size + length]
         frame = Frame(self._sequence, is_final, plaintext)
         self._sequence += 1
@@ -175,7 +177,7 @@ class Reader:
         except InvalidTag:
             return None
 
-    def _no_frame(self, word: int) -> None:
+    def _note_tail(self, word: int) -> None:
         # A file system may have grown the file before the crash kept its bytes away: zeros up to the end are a missing tail.
         if self._crashed and word == 0 and not any(self._buffer):
             self._buffer.clear()

@@ -1,6 +1,6 @@
 """Makes vectors.json: small sealed recordings with the outcome that every implementation of the format must reach.
 
-    python tests/vectors/hwr/make.py > tests/vectors/hwr/vectors.json
+python tests/vectors/hwr/make.py > tests/vectors/hwr/vectors.json
 """
 
 import hashlib
@@ -77,7 +77,14 @@ def vectors() -> dict[str, Any]:
         "segment": WHO.segment,
         "entries": [[[int(e.kind), e.leg, e.time, e.data.hex()] for e in frame] for frame in CONTENT],
         "vectors": [
-            {"name": name, "crashed": crashed, "frames": frames, "failure": failure, "sha256": hashlib.sha256(blob).hexdigest(), "file": blob.hex()}
+            {
+                "name": name,
+                "crashed": crashed,
+                "frames": frames,
+                "failure": failure,
+                "sha256": hashlib.sha256(blob).hexdigest(),
+                "file": blob.hex(),
+            }
             for name, blob, crashed, frames, failure in made
         ],
     }
