@@ -45,6 +45,16 @@ class Folders:
         return self.keys / "root"
 
     @property
+    def buckets(self) -> Path:
+        """Secrets of the key buckets; read by api and worker, in no database and no backup."""
+        return self.root / "buckets"
+
+    @property
+    def bucket_secrets(self) -> Path:
+        """Secrets of the keyring's buckets: beside the root key in worth, but written daily by roles that dropped to another user."""
+        return self.root / "buckets"
+
+    @property
     def postgres(self) -> Path:
         return self.root / "pg"
 
@@ -103,7 +113,7 @@ def prepare(folders: Folders, owner: Account | None) -> None:
             os.chmod(folder, 0o711 if owner else 0o700)
         folders.keys.mkdir(exist_ok=True)
         os.chmod(folders.keys, 0o700)
-        for folder in (folders.spool, folders.store, folders.journal, folders.run):
+        for folder in (folders.buckets, folders.spool, folders.store, folders.journal, folders.run):
             folder.mkdir(exist_ok=True)
             _claim(folder, owner)
     except (PermissionError, FileExistsError, NotADirectoryError, FileNotFoundError) as error:

@@ -1,0 +1,197 @@
+"""Sealed files in object stores: a local folder or S3, one store per residency region.
+
+Everything is addressed by the region that the data must stay in, and this module alone turns a region into a store: a write to
+a foreign region can't be put into words. What is stored here is sealed before it comes.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import LocalStore, S3Store
+
+from hushwire.core.errors import ConfigError, LocalError, RefusedError, Unavailable
+
+ANY_REGION: Final = "*"
+_CHUNK_BYTES: Final = 1 << 20
+_GIVE_UP_AFTER: Final = timedelta(seconds=20)
+
+
+class BlobMissing(LocalError):
+    """No such object."""
+
+
+class BlobExists(LocalError):
+    """The object is there already, and objects are never overwritten."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """What an s3:// URL does not say. `endpoint` None: AWS; keys None: the environment's own credentials."""
+
+    endpoint: str | None = None
+    signing_region: str = "us-east-1"
+    access_key: str | None = None
+    secret_key: str | None = field(default=None, repr=False)
+
+
+class Blobs:
+    """The stores of a deployment, by region; `*` is one store that serves every residency."""
+
+    def __init__(self, stores: Mapping[str, LocalStore | S3Store]) -> None:
+        self._stores = dict(stores)
+
+    @classmethod
+    def open(cls, regions: Mapping[str, str], s3: Mapping[str, S3Options] | None = None) -> "Blobs":
+        """Stores from URLs (`file:///folder`, `s3://bucket/prefix`) by region. Raises ConfigError, naming the region."""
+        if not regions:
+            raise ConfigError("[store] regions: at least one store is needed")
+        return cls({region: _open_store(region, url, (s3 or {}).get(region, S3Options())) for region, url in regions.items()})
+
+    def regions(self) -> list[str]:
+        """The regions that have a store of their own, or `*`."""
+        return sorted(self._stores)
+
+    def serves(self, residency: str) -> bool:
+        """Whether data of this residency has a place here."""
+        return residency in self._stores or ANY_REGION in self._stores
+
+    async def put_file(self, residency: str, key: str, path: Path) -> int:
+        """Store a file under a new key, durably, and return its size in bytes.
+
+        Raises RefusedError if no store may hold data of this residency, BlobExists if the key is taken, Unavailable if the store
+        does not answer.
+        """
+        store = self._store(residency)
+        size = (await asyncio.to_thread(path.stat)).st_size
+        with _errors("put"):
+            await obstore.put_async(store, _checked(key), path, mode="create")
+        if isinstance(store, LocalStore) and store.prefix is not None:
+            await asyncio.to_thread(_sync, Path(store.prefix), key)
+        return size
+
+    async def get(self, residency: str, key: str, *, start: int = 0, length: int | None = None) -> bytes:
+        """An object's bytes, or a range of them. Raises BlobMissing."""
+        store = self._store(residency)
+        with _errors("get"):
+            if start == 0 and length is None:
+                return bytes(await (await obstore.get_async(store, _checked(key))).bytes_async())
+            if length is None:
+                length = (await obstore.head_async(store, _checked(key)))["size"] - start
+            return bytes(await obstore.get_range_async(store, _checked(key), start=start, length=length)) if length > 0 else b""
+
+    async def stream(self, residency: str, key: str) -> AsyncIterator[bytes]:
+        """An object's bytes in pieces of about 1 MiB. Raises BlobMissing."""
+        store = self._store(residency)
+        with _errors("get"):
+            result = await obstore.get_async(store, _checked(key))
+            async for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
+                yield bytes(chunk)
+
+    async def size(self, residency: str, key: str) -> int:
+        """An object's size in bytes. Raises BlobMissing."""
+        store = self._store(residency)
+        with _errors("head"):
+            return int((await obstore.head_async(store, _checked(key)))["size"])
+
+    async def exists(self, residency: str, key: str) -> bool:
+        """Whether the object is there, asked of the store itself."""
+        try:
+            await self.size(residency, key)
+        except BlobMissing:
+            return False
+        return True
+
+    async def delete(self, residency: str, key: str) -> None:
+        """Remove an object; nothing happens if it is gone already."""
+        store = self._store(residency)
+        try:
+            with _errors("delete"):
+                await obstore.delete_async(store, _checked(key))
+        except BlobMissing:
+            return
+
+    async def keys(self, residency: str, prefix: str = "") -> AsyncIterator[str]:
+        """The keys of the region's store under a folder."""
+        store = self._store(residency)
+        with _errors("list"):
+            async for batch in obstore.list(store, prefix or None):
+                for entry in batch:
+                    yield str(entry["path"])
+
+    def _store(self, residency: str) -> LocalStore | S3Store:
+        """The one place where a residency becomes a store."""
+        store = self._stores.get(residency) or self._stores.get(ANY_REGION)
+        if store is None:
+            raise RefusedError(f"no store of region {residency} is configured, and its data may not go to another one")
+        return store
+
+
+def _open_store(region: str, url: str, options: S3Options) -> LocalStore | S3Store:
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
+        folder = Path(unquote(parts.path))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"[store] regions.{region}: the folder {folder} can't be made ({type(error).__name__})") from error
+        return LocalStore(prefix=folder, automatic_cleanup=True)
+    if parts.scheme == "s3" and len(parts.netloc) >= 3:
+        return _open_s3(parts.netloc, parts.path.strip("/"), options)
+    raise ConfigError(f"[store] regions.{region} must be file:///an/absolute/folder or s3://bucket/prefix")
+
+
+def _open_s3(bucket: str, prefix: str, options: S3Options) -> S3Store:
+    arguments: dict[str, str] = {"region": options.signing_region}
+    if options.endpoint is not None:
+        arguments["endpoint"] = options.endpoint
+    if options.access_key is not None and options.secret_key is not None:
+        arguments |= {"access_key_id": options.access_key, "secret_access_key": options.secret_key}
+    allow_http = options.endpoint is not None and options.endpoint.startswith("http://")
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        client_options={"allow_http": allow_http, "timeout": "30s", "connect_timeout": "5s"},
+        retry_config={"max_retries": 2, "retry_timeout": _GIVE_UP_AFTER},
+        **arguments,  # type: ignore[arg-type]
+    )
+
+
+@contextmanager
+def _errors(action: str) -> Iterator[None]:
+    """The store's errors as ours; their texts may hold names of buckets and hosts, so only the kind is told."""
+    try:
+        yield
+    except NotFoundError:
+        raise BlobMissing("no such object") from None
+    except AlreadyExistsError:
+        raise BlobExists("the object is there already") from None
+    except (BaseError, OSError) as error:
+        raise Unavailable(f"the object store failed to {action} ({type(error).__name__})") from error
+
+
+def _sync(folder: Path, key: str) -> None:
+    """Make a local object and the folders on its way durable: the spool is freed on the word of `put_file`."""
+    path = folder / key
+    for place in (path, *path.relative_to(folder).parents):
+        fd = os.open(folder / place, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _checked(key: str) -> str:
+    """`key` if it is a plain relative path of our own making; ours are ids, so anything else is a fault."""
+    parts = key.split("/")
+    if not key or any(part in ("", ".", "..") for part in parts) or not all(letter.isalnum() or letter in "-_./" for letter in key):
+        raise ConfigError("an object key is made of ids, digits and slashes")
+    return key
