@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,6 +59,13 @@ def ensure(config: Config, folders: Folders, owner: Account | None, now: datetim
     return Certificates(chain, key_file, authority_file, is_new)
 
 
+def served(config: Config, folders: Folders) -> tuple[Path, Path]:
+    """Chain and key as a role loads them; the supervisor has seen to it that they exist."""
+    if config.tls.certificate and config.tls.key:
+        return config.tls.certificate, config.tls.key
+    return folders.tls / "server.pem", folders.tls / "server.key"
+
+
 def server_names(config: Config) -> tuple[list[str], list[str]]:
     """Host names and addresses that the server certificate stands for, sorted."""
     names = {config.sip.domain, f"*.{config.sip.domain}", "localhost"}
@@ -84,10 +92,8 @@ def _own_addresses() -> set[str]:
                 found.add(str(probe.getsockname()[0]))
         except OSError:
             continue  # no route of this family: no address to name
-    try:
+    with suppress(OSError):  # a host name that does not resolve names no address
         found |= {str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None)}
-    except OSError:
-        pass  # a host name that does not resolve names no address
     return {address for address in found if "%" not in address}
 
 
@@ -96,9 +102,7 @@ def _authority(certificate_file: Path, key_file: Path, now: datetime) -> tuple[x
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
         key = serialization.load_pem_private_key(key_file.read_bytes(), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-            raise ConfigError(
-                f"{key_file}: does not belong to {certificate_file.name}: restore it, or remove both (phones must trust anew)"
-            )
+            raise ConfigError(f"{key_file}: is not the key of {certificate_file.name}: restore it, or remove both (phones then trust anew)")
         if certificate.not_valid_after_utc > now + SERVER_LIFETIME:
             return certificate, key
     key = ec.generate_private_key(ec.SECP256R1())

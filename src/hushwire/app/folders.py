@@ -71,6 +71,11 @@ class Folders:
         return self.root / "journal"
 
     @property
+    def status(self) -> Path:
+        """Who runs and where it listens, kept current by the supervisor."""
+        return self.run / "hushwire.json"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 

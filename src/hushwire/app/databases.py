@@ -1,0 +1,148 @@
+"""Both databases, embedded or elsewhere: started, with roles and newest schema, and how each role reaches them."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+
+from hushwire.app.config import Config
+from hushwire.app.folders import Account, Folders
+from hushwire.app.postgres import SUPERUSER, Cluster, Name, Passwords
+from hushwire.app.sources import SystemRandom
+from hushwire.app.wiring import key_provider
+from hushwire.core.errors import ConfigError, Unavailable
+from hushwire.store import roles
+from hushwire.store.database import Database
+from hushwire.store.migrate import migrate
+from hushwire.vault.keyring import Keyring
+from hushwire.vault.root import OpenedRoot, open_root
+
+_WAIT_FOR_UP_S: Final = 60.0
+_POLL_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A PostgreSQL server that somebody else runs. `admin` is the configured DSN: its user may create roles."""
+
+    name: Name
+    admin: str
+    folders: Folders
+
+    @property
+    def database(self) -> str:
+        return urlsplit(self.admin).path.lstrip("/") or ("hushwire" if self.name == "main" else "hushwire_keys")
+
+    def passwords(self) -> dict[str, str]:
+        return Passwords.kept(self.folders.postgres / f"{self.name}-server.json", roles.LOGIN_ROLES).by_role
+
+    def admin_dsn(self, database: str) -> str:
+        return urlunsplit(urlsplit(self.admin)._replace(path=f"/{database}"))
+
+    def dsn(self, role: str) -> str:
+        parts = urlsplit(self.admin)
+        place = parts.netloc.rpartition("@")[2]
+        login = f"{role}:{quote(self.passwords()[role], safe='')}@{place}"
+        return urlunsplit(parts._replace(netloc=login, path=f"/{self.database}"))
+
+
+class Databases:
+    """The main database and the keyring of one deployment."""
+
+    def __init__(self, config: Config, folders: Folders, owner: Account | None) -> None:
+        self._main = _place("main", config.database.dsn, folders, owner)
+        self._keyring = _place("keyring", config.keyring.dsn, folders, owner)
+        self._config = config
+        self._folders = folders
+
+    @property
+    def clusters(self) -> list[Cluster]:
+        """The embedded servers."""
+        return [place for place in (self._main, self._keyring) if isinstance(place, Cluster)]
+
+    def main_dsn(self, role: str) -> str:
+        """How a role reaches the main database."""
+        return self._main.dsn(role)
+
+    def keyring_dsn(self, role: str) -> str:
+        """How a role reaches the keyring."""
+        return self._keyring.dsn(role)
+
+    async def start(self) -> None:
+        """Start the embedded servers, both at once; bring roles and schema of both databases up to date."""
+        await asyncio.gather(*(cluster.start() for cluster in self.clusters))
+        await asyncio.gather(_prepare(self._main), _prepare(self._keyring))
+
+    async def stop(self) -> None:
+        """Stop the embedded servers."""
+        await asyncio.gather(*(cluster.stop() for cluster in self.clusters))
+
+    async def wait(self) -> None:
+        """Return when the servers, which another process is starting, answer with a finished schema. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(_WAIT_FOR_UP_S):
+                while not await self._is_set_up():
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            raise Unavailable("hushwire runs on this data folder, but its database does not answer") from None
+
+    async def _is_set_up(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.keyring_dsn(roles.OWNER), timeout=5)
+            try:
+                return bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM signing_keys)"))
+            finally:
+                await connection.close()
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            return False
+
+    async def open_root(self) -> OpenedRoot:
+        """The root key of these databases, made now if there is no data at all; the deployment's keys with it."""
+        main = await Database.connect(self.main_dsn(roles.OWNER), max_size=1)
+        try:
+            keyring = await Database.connect(self.keyring_dsn(roles.OWNER), max_size=2)
+            try:
+                opened = await self._open_root(main, keyring)
+                await Keyring(keyring, opened.key.role_keys(opener=True, buckets=self._folders.buckets)).establish()
+                return opened
+            finally:
+                await keyring.close()
+        finally:
+            await main.close()
+
+    async def _open_root(self, main: Database, keyring: Database) -> OpenedRoot:
+        return await open_root(key_provider(self._config, self._folders, os.environ), keyring, main, SystemRandom())
+
+
+def _place(name: Name, dsn: str | None, folders: Folders, owner: Account | None) -> Cluster | Server:
+    return Cluster(name, folders, owner, roles.LOGIN_ROLES) if dsn is None else Server(name, dsn, folders)
+
+
+async def _prepare(place: Cluster | Server) -> None:
+    if isinstance(place, Cluster):
+        admin, here = place.dsn(SUPERUSER, "postgres"), place.dsn(SUPERUSER)
+    else:
+        admin, here = place.admin_dsn("postgres"), place.admin_dsn(place.database)
+    try:
+        await roles.ensure_roles(admin, place.passwords())
+        await roles.ensure_database(admin, place.database)
+        if isinstance(place, Server):
+            await _give_to_owner(here, place.database)
+        await migrate(place.dsn(roles.OWNER), place.name)
+    except asyncpg.InsufficientPrivilegeError as error:
+        section = "database" if place.name == "main" else "keyring"
+        raise ConfigError(f"[{section}] dsn: its user must be allowed to create roles and databases ({type(error).__name__})") from None
+    except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        raise Unavailable(f"the {place.name} database does not let us in ({type(error).__name__})") from None
+
+
+async def _give_to_owner(dsn: str, database: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        quoted = '"' + database.replace('"', '""') + '"'
+        await connection.execute(f"ALTER DATABASE {quoted} OWNER TO {roles.OWNER}")
+    finally:
+        await connection.close()

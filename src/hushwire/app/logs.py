@@ -1,0 +1,75 @@
+"""Logs: an event name and fields, as JSON lines or for people. No exception text, no library's own words about a peer."""
+
+import logging
+import sys
+import traceback
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+Form = Literal["console", "json"]
+LIBRARY: Final = "library.message"
+
+
+def chosen(form: Literal["auto", "console", "json"], stream: TextIO | None = None) -> Form:
+    """`auto` is for people on a terminal and JSON elsewhere."""
+    if form != "auto":
+        return form
+    return "console" if (stream or sys.stderr).isatty() else "json"
+
+
+def configure(form: Form, role: str, *, level: int = logging.INFO) -> None:
+    """Send structlog and the standard library's logging to stderr, each line with the role that wrote it."""
+
+    def name_role(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("role", role)
+        return event
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        name_role,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        safe_exception,
+    ]
+    last: Processor = (
+        structlog.processors.JSONRenderer(sort_keys=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
+    )
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_ToStructlog()]
+    root.setLevel(logging.WARNING)
+
+
+def safe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace an exception by its type and the places it passed through: its text may hold what a peer sent."""
+    found = event.pop("exc_info", None)
+    error = found if isinstance(found, BaseException) else sys.exc_info()[1] if found else None
+    if error is not None:
+        event["error"] = type(error).__qualname__
+        event["at"] = places(error)
+    return event
+
+
+def places(error: BaseException) -> list[str]:
+    """`module:line` of each frame, the innermost last."""
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return [f"{frame.filename.rsplit('site-packages/', 1)[-1].rsplit('src/', 1)[-1]}:{frame.lineno}" for frame in frames]
+
+
+class _ToStructlog(logging.Handler):
+    """A library's warning: its unformatted message only, since arguments may be personal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {"library": record.name, "template": str(record.msg)[:200] if record.args else record.name}
+        if record.exc_info:
+            fields["exc_info"] = record.exc_info[1]
+        structlog.get_logger().log(max(record.levelno, logging.WARNING), LIBRARY, **fields)
