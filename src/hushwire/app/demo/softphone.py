@@ -1,0 +1,446 @@
+"""A PJSUA2 softphone in a process of its own, driven by JSON lines: `python -m hushwire.app.demo.softphone`.
+
+Each line on standard input is a command `{"id": 1, "do": "call", ...}`; each line on standard output is either its answer
+`{"id": 1, "ok": true, ...}` or an event `{"event": "state", ...}`. What it plays and what it hears stay in memory: no audio file is
+read or written. PJSUA2's wheel holds four calls per process, and is GPL: nothing else of hushwire imports it.
+"""
+
+import base64
+import os
+import selectors
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+import pjsua2 as pj
+
+from hushwire.app.demo.sockettap import SocketTap
+
+FRAME_MS: Final = 20
+MAX_CALLS: Final = 4
+STATES: Final = {
+    pj.PJSIP_INV_STATE_CALLING: "calling",
+    pj.PJSIP_INV_STATE_INCOMING: "incoming",
+    pj.PJSIP_INV_STATE_EARLY: "early",
+    pj.PJSIP_INV_STATE_CONNECTING: "connecting",
+    pj.PJSIP_INV_STATE_CONFIRMED: "confirmed",
+    pj.PJSIP_INV_STATE_DISCONNECTED: "disconnected",
+}
+TRANSPORTS: Final = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP, "tls": pj.PJSIP_TRANSPORT_TLS}
+SRTP: Final = {"off": pj.PJMEDIA_SRTP_DISABLED, "optional": pj.PJMEDIA_SRTP_OPTIONAL, "mandatory": pj.PJMEDIA_SRTP_MANDATORY}
+
+
+class Mouth(pj.AudioMediaPort):  # type: ignore[misc]
+    """Plays PCM from memory in a circle, from its start at the moment it is made."""
+
+    def __init__(self, pcm: bytes, rate: int) -> None:
+        super().__init__()
+        self._frame_bytes = rate * FRAME_MS // 1000 * 2
+        whole = len(pcm) // self._frame_bytes * self._frame_bytes
+        self._pcm = pcm[:whole] or bytes(self._frame_bytes)
+        self._at = 0
+        self.began: float | None = None
+        self.createPort("mouth", _pcm_format(rate))
+
+    def onFrameRequested(self, frame: Any) -> None:
+        if self.began is None:
+            self.began = time.monotonic()
+        piece = self._pcm[self._at : self._at + self._frame_bytes]
+        self._at = (self._at + self._frame_bytes) % len(self._pcm)
+        frame.type = pj.PJMEDIA_FRAME_TYPE_AUDIO
+        frame.buf = pj.ByteVector(piece)
+        frame.size = len(piece)
+
+
+class Ear(pj.AudioMediaPort):  # type: ignore[misc]
+    """Keeps what the call's decoder gives, in memory."""
+
+    def __init__(self, rate: int) -> None:
+        super().__init__()
+        self._silence = bytes(rate * FRAME_MS // 1000 * 2)
+        self.heard = bytearray()
+        self.began: float | None = None
+        self.createPort("ear", _pcm_format(rate))
+
+    def onFrameReceived(self, frame: Any) -> None:
+        if self.began is None:
+            self.began = time.monotonic()
+        self.heard += bytes(frame.buf) if frame.size else self._silence
+
+
+class PhoneCall(pj.Call):  # type: ignore[misc]
+    """One call: its audio both ways, what its session descriptions said, and its events."""
+
+    def __init__(self, account: "PhoneAccount", call_id: int = pj.PJSUA_INVALID_ID) -> None:
+        super().__init__(account, call_id)
+        self.phone = account.phone
+        self.number = self.phone.next_call_number()
+        self.mouth: Mouth | None = None
+        self.ear: Ear | None = None
+        self.tap: SocketTap | None = None
+        self.profile = ""
+        self.rtp_port = 0
+        self.last_status = 0
+        self.statistics: dict[str, Any] = {}
+        self._mouth_began: float | None = None
+
+    def onCallState(self, prm: Any) -> None:
+        info = self.getInfo()
+        self.last_status = int(info.lastStatusCode)
+        state = STATES.get(info.state, "null")
+        if state == "disconnected":
+            self.silence()
+        self.phone.say(
+            {
+                "event": "state",
+                "call": self.number,
+                "state": state,
+                "status": self.last_status,
+                "reason": info.lastReason,
+                "seconds": info.connectDuration.sec + info.connectDuration.msec / 1000,
+            }
+        )
+        if state == "disconnected":
+            self.phone.forget(self)
+
+    def onCallSdpCreated(self, prm: Any) -> None:
+        # PJSUA2 offers plain RTP without a word where it lacks the asked keying: what the SDP says is what counts.
+        for line in prm.sdp.wholeSdp.splitlines():
+            if line.startswith("m=audio"):
+                self.profile = line.split()[2]
+
+    def onCallMediaState(self, prm: Any) -> None:
+        info = self.getInfo()
+        active = False
+        for index, media in enumerate(info.media):
+            if media.type != pj.PJMEDIA_TYPE_AUDIO:
+                continue
+            if media.status in (pj.PJSUA_CALL_MEDIA_ACTIVE, pj.PJSUA_CALL_MEDIA_REMOTE_HOLD):
+                self._connect(self.getAudioMedia(index))
+                active = active or media.status == pj.PJSUA_CALL_MEDIA_ACTIVE
+            self.phone.say({"event": "media", "call": self.number, "status": int(media.status), **self._stream(index)})
+        if active:
+            self.rtp_port = int(self.getMedTransportInfo(0).localRtpName.rsplit(":", 1)[1])
+            if self.phone.watching and self.tap is None:
+                self.tap = SocketTap.on_local_port(self.rtp_port)
+
+    def onDtmfDigit(self, prm: Any) -> None:
+        self.phone.say({"event": "dtmf", "call": self.number, "digit": prm.digit})
+
+    def onStreamDestroyed(self, prm: Any) -> None:
+        self.statistics = self._statistics() or self.statistics
+
+    def _connect(self, audio: Any) -> None:
+        if self.ear is None:
+            self.ear = Ear(self.phone.rate)
+            self.mouth = Mouth(self.phone.pcm, self.phone.rate)
+        assert self.mouth is not None
+        self.mouth.startTransmit(audio)
+        audio.startTransmit(self.ear)
+
+    def _stream(self, index: int) -> dict[str, Any]:
+        try:
+            stream = self.getStreamInfo(index)
+        except pj.Error:
+            return {}
+        secure = stream.proto & pj.PJMEDIA_TP_PROFILE_SRTP == pj.PJMEDIA_TP_PROFILE_SRTP
+        return {"codec": stream.codecName, "srtp": bool(secure), "profile": self.profile, "direction": int(stream.dir)}
+
+    def _statistics(self) -> dict[str, Any]:
+        try:
+            rtcp = self.getStreamStat(0).rtcp
+        except pj.Error:
+            return {}
+        return {
+            side: {"packets": int(stat.pkt), "lost": int(stat.loss), "discarded": int(stat.discard), "jitter_us": int(stat.jitterUsec.mean)}
+            for side, stat in (("sent", rtcp.txStat), ("received", rtcp.rxStat))
+        }
+
+    def read_statistics(self) -> dict[str, Any]:
+        """Packet counts of both directions, also after the end of the call."""
+        return self._statistics() or self.statistics
+
+    @property
+    def mouth_began(self) -> float | None:
+        """Monotonic second at which our speech began."""
+        return self.mouth.began if self.mouth is not None else self._mouth_began
+
+    def silence(self) -> None:
+        """Stops speaking and watching; what was heard stays."""
+        self._mouth_began = self.mouth_began
+        if self.tap is not None:
+            self.tap.close()
+        self.mouth = None
+
+
+class PhoneAccount(pj.Account):  # type: ignore[misc]
+    """The phone's identity; incoming calls are met by the phone's answer policy."""
+
+    def __init__(self, phone: "Phone") -> None:
+        super().__init__()
+        self.phone = phone
+
+    def onRegState(self, prm: Any) -> None:
+        self.phone.say({"event": "registration", "status": int(prm.code), "expires_s": int(prm.expiration), "reason": prm.reason})
+
+    def onIncomingCall(self, prm: Any) -> None:
+        call = PhoneCall(self, prm.callId)
+        self.phone.incoming(call)
+
+
+class Phone:
+    """The process: one endpoint, one account, up to four calls. `run` returns when told to quit or when its parent is gone."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._endpoint = pj.Endpoint()
+        self._account: PhoneAccount | None = None
+        self._calls: dict[int, PhoneCall] = {}
+        self._ended: dict[int, PhoneCall] = {}
+        self._policy: dict[str, Any] = {"status": 200, "ring_s": 0.0}
+        self._due: list[tuple[float, Callable[[], None]]] = []
+        self._count = 0
+        self._running = True
+        self.rate = 8000
+        self.pcm = b""
+        self.watching = False
+
+    def say(self, message: dict[str, Any]) -> None:
+        data = orjson.dumps(message) + b"\n"
+        while data:
+            data = data[os.write(self._writer, data) :]
+
+    def next_call_number(self) -> int:
+        self._count += 1
+        return self._count
+
+    def run(self) -> None:
+        selector = selectors.DefaultSelector()
+        selector.register(self._reader, selectors.EVENT_READ)
+        pending = b""
+        self._endpoint.libCreate()
+        try:
+            while self._running:
+                if selector.select(0):
+                    data = os.read(self._reader, 1 << 20)
+                    if not data:
+                        break
+                    *lines, pending = (pending + data).split(b"\n")
+                    for line in lines:
+                        self._obey(orjson.loads(line))
+                self._run_due()
+                self._endpoint.libHandleEvents(5)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        # PJSUA2 crashes when its objects outlive the library.
+        for call in [*self._calls.values(), *self._ended.values()]:
+            call.silence()
+            call.ear = None
+        self._ended.clear()
+        self._calls.clear()
+        if self._account is not None:
+            self._account.shutdown()
+            self._account = None
+        self._endpoint.libDestroy()
+
+    def _run_due(self) -> None:
+        now = time.monotonic()
+        ready = [act for at, act in self._due if at <= now]
+        self._due = [(at, act) for at, act in self._due if at > now]
+        for act in ready:
+            act()
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {"id": command["id"], "ok": True}
+        try:
+            answer.update(getattr(self, "do_" + command["do"])(command) or {})
+        except (pj.Error, LookupError, ValueError, OSError) as error:
+            text = error.info() if isinstance(error, pj.Error) else str(error)
+            answer = {"id": command["id"], "ok": False, "error": f"{type(error).__name__}: {text}"}
+        self.say(answer)
+
+    # Commands.
+
+    def do_open(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Starts the endpoint: transport udp|tcp|tls, bind address, port, CA file, codecs, speech (base64 of 16-bit PCM), rate."""
+        self.rate = int(command.get("rate", 8000))
+        self.pcm = base64.b64decode(command.get("speech", ""))
+        self.watching = bool(command.get("watch", False))
+        config = pj.EpConfig()
+        config.uaConfig.threadCnt = 0
+        config.uaConfig.mainThreadOnly = True
+        config.uaConfig.maxCalls = MAX_CALLS
+        config.uaConfig.userAgent = command.get("user_agent", "hushwire-demo")
+        config.logConfig.level = config.logConfig.consoleLevel = int(command.get("log_level", 0))
+        media = config.medConfig
+        media.clockRate = media.sndClockRate = self.rate
+        media.noVad = True
+        media.ecTailLen = 0
+        # As little jitter buffer as PJSUA2 can: what it saves up it throws away again bit by bit, which blurs the comparison of sound.
+        media.jbInit = media.jbMinPre = media.jbMaxPre = int(command.get("jitter_ms", 20))
+        media.jbMax = 500
+        media.quality = 10
+        self._endpoint.libInit(config)
+        transport = pj.TransportConfig()
+        transport.boundAddress = command.get("bind", "127.0.0.1")
+        transport.port = int(command.get("port", 0))
+        kind = command.get("transport", "udp")
+        if kind == "tls":
+            transport.tlsConfig.CaListFile = command["ca"]
+            transport.tlsConfig.verifyServer = True
+            transport.tlsConfig.method = pj.PJSIP_TLSV1_2_METHOD
+        number = self._endpoint.transportCreate(TRANSPORTS[kind], transport)
+        self._endpoint.libStart()
+        self._endpoint.audDevManager().setNullDev()
+        wanted = list(command.get("codecs", ["PCMU/8000", "PCMA/8000"]))
+        for codec in self._endpoint.codecEnum2():
+            name = codec.codecId
+            place = next((i for i, w in enumerate(wanted) if name.startswith(w)), None)
+            self._endpoint.codecSetPriority(name, 0 if place is None else 255 - place)
+        return {"address": self._endpoint.transportGetInfo(number).localAddress}
+
+    def do_account(self, command: dict[str, Any]) -> None:
+        """Sets who we are: uri, registrar, proxy, username, password, srtp off|optional|mandatory; registers when a registrar is given."""
+        config = pj.AccountConfig()
+        config.idUri = command["uri"]
+        if command.get("registrar"):
+            config.regConfig.registrarUri = command["registrar"]
+            config.regConfig.timeoutSec = int(command.get("expires_s", 300))
+            config.regConfig.retryIntervalSec = int(command.get("retry_s", 0))
+        if command.get("proxy"):
+            config.sipConfig.proxies.append(command["proxy"])
+        if command.get("username"):
+            config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", command["username"], 0, command["password"]))
+        bind = command.get("bind", "127.0.0.1")
+        config.mediaConfig.transportConfig.boundAddress = bind
+        config.mediaConfig.srtpUse = SRTP[command.get("srtp", "off")]
+        config.mediaConfig.srtpSecureSignaling = 0
+        if command.get("srtp_suites"):
+            for name in command["srtp_suites"]:
+                crypto = pj.SrtpCrypto()
+                crypto.name = name
+                config.mediaConfig.srtpOpt.cryptos.append(crypto)
+        config.natConfig.iceEnabled = False
+        config.natConfig.sipOutboundUse = 0
+        self._account = PhoneAccount(self)
+        self._account.create(config)
+
+    def do_register(self, command: dict[str, Any]) -> None:
+        assert self._account is not None
+        self._account.setRegistration(bool(command.get("renew", True)))
+
+    def do_policy(self, command: dict[str, Any]) -> None:
+        """Sets how incoming calls are met: `status` (0 = never answer), `ring_s` before it, `early` = 183 with our speech at once."""
+        self._policy = command
+
+    def do_call(self, command: dict[str, Any]) -> dict[str, Any]:
+        assert self._account is not None
+        if len(self._calls) >= MAX_CALLS:
+            raise ValueError("four calls at most")
+        call = PhoneCall(self._account)
+        param = pj.CallOpParam(True)
+        for name, value in command.get("headers", {}).items():
+            header = pj.SipHeader()
+            header.hName, header.hValue = name, value
+            param.txOption.headers.append(header)
+        call.makeCall(command["to"], param)
+        self._calls[call.number] = call
+        return {"call": call.number}
+
+    def do_answer(self, command: dict[str, Any]) -> None:
+        self._answer(self._calls[command["call"]], int(command.get("status", 200)))
+
+    def do_hangup(self, command: dict[str, Any]) -> None:
+        param = pj.CallOpParam()
+        param.statusCode = int(command.get("status", 0))
+        self._calls[command["call"]].hangup(param)
+
+    def do_hold(self, command: dict[str, Any]) -> None:
+        self._calls[command["call"]].setHold(pj.CallOpParam())
+
+    def do_resume(self, command: dict[str, Any]) -> None:
+        param = pj.CallOpParam(True)
+        param.opt.flag = pj.PJSUA_CALL_UNHOLD
+        self._calls[command["call"]].reinvite(param)
+
+    def do_dtmf(self, command: dict[str, Any]) -> None:
+        self._calls[command["call"]].dialDtmf(command["digits"])
+
+    def do_transfer(self, command: dict[str, Any]) -> None:
+        self._calls[command["call"]].xfer(command["to"], pj.CallOpParam())
+
+    def do_stats(self, command: dict[str, Any]) -> dict[str, Any]:
+        call = self._find(command["call"])
+        return {"stats": call.read_statistics(), "profile": call.profile, "rtp_port": call.rtp_port, "status": call.last_status}
+
+    def do_heard(self, command: dict[str, Any]) -> dict[str, Any]:
+        """What the decoder gave so far (base64 of 16-bit PCM), and the monotonic seconds at which hearing and speaking began."""
+        call = self._find(command["call"])
+        heard = bytes(call.ear.heard) if call.ear else b""
+        return {
+            "pcm": base64.b64encode(heard).decode(),
+            "rate": self.rate,
+            "ear_began": call.ear.began if call.ear else None,
+            "mouth_began": call.mouth_began,
+        }
+
+    def do_packets(self, command: dict[str, Any]) -> dict[str, Any]:
+        """The RTP packets that left this call's socket, as the kernel handed them to the network (only with `watch` at open)."""
+        tap = self._find(command["call"]).tap
+        return {"packets": [base64.b64encode(p).decode() for p in tap.packets()] if tap else []}
+
+    def do_quit(self, command: dict[str, Any]) -> None:
+        self._running = False
+
+    # Calls.
+
+    def incoming(self, call: PhoneCall) -> None:
+        self._calls[call.number] = call
+        info = call.getInfo()
+        self.say({"event": "incoming", "call": call.number, "from": info.remoteUri, "to": info.localUri})
+        status, ring_s = int(self._policy.get("status", 200)), float(self._policy.get("ring_s", 0.0))
+        if self._policy.get("early"):
+            self._answer(call, 183)
+        elif ring_s > 0 or status == 0:
+            self._answer(call, 180)
+        if status:
+            self._due.append((time.monotonic() + ring_s, lambda: self._answer_if_ringing(call, status)))
+
+    def _answer_if_ringing(self, call: PhoneCall, status: int) -> None:
+        if call.number in self._calls:
+            self._answer(call, status)
+
+    def _answer(self, call: PhoneCall, status: int) -> None:
+        param = pj.CallOpParam(True)
+        param.statusCode = status
+        call.answer(param)
+
+    def forget(self, call: PhoneCall) -> None:
+        if self._calls.pop(call.number, None) is not None:
+            self._ended[call.number] = call
+
+    def _find(self, number: int) -> PhoneCall:
+        return self._calls.get(number) or self._ended[number]
+
+
+def _pcm_format(rate: int) -> Any:
+    form = pj.MediaFormatAudio()
+    form.init(pj.PJMEDIA_FORMAT_PCM, rate, 1, FRAME_MS * 1000, 16)
+    return form
+
+
+def main() -> None:
+    # PJSUA2 prints to standard output: the answers get a descriptor of their own.
+    writer = os.dup(1)
+    os.dup2(2, 1)
+    Phone(0, writer).run()
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
