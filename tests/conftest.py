@@ -3,6 +3,10 @@
 import pytest
 from pytest_socket import socket_allow_hosts
 
+from tests.databases import databases, postgres_cluster
+
+__all__ = ["databases", "postgres_cluster"]
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:

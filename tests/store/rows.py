@@ -1,0 +1,101 @@
+"""Minimal valid rows, for tests that need something to look at."""
+
+from uuid import UUID, uuid4
+
+from hushwire.core.ids import OrgId
+from hushwire.store.database import Connection, Database
+
+
+async def add_org(owner: Database, slug: str, org: OrgId | None = None) -> OrgId:
+    org = org or OrgId(uuid4())
+    async with owner.organisation(org) as connection:
+        await connection.execute(
+            "INSERT INTO orgs (id, slug, name, home_country, residency, record, agent_srtp, created_at, updated_at)"
+            " VALUES ($1, $2, 'An organisation', 'DE', 'eu', 'all', 'required', now(), now())",
+            org,
+            slug,
+        )
+    return org
+
+
+async def add_trunk(connection: Connection) -> UUID:
+    trunk = uuid4()
+    await connection.execute(
+        "INSERT INTO trunks (id, name, uri, srtp, created_at, updated_at) VALUES ($1, $2, 'sip:127.0.0.1', 'never', now(), now())",
+        trunk,
+        f"trunk-{trunk}",
+    )
+    return trunk
+
+
+async def add_agent(connection: Connection, org: OrgId) -> UUID:
+    agent = uuid4()
+    await connection.execute(
+        "INSERT INTO agents (id, org_id, username_sealed, username_index, role, created_at, updated_at)"
+        " VALUES ($1, $2, 'sealed', $3, 'agent', now(), now())",
+        agent,
+        org,
+        agent.bytes,
+    )
+    return agent
+
+
+async def add_call(connection: Connection, org: OrgId, node: UUID) -> UUID:
+    call = uuid4()
+    await connection.execute(
+        "INSERT INTO calls (id, org_id, node_id, direction, state, started_at) VALUES ($1, $2, $3, 'outbound', 'active', now())",
+        call,
+        org,
+        node,
+    )
+    return call
+
+
+async def add_recording(connection: Connection, org: OrgId, node: UUID, call: UUID, state: str = "closed") -> UUID:
+    recording = uuid4()
+    await connection.execute(
+        "INSERT INTO recordings (id, org_id, call_id, node_id, state, spool_name, region, lawful_basis, started_at, key_fingerprint)"
+        " VALUES ($1, $2, $3, $4, $5, 'name', 'eu', 'consent', now(), 'fingerprint')",
+        recording,
+        org,
+        call,
+        node,
+        state,
+    )
+    return recording
+
+
+async def add_command(connection: Connection, org: OrgId, node: UUID) -> UUID:
+    command = uuid4()
+    await connection.execute(
+        "INSERT INTO node_commands (id, org_id, node_id, call_id, action, created_at) VALUES ($1, $2, $3, $4, 'hangup', now())",
+        command,
+        org,
+        node,
+        uuid4(),
+    )
+    return command
+
+
+async def add_event(connection: Connection, org: OrgId) -> UUID:
+    event = uuid4()
+    await connection.execute(
+        "INSERT INTO outbox (id, org_id, kind, subject, at, fields) VALUES ($1, $2, 'call.started', $3, now(), '{}')",
+        event,
+        org,
+        uuid4(),
+    )
+    return event
+
+
+async def add_erasure(connection: Connection, org: OrgId) -> UUID:
+    entry = uuid4()
+    await connection.execute(
+        "INSERT INTO erasure_ledger (id, org_id, position, recording_id, requested_at, actor, reason, commitment, commitment_salt,"
+        " key_fingerprint, bucket_id) VALUES ($1, $2, 1, $3, now(), 'api-key:x', 'request', 'c', 's', 'f', $4)",
+        entry,
+        org,
+        uuid4(),
+        uuid4(),
+    )
+    return entry
