@@ -43,10 +43,14 @@ class _OnPurpose(Exception):
 async def test_an_exception_rolls_the_transaction_back_and_the_pool_goes_on(databases: Databases) -> None:
     owner = await databases.connect("main", max_size=1)
     org = await add_org(owner, "acme")
-    with pytest.raises(_OnPurpose):
+
+    async def fail_after_a_row() -> None:
         async with owner.organisation(org) as connection:
             await add_agent(connection, org)
             raise _OnPurpose
+
+    with pytest.raises(_OnPurpose):
+        await fail_after_a_row()
     async with owner.organisation(org) as connection:
         assert await connection.fetchval("SELECT count(*) FROM agents") == 0
 
@@ -76,11 +80,15 @@ async def test_a_pool_with_no_free_connection_is_unavailable_after_its_timeout(d
 
 async def test_a_connection_cut_by_the_server_is_unavailable_once_and_the_next_transaction_works(databases: Databases) -> None:
     one = await databases.connect("main", "api", max_size=1)
-    with pytest.raises(Unavailable):
+
+    async def query_until_cut() -> None:
         async with one.transaction() as connection:
             await _cut(databases, await connection.fetchval("SELECT pg_backend_pid()"))
             while True:
                 await connection.fetchval("SELECT 1")
+
+    with pytest.raises(Unavailable):
+        await query_until_cut()
     async with one.transaction() as connection:
         assert await connection.fetchval("SELECT 1") == 1
 

@@ -21,7 +21,7 @@ async def empty(postgres_cluster: Cluster) -> str:
 
 async def test_four_runners_at_once_apply_each_file_once(empty: str) -> None:
     applied = await asyncio.gather(*(migrate(empty, "main") for _ in range(4)))
-    assert sorted(sum(applied, [])) == [migration.name for migration in migrations("main")]
+    assert sorted(name for names in applied for name in names) == [migration.name for migration in migrations("main")]
     assert await migrate(empty, "main") == []
 
 

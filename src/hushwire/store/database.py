@@ -107,7 +107,7 @@ class Database:
         except AWAY as error:
             raise Unavailable(f"the database went away ({type(error).__name__})") from error
         except asyncpg.InterfaceError as error:
-            if connection.is_closed():
+            if _is_gone(connection):
                 raise Unavailable("the database went away (connection closed)") from error
             raise
         finally:
@@ -119,6 +119,14 @@ class Database:
         except (*AWAY, OSError, asyncpg.InterfaceError) as error:
             # A dead connection is the pool's to replace; the outcome of the transaction is already known.
             _log.debug("store.release_failed", error=type(error).__name__)
+
+
+def _is_gone(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The pool took the connection back because it was lost.
+        return True
 
 
 def _set_org(org_id: UUID) -> str:

@@ -84,7 +84,7 @@ async def vacuum(keyring: Keyring) -> None:
 async def _begin(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> bool:
     """Put a new current bucket in place of this one; False if the survivors have moved already."""
     async with keyring.db.organisation(org_id) as connection:
-        state = await connection.fetchval("SELECT state FROM buckets WHERE id = $1 FOR UPDATE", bucket_id)
+        state = await connection.fetchval("SELECT state FROM buckets WHERE id = $1 FOR NO KEY UPDATE", bucket_id)
         if state is None:
             raise KeyUnavailable(f"the keyring holds no bucket {bucket_id} of organisation {org_id}")
         if state == "current":
