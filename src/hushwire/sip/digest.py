@@ -93,10 +93,7 @@ def digest_response(
     algorithm: Algorithm, ha1_hex: str, nonce: str, method: str, uri: str, *, qop: str | None, nc: str, cnonce: str, body: bytes = b""
 ) -> str:
     """The `response` value in lower-case hex (RFC 7616 section 3.4.1, RFC 2069 where qop is absent)."""
-    if qop == "auth-int":
-        a2 = f"{method}:{uri}:{_new(algorithm, body)}"
-    else:
-        a2 = f"{method}:{uri}"
+    a2 = f"{method}:{uri}:{_new(algorithm, body)}" if qop == "auth-int" else f"{method}:{uri}"
     ha2 = _hash(algorithm, a2)
     if qop is None:
         return _hash(algorithm, f"{ha1_hex}:{nonce}:{ha2}")
@@ -273,9 +270,7 @@ def authorization(challenge: Challenge, credentials: Credentials, *, method: str
     if challenge.is_sess:
         a1 = _hash(challenge.algorithm, f"{a1}:{challenge.nonce}:{cnonce}")
     count = f"{nc:08x}"
-    response = digest_response(
-        challenge.algorithm, a1, challenge.nonce, method, uri, qop=challenge.qop, nc=count, cnonce=cnonce, body=body
-    )
+    response = digest_response(challenge.algorithm, a1, challenge.nonce, method, uri, qop=challenge.qop, nc=count, cnonce=cnonce, body=body)
     name = challenge.algorithm.value + ("-sess" if challenge.is_sess else "")
     parts = [
         f"Digest username={quote(credentials.username)}",
@@ -299,7 +294,9 @@ def authorization(challenge: Challenge, credentials: Credentials, *, method: str
 _LENGTH: Final = {Algorithm.SHA256: 64, Algorithm.MD5: 32}
 _NC: Final = re.compile(r"[0-9A-Fa-f]{1,8}")
 # auth-param = token EQUAL ( token / quoted-string ); the branches begin with different characters.
-_PARAM: Final = re.compile(r"[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;=]+=*))[ \t]*(?:,|$)", re.DOTALL)
+_PARAM: Final = re.compile(
+    r"[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;=]+=*))[ \t]*(?:,|$)", re.DOTALL
+)
 
 
 def _parse_digest(value: str) -> dict[str, str]:

@@ -34,18 +34,83 @@ _COMPACT: Final = {
     "x": "session-expires",
     "y": "identity",
 }
-_USUAL: Final = (
-    "Accept Accept-Contact Accept-Encoding Accept-Language Alert-Info Allow Allow-Events Authentication-Info Authorization Call-ID "
-    "Call-Info Contact Content-Disposition Content-Encoding Content-Language Content-Length Content-Type CSeq Date Diversion "
-    "Error-Info Event Expires From History-Info Identity In-Reply-To Join Max-Forwards MIME-Version Min-Expires Min-SE Organization "
-    "P-Asserted-Identity P-Preferred-Identity Path Priority Privacy Proxy-Authenticate Proxy-Authorization Proxy-Require RAck Reason "
-    "Record-Route Refer-To Referred-By Reject-Contact Replaces Reply-To Request-Disposition Require Retry-After Route RSeq Server "
-    "Service-Route Session-Expires SIP-ETag SIP-If-Match Subject Subscription-State Supported Target-Dialog Timestamp To Unsupported "
-    "User-Agent Via Warning WWW-Authenticate"
-).split()
+_USUAL: Final = tuple(
+    [
+        "Accept",
+        "Accept-Contact",
+        "Accept-Encoding",
+        "Accept-Language",
+        "Alert-Info",
+        "Allow",
+        "Allow-Events",
+        "Authentication-Info",
+        "Authorization",
+        "Call-ID",
+        "Call-Info",
+        "Contact",
+        "Content-Disposition",
+        "Content-Encoding",
+        "Content-Language",
+        "Content-Length",
+        "Content-Type",
+        "CSeq",
+        "Date",
+        "Diversion",
+        "Error-Info",
+        "Event",
+        "Expires",
+        "From",
+        "History-Info",
+        "Identity",
+        "In-Reply-To",
+        "Join",
+        "Max-Forwards",
+        "MIME-Version",
+        "Min-Expires",
+        "Min-SE",
+        "Organization",
+        "P-Asserted-Identity",
+        "P-Preferred-Identity",
+        "Path",
+        "Priority",
+        "Privacy",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "Proxy-Require",
+        "RAck",
+        "Reason",
+        "Record-Route",
+        "Refer-To",
+        "Referred-By",
+        "Reject-Contact",
+        "Replaces",
+        "Reply-To",
+        "Request-Disposition",
+        "Require",
+        "Retry-After",
+        "Route",
+        "RSeq",
+        "Server",
+        "Service-Route",
+        "Session-Expires",
+        "SIP-ETag",
+        "SIP-If-Match",
+        "Subject",
+        "Subscription-State",
+        "Supported",
+        "Target-Dialog",
+        "Timestamp",
+        "To",
+        "Unsupported",
+        "User-Agent",
+        "Via",
+        "Warning",
+        "WWW-Authenticate",
+    ]
+)
 _DISPLAY: Final = {name.lower(): name for name in _USUAL}
 # Every spelling that peers use in practice -> the key; others are lowered at each look-up.
-_KEYS: Final = (
+SPELLINGS: Final = (
     _COMPACT
     | {short.upper(): long for short, long in _COMPACT.items()}
     | {name: name.lower() for name in _USUAL}
@@ -56,7 +121,7 @@ _KEYS: Final = (
 
 def header_key(name: str) -> str:
     """The lower-case long form of a header's name: equal for all spellings of one header."""
-    return _KEYS.get(name) or name.lower()
+    return SPELLINGS.get(name) or name.lower()
 
 
 class Headers:
@@ -71,7 +136,7 @@ class Headers:
         index: dict[str, list[str]] = {}
         kept = tuple(lines)
         for name, value in kept:
-            key = _KEYS.get(name) or header_key(name)
+            key = SPELLINGS.get(name) or header_key(name)
             found = index.get(key)
             if found is None:
                 index[key] = [value]
@@ -80,14 +145,22 @@ class Headers:
         self._lines: tuple[Line, ...] = kept
         self._index = index
 
+    @classmethod
+    def of(cls, lines: list[Line], index: dict[str, list[str]]) -> "Headers":
+        """Headers whose index the parser has made already: keys as `header_key` gives them."""
+        made = cls.__new__(cls)
+        made._lines = tuple(lines)
+        made._index = index
+        return made
+
     def get(self, name: str) -> str | None:
         """The first value of a header, or None."""
-        found = self._index.get(_KEYS.get(name) or name.lower())
+        found = self._index.get(SPELLINGS.get(name) or name.lower())
         return found[0] if found else None
 
     def all(self, name: str) -> list[str]:
         """The value of each line of a header; a line may hold several values (see `listed`)."""
-        return list(self._index.get(_KEYS.get(name) or name.lower(), ()))
+        return list(self._index.get(SPELLINGS.get(name) or name.lower(), ()))
 
     def listed(self, name: str) -> list[str]:
         """The single values of a header, across lines and commas, in order. Raises ParseError on open quotes.
@@ -95,7 +168,7 @@ class Headers:
         Not for headers whose values hold bare commas (WWW-Authenticate, Authorization, Date and their kin).
         """
         values: list[str] = []
-        for line in self._index.get(_KEYS.get(name) or name.lower(), ()):
+        for line in self._index.get(SPELLINGS.get(name) or name.lower(), ()):
             if "," in line:
                 values += [part.strip(" \t") for part in split_quoted(line, ",")]
             else:
@@ -108,7 +181,7 @@ class Headers:
 
     def count(self, name: str) -> int:
         """How many lines carry the header."""
-        return len(self._index.get(_KEYS.get(name) or name.lower(), ()))
+        return len(self._index.get(SPELLINGS.get(name) or name.lower(), ()))
 
     def with_line(self, name: str, value: str) -> "Headers":
         """The same with one line more at the end."""
@@ -166,7 +239,7 @@ class Headers:
 
 def display_name(name: str) -> str:
     """The usual spelling of a known header's name; others as given."""
-    return _DISPLAY.get(_KEYS.get(name) or name.lower(), name)
+    return _DISPLAY.get(SPELLINGS.get(name) or name.lower(), name)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -219,7 +292,9 @@ class Via:
 
 
 # sent-protocol = "SIP" SLASH "2.0" SLASH transport, where SLASH allows white space around.
-_VIA: Final = re.compile(r"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]+([^;\s]+)[ \t]*(?::[ \t]*([0-9]+)[ \t]*)?(;.*)?", re.I)
+_VIA: Final = re.compile(
+    r"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]+([^;\s]+)[ \t]*(?::[ \t]*([0-9]+)[ \t]*)?(;.*)?", re.I
+)
 
 
 def parse_via(text: str) -> Via:

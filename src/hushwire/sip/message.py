@@ -107,19 +107,19 @@ class _Message:
             if value is None:
                 raise ParseError(f"{name} is missing")
             found = self._typed[name] = parse(value)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def _list(self, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
         found = self._typed.get(name)
         if found is None:
             found = self._typed[name] = tuple(parse(value) for value in self.headers.listed(name))
-        return found  # type: ignore[no-any-return]
+        return found
 
     def _number(self, name: str) -> int | None:
         if name not in self._typed:
             value = self.headers.get(name)
             self._typed[name] = None if value is None else parse_number(value, name)
-        return self._typed[name]  # type: ignore[no-any-return]
+        return self._typed[name]
 
     @property
     def via(self) -> Via:
@@ -132,7 +132,7 @@ class _Message:
         found = self._typed.get("vias")
         if found is None:
             found = self._typed["vias"] = tuple(parse_via(value) for value in self.headers.listed("Via"))
-        return found  # type: ignore[no-any-return]
+        return found
 
     @property
     def from_(self) -> NameAddr:
@@ -233,7 +233,7 @@ class Request(_Message):
         found = self._typed.get("request_uri")
         if found is None:
             found = self._typed["request_uri"] = parse_uri(self.uri)
-        return found  # type: ignore[no-any-return]
+        return found
 
     @property
     def sip_uri(self) -> SipUri:
@@ -301,7 +301,7 @@ def response_to(request: Request, status: int, reason: str | None = None, *, to_
     lines.append(("From", request.headers.get("From") or ""))
     to = request.headers.get("To") or ""
     if to_tag is not None and status != 100 and not request.to_tag:
-        to = f"{to};tag={to_tag}" if to.rstrip().endswith(">") or ">" in to or ";" in to else f"<{to}>;tag={to_tag}"
+        to = f"{to};tag={to_tag}"
     lines.append(("To", to))
     lines.append(("Call-ID", request.call_id))
     lines.append(("CSeq", request.headers.get("CSeq") or ""))

@@ -10,58 +10,69 @@ No method blocks, reads a clock or sends. What it does by itself, so that nobody
 - one digest retry (two when `stale`) for requests to a hop that was given credentials, and for no other.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import replace
 
 from hushwire.core.clock import Random
+from hushwire.sip.core import Core, Session, UserAgentConfig
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey, Effect, InviteId, RequestId, TxId
-from hushwire.sip.flow import Address, Flow, Hop, Transport
+from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Line
-from hushwire.sip.message import Message
+from hushwire.sip.message import Message, Request
+from hushwire.sip.uac import Client, Outgoing
+from hushwire.sip.uas import Server
 from hushwire.sip.uri import NameAddr, SipUri
 
+__all__ = ["SDP", "UserAgent", "UserAgentConfig"]
+
 SDP = "application/sdp"
-
-
-@dataclass(frozen=True, slots=True)
-class UserAgentConfig:
-    """`sent_by`: what Via and Contact call us, for each transport that we listen on."""
-
-    sent_by: Mapping[Transport, Address] = field(default_factory=dict)
-    product: str = "hushwire"
-    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "MESSAGE", "NOTIFY", "REFER", "UPDATE")
-    supported: tuple[str, ...] = ()
-    answers_options: bool = True
-    max_transactions: int = 50_000
-    max_dialogs: int = 20_000
 
 
 class UserAgent:
     """One SIP user agent, client and server, over any number of flows. `now` is a monotonic second everywhere."""
 
-    def __init__(self, config: UserAgentConfig, random: Random) -> None: ...
+    def __init__(self, config: UserAgentConfig, random: Random) -> None:
+        self._core = Core(config, random)
+        self._client = Client(self._core)
+        self._server = Server(self._core, self._client)
 
     # ------------------------------------------------------------------------------------------------------- inputs
 
     def receive(self, message: Message, flow: Flow, now: float) -> None:
         """Take one parsed message that came by `flow`."""
+        if isinstance(message, Request):
+            self._server.receive(message, flow, now)
+        else:
+            self._client.receive(message, now)
+
+    def receive_malformed(self, error: ParseError, flow: Flow) -> None:
+        """Take what `parse` refused: answered without state where that is possible, else silence."""
+        self._server.receive_malformed(error, flow)
 
     def handle_timer(self, now: float) -> None:
         """Fire what is due."""
+        self._core.fire(now)
 
     def deadline(self) -> float | None:
         """Monotonic second at which `handle_timer` must next be called, or None."""
+        return self._core.deadline()
 
     def send_failed(self, transaction: str, now: float) -> None:
         """A `Send` with this transaction could not be carried out: its request fails with Cause.TRANSPORT (RFC 3261 section 17.1.4)."""
+        self._client.send_failed(transaction, now)
 
     def flow_closed(self, flow: Flow, now: float) -> None:
         """A connection ended: requests under way on it fail with Cause.TRANSPORT. Its dialogs stay (see `move`)."""
+        self._client.flow_closed(flow, now)
 
     def drain(self) -> list[Effect]:
         """What is to be sent and told, in order; empty afterwards."""
+        effects = self._core.effects
+        self._core.effects = []
+        return effects
 
     # ------------------------------------------------------------------------------------------------------- server
 
@@ -76,12 +87,15 @@ class UserAgent:
         body: bytes = b"",
         content_type: str = SDP,
         contact: NameAddr | None = None,
+        follow_contact: bool = False,
     ) -> DialogKey | None:
         """Answer a request. Returns the dialog where one exists: our To tag is the same in all answers to one INVITE.
 
         101-199 and 2xx to an INVITE carry a Contact (by default our own for the flow) and make the dialog; 2xx is repeated until ACK.
         A `tx` that is already answered for good or cancelled is ignored, and None returned: crossing events are no error.
+        `follow_contact` as in `invite`.
         """
+        return self._server.respond(tx, status, now, reason, headers, body, content_type, contact, follow_contact)
 
     # ------------------------------------------------------------------------------------------------------- client
 
@@ -107,17 +121,54 @@ class UserAgent:
 
         `from_` gets our tag. `credentials` may answer the challenges of this `hop`, for this INVITE and its dialogs.
         `silence_s` is how long the hop may give no sign at all (Timer B). In-dialog requests go to `hop` again, unless
-        `follow_contact`: then to the peer's Record-Route or Contact (UDP targets; for trunks that ask for it).
+        `follow_contact`: then to the address in the
+        peer's Record-Route or Contact, where that is numeric, allowed and of the same transport.
         """
+        own = contact or self._core.contact(hop)
+        outgoing = Outgoing(
+            self._core.number(),
+            "INVITE",
+            hop=hop,
+            uri=str(uri),
+            from_=str(from_.with_param("tag", self._core.token())),
+            to=str(to),
+            call_id=call_id or self._core.token(16),
+            cseq=1,
+            headers=[("Contact", str(own)), ("Allow", self._core.allow), ("User-Agent", self._core.config.product), *headers],
+            body=body,
+            content_type=content_type,
+            contact=own,
+            credentials=credentials,
+            max_forwards=max_forwards,
+            silence_s=silence_s,
+            follow_contact=follow_contact,
+        )
+        self._client.start(outgoing, now)
+        return InviteId(outgoing.id)
 
     def cancel(self, invite: InviteId, *, now: float, headers: Iterable[Line] = ()) -> None:
         """Take an INVITE back; Rejected(487, cause=CANCELLED or RESPONSE) follows, whatever the peer does. Unknown ids are ignored."""
+        self._client.cancel(invite, headers, now)
 
     def ack(self, dialog: DialogKey, *, now: float, body: bytes = b"", content_type: str = SDP) -> None:
         """Acknowledge the 2xx to an INVITE or re-INVITE that we sent without an offer; `body` is the answer to theirs."""
+        session = self._core.sessions.get(dialog)
+        if session is not None:
+            self._client.acknowledge(session, body, content_type)
 
     def reinvite(self, dialog: DialogKey, *, now: float, body: bytes, headers: Iterable[Line] = ()) -> RequestId | None:
         """Send a re-INVITE; Responded follows. None where the dialog is gone or an INVITE is under way in it (try again later)."""
+        session = self._core.sessions.get(dialog)
+        # RFC 3261 section 14.1: not while another INVITE transaction of either side is in progress.
+        if session is None or session.dialog.is_early or session.inviting or session.answering is not None:
+            return None
+        if session.unacked_cseq is not None or session.ack_due is not None:
+            return None
+        session.inviting = True
+        lines = [("Contact", str(session.dialog.contact)), ("Allow", self._core.allow), *headers]
+        outgoing = self._client.in_dialog(session, "INVITE", lines, body, SDP)
+        self._client.start(outgoing, now)
+        return RequestId(outgoing.id)
 
     def request(
         self,
@@ -130,9 +181,33 @@ class UserAgent:
         content_type: str = SDP,
     ) -> RequestId | None:
         """Send a request other than INVITE, ACK, BYE in a dialog; Responded follows. None where the dialog is gone."""
+        session = self._core.sessions.get(dialog)
+        if session is None:
+            return None
+        lines = [("Contact", str(session.dialog.contact))] if method in ("UPDATE", "REFER", "SUBSCRIBE", "NOTIFY") else []
+        outgoing = self._client.in_dialog(session, method, [*lines, *headers], body, content_type)
+        self._client.start(outgoing, now)
+        return RequestId(outgoing.id)
 
     def bye(self, dialog: DialogKey, *, now: float, headers: Iterable[Line] = ()) -> RequestId | None:
-        """End a dialog; Responded follows. None where it is gone already. As a callee whose 2xx is not acknowledged yet, BYE waits for that."""
+        """End a dialog; Responded follows. None where it is gone already.
+
+        As a callee whose 2xx is not acknowledged yet, BYE waits for that.
+        Early dialogs are not ended this way: the caller cancels, the callee refuses.
+        """
+        session = self._core.sessions.get(dialog)
+        if session is None or session.dialog.is_early or session.farewell is not None:
+            return None
+        if session.unacked_cseq is not None:
+            # "the callee's UA MUST NOT send a BYE on a confirmed dialog until it has received an ACK" (section 15).
+            session.farewell = (RequestId(self._core.number()), list(headers))
+            return session.farewell[0]
+        if session.ack_due is not None:
+            self._client.acknowledge(session, b"", SDP)
+        del self._core.sessions[dialog]
+        outgoing = self._client.in_dialog(session, "BYE", headers)
+        self._client.start(outgoing, now)
+        return RequestId(outgoing.id)
 
     def send(
         self,
@@ -152,15 +227,44 @@ class UserAgent:
         cseq: int = 1,
         silence_s: float = 32.0,
     ) -> RequestId:
-        """Send a request outside dialogs (OPTIONS, REGISTER, MESSAGE...); exactly one Responded follows."""
+        """Send a request outside dialogs (OPTIONS, REGISTER, MESSAGE...); exactly one Responded follows.
+
+        Contact is sent for REGISTER and where `contact` is given.
+        """
+        own = contact or self._core.contact(hop)
+        lines = [("Contact", str(own))] if contact is not None or method == "REGISTER" else []
+        outgoing = Outgoing(
+            self._core.number(),
+            method,
+            hop=hop,
+            uri=str(uri),
+            from_=str(from_.with_param("tag", self._core.token())),
+            to=str(to),
+            call_id=call_id or self._core.token(16),
+            cseq=cseq,
+            headers=[*lines, ("User-Agent", self._core.config.product), *headers],
+            body=body,
+            content_type=content_type,
+            contact=own,
+            credentials=credentials,
+            silence_s=silence_s,
+        )
+        self._client.start(outgoing, now)
+        return RequestId(outgoing.id)
 
     # ------------------------------------------------------------------------------------------------------ dialogs
 
     def dialog(self, key: DialogKey) -> Dialog | None:
         """The dialog's state, to read or to journal."""
+        session = self._core.sessions.get(key)
+        return None if session is None else session.dialog
 
     def adopt(self, dialog: Dialog) -> None:
         """Take over a dialog that another process had."""
+        self._core.sessions[dialog.key] = Session(dialog)
 
     def move(self, key: DialogKey, hop: Hop) -> None:
         """Send the dialog's requests another way from now on (a phone came back on a new connection)."""
+        session = self._core.sessions.get(key)
+        if session is not None:
+            session.dialog = replace(session.dialog, hop=hop)

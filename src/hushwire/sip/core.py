@@ -1,0 +1,190 @@
+"""What the client and server halves of the user agent share: effects, timers, dialogs, and how we name ourselves."""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from hushwire.core.clock import Random
+from hushwire.sip.dialog import Dialog
+from hushwire.sip.effects import DialogKey, Effect, RequestId, Send, TxId
+from hushwire.sip.flow import Address, Flow, Hop, Transport
+from hushwire.sip.headers import Headers, Line
+from hushwire.sip.message import Request
+from hushwire.sip.timers import Timings
+from hushwire.sip.uri import NameAddr, SipUri
+
+if TYPE_CHECKING:
+    from hushwire.sip.uac import Outgoing
+
+BRANCH_COOKIE = "z9hG4bK"
+_NEVER = float("inf")
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True, slots=True)
+class UserAgentConfig:
+    """`sent_by`: what Via and Contact call us, for each transport that we listen on."""
+
+    sent_by: Mapping[Transport, Address] = field(default_factory=dict)
+    product: str = "hushwire"
+    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "MESSAGE", "NOTIFY", "REFER", "UPDATE")
+    supported: tuple[str, ...] = ()
+    answers_options: bool = True
+    max_transactions: int = 50_000
+    max_dialogs: int = 20_000
+    timings: Timings = field(default_factory=Timings)
+
+
+class Timed(Protocol):
+    """Something with a deadline; `scheduled` is kept by the core."""
+
+    scheduled: float
+
+    def deadline(self) -> float | None:
+        """When `fire` is due."""
+
+    def fire(self, now: float) -> None:
+        """Do what is due."""
+
+
+class Session:
+    """One dialog and what is under way in it."""
+
+    __slots__ = ("ack_due", "answering", "dialog", "farewell", "inviting", "unacked_cseq")
+
+    def __init__(self, dialog: Dialog) -> None:
+        self.dialog = dialog
+        # Our INVITE or re-INVITE waits for its final response: a second one must wait (RFC 3261 section 14.1).
+        self.inviting = False
+        # The peer's INVITE waits for our final response.
+        self.answering: TxId | None = None
+        # CSeq of the peer's INVITE whose 2xx is not acknowledged yet.
+        self.unacked_cseq: int | None = None
+        # The INVITE of ours that went without an offer and whose 2xx waits for `ack`.
+        self.ack_due: Outgoing | None = None
+        # A BYE of ours that waits for the peer's ACK (RFC 3261 section 15).
+        self.farewell: tuple[RequestId, list[Line]] | None = None
+
+
+class Core:
+    """State that both halves of a user agent work on."""
+
+    def __init__(self, config: UserAgentConfig, random: Random) -> None:
+        self.config = config
+        self.random = random
+        self.timings = config.timings
+        self.effects: list[Effect] = []
+        self.sessions: dict[DialogKey, Session] = {}
+        self.allow = ", ".join(config.allow)
+        self._heap: list[tuple[float, int, Timed]] = []
+        self._count = 0
+
+    # ------------------------------------------------------------------------------------------------------- effects
+
+    def emit(self, effect: Effect) -> None:
+        """Put one effect in the queue."""
+        self.effects.append(effect)
+
+    def send(self, hop: Hop, data: bytes, transaction: str | None = None, fallback: Hop | None = None) -> None:
+        """Put a message in the queue."""
+        self.effects.append(Send(hop, data, transaction, fallback))
+
+    # -------------------------------------------------------------------------------------------------------- timers
+
+    def schedule(self, timed: Timed) -> None:
+        """Note the deadline of something whose timers may have changed."""
+        at = timed.deadline()
+        # Entries that became too early are corrected when they come up, which costs less than taking them out of the heap.
+        if at is not None and at < timed.scheduled:
+            timed.scheduled = at
+            heapq.heappush(self._heap, (at, self.number(), timed))
+
+    def deadline(self) -> float | None:
+        """The earliest entry."""
+        heap = self._heap
+        while heap and (heap[0][2].scheduled != heap[0][0] or heap[0][2].deadline() is None):
+            at, _, timed = heapq.heappop(heap)
+            if timed.scheduled == at:
+                timed.scheduled = _NEVER
+        return heap[0][0] if heap else None
+
+    def fire(self, now: float) -> None:
+        """Fire all that is due."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, _, timed = heapq.heappop(heap)
+            if timed.scheduled != at:
+                continue
+            timed.scheduled = _NEVER
+            due = timed.deadline()
+            if due is not None and due <= now:
+                timed.fire(now)
+            self.schedule(timed)
+
+    # --------------------------------------------------------------------------------------------------------- names
+
+    def number(self) -> int:
+        """A number that was never given out before."""
+        self._count += 1
+        return self._count
+
+    def token(self, count: int = 8) -> str:
+        """Hex of `count` random bytes: tags (RFC 3261 section 19.3) and branches."""
+        return self.random.token_bytes(count).hex()
+
+    def sent_by(self, hop: Hop) -> Address:
+        """Our own address as this hop should see it."""
+        named = self.config.sent_by.get(hop.transport)
+        if isinstance(hop, Flow):
+            if named is None:
+                return hop.local
+            if named.host in _WILDCARDS:
+                return Address(hop.local.host, named.port)
+            return named
+        if named is not None:
+            return named
+        first = next(iter(self.config.sent_by.values()), None)
+        return Address(first.host if first else "127.0.0.1", hop.transport.default_port)
+
+    def via(self, hop: Hop, branch: str) -> str:
+        """A Via value of ours; rport always (RFC 3581 section 3)."""
+        return f"SIP/2.0/{hop.transport.upper()} {self.sent_by(hop).host_port()};rport;branch={branch}"
+
+    def contact(self, hop: Hop, user: str | None = None) -> NameAddr:
+        """Our Contact on this hop."""
+        address = self.sent_by(hop)
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        transport = {"udp": None, "wss": "ws"}.get(hop.transport, hop.transport.value)
+        return NameAddr(SipUri(host, user, address.port, (("transport", transport),) if transport else ()))
+
+
+def compose(
+    method: str,
+    uri: str,
+    *,
+    via: str,
+    from_: str,
+    to: str,
+    call_id: str,
+    cseq: int,
+    max_forwards: int = 70,
+    routes: Iterable[Line] = (),
+    headers: Iterable[Line] = (),
+    body: bytes = b"",
+    content_type: str = "",
+) -> Request:
+    """A request with the mandatory headers in their customary order."""
+    lines: list[Line] = [
+        ("Via", via),
+        *routes,
+        ("Max-Forwards", str(max_forwards)),
+        ("From", from_),
+        ("To", to),
+        ("Call-ID", call_id),
+        ("CSeq", f"{cseq} {method}"),
+        *headers,
+    ]
+    if body:
+        lines.append(("Content-Type", content_type))
+    return Request(method, uri, Headers(lines), body)

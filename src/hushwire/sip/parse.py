@@ -1,0 +1,248 @@
+"""From bytes to messages (RFC 3261 section 7 and 25, RFC 4475): datagrams whole, streams cut by Content-Length (section 18.3).
+
+Strict where two readers could see two messages: bare CR or LF, a name that is no token, single headers that stand twice,
+Content-Length that contradicts itself or the datagram. Lenient where only taste is hurt: folding, white space around the colon,
+compact forms, bytes after the body of a datagram, methods and headers that nobody knows.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from hushwire.sip.errors import ParseError
+from hushwire.sip.headers import SPELLINGS, Headers, Line, display_name, header_key, is_token, parse_cseq, parse_number, parse_via
+from hushwire.sip.message import Message, Request, Response
+from hushwire.sip.uri import parse_name_addr, parse_uri, split_quoted
+
+MAX_MESSAGE: Final = 65536
+MAX_HEADERS: Final = 128
+
+# Headers that may stand only once (RFC 3261 section 7.3.1); a second one is how two readers are made to disagree.
+_SINGLE: Final = frozenset(
+    ("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type", "expires", "refer-to", "replaces")
+)
+
+
+def parse(data: bytes, *, is_stream: bool = False) -> Message:
+    """One message. `is_stream`: Content-Length must be there and exact. Raises ParseError and nothing else."""
+    if len(data) > MAX_MESSAGE:
+        raise ParseError("the message is too long", status=None)
+    start = 0
+    while data.startswith(b"\r\n", start):
+        start += 2
+    end = data.find(b"\r\n\r\n", start)
+    if end < 0:
+        raise ParseError("the header section does not end", status=None)
+    lines = data[start:end].decode("utf-8", "surrogateescape").split("\r\n")
+    first = lines[0]
+    headers, defect = _headers(lines)
+    body = data[end + 4 :]
+    if first.startswith("SIP/"):
+        if defect is not None:
+            raise defect
+        return _response(first, headers, body, is_stream)
+    return _request(first, headers, body, is_stream, defect)
+
+
+def _headers(lines: list[str]) -> tuple[Headers, ParseError | None]:
+    """All headers, and the first defect: a request that has one is still answered where its other headers allow."""
+    found: list[Line] = []
+    index: dict[str, list[str]] = {}
+    defect: ParseError | None = None
+    if len(lines) > MAX_HEADERS:
+        raise ParseError("there are too many headers", status=None)
+    known = _SPELLINGS.get
+    for number in range(1, len(lines)):
+        line = lines[number]
+        name, colon, value = line.partition(":")
+        pair = known(name)
+        if pair is None:
+            if line[:1] in (" ", "\t"):
+                # Folding (RFC 3261 section 7.3.1): the line continues the one above.
+                if not found:
+                    raise ParseError("a continuation line continues nothing", status=None)
+                above, text = found[-1]
+                text = f"{text} {line.strip(' 	')}".strip(" \t")
+                found[-1] = (above, text)
+                index[header_key(above)][-1] = text
+                if "\n" in line or "\r" in line:
+                    defect = defect or ParseError("a header holds a bare line break")
+                continue
+            name = name.rstrip(" \t")
+            if not colon or not is_token(name):
+                defect = defect or ParseError("a header line has no proper name")
+                continue
+            pair = known(name) or (header_key(name), display_name(name))
+        key, name = pair
+        value = value.strip(" \t")
+        if "\n" in value or "\r" in value:
+            defect = defect or ParseError("a header holds a bare line break")
+            continue
+        found.append((name, value))
+        values = index.get(key)
+        if values is None:
+            index[key] = [value]
+        else:
+            if key in _SINGLE:
+                defect = defect or ParseError(f"{name} stands twice")
+            values.append(value)
+    return Headers.of(found, index), defect
+
+
+def _request(first: str, headers: Headers, body: bytes, is_stream: bool, defect: ParseError | None) -> Request:
+    method, _, rest = first.partition(" ")
+    uri, _, version = rest.rpartition(" ")
+    if not is_token(method) or version[:4].upper() != "SIP/":
+        raise ParseError("the start line is neither a request nor a response", status=None)
+    request = Request(method, uri, headers, body)
+    typed = request._typed
+    try:
+        # Via first: without it nobody can be answered.
+        via = headers.get("Via")
+        if via is None:
+            raise ParseError("Via is missing", status=None)
+        typed["Via"] = parse_via(split_quoted(via, ",")[0].strip(" \t") if "," in via else via)
+    except ParseError as error:
+        raise ParseError(error.words, status=None) from None
+    try:
+        for name in ("From", "To", "Call-ID", "CSeq"):
+            if headers.get(name) is None:
+                raise ParseError(f"{name} is missing")
+        if defect is not None:
+            raise defect
+        if version.upper() != "SIP/2.0":
+            raise ParseError("the version is not SIP/2.0", status=505)
+        typed["From"] = parse_name_addr(headers.get("From") or "")
+        typed["To"] = parse_name_addr(headers.get("To") or "")
+        if not headers.get("Call-ID"):
+            raise ParseError("Call-ID is empty")
+        cseq = typed["CSeq"] = parse_cseq(headers.get("CSeq") or "")
+        if cseq.method != method:
+            raise ParseError("CSeq names another method")
+        typed["request_uri"] = parse_uri(uri)
+        length = _length(headers, body, is_stream)
+    except ParseError as error:
+        raise ParseError(error.words, status=error.status, request=request, is_fatal=error.is_fatal) from None
+    if length == len(body):
+        return request
+    shorter = Request(method, uri, headers, body[:length])
+    shorter._typed.update(typed)
+    return shorter
+
+
+def _response(first: str, headers: Headers, body: bytes, is_stream: bool) -> Response:
+    version, _, rest = first.partition(" ")
+    code, _, reason = rest.partition(" ")
+    if version.upper() != "SIP/2.0":
+        raise ParseError("the version is not SIP/2.0", status=None)
+    if len(code) != 3 or not (code.isascii() and code.isdigit()) or not 100 <= int(code) < 700:
+        raise ParseError("the status is not a number from 100 to 699", status=None)
+    if "\n" in reason or "\r" in reason:
+        raise ParseError("the reason phrase holds a bare line break", status=None)
+    try:
+        length = _length(headers, body, is_stream)
+        response = Response(int(code), reason, headers, body if length == len(body) else body[:length])
+        # A look at each of these makes sure that later ones don't raise.
+        _ = response.via, response.from_, response.to, response.call_id, response.cseq
+    except ParseError as error:
+        raise ParseError(error.words, status=None, is_fatal=error.is_fatal) from None
+    return response
+
+
+def _length(headers: Headers, body: bytes, is_stream: bool) -> int:
+    value = headers.get("Content-Length")
+    if value is None:
+        if is_stream:
+            raise ParseError("Content-Length is missing", is_fatal=True)
+        return len(body)
+    length = parse_number(value, "Content-Length")
+    if length > len(body) or (is_stream and length != len(body)):
+        # RFC 3261 section 18.3: a datagram that ends before its body does is a 400.
+        raise ParseError("Content-Length does not fit the message", is_fatal=is_stream)
+    return length
+
+
+_SPELLINGS: Final = {spelling: (key, display_name(spelling)) for spelling, key in SPELLINGS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A double CRLF between messages, which asks for one CRLF back (RFC 5626 section 3.5.1)."""
+
+
+@dataclass(slots=True)
+class StreamParser:
+    """Cuts a byte stream into messages; what a segment holds, many messages or part of one, does not matter.
+
+    A ParseError among the results is to be answered like a datagram's; after one that is fatal the connection must end,
+    and nothing more comes out.
+    """
+
+    max_message: int = MAX_MESSAGE
+    _buffer: bytearray = field(default_factory=bytearray, init=False)
+    _searched: int = field(default=0, init=False)
+    _needed: int = field(default=0, init=False)
+    _is_broken: bool = field(default=False, init=False)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message is half received."""
+        return not self._buffer
+
+    def feed(self, data: bytes) -> Iterator[Message | ParseError | Ping]:
+        """What the bytes complete."""
+        if self._is_broken:
+            return
+        self._buffer += data
+        while self._buffer and not self._is_broken:
+            if self._searched == 0 and self._needed == 0 and self._buffer[0] == 0x0D:
+                if self._buffer.startswith(b"\r\n\r\n"):
+                    del self._buffer[:4]
+                    yield Ping()
+                    continue
+                if b"\r\n\r\n".startswith(self._buffer):
+                    return
+                if self._buffer.startswith(b"\r\n"):
+                    # RFC 3261 section 7.5: CRLF before the start line is ignored; also the pong of our own ping.
+                    del self._buffer[:2]
+                    continue
+            if self._needed == 0:
+                ready = self._find_end()
+                if isinstance(ready, ParseError):
+                    self._is_broken = True
+                    yield ready
+                    return
+                if not ready:
+                    return
+            if len(self._buffer) < self._needed:
+                return
+            whole = bytes(self._buffer[: self._needed])
+            del self._buffer[: self._needed]
+            self._searched = self._needed = 0
+            try:
+                yield parse(whole, is_stream=True)
+            except ParseError as error:
+                self._is_broken = error.is_fatal
+                yield error
+
+    def _find_end(self) -> bool | ParseError:
+        end = self._buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
+        if end < 0:
+            self._searched = len(self._buffer)
+            if self._searched > self.max_message:
+                return ParseError("the message is too long", status=None, is_fatal=True)
+            return False
+        lengths = {int(digits) for digits in _CONTENT_LENGTH.findall(self._buffer, 0, end + 2)}
+        if len(lengths) > 1:
+            return ParseError("Content-Length stands twice", status=None, is_fatal=True)
+        # Where no length is found the message ends here, and `parse` says why that is fatal.
+        self._needed = end + 4 + (lengths.pop() if lengths else 0)
+        if self._needed > self.max_message:
+            return ParseError("the message is too long", status=None, is_fatal=True)
+        return True
+
+
+_CONTENT_LENGTH: Final = re.compile(
+    rb"\r\n(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]|[Ll])[ \t]*:(?:[ \t]|\r\n[ \t])*([0-9]{1,9})"
+)

@@ -1,0 +1,77 @@
+"""What the four transaction machines share (RFC 3261 section 17).
+
+A machine is driven by `start`, `receive`, `respond` and `fire`; each returns what to do: bytes to transmit, messages to hand to the
+user above, or a Failed. It keeps its own timers: `deadline` says when `fire` is due. A machine in TERMINATED is to be dropped.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from hushwire.sip.message import Request, Response
+from hushwire.sip.timers import Timer, Timings
+
+
+class State(StrEnum):
+    """States of figures 5 to 8 of RFC 3261, with Accepted of RFC 6026."""
+
+    IDLE = "idle"
+    CALLING = "calling"
+    TRYING = "trying"
+    PROCEEDING = "proceeding"
+    ACCEPTED = "accepted"
+    COMPLETED = "completed"
+    CONFIRMED = "confirmed"
+    TERMINATED = "terminated"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The transaction gave up: its last timer fired without what it waited for."""
+
+    timer: Timer
+
+
+Action = bytes | Request | Response | Failed
+NOTHING: list[Action] = []
+
+
+class Transaction:
+    """State, timers and the table of allowed transitions."""
+
+    __slots__ = ("is_reliable", "state", "timers", "timings")
+
+    TRANSITIONS: ClassVar[frozenset[tuple[State, State]]] = frozenset()
+
+    def __init__(self, timings: Timings, *, is_reliable: bool) -> None:
+        self.timings = timings
+        self.is_reliable = is_reliable
+        self.state = State.IDLE
+        self.timers: dict[Timer, float] = {}
+
+    def deadline(self) -> float | None:
+        """Monotonic second at which `fire` must next be called, or None."""
+        return min(self.timers.values()) if self.timers else None
+
+    def fire(self, now: float) -> list[Action]:
+        """What the timers that are due by `now` cause, in the order of their times."""
+        actions: list[Action] = []
+        while self.timers:
+            timer, at = min(self.timers.items(), key=lambda item: item[1])
+            if at > now:
+                break
+            del self.timers[timer]
+            actions += self._fired(timer, at, now)
+        return actions
+
+    def terminate(self) -> None:
+        """End the machine from outside: its flow failed or its user gave up."""
+        self.state = State.TERMINATED
+        self.timers.clear()
+
+    def _fired(self, timer: Timer, at: float, now: float) -> list[Action]:
+        raise NotImplementedError
+
+    def _go(self, state: State) -> None:
+        self.state = state
+        self.timers.clear()

@@ -1,0 +1,526 @@
+"""The client half of the user agent: outgoing INVITEs with forks, other requests, ACK, CANCEL and digest retries."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from hushwire.sip.core import BRANCH_COOKIE, Core, Session, compose
+from hushwire.sip.dialog import Dialog, dialog_of_caller
+from hushwire.sip.digest import Challenge, Credentials, authorization, choose_challenge
+from hushwire.sip.effects import Accepted, Cause, DialogKey, InviteId, Progress, Rejected, RequestId, Responded
+from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Flow, Hop
+from hushwire.sip.headers import Headers, Line
+from hushwire.sip.invite_client import InviteClient
+from hushwire.sip.message import Request, Response
+from hushwire.sip.request_client import RequestClient
+from hushwire.sip.routing import next_hop
+from hushwire.sip.transaction import Action, Failed, State
+from hushwire.sip.uri import NameAddr
+
+# A first answer to a challenge, and a second one where the carrier says that only the nonce was old.
+_MOST_TRIES = 3
+_KEPT_CHALLENGES = 256
+
+
+class Outgoing:
+    """One request of ours through all its digest tries; `session` is None outside dialogs."""
+
+    __slots__ = (
+        "acks",
+        "body",
+        "call_id",
+        "cancel_lines",
+        "contact",
+        "content_type",
+        "credentials",
+        "cseq",
+        "early",
+        "follow_contact",
+        "from_",
+        "headers",
+        "hop",
+        "id",
+        "is_cancel_sent",
+        "is_ended",
+        "max_forwards",
+        "method",
+        "nonce",
+        "session",
+        "silence_s",
+        "to",
+        "tries",
+        "tx",
+        "uri",
+        "winner",
+    )
+
+    def __init__(
+        self,
+        id_: int,
+        method: str,
+        *,
+        hop: Hop,
+        uri: str,
+        from_: str,
+        to: str,
+        call_id: str,
+        cseq: int,
+        headers: list[Line],
+        body: bytes,
+        content_type: str,
+        contact: NameAddr,
+        credentials: Credentials | None,
+        session: Session | None = None,
+        max_forwards: int = 70,
+        silence_s: float | None = None,
+        follow_contact: bool = False,
+    ) -> None:
+        self.id = id_
+        self.method = method
+        self.hop = hop
+        self.uri = uri
+        self.from_ = from_
+        self.to = to
+        self.call_id = call_id
+        self.cseq = cseq
+        self.headers = headers
+        self.body = body
+        self.content_type = content_type
+        self.contact = contact
+        self.credentials = credentials
+        self.session = session
+        self.max_forwards = max_forwards
+        self.silence_s = silence_s
+        self.follow_contact = follow_contact
+        self.tx: ClientTx | None = None
+        self.tries = 0
+        self.nonce: str | None = None
+        self.is_ended = False
+        self.cancel_lines: list[Line] | None = None
+        self.is_cancel_sent = False
+        self.early: dict[str, DialogKey] = {}
+        self.winner: str | None = None
+        self.acks: dict[str, tuple[Hop, bytes]] = {}
+
+    @property
+    def is_initial_invite(self) -> bool:
+        """Whether it makes dialogs rather than lives in one."""
+        return self.method == "INVITE" and self.session is None
+
+
+class ClientTx:
+    """One client transaction. `outgoing` is None for CANCEL and for the BYE to a fork that lost."""
+
+    __slots__ = ("client", "give_up_at", "hop", "key", "machine", "outgoing", "scheduled")
+
+    def __init__(self, client: "Client", key: str, machine: InviteClient | RequestClient, hop: Hop, outgoing: Outgoing | None) -> None:
+        self.client = client
+        self.key = key
+        self.machine = machine
+        self.hop = hop
+        self.outgoing = outgoing
+        self.give_up_at: float | None = None
+        self.scheduled = float("inf")
+
+    def deadline(self) -> float | None:
+        """The machine's, or the end of patience after CANCEL."""
+        at = self.machine.deadline()
+        if self.give_up_at is None:
+            return at
+        return self.give_up_at if at is None else min(at, self.give_up_at)
+
+    def fire(self, now: float) -> None:
+        """Do what is due."""
+        if self.give_up_at is not None and self.give_up_at <= now:
+            # RFC 3261 section 9.1: no final response within 64*T1 after CANCEL: "the client SHOULD then consider the original
+            # transaction cancelled and SHOULD destroy" it.
+            self.give_up_at = None
+            self.machine.terminate()
+            self.client.failed(self, Cause.CANCELLED)
+            self.client.carry(self, [], now)
+            return
+        self.client.carry(self, self.machine.fire(now), now)
+
+
+class Client:
+    """All outgoing requests."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.transactions: dict[str, ClientTx] = {}
+        self.invites: dict[InviteId, Outgoing] = {}
+        self._challenges: OrderedDict[tuple[Hop, Credentials], tuple[str, Challenge, int]] = OrderedDict()
+
+    # ------------------------------------------------------------------------------------------------------ commands
+
+    def start(self, outgoing: Outgoing, now: float) -> None:
+        """Send the first try."""
+        if outgoing.is_initial_invite:
+            self.invites[InviteId(outgoing.id)] = outgoing
+        lines: list[Line] = []
+        if outgoing.credentials is not None:
+            kept = self._challenges.get((outgoing.hop, outgoing.credentials))
+            if kept is not None:
+                lines = [self._answer(outgoing, *kept)]
+        self._launch(outgoing, lines, now)
+
+    def cancel(self, invite: InviteId, lines: Iterable[Line], now: float) -> None:
+        """Take an INVITE back (RFC 3261 section 9.1)."""
+        outgoing = self.invites.get(invite)
+        if outgoing is None or outgoing.is_ended or outgoing.cancel_lines is not None or outgoing.winner is not None:
+            return
+        outgoing.cancel_lines = list(lines)
+        # "If no provisional response has been received, the CANCEL request MUST NOT be sent; rather, the client MUST wait."
+        if outgoing.tx is not None and outgoing.tx.machine.state is State.PROCEEDING:
+            self._send_cancel(outgoing, now)
+
+    def in_dialog(
+        self, session: Session, method: str, headers: Iterable[Line] = (), body: bytes = b"", content_type: str = "", id_: int | None = None
+    ) -> Outgoing:
+        """A request with the dialog's next CSeq (RFC 3261 section 12.2.1.1), not sent yet."""
+        dialog = session.dialog = replace(session.dialog, local_cseq=session.dialog.local_cseq + 1)
+        return Outgoing(
+            self.core.number() if id_ is None else id_,
+            method,
+            hop=dialog.hop,
+            uri=dialog.remote_target,
+            from_=str(dialog.local),
+            to=str(dialog.remote),
+            call_id=dialog.key.call_id,
+            cseq=dialog.local_cseq,
+            headers=list(headers),
+            body=body,
+            content_type=content_type,
+            contact=dialog.contact,
+            credentials=dialog.credentials,
+            session=session,
+        )
+
+    def acknowledge(self, session: Session, body: bytes, content_type: str) -> None:
+        """The ACK that carries our answer to an offer in a 2xx."""
+        outgoing = session.ack_due
+        if outgoing is None or outgoing.tx is None:
+            return
+        session.ack_due = None
+        self._send_ack(outgoing, session.dialog, outgoing.tx.machine.request, body, content_type)
+
+    # -------------------------------------------------------------------------------------------------------- inputs
+
+    def receive(self, response: Response, now: float) -> None:
+        """Take a response; one that matches nothing is dropped (RFC 3261 section 18.1.2)."""
+        # A response with more than one Via is not for a user agent (RFC 3261 section 8.1.3.3).
+        if response.headers.count("Via") != 1 or "," in (response.headers.get("Via") or ""):
+            return
+        branch = response.via.branch
+        if branch is None:
+            return
+        tx = self.transactions.get(_key(branch, response.cseq.method))
+        if tx is None or tx.machine.request.cseq.number != response.cseq.number:
+            return
+        self.carry(tx, tx.machine.receive(response, now), now)
+
+    def send_failed(self, key: str, now: float) -> None:
+        """The transport could not send for this transaction (RFC 3261 section 17.1.4)."""
+        tx = self.transactions.get(key)
+        if tx is None or tx.machine.state in (State.COMPLETED, State.ACCEPTED):
+            return
+        tx.machine.terminate()
+        self.failed(tx, Cause.TRANSPORT)
+        self.carry(tx, [], now)
+
+    def flow_closed(self, flow: Flow, now: float) -> None:
+        """Requests that went by this connection get no answer any more."""
+        for tx in [tx for tx in self.transactions.values() if tx.hop == flow]:
+            self.send_failed(tx.key, now)
+
+    def carry(self, tx: ClientTx, actions: list[Action], now: float) -> None:
+        """Carry out what a machine asked for."""
+        for action in actions:
+            if isinstance(action, bytes):
+                self.core.send(tx.hop, action, tx.key)
+            elif isinstance(action, Response):
+                if tx.outgoing is not None:
+                    self._deliver(tx, tx.outgoing, action, now)
+            elif isinstance(action, Failed):
+                self.failed(tx, Cause.TIMEOUT)
+        if tx.machine.state is State.TERMINATED:
+            self.transactions.pop(tx.key, None)
+            outgoing = tx.outgoing
+            if outgoing is not None and outgoing.tx is tx and outgoing.is_initial_invite:
+                self.invites.pop(InviteId(outgoing.id), None)
+        else:
+            self.core.schedule(tx)
+
+    def failed(self, tx: ClientTx, cause: Cause) -> None:
+        """Tell that no response will come."""
+        outgoing = tx.outgoing
+        if outgoing is None or outgoing.is_ended or outgoing.tx is not tx or outgoing.winner is not None:
+            return
+        outgoing.is_ended = True
+        status = {Cause.TIMEOUT: 408, Cause.TRANSPORT: 503}.get(cause, 487)
+        if outgoing.is_initial_invite:
+            self._drop_early(outgoing)
+            if outgoing.cancel_lines is not None:
+                status, cause = 487, Cause.CANCELLED
+            self.core.emit(Rejected(InviteId(outgoing.id), status, None, cause))
+        else:
+            if outgoing.session is not None and outgoing.method == "INVITE":
+                outgoing.session.inviting = False
+            self.core.emit(Responded(RequestId(outgoing.id), status, None, cause))
+
+    # ------------------------------------------------------------------------------------------------------- sending
+
+    def _launch(self, outgoing: Outgoing, auth_lines: list[Line], now: float) -> None:
+        core = self.core
+        branch = BRANCH_COOKIE + core.token()
+        routes: list[Line] = []
+        uri = outgoing.uri
+        if outgoing.session is not None:
+            uri, routes = outgoing.session.dialog.request_lines()
+        request = compose(
+            outgoing.method,
+            uri,
+            via=core.via(outgoing.hop, branch),
+            from_=outgoing.from_,
+            to=outgoing.to,
+            call_id=outgoing.call_id,
+            cseq=outgoing.cseq,
+            max_forwards=outgoing.max_forwards,
+            routes=routes,
+            headers=[*outgoing.headers, *auth_lines],
+            body=outgoing.body,
+            content_type=outgoing.content_type,
+        )
+        kind = InviteClient if outgoing.method == "INVITE" else RequestClient
+        machine = kind(request, core.timings, is_reliable=outgoing.hop.transport.is_reliable, silence_s=outgoing.silence_s)
+        tx = ClientTx(self, _key(branch, outgoing.method), machine, outgoing.hop, outgoing)
+        outgoing.tx = tx
+        outgoing.tries += 1
+        self.transactions[tx.key] = tx
+        self.carry(tx, machine.start(now), now)
+
+    def _send_cancel(self, outgoing: Outgoing, now: float) -> None:
+        tx = outgoing.tx
+        if tx is None or outgoing.is_cancel_sent:
+            return
+        outgoing.is_cancel_sent = True
+        invite = tx.machine.request
+        # RFC 3261 section 9.1: Request-URI, Call-ID, To, From, CSeq number, Route and the single Via are those of the INVITE.
+        lines = [("Via", invite.headers.get("Via") or "")]
+        lines += [("Route", value) for value in invite.headers.all("Route")]
+        lines += [("Max-Forwards", "70")]
+        lines += [(name, invite.headers.get(name) or "") for name in ("From", "To", "Call-ID")]
+        lines += [("CSeq", f"{invite.cseq.number} CANCEL"), *(outgoing.cancel_lines or [])]
+        request = Request("CANCEL", invite.uri, Headers(lines))
+        machine = RequestClient(request, self.core.timings, is_reliable=tx.hop.transport.is_reliable)
+        cancel = ClientTx(self, _key(tx.machine.request.via.branch or "", "CANCEL"), machine, tx.hop, None)
+        self.transactions[cancel.key] = cancel
+        self.carry(cancel, machine.start(now), now)
+        tx.give_up_at = now + self.core.timings.timeout
+        self.core.schedule(tx)
+
+    def _send_ack(self, outgoing: Outgoing, dialog: Dialog, invite: Request, body: bytes = b"", content_type: str = "") -> None:
+        """The ACK to a 2xx: a request of its own, with the INVITE's CSeq number and credentials (RFC 3261 section 13.2.2.4)."""
+        uri, routes = dialog.request_lines()
+        auth = [line for line in invite.headers if line[0] in ("Authorization", "Proxy-Authorization")]
+        request = compose(
+            "ACK",
+            uri,
+            via=self.core.via(dialog.hop, BRANCH_COOKIE + self.core.token()),
+            from_=str(dialog.local),
+            to=str(dialog.remote),
+            call_id=dialog.key.call_id,
+            cseq=invite.cseq.number,
+            routes=routes,
+            headers=auth,
+            body=body,
+            content_type=content_type,
+        )
+        data = request.to_bytes()
+        outgoing.acks[dialog.key.remote_tag] = (dialog.hop, data)
+        self.core.send(dialog.hop, data)
+
+    # ----------------------------------------------------------------------------------------------------- responses
+
+    def _deliver(self, tx: ClientTx, outgoing: Outgoing, response: Response, now: float) -> None:
+        if outgoing.tx is not tx:
+            return
+        if response.is_success and response.to_tag in outgoing.acks:
+            # "The UAC core MUST generate an ACK for each 2xx": the retransmission says that ours was lost.
+            self.core.send(*outgoing.acks[response.to_tag])
+            return
+        if outgoing.is_initial_invite:
+            self._deliver_invite(tx, outgoing, response, now)
+        else:
+            self._deliver_request(outgoing, response, now)
+
+    def _deliver_invite(self, tx: ClientTx, outgoing: Outgoing, response: Response, now: float) -> None:
+        if response.is_provisional:
+            if outgoing.cancel_lines is not None:
+                self._send_cancel(outgoing, now)
+            elif response.status > 100 and outgoing.winner is None:
+                self.core.emit(Progress(InviteId(outgoing.id), response, self._early(tx, outgoing, response)))
+            return
+        if response.is_success:
+            self._accepted(tx, outgoing, response, now)
+            return
+        if self._retry(outgoing, response, now):
+            return
+        tx.give_up_at = None
+        outgoing.is_ended = True
+        self._drop_early(outgoing)
+        cause = Cause.RESPONSE if outgoing.cancel_lines is None else Cause.CANCELLED
+        self.core.emit(Rejected(InviteId(outgoing.id), response.status, response, cause))
+
+    def _early(self, tx: ClientTx, outgoing: Outgoing, response: Response) -> DialogKey | None:
+        tag = response.to_tag
+        if not tag:
+            return None
+        known = outgoing.early.get(tag)
+        if known is not None:
+            return known
+        dialog = self._dialog(tx, outgoing, response)
+        # A bound, since each made-up tag would cost a dialog.
+        if dialog is None or len(outgoing.early) >= 16 or len(self.core.sessions) >= self.core.config.max_dialogs:
+            return None
+        self.core.sessions[dialog.key] = Session(dialog)
+        outgoing.early[tag] = dialog.key
+        return dialog.key
+
+    def _accepted(self, tx: ClientTx, outgoing: Outgoing, response: Response, now: float) -> None:
+        tag = response.to_tag
+        if tag == outgoing.winner:
+            return  # its ACK waits for the answer in it
+        tx.give_up_at = None
+        invite = tx.machine.request
+        dialog = self._dialog(tx, outgoing, response)
+        is_usable = dialog is not None
+        if dialog is None:
+            bare = response.with_headers(response.headers.without("Contact", "Record-Route"))
+            dialog = dialog_of_caller(invite, bare, outgoing.contact, outgoing.hop, outgoing.credentials)
+        is_wanted = outgoing.winner is None and outgoing.cancel_lines is None and not outgoing.is_ended
+        if is_wanted and is_usable:
+            self._win(tx, outgoing, dialog, response)
+            return
+        # A fork that lost, or one that crossed our CANCEL: "the UAC core MUST ACK it and then send a BYE".
+        self._send_ack(outgoing, dialog, invite)
+        self._farewell(dialog, now)
+        if not outgoing.is_ended and outgoing.winner is None:
+            outgoing.is_ended = True
+            self._drop_early(outgoing)
+            if outgoing.cancel_lines is not None:
+                self.core.emit(Rejected(InviteId(outgoing.id), 487, None, Cause.CANCELLED))
+            else:
+                self.core.emit(Rejected(InviteId(outgoing.id), 502, response, Cause.RESPONSE))
+
+    def _win(self, tx: ClientTx, outgoing: Outgoing, dialog: Dialog, response: Response) -> None:
+        outgoing.winner = dialog.key.remote_tag
+        early = self.core.sessions.get(dialog.key)
+        if early is not None:
+            # Requests may have gone in the early dialog already: its count goes on, its route set is made anew (section 13.2.2.4).
+            dialog = replace(dialog, local_cseq=max(dialog.local_cseq, early.dialog.local_cseq), remote_cseq=early.dialog.remote_cseq)
+        self._drop_early(outgoing)
+        session = Session(dialog)
+        self.core.sessions[dialog.key] = session
+        if outgoing.body:
+            self._send_ack(outgoing, dialog, tx.machine.request)
+        else:
+            session.ack_due = outgoing
+        self.core.emit(Accepted(InviteId(outgoing.id), dialog.key, response))
+
+    def _dialog(self, tx: ClientTx, outgoing: Outgoing, response: Response) -> Dialog | None:
+        try:
+            dialog = dialog_of_caller(tx.machine.request, response, outgoing.contact, outgoing.hop, outgoing.credentials)
+            _ = dialog.request_lines()
+        except ParseError:
+            return None
+        if outgoing.follow_contact:
+            return replace(dialog, hop=next_hop(dialog, outgoing.hop))
+        return dialog
+
+    def _farewell(self, dialog: Dialog, now: float) -> None:
+        """A BYE whose outcome interests nobody."""
+        outgoing = self.in_dialog(Session(dialog), "BYE")
+        outgoing.is_ended = True
+        self.start(outgoing, now)
+
+    def _deliver_request(self, outgoing: Outgoing, response: Response, now: float) -> None:
+        if response.is_provisional:
+            return
+        session = outgoing.session
+        if self._retry(outgoing, response, now):
+            return
+        if session is not None and outgoing.method == "INVITE":
+            session.inviting = False
+        if session is not None and response.is_success and outgoing.method in ("INVITE", "UPDATE") and outgoing.tx is not None:
+            with suppress(ParseError):  # a Contact that can't be read leaves the old target
+                session.dialog = session.dialog.refreshed(response)
+            if outgoing.method == "INVITE":
+                if outgoing.body:
+                    self._send_ack(outgoing, session.dialog, outgoing.tx.machine.request)
+                else:
+                    session.ack_due = outgoing
+        if not outgoing.is_ended:
+            outgoing.is_ended = True
+            self.core.emit(Responded(RequestId(outgoing.id), response.status, response, Cause.RESPONSE))
+
+    def _drop_early(self, outgoing: Outgoing) -> None:
+        for key in outgoing.early.values():
+            self.core.sessions.pop(key, None)
+        outgoing.early.clear()
+
+    # -------------------------------------------------------------------------------------------------------- digest
+
+    def _retry(self, outgoing: Outgoing, response: Response, now: float) -> bool:
+        """Answer a challenge where it is ours to answer (RFC 3261 section 22.2)."""
+        credentials = outgoing.credentials
+        if response.status not in (401, 407) or credentials is None or outgoing.cancel_lines is not None:
+            return False
+        if outgoing.tries >= _MOST_TRIES:
+            return False
+        challenge_name, answer_name = (
+            ("WWW-Authenticate", "Authorization") if response.status == 401 else ("Proxy-Authenticate", "Proxy-Authorization")
+        )
+        challenge = choose_challenge(response.headers.all(challenge_name), credentials)
+        if challenge is None:
+            return False
+        # The same challenge again without `stale` means that our password is wrong.
+        if outgoing.nonce is not None and outgoing.tries > 1 and not challenge.is_stale:
+            return False
+        if outgoing.nonce == challenge.nonce:
+            return False
+        if outgoing.session is not None:
+            outgoing.session.dialog = replace(outgoing.session.dialog, local_cseq=outgoing.session.dialog.local_cseq + 1)
+            outgoing.cseq = outgoing.session.dialog.local_cseq
+        else:
+            outgoing.cseq += 1
+        self._drop_early(outgoing)
+        self._launch(outgoing, [self._answer(outgoing, answer_name, challenge, 0)], now)
+        return True
+
+    def _answer(self, outgoing: Outgoing, name: str, challenge: Challenge, used: int) -> Line:
+        credentials = outgoing.credentials
+        assert credentials is not None
+        uri = outgoing.uri if outgoing.session is None else outgoing.session.dialog.request_lines()[0]
+        value = authorization(
+            challenge,
+            credentials,
+            method=outgoing.method,
+            uri=uri,
+            body=outgoing.body,
+            cnonce=self.core.token(),
+            nc=used + 1,
+        )
+        outgoing.nonce = challenge.nonce
+        key = (outgoing.hop, credentials)
+        self._challenges[key] = (name, challenge, used + 1)
+        self._challenges.move_to_end(key)
+        if len(self._challenges) > _KEPT_CHALLENGES:
+            self._challenges.popitem(last=False)
+        return (name, value)
+
+
+def _key(branch: str, method: str) -> str:
+    return f"{branch} {method}"

@@ -1,0 +1,467 @@
+"""The server half of the user agent: matching, the checks that come before anybody above is asked, responses, 2xx until ACK."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from hushwire.sip.core import BRANCH_COOKIE, Core, Session
+from hushwire.sip.dialog import dialog_of_callee
+from hushwire.sip.effects import (
+    AckReceived,
+    CancelReceived,
+    Cause,
+    DialogEnded,
+    DialogKey,
+    DialogTimedOut,
+    InDialogRequest,
+    RequestId,
+    RequestReceived,
+    Responded,
+    TxId,
+)
+from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Address, Flow, Hop, Target
+from hushwire.sip.headers import Headers, Line
+from hushwire.sip.invite_server import InviteServer
+from hushwire.sip.message import REASONS, Request, Response, response_to
+from hushwire.sip.request_server import RequestServer
+from hushwire.sip.routing import next_hop
+from hushwire.sip.transaction import Action, Failed, State
+from hushwire.sip.uac import Client
+from hushwire.sip.uri import NameAddr, OtherUri, split_quoted
+
+# Methods whose handling here would forward something; a spent Max-Forwards stops those, while OPTIONS and REGISTER end here anyway.
+_FORWARDED: Final = frozenset(("INVITE", "MESSAGE", "REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO"))
+
+Key = tuple[str, ...]
+
+
+class ServerTx:
+    """One server transaction, and the 2xx that it repeats until ACK."""
+
+    __slots__ = (
+        "flow",
+        "hop",
+        "id",
+        "is_answered",
+        "key",
+        "machine",
+        "merge_key",
+        "ok_at",
+        "ok_data",
+        "ok_interval",
+        "ok_until",
+        "request",
+        "scheduled",
+        "server",
+        "session",
+        "to_tag",
+    )
+
+    def __init__(self, server: "Server", id_: TxId, key: Key, machine: InviteServer | RequestServer, flow: Flow, hop: Hop) -> None:
+        self.server = server
+        self.id = id_
+        self.key = key
+        self.machine = machine
+        self.request = machine.request
+        self.flow = flow
+        self.hop = hop
+        self.to_tag = ""
+        self.session: Session | None = None
+        self.merge_key: Key | None = None
+        self.is_answered = False
+        self.ok_data = b""
+        self.ok_at: float | None = None
+        self.ok_interval = 0.0
+        self.ok_until = 0.0
+        self.scheduled = float("inf")
+
+    def deadline(self) -> float | None:
+        """The machine's, or the next repetition of the 2xx."""
+        at = self.machine.deadline()
+        if self.ok_at is None:
+            return at
+        return self.ok_at if at is None else min(at, self.ok_at)
+
+    def fire(self, now: float) -> None:
+        """Do what is due."""
+        self.server.fire(self, now)
+
+
+class Server:
+    """All incoming requests."""
+
+    def __init__(self, core: Core, client: Client) -> None:
+        self.core = core
+        self.client = client
+        self.transactions: dict[Key, ServerTx] = {}
+        self.waiting: dict[TxId, ServerTx] = {}
+        self._merged: dict[Key, ServerTx] = {}
+        self._unacked: dict[DialogKey, ServerTx] = {}
+
+    # -------------------------------------------------------------------------------------------------------- inputs
+
+    def receive(self, request: Request, flow: Flow, now: float) -> None:
+        """Take a request."""
+        key = _key(request)
+        tx = self.transactions.get(key)
+        if tx is not None:
+            self._carry(tx, tx.machine.receive(request, now), now)
+            return
+        if request.method == "ACK":
+            self._acknowledged(request, now)
+            return
+        request, hop = _stamp(request, flow)
+        if len(self.transactions) >= self.core.config.max_transactions:
+            self._stateless(request, hop, 503, [("Retry-After", "5")])
+            return
+        kind = InviteServer if request.method == "INVITE" else RequestServer
+        machine = kind(request, self.core.timings, is_reliable=flow.transport.is_reliable)
+        tx = ServerTx(self, TxId(self.core.number()), key, machine, flow, hop)
+        tx.to_tag = request.to_tag or self.core.token(6)
+        self.transactions[key] = tx
+        self.waiting[tx.id] = tx
+        machine.start(now)
+        self.core.schedule(tx)
+        try:
+            self._inspect(tx, request, flow, now)
+        except ParseError as error:
+            self.answer(tx, error.status or 400, now)
+
+    def receive_malformed(self, error: ParseError, flow: Flow) -> None:
+        """Answer what can be answered of a malformed request, without keeping state; never an ACK, never a response."""
+        request = error.request
+        if request is None or error.status is None or request.method == "ACK":
+            return
+        request, hop = _stamp(request, flow)
+        self._stateless(request, hop, error.status, [])
+
+    def fire(self, tx: ServerTx, now: float) -> None:
+        """Timers of one transaction."""
+        if tx.ok_at is not None and tx.ok_at <= now:
+            if now >= tx.ok_until:
+                self._never_acknowledged(tx, now)
+            else:
+                # RFC 3261 section 13.3.1.4: "passed to the transport with an interval that starts at T1 and doubles until T2".
+                self.core.send(tx.hop, tx.ok_data)
+                tx.ok_interval = min(tx.ok_interval * 2, self.core.timings.t2)
+                tx.ok_at = min(now + tx.ok_interval, tx.ok_until)
+        self._carry(tx, tx.machine.fire(now), now)
+
+    # ------------------------------------------------------------------------------------------------------ commands
+
+    def respond(
+        self, tx_id: TxId, status: int, now: float, reason: str | None, headers: Iterable[Line], body: bytes, content_type: str,
+        contact: NameAddr | None, follow_contact: bool,
+    ) -> DialogKey | None:  # fmt: skip
+        """Answer a request that waits."""
+        tx = self.waiting.get(tx_id)
+        if tx is None or tx.is_answered:
+            return None
+        return self.answer(tx, status, now, reason, headers, body, content_type, contact, follow_contact)
+
+    def answer(
+        self,
+        tx: ServerTx,
+        status: int,
+        now: float,
+        reason: str | None = None,
+        headers: Iterable[Line] = (),
+        body: bytes = b"",
+        content_type: str = "",
+        contact: NameAddr | None = None,
+        follow_contact: bool = False,
+    ) -> DialogKey | None:
+        """Build and send a response; make, confirm or end the dialog."""
+        core, request = self.core, tx.request
+        response = response_to(request, status, reason, to_tag=tx.to_tag)
+        lines = list(response.headers)
+        is_invite = request.method == "INVITE"
+        if is_invite and 100 < status < 300:
+            if tx.session is None:
+                own = contact or core.contact(tx.flow)
+                dialog = dialog_of_callee(request, tx.to_tag, own, tx.flow, is_early=status < 200)
+                if follow_contact:
+                    dialog = replace(dialog, hop=next_hop(dialog, tx.flow))
+                tx.session = Session(dialog)
+                tx.session.answering = tx.id
+                core.sessions[dialog.key] = tx.session
+            # "the UAS MUST copy all Record-Route header field values from the request into the response" (section 12.1.1).
+            lines += [("Record-Route", value) for value in request.headers.all("Record-Route")]
+            lines.append(("Contact", str(contact or tx.session.dialog.contact)))
+            if status >= 200:
+                lines.append(("Allow", core.allow))
+                if core.config.supported:
+                    lines.append(("Supported", ", ".join(core.config.supported)))
+        elif status == 405:
+            lines.append(("Allow", core.allow))
+        lines += headers
+        if core.config.product and status >= 200:
+            lines.append(("Server", core.config.product))
+        if body:
+            lines.append(("Content-Type", content_type))
+        data = Response(status, response.reason, Headers(lines), body).to_bytes()
+        actions = tx.machine.respond(status, data, now)
+        if status >= 200:
+            tx.is_answered = True
+            self.waiting.pop(tx.id, None)
+            self._settle(tx, status, data, now)
+        self._carry(tx, actions, now)
+        session = tx.session
+        return None if session is None or session.dialog.key not in core.sessions else session.dialog.key
+
+    # -------------------------------------------------------------------------------------------------------- checks
+
+    def _inspect(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
+        """The order of RFC 3261 section 8.2: method, destination, loops, Require, content; then dialog or user above."""
+        core = self.core
+        if request.method == "CANCEL":
+            self._cancelled(tx, request, flow, now)
+            return
+        if request.method not in core.config.allow:
+            self.answer(tx, 405, now)
+            return
+        if isinstance(request.request_uri, OtherUri):
+            self.answer(tx, 416, now)
+            return
+        session = None
+        if request.to_tag:
+            session = core.sessions.get(DialogKey(request.call_id, request.to_tag, request.from_tag))
+            if session is None and request.method != "REGISTER":
+                # Call-ID alone is no key: a forged BYE or re-INVITE ends here.
+                self.answer(tx, 481, now)
+                return
+        else:
+            # "If the request has no tag in the To header field, the UAS core MUST check the request against ongoing transactions":
+            # the same From tag, Call-ID and CSeq by another branch came by another path (section 8.2.2.2).
+            merge_key = (request.from_tag, request.call_id, str(request.cseq))
+            if merge_key in self._merged:
+                self.answer(tx, 482, now)
+                return
+            self._merged[merge_key] = tx
+            tx.merge_key = merge_key
+        hops = request.max_forwards
+        if hops is not None and hops > 255:
+            raise ParseError("Max-Forwards is not a number in its range")
+        if hops == 0 and request.method in _FORWARDED:
+            self.answer(tx, 483, now)
+            return
+        wanted = (request.require | request.headers.tokens("Proxy-Require")) - frozenset(core.config.supported)
+        if wanted:
+            self.answer(tx, 420, now, headers=[("Unsupported", ", ".join(sorted(wanted)))])
+            return
+        encoding = request.headers.get("Content-Encoding")
+        if encoding is not None and encoding.lower() != "identity":
+            self.answer(tx, 415, now, headers=[("Accept-Encoding", "identity")])
+            return
+        # Looked at now, so that nothing raises when the answer is due.
+        _ = request.contacts, request.record_routes, request.routes
+        if request.method == "INVITE" and len(request.contacts) != 1:
+            raise ParseError("an INVITE needs exactly one Contact")
+        if session is not None:
+            self._inspect_in_dialog(tx, session, request, flow, now)
+        elif request.method == "BYE":
+            self.answer(tx, 481, now)
+        elif request.method == "OPTIONS" and core.config.answers_options:
+            self.answer(tx, 200, now, headers=self._abilities())
+        elif request.method == "INVITE" and len(core.sessions) >= core.config.max_dialogs:
+            self.answer(tx, 503, now, headers=[("Retry-After", "10")])
+        else:
+            core.emit(RequestReceived(tx.id, request, flow))
+
+    def _inspect_in_dialog(self, tx: ServerTx, session: Session, request: Request, flow: Flow, now: float) -> None:
+        core, dialog, number = self.core, session.dialog, request.cseq.number
+        tx.session = session
+        if dialog.remote_cseq is not None and number <= dialog.remote_cseq:
+            # "If the remote sequence number is not empty, but the sequence number of the request is lower than the remote sequence
+            # number, the request is out of order and MUST be rejected with a 500" (section 12.2.2). Equal ones are somebody's replay.
+            self.answer(tx, 500, now)
+            return
+        session.dialog = replace(dialog, remote_cseq=number, hop=flow if isinstance(dialog.hop, Flow) else dialog.hop)
+        if request.method == "BYE":
+            self._ended(tx, session, request, now)
+            return
+        if request.method == "INVITE":
+            if session.answering is not None:
+                # Section 14.2: a second INVITE before our final response to the first.
+                self.answer(tx, 500, now, headers=[("Retry-After", str(self.core.random.token_bytes(1)[0] % 11))])
+                return
+            if session.inviting or session.unacked_cseq is not None:
+                self.answer(tx, 491, now)
+                return
+            session.answering = tx.id
+        elif request.method == "UPDATE" and (session.inviting or session.answering is not None) and request.body:
+            self.answer(tx, 491, now)
+            return
+        core.emit(InDialogRequest(dialog.key, tx.id, request, flow))
+
+    def _cancelled(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
+        """CANCEL (RFC 3261 section 9.2): found by the INVITE's branch and sent-by, and believed only from the INVITE's own source."""
+        invite = self.transactions.get((*tx.key[:-1], "INVITE"))
+        if invite is None or invite.flow.remote.host != flow.remote.host or invite.flow.transport is not flow.transport:
+            self.answer(tx, 481, now)
+            return
+        tx.to_tag = invite.to_tag
+        self.answer(tx, 200, now)
+        if invite.is_answered:
+            # "If the original request has a final response already, the CANCEL has no effect."
+            return
+        self.answer(invite, 487, now)
+        self.core.emit(CancelReceived(invite.id, request))
+
+    def _ended(self, tx: ServerTx, session: Session, request: Request, now: float) -> None:
+        key = session.dialog.key
+        self.core.sessions.pop(key, None)
+        self.answer(tx, 200, now)
+        waiting = self.waiting.get(session.answering) if session.answering is not None else None
+        if waiting is not None:
+            # "The UAS MUST still respond to any pending requests received for that dialog", 487 for choice (section 15.1.2).
+            self.answer(waiting, 487, now)
+        unacked = self._unacked.pop(key, None)
+        if unacked is not None:
+            unacked.ok_at = None
+        if session.farewell is not None:
+            self.core.emit(Responded(session.farewell[0], 200, None, Cause.RESPONSE))
+            return
+        self.core.emit(DialogEnded(key, request))
+
+    def _acknowledged(self, request: Request, now: float) -> None:
+        key = DialogKey(request.call_id, request.to_tag, request.from_tag)
+        session = self.core.sessions.get(key)
+        if session is None or session.unacked_cseq != request.cseq.number:
+            return
+        session.unacked_cseq = None
+        tx = self._unacked.pop(key, None)
+        if tx is not None:
+            tx.ok_at = None
+        if session.farewell is not None:
+            self._say_farewell(session, now)
+            return
+        self.core.emit(AckReceived(key, request))
+
+    # ------------------------------------------------------------------------------------------------------ the 2xx
+
+    def _settle(self, tx: ServerTx, status: int, data: bytes, now: float) -> None:
+        """What a final response means for the dialog."""
+        session = tx.session
+        if session is None:
+            return
+        method = tx.request.method
+        if status < 300 and method in ("INVITE", "UPDATE") and session.dialog.key in self.core.sessions:
+            session.dialog = replace(
+                session.dialog.refreshed(tx.request), is_early=False if method == "INVITE" else session.dialog.is_early
+            )
+        if method != "INVITE":
+            return
+        session.answering = None
+        if status >= 300:
+            if session.dialog.is_early:
+                self.core.sessions.pop(session.dialog.key, None)
+            return
+        session.unacked_cseq = tx.request.cseq.number
+        self._unacked[session.dialog.key] = tx
+        tx.ok_data = data
+        tx.ok_interval = self.core.timings.t1
+        tx.ok_at = now + tx.ok_interval
+        tx.ok_until = now + self.core.timings.timeout
+
+    def _never_acknowledged(self, tx: ServerTx, now: float) -> None:
+        """RFC 3261 section 13.3.1.4: without ACK for 64*T1 "the dialog is confirmed, but the session SHOULD be terminated": BYE."""
+        tx.ok_at = None
+        session = tx.session
+        if session is None:
+            return
+        key = session.dialog.key
+        self._unacked.pop(key, None)
+        if key not in self.core.sessions:
+            return
+        session.unacked_cseq = None
+        if session.farewell is None:
+            session.farewell = (RequestId(self.core.number()), [])
+            self.core.emit(DialogTimedOut(key))
+            self._say_farewell(session, now, is_silent=True)
+        else:
+            self._say_farewell(session, now)
+
+    def _say_farewell(self, session: Session, now: float, *, is_silent: bool = False) -> None:
+        if session.farewell is None:
+            return
+        id_, lines = session.farewell
+        self.core.sessions.pop(session.dialog.key, None)
+        outgoing = self.client.in_dialog(session, "BYE", lines, id_=id_)
+        outgoing.is_ended = is_silent
+        self.client.start(outgoing, now)
+
+    # ------------------------------------------------------------------------------------------------------- details
+
+    def _abilities(self) -> list[Line]:
+        lines = [("Allow", self.core.allow), ("Accept", "application/sdp"), ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
+        if self.core.config.supported:
+            lines.append(("Supported", ", ".join(self.core.config.supported)))
+        return lines
+
+    def _stateless(self, request: Request, hop: Hop, status: int, extra: list[Line]) -> None:
+        """A response to what may lack headers: what is there is copied."""
+        lines = [("Via", value) for value in request.headers.all("Via")]
+        lines += [(name, value) for name in ("From", "To", "Call-ID", "CSeq") if (value := request.headers.get(name)) is not None]
+        self.core.send(hop, Response(status, REASONS.get(status, "Error"), Headers([*lines, *extra]), b"").to_bytes())
+
+    def _carry(self, tx: ServerTx, actions: list[Action], now: float) -> None:
+        for action in actions:
+            if isinstance(action, bytes):
+                fallback = _fallback(tx) if tx.flow.transport.is_reliable else None
+                self.core.send(tx.hop, action, None, fallback)
+            elif isinstance(action, Failed):
+                pass  # Timer H: nobody acknowledged a refusal, which changes nothing
+        if tx.machine.state is State.TERMINATED and tx.ok_at is None:
+            if self.transactions.get(tx.key) is tx:
+                del self.transactions[tx.key]
+            self.waiting.pop(tx.id, None)
+            if tx.merge_key is not None:
+                self._merged.pop(tx.merge_key, None)
+                tx.merge_key = None
+        else:
+            self.core.schedule(tx)
+
+
+def _key(request: Request) -> Key:
+    """What a request's server transaction is found by (RFC 3261 section 17.2.3)."""
+    via = request.via
+    method = "INVITE" if request.method == "ACK" else request.method
+    branch = via.branch
+    if branch is not None and branch.startswith(BRANCH_COOKIE) and len(branch) > len(BRANCH_COOKIE):
+        return branch, via.sent_by, method
+    # RFC 2543 peers, and those whose branch is the bare cookie (RFC 4475 section 3.2.1).
+    return request.uri, request.from_tag, request.call_id, str(request.cseq.number), str(via), method
+
+
+def _stamp(request: Request, flow: Flow) -> tuple[Request, Hop]:
+    """The request with `received` and `rport` in its top Via, and where its responses go (RFC 3261 section 18.2, RFC 3581)."""
+    via = request.via
+    remote = flow.remote
+    host = via.host[1:-1] if via.host.startswith("[") else via.host
+    has_rport = via.has("rport")
+    if host == remote.host and not has_rport and not via.has("received"):
+        if flow.transport.is_reliable or (via.port or 5060) == remote.port:
+            return request, flow
+        # Without rport the response goes to the source address, but to the port of sent-by (section 18.2.2).
+        return request, replace(flow, remote=Address(remote.host, via.port or 5060))
+    # A sent-by that is not the source is a NAT: the response goes back the way the request came, asked for or not.
+    stamped = via.received_from(remote.host, remote.port)
+    lines = list(request.headers)
+    for index, (name, value) in enumerate(lines):
+        if name == "Via":
+            rest = split_quoted(value, ",")[1:] if "," in value else []
+            lines[index] = (name, ",".join([str(stamped), *rest]))
+            break
+    marked = Request(request.method, request.uri, Headers(lines), request.body)
+    marked._typed.update(request._typed)
+    marked._typed["Via"] = stamped
+    marked._typed.pop("vias", None)
+    return marked, flow
+
+
+def _fallback(tx: ServerTx) -> Target:
+    """Where a response goes when its connection is gone: the source's address, the port of sent-by (RFC 3261 section 18.2.2)."""
+    via = tx.request.via
+    return Target(tx.flow.transport, tx.flow.remote.host, via.port or tx.flow.transport.default_port)
