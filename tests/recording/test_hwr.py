@@ -215,6 +215,13 @@ def test_an_older_whole_file_under_the_same_key_fails_the_digest_noted_at_closin
     assert failure_of(blob, note=Closed(4, bytes(32))) is Failure.DIGEST_MISMATCH
 
 
+def test_a_crashed_file_that_lost_more_after_it_was_measured_fails_its_digest() -> None:
+    blob = b"".join(parts()[:-1])
+    note = Closed(None, hashlib.sha256(blob).digest())
+    assert opened(blob, crashed=True, note=note)[1] is Ending.CUT
+    assert failure_of(blob[:-40], crashed=True, note=note) is Failure.DIGEST_MISMATCH
+
+
 def test_the_final_flag_is_authenticated() -> None:
     pieces = parts()
     cleared = bytes([pieces[-1][0] & 0x7F]) + pieces[-1][1:]

@@ -56,9 +56,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What was noted when the file was closed: number of frames (the final one included) and SHA-256 of the whole file."""
+    """What was noted of the whole file: number of frames, the final one included (None: it crashed), and its SHA-256."""
 
-    frames: int
+    frames: int | None
     digest: bytes
 
 
@@ -78,8 +78,8 @@ class Frame:
 class Reader:
     """Opens a file piece by piece: `feed` bytes in, authentic frames out; `finish` when the bytes are all there.
 
-    `closed` holds what the row says of a closed file. With `crashed=True` a missing tail is no error; a file is never
-    both. Errors are RecordingError, and the frames returned before one were authentic.
+    `closed` holds what the row says of the file. With `crashed=True` a missing final frame is no error.
+    Errors are RecordingError, and the frames returned before one were authentic.
     """
 
     def __init__(self, key: bytes, identity: Identity, *, closed: Closed | None = None, crashed: bool = False) -> None:
@@ -119,16 +119,14 @@ class Reader:
 
     def finish(self) -> Ending:
         """Says how the file ended. Raises RecordingError for a closed file that isn't whole."""
-        if not self._is_over:
-            if not self._crashed:
-                raise RecordingError(Failure.TRUNCATED, f"the final frame is missing after {self._sequence} frames")
-            return Ending.CUT
+        if not self._is_over and not self._crashed:
+            raise RecordingError(Failure.TRUNCATED, f"the final frame is missing after {self._sequence} frames")
         if self._closed is not None:
-            if self._closed.frames != self._sequence:
+            if self._closed.frames not in (None, self._sequence):
                 raise RecordingError(Failure.DIGEST_MISMATCH, "another number of frames than noted at closing")
             if not hmac.compare_digest(self._closed.digest, self._digest.digest()):
                 raise RecordingError(Failure.DIGEST_MISMATCH, "another digest than noted at closing")
-        return Ending.FINAL
+        return Ending.FINAL if self._is_over else Ending.CUT
 
     @property
     def frame_count(self) -> int:

@@ -1,0 +1,36 @@
+"""Which domain events become rows of the audit log, and what they say there. Pure."""
+
+from dataclasses import dataclass, field
+
+from hushwire.core.events import DomainEvent, EventKind
+
+SYSTEM: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A row to append: pseudonyms only."""
+
+    actor: str
+    action: str
+    subject: str
+    fields: dict[str, str | int | bool | None] = field(default_factory=dict)
+
+
+def audit_entry(event: DomainEvent) -> AuditEntry | None:
+    """What the log says of an event, or None: an erasure, for one, is written there by itself, with its receipt."""
+    match event.kind:
+        case EventKind.CALL_REFUSED:
+            return _entry(event, "call")
+        case EventKind.RULES_CHANGED:
+            return _entry(event, "organisation")
+        case EventKind.RECORDING_STARTED | EventKind.RECORDING_CLOSED | EventKind.RECORDING_STORED:
+            return _entry(event, "recording")
+        case EventKind.RECORDING_ERASED | EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ENDED:
+            return None
+
+
+def _entry(event: DomainEvent, subject: str) -> AuditEntry:
+    fields = {name: value for name, value in event.fields.items() if name != "actor"}
+    actor = event.fields.get("actor")
+    return AuditEntry(str(actor) if actor else SYSTEM, event.kind.value, f"{subject}:{event.subject}", {**fields, "event": str(event.id)})

@@ -1,0 +1,30 @@
+"""Carries domain events from the outbox to where they are read: one transaction takes events out and writes what follows from them."""
+
+from hushwire.core.ids import OrgId
+from hushwire.privacy import audit
+from hushwire.projections.audit import audit_entry
+from hushwire.store import outbox
+from hushwire.store.database import Database
+
+BATCH = 200
+
+
+async def project(db: Database) -> int:
+    """Projects what waits, of every organisation; returns how many events. Safe to run twice at once, and after a crash."""
+    async with db.transaction() as connection:
+        organisations = await outbox.organisations(connection)
+    return sum([await project_organisation(db, org_id) for org_id in organisations])
+
+
+async def project_organisation(db: Database, org_id: OrgId) -> int:
+    """Projects one organisation's events, batch by batch."""
+    done = 0
+    while True:
+        async with db.organisation(org_id) as connection:
+            events = await outbox.take(connection, BATCH)
+            for event in events:
+                if (entry := audit_entry(event)) is not None:
+                    await audit.append(connection, org_id, event.at, entry.actor, entry.action, entry.subject, entry.fields)
+        done += len(events)
+        if len(events) < BATCH:
+            return done

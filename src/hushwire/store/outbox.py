@@ -1,0 +1,49 @@
+"""The outbox: domain events written in the transaction that they tell of, taken out by the projections."""
+
+import json
+
+from hushwire.core.events import DomainEvent, EventKind
+from hushwire.core.ids import OrgId
+from hushwire.store.database import Connection
+
+
+async def add(connection: Connection, event: DomainEvent) -> None:
+    """Write the event in the caller's transaction; writing the same id again changes nothing."""
+    await connection.execute(
+        "INSERT INTO outbox (id, org_id, kind, subject, at, fields) VALUES ($1, $2, $3, $4, $5, $6::jsonb) ON CONFLICT (id) DO NOTHING",
+        event.id,
+        event.org_id,
+        event.kind.value,
+        event.subject,
+        event.at,
+        json.dumps(event.fields),
+    )
+
+
+async def take(connection: Connection, limit: int) -> list[DomainEvent]:
+    """The organisation's oldest events, removed with the caller's transaction: what is projected in it happens exactly once.
+
+    Only events below the transaction horizon are taken, so one that commits late is never passed over by a later one.
+    """
+    rows = await connection.fetch(
+        "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE xid < outbox_horizon() ORDER BY xid, seq LIMIT $1)"
+        " RETURNING xid, seq, id, org_id, kind, subject, at, fields",
+        limit,
+    )
+    rows = sorted(rows, key=lambda row: (row["xid"], row["seq"]))
+    return [
+        DomainEvent(
+            id=row["id"],
+            org_id=row["org_id"],
+            kind=EventKind(row["kind"]),
+            subject=row["subject"],
+            at=row["at"],
+            fields=json.loads(row["fields"]),
+        )
+        for row in rows
+    ]
+
+
+async def organisations(connection: Connection) -> list[OrgId]:
+    """Organisations with events below the horizon; across tenants, ids only."""
+    return [OrgId(row[0]) for row in await connection.fetch("SELECT orgs_with_events()")]

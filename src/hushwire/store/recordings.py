@@ -1,0 +1,199 @@
+"""Rows of recordings. Every function runs in a transaction of the organisation, so another organisation's rows don't exist for it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId
+from hushwire.store.database import Connection
+
+_COLUMNS: Final = (
+    "r.id, r.org_id, r.call_id, r.agent_id, r.peer_agent_id, r.node_id, r.segment, r.state, r.spool_name, r.object_key, r.region,"
+    " r.lawful_basis, r.started_at, r.ended_at, r.duration_ms, r.frames, r.size_bytes, r.digest, r.key_fingerprint, r.erased_at,"
+    " EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.recording_id = r.id) AS is_erasing"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One row. `is_erasing` is true from the moment that the ledger holds its erasure: no content is given out any more."""
+
+    id: RecordingId
+    org_id: OrgId
+    call_id: CallId
+    agent_id: AgentId | None
+    peer_agent_id: AgentId | None
+    node_id: NodeId
+    segment: int
+    state: str
+    spool_name: str
+    object_key: str | None
+    region: str
+    lawful_basis: str
+    started_at: datetime
+    ended_at: datetime | None
+    duration_ms: int | None
+    frames: int | None
+    size_bytes: int | None
+    digest: bytes | None
+    key_fingerprint: bytes
+    erased_at: datetime | None
+    is_erasing: bool
+
+    @property
+    def is_gone(self) -> bool:
+        """Erased, or on its way there: reads answer 410."""
+        return self.is_erasing or self.state == "erased"
+
+    @property
+    def is_cut(self) -> bool:
+        """Without a final frame: still live, or its writer died. A stored recording without a frame count crashed."""
+        return self.state in ("live", "crashed") or (self.state == "stored" and self.frames is None)
+
+    @property
+    def blob_key(self) -> str:
+        """Where the object store keeps it, whether it was shipped yet or not."""
+        return self.object_key or f"recordings/{self.org_id}/{self.id}-{self.segment}.hwr"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFilter:
+    """What to list; None: any. `agent` matches either side of an internal call. Times bound `started_at`: from <= t < until."""
+
+    agent: AgentId | None = None
+    remote_index: bytes | None = None
+    call: CallId | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position in the list, newest first: what a cursor carries."""
+
+    started_at: datetime
+    id: UUID
+
+
+async def get(connection: Connection, recording_id: RecordingId, *, for_update: bool = False) -> Recording | None:
+    """The row, or None; `for_update` holds it until the transaction ends."""
+    query = f"SELECT {_COLUMNS} FROM recordings AS r WHERE r.id = $1"  # noqa: S608
+    row = await connection.fetchrow(query + " FOR UPDATE OF r" if for_update else query, recording_id)
+    return None if row is None else Recording(**dict(row))
+
+
+async def find(connection: Connection, wanted: RecordingFilter, *, after: Place | None = None, limit: int = 50) -> list[Recording]:
+    """Rows newest first, after a place in the list; erased ones are listed too, as such."""
+    conditions, arguments = ["true"], list[Any]()
+
+    def where(condition: str, *values: Any) -> None:
+        numbers = [f"${len(arguments) + n + 1}" for n in range(len(values))]
+        conditions.append(condition.format(*numbers))
+        arguments.extend(values)
+
+    if wanted.agent is not None:
+        where("(r.agent_id = {0} OR r.peer_agent_id = {0})", wanted.agent)
+    if wanted.remote_index is not None:
+        where("r.remote_index = {0}", wanted.remote_index)
+    if wanted.call is not None:
+        where("r.call_id = {0}", wanted.call)
+    if wanted.since is not None:
+        where("r.started_at >= {0}", wanted.since)
+    if wanted.until is not None:
+        where("r.started_at < {0}", wanted.until)
+    if after is not None:
+        where("(r.started_at, r.id) < ({0}, {1})", after.started_at, after.id)
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM recordings AS r WHERE {' AND '.join(conditions)} ORDER BY r.started_at DESC, r.id DESC LIMIT {int(limit)}",  # noqa: S608
+        *arguments,
+    )
+    return [Recording(**dict(row)) for row in rows]
+
+
+async def mark_crashed(connection: Connection, recording_id: RecordingId) -> bool:
+    """live -> crashed; False if it isn't live any more."""
+    tag = await connection.execute("UPDATE recordings SET state = 'crashed' WHERE id = $1 AND state = 'live'", recording_id)
+    return tag == "UPDATE 1"
+
+
+async def mark_failed(connection: Connection, recording_id: RecordingId) -> bool:
+    """Nothing is left of it: no file was ever written, or it can't be found."""
+    tag = await connection.execute(
+        "UPDATE recordings SET state = 'failed' WHERE id = $1 AND state IN ('live', 'closed', 'crashed')", recording_id
+    )
+    return tag == "UPDATE 1"
+
+
+async def note_crashed_file(
+    connection: Connection, recording_id: RecordingId, *, ended_at: datetime, duration_ms: int, size_bytes: int, digest: bytes
+) -> None:
+    """What the remaining file of a crashed recording holds."""
+    await connection.execute(
+        "UPDATE recordings SET ended_at = $2, duration_ms = $3, size_bytes = $4, digest = $5, frames = NULL"
+        " WHERE id = $1 AND state = 'crashed'",
+        recording_id,
+        ended_at,
+        duration_ms,
+        size_bytes,
+        digest,
+    )
+
+
+async def mark_stored(connection: Connection, recording_id: RecordingId, object_key: str) -> bool:
+    """closed or crashed -> stored; False if it was erased meanwhile."""
+    tag = await connection.execute(
+        "UPDATE recordings SET state = 'stored', object_key = $2 WHERE id = $1 AND state IN ('closed', 'crashed')"
+        " AND NOT EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.recording_id = $1)",
+        recording_id,
+        object_key,
+    )
+    return tag == "UPDATE 1"
+
+
+async def mark_erased(connection: Connection, recording_id: RecordingId, at: datetime) -> None:
+    """The key is gone: the blind index goes too, what remains is pseudonymous."""
+    await connection.execute(
+        "UPDATE recordings SET state = 'erased', erased_at = $2, remote_index = NULL WHERE id = $1 AND state <> 'erased'", recording_id, at
+    )
+
+
+async def to_ship(connection: Connection, node: NodeId) -> list[tuple[OrgId, RecordingId]]:
+    """Recordings of this node that wait in its spool; across tenants, ids only."""
+    rows = await connection.fetch("SELECT org_id, recording_id FROM recordings_to_ship($1)", node)
+    return [(row["org_id"], row["recording_id"]) for row in rows]
+
+
+async def live(connection: Connection, node: NodeId) -> list[tuple[OrgId, RecordingId]]:
+    """Recordings that this node says it is making; across tenants, ids only."""
+    rows = await connection.fetch("SELECT org_id, recording_id FROM live_recordings($1)", node)
+    return [(row["org_id"], row["recording_id"]) for row in rows]
+
+
+async def call_ended_at(connection: Connection, recording_id: RecordingId) -> datetime | None:
+    """When the recording's call ended, if it did."""
+    ended: datetime | None = await connection.fetchval(
+        "SELECT c.ended_at FROM calls AS c JOIN recordings AS r ON r.call_id = c.id WHERE r.id = $1", recording_id
+    )
+    return ended
+
+
+async def node_seen_at(connection: Connection, node: NodeId) -> datetime | None:
+    """When the node's gateway last gave a sign of life."""
+    seen: datetime | None = await connection.fetchval("SELECT seen_at FROM nodes WHERE id = $1", node)
+    return seen
+
+
+async def note_access(
+    connection: Connection, access_id: UUID, org_id: OrgId, at: datetime, actor: str, purpose: str, recording_id: RecordingId
+) -> None:
+    """One read of content: who, why, what."""
+    await connection.execute(
+        "INSERT INTO access_log (id, org_id, at, actor, purpose, object) VALUES ($1, $2, $3, $4, $5, $6)",
+        access_id,
+        org_id,
+        at,
+        actor,
+        purpose,
+        f"recording:{recording_id}",
+    )
