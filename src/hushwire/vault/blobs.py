@@ -170,9 +170,9 @@ def _errors(action: str) -> Iterator[None]:
     """The store's errors as ours; their texts may hold names of buckets and hosts, so only the kind is told."""
     try:
         yield
-    except NotFoundError:
+    except (NotFoundError, FileNotFoundError):
         raise BlobMissing("no such object") from None
-    except AlreadyExistsError:
+    except (AlreadyExistsError, FileExistsError):
         raise BlobExists("the object is there already") from None
     except (BaseError, OSError) as error:
         raise Unavailable(f"the object store failed to {action} ({type(error).__name__})") from error
