@@ -13,8 +13,19 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError
 
 ENV_PREFIX: Final = "HUSHWIRE_"
@@ -43,6 +54,7 @@ class Listen(Section):
         """True for addresses that only this machine reaches."""
         return ipaddress.ip_address(self.host).is_loopback
 
+    @model_serializer
     def __str__(self) -> str:
         return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
@@ -53,6 +65,7 @@ class PortRange(Section):
     low: int
     high: int
 
+    @model_serializer
     def __str__(self) -> str:
         return f"{self.low}-{self.high}"
 
@@ -281,13 +294,23 @@ class Config(Section):
         """True when at least one of the two databases is the embedded server."""
         return self.database.dsn is None or self.keyring.dsn is None
 
+    def to_environment(self) -> dict[str, str]:
+        """The variables that give exactly this configuration without any file: what the supervisor's children are started with."""
+        variables = {f"{ENV_PREFIX}CONFIG": ""}
+        for section, table in self.model_dump(mode="json", exclude_none=True).items():
+            for key, value in table.items():
+                variables[f"{ENV_PREFIX}{section}__{key}".upper()] = orjson.dumps(value).decode()
+        return variables
+
     def store_urls(self) -> dict[str, str]:
         """Region -> object store URL. Without configured regions, `*` is one local store that serves every residency."""
         return dict(self.store.regions) or {"*": (self.data.dir / "store").as_uri()}
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration of `path` (else `HUSHWIRE_CONFIG`, else the first of DEFAULT_PATHS that exists) and the environment.
+    """The configuration of `path` and the environment.
+
+    Without `path`: the file that `HUSHWIRE_CONFIG` names (empty: none), else the first of DEFAULT_PATHS that exists.
 
     Raises ConfigError with one line per mistake: file or variable, key, what is wrong and the mend.
     """
@@ -306,7 +329,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> C
 
 
 def _choose(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    if path is None and (named := environ.get(f"{ENV_PREFIX}CONFIG")):
+    named = environ.get(f"{ENV_PREFIX}CONFIG")
+    if path is None and named == "":
+        return None
+    if path is None and named:
         path = Path(named)
     if path is not None:
         return path.absolute()
@@ -347,27 +373,14 @@ def _overlay(tree: dict[str, Any], origins: dict[tuple[str, ...], str], environ:
 
 
 def _from_environment(text: str) -> object:
-    """Lists, tables, numbers and booleans in JSON; all else is the string itself."""
-    if text[:1] in ("[", "{") or text in ("true", "false") or re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
+    """Lists, tables, numbers, booleans and quoted strings in JSON; all else is the string itself."""
+    if text[:1] in ("[", "{", '"') or text in ("true", "false") or re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
         try:
             value: object = orjson.loads(text)
         except orjson.JSONDecodeError:
             return text
         return value
     return text
-
-
-_MENDS: Final = {
-    "extra_forbidden": "hushwire knows no such key: correct the spelling or remove it",
-    "missing": "is missing: add it",
-    "string_type": "must be a string in quotes",
-    "int_type": "must be a whole number without quotes",
-    "bool_type": "must be true or false",
-    "tuple_type": 'must be a list such as ["..."]',
-    "dict_type": "must be a table",
-    "model_type": "must be a table",
-    "path_type": "must be a path in quotes",
-}
 
 
 def _sentence(where: str, origins: Mapping[tuple[str, ...], str], problem: Any) -> str:
@@ -379,16 +392,7 @@ def _sentence(where: str, origins: Mapping[tuple[str, ...], str], problem: Any) 
     source = source or where
     section, keys = location[0] if location else "", ".".join(location[1:])
     name = f"[{section}] {keys}".strip() if section else "the file"
-    kind = problem["type"]
-    if kind == "value_error":
-        words = problem["msg"].removeprefix("Value error, ")
-    elif kind == "literal_error":
-        words = f"must be {problem['ctx']['expected']}"
-    elif kind.startswith(("greater_than", "less_than")):
-        words = "must be " + problem["msg"].removeprefix("Input should be ")
-    else:
-        words = _MENDS.get(kind, problem["msg"])
-    return f"{source}: {name}: {words}"
+    return f"{source}: {name}: {words(problem)}"
 
 
 def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...], str]) -> Config:

@@ -84,7 +84,7 @@ class Databases:
         """Return when the servers, which another process is starting, answer with a finished schema. Raises Unavailable."""
         try:
             async with asyncio.timeout(_WAIT_FOR_UP_S):
-                while not await self._is_set_up():
+                while not await self._is_set_up():  # noqa: ASYNC110 (another process's doing: there is no event to wait for)
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise Unavailable("hushwire runs on this data folder, but its database does not answer") from None

@@ -94,14 +94,16 @@ class Folders:
 
 
 def account(user: str) -> Account | None:
-    """Whom the roles run as: `user` when we are root (unless that is root itself), else None. ConfigError if it does not exist."""
+    """Whom the roles run as: `user` when we are root, else None. ConfigError if there is no such user or it is root itself."""
     if os.geteuid() != 0:
         return None
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise ConfigError(f'[run] user: this system has no user "{user}": create it or name another') from None
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid) if entry.pw_uid else None
+    if entry.pw_uid == 0:
+        raise ConfigError("[run] user: roles never run as root: name a user without rights, such as nobody")
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
 def prepare(folders: Folders, owner: Account | None) -> None:
@@ -123,16 +125,18 @@ def prepare(folders: Folders, owner: Account | None) -> None:
             _claim(folder, owner)
     except (PermissionError, FileExistsError, NotADirectoryError, FileNotFoundError) as error:
         raise ConfigError(f"[data] dir: {error.filename}: {error.strerror}: give hushwire a folder that it may write") from None
-    if owner:
-        _check_reachable(folders.root, owner)
+    if owner and (closed := closed_to(owner, folders.root)):
+        raise ConfigError(
+            f'[data] dir: the user "{owner.name}" can\'t enter {closed}: choose a folder such as /var/lib/hushwire, or set [run] user'
+        )
 
 
 def _claim(folder: Path, owner: Account | None) -> None:
     state = os.lstat(folder)
     if not stat.S_ISDIR(state.st_mode):
         raise ConfigError(f"{folder}: is not a folder: remove it")
-    if state.st_uid not in (os.geteuid(), owner.uid if owner else os.geteuid()):
-        raise ConfigError(f"{folder}: belongs to another user: remove it, or run hushwire as that user")
+    if owner is None and state.st_uid != os.geteuid():
+        raise ConfigError(f"{folder}: belongs to another user: run hushwire as that user, or as root")
     os.chmod(folder, 0o700)
     if owner and state.st_uid != owner.uid:
         give(folder, owner)
@@ -155,14 +159,14 @@ def write_secret(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.fsync(handle.fileno())
 
 
-def _check_reachable(root: Path, owner: Account) -> None:
-    for folder in (root, *root.parents):
+def closed_to(owner: Account, path: Path) -> Path | None:
+    """The first folder on the way to `path` that `owner` can't enter, if any."""
+    for folder in reversed((path, *path.parents)):
         state = os.stat(folder)
         bit = stat.S_IXUSR if state.st_uid == owner.uid else stat.S_IXGRP if state.st_gid == owner.gid else stat.S_IXOTH
         if not state.st_mode & bit:
-            raise ConfigError(
-                f'[data] dir: the user "{owner.name}" can\'t enter {folder}: choose a folder such as /var/lib/hushwire, or set [run] user'
-            )
+            return folder
+    return None
 
 
 @contextmanager

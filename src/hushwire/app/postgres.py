@@ -124,7 +124,7 @@ class Cluster:
         if not (self._data / "PG_VERSION").exists():
             await self._initialise()
         await self._end_leftover()
-        self._own_sockets()
+        self._own_files()
         settings = _SETTINGS | (_KEYRING_SETTINGS if self.name == "keyring" else {})
         command = [str(programs() / "postgres"), "-D", str(self._data), "-c", f"unix_socket_directories={self._sockets}"]
         for key, value in settings.items():
@@ -186,7 +186,9 @@ class Cluster:
             os.replace(self._log_file, self._log_file.with_suffix(".log.1"))
         return open(os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
-    def _own_sockets(self) -> None:
+    def _own_files(self) -> None:
+        if self._owner and os.stat(self._data).st_uid != self._owner.uid:
+            give(self._data, self._owner)
         self._sockets.mkdir(mode=0o700, exist_ok=True)
         for leftover in self._sockets.glob(".s.PGSQL.*"):
             leftover.unlink(missing_ok=True)

@@ -1,0 +1,104 @@
+"""One deployment from the outside: run it (`up`), or reach into it as its owner, beside a running one or alone."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from hushwire.app import certificates, processes, supervisor
+from hushwire.app.config import Config
+from hushwire.app.databases import Databases
+from hushwire.app.folders import Folders, account, holder, locked, prepare
+from hushwire.app.sources import SystemClock, SystemRandom
+from hushwire.app.wiring import key_provider, node_id
+from hushwire.core.errors import ConfigError
+from hushwire.store import roles
+from hushwire.store.database import Database
+from hushwire.vault.keyring import Keyring
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """What a person who just started hushwire wants to know."""
+
+    addresses: dict[str, list[str]]
+    authority: Path | None
+    new_root_key: str | None
+
+
+async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: asyncio.Event | None = None) -> None:
+    """Run every role until SIGINT or SIGTERM (or `stop`). Raises ConfigError if another hushwire uses the data folder."""
+    stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    processes.no_core_dumps()
+    folders = Folders(config.data.dir)
+    owner = account(config.run.user)
+    supervisor.check_reachable(owner)
+    supervisor.media_program()
+    prepare(folders, owner)
+    with locked(folders) as is_ours:
+        if not is_ours:
+            raise ConfigError(
+                f"[data] dir: another hushwire (process {holder(folders)}) is using {folders.root}: end it, or use another folder"
+            )
+        served = certificates.ensure(config, folders, owner, SystemClock().now())
+        if served.is_new:
+            _log.info("certificate.made", path=str(served.chain))
+        node_id(folders)
+        databases = Databases(config, folders, owner)
+        try:
+            await databases.start()
+            root = await databases.open_root()
+            new_key = key_provider(config, folders, {}).where if root.is_new else None
+            if new_key:
+                _log.warning("root_key.made", where=new_key, advice="keep a copy in a safe place: without it nothing stored can be opened")
+            if stop.is_set():
+                return
+            keeper = supervisor.Supervisor(config, folders, owner, databases, root.key, log_form)
+            await keeper.run(stop, lambda addresses: on_up(Up(addresses, served.authority, new_key)))
+        finally:
+            await databases.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Administration:
+    """The deployment as its owner sees it: both databases and the keys."""
+
+    config: Config
+    main: Database = field(repr=False)
+    keyring: Keyring = field(repr=False)
+    clock: SystemClock
+    random: SystemRandom
+
+
+@asynccontextmanager
+async def administration(config: Config) -> AsyncIterator[Administration]:
+    """Reach the databases of a running `up`, or start the embedded ones for as long as this lasts."""
+    folders = Folders(config.data.dir)
+    owner = account(config.run.user)
+    async with AsyncExitStack() as stack:
+        is_ours = stack.enter_context(locked(folders))
+        databases = Databases(config, folders, owner)
+        if is_ours:
+            prepare(folders, owner)
+            stack.push_async_callback(databases.stop)
+            await databases.start()
+        elif databases.clusters:
+            await databases.wait()
+        root = await databases.open_root()
+        if root.is_new:
+            _log.warning("root_key.made", where=key_provider(config, folders, {}).where, advice="keep a copy in a safe place")
+        main = await Database.connect(databases.main_dsn(roles.OWNER), max_size=2)
+        stack.push_async_callback(main.close)
+        keyring_db = await Database.connect(databases.keyring_dsn(roles.OWNER), max_size=2)
+        stack.push_async_callback(keyring_db.close)
+        keys = root.key.role_keys(opener=True, buckets=folders.buckets)
+        yield Administration(config, main, Keyring(keyring_db, keys), SystemClock(), SystemRandom())

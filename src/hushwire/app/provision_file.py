@@ -1,0 +1,275 @@
+"""The provisioning file: read and checked as a whole, every mistake named at once, before anything is touched."""
+
+import ipaddress
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import phonenumbers
+from phonenumbers import shortnumberinfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hushwire.app.mistakes import words
+from hushwire.core.errors import ConfigError, PeerError
+from hushwire.services.provisioning import AgentSpec, Desired, KeySpec, NumberSpec, OrgSpec, TrunkSpec
+from hushwire.sip.uri import SipUri, parse_uri
+from hushwire.store.provisioning import OrgRow
+
+Role = Literal["owner", "admin", "supervisor", "agent", "auditor"]
+CLASSES: Final = ("premium", "shared-cost", "personal", "pager", "satellite", "uifn", "global")
+SHORTEST_PASSWORD: Final = 8
+
+_SLUG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_USERNAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._ -]{0,62}[A-Za-z0-9])?", re.ASCII)
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+
+
+def _matching(pattern: re.Pattern[str], mend: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(mend)
+        return value
+
+    return AfterValidator(check)
+
+
+def _country(value: str) -> str:
+    if value not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError('must be an ISO 3166-1 code of two capital letters, such as "DE"')
+    return value
+
+
+def _number(value: str) -> str:
+    if not _E164.fullmatch(value) or not phonenumbers.is_possible_number(phonenumbers.parse(value)):
+        raise ValueError('must be a full international number such as "+493023125000", digits only after the +')
+    return value
+
+
+def _sip_uri(value: str) -> str:
+    try:
+        uri = parse_uri(value)
+    except PeerError:
+        uri = None
+    if not isinstance(uri, SipUri):
+        raise ValueError('must be a SIP URI such as "sip:192.0.2.7:5060;transport=udp"')
+    return value
+
+
+def _address(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError('must be IP addresses or networks such as "192.0.2.7" or "192.0.2.0/28"') from None
+    return value
+
+
+def _password(value: str) -> str:
+    if len(value) < SHORTEST_PASSWORD or not all(" " <= letter <= "~" for letter in value):
+        raise ValueError(f"must have at least {SHORTEST_PASSWORD} characters, all of them printable ASCII")
+    return value
+
+
+Country = Annotated[str, AfterValidator(_country)]
+Number = Annotated[str, AfterValidator(_number)]
+Slug = Annotated[str, _matching(_SLUG, 'must be lower-case letters, digits and hyphens, such as "acme"')]
+Name = Annotated[str, _matching(_NAME, "must begin and end with a letter or digit, and have at most 64 characters")]
+Username = Annotated[str, _matching(_USERNAME, 'must be letters, digits, dots, hyphens and underscores, such as "anna"')]
+Extension = Annotated[str, _matching(re.compile(r"[0-9]{2,8}", re.ASCII), 'must be 2 to 8 digits in quotes, such as "101"')]
+Prefix = Annotated[str, _matching(re.compile(r"[0-9]{1,3}", re.ASCII), 'must be 1 to 3 digits in quotes, such as "0"')]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Trunk(Table):
+    name: Name
+    uri: Annotated[str, AfterValidator(_sip_uri)]
+    srtp: Literal["never", "optional", "required"]
+    username: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    password: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    realm: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    addresses: list[Annotated[str, AfterValidator(_address)]] = []
+    media_ports: Literal["auto", "shared", "own"] = "auto"
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Trunk":
+        if (self.username is None) != (self.password is None):
+            raise ValueError("give username and password together, or neither")
+        return self
+
+
+class Agent(Table):
+    username: Username
+    role: Role = "agent"
+    extension: Extension | None = None
+    caller_id: Number | None = None
+    sip_password: Annotated[str, AfterValidator(_password)] | None = None
+    suspended: bool = False
+
+    @model_validator(mode="after")
+    def _no_guess(self) -> "Agent":
+        if self.sip_password is not None and self.sip_password.lower() == self.username.lower():
+            raise ValueError("sip_password must not be the user name: anyone would guess it")
+        return self
+
+
+class AssignedNumber(Table):
+    number: Number
+    to: str | None = None
+
+
+class ApiKey(Table):
+    name: Name
+    role: Role
+    purpose: Annotated[str, _matching(re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII), 'must be a code such as "customer-service"')] = (
+        "customer-service"
+    )
+
+
+class Org(Table):
+    slug: Slug
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    home_country: Country
+    residency: Annotated[str, _matching(re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII), 'must be a region such as "eu"')]
+    allowed_countries: list[Country] = []
+    classes: list[Literal["premium", "shared-cost", "personal", "pager", "satellite", "uifn", "global"]] = []
+    record: Literal["all", "none", "on-demand"] = "all"
+    agent_srtp: Literal["required", "optional"] = "required"
+    allow_sdes_in_clear: bool = False
+    without_recording: Literal["refuse", "unrecorded"] = "refuse"
+    outside_prefix: Prefix | None = None
+    agents: list[Agent] = []
+    numbers: list[AssignedNumber] = []
+    api_keys: list[ApiKey] = []
+
+
+class Document(Table):
+    trunks: list[Trunk] = []
+    orgs: list[Org] = []
+
+
+def read(path: Path, regions: Iterable[str]) -> Desired:
+    """What the file declares. `regions` are the residencies that a store serves (`*`: any).
+
+    Raises ConfigError with one line per mistake: the file, the entry, the key, the mend.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+    try:
+        document = Document.model_validate(tree)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise ConfigError("\n".join(f"{path}: {_place(tree, problem['loc'])}: {words(problem)}" for problem in found)) from None
+    problems = [*_contradictions(document, set(regions))]
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return _desired(document)
+
+
+def _place(tree: Any, location: tuple[int | str, ...]) -> str:
+    """`orgs[1] "acme" agents[2] "anna" extension`: entries are counted from 1 and called by their names."""
+    node: Any = tree
+    parts: list[str] = []
+    for step in location:
+        if isinstance(step, int):
+            parts[-1:] = [f"{parts[-1] if parts else ''}[{step + 1}]"]
+        else:
+            parts.append(step)
+        try:
+            node = node[step]
+        except (KeyError, IndexError, TypeError):
+            node = None
+        if isinstance(step, int) and isinstance(node, dict):
+            name = next((node[key] for key in ("slug", "username", "name") if isinstance(node.get(key), str)), None)
+            parts += [f'"{name}"'] if name else []
+    return " ".join(parts) or "the file"
+
+
+def _contradictions(document: Document, regions: set[str]) -> Iterable[str]:
+    """What is wrong between entries, each of which is right by itself."""
+    yield from (f'trunks: the name "{name}" stands twice' for name in _twice(trunk.name for trunk in document.trunks))
+    yield from (f'orgs: the slug "{slug}" stands twice' for slug in _twice(org.slug for org in document.orgs))
+    seen_in: dict[str, str] = {}
+    for org in document.orgs:
+        where = f'orgs "{org.slug}"'
+        if "*" not in regions and org.residency not in regions:
+            yield f"{where} residency: no store serves it: add [store] regions.{org.residency} to the configuration"
+        yield from (
+            f'{where} agents: the username "{name}" stands twice' for name in _twice(agent.username.lower() for agent in org.agents)
+        )
+        yield from (
+            f'{where} agents: the extension "{name}" stands twice' for name in _twice(a.extension for a in org.agents if a.extension)
+        )
+        yield from (f'{where} api_keys: the name "{name}" stands twice' for name in _twice(key.name for key in org.api_keys))
+        yield from (f'{where} allowed_countries: "{code}" stands twice' for code in _twice(org.allowed_countries))
+        usernames = {agent.username for agent in org.agents}
+        for position, agent in enumerate(org.agents, 1):
+            if agent.extension and _is_emergency(agent.extension, org.home_country):
+                yield f'{where} agents[{position}] "{agent.username}" extension: is an emergency number: choose another'
+        for position, entry in enumerate(org.numbers, 1):
+            place = f"{where} numbers[{position}]"
+            if entry.to is not None and entry.to not in usernames:
+                yield f'{place} to: there is no agent "{entry.to}" in this organisation: declare it, or correct the name'
+            if entry.number in seen_in:
+                yield f"{place} number: stands in {seen_in[entry.number]} already"
+            seen_in[entry.number] = place
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _is_emergency(extension: str, country: str) -> bool:
+    return extension in ("112", "911") or shortnumberinfo.is_emergency_number(extension, country)
+
+
+def _desired(document: Document) -> Desired:
+    trunks = tuple(
+        TrunkSpec(t.name, t.uri, t.srtp, t.username, t.password, t.realm, tuple(t.addresses), t.media_ports) for t in document.trunks
+    )
+    return Desired(trunks, tuple(_org(org) for org in document.orgs))
+
+
+def _org(org: Org) -> OrgSpec:
+    row = OrgRow(
+        slug=org.slug,
+        name=org.name,
+        home_country=org.home_country,
+        residency=org.residency,
+        record=org.record,
+        agent_srtp=org.agent_srtp,
+        allow_sdes_in_clear=org.allow_sdes_in_clear,
+        without_recording=org.without_recording,
+        outside_prefix=org.outside_prefix,
+        allowed_countries=tuple(sorted(org.allowed_countries)),
+        classes=tuple(sorted(set(org.classes))),
+    )
+    agents = tuple(AgentSpec(a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended) for a in org.agents)
+    numbers = tuple(NumberSpec(entry.number, entry.to) for entry in org.numbers)
+    return OrgSpec(row, agents, numbers, tuple(KeySpec(key.name, key.role, key.purpose) for key in org.api_keys))
+
+
+def countries(codes: Iterable[str]) -> list[str]:
+    """An allowlist, sorted and without repetitions. Raises ConfigError for what is no country code."""
+    wrong = []
+    for code in codes:
+        try:
+            _country(code)
+        except ValueError as error:
+            wrong.append(f"{code!r}: {error}")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return sorted(set(codes))

@@ -1,0 +1,342 @@
+"""`apply`: bring the database to what a file declares, and nothing else; a second run finds nothing to do.
+
+Every organisation of the file and all trunks are compared with their rows in one transaction. What is declared is made or
+changed; what is in the database but not declared is kept and named, unless `prune` asks to remove it: then numbers and unused
+trunks go, API keys are revoked, agents (whom call records name) are suspended and their phones forgotten.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import ConfigError
+from hushwire.core.ids import OrgId, uuid7
+from hushwire.sip.digest import Algorithm, ha1
+from hushwire.store import provisioning as rows
+from hushwire.store.database import Connection, Database
+from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
+
+FORMS: Final = ("username", "username@slug")
+_NO_ORG: Final = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkSpec:
+    """One carrier as declared."""
+
+    name: str
+    uri: str
+    srtp: str
+    username: str | None
+    password: str | None = field(repr=False)
+    realm: str | None
+    addresses: tuple[str, ...]
+    media_ports: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """One agent as declared. Without `sip_password` an existing agent keeps what it has and a new one is given a random one."""
+
+    username: str
+    role: str
+    extension: str | None
+    caller_id: str | None
+    sip_password: str | None = field(repr=False)
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSpec:
+    """A canonical +E.164 number and the agent whose devices it rings."""
+
+    number: str
+    to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    """An API key as declared; its secret is made here."""
+
+    name: str
+    role: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrgSpec:
+    """One organisation as declared."""
+
+    row: rows.OrgRow
+    agents: tuple[AgentSpec, ...]
+    numbers: tuple[NumberSpec, ...]
+    api_keys: tuple[KeySpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """A whole provisioning file, checked."""
+
+    trunks: tuple[TrunkSpec, ...]
+    orgs: tuple[OrgSpec, ...]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was done, what undeclared things were left alone, and the secrets that exist nowhere else."""
+
+    changes: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    agents: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+    api_keys: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def secrets(self) -> dict[str, object]:
+        """The object that `--secrets-out` writes."""
+        return {"agents": self.agents, "api_keys": self.api_keys}
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioning:
+    """Applies files to one deployment, as its owner. `domain` is `[sip] domain`, the realm of every agent's digest."""
+
+    main: Database
+    keyring: Keyring
+    clock: Clock
+    random: Random
+    domain: str
+
+    async def apply(self, desired: Desired, *, prune: bool = False) -> Outcome:
+        """Make it so, in one transaction. Raises ConfigError, with nothing changed, for what only the database can tell."""
+        outcome = Outcome()
+        now = self.clock.now()
+        deployment = await self.keyring.deployment()
+        async with self.main.transaction() as connection:
+            await rows.lock(connection)
+            await self._trunks(connection, desired.trunks, deployment, outcome, now, prune=prune)
+            for spec in desired.orgs:
+                await self._organisation(connection, spec, deployment, outcome, now, prune=prune)
+            declared = {spec.row.slug for spec in desired.orgs}
+            outcome.kept += [f"organisation {slug}" for slug in await rows.org_slugs(connection) if slug not in declared]
+        return outcome
+
+    def _id(self, now: datetime) -> UUID:
+        return uuid7(int(now.timestamp() * 1000), self.random.token_bytes(10))
+
+    async def _trunks(
+        self, connection: Connection, specs: tuple[TrunkSpec, ...], keys: DeploymentKeys, outcome: Outcome, now: datetime, *, prune: bool
+    ) -> None:
+        known = {row.name: row for row in await rows.trunks(connection)}
+        for spec in specs:
+            old = known.pop(spec.name, None)
+            row_id = old.id if old else self._id(now)
+            place = {"table": "trunks", "column": "password_sealed", "row": row_id, "org": _NO_ORG}
+
+            def opened(sealed: bytes | None, place: dict[str, object] = place) -> str | None:
+                return None if sealed is None else keys.operational.open(sealed, **place).decode()  # type: ignore[arg-type]
+
+            password = old.password_sealed if old else None
+            if opened(password) != spec.password:
+                password = None if spec.password is None else keys.operational.seal(spec.password.encode(), **place)  # type: ignore[arg-type]
+            new = rows.TrunkRow(
+                row_id, spec.name, spec.uri, spec.srtp, spec.username, password, spec.realm, spec.addresses, spec.media_ports
+            )
+            if new != old:
+                await rows.put_trunk(connection, new, now)
+                outcome.changes.append(f"trunk {spec.name}: {'changed' if old else 'made'}")
+        for name, row in known.items():
+            if prune and await rows.remove_trunk(connection, row.id):
+                outcome.changes.append(f"trunk {name}: removed")
+            else:
+                outcome.kept.append(f"trunk {name}" + (" (call records name it)" if prune else ""))
+
+    async def _organisation(
+        self, connection: Connection, spec: OrgSpec, deployment: DeploymentKeys, outcome: Outcome, now: datetime, *, prune: bool
+    ) -> None:
+        found = await rows.find_org(connection, spec.row.slug)
+        org_id = found or OrgId(self._id(now))
+        await self.keyring.create_organisation(org_id)
+        keys = await self.keyring.org_context(org_id)
+        await rows.enter(connection, org_id)
+        old = await rows.org(connection) if found else None
+        if old != spec.row:
+            await rows.put_org(connection, org_id, spec.row, now)
+            outcome.changes.append(f"organisation {spec.row.slug}: {'changed' if old else 'made'}")
+        work = _Organisation(connection, org_id, spec, keys, deployment, self, outcome, now, prune)
+        agents = await work.agents()
+        await work.numbers(agents)
+        await work.api_keys()
+
+    def new_id(self, now: datetime) -> UUID:
+        """A fresh row id."""
+        return self._id(now)
+
+
+@dataclass(slots=True)
+class _Organisation:
+    """The rows of one organisation against what is declared for it, inside the transaction."""
+
+    connection: Connection
+    org_id: OrgId
+    spec: OrgSpec
+    keys: OrgKeys
+    deployment: DeploymentKeys
+    service: Provisioning
+    outcome: Outcome
+    now: datetime
+    prune: bool
+
+    def _name(self, part: str) -> str:
+        return f"{self.spec.row.slug}/{part}"
+
+    def _open(self, sealed: bytes | None, table: str, column: str, row: UUID) -> str | None:
+        if sealed is None:
+            return None
+        return self.keys.operational.open(sealed, table=table, column=column, row=row, org=self.org_id).decode()
+
+    def _sealed(self, value: str | None, old: bytes | None, table: str, column: str, row: UUID) -> bytes | None:
+        """The old sealed form where it says the same already, else a new one."""
+        if value == self._open(old, table, column, row):
+            return old
+        return None if value is None else self.keys.operational.seal(value.encode(), table=table, column=column, row=row, org=self.org_id)
+
+    async def agents(self) -> dict[str, UUID]:
+        """Username -> id of every declared agent, after bringing their rows up to date."""
+        known = {row.username_index: row for row in await rows.agents(self.connection)}
+        ids: dict[str, UUID] = {}
+        changed: list[tuple[rows.AgentRow, rows.AgentRow | None, str]] = []
+        for spec in self.spec.agents:
+            index = self.keys.index("agents.username", spec.username)
+            old = known.pop(index, None)
+            row = self._agent(spec, index, old)
+            ids[spec.username] = row.id
+            if row != old:
+                changed.append((row, old, spec.username))
+        # Extensions are unique at every moment: those that move are freed first.
+        await rows.free_extensions(
+            self.connection, [old.id for row, old, _ in changed if old and row.extension_index != old.extension_index]
+        )
+        for row, old, username in changed:
+            await rows.put_agent(self.connection, self.org_id, row, self.now)
+            self.outcome.changes.append(f"agent {self._name(username)}: {'changed' if old else 'made'}")
+        for row in known.values():
+            username = self._open(row.username_sealed, "agents", "username_sealed", row.id) or ""
+            if self.prune and not row.suspended:
+                await rows.suspend_agent(self.connection, row.id, self.now)
+                self.outcome.changes.append(f"agent {self._name(username)}: suspended")
+            elif not row.suspended:
+                self.outcome.kept.append(f"agent {self._name(username)}")
+        return ids
+
+    def _agent(self, spec: AgentSpec, index: bytes, old: rows.AgentRow | None) -> rows.AgentRow:
+        row_id = old.id if old else self.service.new_id(self.now)
+
+        def sealed(value: str | None, column: str, before: bytes | None) -> bytes | None:
+            return self._sealed(value, before, "agents", column, row_id)
+
+        return rows.AgentRow(
+            id=row_id,
+            username_sealed=sealed(spec.username, "username_sealed", old.username_sealed if old else None) or b"",
+            username_index=index,
+            role=spec.role,
+            extension_sealed=sealed(spec.extension, "extension_sealed", old.extension_sealed if old else None),
+            extension_index=None if spec.extension is None else self.keys.index("agents.extension", spec.extension),
+            caller_id_sealed=sealed(spec.caller_id, "caller_id_sealed", old.caller_id_sealed if old else None),
+            ha1_sealed=self._credentials(spec, row_id, old.ha1_sealed if old else None, sealed),
+            suspended=spec.suspended,
+        )
+
+    def _credentials(
+        self, spec: AgentSpec, row_id: UUID, before: bytes | None, sealed: Callable[[str | None, str, bytes | None], bytes | None]
+    ) -> bytes | None:
+        """What digest needs, sealed. A realm that changed makes every old H(A1) useless: then there has to be a new password."""
+        kept = json.loads(self._open(before, "agents", "ha1_sealed", row_id) or "{}")
+        password = spec.sip_password
+        if password is None and kept.get("realm") == self.service.domain:
+            return before
+        if password is None:
+            password = base64.b32encode(self.service.random.token_bytes(15)).decode().lower()
+            self.outcome.agents[self._name(spec.username)] = {"sip_username": spec.username, "sip_password": password}
+        wanted = credentials(spec.username, self.spec.row.slug, self.service.domain, password)
+        return before if kept == wanted else sealed(json.dumps(wanted, separators=(",", ":")), "ha1_sealed", before)
+
+    async def numbers(self, agents: dict[str, UUID]) -> None:
+        """Bring the assigned numbers up to date."""
+        known = {row.number_index: row for row in await rows.numbers(self.connection)}
+        if self.prune:
+            declared = {self.keys.index("numbers.number", spec.number) for spec in self.spec.numbers}
+            for index in [index for index in known if index not in declared]:
+                await rows.remove_number(self.connection, known.pop(index).id)
+                self.outcome.changes.append(f"a number of {self.spec.row.slug}: removed")
+        for position, spec in enumerate(self.spec.numbers, 1):
+            index, lookup = self.keys.index("numbers.number", spec.number), self.deployment.lookup(spec.number)
+            old = known.pop(index, None)
+            if old is None and await rows.number_is_taken(self.connection, lookup):
+                raise ConfigError(f"organisation {self.spec.row.slug}: numbers[{position}]: belongs to another organisation already")
+            row_id = old.id if old else self.service.new_id(self.now)
+            sealed = self._sealed(spec.number, old.number_sealed if old else None, "numbers", "number_sealed", row_id) or b""
+            row = rows.NumberRow(row_id, sealed, index, lookup, agents[spec.to] if spec.to else None)
+            if row != old:
+                await rows.put_number(self.connection, self.org_id, row, self.now)
+                target = self._name(spec.to) if spec.to else "nobody"
+                self.outcome.changes.append(f"number {position} of {self.spec.row.slug}: {'moved' if old else 'assigned'} to {target}")
+        if known:
+            self.outcome.kept.append(f"{len(known)} number(s) of {self.spec.row.slug}")
+
+    async def api_keys(self) -> None:
+        """Bring the API keys up to date. A key that was revoked comes back with a new secret, never with its old one."""
+        known = {row.name: row for row in await rows.api_keys(self.connection)}
+        for spec in self.spec.api_keys:
+            old = known.pop(spec.name, None)
+            if old and not old.revoked and (old.role, old.purpose) == (spec.role, spec.purpose):
+                continue
+            is_new = old is None or old.revoked
+            secret_hash = old.secret_hash if old else b""
+            if is_new:
+                secret = new_api_secret(self.service.random)
+                secret_hash = hash_api_secret(secret)
+                self.outcome.api_keys[self._name(spec.name)] = secret
+            row_id = old.id if old else self.service.new_id(self.now)
+            row = rows.ApiKeyRow(row_id, spec.name, spec.role, spec.purpose, secret_hash, revoked=False)
+            await rows.put_api_key(self.connection, self.org_id, row, self.now)
+            self.outcome.changes.append(f"API key {self._name(spec.name)}: {'made' if is_new else 'changed'}")
+        for name, row in known.items():
+            if row.revoked:
+                continue
+            if self.prune:
+                await rows.revoke_api_key(self.connection, row.id, self.now)
+                self.outcome.changes.append(f"API key {self._name(name)}: revoked")
+            else:
+                self.outcome.kept.append(f"API key {self._name(name)}")
+
+
+def credentials(username: str, slug: str, realm: str, password: str) -> dict[str, str]:
+    """`<algorithm>/<form>` -> H(A1), for both forms of the user name, and the realm that they are for."""
+    names = dict(zip(FORMS, (username, f"{username}@{slug}"), strict=True))
+    kept = {f"{algorithm.value}/{form}": ha1(algorithm, name, realm, password) for algorithm in Algorithm for form, name in names.items()}
+    return kept | {"realm": realm}
+
+
+def new_api_secret(random: Random) -> str:
+    """`hw_` and 256 random bits."""
+    return "hw_" + base64.urlsafe_b64encode(random.token_bytes(32)).decode().rstrip("=")
+
+
+def hash_api_secret(secret: str) -> bytes:
+    """What is stored of an API key: enough entropy stands behind it that a plain SHA-256 is one-way."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+async def set_countries(main: Database, slug: str, codes: Sequence[str], now: datetime) -> bool:
+    """Replace an organisation's allowlist; False if it said so already. Raises ConfigError if there is no such organisation."""
+    async with main.transaction() as connection:
+        org_id = await rows.find_org(connection, slug)
+        if org_id is None:
+            raise ConfigError(f'there is no organisation "{slug}"')
+        await rows.enter(connection, org_id)
+        return await rows.set_countries(connection, codes, now)

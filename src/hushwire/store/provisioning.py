@@ -1,0 +1,231 @@
+"""Rows that `apply` reads and writes, as the owner, inside one transaction that enters one organisation after the other."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+from typing import Final, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from hushwire.core.ids import OrgId
+from hushwire.store.database import Connection
+
+_LOCK: Final = 0x6877_6170_706C  # "hwappl"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkRow:
+    id: UUID
+    name: str
+    uri: str
+    srtp: str
+    username: str | None
+    password_sealed: bytes | None
+    realm: str | None
+    addresses: tuple[str, ...]
+    media_ports: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrgRow:
+    """An organisation's own settings; `allowed_countries` and `classes` sorted."""
+
+    slug: str
+    name: str
+    home_country: str
+    residency: str
+    record: str
+    agent_srtp: str
+    allow_sdes_in_clear: bool
+    without_recording: str
+    outside_prefix: str | None
+    allowed_countries: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    id: UUID
+    username_sealed: bytes
+    username_index: bytes
+    role: str
+    extension_sealed: bytes | None
+    extension_index: bytes | None
+    caller_id_sealed: bytes | None
+    ha1_sealed: bytes | None
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRow:
+    id: UUID
+    number_sealed: bytes
+    number_index: bytes
+    lookup: bytes
+    agent_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRow:
+    id: UUID
+    name: str
+    role: str
+    purpose: str
+    secret_hash: bytes
+    revoked: bool
+
+
+async def lock(connection: Connection) -> None:
+    """One `apply` at a time."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+
+
+async def enter(connection: Connection, org_id: OrgId) -> None:
+    """From here on the transaction sees `org_id`'s rows."""
+    await connection.execute("SELECT set_config('hushwire.org', $1, true)", str(org_id))
+
+
+async def find_org(connection: Connection, slug: str) -> OrgId | None:
+    """The id of the organisation called `slug`."""
+    found: UUID | None = await connection.fetchval("SELECT find_org($1)", slug)
+    return None if found is None else OrgId(found)
+
+
+async def org_slugs(connection: Connection) -> list[str]:
+    """The slug of every organisation."""
+    slugs = []
+    for row in await connection.fetch("SELECT org_ids() AS id"):
+        await enter(connection, OrgId(row["id"]))
+        slugs.append(str(await connection.fetchval("SELECT slug FROM orgs WHERE id = $1", row["id"])))
+    return sorted(slugs)
+
+
+async def org(connection: Connection) -> OrgRow:
+    """The organisation that was entered."""
+    (found,) = await _all(connection, OrgRow, "orgs")
+    return found
+
+
+async def put_org(connection: Connection, org_id: OrgId, row: OrgRow, now: datetime) -> None:
+    """Insert or change."""
+    columns = [item.name for item in fields(OrgRow)]
+    await _put(connection, "orgs", ["id", *columns], [org_id, *_values(row)], now, has_updated_at=True)
+
+
+async def trunks(connection: Connection) -> list[TrunkRow]:
+    """Every trunk."""
+    return await _all(connection, TrunkRow, "trunks")
+
+
+async def put_trunk(connection: Connection, row: TrunkRow, now: datetime) -> None:
+    """Insert or change."""
+    await _put(connection, "trunks", [item.name for item in fields(TrunkRow)], _values(row), now, has_updated_at=True)
+
+
+async def remove_trunk(connection: Connection, trunk_id: UUID) -> bool:
+    """Remove a trunk that no call record names; False if one does."""
+    try:
+        async with connection.transaction():
+            await connection.execute("DELETE FROM trunks WHERE id = $1", trunk_id)
+    except asyncpg.ForeignKeyViolationError:
+        return False
+    return True
+
+
+async def agents(connection: Connection) -> list[AgentRow]:
+    """Every agent of the organisation that was entered."""
+    return await _all(connection, AgentRow, "agents")
+
+
+async def put_agent(connection: Connection, org_id: OrgId, row: AgentRow, now: datetime) -> None:
+    """Insert or change."""
+    columns = ["org_id", *(item.name for item in fields(AgentRow))]
+    await _put(connection, "agents", columns, [org_id, *_values(row)], now, has_updated_at=True)
+
+
+async def free_extensions(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Take the extensions of these agents away."""
+    if ids:
+        await connection.execute("UPDATE agents SET extension_sealed = NULL, extension_index = NULL WHERE id = ANY($1::uuid[])", ids)
+
+
+async def suspend_agent(connection: Connection, agent_id: UUID, now: datetime) -> None:
+    """No more calls and registrations; the phones' present registrations end."""
+    await connection.execute("UPDATE agents SET suspended = true, updated_at = $2 WHERE id = $1", agent_id, now)
+    await connection.execute("DELETE FROM registrations WHERE agent_id = $1", agent_id)
+
+
+async def numbers(connection: Connection) -> list[NumberRow]:
+    """Every number of the organisation that was entered."""
+    return await _all(connection, NumberRow, "numbers")
+
+
+async def number_is_taken(connection: Connection, lookup: bytes) -> bool:
+    """Whether any organisation has the number."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM find_number($1))", lookup))
+
+
+async def put_number(connection: Connection, org_id: OrgId, row: NumberRow, now: datetime) -> None:
+    """Insert or change."""
+    columns = ["org_id", *(item.name for item in fields(NumberRow))]
+    await _put(connection, "numbers", columns, [org_id, *_values(row)], now, has_updated_at=False)
+
+
+async def remove_number(connection: Connection, number_id: UUID) -> None:
+    """Release a number."""
+    await connection.execute("DELETE FROM numbers WHERE id = $1", number_id)
+
+
+async def api_keys(connection: Connection) -> list[ApiKeyRow]:
+    """Every API key of the organisation that was entered, revoked ones too."""
+    found = await connection.fetch("SELECT id, name, role, purpose, secret_hash, revoked_at IS NOT NULL AS revoked FROM api_keys")
+    return [ApiKeyRow(**dict(row)) for row in found]
+
+
+async def put_api_key(connection: Connection, org_id: OrgId, row: ApiKeyRow, now: datetime) -> None:
+    """Insert, or change and make valid again."""
+    columns = ["org_id", "id", "name", "role", "purpose", "secret_hash", "revoked_at"]
+    values = [org_id, row.id, row.name, row.role, row.purpose, row.secret_hash, now if row.revoked else None]
+    await _put(connection, "api_keys", columns, values, now, has_updated_at=False)
+
+
+async def revoke_api_key(connection: Connection, key_id: UUID, now: datetime) -> None:
+    """The key opens nothing from now on."""
+    await connection.execute("UPDATE api_keys SET revoked_at = $2 WHERE id = $1", key_id, now)
+
+
+async def set_countries(connection: Connection, codes: Sequence[str], now: datetime) -> bool:
+    """Replace the allowlist of the organisation that was entered; False if it said so already."""
+    changed = await connection.fetchval(
+        "UPDATE orgs SET allowed_countries = $1, updated_at = $2 WHERE allowed_countries IS DISTINCT FROM $1 RETURNING true", codes, now
+    )
+    return bool(changed)
+
+
+async def _all(connection: Connection, kind: type[T], table: str) -> list[T]:
+    names = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    found = await connection.fetch(f"SELECT {', '.join(names)} FROM {table}")  # noqa: S608 (both are ours)
+    return [kind(**{name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in names}) for row in found]
+
+
+def _values(row: "OrgRow | TrunkRow | AgentRow | NumberRow") -> list[object]:
+    return [list(value) if isinstance(value, tuple) else value for value in astuple(row)]
+
+
+async def _put(
+    connection: Connection, table: str, columns: list[str], values: list[object], now: datetime, *, has_updated_at: bool
+) -> None:
+    """Insert the row, or bring the one with the same id up to date."""
+    places = ", ".join(f"${position}" for position in range(1, len(values) + 1))
+    stamp = f"${len(values) + 1}"
+    made = ["created_at", *(["updated_at"] if has_updated_at else [])]
+    changes = [f"{column} = EXCLUDED.{column}" for column in columns if column not in ("id", "org_id")]
+    changes += ["updated_at = EXCLUDED.updated_at"] if has_updated_at else []
+    await connection.execute(
+        f"INSERT INTO {table} ({', '.join(columns + made)}) VALUES ({places}, {', '.join([stamp] * len(made))})"  # noqa: S608 (ours)
+        f" ON CONFLICT (id) DO UPDATE SET {', '.join(changes)}",
+        *values,
+        now,
+    )
