@@ -1,0 +1,225 @@
+"""The controller's end of the control socket: requests with replies, events with acknowledgement."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from hushwire.core.errors import Unavailable
+from hushwire.media.model import (
+    BridgeEntry,
+    BridgeReport,
+    Greeting,
+    IpAddress,
+    LegPorts,
+    LegSettings,
+    MediaEvent,
+    MediaRefused,
+    Mode,
+    RecordingOrder,
+    RecordingResult,
+)
+from hushwire.media.wire import EventType, Field, Fields, Frame, FrameReader, Kind, Op, Status, Tag, WireError, encode, u8, u16, u32, u64
+
+ANSWER_S: Final = 5.0
+DISK_ANSWER_S: Final = 20.0  # START, STOP and CLOSE wait for the spool's disk
+_EVENT_TYPES: Final = frozenset(int(event) for event in EventType)
+
+
+def _ip(raw: bytes) -> IpAddress:
+    return IPv4Address(raw) if len(raw) == 4 else IPv6Address(raw)
+
+
+class MediaClient:
+    """One controlling connection. It lives until `closed` is set; a new connection needs a new, greater epoch.
+
+    `on_event` is called on the loop for each event, oldest first, also for those that an earlier controller left; the
+    receiver calls `acknowledge` once it has made the event durable.
+    """
+
+    def __init__(self, on_event: Callable[[MediaEvent], None]) -> None:
+        self._on_event = on_event
+        self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._next_id = 1
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.closed = asyncio.Event()
+
+    async def connect(self, path: Path, epoch: int) -> Greeting:
+        """Become the controller. Raises Unavailable where nobody listens, MediaRefused (FENCED) for an old epoch."""
+        try:
+            reader, self._writer = await asyncio.open_unix_connection(path)
+        except OSError as error:
+            raise Unavailable("hushwire-media does not listen on its control socket; is it running?") from error
+        self._reading = asyncio.create_task(self._read(reader), name="media-control")
+        fields = await self._ask(Op.HELLO, [(Tag.EPOCH, u64(epoch))])
+        return Greeting(
+            UUID(bytes=fields.need(Tag.INSTANCE)), fields.integer(Tag.COUNT), fields.text(Tag.PROGRAM), _ip(fields.need(Tag.LOCAL_IP))
+        )
+
+    async def close(self) -> None:
+        """Let go of control; bridges go on until the orphan timeout."""
+        if self._writer is not None:
+            self._writer.close()
+            with suppress(OSError):
+                await self._writer.wait_closed()
+        if self._reading is not None:
+            await self._reading
+
+    async def ping(self) -> None:
+        """Return once the media process has answered."""
+        await self._ask(Op.PING)
+
+    def acknowledge(self, event_ids: Iterable[int]) -> None:
+        """Let the media process forget these events. They come again with the next controller if this gets lost."""
+        fields: list[Field] = [(Tag.EVENT, u32(event_id)) for event_id in event_ids]
+        if fields and self._writer is not None and not self.closed.is_set():
+            self._send(Op.ACK, fields)
+
+    async def open_bridge(self, bridge_id: UUID, mode: Mode = Mode.RELAY) -> None:
+        """Make an empty bridge. Raises MediaRefused (EXISTS, LIMIT)."""
+        await self._ask(Op.OPEN_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes), (Tag.MODE, u8(mode))])
+
+    async def open_leg(self, bridge_id: UUID, leg: int) -> LegPorts:
+        """Give leg 0 (agent) or 1 (other party) its ports. Raises MediaRefused (NO_PORTS)."""
+        fields = await self._ask(Op.OPEN_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg))])
+        return LegPorts(
+            _ip(fields.need(Tag.LOCAL_IP)), fields.integer(Tag.RTP_PORT), fields.integer(Tag.RTCP_PORT), fields.integer(Tag.SSRC)
+        )
+
+    async def set_leg(self, bridge_id: UUID, leg: int, settings: LegSettings) -> None:
+        """State where a leg's party is and how it is protected; may be repeated."""
+        await self._ask(Op.SET_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), *_settings(settings)])
+
+    async def close_bridge(self, bridge_id: UUID) -> BridgeReport:
+        """End a bridge, closing its recording first."""
+        return BridgeReport.read(await self._ask(Op.CLOSE_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes)], DISK_ANSWER_S))
+
+    async def bridge(self, bridge_id: UUID) -> BridgeReport:
+        """The legs' counters now."""
+        return BridgeReport.read(await self._ask(Op.GET_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes)]))
+
+    async def bridges(self) -> AsyncIterator[BridgeEntry]:
+        """All bridges that the media process holds, page by page."""
+        after: bytes | None = None
+        while True:
+            fields = await self._ask(Op.LIST_BRIDGES, [] if after is None else [(Tag.AFTER, after)])
+            entries = [BridgeEntry.read(entry) for entry in fields.nested(Tag.BRIDGE_ENTRY)]
+            for entry in entries:
+                yield entry
+            if not entries or not fields.integer(Tag.MORE):
+                return
+            after = entries[-1].bridge_id.bytes
+
+    async def start_recording(self, bridge_id: UUID, order: RecordingOrder) -> None:
+        """Return once the sealed file exists and its first frame is written. Raises MediaRefused (SPOOL, EXISTS, STATE)."""
+        fields: list[Field] = [
+            (Tag.BRIDGE, bridge_id.bytes),
+            (Tag.ORG, order.org_id.bytes),
+            (Tag.RECORDING, order.recording_id.bytes),
+            (Tag.SEGMENT, u32(order.segment)),
+            (Tag.DATA_KEY, order.data_key),
+            (Tag.FILE, order.file.encode("ascii")),
+            (Tag.FORMAT, order.format),
+            (Tag.ANCHOR_US, u64(order.anchor_us)),
+        ]
+        await self._ask(Op.START_RECORDING, fields, DISK_ANSWER_S)
+
+    async def pause_recording(self, bridge_id: UUID) -> None:
+        """Mark a gap; nothing is recorded until `resume_recording`. Raises MediaRefused (STATE)."""
+        await self._ask(Op.PAUSE_RECORDING, [(Tag.BRIDGE, bridge_id.bytes)])
+
+    async def resume_recording(self, bridge_id: UUID) -> None:
+        """End the gap. Raises MediaRefused (STATE)."""
+        await self._ask(Op.RESUME_RECORDING, [(Tag.BRIDGE, bridge_id.bytes)])
+
+    async def stop_recording(self, bridge_id: UUID) -> RecordingResult:
+        """Return once the final frame is on disk and the key is wiped. Raises MediaRefused (STATE)."""
+        fields = await self._ask(Op.STOP_RECORDING, [(Tag.BRIDGE, bridge_id.bytes)], DISK_ANSWER_S)
+        result = BridgeReport.read(fields).recording
+        if result is None:
+            raise WireError("the media process left out RECORDING_RESULT")
+        return result
+
+    async def set_format(self, bridge_id: UUID, recording_format: bytes) -> None:
+        """Write a new format entry: payload types changed while recording."""
+        await self._ask(Op.SET_FORMAT, [(Tag.BRIDGE, bridge_id.bytes), (Tag.FORMAT, recording_format)])
+
+    def _send(self, op: Op, fields: Iterable[Field]) -> int:
+        if self._writer is None or self.closed.is_set():
+            raise Unavailable("hushwire-media is not connected")
+        request_id = self._next_id
+        self._next_id = request_id % 0xFFFFFFFF + 1
+        self._writer.write(encode(op, request_id, fields))
+        return request_id
+
+    async def _ask(self, op: Op, fields: Iterable[Field] = (), timeout_s: float = ANSWER_S) -> Fields:
+        request_id = self._send(op, fields)
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                frame = await answer
+        except TimeoutError as error:
+            raise Unavailable(f"hushwire-media did not answer {op.name} within {timeout_s:.0f} s") from error
+        finally:
+            self._waiting.pop(request_id, None)
+        status = Status(frame.fields.integer(Tag.STATUS))
+        if frame.opcode != op:
+            raise WireError("the media process answered another request")
+        if status is not Status.OK:
+            raise MediaRefused(status, frame.fields.text(Tag.MESSAGE))
+        return frame.fields
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        frames = FrameReader()
+        try:
+            while data := await reader.read(65_536):
+                for frame in frames.feed(data):
+                    self._take(frame)
+        except (OSError, WireError):
+            pass  # told to everybody who waits, just below
+        finally:
+            self.closed.set()
+            if self._writer is not None:
+                self._writer.close()
+            for answer in self._waiting.values():
+                if not answer.done():
+                    answer.set_exception(Unavailable("hushwire-media closed the control connection"))
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind is Kind.REPLY:
+            answer = self._waiting.get(frame.id)
+            if answer is not None and not answer.done():
+                answer.set_result(frame)
+        elif frame.opcode in _EVENT_TYPES:
+            self._on_event(MediaEvent.read(frame.id, EventType(frame.opcode), frame.fields))
+        else:
+            self.acknowledge([frame.id])  # an event of a later version: nothing here could handle it
+
+
+def _settings(settings: LegSettings) -> list[Field]:
+    fields: list[Field] = [
+        (Tag.REMOTE_IP, settings.remote_ip.reveal().packed),
+        (Tag.REMOTE_PORT, u16(settings.remote_port)),
+        (Tag.RTCP_MUX, u8(settings.rtcp_mux)),
+        (Tag.LEARN, u8(settings.learn)),
+        (Tag.SEND, u8(settings.send)),
+        (Tag.RECEIVE, u8(settings.receive)),
+        (Tag.MEDIA_TIMEOUT_MS, u32(settings.media_timeout_ms)),
+        (Tag.CLOCK_RATE, u32(settings.clock_rate)),
+    ]
+    if settings.remote_rtcp_port is not None:
+        fields.append((Tag.REMOTE_RTCP_PORT, u16(settings.remote_rtcp_port)))
+    if settings.sending is not None:
+        fields += [(Tag.SEND_SUITE, u8(settings.sending.suite)), (Tag.SEND_KEY, settings.sending.key)]
+    if settings.receiving is not None:
+        fields += [(Tag.RECV_SUITE, u8(settings.receiving.suite)), (Tag.RECV_KEY, settings.receiving.key)]
+    if settings.signalling_ip is not None:
+        fields.append((Tag.SIGNALLING_IP, settings.signalling_ip.reveal().packed))
+    if settings.payload_types:
+        fields.append((Tag.PAYLOAD_TYPES, bytes(number for pair in settings.payload_types for number in pair)))
+    return fields

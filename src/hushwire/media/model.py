@@ -1,0 +1,242 @@
+"""What is said to the media process and what it answers, as values."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address
+from uuid import UUID
+
+from hushwire.core.errors import LocalError
+from hushwire.core.personal import Personal
+from hushwire.media.wire import EventType, Fields, Status, Tag
+
+IpAddress = IPv4Address | IPv6Address
+
+
+class MediaRefused(LocalError):
+    """The media process answered a request with an error; nothing was changed."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(f"hushwire-media refused: {status.name.lower()}: {message}")
+        self.status = status
+
+
+class Mode(IntEnum):
+    """What a bridge does with packets."""
+
+    RELAY = 0
+    ECHO = 1
+
+
+class Suite(IntEnum):
+    """SRTP protection profiles (RFC 4568 section 6.2, RFC 6188)."""
+
+    AES_CM_128_HMAC_SHA1_80 = 1
+    AES_CM_128_HMAC_SHA1_32 = 2
+    AES_256_CM_HMAC_SHA1_80 = 3
+
+    @property
+    def key_length(self) -> int:
+        """Bytes of master key and salt together."""
+        return 46 if self is Suite.AES_256_CM_HMAC_SHA1_80 else 30
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """SRTP of one direction: suite and master key with salt behind it, raw."""
+
+    suite: Suite
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"Protection({self.suite.name}, <key>)"
+
+
+@dataclass(frozen=True, slots=True)
+class LegPorts:
+    """What OPEN_LEG gave: `ip` and ports to write into SDP, and the SSRC that the leg will hear."""
+
+    ip: IpAddress
+    rtp_port: int
+    rtcp_port: int
+    ssrc: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegSettings:
+    """A leg as a whole statement (SET_LEG): what it does not say has its default again.
+
+    `payload_types` maps a type received on this leg to the type sent on the other. `send` and `receive` are the media
+    process's own direction: send to the party, take from the party.
+    """
+
+    remote_ip: Personal[IpAddress]
+    remote_port: int
+    remote_rtcp_port: int | None = None
+    rtcp_mux: bool = False
+    sending: Protection | None = None
+    receiving: Protection | None = None
+    signalling_ip: Personal[IpAddress] | None = None
+    learn: bool = True
+    send: bool = True
+    receive: bool = True
+    payload_types: tuple[tuple[int, int], ...] = ()
+    media_timeout_ms: int = 30_000
+    clock_rate: int = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingOrder:
+    """What START_RECORDING needs. `format` is the JSON that playback reads (docs/hwr.md); `data_key` has 32 bytes."""
+
+    org_id: UUID
+    recording_id: UUID
+    segment: int
+    data_key: bytes
+    file: str
+    format: bytes
+    anchor_us: int
+
+    def __repr__(self) -> str:
+        return f"RecordingOrder({self.recording_id}, segment={self.segment}, <key>)"
+
+
+class RecordingState(IntEnum):
+    """State of a recording in the media process."""
+
+    RUNNING = 0
+    PAUSED = 1
+    CLOSED = 2
+    FAILED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingResult:
+    """A recording that ended: `digest` is the SHA-256 of the whole file; `gaps` counts packets that were not recorded."""
+
+    recording_id: UUID
+    segment: int
+    state: RecordingState
+    frames: int
+    size_bytes: int
+    digest: bytes
+    duration_ms: int
+    gaps: int
+    failure: int
+
+    @classmethod
+    def read(cls, fields: Fields) -> "RecordingResult":
+        """From the fields of RECORDING_RESULT."""
+        return cls(
+            recording_id=UUID(bytes=fields.need(Tag.RECORDING)),
+            segment=fields.integer(Tag.SEGMENT),
+            state=RecordingState(fields.integer(Tag.RECORDING_STATE)),
+            frames=fields.integer(Tag.FRAMES),
+            size_bytes=fields.integer(Tag.BYTES),
+            digest=fields.get(Tag.DIGEST) or b"",
+            duration_ms=fields.integer(Tag.DURATION_MS),
+            gaps=fields.integer(Tag.GAPS),
+            failure=fields.integer(Tag.FAILURE),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LegStatistics:
+    """Counters of one leg (RFC 3550 A.3, A.8). `silent_ms` is None where nothing was ever taken in."""
+
+    leg: int
+    packets_received: int
+    packets_sent: int
+    lost: int
+    jitter_us: int
+    dropped_replay: int
+    dropped_tag: int
+    dropped_source: int
+    dropped_malformed: int
+    silent_ms: int | None
+
+    @classmethod
+    def read(cls, fields: Fields) -> "LegStatistics":
+        """From the fields of LEG_STATS."""
+        silent = fields.get(Tag.SILENT_MS)
+        return cls(
+            leg=fields.integer(Tag.LEG),
+            packets_received=fields.integer(Tag.PACKETS_RECEIVED),
+            packets_sent=fields.integer(Tag.PACKETS_SENT),
+            lost=fields.integer(Tag.LOST),
+            jitter_us=fields.integer(Tag.JITTER_US),
+            dropped_replay=fields.integer(Tag.DROPPED_REPLAY),
+            dropped_tag=fields.integer(Tag.DROPPED_TAG),
+            dropped_source=fields.integer(Tag.DROPPED_SOURCE),
+            dropped_malformed=fields.integer(Tag.DROPPED_MALFORMED),
+            silent_ms=None if silent is None else int.from_bytes(silent, "big"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeReport:
+    """Statistics of a bridge, and the recording's end where one was running."""
+
+    legs: tuple[LegStatistics, ...]
+    recording: RecordingResult | None
+
+    @classmethod
+    def read(cls, fields: Fields) -> "BridgeReport":
+        """From a reply or event that carries LEG_STATS and, perhaps, RECORDING_RESULT."""
+        result = next(fields.nested(Tag.RECORDING_RESULT), None)
+        return cls(
+            tuple(LegStatistics.read(leg) for leg in fields.nested(Tag.LEG_STATS)),
+            None if result is None else RecordingResult.read(result),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeEntry:
+    """A bridge that the media process holds, and its running recording."""
+
+    bridge_id: UUID
+    mode: Mode
+    recording_id: UUID | None
+
+    @classmethod
+    def read(cls, fields: Fields) -> "BridgeEntry":
+        """From the fields of BRIDGE_ENTRY."""
+        recording = fields.get(Tag.RECORDING)
+        return cls(
+            UUID(bytes=fields.need(Tag.BRIDGE)), Mode(fields.integer(Tag.MODE)), None if recording is None else UUID(bytes=recording)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MediaEvent:
+    """Something that happened, kept by the media process until it is acknowledged.
+
+    `leg` is set for MEDIA_TIMEOUT and LEG_SOURCE; `report` for the events that carry results.
+    """
+
+    id: int
+    type: EventType
+    bridge_id: UUID
+    leg: int | None
+    report: BridgeReport
+
+    @classmethod
+    def read(cls, event_id: int, event_type: EventType, fields: Fields) -> "MediaEvent":
+        """From an event frame."""
+        leg = fields.get(Tag.LEG)
+        return cls(
+            event_id,
+            event_type,
+            UUID(bytes=fields.need(Tag.BRIDGE)),
+            None if leg is None else int.from_bytes(leg, "big"),
+            BridgeReport.read(fields),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Answer to HELLO: which run of the program this is, and how many bridges it holds."""
+
+    instance: UUID
+    bridges: int
+    program: str
+    local_ip: IpAddress

@@ -1,0 +1,254 @@
+"""Frames of the control protocol of hushwire-media (native/control/PROTOCOL.md), as pure bytes in, values out."""
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from hushwire.core.errors import Unavailable
+
+VERSION: Final = 1
+MAX_FRAME: Final = 65_536
+_HEADER: Final = struct.Struct(">BBHI")
+_FIELD: Final = struct.Struct(">HH")
+
+
+class WireError(Unavailable):
+    """The media process sent what the protocol does not allow; the connection can't be trusted any more."""
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    REQUEST = 0
+    REPLY = 1
+    EVENT = 2
+
+
+class Op(IntEnum):
+    """Requests; a reply repeats the number."""
+
+    HELLO = 1
+    PING = 2
+    ACK = 3
+    OPEN_BRIDGE = 16
+    OPEN_LEG = 17
+    SET_LEG = 18
+    CLOSE_BRIDGE = 19
+    GET_BRIDGE = 20
+    LIST_BRIDGES = 21
+    START_RECORDING = 32
+    PAUSE_RECORDING = 33
+    RESUME_RECORDING = 34
+    STOP_RECORDING = 35
+    SET_FORMAT = 36
+
+
+class EventType(IntEnum):
+    """Events, kept by the media process until acknowledged."""
+
+    RECORDING_CLOSED = 257
+    RECORDING_FAILED = 258
+    MEDIA_TIMEOUT = 259
+    BRIDGE_CLOSED = 260
+    LEG_SOURCE = 261
+
+
+class Status(IntEnum):
+    """Outcome of a request."""
+
+    OK = 0
+    MALFORMED = 1
+    UNSUPPORTED = 2
+    FENCED = 3
+    NOT_FOUND = 4
+    EXISTS = 5
+    INVALID = 6
+    STATE = 7
+    NO_PORTS = 8
+    SPOOL = 9
+    LIMIT = 10
+    STOPPING = 11
+
+
+class Tag(IntEnum):
+    """Fields."""
+
+    STATUS = 1
+    MESSAGE = 2
+    EPOCH = 3
+    INSTANCE = 4
+    COUNT = 5
+    PROGRAM = 6
+    EVENT = 7
+    BRIDGE = 8
+    LEG = 9
+    MODE = 10
+    RTP_PORT = 11
+    RTCP_PORT = 12
+    LOCAL_IP = 13
+    SSRC = 14
+    REMOTE_IP = 20
+    REMOTE_PORT = 21
+    REMOTE_RTCP_PORT = 22
+    RTCP_MUX = 23
+    SEND_SUITE = 24
+    SEND_KEY = 25
+    RECV_SUITE = 26
+    RECV_KEY = 27
+    SIGNALLING_IP = 28
+    LEARN = 29
+    SEND = 30
+    RECEIVE = 31
+    PAYLOAD_TYPES = 32
+    MEDIA_TIMEOUT_MS = 33
+    CLOCK_RATE = 34
+    ORG = 40
+    RECORDING = 41
+    SEGMENT = 42
+    DATA_KEY = 43
+    FILE = 44
+    ANCHOR_US = 45
+    FORMAT = 46
+    FRAMES = 50
+    BYTES = 51
+    DIGEST = 52
+    DURATION_MS = 53
+    RECORDING_STATE = 54
+    GAPS = 55
+    RECORDING_RESULT = 56
+    FAILURE = 57
+    LEG_STATS = 60
+    REASON = 61
+    BRIDGE_ENTRY = 62
+    MORE = 63
+    AFTER = 64
+    PACKETS_RECEIVED = 70
+    BYTES_RECEIVED = 71
+    PACKETS_SENT = 72
+    BYTES_SENT = 73
+    LOST = 74
+    JITTER_US = 75
+    DROPPED_REPLAY = 76
+    DROPPED_TAG = 77
+    DROPPED_SOURCE = 78
+    DROPPED_MALFORMED = 79
+    DROPPED_DISABLED = 80
+    DROPPED_UNSENT = 81
+    RTCP_RECEIVED = 82
+    RTCP_SENT = 83
+    SILENT_MS = 84
+    REMOTE_LOST = 85
+
+
+Field = tuple[Tag, bytes]
+
+
+def u8(value: int) -> bytes:
+    """One byte."""
+    return value.to_bytes(1, "big")
+
+
+def u16(value: int) -> bytes:
+    """Two bytes, big-endian."""
+    return value.to_bytes(2, "big")
+
+
+def u32(value: int) -> bytes:
+    """Four bytes, big-endian."""
+    return value.to_bytes(4, "big")
+
+
+def u64(value: int) -> bytes:
+    """Eight bytes, big-endian."""
+    return value.to_bytes(8, "big")
+
+
+class Fields:
+    """The fields of a frame. Unknown tags are skipped, as the protocol asks."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, data: bytes) -> None:
+        self._values: dict[int, list[bytes]] = {}
+        at = 0
+        while at < len(data):
+            if at + _FIELD.size > len(data):
+                raise WireError("a field of the media process is torn")
+            tag, length = _FIELD.unpack_from(data, at)
+            at += _FIELD.size
+            if at + length > len(data):
+                raise WireError("a field of the media process is torn")
+            self._values.setdefault(tag, []).append(data[at : at + length])
+            at += length
+
+    def get(self, tag: Tag) -> bytes | None:
+        """The first value, or None."""
+        values = self._values.get(tag)
+        return values[0] if values else None
+
+    def need(self, tag: Tag) -> bytes:
+        """The first value. Raises WireError where it is missing."""
+        value = self.get(tag)
+        if value is None:
+            raise WireError(f"the media process left out {tag.name}")
+        return value
+
+    def integer(self, tag: Tag, absent: int = 0) -> int:
+        """The value as an unsigned integer of whatever width it has."""
+        value = self.get(tag)
+        return absent if value is None else int.from_bytes(value, "big")
+
+    def text(self, tag: Tag) -> str:
+        """The value as text; empty where it is missing."""
+        return (self.get(tag) or b"").decode("utf-8", "replace")
+
+    def nested(self, tag: Tag) -> Iterator["Fields"]:
+        """Each value of a repeated tag, read as fields."""
+        for value in self._values.get(tag, ()):
+            yield Fields(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame, its length field taken off."""
+
+    kind: Kind
+    opcode: int
+    id: int
+    fields: Fields
+
+
+def encode(op: Op, request_id: int, fields: Iterable[Field] = ()) -> bytes:
+    """A request as bytes, its length in front. Raises ValueError where it would not fit a frame."""
+    body = b"".join([_FIELD.pack(tag, len(value)) + value for tag, value in fields])
+    length = _HEADER.size + len(body)
+    if length > MAX_FRAME:
+        raise ValueError("a request must fit one frame")
+    return u32(length) + _HEADER.pack(VERSION, Kind.REQUEST, op, request_id) + body
+
+
+class FrameReader:
+    """Cuts a byte stream into frames, however it arrives."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that `data` completes. Raises WireError where the stream breaks the protocol."""
+        self._buffer += data
+        while len(self._buffer) >= 4:
+            length = int.from_bytes(self._buffer[:4], "big")
+            if not _HEADER.size <= length <= MAX_FRAME:
+                raise WireError("the media process sent a frame of impossible length")
+            if len(self._buffer) < 4 + length:
+                return
+            body = bytes(self._buffer[4 : 4 + length])
+            del self._buffer[: 4 + length]
+            version, kind, opcode, frame_id = _HEADER.unpack_from(body)
+            if version != VERSION:
+                raise WireError("the media process speaks another version of the control protocol: install both from one wheel")
+            if kind not in (Kind.REPLY, Kind.EVENT):
+                raise WireError("the media process sent neither reply nor event")
+            yield Frame(Kind(kind), opcode, frame_id, Fields(body[_HEADER.size :]))
