@@ -34,79 +34,22 @@ _COMPACT: Final = {
     "x": "session-expires",
     "y": "identity",
 }
-_USUAL: Final = tuple(
-    [
-        "Accept",
-        "Accept-Contact",
-        "Accept-Encoding",
-        "Accept-Language",
-        "Alert-Info",
-        "Allow",
-        "Allow-Events",
-        "Authentication-Info",
-        "Authorization",
-        "Call-ID",
-        "Call-Info",
-        "Contact",
-        "Content-Disposition",
-        "Content-Encoding",
-        "Content-Language",
-        "Content-Length",
-        "Content-Type",
-        "CSeq",
-        "Date",
-        "Diversion",
-        "Error-Info",
-        "Event",
-        "Expires",
-        "From",
-        "History-Info",
-        "Identity",
-        "In-Reply-To",
-        "Join",
-        "Max-Forwards",
-        "MIME-Version",
-        "Min-Expires",
-        "Min-SE",
-        "Organization",
-        "P-Asserted-Identity",
-        "P-Preferred-Identity",
-        "Path",
-        "Priority",
-        "Privacy",
-        "Proxy-Authenticate",
-        "Proxy-Authorization",
-        "Proxy-Require",
-        "RAck",
-        "Reason",
-        "Record-Route",
-        "Refer-To",
-        "Referred-By",
-        "Reject-Contact",
-        "Replaces",
-        "Reply-To",
-        "Request-Disposition",
-        "Require",
-        "Retry-After",
-        "Route",
-        "RSeq",
-        "Server",
-        "Service-Route",
-        "Session-Expires",
-        "SIP-ETag",
-        "SIP-If-Match",
-        "Subject",
-        "Subscription-State",
-        "Supported",
-        "Target-Dialog",
-        "Timestamp",
-        "To",
-        "Unsupported",
-        "User-Agent",
-        "Via",
-        "Warning",
-        "WWW-Authenticate",
-    ]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_USUAL: Final = _words(
+    """
+    Accept Accept-Contact Accept-Encoding Accept-Language Alert-Info Allow Allow-Events Authentication-Info Authorization Call-ID
+    Call-Info Contact Content-Disposition Content-Encoding Content-Language Content-Length Content-Type CSeq Date Diversion Error-Info
+    Event Expires From History-Info Identity In-Reply-To Join Max-Forwards MIME-Version Min-Expires Min-SE Organization
+    P-Asserted-Identity P-Preferred-Identity Path Priority Privacy Proxy-Authenticate Proxy-Authorization Proxy-Require RAck Reason
+    Record-Route Refer-To Referred-By Reject-Contact Replaces Reply-To Request-Disposition Require Retry-After Route RSeq Server
+    Service-Route Session-Expires SIP-ETag SIP-If-Match Subject Subscription-State Supported Target-Dialog Timestamp To Unsupported
+    User-Agent Via Warning WWW-Authenticate
+    """
 )
 _DISPLAY: Final = {name.lower(): name for name in _USUAL}
 # Every spelling that peers use in practice -> the key; others are lowered at each look-up.

@@ -119,7 +119,8 @@ class _Message:
         if name not in self._typed:
             value = self.headers.get(name)
             self._typed[name] = None if value is None else parse_number(value, name)
-        return self._typed[name]
+        found: int | None = self._typed[name]
+        return found
 
     @property
     def via(self) -> Via:

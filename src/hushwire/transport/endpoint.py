@@ -1,17 +1,38 @@
 """The SIP endpoint: sockets, one timer and the pure user agent. It moves bytes and decides nothing."""
 
+import asyncio
+import socket
 import ssl
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar, cast
+
+import structlog
 
 from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import ConfigError, LocalError
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.digest import Credentials
-from hushwire.sip.effects import DialogKey, Event, InviteId, RequestId, TxId
-from hushwire.sip.flow import Address, Flow, Hop, Transport
+from hushwire.sip.effects import DialogKey, Event, InDialogRequest, InviteId, RequestId, RequestReceived, Send, TxId
+from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
 from hushwire.sip.headers import Line
+from hushwire.sip.message import Message
+from hushwire.sip.parse import parse
 from hushwire.sip.uri import NameAddr, SipUri
-from hushwire.sip.useragent import SDP, UserAgent
+from hushwire.sip.useragent import SDP, UserAgent, UserAgentConfig
+from hushwire.transport.connection import Connection
+from hushwire.transport.limits import SourceLimiter
+
+_log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_WILDCARDS: Final = ("0.0.0.0", "::")
+_CONNECT_S: Final = 8.0
+_NAMES_S: Final = 60.0
+_KEPT: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +48,8 @@ class Listen:
 class EndpointConfig:
     """What the endpoint listens on, and the limits that come before any state.
 
-    `rate_per_s` and `burst` are messages of one source address; `idle_s` closes silent connections.
+    `advertise` replaces the listening host in Via and Contact. `rate_per_s` and `burst` are messages of one source address;
+    `trusted_hosts` (carriers) have no such limit. `idle_s` closes silent connections.
     """
 
     listen: tuple[Listen, ...]
@@ -38,30 +60,589 @@ class EndpointConfig:
     max_connections: int = 4096
     max_connections_per_source: int = 512
     idle_s: float = 600.0
-    rate_per_s: float = 200.0
-    burst: float = 400.0
+    rate_per_s: float = 500.0
+    burst: float = 1000.0
+    trusted_hosts: frozenset[str] = frozenset()
+    product: str = "hushwire"
+    user_agent: UserAgentConfig = field(default_factory=UserAgentConfig)
 
 
 class SipEndpoint:
     """Listeners and connections around one UserAgent; each event goes to `on_event`, called on the loop.
 
-    Commands are those of UserAgent without `now`; what they cause is sent before they return.
+    Commands are those of UserAgent without `now`; what they cause is sent before they return (events that they cause are told then
+    too, unless the command was called from `on_event`: then after it). `on_flow_closed` learns of each connection that ended.
     """
 
-    def __init__(self, config: EndpointConfig, clock: Clock, random: Random, on_event: Callable[[Event], None]) -> None: ...
+    def __init__(
+        self,
+        config: EndpointConfig,
+        clock: Clock,
+        random: Random,
+        on_event: Callable[[Event], None],
+        on_flow_closed: Callable[[Flow], None] | None = None,
+    ) -> None:
+        self.config = config
+        self._clock = clock
+        self._random = random
+        self._on_event = on_event
+        self._on_flow_closed = on_flow_closed
+        self._limiter = SourceLimiter(config.rate_per_s, config.burst)
+        self._trusted = set(config.trusted_hosts)
+        self._ua: UserAgent | None = None
+        self._addresses: dict[Transport, Address] = {}
+        self._udp: dict[int, _Datagrams] = {}
+        self._servers: list[asyncio.Server] = []
+        self._connections: dict[int, Connection] = {}
+        self._per_source: dict[str, int] = {}
+        self._targets: dict[Target, Connection] = {}
+        self._opening: dict[Target, list[Send]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._names: OrderedDict[tuple[str, int], tuple[float, Address]] = OrderedDict()
+        self._locals: OrderedDict[str, str] = OrderedDict()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = float("inf")
+        self._is_flushing = False
+        self._is_closed = False
+        self._next_id = 0
+
+    # ------------------------------------------------------------------------------------------------------- running
 
     async def start(self) -> None:
-        """Bind all listeners. Raises LocalError naming the one that can't be bound."""
+        """Bind all listeners. Raises ConfigError naming the one that can't be bound."""
+        loop = asyncio.get_running_loop()
+        for listen in self.config.listen:
+            try:
+                port = await self._bind(loop, listen)
+            except OSError as error:
+                await self.close()
+                raise ConfigError(
+                    f"[sip] listen: {listen.transport}://{listen.host}:{listen.port} can't be bound ({error.strerror}): "
+                    "name a free port of this machine"
+                ) from error
+            self._addresses.setdefault(listen.transport, Address(listen.host, port))
+        sent_by = {name: Address(self.config.advertise or address.host, address.port) for name, address in self._addresses.items()}
+        given = self.config.user_agent
+        self._ua = UserAgent(
+            UserAgentConfig(
+                sent_by=sent_by,
+                product=self.config.product,
+                allow=given.allow,
+                supported=given.supported,
+                answers_options=given.answers_options,
+                max_transactions=given.max_transactions,
+                max_dialogs=given.max_dialogs,
+                timings=given.timings,
+            ),
+            self._random,
+        )
+
+    async def _bind(self, loop: asyncio.AbstractEventLoop, listen: Listen) -> int:
+        id_ = self._new_id()
+        if listen.transport is Transport.UDP:
+            _, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(self, id_), local_addr=(listen.host, listen.port))
+            self._udp[id_] = datagrams
+            return datagrams.local.port
+        context = None
+        if listen.transport is Transport.TLS:
+            context = self.config.server_tls
+            if context is None or context.minimum_version < ssl.TLSVersion.TLSv1_2:
+                raise ConfigError("[sip] listen: a tls:// listener needs a certificate and TLS 1.2 or newer")
+        server = await loop.create_server(
+            lambda: Connection(self, listen.transport, self._new_id()),
+            listen.host,
+            listen.port,
+            ssl=context,
+            ssl_handshake_timeout=_CONNECT_S if context is not None else None,
+            backlog=1024,
+        )
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Close listeners and connections."""
+        self._is_closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections.values()):
+            connection.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # One turn of the loop for the closing connections' last bytes.
+        await asyncio.sleep(0)
+        for datagrams in self._udp.values():
+            datagrams.close()
+        for server in self._servers:
+            await server.wait_closed()
 
     @property
     def ua(self) -> UserAgent:
-        """The engine."""
-        raise NotImplementedError
+        """The engine; after a command on it directly, call `flush`."""
+        if self._ua is None:
+            raise LocalError("the SIP endpoint is not started")
+        return self._ua
 
     @property
     def addresses(self) -> dict[Transport, Address]:
         """Where we listen, with the real ports."""
-        raise NotImplementedError
+        return dict(self._addresses)
+
+    def trust(self, hosts: Iterable[str]) -> None:
+        """Replace the numeric addresses that have no rate limit (carriers')."""
+        self._trusted = set(hosts)
+
+    def now(self) -> float:
+        """The monotonic second that the engine lives in."""
+        return self._clock.monotonic()
+
+    # -------------------------------------------------------------------------------------------------------- inputs
+
+    def received_datagram(self, data: bytes, flow: Flow) -> None:
+        """One datagram; keep-alives (CRLF, zero bytes, STUN) are swallowed."""
+        if len(data) < 20 or (data[0] < 0x20 and not data.startswith(b"\r\n")):
+            return
+        if len(data) > self.config.max_message or not self._admits(flow.remote.host):
+            return
+        item: Message | ParseError
+        try:
+            item = parse(data)
+        except ParseError as error:
+            item = error
+        self._take(item, flow)
+
+    def received(self, item: Message | ParseError, flow: Flow) -> bool:
+        """One message of a connection; False where the source has used up its rate."""
+        if not self._admits(flow.remote.host):
+            return False
+        self._take(item, flow)
+        return True
+
+    def opened(self, connection: Connection, flow: Flow) -> bool:
+        """Whether a new connection may stay."""
+        host = flow.remote.host
+        count = self._per_source.get(host, 0)
+        is_full = len(self._connections) >= self.config.max_connections or count >= self.config.max_connections_per_source
+        if self._is_closed or (is_full and host not in self._trusted):
+            _log.warning("sip.connection_refused", transport=flow.transport.value, connections=len(self._connections))
+            return False
+        self._connections[flow.id] = connection
+        self._per_source[host] = count + 1
+        return True
+
+    def closed(self, connection: Connection, flow: Flow) -> None:
+        """A connection ended."""
+        if self._connections.pop(flow.id, None) is None:
+            return
+        host = flow.remote.host
+        left = self._per_source.get(host, 1) - 1
+        if left > 0:
+            self._per_source[host] = left
+        else:
+            self._per_source.pop(host, None)
+        for target in [target for target, known in self._targets.items() if known is connection]:
+            del self._targets[target]
+        if self._is_closed:
+            return
+        self.ua.flow_closed(flow, self.now())
+        self.flush()
+        if self._on_flow_closed is not None:
+            self._guarded(self._on_flow_closed, flow)
+
+    def _admits(self, host: str) -> bool:
+        return host in self._trusted or self._limiter.admit(host, self.now())
+
+    def _take(self, item: Message | ParseError, flow: Flow) -> None:
+        # A bad message must never end the loop, whatever it does to the engine.
+        try:
+            if isinstance(item, ParseError):
+                self.ua.receive_malformed(item, flow)
+            else:
+                self.ua.receive(item, flow, self.now())
+        except Exception as error:
+            _report("sip.message_failed", error)
+        self.flush()
+
+    # ------------------------------------------------------------------------------------------------------- effects
+
+    def flush(self) -> None:
+        """Carry out what the engine asks for, tell what it tells, and set the alarm."""
+        if self._is_flushing or self._is_closed:
+            return
+        self._is_flushing = True
+        try:
+            while effects := self.ua.drain():
+                for effect in effects:
+                    if isinstance(effect, Send):
+                        self._send(effect)
+                    else:
+                        self._tell(effect)
+        finally:
+            self._is_flushing = False
+        self._set_alarm()
+
+    def _tell(self, event: Event) -> None:
+        if not self._guarded(self._on_event, event) and isinstance(event, RequestReceived | InDialogRequest):
+            self.ua.respond(event.tx, 500, now=self.now())
+
+    def _guarded(self, callback: Callable[[T], None], value: T) -> bool:
+        try:
+            callback(value)
+        except Exception as error:
+            _report("sip.event_failed", error, event_type=type(value).__name__)
+            return False
+        return True
+
+    def _set_alarm(self) -> None:
+        at = self.ua.deadline()
+        # A later deadline lets the old alarm ring: that is cheaper than re-arming at each message.
+        if at is None or (self._alarm is not None and self._alarm_at <= at):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = asyncio.get_running_loop().call_later(max(0.0, at - self.now()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._alarm_at = float("inf")
+        try:
+            self.ua.handle_timer(self.now())
+        except Exception as error:
+            _report("sip.timer_failed", error)
+        self.flush()
+
+    def _send(self, send: Send) -> None:
+        hop = send.hop
+        if isinstance(hop, Flow):
+            if hop.transport is Transport.UDP:
+                datagrams = self._udp.get(hop.id)
+                if datagrams is None or not datagrams.send(send.data, hop.remote):
+                    self._failed(send)
+                return
+            connection = self._connections.get(hop.id)
+            if connection is not None and connection.send(send.data):
+                return
+            if isinstance(send.fallback, Target):
+                self._send(Send(send.fallback, send.data, send.transaction))
+            else:
+                self._failed(send)
+        elif hop.transport is Transport.UDP:
+            self._send_datagram(send, hop)
+        else:
+            known = self._targets.get(hop)
+            if known is not None and known.send(send.data):
+                return
+            waiting = self._opening.get(hop)
+            if waiting is not None:
+                waiting.append(send)
+                return
+            self._opening[hop] = [send]
+            self._spawn(self._connect(hop))
+
+    def _failed(self, send: Send) -> None:
+        if send.transaction is None or self._is_closed:
+            return
+        # Later, so that a command returns its id before the event about it is told.
+        asyncio.get_running_loop().call_soon(self._tell_failed, send.transaction)
+
+    def _tell_failed(self, transaction: str) -> None:
+        if not self._is_closed:
+            self.ua.send_failed(transaction, self.now())
+            self.flush()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, target: Target) -> None:
+        """Open a connection and send what waits for it; where that fails, its transactions fail."""
+        loop = asyncio.get_running_loop()
+        context = None
+        connection: Connection | None = None
+        try:
+            if target.transport is Transport.TLS:
+                context = self.config.client_tls
+                if context is None:
+                    raise LocalError("no CA is configured for outgoing TLS")
+            async with asyncio.timeout(_CONNECT_S):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self, target.transport, self._new_id()),
+                    target.host,
+                    target.port,
+                    ssl=context,
+                    server_hostname=(target.tls_name or target.host) if context is not None else None,
+                )
+        except (OSError, TimeoutError, LocalError, UnicodeError) as error:
+            # ssl.SSLError is an OSError: a certificate that does not verify ends here too.
+            _log.warning("sip.connect_failed", transport=target.transport.value, error=type(error).__name__)
+        waiting = self._opening.pop(target, [])
+        if connection is not None and connection.flow is not None:
+            self._targets[target] = connection
+        for send in waiting:
+            if connection is None or not connection.send(send.data):
+                self._failed(send)
+
+    def _send_datagram(self, send: Send, target: Target) -> None:
+        kept = self._names.get((target.host, target.port))
+        if kept is not None and kept[0] > self.now():
+            self._send_to(send, kept[1])
+        elif _is_numeric(target.host):
+            self._send_to(send, Address(target.host, target.port))
+        else:
+            self._spawn(self._resolve(send, target))
+
+    async def _resolve(self, send: Send, target: Target) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
+        except (OSError, TimeoutError, UnicodeError) as error:
+            _log.warning("sip.name_not_found", error=type(error).__name__)
+            self._failed(send)
+            return
+        families = {datagrams.family for datagrams in self._udp.values()}
+        address = next((Address(str(item[4][0]), target.port) for item in found if item[0] in families), None)
+        if address is None:
+            self._failed(send)
+            return
+        self._names[(target.host, target.port)] = (self.now() + _NAMES_S, address)
+        if len(self._names) > _KEPT:
+            self._names.popitem(last=False)
+        self._send_to(send, address)
+
+    def _send_to(self, send: Send, address: Address) -> None:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        datagrams = next((item for item in self._udp.values() if item.family == family), None)
+        if datagrams is None or not datagrams.send(send.data, address):
+            self._failed(send)
+
+    # ------------------------------------------------------------------------------------------------------- details
+
+    def local_towards(self, remote: str, bound: str) -> str:
+        """Our address as `remote` sees it, where the socket is bound to all."""
+        if bound not in _WILDCARDS:
+            return bound
+        known = self._locals.get(remote)
+        if known is None:
+            with socket.socket(socket.AF_INET6 if ":" in remote else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.connect((remote, 9))
+                    known = str(probe.getsockname()[0])
+                except OSError:
+                    known = bound
+            self._locals[remote] = known
+            if len(self._locals) > _KEPT:
+                self._locals.popitem(last=False)
+        return known
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    # ------------------------------------------------------------------------------------------------------ commands
+
+    def respond(
+        self,
+        tx: TxId,
+        status: int,
+        *,
+        reason: str | None = None,
+        headers: Iterable[Line] = (),
+        body: bytes = b"",
+        content_type: str = SDP,
+        contact: NameAddr | None = None,
+        follow_contact: bool = False,
+    ) -> DialogKey | None:
+        """See UserAgent.respond."""
+        key = self.ua.respond(
+            tx,
+            status,
+            now=self.now(),
+            reason=reason,
+            headers=headers,
+            body=body,
+            content_type=content_type,
+            contact=contact,
+            follow_contact=follow_contact,
+        )
+        self.flush()
+        return key
+
+    def invite(
+        self,
+        *,
+        hop: Hop,
+        uri: SipUri | str,
+        from_: NameAddr,
+        to: NameAddr,
+        body: bytes = b"",
+        content_type: str = SDP,
+        headers: Iterable[Line] = (),
+        contact: NameAddr | None = None,
+        credentials: Credentials | None = None,
+        call_id: str | None = None,
+        max_forwards: int = 70,
+        silence_s: float = 32.0,
+        follow_contact: bool = False,
+    ) -> InviteId:
+        """See UserAgent.invite."""
+        invite = self.ua.invite(
+            hop=hop,
+            uri=uri,
+            from_=from_,
+            to=to,
+            now=self.now(),
+            body=body,
+            content_type=content_type,
+            headers=headers,
+            contact=contact,
+            credentials=credentials,
+            call_id=call_id,
+            max_forwards=max_forwards,
+            silence_s=silence_s,
+            follow_contact=follow_contact,
+        )
+        self.flush()
+        return invite
+
+    def cancel(self, invite: InviteId, *, headers: Iterable[Line] = ()) -> None:
+        """See UserAgent.cancel."""
+        self.ua.cancel(invite, now=self.now(), headers=headers)
+        self.flush()
+
+    def ack(self, dialog: DialogKey, *, body: bytes = b"", content_type: str = SDP) -> None:
+        """See UserAgent.ack."""
+        self.ua.ack(dialog, now=self.now(), body=body, content_type=content_type)
+        self.flush()
+
+    def reinvite(self, dialog: DialogKey, *, body: bytes, headers: Iterable[Line] = ()) -> RequestId | None:
+        """See UserAgent.reinvite."""
+        request = self.ua.reinvite(dialog, now=self.now(), body=body, headers=headers)
+        self.flush()
+        return request
+
+    def request(
+        self, dialog: DialogKey, method: str, *, headers: Iterable[Line] = (), body: bytes = b"", content_type: str = SDP
+    ) -> RequestId | None:
+        """See UserAgent.request."""
+        request = self.ua.request(dialog, method, now=self.now(), headers=headers, body=body, content_type=content_type)
+        self.flush()
+        return request
+
+    def bye(self, dialog: DialogKey, *, headers: Iterable[Line] = ()) -> RequestId | None:
+        """See UserAgent.bye."""
+        request = self.ua.bye(dialog, now=self.now(), headers=headers)
+        self.flush()
+        return request
+
+    def send(
+        self,
+        method: str,
+        *,
+        hop: Hop,
+        uri: SipUri | str,
+        from_: NameAddr,
+        to: NameAddr,
+        headers: Iterable[Line] = (),
+        body: bytes = b"",
+        content_type: str = SDP,
+        contact: NameAddr | None = None,
+        credentials: Credentials | None = None,
+        call_id: str | None = None,
+        cseq: int = 1,
+        silence_s: float = 32.0,
+    ) -> RequestId:
+        """See UserAgent.send."""
+        request = self.ua.send(
+            method,
+            hop=hop,
+            uri=uri,
+            from_=from_,
+            to=to,
+            now=self.now(),
+            headers=headers,
+            body=body,
+            content_type=content_type,
+            contact=contact,
+            credentials=credentials,
+            call_id=call_id,
+            cseq=cseq,
+            silence_s=silence_s,
+        )
+        self.flush()
+        return request
+
+    def dialog(self, key: DialogKey) -> Dialog | None:
+        """See UserAgent.dialog."""
+        return self.ua.dialog(key)
+
+    def move(self, key: DialogKey, hop: Hop) -> None:
+        """See UserAgent.move."""
+        self.ua.move(key, hop)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """One UDP socket."""
+
+    def __init__(self, endpoint: SipEndpoint, id_: int) -> None:
+        self._endpoint = endpoint
+        self._id = id_
+        self._wire: asyncio.DatagramTransport | None = None
+        self.local = Address("", 0)
+        self.family: int = socket.AF_INET
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is bound."""
+        # The loops' own transports don't all inherit from the abstract class.
+        self._wire = cast(asyncio.DatagramTransport, transport)
+        name = transport.get_extra_info("sockname")
+        self.local = Address(name[0], name[1])
+        self.family = socket.AF_INET6 if ":" in name[0] else socket.AF_INET
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """One datagram."""
+        endpoint = self._endpoint
+        local = self.local
+        if local.host in _WILDCARDS:
+            local = Address(endpoint.local_towards(addr[0], local.host), local.port)
+        endpoint.received_datagram(data, Flow(Transport.UDP, self._id, local, Address(addr[0], addr[1])))
+
+    def error_received(self, exc: Exception) -> None:
+        """ICMP errors can be forged; the transaction's own timers decide."""
+
+    def send(self, data: bytes, remote: Address) -> bool:
+        """Send one datagram; False where the system refuses."""
+        if self._wire is None or self._wire.is_closing():
+            return False
+        try:
+            self._wire.sendto(data, remote)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._wire is not None:
+            self._wire.close()
+
+
+def _is_numeric(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
+
+
+def _report(name: str, error: Exception, **fields: str) -> None:
+    """Log where something of ours broke, never the words: they may hold a peer's bytes."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace is not None else "?"
+    _log.error(name, error=type(error).__name__, where=where, **fields)
