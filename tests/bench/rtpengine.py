@@ -99,9 +99,7 @@ class Rtpengine:
         }  # fmt: skip
         if record:
             common["record_call"] = "yes"
-        offer = self.command(
-            command="offer", sdp=_sdp(a, a_key, 1), **common, **{"transport protocol": "RTP/SAVP" if b_key else "RTP/AVP"}
-        )
+        offer = self.command(command="offer", sdp=_sdp(a, a_key, 1), **common, **{"transport protocol": "RTP/SAVP" if b_key else "RTP/AVP"})
         to_b, tag = _side(str(offer["sdp"]))
         answer = self.command(command="answer", to_tag="b", sdp=_sdp(b, b_key, tag), **common)
         to_a, _ = _side(str(answer["sdp"]))
@@ -119,7 +117,8 @@ def _sdp(address: str, key: str | None, tag: int) -> str:
 def _side(sdp: str) -> tuple[Side, int]:
     ip = re.search(r"^c=IN IP4 (\S+)", sdp, re.MULTILINE)
     port = re.search(r"^m=audio (\d+)", sdp, re.MULTILINE)
-    assert ip is not None and port is not None
+    assert ip is not None
+    assert port is not None
     crypto = re.search(rf"^a=crypto:(\d+) {SUITE} inline:([A-Za-z0-9+/=]+)", sdp, re.MULTILINE)
     key = base64.b64decode(crypto[2]).hex() if crypto else None
     return Side(f"{ip[1]}:{port[1]}", key), int(crypto[1]) if crypto else 1
