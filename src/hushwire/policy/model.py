@@ -1,0 +1,276 @@
+"""What the judge is asked, what it knows, and what it answers: frozen values, no decision."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+
+class Channel(StrEnum):
+    """Every way on which a destination reaches us; the same rules hold for all."""
+
+    INVITE = "invite"
+    REFER = "refer"
+    REFER_FROM_TRUNK = "refer-from-trunk"
+    REDIRECT = "redirect"
+    REDIRECT_FROM_TRUNK = "redirect-from-trunk"
+    FORWARD = "forward"
+    CALLBACK = "callback"
+    CLICK_TO_CALL = "click-to-call"
+    DTMF = "dtmf"
+    REGISTER_CONTACT = "register-contact"
+    PICKUP = "pickup"
+    CONFERENCE = "conference"
+    SMS = "sms"
+    MESSAGE = "message"
+    API = "api"
+
+    @property
+    def is_header(self) -> bool:
+        """True where the destination is a header's value (name-addr or addr-spec), not a user part or URI."""
+        return self in _HEADER_CHANNELS
+
+    @property
+    def is_refer(self) -> bool:
+        """True for Refer-To values, whose URI headers may ask to replace a dialog (RFC 3891)."""
+        return self in (Channel.REFER, Channel.REFER_FROM_TRUNK)
+
+
+_HEADER_CHANNELS: Final = frozenset(
+    {Channel.REFER, Channel.REFER_FROM_TRUNK, Channel.REDIRECT, Channel.REDIRECT_FROM_TRUNK, Channel.REGISTER_CONTACT}
+)
+
+
+class NumberClass(StrEnum):
+    """What kind of number it is; the ones in `PERMITTED_CLASSES` need a permission of their own."""
+
+    FIXED = "fixed"
+    MOBILE = "mobile"
+    FIXED_OR_MOBILE = "fixed-or-mobile"
+    VOIP = "voip"
+    TOLL_FREE = "toll-free"
+    UAN = "uan"
+    VOICEMAIL = "voicemail"
+    UNKNOWN = "unknown"
+    PREMIUM = "premium"
+    SHARED_COST = "shared-cost"
+    PERSONAL = "personal"
+    PAGER = "pager"
+    SATELLITE = "satellite"
+    UIFN = "uifn"
+    GLOBAL = "global"
+    SHORT_CODE = "short-code"
+    EMERGENCY = "emergency"
+
+
+PERMITTED_CLASSES: Final = frozenset(
+    {
+        NumberClass.PREMIUM,
+        NumberClass.SHARED_COST,
+        NumberClass.PERSONAL,
+        NumberClass.PAGER,
+        NumberClass.SATELLITE,
+        NumberClass.UIFN,
+        NumberClass.GLOBAL,
+    }
+)
+"""Classes that an organisation's rules may name: without the permission such numbers are denied in allowed countries too."""
+
+
+class Reason(StrEnum):
+    """Why a destination is refused; stable, since rows and answers carry it."""
+
+    # The characters or the grammar are wrong: Malformed.
+    EMPTY = "empty"
+    CHARACTERS = "characters"
+    LETTERS = "letters"
+    GRAMMAR = "grammar"
+    PARAMETER = "parameter"
+    POST_DIAL = "post-dial"
+    CONTEXT_MISSING = "context-missing"
+    # It can be read, and is refused: Deny.
+    SCHEME = "scheme"
+    SERVICE = "service"
+    HOST = "host"
+    NO_NUMBER = "no-number"
+    PASSWORD = "password"
+    METHOD = "method"
+    REPLACES = "replaces"
+    CONTACT = "contact"
+    FEATURE_CODE = "feature-code"
+    SHORT_CODE = "short-code"
+    INCOMPLETE = "incomplete"
+    INVALID = "invalid"
+    COUNTRY = "country"
+    SEVERAL_COUNTRIES = "several-countries"
+    CLASS = "class"
+
+    @property
+    def sip_status(self) -> int:
+        """The status of the final answer: 403 not allowed, 404 no such number, 484 incomplete or malformed (RFC 3261 section 21.4)."""
+        return _SIP[self]
+
+    @property
+    def sip_reason(self) -> str:
+        """The Reason header's value (RFC 3326): the status as cause, and words that hold nothing personal."""
+        return f'SIP;cause={_SIP[self]};text="{SENTENCES[self]}"'
+
+    @property
+    def explanation(self) -> str:
+        """One sentence for people, where a verdict says no more exact one."""
+        return f"{SENTENCES[self]}."
+
+
+_SIP: Final[dict[Reason, int]] = {
+    Reason.EMPTY: 484,
+    Reason.CHARACTERS: 484,
+    Reason.LETTERS: 484,
+    Reason.GRAMMAR: 484,
+    Reason.PARAMETER: 484,
+    Reason.POST_DIAL: 484,
+    Reason.CONTEXT_MISSING: 484,
+    Reason.SCHEME: 403,
+    Reason.SERVICE: 403,
+    Reason.HOST: 403,
+    Reason.NO_NUMBER: 404,
+    Reason.PASSWORD: 403,
+    Reason.METHOD: 403,
+    Reason.REPLACES: 403,
+    Reason.CONTACT: 403,
+    Reason.FEATURE_CODE: 403,
+    Reason.SHORT_CODE: 403,
+    Reason.INCOMPLETE: 484,
+    Reason.INVALID: 404,
+    Reason.COUNTRY: 403,
+    Reason.SEVERAL_COUNTRIES: 403,
+    Reason.CLASS: 403,
+}
+
+SENTENCES: Final[dict[Reason, str]] = {
+    Reason.EMPTY: "The destination is empty",
+    Reason.CHARACTERS: "The destination holds characters that no dialled number has",
+    Reason.LETTERS: "The destination holds letters where only digits are read",
+    Reason.GRAMMAR: "The destination is neither a dialled number nor a URI in its grammar",
+    Reason.PARAMETER: "The destination carries a parameter that is not known here",
+    Reason.POST_DIAL: "The destination carries an extension or digits to dial after the call is answered",
+    Reason.CONTEXT_MISSING: "The tel URI is a local number without its phone-context",
+    Reason.SCHEME: "Only sip, sips, tel and urn:service URIs can be called",
+    Reason.SERVICE: "The service that the URN names is not offered here",
+    Reason.HOST: "The URI names a host that is not this gateway",
+    Reason.NO_NUMBER: "The URI names no number",
+    Reason.PASSWORD: "The URI carries a password",
+    Reason.METHOD: "The URI asks for another method than INVITE",
+    Reason.REPLACES: "The transfer would replace a call that is not the caller's own",
+    Reason.CONTACT: "The contact does not name a device of the agent's own",
+    Reason.FEATURE_CODE: "Star and hash codes are not passed on",
+    Reason.SHORT_CODE: "Short codes are not allowed unless they are listed",
+    Reason.INCOMPLETE: "The number is incomplete",
+    Reason.INVALID: "The number is not assigned in any numbering plan",
+    Reason.COUNTRY: "The country of this number is not on the list of allowed countries",
+    Reason.SEVERAL_COUNTRIES: "The number may lie in several countries and not all of them are allowed",
+    Reason.CLASS: "Numbers of this class are not allowed without their own permission",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnHosts:
+    """Hosts that a URI may name and mean this gateway. Names and addresses in lower case, IPv6 without brackets, names without a final dot.
+
+    A host counts without a port, or with one of `ports`. The caller's own `<slug>.<sip.domain>` stands in `names`; other
+    organisations' names do not.
+    """
+
+    names: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+    ports: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One organisation's rules as one agent meets them: a frozen snapshot with its version.
+
+    Countries are ISO 3166-1 alpha-2 codes (and XK). `team` and `agent` narrow the organisation's list, None leaves it as it is.
+    """
+
+    version: int
+    home_country: str
+    allowed_countries: frozenset[str]
+    team_countries: frozenset[str] | None = None
+    agent_countries: frozenset[str] | None = None
+    classes: frozenset[NumberClass] = frozenset()
+    outside_prefix: str | None = None
+    own_hosts: OwnHosts = OwnHosts()
+    countries: frozenset[str] = field(init=False, compare=False)
+    """The intersection of the lists: where this agent may call."""
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        countries = self.allowed_countries
+        for narrower in (self.team_countries, self.agent_countries):
+            if narrower is not None:
+                countries &= narrower
+        object.__setattr__(self, "countries", countries)
+        parts = (self.version, self.home_country, countries, self.classes, self.outside_prefix, self.own_hosts)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A wish to reach somebody. `destination` as it came: a user part, a URI, or a header's value (see `Channel.is_header`).
+
+    `peer` is the address that the wish came from, where there is one: loopback and link-local contacts count only from there.
+    """
+
+    destination: str = field(repr=False)
+    channel: Channel
+    peer: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """It may go out, as `number` (+E.164) and nothing else. `country` is None for numbers of no territory (satellite, global)."""
+
+    number: str = field(repr=False)
+    country: str | None
+    number_class: NumberClass
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class AllowContact:
+    """The Contact of a registration names a device that calls may be sent to. No number is reached by it."""
+
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """It was read and is refused. What the reader found so far is there for the row and the admin."""
+
+    reason: Reason
+    explanation: str
+    number: str | None = field(default=None, repr=False)
+    country: str | None = None
+    number_class: NumberClass | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """An emergency call: before every other rule, never limited. `number` is the short number to dial in the home country."""
+
+    number: str
+    country: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Characters or grammar are wrong: nothing was read."""
+
+    reason: Reason
+    explanation: str
+
+
+Verdict = Allow | AllowContact | Deny | Emergency | Malformed
