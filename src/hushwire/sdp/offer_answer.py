@@ -370,12 +370,12 @@ def _codecs(media: Media) -> list[Codec]:
     for item in media.formats:
         if not (item.isascii() and item.isdigit() and len(item) <= 3 and int(item) <= 127):
             continue
-        encoding = maps.get(item)
-        if encoding is None:
+        mapped = maps.get(item)
+        if mapped is None:
             if item in _STATIC:
                 found.append(Codec(int(item), *_STATIC[item], fmtps.get(item)))
             continue
-        name, slash, tail = encoding.partition("/")
+        name, slash, tail = mapped.partition("/")
         digits, _, channels = tail.partition("/")
         if not slash or not (digits.isascii() and digits.isdigit() and len(digits) <= 6) or channels not in ("", "1"):
             continue
