@@ -5,9 +5,9 @@ import base64
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import orjson
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hushwire.core.errors import LocalError
 
 Pcm = NDArray[np.int16]
+SOFTPHONE: Final = (sys.executable, "-P", "-m", "hushwire.app.demo.softphone")
 
 
 class PartyError(LocalError):
@@ -49,12 +50,10 @@ class Party:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, name: str, **options: Any) -> Self:
+    async def start(cls, name: str, *, program: Sequence[str] = SOFTPHONE, **options: Any) -> Self:
         """A running softphone, opened with `options` (see `Phone.do_open`; `speech` may be a PCM array)."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "hushwire.app.demo.softphone",
+            *program,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=None if options.get("log_level") else asyncio.subprocess.DEVNULL,

@@ -1,0 +1,196 @@
+"""A baresip softphone in a process of its own, driven by the same JSON lines as `hushwire.app.demo.softphone`.
+
+baresip's state is process-global, and a misspelt option is ignored silently: tests assert on what came of it.
+"""
+
+import asyncio
+import base64
+import os
+import sys
+import time
+from typing import Any
+
+import orjson
+from baresip import Account, Config
+from baresip.call import Call
+from baresip.errors import BaresipError
+from baresip.events import Event, StackEvent
+from baresip.runtime import Runtime
+from baresip.ua import UserAgent
+
+PROFILE = {"off": (), "mandatory": ("mediaenc=srtp-mand",), "dtls": ("mediaenc=dtls_srtp",)}
+
+
+class Phone:
+    def __init__(self, writer: int) -> None:
+        self._writer = writer
+        self._runtime = Runtime()
+        self._agent: UserAgent | None = None
+        self._calls: dict[int, Call] = {}
+        self._heard: dict[int, bytearray] = {}
+        self._began: dict[int, list[float]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._policy: dict[str, Any] = {"status": 200}
+        self._speech = b""
+        self.running = True
+
+    def say(self, message: dict[str, Any]) -> None:
+        data = orjson.dumps(message) + b"\n"
+        while data:
+            data = data[os.write(self._writer, data) :]
+
+    async def obey(self, command: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {"id": command["id"], "ok": True}
+        try:
+            answer.update(await getattr(self, "do_" + command["do"])(command) or {})
+        except (BaresipError, LookupError, ValueError) as error:
+            answer = {"id": command["id"], "ok": False, "error": f"{type(error).__name__}: {error}"}
+        self.say(answer)
+
+    async def do_open(self, command: dict[str, Any]) -> dict[str, Any]:
+        self._speech = base64.b64decode(command.get("speech", ""))
+        port = int(command.get("port", 0))
+        extra = f"sip_listen 127.0.0.1:{port}\n" if port else ""
+        if command.get("ca"):
+            extra += f"sip_cafile {command['ca']}\nsip_verify_server yes\n"
+        extra += "jitter_buffer_type fixed\njitter_buffer_delay 1-5\n"
+        self._transport = command.get("transport", "udp")
+        await self._runtime.start(Config(net_interface="127.0.0.1", extra_config_text=extra, native_log_level="warning"))
+        return {"address": f"127.0.0.1:{port}"}
+
+    async def do_account(self, command: dict[str, Any]) -> None:
+        user, _, domain = command["uri"].removeprefix("sip:").partition("@")
+        account = Account(
+            user=user,
+            domain=domain,
+            password=command.get("password", ""),
+            auth_user=command.get("username"),
+            registrar=command.get("proxy"),
+            transport=self._transport,
+            reg_interval=300 if command.get("registrar") else 0,
+            extra_params=PROFILE[command.get("srtp", "off")],
+            audio_codecs=tuple(command.get("codecs", ("pcmu", "pcma"))),
+        )
+        self._agent = await UserAgent.create(self._runtime, account)
+        self._agent.on_incoming(self._incoming)
+        if command.get("registrar"):
+            try:
+                await self._agent.register()
+                self.say({"event": "registration", "status": 200})
+            except BaresipError as error:
+                self.say({"event": "registration", "status": getattr(error, "status", 0) or 0, "reason": str(error)})
+
+    async def do_policy(self, command: dict[str, Any]) -> None:
+        self._policy = command
+
+    async def do_call(self, command: dict[str, Any]) -> dict[str, Any]:
+        assert self._agent is not None
+        call = await self._agent.dial(command["to"])
+        return {"call": self._adopt(call)}
+
+    async def do_hangup(self, command: dict[str, Any]) -> None:
+        await self._calls[command["call"]].hangup()
+
+    async def do_hold(self, command: dict[str, Any]) -> None:
+        await self._calls[command["call"]].hold()
+
+    async def do_resume(self, command: dict[str, Any]) -> None:
+        await self._calls[command["call"]].resume()
+
+    async def do_dtmf(self, command: dict[str, Any]) -> None:
+        await self._calls[command["call"]].send_dtmf(command["digits"])
+
+    async def do_heard(self, command: dict[str, Any]) -> dict[str, Any]:
+        number = command["call"]
+        ear, mouth = self._began[number]
+        return {"pcm": base64.b64encode(bytes(self._heard[number])).decode(), "rate": 8000, "ear_began": ear, "mouth_began": mouth}
+
+    async def do_quit(self, command: dict[str, Any]) -> None:
+        self.running = False
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._runtime.close()
+
+    def _incoming(self, call: Call) -> None:
+        number = self._adopt(call)
+        self.say({"event": "incoming", "call": number, "from": call.peer or ""})
+        self._start(self._meet(call))
+
+    async def _meet(self, call: Call) -> None:
+        await asyncio.sleep(float(self._policy.get("ring_s", 0)))
+        status = int(self._policy.get("status", 200))
+        if status == 200:
+            await call.answer()
+        elif status:
+            await call.reject()
+
+    def _adopt(self, call: Call) -> int:
+        number = len(self._calls) + 1
+        self._calls[number] = call
+        self._heard[number] = bytearray()
+        self._began[number] = [0.0, 0.0]
+        call.on(lambda event: self._on_event(number, event))
+        call.on_dtmf(lambda digit: self.say({"event": "dtmf", "call": number, "digit": digit.digit}))
+        return number
+
+    def _on_event(self, number: int, event: StackEvent) -> None:
+        state = {
+            Event.CALL_RINGING: "early",
+            Event.CALL_PROGRESS: "early",
+            Event.CALL_ESTABLISHED: "confirmed",
+            Event.CALL_CLOSED: "disconnected",
+        }.get(event.event)
+        if event.event is Event.CALL_MENC:
+            self.say({"event": "encrypted", "call": number, "text": event.text})
+        if event.event is Event.CALL_REMOTE_SDP:
+            self.say({"event": "remote-sdp", "call": number, "text": event.text})
+        if state is None:
+            return
+        text = event.text or ""
+        status = int(text[:3]) if text[:3].isdigit() else 0
+        self.say({"event": "state", "call": number, "state": state, "status": status, "reason": text})
+        if state == "confirmed":
+            self._start(self._talk(number))
+
+    async def _talk(self, number: int) -> None:
+        """Speaks in a circle and keeps what comes, at the pace of the stack's own clock."""
+        audio, at = self._calls[number].audio, 0
+        speech = self._speech or bytes(320)
+        while True:
+            try:
+                # About 60 ms ahead: enough for a busy machine, short enough to keep the delay small.
+                while audio.info().tx_ready and audio.info().tx_buffered < 960:
+                    piece = (speech[at : at + 320] + speech)[:320]
+                    at = (at + audio.write(piece)) % len(speech)
+                    self._began[number][1] = self._began[number][1] or time.monotonic()
+                if data := audio.read(65536):
+                    self._began[number][0] = self._began[number][0] or time.monotonic()
+                    self._heard[number] += data
+            except BaresipError:
+                if number in self._calls and self._calls[number].state.value == "closed":
+                    return
+            await asyncio.sleep(0.005)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def main() -> None:
+    writer = os.dup(1)
+    os.dup2(2, 1)
+    phone = Phone(writer)
+    reader = asyncio.StreamReader(limit=1 << 24)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    try:
+        while phone.running and (line := await reader.readline()):
+            await phone.obey(orjson.loads(line))
+    finally:
+        await phone.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
