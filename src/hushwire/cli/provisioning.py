@@ -75,7 +75,7 @@ def apply(
         aside.print(f"kept, though the file does not declare it: {kept} (--prune removes it)", markup=False)
     if not outcome.changes:
         people.print("Nothing to change: all is as the file declares.")
-    if secrets_out is not None:
+    if secrets_out is not None and (outcome.agents or outcome.api_keys):
         people.print(f"New secrets: {secrets_out}", markup=False)
     elif outcome.agents or outcome.api_keys:
         people.print("New secrets, shown this once (next time use --secrets-out FILE):")

@@ -1,8 +1,9 @@
 """`apply`: bring the database to what a file declares, and nothing else; a second run finds nothing to do.
 
-Every organisation of the file and all trunks are compared with their rows in one transaction. What is declared is made or
-changed; what is in the database but not declared is kept and named, unless `prune` asks to remove it: then numbers and unused
-trunks go, API keys are revoked, agents (whom call records name) are suspended and their phones forgotten.
+The organisations of the file, and the trunks where it declares any, are compared with their rows in one transaction; other
+organisations are left alone. What is declared is made or changed; what such an organisation has besides is kept and named, unless
+`prune` asks to remove it: then numbers and unused trunks go, API keys are revoked, agents (whom call records name) are suspended and
+their phones forgotten.
 """
 
 import base64
@@ -118,11 +119,10 @@ class Provisioning:
         deployment = await self.keyring.deployment()
         async with self.main.transaction() as connection:
             await rows.lock(connection)
-            await self._trunks(connection, desired.trunks, deployment, outcome, now, prune=prune)
+            if desired.trunks:
+                await self._trunks(connection, desired.trunks, deployment, outcome, now, prune=prune)
             for spec in desired.orgs:
                 await self._organisation(connection, spec, deployment, outcome, now, prune=prune)
-            declared = {spec.row.slug for spec in desired.orgs}
-            outcome.kept += [f"organisation {slug}" for slug in await rows.org_slugs(connection) if slug not in declared]
         return outcome
 
     def _id(self, now: datetime) -> UUID:

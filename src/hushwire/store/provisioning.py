@@ -93,15 +93,6 @@ async def find_org(connection: Connection, slug: str) -> OrgId | None:
     return None if found is None else OrgId(found)
 
 
-async def org_slugs(connection: Connection) -> list[str]:
-    """The slug of every organisation."""
-    slugs = []
-    for row in await connection.fetch("SELECT org_ids() AS id"):
-        await enter(connection, OrgId(row["id"]))
-        slugs.append(str(await connection.fetchval("SELECT slug FROM orgs WHERE id = $1", row["id"])))
-    return sorted(slugs)
-
-
 async def org(connection: Connection) -> OrgRow:
     """The organisation that was entered."""
     (found,) = await _all(connection, OrgRow, "orgs")

@@ -1,0 +1,85 @@
+# The one door to hushwire for people and CI. `make help` lists what there is.
+# What make itself says goes to stderr, so that `make demo ARGS=--json | jq` works.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+STAMPS := build/stamps
+BIN := .venv/bin
+ARGS ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+CONFIG ?= config/hushwire.toml
+NATIVE := $(shell find native -type f \( -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' -o -name '*.cmake' \) 2>/dev/null)
+# Roles of a hushwire started by root become `nobody`, who can't enter a checkout below /root: then the environment lies in /opt.
+CLOSED := $(shell [ "$$(id -u)" -eq 0 ] && command -v setpriv >/dev/null && ! (setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$(CURDIR)") 2>/dev/null && echo yes)
+HOME_OF_VENV := $(if $(CLOSED),/opt/hushwire-$(shell printf %s "$(CURDIR)" | cksum | cut -d' ' -f1),.venv)
+HOW := $(if $(CLOSED),.,-e .)
+PYTHON_SOURCES := $(if $(CLOSED),$(shell find src -name '*.py' -o -name '*.sql'))
+
+.PHONY: help setup demo run test lint format bench asan native-test lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/package  ## install what is missing and build: leaves .venv/bin/hushwire ready
+
+demo: $(STAMPS)/package $(STAMPS)/apt-demo  ## the main job in one command (ARGS=--json, ARGS=--keep)
+	@$(BIN)/hushwire demo $(ARGS)
+
+run: $(STAMPS)/package  ## hushwire up with the example configuration (CONFIG=FILE)
+	@$(BIN)/hushwire up --config $(CONFIG) $(ARGS)
+
+test: $(STAMPS)/package $(STAMPS)/apt-test  ## the tests, in parallel (ARGS="-k name", JOBS=1)
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+lint: $(STAMPS)/package $(STAMPS)/apt-test  ## ruff, mypy --strict, import-linter, clang-format
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports
+	find native -name '*.cpp' -o -name '*.hpp' | xargs -r clang-format --dry-run -Werror
+
+format: $(STAMPS)/package $(STAMPS)/apt-test  ## let the formatters write
+	$(BIN)/ruff check --fix-only src tests
+	$(BIN)/ruff format src tests
+	find native -name '*.cpp' -o -name '*.hpp' | xargs -r clang-format -i
+
+native-test: build/native/build.ninja  ## the native tests
+	@cmake --build build/native -j $(JOBS) >&2
+	@ctest --test-dir build/native --output-on-failure -j $(JOBS)
+
+asan: build/asan/build.ninja  ## the native tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@cmake --build build/asan -j $(JOBS) >&2
+	@ctest --test-dir build/asan --output-on-failure -j $(JOBS)
+
+bench: $(STAMPS)/package $(STAMPS)/apt-bench $(STAMPS)/apt-test  ## measure media and signalling (docs/performance.md)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(STAMPS)/apt-build  ## write docker/requirements.lock anew from pyproject.toml
+	@sh docker/lock.sh
+
+clean:  ## remove what was built (not .venv, not var/)
+	rm -rf build
+
+$(STAMPS)/apt-%: docker/apt-packages.txt docker/install-packages.sh
+	@sh docker/install-packages.sh $* >&2
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/venv: docker/requirements.lock docker/choose-python.sh | $(STAMPS)/apt-build
+	@python=$$(sh docker/choose-python.sh) && { [ -x .venv/bin/python ] || { rm -rf .venv && "$$python" -m venv "$(HOME_OF_VENV)" && \
+	  { [ "$(HOME_OF_VENV)" = .venv ] || ln -sfn "$(HOME_OF_VENV)" .venv; }; }; } >&2
+	@echo 'hushwire: installing Python packages' >&2
+	@$(HOME_OF_VENV)/bin/python -m pip install -q --disable-pip-version-check -r docker/requirements.lock >&2
+	@touch $@
+
+$(STAMPS)/package: $(STAMPS)/venv pyproject.toml $(NATIVE) $(PYTHON_SOURCES)
+	@echo 'hushwire: building hushwire-media and installing the package' >&2
+	@$(HOME_OF_VENV)/bin/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps $(HOW) >&2
+	@$(HOME_OF_VENV)/bin/python -m compileall -q src >&2 || true
+	@touch $@
+
+build/native/build.ninja: native/CMakeLists.txt | $(STAMPS)/apt-build
+	@cmake -S native -B build/native -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHUSHWIRE_TESTS=ON >&2
+
+build/asan/build.ninja: native/CMakeLists.txt | $(STAMPS)/apt-build
+	@cmake -S native -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=Debug -DHUSHWIRE_TESTS=ON -DHUSHWIRE_SANITIZE=address,undefined >&2
