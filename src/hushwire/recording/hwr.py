@@ -139,7 +139,8 @@ class Reader:
                 raise RecordingError(Failure.NOT_A_RECORDING, "the file doesn't begin like a sealed recording")
             return False
         header = bytes(self._buffer[:HEADER_LENGTH])
-        check_header(header, self._identity)
+        if identify(header) != self._identity:
+            raise RecordingError(Failure.FOREIGN, "the header names another organisation, recording or segment")
         if not hmac.compare_digest(header[_CONTEXT.size :], commitment(self._key, header[: _CONTEXT.size])):
             raise RecordingError(Failure.WRONG_KEY, "the header was made with another key, or changed")
         self._cipher = AESGCM(frame_key(self._key, header[: _CONTEXT.size]))
@@ -259,15 +260,16 @@ class Order:
             raise RecordingError(Failure.BAD_ENTRIES, "the final frame doesn't end with the end entry")
 
 
-def check_header(header: bytes, identity: Identity) -> None:
-    """Checks the clear part of a header, without any key. Raises RecordingError."""
+def identify(header: bytes) -> Identity:
+    """Which recording a header names, without any key. Raises RecordingError for what is no header of this version."""
+    if len(header) < HEADER_LENGTH:
+        raise RecordingError(Failure.TRUNCATED, "the header is cut")
     magic, version, suite, length, org, recording, segment = _CONTEXT.unpack_from(header)
     if magic != MAGIC:
         raise RecordingError(Failure.NOT_A_RECORDING, "the file doesn't begin like a sealed recording")
     if (version, suite, length) != (VERSION, SUITE_AES_256_GCM, HEADER_LENGTH):
         raise RecordingError(Failure.UNSUPPORTED, "version, suite or header length is unknown")
-    if (UUID(bytes=org), UUID(bytes=recording), segment) != (identity.org_id, identity.recording_id, identity.segment):
-        raise RecordingError(Failure.FOREIGN, "the header names another organisation, recording or segment")
+    return Identity(UUID(bytes=org), UUID(bytes=recording), segment)
 
 
 def commitment(key: bytes, context: bytes) -> bytes:

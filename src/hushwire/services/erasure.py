@@ -8,8 +8,6 @@ async with Erasures.open(...) as erasures:
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -45,7 +43,7 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """In the ledger, so it will be done, and nothing is given out any more; but a live recording didn't confirm yet, or a key store is away."""
+    """Entered, so it will be done, and nothing is given out any more; but a live recording didn't confirm yet, or a store is away."""
 
     ledger_id: UUID
     retry_after_s: int = RETRY_AFTER_S
@@ -69,13 +67,9 @@ class Erasures:
         self._random = random
         self._waiting: set[asyncio.Event] = set()
 
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, main: Database, keyring: Keyring, clock: Clock, random: Random) -> "AsyncIterator[Erasures]":
-        """Listens for nodes' confirmations; without it `erase` sees them only when it looks again."""
-        made = cls(main, keyring, clock, random)
-        await main.listen("hushwire_done", made._ring)
-        yield made
+    async def listen(self) -> None:
+        """Hear nodes' confirmations at once; without it they are seen at the end of the wait."""
+        await self._main.listen("hushwire_done", self._ring)
 
     async def erase(self, org_id: OrgId, recording_id: RecordingId, *, actor: str, reason: str, wait_s: float = WAIT_S) -> Outcome:
         """Erases for good. Idempotent: asked again, the answer is the same receipt.
@@ -197,7 +191,7 @@ class Erasures:
             entry = await ledger.lock(connection, entry.id)
             if entry.receipt is not None:
                 return canonical(entry.receipt)
-            now = self._clock.now()
+            now = max(self._clock.now(), entry.requested_at)  # two machines' clocks may differ
             await recordings.mark_erased(connection, entry.recording_id, now)
             event = DomainEvent(self._new_id(now), entry.org_id, EventKind.RECORDING_ERASED, entry.recording_id, now, {})
             await outbox.add(connection, event)

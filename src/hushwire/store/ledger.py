@@ -106,10 +106,16 @@ async def listed(connection: Connection, *, before: int | None = None, limit: in
     return [_entry(row) for row in rows]
 
 
-async def open_entries(connection: Connection) -> list[tuple[OrgId, UUID]]:
-    """Entries with steps left, oldest first; across tenants, ids only."""
+async def organisations(connection: Connection) -> list[OrgId]:
+    """Organisations with entries that have steps left; across tenants, ids only."""
     rows = await connection.fetch("SELECT org_id, ledger_id FROM open_erasures()")
-    return [(row["org_id"], row["ledger_id"]) for row in rows]
+    return list(dict.fromkeys(OrgId(row["org_id"]) for row in rows))
+
+
+async def open_entries(connection: Connection) -> list[LedgerEntry]:
+    """The organisation's entries with steps left, oldest first."""
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM erasure_ledger WHERE closed_at IS NULL ORDER BY requested_at, id")  # noqa: S608
+    return [_entry(row) for row in rows]
 
 
 async def note_stopped(connection: Connection, ledger_id: UUID, at: datetime) -> None:

@@ -125,16 +125,24 @@ async def mark_failed(connection: Connection, recording_id: RecordingId) -> bool
     return tag == "UPDATE 1"
 
 
-async def note_crashed_file(
-    connection: Connection, recording_id: RecordingId, *, ended_at: datetime, duration_ms: int, size_bytes: int, digest: bytes
+async def note_file(
+    connection: Connection,
+    recording_id: RecordingId,
+    *,
+    ended_at: datetime,
+    duration_ms: int,
+    frames: int | None,
+    size_bytes: int,
+    digest: bytes,
 ) -> None:
-    """What the remaining file of a crashed recording holds."""
+    """What the file of a recording holds that nobody closed properly; `frames` None: its tail is missing."""
     await connection.execute(
-        "UPDATE recordings SET ended_at = $2, duration_ms = $3, size_bytes = $4, digest = $5, frames = NULL"
-        " WHERE id = $1 AND state = 'crashed'",
+        "UPDATE recordings SET ended_at = coalesce(ended_at, $2), duration_ms = $3, frames = $4, size_bytes = $5, digest = $6"
+        " WHERE id = $1 AND state IN ('closed', 'crashed') AND digest IS NULL",
         recording_id,
         ended_at,
         duration_ms,
+        frames,
         size_bytes,
         digest,
     )

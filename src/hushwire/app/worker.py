@@ -1,0 +1,102 @@
+"""The worker role: what has to be done whether or not anybody asks.
+
+There is no queue of jobs beside the data: rows that stand in a state are the work (docs/adr/0002-rows-are-the-queue.md). Each job looks at
+the rows, does what is due, and sleeps until PostgreSQL says that something changed, or until its period is over.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+import structlog
+
+from hushwire.app.wiring import Wired
+from hushwire.core.errors import HushwireError
+from hushwire.projections.outbox import project
+from hushwire.services.erasure import Erasures
+from hushwire.services.erasure_upkeep import Upkeep
+from hushwire.services.recordings_shipping import Shipping, Spool
+from hushwire.vault.blobs import Blobs
+
+RETRY_MOST_S: Final = 60.0
+HEARTBEAT_S: Final = 60.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Job:
+    """Something that is done again and again. `topic`: the notification that wakes it; `period_s`: the longest it sleeps."""
+
+    name: str
+    work: Callable[[], Awaitable[int]]
+    period_s: float
+    topic: str | None = None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    done: int = 0
+
+    async def run(self) -> None:
+        """Never ends. What is expected to fail now and then (a database away, a full disk) is logged and tried again."""
+        delay_s = 1.0
+        while True:
+            self.wake.clear()
+            try:
+                self.done += await self.work()
+                pause_s, delay_s = self.period_s, 1.0
+            except (HushwireError, asyncpg.PostgresError, OSError) as error:
+                _log.error("worker.job_failed", job=self.name, error=type(error).__name__)
+                pause_s, delay_s = delay_s, min(2 * delay_s, RETRY_MOST_S)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self.wake.wait()
+            except TimeoutError:
+                continue
+
+
+async def run(means: Wired) -> None:
+    """Works until `means.stop` is set."""
+    jobs = await made_jobs(means)
+
+    def woken(topic: str) -> None:
+        for job in jobs:
+            if job.topic is not None and topic in ("", job.topic):
+                job.wake.set()
+
+    await means.main.listen("hushwire_work", woken)
+    tasks = [asyncio.create_task(job.run(), name=f"worker-{job.name}") for job in jobs]
+    tasks.append(asyncio.create_task(_heartbeat(jobs), name="worker-heartbeat"))
+    stopped = asyncio.create_task(means.stop.wait(), name="worker-stop")
+    means.ready()
+    try:
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopped}:
+            task.result()  # a job ends only by an error that nobody expected: die of it, and be started again
+    finally:
+        for task in (stopped, *tasks):
+            task.cancel()
+        await asyncio.gather(stopped, *tasks, return_exceptions=True)
+
+
+async def made_jobs(means: Wired) -> list[Job]:
+    """The jobs of a worker, wired."""
+    blobs = Blobs.open(means.config.store_urls())
+    spool = Spool(means.folders.spool)
+    erasures = Erasures(means.main, means.keyring, means.clock, means.random)
+    await erasures.listen()
+    shipping = Shipping(means.main, means.keyring, blobs, spool, means.node_id, means.clock, means.random)
+    upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures)
+    return [
+        Job("outbox", lambda: project(means.main), 5.0, "outbox"),
+        Job("shipping", shipping.ship_all, 5.0, "recordings"),
+        Job("erasures", upkeep.carry_on, 10.0, "erasures"),
+        Job("crashed", shipping.mark_crashed, 15.0),
+        Job("renewal", upkeep.renew_buckets, 600.0),
+        Job("spool", shipping.free_stored, 3600.0),
+    ]
+
+
+async def _heartbeat(jobs: list[Job]) -> None:
+    while True:
+        _log.info("worker.alive", **{job.name: job.done for job in jobs})
+        await asyncio.sleep(HEARTBEAT_S)

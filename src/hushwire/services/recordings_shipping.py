@@ -1,0 +1,251 @@
+"""From the spool to the object store: measured, stored, read back, and only then freed. And what became of recordings whose node died.
+
+The rows are the queue: a recording that is `closed` or `crashed` is to be shipped, so nothing can be lost between a row and a job.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import KeyUnavailable, LocalError, RefusedError, Unavailable
+from hushwire.core.events import DomainEvent, EventKind
+from hushwire.core.ids import NodeId, OrgId, RecordingId, uuid7
+from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER
+from hushwire.recording.failures import RecordingError
+from hushwire.recording.hwr import HEADER_LENGTH, Ending, Identity, Reader, identify
+from hushwire.recording.playback import measure
+from hushwire.store import outbox, recordings
+from hushwire.store.database import Connection, Database
+from hushwire.store.recordings import Recording
+from hushwire.vault.blobs import BlobExists, BlobMissing, Blobs
+from hushwire.vault.keyring import Keyring
+
+CALL_OVER_FOR: Final = timedelta(seconds=120)
+"""A recording that is still live this long after its call ended lost its writer: nobody will close it any more."""
+
+RETRY_FIRST_S: Final = 2.0
+RETRY_MOST_S: Final = 300.0
+_CHUNK: Final = 1 << 18
+_log = structlog.get_logger(__name__)
+
+
+class DigestDiffers(LocalError):
+    """A file is not the one that was closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """This node's folder of sealed files."""
+
+    folder: Path
+
+    def path(self, recording: Recording) -> Path:
+        """The recording's file. Raises RefusedError for a name that would leave the folder."""
+        name = recording.spool_name
+        if not name or name in (".", "..") or "/" in name or "\0" in name:
+            raise RefusedError("a spool name is a plain file name")
+        return self.folder / name
+
+    def remove(self, recording: Recording) -> None:
+        """Frees the file, durably; nothing happens if it is gone."""
+        self.path(recording).unlink(missing_ok=True)
+        fd = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+class Shipping:
+    """One node's shipping."""
+
+    def __init__(self, main: Database, keyring: Keyring, blobs: Blobs, spool: Spool, node_id: NodeId, clock: Clock, random: Random) -> None:
+        self._main = main
+        self._keyring = keyring
+        self._blobs = blobs
+        self._spool = spool
+        self._node_id = node_id
+        self._clock = clock
+        self._random = random
+        self._not_before: dict[RecordingId, tuple[float, float]] = {}
+
+    async def ship_all(self) -> int:
+        """Ships what waits in this node's spool and returns how many files; what fails is logged and waits for the next time."""
+        async with self._main.transaction() as connection:
+            waiting = await recordings.to_ship(connection, self._node_id)
+        shipped = 0
+        for org_id, recording_id in waiting:
+            at, delay_s = self._not_before.get(recording_id, (0.0, RETRY_FIRST_S))
+            if self._clock.monotonic() < at:
+                continue
+            try:
+                shipped += await self.ship(org_id, recording_id)
+                self._not_before.pop(recording_id, None)
+            except (Unavailable, RefusedError, DigestDiffers, KeyUnavailable, RecordingError, OSError) as error:
+                self._not_before[recording_id] = (self._clock.monotonic() + delay_s, min(2 * delay_s, RETRY_MOST_S))
+                _log.error("recording.not_shipped", org_id=str(org_id), recording_id=str(recording_id), error=type(error).__name__)
+        return shipped
+
+    async def ship(self, org_id: OrgId, recording_id: RecordingId) -> bool:
+        """Ships one recording; False if there is nothing to ship, it is being erased, or somebody else is at it."""
+        async with alone(self._main, recording_id) as is_alone:
+            recording = await self._get(org_id, recording_id)
+            if not is_alone or recording is None or recording.is_gone or recording.state not in ("closed", "crashed"):
+                return False
+            path = self._spool.path(recording)
+            if not await asyncio.to_thread(path.is_file):
+                if not await asyncio.to_thread(self._spool.folder.is_dir):
+                    raise Unavailable("the spool is not there")
+                return await self._without_file(recording)
+            if recording.digest is None:
+                recording = await self._measure(recording, path)
+            await self._put(recording, path)
+            async with self._main.organisation(org_id) as connection:
+                is_stored = await recordings.mark_stored(connection, recording_id, recording.blob_key)
+                if is_stored:
+                    await self._tell(connection, recording)
+            if is_stored:
+                await asyncio.to_thread(self._spool.remove, recording)
+                _log.info("recording.stored", org_id=str(org_id), recording_id=str(recording_id), size_bytes=recording.size_bytes)
+            return is_stored
+
+    async def mark_crashed(self) -> int:
+        """Recordings of this node that nobody makes any more become crashed; returns how many."""
+        async with self._main.transaction() as connection:
+            live = await recordings.live(connection, self._node_id)
+            seen_at = await recordings.node_seen_at(connection, self._node_id)
+        now = self._clock.now()
+        node_is_dead = seen_at is None or now - seen_at > NODE_IS_DEAD_AFTER
+        marked = 0
+        for org_id, recording_id in live:
+            async with self._main.organisation(org_id) as connection:
+                ended_at = await recordings.call_ended_at(connection, recording_id)
+                if (node_is_dead or (ended_at is not None and now - ended_at > CALL_OVER_FOR)) and await recordings.mark_crashed(
+                    connection, recording_id
+                ):
+                    marked += 1
+                    _log.warning("recording.crashed", org_id=str(org_id), recording_id=str(recording_id))
+        return marked
+
+    async def free_stored(self) -> int:
+        """Frees spool files whose recording is in the store already: a crash came between storing and freeing."""
+        freed = 0
+        for path in await asyncio.to_thread(lambda: sorted(self._spool.folder.glob("*.hwr"))):
+            identity = await asyncio.to_thread(_named_in, path)
+            if identity is None:
+                continue
+            recording = await self._get(OrgId(identity.org_id), RecordingId(identity.recording_id))
+            if recording is not None and recording.state == "stored" and recording.spool_name == path.name:
+                if not await self._blobs.exists(recording.region, recording.blob_key):
+                    continue
+                await asyncio.to_thread(self._spool.remove, recording)
+                freed += 1
+        return freed
+
+    async def _put(self, recording: Recording, path: Path) -> None:
+        """In the store afterwards, as read back from it. Raises DigestDiffers if the spool's file isn't the one that was closed."""
+        if recording.digest is None or (await asyncio.to_thread(_digest, path))[0] != recording.digest:
+            raise DigestDiffers("the file in the spool is not the one that was closed")
+        try:
+            await self._blobs.put_file(recording.region, recording.blob_key, path)
+        except BlobExists:
+            _log.info("recording.was_put_before", recording_id=str(recording.id))
+        if await self._stored_digest(recording) != recording.digest:
+            await self._blobs.delete(recording.region, recording.blob_key)
+            raise DigestDiffers("the store gave back other bytes than it was given")
+
+    async def _stored_digest(self, recording: Recording) -> bytes:
+        digest = hashlib.sha256()
+        async for chunk in self._blobs.stream(recording.region, recording.blob_key):
+            digest.update(chunk)
+        return digest.digest()
+
+    async def _measure(self, recording: Recording, path: Path) -> Recording:
+        """What the file of a recording holds that nobody closed properly, noted in its row."""
+        digest, size = await asyncio.to_thread(_digest, path)
+        key = (await self._keyring.open_data_key(recording.org_id, "recording", recording.id)).key
+        reader = Reader(key, Identity(recording.org_id, recording.id, recording.segment), crashed=True)
+        duration_ms = await asyncio.to_thread(lambda: measure(_chunks(path), reader))
+        frames = reader.frame_count if reader.finish() is Ending.FINAL else None
+        ended_at = recording.started_at + timedelta(milliseconds=duration_ms)
+        async with self._main.organisation(recording.org_id) as connection:
+            await recordings.note_file(
+                connection,
+                recording.id,
+                ended_at=ended_at,
+                duration_ms=duration_ms,
+                frames=frames,
+                size_bytes=size,
+                digest=digest,
+            )
+        measured = await self._get(recording.org_id, recording.id)
+        assert measured is not None
+        return measured
+
+    async def _without_file(self, recording: Recording) -> bool:
+        """Its file is not in this spool: stored by an earlier attempt that died before it said so, or lost."""
+        try:
+            is_there = recording.digest is not None and await self._stored_digest(recording) == recording.digest
+        except BlobMissing:
+            is_there = False
+        async with self._main.organisation(recording.org_id) as connection:
+            if is_there:
+                return await recordings.mark_stored(connection, recording.id, recording.blob_key)
+            if await recordings.mark_failed(connection, recording.id):
+                _log.error("recording.lost", org_id=str(recording.org_id), recording_id=str(recording.id))
+        return False
+
+    async def _tell(self, connection: Connection, recording: Recording) -> None:
+        now = self._clock.now()
+        event_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
+        fields: dict[str, str | int | bool | None] = {"size_bytes": recording.size_bytes, "crashed": recording.state == "crashed"}
+        await outbox.add(connection, DomainEvent(event_id, recording.org_id, EventKind.RECORDING_STORED, recording.id, now, fields))
+
+    async def _get(self, org_id: OrgId, recording_id: RecordingId) -> Recording | None:
+        async with self._main.organisation(org_id) as connection:
+            return await recordings.get(connection, recording_id)
+
+
+@asynccontextmanager
+async def alone(main: Database, recording_id: RecordingId) -> AsyncIterator[bool]:
+    """Holds a recording's ciphertext against other workers, so that nothing is stored while it is swept; False if another holds it.
+
+    The lock belongs to a connection: it ends with the process that holds it.
+    """
+    async with main.session() as connection:
+        name = f"ciphertext:{recording_id}"
+        if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", name):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", name)
+
+
+def _digest(path: Path) -> tuple[bytes, int]:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest(), file.tell()
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _named_in(path: Path) -> Identity | None:
+    try:
+        with path.open("rb") as file:
+            return identify(file.read(HEADER_LENGTH))
+    except (OSError, RecordingError):
+        return None
