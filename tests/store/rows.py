@@ -1,9 +1,19 @@
 """Minimal valid rows, for tests that need something to look at."""
 
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection, Database
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+async def insert(connection: Connection, table: str, **values: object) -> None:
+    """Insert one row; columns that are left out get their defaults."""
+    names = ", ".join(values)
+    places = ", ".join(f"${index}" for index in range(1, len(values) + 1))
+    await connection.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *values.values())
 
 
 async def add_org(owner: Database, slug: str, org: OrgId | None = None) -> OrgId:

@@ -31,18 +31,20 @@ CREATE TABLE buckets (
     state text NOT NULL CHECK (state IN ('current', 'renewing', 'destroyed')),
     erasures bigint NOT NULL DEFAULT 0,     -- keys of this bucket destroyed since it was made
     created_at timestamptz NOT NULL,
-    destroyed_at timestamptz                -- set last, when the bucket's secret is gone too
+    destroyed_at timestamptz,               -- set last, when the bucket's secret is gone too
+    UNIQUE (org_id, id)
 );
 CREATE UNIQUE INDEX one_current_bucket ON buckets (org_id) WHERE state = 'current';
 
 CREATE TABLE data_keys (
     id uuid PRIMARY KEY,                    -- the id of the recording or call that it opens
     org_id uuid NOT NULL,
-    bucket_id uuid NOT NULL REFERENCES buckets,
+    bucket_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN ('recording', 'call')),
     sealed bytea NOT NULL,                  -- HPKE enc || ciphertext of the 32-byte key; info binds kind, organisation and id
     fingerprint bytea NOT NULL,
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    FOREIGN KEY (org_id, bucket_id) REFERENCES buckets (org_id, id)
 );
 CREATE INDEX data_keys_by_bucket ON data_keys (bucket_id);
 

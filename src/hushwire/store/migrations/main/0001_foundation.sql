@@ -53,6 +53,7 @@ CREATE TABLE agents (
     suspended boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
+    UNIQUE (org_id, id),                    -- what other tables refer to: never to another organisation's row
     UNIQUE (org_id, username_index),
     UNIQUE (org_id, extension_index)
 );
@@ -63,9 +64,10 @@ CREATE TABLE numbers (
     number_sealed bytea NOT NULL,
     number_index bytea NOT NULL,
     lookup bytea NOT NULL UNIQUE,           -- blind index under the deployment's key: inbound calls know no organisation yet
-    agent_id uuid REFERENCES agents,
+    agent_id uuid,
     created_at timestamptz NOT NULL,
-    UNIQUE (org_id, number_index)
+    UNIQUE (org_id, number_index),
+    FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id) ON DELETE SET NULL (agent_id)
 );
 
 CREATE TABLE api_keys (
@@ -83,7 +85,7 @@ CREATE TABLE api_keys (
 CREATE TABLE registrations (                -- the location service: one row per device's contact
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs,
-    agent_id uuid NOT NULL REFERENCES agents,
+    agent_id uuid NOT NULL,
     node_id uuid NOT NULL,
     contact_sealed bytea NOT NULL,          -- JSON: contact URI, received address, transport, path; operational key
     contact_index bytea NOT NULL,
@@ -91,7 +93,8 @@ CREATE TABLE registrations (                -- the location service: one row per
     cseq bigint NOT NULL,
     expires_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL,
-    UNIQUE (agent_id, contact_index)
+    UNIQUE (agent_id, contact_index),
+    FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id) ON DELETE CASCADE
 );
 
 CREATE TABLE nodes (                        -- gateways: heartbeat, and the fence for media control
@@ -105,8 +108,8 @@ CREATE SEQUENCE media_epoch AS bigint;
 CREATE TABLE calls (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs,
-    agent_id uuid REFERENCES agents,
-    peer_agent_id uuid REFERENCES agents,   -- agent -> agent
+    agent_id uuid,
+    peer_agent_id uuid,                     -- agent -> agent
     trunk_id uuid REFERENCES trunks,
     node_id uuid NOT NULL,
     bridge_id uuid,
@@ -130,19 +133,23 @@ CREATE TABLE calls (
     local_sealed bytea,                     -- the number presented by or dialled to our side
     agent_leg jsonb,                        -- {"transport", "tls", "media", "suite", "codec"}: the truth about protection
     peer_leg jsonb,
-    quality jsonb                           -- per leg: packets, loss, jitter_ms
+    quality jsonb,                          -- per leg: packets, loss, jitter_ms
+    UNIQUE (org_id, id),
+    FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id) ON DELETE SET NULL (agent_id),
+    FOREIGN KEY (org_id, peer_agent_id) REFERENCES agents (org_id, id) ON DELETE SET NULL (peer_agent_id)
 );
 CREATE INDEX calls_by_time ON calls (org_id, started_at DESC, id DESC);
 CREATE INDEX calls_by_agent ON calls (org_id, agent_id, started_at DESC, id DESC);
+CREATE INDEX calls_by_peer_agent ON calls (org_id, peer_agent_id, started_at DESC, id DESC) WHERE peer_agent_id IS NOT NULL;
 CREATE INDEX calls_by_remote ON calls (org_id, remote_index, started_at DESC, id DESC);
 CREATE INDEX calls_live ON calls (node_id) WHERE state IN ('ringing', 'active');
 
 CREATE TABLE recordings (
     id uuid PRIMARY KEY,                    -- also the id of its data key in the keyring
     org_id uuid NOT NULL REFERENCES orgs,
-    call_id uuid NOT NULL REFERENCES calls,
-    agent_id uuid REFERENCES agents,
-    peer_agent_id uuid REFERENCES agents,
+    call_id uuid NOT NULL,
+    agent_id uuid,
+    peer_agent_id uuid,
     node_id uuid NOT NULL,
     segment integer NOT NULL DEFAULT 0,
     state text NOT NULL CHECK (state IN ('live', 'closed', 'crashed', 'stored', 'erased', 'failed')),
@@ -158,10 +165,14 @@ CREATE TABLE recordings (
     size_bytes bigint,
     digest bytea,                           -- SHA-256 of the whole sealed file
     key_fingerprint bytea NOT NULL,
-    erased_at timestamptz
+    erased_at timestamptz,
+    FOREIGN KEY (org_id, call_id) REFERENCES calls (org_id, id),
+    FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id) ON DELETE SET NULL (agent_id),
+    FOREIGN KEY (org_id, peer_agent_id) REFERENCES agents (org_id, id) ON DELETE SET NULL (peer_agent_id)
 );
 CREATE INDEX recordings_by_time ON recordings (org_id, started_at DESC, id DESC);
 CREATE INDEX recordings_by_agent ON recordings (org_id, agent_id, started_at DESC, id DESC);
+CREATE INDEX recordings_by_peer_agent ON recordings (org_id, peer_agent_id, started_at DESC, id DESC) WHERE peer_agent_id IS NOT NULL;
 CREATE INDEX recordings_by_remote ON recordings (org_id, remote_index, started_at DESC, id DESC);
 CREATE INDEX recordings_by_call ON recordings (call_id);
 CREATE INDEX recordings_to_ship ON recordings (node_id) WHERE state IN ('live', 'closed', 'crashed');
