@@ -1,0 +1,432 @@
+#include "control/controller.hpp"
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <stdexcept>
+
+#include "io/clock.hpp"
+#include "io/log.hpp"
+#include "version.hpp"
+
+namespace hushwire::control {
+namespace {
+
+Refusal refusal(Status status, std::string_view message) { return {status, message}; }
+
+void put_reports(FrameWriter& out, const io::BridgeReport& report, const std::array<std::uint16_t, 2>& ports) {
+    for (unsigned leg = 0; leg < 2; leg++)
+        if (report.legs[leg]) out.put(Tag::leg_stats, leg_stats(leg, ports[leg], *report.legs[leg]));
+}
+
+}  // namespace
+
+Controller::Controller(const ControllerOptions& options, Outlet& outlet, io::Mailbox& mailbox, io::PortPool& ports,
+                       std::vector<io::Worker*> workers, io::Writer& writer, std::int64_t now_us)
+    : options_(options),
+      outlet_(outlet),
+      mailbox_(mailbox),
+      ports_(ports),
+      workers_(std::move(workers)),
+      load_(workers_.size()),
+      writer_(writer),
+      alone_since_us_(now_us) {
+    if (RAND_bytes(uchars(instance_.data()), static_cast<int>(instance_.size())) != 1) throw std::runtime_error("no randomness");
+}
+
+Controller::BridgeEntry* Controller::find(const Uuid& id) {
+    auto found = bridges_.find(id);
+    return found == bridges_.end() ? nullptr : &found->second;
+}
+
+FrameWriter Controller::ok(const Header& header) const {
+    FrameWriter frame(FrameKind::reply, header.opcode, header.id);
+    frame.put(Tag::status, static_cast<std::uint16_t>(Status::ok));
+    return frame;
+}
+
+void Controller::tell(EventType type, const std::function<void(FrameWriter&)>& fields) {
+    const auto& frame = events_.add(type, fields);
+    if (controller_) outlet_.send(controller_, frame);
+}
+
+void Controller::handle(ConnectionId from, const Header& header, ConstBytes frame) {
+    auto request = std::make_shared<Request>(from, header, frame);
+    auto op = static_cast<Op>(header.opcode);
+    auto parsed = parse_fields(request->bytes, op);
+    if (const auto* wrong = std::get_if<Refusal>(&parsed)) {
+        outlet_.send(from, refuse(header, *wrong));
+        if (wrong->status == Status::malformed) outlet_.close(from);
+        return;
+    }
+    if (auto refused = dispatch(request, std::get<Fields>(parsed), op)) outlet_.send(from, refuse(header, *refused));
+}
+
+Controller::Outcome Controller::dispatch(const std::shared_ptr<Request>& request, const Fields& fields, Op op) {
+    if (op == Op::hello) return hello(*request, fields);
+    if (op == Op::ping) {
+        reply(request->connection, ok(request->header));
+        return std::nullopt;
+    }
+    if (request->connection != controller_) return refusal(Status::fenced, "this connection is not the controller");
+    switch (op) {
+        case Op::ack:
+            for (const auto& field : fields.all()) events_.acknowledge(load_be32(field.value.data()));
+            reply(request->connection, ok(request->header));
+            return std::nullopt;
+        case Op::open_bridge: return open_bridge(*request, fields);
+        case Op::list_bridges: return list_bridges(*request, fields);
+        default: return on_bridge(request, fields, op);
+    }
+}
+
+Controller::Outcome Controller::hello(const Request& request, const Fields& fields) {
+    auto epoch = fields.integer<std::uint64_t>(Tag::epoch);
+    if (epoch <= highest_epoch_) return refusal(Status::fenced, "the epoch is not greater than every epoch seen");
+    highest_epoch_ = epoch;
+    closing_all_.reset();  // somebody looks after the bridges again
+    auto older = std::exchange(controller_, request.connection);
+    if (older && older != request.connection) outlet_.close(older);
+    auto frame = ok(request.header);
+    frame.put(Tag::instance, ConstBytes(instance_))
+        .put(Tag::count, static_cast<std::uint32_t>(bridges_.size()))
+        .put(Tag::program, std::string_view(kProgram))
+        .put(Tag::local_ip, options_.local_ip.wire());
+    reply(request.connection, std::move(frame));
+    events_.for_each([&](const auto& event) { outlet_.send(controller_, event); });
+    io::log_event("info", "media.controller", {{"epoch", static_cast<std::int64_t>(epoch)}});
+    return std::nullopt;
+}
+
+void Controller::disconnected(ConnectionId connection, std::int64_t now_us) {
+    if (connection != controller_) return;
+    controller_ = 0;
+    alone_since_us_ = now_us;
+}
+
+void Controller::tick(std::int64_t now_us) {
+    if (controller_ || is_stopping_ || bridges_.empty()) return;
+    if (now_us - alone_since_us_ < options_.orphan_timeout_us) return;
+    io::log_event("warning", "media.orphaned", {{"bridges", static_cast<std::int64_t>(bridges_.size())}});
+    alone_since_us_ = now_us;
+    close_all(Reason::no_controller);
+}
+
+void Controller::stop() {
+    is_stopping_ = true;
+    close_all(Reason::program_ends);
+}
+
+void Controller::close_all(Reason reason) {
+    std::vector<Uuid> ids;
+    for (const auto& [id, bridge] : bridges_) ids.push_back(id);
+    for (const auto& id : ids) {
+        auto* bridge = find(id);
+        if (!bridge) continue;
+        if (bridge->is_busy) {
+            closing_all_ = reason;  // picked up when the disk has answered
+        } else {
+            close_bridge(0, {}, *bridge, reason);
+        }
+    }
+}
+
+/// What waited for the disk goes on: first an end of everything, then the requests in their order.
+void Controller::now_idle(const Uuid& id) {
+    auto* bridge = find(id);
+    if (!bridge) return;
+    bridge->is_busy = false;
+    bool is_unattended = is_stopping_ || !controller_;
+    if (closing_all_ && is_unattended) return close_bridge(0, {}, *bridge, *closing_all_);
+    while (bridge && !bridge->is_busy && !bridge->waiting.empty()) {
+        auto request = std::move(bridge->waiting.front());
+        bridge->waiting.pop_front();
+        auto op = static_cast<Op>(request->header.opcode);
+        auto parsed = parse_fields(request->bytes, op);
+        auto refused = dispatch(request, std::get<Fields>(parsed), op);
+        if (refused) outlet_.send(request->connection, refuse(request->header, *refused));
+        bridge = find(id);
+    }
+}
+
+Controller::Outcome Controller::open_bridge(const Request& request, const Fields& fields) {
+    auto mode = fields.integer<std::uint8_t>(Tag::mode);
+    if (mode > 1) return refusal(Status::unsupported, "unknown mode");
+    if (is_stopping_) return refusal(Status::stopping, "the program is ending");
+    if (bridges_.size() >= kMaxBridges) return refusal(Status::limit, "too many bridges");
+    auto id = fields.uuid(Tag::bridge);
+    if (find(id)) return refusal(Status::exists, "the bridge is open already");
+    auto index = static_cast<std::size_t>(std::min_element(load_.begin(), load_.end()) - load_.begin());
+    load_[index]++;
+    auto& bridge = bridges_[id];
+    bridge.id = id;
+    bridge.mode = static_cast<Mode>(mode);
+    bridge.worker = index;
+    auto* target = &worker(bridge);
+    target->post([target, id, m = bridge.mode] { target->open_bridge(id, m); });
+    reply(request.connection, ok(request.header));
+    return std::nullopt;
+}
+
+void Controller::describe(FrameWriter& out, const BridgeEntry& bridge) const {
+    out.put(Tag::mode, static_cast<std::uint8_t>(bridge.mode));
+    if (!bridge.recording) return;
+    auto state = bridge.recording->is_paused ? RecordingState::paused : RecordingState::running;
+    out.put(Tag::recording, ConstBytes(bridge.recording->identity.recording))
+        .put(Tag::segment, bridge.recording->identity.segment)
+        .put(Tag::recording_state, static_cast<std::uint8_t>(state));
+}
+
+Controller::Outcome Controller::list_bridges(const Request& request, const Fields& fields) {
+    constexpr std::size_t kRoomForOne = 128;
+    auto frame = ok(request.header);
+    auto at = fields.has(Tag::after) ? bridges_.upper_bound(fields.uuid(Tag::after)) : bridges_.begin();
+    for (; at != bridges_.end() && frame.size() + kRoomForOne < kMaxFrame; ++at) {
+        FrameWriter entry;
+        entry.put(Tag::bridge, ConstBytes(at->first));
+        describe(entry, at->second);
+        frame.put(Tag::bridge_entry, entry);
+    }
+    frame.put(Tag::more, static_cast<std::uint8_t>(at != bridges_.end()));
+    reply(request.connection, std::move(frame));
+    return std::nullopt;
+}
+
+Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& request, const Fields& fields, Op op) {
+    auto* bridge = find(fields.uuid(Tag::bridge));
+    if (!bridge) return refusal(Status::not_found, "no such bridge");
+    if (bridge->is_busy) {
+        bridge->waiting.push_back(request);
+        return std::nullopt;
+    }
+    switch (op) {
+        case Op::open_leg: return open_leg(*request, fields, *bridge);
+        case Op::set_leg: return set_leg(*request, fields, *bridge);
+        case Op::get_bridge: return get_bridge(*request, *bridge);
+        case Op::start_recording: return start_recording(*request, fields, *bridge);
+        case Op::pause_recording:
+        case Op::resume_recording:
+        case Op::set_format: return mark_recording(*request, fields, *bridge, op);
+        case Op::stop_recording: return stop_recording(*request, *bridge);
+        case Op::close_bridge: close_bridge(request->connection, request->header, *bridge, Reason::asked_for); return std::nullopt;
+        default: return refusal(Status::unsupported, "unknown operation");
+    }
+}
+
+Controller::Outcome Controller::open_leg(const Request& request, const Fields& fields, BridgeEntry& bridge) {
+    unsigned leg = fields.integer<std::uint8_t>(Tag::leg);
+    if (leg > 1 || (leg == 1 && bridge.mode == Mode::echo)) return refusal(Status::invalid, "this bridge has no such leg");
+    if (bridge.legs[leg]) return refusal(Status::exists, "the leg is open already");
+    auto pair = ports_.take();
+    if (!pair) return refusal(Status::no_ports, "no free pair of ports");
+    bridge.legs[leg] = LegEntry{pair->rtp_port};
+    auto frame = ok(request.header);
+    frame.put(Tag::leg, static_cast<std::uint8_t>(leg))
+        .put(Tag::rtp_port, pair->rtp_port)
+        .put(Tag::rtcp_port, pair->rtcp_port())
+        .put(Tag::local_ip, options_.local_ip.wire());
+    auto ports = std::make_shared<io::PortPair>(std::move(*pair));
+    auto shared = std::make_shared<FrameWriter>(std::move(frame));
+    auto* target = &worker(bridge);
+    target->post([this, target, id = bridge.id, leg, ports, shared, to = request.connection] {
+        target->open_leg(id, leg, std::move(*ports));
+        shared->put(Tag::ssrc, target->ssrc(id, leg));
+        mailbox_.post([this, shared, to] { reply(to, std::move(*shared)); });
+    });
+    return std::nullopt;
+}
+
+Controller::Outcome Controller::set_leg(const Request& request, const Fields& fields, BridgeEntry& bridge) {
+    unsigned leg = fields.integer<std::uint8_t>(Tag::leg);
+    if (leg > 1 || !bridge.legs[leg]) return refusal(Status::not_found, "the leg is not open");
+    auto parsed = leg_settings(fields, !options_.is_v6);
+    if (const auto* wrong = std::get_if<Refusal>(&parsed)) return *wrong;
+    auto settings = std::make_shared<LegSettings>(std::get<LegSettings>(parsed));
+    auto* target = &worker(bridge);
+    target->post([this, target, id = bridge.id, leg, settings, to = request.connection, header = request.header] {
+        auto ssrc = target->set_leg(id, leg, *settings);
+        mailbox_.post([this, to, header, ssrc] {
+            auto frame = ok(header);
+            frame.put(Tag::ssrc, ssrc);
+            reply(to, std::move(frame));
+        });
+    });
+    return std::nullopt;
+}
+
+Controller::Outcome Controller::get_bridge(const Request& request, BridgeEntry& bridge) {
+    auto frame = std::make_shared<FrameWriter>(ok(request.header));
+    describe(*frame, bridge);
+    std::array<std::uint16_t, 2> ports{};
+    for (unsigned leg = 0; leg < 2; leg++)
+        if (bridge.legs[leg]) ports[leg] = bridge.legs[leg]->rtp_port;
+    auto* target = &worker(bridge);
+    target->post([this, target, id = bridge.id, frame, ports, to = request.connection] {
+        if (auto report = target->report(id)) put_reports(*frame, *report, ports);
+        mailbox_.post([this, frame, to] { reply(to, std::move(*frame)); });
+    });
+    return std::nullopt;
+}
+
+Controller::Outcome Controller::start_recording(const Request& request, const Fields& fields, BridgeEntry& bridge) {
+    if (bridge.recording) return refusal(Status::exists, "a recording is running already");
+    auto raw_name = *fields.find(Tag::file);
+    std::string_view name(reinterpret_cast<const char*>(raw_name.data()), raw_name.size());
+    if (!is_spool_name(name)) return refusal(Status::invalid, "not a name for a spool file");
+    auto now_us = io::monotonic_us();
+    auto order = std::make_shared<io::RecordingOrder>();
+    order->id = next_recording_++;
+    order->file = name;
+    order->key = hwr::DataKey(*fields.find(Tag::data_key));
+    order->identity = {fields.uuid(Tag::org), fields.uuid(Tag::recording), fields.integer<std::uint32_t>(Tag::segment)};
+    order->anchor_us = fields.integer<std::uint64_t>(Tag::anchor_us, static_cast<std::uint64_t>(io::unix_us()));
+    auto format = *fields.find(Tag::format);
+    order->format.assign(format.begin(), format.end());
+
+    Recording recording{.id = order->id, .identity = order->identity, .start_us = now_us};
+    bridge.is_busy = true;
+    auto opened = [this, id = bridge.id, recording, to = request.connection, header = request.header](int error) {
+        auto* entry = find(id);
+        if (!entry) return;
+        if (error) {
+            io::log_event("error", "media.recording_not_opened", {{"errno", std::int64_t{error}}});
+            auto status = error == EEXIST ? Status::exists : Status::spool;
+            outlet_.send(to, refuse(header, refusal(status, "the spool file could not be made")));
+        } else {
+            entry->recording = recording;
+            auto* target = &worker(*entry);
+            target->post([target, id, recording] { target->start_recorder(id, recording.id, recording.start_us); });
+            reply(to, ok(header));
+        }
+        now_idle(id);
+    };
+    writer_.open(std::move(order), [this, opened](int error) { mailbox_.post([opened, error] { opened(error); }); });
+    return std::nullopt;
+}
+
+Controller::Outcome Controller::mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op) {
+    if (!bridge.recording) return refusal(Status::state, "no recording is running");
+    std::vector<std::byte> json;
+    if (auto format = fields.find(Tag::format)) json.assign(format->begin(), format->end());
+    if (op != Op::set_format) bridge.recording->is_paused = op == Op::pause_recording;
+    auto* target = &worker(bridge);
+    target->post([this, target, id = bridge.id, op, json, to = request.connection, header = request.header] {
+        if (auto* recorder = target->recorder(id)) {
+            auto now_us = io::monotonic_us();
+            if (op == Op::pause_recording) recorder->pause(now_us);
+            if (op == Op::resume_recording) recorder->resume(now_us);
+            if (op == Op::set_format) recorder->format(json, now_us);
+        }
+        mailbox_.post([this, to, header] { reply(to, ok(header)); });
+    });
+    return std::nullopt;
+}
+
+void Controller::end_recording(const Uuid& bridge, const Recording& recording, const io::RecorderEnd& end,
+                               std::function<void(const io::RecordingResult&)> then) {
+    writer_.end(recording.id, end.end_100us, end.gaps, [this, bridge, then = std::move(then)](const io::RecordingResult& result) {
+        mailbox_.post([this, bridge, then, result] {
+            if (!result.is_failed)
+                tell(EventType::recording_closed, [&](FrameWriter& out) {
+                    out.put(Tag::bridge, ConstBytes(bridge)).put(Tag::recording_result, recording_result(result));
+                });
+            then(result);
+        });
+    });
+}
+
+Controller::Outcome Controller::stop_recording(const Request& request, BridgeEntry& bridge) {
+    if (!bridge.recording) return refusal(Status::state, "no recording is running");
+    bridge.is_busy = true;
+    auto recording = *bridge.recording;
+    auto* target = &worker(bridge);
+    target->post([this, target, id = bridge.id, recording, to = request.connection, header = request.header] {
+        auto end = target->end_recorder(id, recording.start_us);
+        mailbox_.post([this, id, recording, end, to, header] {
+            end_recording(id, recording, end, [this, id, to, header](const io::RecordingResult& result) {
+                auto frame = ok(header);
+                frame.put(Tag::recording_result, recording_result(result));
+                reply(to, std::move(frame));
+                if (auto* entry = find(id)) entry->recording.reset();
+                now_idle(id);
+            });
+        });
+    });
+    return std::nullopt;
+}
+
+void Controller::close_bridge(ConnectionId from, const Header& header, BridgeEntry& bridge, Reason reason) {
+    bridge.is_busy = true;
+    auto recording = bridge.recording;
+    auto* target = &worker(bridge);
+    target->post([this, target, id = bridge.id, recording, from, header, reason] {
+        io::RecorderEnd end;
+        if (recording) end = target->end_recorder(id, recording->start_us);
+        auto report = target->report(id).value_or(io::BridgeReport{});
+        target->close_bridge(id);
+        mailbox_.post([this, id, recording, from, header, reason, end, report] {
+            if (!recording) return finish_close(id, from, header, reason, report, nullptr);
+            end_recording(id, *recording, end, [this, id, from, header, reason, report](const io::RecordingResult& result) {
+                finish_close(id, from, header, reason, report, &result);
+            });
+        });
+    });
+}
+
+void Controller::finish_close(const Uuid& id, ConnectionId from, const Header& header, Reason reason,
+                              const io::BridgeReport& report, const io::RecordingResult* result) {
+    auto node = bridges_.extract(id);
+    if (node.empty()) return;
+    auto& bridge = node.mapped();
+    load_[bridge.worker]--;
+    std::array<std::uint16_t, 2> ports{};
+    for (unsigned leg = 0; leg < 2; leg++) {
+        if (!bridge.legs[leg]) continue;
+        ports[leg] = bridge.legs[leg]->rtp_port;
+        ports_.give_back(ports[leg]);
+    }
+    if (from) {
+        auto frame = ok(header);
+        put_reports(frame, report, ports);
+        if (result) frame.put(Tag::recording_result, recording_result(*result));
+        reply(from, std::move(frame));
+    } else {
+        tell(EventType::bridge_closed, [&](FrameWriter& out) {
+            out.put(Tag::bridge, ConstBytes(id)).put(Tag::reason, static_cast<std::uint8_t>(reason));
+            put_reports(out, report, ports);
+        });
+    }
+    for (const auto& request : bridge.waiting)
+        outlet_.send(request->connection, refuse(request->header, refusal(Status::not_found, "no such bridge")));
+    if (bridges_.empty()) closing_all_.reset();
+}
+
+void Controller::leg_event(const Uuid& bridge, const LegEvent& event) {
+    bool is_source = event.kind == LegEvent::Kind::source;
+    tell(is_source ? EventType::leg_source : EventType::media_timeout, [&](FrameWriter& out) {
+        out.put(Tag::bridge, ConstBytes(bridge)).put(Tag::leg, static_cast<std::uint8_t>(event.leg));
+        if (is_source) out.put(Tag::remote_ip, event.source.ip.wire()).put(Tag::remote_port, event.source.port);
+    });
+}
+
+void Controller::recording_failed(io::RecordingId id, io::RecordingResult result) {
+    auto at = std::ranges::find_if(bridges_, [&](const auto& b) { return b.second.recording && b.second.recording->id == id; });
+    io::log_event("error", "media.recording_failed", {{"failure", static_cast<std::int64_t>(result.failure)}});
+    if (at == bridges_.end()) return;
+    auto& bridge = at->second;
+    auto recording = *bridge.recording;
+    result.duration_ms = static_cast<std::uint64_t>(io::monotonic_us() - recording.start_us) / 1000;
+    tell(EventType::recording_failed, [&](FrameWriter& out) {
+        out.put(Tag::bridge, ConstBytes(bridge.id)).put(Tag::recording_result, recording_result(result));
+    });
+    if (bridge.is_busy) return;  // it is being stopped or closed anyway
+    bridge.recording.reset();
+    auto* target = &worker(bridge);
+    target->post([this, target, bridge_id = bridge.id, recording] {
+        auto end = target->end_recorder(bridge_id, recording.start_us);
+        mailbox_.post([this, recording, end] { writer_.end(recording.id, end.end_100us, end.gaps, [](const auto&) {}); });
+    });
+}
+
+}  // namespace hushwire::control

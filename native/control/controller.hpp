@@ -1,0 +1,130 @@
+// Carries out the controller's requests on the workers and the writer, keeps the register of bridges, and the rule of epochs.
+// Control thread only; workers and writer answer through the mailbox.
+#pragma once
+#include <array>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "control/events.hpp"
+#include "control/leg_fields.hpp"
+#include "io/mailbox.hpp"
+#include "io/ports.hpp"
+#include "io/worker.hpp"
+#include "io/writer.hpp"
+
+namespace hushwire::control {
+
+using ConnectionId = std::uint64_t;
+
+/// Where replies and events go; connections that are gone swallow them.
+class Outlet {
+  public:
+    virtual ~Outlet() = default;
+    virtual void send(ConnectionId to, const std::vector<std::byte>& frame) = 0;
+    virtual void close(ConnectionId connection) = 0;
+};
+
+/// A frame that may hold keys: wiped when done with.
+struct Request {
+    Request(ConnectionId from, Header head, ConstBytes frame) : connection(from), header(head), bytes(frame.begin(), frame.end()) {}
+    Request(const Request&) = delete;
+    Request& operator=(const Request&) = delete;
+    ~Request() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+    ConnectionId connection;
+    Header header;
+    std::vector<std::byte> bytes;
+};
+
+struct ControllerOptions {
+    Ip local_ip;               ///< what SDP shall say
+    bool is_v6 = false;        ///< what the media sockets speak
+    std::int64_t orphan_timeout_us = 60'000'000;
+};
+
+class Controller {
+  public:
+    Controller(const ControllerOptions& options, Outlet& outlet, io::Mailbox& mailbox, io::PortPool& ports,
+               std::vector<io::Worker*> workers, io::Writer& writer, std::int64_t now_us);
+
+    void handle(ConnectionId from, const Header& header, ConstBytes frame);
+    void disconnected(ConnectionId connection, std::int64_t now_us);
+    void leg_event(const Uuid& bridge, const LegEvent& event);
+    void recording_failed(io::RecordingId id, io::RecordingResult result);
+    /// Ends what no controller looks after any more.
+    void tick(std::int64_t now_us);
+    /// Closes all bridges; done when `is_empty`.
+    void stop();
+    bool is_empty() const { return bridges_.empty(); }
+
+  private:
+    static constexpr std::size_t kMaxBridges = 20'000;
+    enum class Reason : std::uint8_t { asked_for = 1, no_controller = 2, program_ends = 3 };
+
+    struct Recording {
+        io::RecordingId id = 0;
+        hwr::Identity identity;
+        std::int64_t start_us = 0;
+        bool is_paused = false, is_failed = false;
+    };
+    struct LegEntry {
+        std::uint16_t rtp_port = 0;
+    };
+    struct BridgeEntry {
+        Uuid id{};
+        Mode mode = Mode::relay;
+        std::size_t worker = 0;
+        std::array<std::optional<LegEntry>, 2> legs;
+        std::optional<Recording> recording;
+        bool is_busy = false;  // an operation waits for the disk; further requests wait for it
+        std::deque<std::shared_ptr<Request>> waiting;
+    };
+    using Outcome = std::optional<Refusal>;  // nothing: answered, or to be answered later
+
+    Outcome dispatch(const std::shared_ptr<Request>& request, const Fields& fields, Op op);
+    Outcome hello(const Request& request, const Fields& fields);
+    Outcome open_bridge(const Request& request, const Fields& fields);
+    Outcome list_bridges(const Request& request, const Fields& fields);
+    Outcome on_bridge(const std::shared_ptr<Request>& request, const Fields& fields, Op op);
+    Outcome open_leg(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome set_leg(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome get_bridge(const Request& request, BridgeEntry& bridge);
+    Outcome start_recording(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op);
+    Outcome stop_recording(const Request& request, BridgeEntry& bridge);
+    void close_bridge(ConnectionId from, const Header& header, BridgeEntry& bridge, Reason reason);
+    void close_all(Reason reason);
+    void finish_close(const Uuid& id, ConnectionId from, const Header& header, Reason reason, const io::BridgeReport& report,
+                      const io::RecordingResult* result);
+    void end_recording(const Uuid& bridge, const Recording& recording, const io::RecorderEnd& end,
+                       std::function<void(const io::RecordingResult&)> then);
+    void now_idle(const Uuid& id);
+    void describe(FrameWriter& out, const BridgeEntry& bridge) const;
+
+    BridgeEntry* find(const Uuid& id);
+    io::Worker& worker(const BridgeEntry& bridge) { return *workers_[bridge.worker]; }
+    FrameWriter ok(const Header& header) const;
+    void reply(ConnectionId to, FrameWriter frame) { outlet_.send(to, std::move(frame).finish()); }
+    void tell(EventType type, const std::function<void(FrameWriter&)>& fields);
+
+    ControllerOptions options_;
+    Outlet& outlet_;
+    io::Mailbox& mailbox_;
+    io::PortPool& ports_;
+    std::vector<io::Worker*> workers_;
+    std::vector<std::size_t> load_;
+    io::Writer& writer_;
+    Uuid instance_{};
+    std::map<Uuid, BridgeEntry> bridges_;
+    EventLog events_;
+    io::RecordingId next_recording_ = 1;
+    std::uint64_t highest_epoch_ = 0;
+    ConnectionId controller_ = 0;
+    std::int64_t alone_since_us_;
+    std::optional<Reason> closing_all_;
+    bool is_stopping_ = false;
+};
+
+}  // namespace hushwire::control

@@ -1,0 +1,120 @@
+#include "control/leg_fields.hpp"
+
+#include <algorithm>
+
+namespace hushwire::control {
+namespace {
+
+struct Wrong {
+    std::string_view message;
+};
+
+std::variant<std::optional<srtp::MasterKey>, Wrong> master_key(const Fields& fields, Tag suite_tag, Tag key_tag) {
+    auto key = fields.find(key_tag);
+    if (!key && !fields.has(suite_tag)) return std::nullopt;
+    auto suite = srtp::suite_from(fields.integer<std::uint8_t>(suite_tag));
+    if (!key || !suite) return Wrong{"a key needs a known suite, and a suite a key"};
+    srtp::MasterKey master{*suite, Secret<46>(*key)};
+    if (!master.has_right_size()) return Wrong{"the key's length does not fit its suite"};
+    return master;
+}
+
+std::optional<bool> flag(const Fields& fields, Tag tag, bool absent) {
+    auto value = fields.integer<std::uint8_t>(tag, absent ? 1 : 0);
+    if (value > 1) return std::nullopt;
+    return value == 1;
+}
+
+std::optional<Ip> usable_ip(ConstBytes raw, bool is_v4) {
+    auto ip = Ip::from(raw);
+    if (!ip || ip->is_multicast_or_broadcast()) return std::nullopt;
+    if (ip->is_v4() != is_v4 && !ip->is_unspecified()) return std::nullopt;
+    return ip;
+}
+
+}  // namespace
+
+std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4) {
+    auto invalid = [](std::string_view message) { return Refusal{Status::invalid, message}; };
+    LegSettings out;
+    auto ip = usable_ip(*fields.find(Tag::remote_ip), is_v4);
+    if (!ip) return invalid("the remote address can't be sent to from here");
+    auto mux = flag(fields, Tag::rtcp_mux, false), learn = flag(fields, Tag::learn, true);
+    auto send = flag(fields, Tag::send, true), receive = flag(fields, Tag::receive, true);
+    if (!mux || !learn || !send || !receive) return invalid("a flag is neither 0 nor 1");
+    out.is_muxed = *mux;
+    out.may_learn = *learn;
+    out.may_send = *send;
+    out.may_receive = *receive;
+    auto port = fields.integer<std::uint16_t>(Tag::remote_port);
+    auto next = static_cast<std::uint16_t>(port == 0 || port == 0xffff ? 0 : port + 1);
+    out.remote_rtp = {*ip, port};
+    out.remote_rtcp = {*ip, fields.integer<std::uint16_t>(Tag::remote_rtcp_port, *mux ? port : next)};
+
+    for (auto [suite, key, target] : {std::tuple{Tag::send_suite, Tag::send_key, &out.send_key},
+                                      std::tuple{Tag::recv_suite, Tag::recv_key, &out.recv_key}}) {
+        auto master = master_key(fields, suite, key);
+        if (const auto* wrong = std::get_if<Wrong>(&master)) return invalid(wrong->message);
+        *target = std::get<0>(master);
+    }
+    if (out.send_key.has_value() != out.recv_key.has_value()) return invalid("SRTP needs a key for each direction");
+    // With one key for both directions, two streams could meet at the same SSRC and index (RFC 3711 section 9.1).
+    if (out.send_key && out.send_key->key_and_salt == out.recv_key->key_and_salt) return invalid("the two directions share a key");
+
+    if (auto raw = fields.find(Tag::signalling_ip)) {
+        out.signalling_ip = Ip::from(*raw);
+        if (!out.signalling_ip) return invalid("the signalling address is neither 4 nor 16 bytes");
+        if (out.signalling_ip->is_unspecified()) out.signalling_ip.reset();
+    }
+    if (auto pairs = fields.find(Tag::payload_types)) {
+        if (pairs->size() % 2) return invalid("payload types come in pairs");
+        for (std::size_t i = 0; i < pairs->size(); i += 2) {
+            auto from = std::to_integer<std::uint8_t>((*pairs)[i]), to = std::to_integer<std::uint8_t>((*pairs)[i + 1]);
+            if (from > 127 || to > 127) return invalid("a payload type is above 127");
+            out.payload_types[from] = to;
+        }
+    }
+    out.media_timeout_ms = fields.integer<std::uint32_t>(Tag::media_timeout_ms, out.media_timeout_ms);
+    out.clock_rate = fields.integer<std::uint32_t>(Tag::clock_rate, out.clock_rate);
+    if (out.clock_rate < 1000 || out.clock_rate > 192'000) return invalid("the clock rate is out of range");
+    return out;
+}
+
+FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& report) {
+    const auto& c = report.counters;
+    FrameWriter out;
+    out.put(Tag::leg, static_cast<std::uint8_t>(leg)).put(Tag::rtp_port, rtp_port);
+    for (auto [tag, value] : {std::pair{Tag::packets_received, c.packets_received}, {Tag::bytes_received, c.bytes_received},
+                              {Tag::packets_sent, c.packets_sent}, {Tag::bytes_sent, c.bytes_sent}, {Tag::lost, report.lost},
+                              {Tag::dropped_replay, c.dropped_replay}, {Tag::dropped_tag, c.dropped_tag},
+                              {Tag::dropped_source, c.dropped_source}, {Tag::dropped_malformed, c.dropped_malformed},
+                              {Tag::dropped_disabled, c.dropped_disabled}, {Tag::dropped_unsent, c.dropped_unsent},
+                              {Tag::rtcp_received, c.rtcp_received}, {Tag::rtcp_sent, c.rtcp_sent}})
+        out.put(tag, value);
+    out.put(Tag::jitter_us, report.jitter_us);
+    if (report.silent_ms) out.put(Tag::silent_ms, *report.silent_ms);
+    if (report.remote_lost) out.put(Tag::remote_lost, *report.remote_lost);
+    return out;
+}
+
+FrameWriter recording_result(const io::RecordingResult& result) {
+    FrameWriter out;
+    out.put(Tag::recording, ConstBytes(result.identity.recording))
+        .put(Tag::segment, result.identity.segment)
+        .put(Tag::recording_state, static_cast<std::uint8_t>(result.is_failed ? RecordingState::failed : RecordingState::closed))
+        .put(Tag::frames, result.frames)
+        .put(Tag::bytes, result.bytes)
+        .put(Tag::digest, ConstBytes(result.digest))
+        .put(Tag::duration_ms, result.duration_ms)
+        .put(Tag::gaps, result.gaps);
+    if (result.is_failed) out.put(Tag::failure, static_cast<std::uint8_t>(result.failure));
+    return out;
+}
+
+bool is_spool_name(std::string_view name) {
+    auto is_alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
+    return name.size() >= 5 && name.size() <= 128 && is_alnum(name.front()) && name.ends_with(".hwr")
+           && std::ranges::all_of(name, [&](char c) { return is_alnum(c) || c == '.' || c == '_' || c == '-'; });
+}
+
+}  // namespace hushwire::control

@@ -1,0 +1,22 @@
+// SET_LEG's fields to LegSettings, and reports to fields. Pure.
+#pragma once
+#include <variant>
+
+#include "control/protocol.hpp"
+#include "core/bridge.hpp"
+#include "io/spool_file.hpp"
+
+namespace hushwire::control {
+
+enum class RecordingState : std::uint8_t { running = 0, paused = 1, closed = 2, failed = 3 };
+
+/// `is_v4`: what the media sockets speak.
+std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4);
+
+FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& report);
+FrameWriter recording_result(const io::RecordingResult& result);
+
+/// `[A-Za-z0-9][A-Za-z0-9._-]{0,123}\.hwr`: no folder, no hidden file, nothing that a shell or a log could trip over.
+bool is_spool_name(std::string_view name);
+
+}  // namespace hushwire::control

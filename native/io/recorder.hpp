@@ -1,0 +1,110 @@
+// The packet thread's half of a recording: entries gather in a chunk of memory; full or 200 ms old, it goes to the writer thread.
+// No lock, no allocation, no system call here.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/bridge.hpp"
+#include "core/seal.hpp"
+#include "io/ring.hpp"
+
+namespace hushwire::io {
+
+using RecordingId = std::uint64_t;
+
+/// Entries of one recording: one frame of its file.
+struct Chunk {
+    RecordingId recording = 0;
+    std::size_t used = 0;
+    std::array<std::byte, 5120 - 16> data;
+};
+
+/// The chunks between one worker (fills) and the writer (seals, wipes, gives back).
+class ChunkExchange {
+  public:
+    static constexpr std::size_t kMaxChunks = 32'768;
+
+    ChunkExchange() : free_(kMaxChunks), full_(kMaxChunks) {}
+    ~ChunkExchange();
+    ChunkExchange(const ChunkExchange&) = delete;
+    ChunkExchange& operator=(const ChunkExchange&) = delete;
+
+    // Worker thread
+    Chunk* take_free() { return free_.pop().value_or(nullptr); }
+    void hand_over(Chunk* chunk) { full_.push(chunk); }  // never full: there are not more chunks than places
+    // Writer thread
+    Chunk* take_full() { return full_.pop().value_or(nullptr); }
+    void give_back(Chunk* chunk);
+    /// Makes sure that so many recordings have chunks enough, with a reserve for a slow disk.
+    void provide_for(std::size_t recordings);
+
+  private:
+    static constexpr std::size_t kPerRecording = 3, kReserve = 256, kSlab = 64;
+
+    std::vector<std::unique_ptr<std::array<Chunk, kSlab>>> slabs_;
+    Ring<Chunk*> free_, full_;
+};
+
+class Recorder final : public Tap {
+  public:
+    Recorder(RecordingId id, ChunkExchange& exchange, std::int64_t start_us)
+        : id_(id), exchange_(exchange), start_us_(start_us) {}
+    ~Recorder() override = default;
+
+    void packet(unsigned leg, ConstBytes plain, std::int64_t now_us) override {
+        if (!is_paused_) add(hwr::Kind::packet, static_cast<std::uint8_t>(leg), plain, now_us);
+    }
+    void pause(std::int64_t now_us) {
+        if (!is_paused_) add(hwr::Kind::pause, hwr::kNoLeg, {}, now_us);
+        is_paused_ = true;
+    }
+    void resume(std::int64_t now_us) {
+        if (is_paused_) add(hwr::Kind::resume, hwr::kNoLeg, {}, now_us);
+        is_paused_ = false;
+    }
+    void format(ConstBytes json, std::int64_t now_us) { add(hwr::Kind::format, hwr::kNoLeg, json, now_us); }
+    /// Hands over what is older than 200 ms.
+    void flush_old(std::int64_t now_us) {
+        if (chunk_ && now_us - chunk_since_us_ >= kMaxAgeUs) flush();
+    }
+    /// Hands over all.
+    void flush() {
+        if (chunk_) exchange_.hand_over(chunk_);
+        chunk_ = nullptr;
+    }
+    RecordingId id() const { return id_; }
+    std::uint64_t gaps() const { return gaps_; }
+
+  private:
+    static constexpr std::int64_t kMaxAgeUs = 200'000;
+
+    void add(hwr::Kind kind, std::uint8_t leg, ConstBytes data, std::int64_t now_us) {
+        auto time = static_cast<std::uint32_t>((now_us - start_us_) / 100);
+        if (chunk_ && append(kind, leg, time, data)) return;
+        flush();
+        chunk_ = exchange_.take_free();
+        if (chunk_) {
+            chunk_->recording = id_;
+            chunk_->used = 0;
+            chunk_since_us_ = now_us;
+        }
+        if (!chunk_ || !append(kind, leg, time, data)) gaps_++;
+    }
+    bool append(hwr::Kind kind, std::uint8_t leg, std::uint32_t time, ConstBytes data) {
+        auto size = hwr::write_entry(std::span(chunk_->data).subspan(chunk_->used), kind, leg, time, data);
+        chunk_->used += size;
+        return size != 0;
+    }
+
+    RecordingId id_;
+    ChunkExchange& exchange_;
+    std::int64_t start_us_;
+    Chunk* chunk_ = nullptr;
+    std::int64_t chunk_since_us_ = 0;
+    std::uint64_t gaps_ = 0;
+    bool is_paused_ = false;
+};
+
+}  // namespace hushwire::io

@@ -1,0 +1,82 @@
+#include "io/spool_file.hpp"
+
+#include <fcntl.h>
+#include <openssl/rand.h>
+
+#include <cerrno>
+#include <stdexcept>
+
+namespace hushwire::io {
+
+SpoolFile::SpoolFile(Fd fd, const hwr::DataKey& key, const hwr::Identity& identity)
+    : fd_(std::make_shared<SyncedFd>()), identity_(identity), sealer_(std::in_place, key, identity), digest_(EVP_MD_CTX_new()) {
+    fd_->fd = std::move(fd);
+    if (!digest_ || EVP_DigestInit_ex(digest_.get(), EVP_sha256(), nullptr) != 1)
+        throw std::runtime_error("SHA-256 is not available");
+}
+
+std::unique_ptr<SpoolFile> SpoolFile::create(int folder, const std::string& name, const hwr::DataKey& key,
+                                             const hwr::Identity& identity, int& error) {
+    Fd fd(::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND, 0600));
+    if (!fd) {
+        error = errno;
+        return nullptr;
+    }
+    std::unique_ptr<SpoolFile> file(new SpoolFile(std::move(fd), key, identity));
+    if (!file->write_all(file->sealer_->header())) {
+        error = errno;
+        ::unlinkat(folder, name.c_str(), 0);
+        return nullptr;
+    }
+    return file;
+}
+
+bool SpoolFile::write_all(ConstBytes bytes) {
+    auto rest = bytes;
+    while (!rest.empty()) {
+        auto n = ::write(fd_->fd.get(), rest.data(), rest.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) {
+            auto error = n < 0 ? errno : ENOSPC;
+            bool is_full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+            failure_ = is_full ? Failure::spool_full : Failure::write_error;
+            // Readers accept whole frames only, and the digest is of whole frames.
+            [[maybe_unused]] auto cut = ::ftruncate(fd_->fd.get(), static_cast<off_t>(bytes_));
+            errno = error;
+            return false;
+        }
+        rest = rest.subspan(static_cast<std::size_t>(n));
+    }
+    EVP_DigestUpdate(digest_.get(), bytes.data(), bytes.size());
+    bytes_ += bytes.size();
+    fd_->is_dirty.store(true, std::memory_order_release);
+    return true;
+}
+
+bool SpoolFile::append(ConstBytes plaintext, bool is_final) {
+    if (is_failed() || !sealer_) return false;
+    frame_.resize(hwr::kFrameOverhead + plaintext.size());
+    hwr::Nonce nonce;
+    if (RAND_bytes(uchars(nonce.data()), static_cast<int>(nonce.size())) != 1) {
+        failure_ = Failure::other;
+        return false;
+    }
+    auto size = sealer_->seal(plaintext, is_final, nonce, frame_);
+    if (!size || !write_all(std::span(frame_).first(size))) return false;
+    frames_++;
+    return true;
+}
+
+void SpoolFile::end() { sealer_.reset(); }
+
+RecordingResult SpoolFile::result() const {
+    RecordingResult result{.identity = identity_, .is_failed = is_failed(), .failure = failure_, .frames = frames_, .bytes = bytes_};
+    DigestContext copy(EVP_MD_CTX_new());
+    unsigned length = 0;
+    if (!copy || EVP_MD_CTX_copy_ex(copy.get(), digest_.get()) != 1
+        || EVP_DigestFinal_ex(copy.get(), uchars(result.digest.data()), &length) != 1)
+        throw std::runtime_error("SHA-256 failed");
+    return result;
+}
+
+}  // namespace hushwire::io

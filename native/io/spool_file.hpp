@@ -1,0 +1,67 @@
+// One sealed file in the spool: header, frames, digest. Owned by the writer thread; the descriptor is shared with the syncer.
+#pragma once
+#include <openssl/evp.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/seal.hpp"
+#include "io/fd.hpp"
+
+namespace hushwire::io {
+
+enum class Failure : std::uint8_t { none = 0, spool_full = 1, write_error = 2, other = 3 };
+
+/// What became of a recording.
+struct RecordingResult {
+    hwr::Identity identity;
+    bool is_failed = false;
+    Failure failure = Failure::none;
+    std::uint32_t frames = 0;
+    std::uint64_t bytes = 0;
+    std::array<std::byte, 32> digest{};
+    std::uint64_t duration_ms = 0;
+    std::uint64_t gaps = 0;
+};
+
+struct SyncedFd {
+    Fd fd;
+    std::atomic<bool> is_dirty{false};
+};
+
+struct FreeDigest {
+    void operator()(EVP_MD_CTX* c) const { EVP_MD_CTX_free(c); }
+};
+using DigestContext = std::unique_ptr<EVP_MD_CTX, FreeDigest>;
+
+class SpoolFile {
+  public:
+    /// Creates the file (never an existing one, never through a link) and writes the header. `error` is errno on failure.
+    static std::unique_ptr<SpoolFile> create(int folder, const std::string& name, const hwr::DataKey& key,
+                                             const hwr::Identity& identity, int& error);
+    /// Seals one frame onto the end. False once failed; a torn frame is cut off again.
+    bool append(ConstBytes plaintext, bool is_final);
+    /// Wipes the key; the file ends here.
+    void end();
+    bool is_failed() const { return failure_ != Failure::none; }
+    RecordingResult result() const;
+    const std::shared_ptr<SyncedFd>& synced() const { return fd_; }
+
+  private:
+    SpoolFile(Fd fd, const hwr::DataKey& key, const hwr::Identity& identity);
+    bool write_all(ConstBytes bytes);
+
+    std::shared_ptr<SyncedFd> fd_;
+    hwr::Identity identity_;
+    std::optional<hwr::Sealer> sealer_;
+    DigestContext digest_;
+    std::vector<std::byte> frame_;
+    std::uint64_t bytes_ = 0;
+    std::uint32_t frames_ = 0;
+    Failure failure_ = Failure::none;
+};
+
+}  // namespace hushwire::io

@@ -1,0 +1,74 @@
+#include "io/syncer.hpp"
+
+#include <chrono>
+
+namespace hushwire::io {
+
+Syncer::Syncer(Fd folder) : folder_(std::move(folder)), thread_([this] { run(); }) {}
+
+Syncer::~Syncer() {
+    {
+        std::lock_guard lock(mutex_);
+        is_stopping_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+}
+
+void Syncer::watch(const std::shared_ptr<SyncedFd>& file) {
+    std::lock_guard lock(mutex_);
+    watched_.push_back(file);
+    is_folder_dirty_ = true;
+}
+
+void Syncer::finish(std::shared_ptr<SyncedFd> file, std::function<void()> done) {
+    {
+        std::lock_guard lock(mutex_);
+        finishing_.push_back({std::move(file), std::move(done)});
+    }
+    wake_.notify_all();
+}
+
+void Syncer::sync_dirty() {
+    std::vector<std::shared_ptr<SyncedFd>> files;
+    bool is_folder_dirty = false;
+    {
+        std::lock_guard lock(mutex_);
+        std::erase_if(watched_, [](const auto& w) { return w.expired(); });
+        for (const auto& w : watched_)
+            if (auto file = w.lock()) files.push_back(std::move(file));
+        is_folder_dirty = std::exchange(is_folder_dirty_, false);
+    }
+    for (const auto& file : files)
+        if (file->is_dirty.exchange(false, std::memory_order_acquire)) ::fdatasync(file->fd.get());
+    if (is_folder_dirty) ::fsync(folder_.get());
+}
+
+void Syncer::run() {
+    auto next = std::chrono::steady_clock::now() + kInterval;
+    for (;;) {
+        std::vector<Finish> batch;
+        {
+            std::unique_lock lock(mutex_);
+            auto has_work = [this] { return is_stopping_ || !finishing_.empty(); };
+            if (watched_.empty() && !is_folder_dirty_) {
+                wake_.wait_for(lock, kInterval, has_work);
+            } else {
+                wake_.wait_until(lock, next, has_work);
+            }
+            batch.swap(finishing_);
+            if (batch.empty() && is_stopping_) return;
+        }
+        for (auto& job : batch) {
+            ::fsync(job.file->fd.get());
+            job.file.reset();
+            job.done();
+        }
+        if (std::chrono::steady_clock::now() >= next) {
+            sync_dirty();
+            next = std::chrono::steady_clock::now() + kInterval;
+        }
+    }
+}
+
+}  // namespace hushwire::io

@@ -1,0 +1,95 @@
+// A worker thread: owns its bridges and their sockets, and moves their packets. Nothing here is shared with another worker.
+//
+// Packets are collected on a short tick: while there is traffic the thread sleeps for a millisecond and then serves every
+// socket that has something, which costs far fewer wake-ups than a wake-up per packet. Input finds its leg through a Port
+// (a leg's own today; a port that several legs share would ask a demultiplexer there); output leaves in a batch per socket.
+#pragma once
+#include <sys/socket.h>
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "core/bridge.hpp"
+#include "io/mailbox.hpp"
+#include "io/ports.hpp"
+#include "io/recorder.hpp"
+
+namespace hushwire::io {
+
+/// A leg's event, as the worker tells it. Called in the worker's thread.
+using LegEventSink = std::function<void(const Uuid& bridge, const LegEvent& event)>;
+
+struct BridgeReport {
+    Mode mode = Mode::relay;
+    std::array<std::optional<LegReport>, 2> legs;
+};
+
+/// How a recording left its bridge.
+struct RecorderEnd {
+    std::uint32_t end_100us = 0;
+    std::uint64_t gaps = 0;
+};
+
+class Worker {
+  public:
+    Worker(std::int64_t tick_us, bool is_v6, ChunkExchange& exchange, LegEventSink sink);
+    ~Worker();
+
+    /// Any thread: runs in the worker, in the order posted. A bridge that is not there makes the operations below do nothing.
+    void post(Mailbox::Task task) { mailbox_.post(std::move(task)); }
+
+    // The worker's thread only
+    void open_bridge(const Uuid& id, Mode mode);
+    void open_leg(const Uuid& id, unsigned leg, PortPair ports);
+    std::uint32_t ssrc(const Uuid& id, unsigned leg) const;
+    std::uint32_t set_leg(const Uuid& id, unsigned leg, const LegSettings& settings);
+    std::optional<BridgeReport> report(const Uuid& id) const;
+    void close_bridge(const Uuid& id);
+    void start_recorder(const Uuid& id, RecordingId recording, std::int64_t start_us);
+    Recorder* recorder(const Uuid& id);
+    RecorderEnd end_recorder(const Uuid& id, std::int64_t start_us);
+
+  private:
+    struct Host;
+    struct Port {  ///< where input of one socket belongs
+        Fd fd;
+        Host* host = nullptr;
+        unsigned leg = 0;
+        Channel channel = Channel::rtp;
+    };
+    struct Host {
+        Host(const Uuid& bridge_id, Mode mode);
+        Uuid id;
+        Bridge bridge;
+        std::array<std::array<Port, 2>, 2> ports;  // [leg][channel]
+        std::unique_ptr<Recorder> recorder;
+    };
+    static constexpr unsigned kBatch = 8;
+    struct Buffers;
+
+    void run();
+    bool serve(int timeout_ms);
+    void drain(Port& port);
+    void sweep();
+    void tell_events(Host& host);
+    Host* find(const Uuid& id) const;
+
+    std::int64_t tick_us_;
+    bool is_v6_;
+    ChunkExchange& exchange_;
+    LegEventSink sink_;
+    Fd epoll_;
+    Mailbox mailbox_;
+    std::map<Uuid, std::unique_ptr<Host>> hosts_;
+    std::unique_ptr<Buffers> buffers_;
+    std::int64_t now_us_ = 0, next_sweep_us_ = 0;
+    bool is_stopping_ = false, has_tasks_ = false;
+    std::thread thread_;
+};
+
+}  // namespace hushwire::io

@@ -1,0 +1,98 @@
+// hushwire-media: relays, protects and records the media of calls, as the controller on its Unix socket says.
+// Threads: this one (control), the workers (packets), the writer (sealing) and the syncer (fdatasync).
+#include <openssl/rand.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "control/controller.hpp"
+#include "control/server.hpp"
+#include "io/clock.hpp"
+#include "io/harden.hpp"
+#include "io/log.hpp"
+#include "options.hpp"
+#include "version.hpp"
+
+namespace hushwire {
+namespace {
+
+std::uint32_t random_u32() {
+    std::uint32_t value = 0;
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value) != 1) throw std::runtime_error("no randomness");
+    return value;
+}
+
+/// SIGTERM and SIGINT as a descriptor, blocked in every thread started from now on.
+io::Fd stop_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    return io::Fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int run(const Options& options) {
+    auto listener = control::listen_at(options.socket);
+    if (!options.user.empty()) io::become(options.user, options.socket);
+    io::harden();  // after the change of user, which makes a process traceable again
+    auto stop = stop_signals();
+
+    if (!io::bind_udp(options.address, 0)) throw std::runtime_error("--address is not an address of this machine");
+    io::Mailbox mailbox;
+    io::PortPool ports(options.address, options.low_port, options.high_port, random_u32);
+    control::Server server(std::move(listener), mailbox, stop.get());
+
+    control::Controller* controller = nullptr;
+    std::vector<std::unique_ptr<io::ChunkExchange>> exchanges;
+    std::vector<io::ChunkExchange*> exchange_pointers;
+    for (unsigned i = 0; i < options.workers; i++) {
+        exchanges.push_back(std::make_unique<io::ChunkExchange>());
+        exchange_pointers.push_back(exchanges.back().get());
+    }
+    io::Writer writer(options.spool, exchange_pointers, [&](io::RecordingId id, const io::RecordingResult& result) {
+        mailbox.post([&controller, id, result] { controller->recording_failed(id, result); });
+    });
+    std::vector<std::unique_ptr<io::Worker>> workers;
+    std::vector<io::Worker*> worker_pointers;
+    for (unsigned i = 0; i < options.workers; i++) {
+        auto tell = [&](const Uuid& bridge, const LegEvent& event) {
+            mailbox.post([&controller, bridge, event] { controller->leg_event(bridge, event); });
+        };
+        workers.push_back(std::make_unique<io::Worker>(options.tick_us, !options.address.is_v4(), *exchanges[i], tell));
+        worker_pointers.push_back(workers.back().get());
+    }
+    control::Controller the_controller({options.advertise, !options.address.is_v4(), options.orphan_timeout_us}, server, mailbox,
+                                       ports, worker_pointers, writer, io::monotonic_us());
+    controller = &the_controller;
+    io::log_event("info", "media.ready", {{"workers", std::int64_t{options.workers}}, {"program", kProgram}});
+    server.run(the_controller);
+    ::unlink(options.socket.c_str());
+    io::log_event("info", "media.stopped");
+    return 0;
+}
+
+}  // namespace
+}  // namespace hushwire
+
+int main(int argc, char** argv) {
+    try {
+        auto options = hushwire::parse_options({argv + 1, argv + argc});
+        if (options.wants_help || options.wants_version) {
+            std::puts(options.wants_help ? hushwire::kUsage : hushwire::kProgram);
+            return 0;
+        }
+        return hushwire::run(options);
+    } catch (const std::invalid_argument& error) {
+        std::fprintf(stderr, "hushwire-media: %s\n%s", error.what(), hushwire::kUsage);
+        return 2;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "hushwire-media: %s\n", error.what());
+        return 1;
+    }
+}
