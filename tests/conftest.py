@@ -1,5 +1,10 @@
 """What every test runs under: no network but loopback and unix sockets."""
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from pytest_socket import socket_allow_hosts
 
@@ -11,3 +16,12 @@ __all__ = ["databases", "postgres_cluster"]
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A fresh folder with a short path that the user of dropped roles may enter (pytest's own are closed to it)."""
+    folder = Path(tempfile.mkdtemp(prefix="hw-", dir="/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

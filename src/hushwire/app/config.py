@@ -192,7 +192,7 @@ class Media(Section):
     advertise: Address | None = None
     shared_ports: Ports = None
     ports: Ports = None
-    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
 
     @model_validator(mode="after")
     def _apart(self) -> "Media":

@@ -173,8 +173,7 @@ class Supervisor:
             command += ["--advertise", media.advertise]
         if media.ports:
             command += ["--ports", str(media.ports)]
-        if media.workers:
-            command += ["--workers", str(media.workers)]
+        command += ["--workers", str(media.workers)]
         process = await processes.start_child(
             command,
             executable=media_program(),
