@@ -1,0 +1,306 @@
+"""Who is who, held in memory and never older than a second: organisations, agents, numbers, trunks and the rules.
+
+Every call takes one frozen `Organisation` and keeps it to its end. A change of rows raises the organisation's version and wakes us
+(LISTEN hushwire_rules); the poll each second is what counts. Database away: what is known goes on serving, and `age_s` says how old it is.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from hushwire.core.clock import Clock
+from hushwire.core.errors import LocalError
+from hushwire.core.ids import AgentId, OrgId, TrunkId
+from hushwire.core.personal import Personal
+from hushwire.policy.model import NumberClass, OwnHosts, Rules
+from hushwire.sip.digest import Credentials
+from hushwire.sip.errors import ParseError
+from hushwire.sip.uri import SipUri, parse_sip_uri
+from hushwire.store import directory as rows
+from hushwire.store.database import Database
+from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
+
+POLL_S: Final = 1.0
+NO_ORG: Final = UUID(int=0)
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One person who calls. `ha1` maps `<algorithm>/<form>` to H(A1)."""
+
+    id: AgentId
+    org_id: OrgId
+    username: Personal[str]
+    role: str
+    extension: Personal[str] | None
+    caller_id: Personal[str] | None
+    ha1: Mapping[str, str] = field(repr=False)
+    is_suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """One organisation as calls meet it; a snapshot that nothing changes."""
+
+    id: OrgId
+    slug: str
+    residency: str
+    record: str
+    needs_srtp: bool
+    allows_sdes_in_clear: bool
+    calls_without_recording: bool
+    rules: Rules
+    keys: OrgKeys
+    by_id: Mapping[AgentId, Agent] = field(repr=False)
+    by_username: Mapping[str, Agent] = field(repr=False)
+    by_extension: Mapping[str, Agent] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedNumber:
+    """A number of ours, and whom it rings; nobody while `agent_id` is None."""
+
+    org_id: OrgId
+    number: Personal[str]
+    agent_id: AgentId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """One carrier. `addresses` are the hosts that calls from it come from: what was declared, else the host of its URI."""
+
+    id: TrunkId
+    name: str
+    uri: SipUri
+    srtp: str
+    credentials: Credentials | None
+    addresses: frozenset[str]
+    media_ports: str
+
+
+class Directory:
+    """The gateway's memory of the provisioned world."""
+
+    def __init__(
+        self,
+        db: Database,
+        keyring: Keyring,
+        clock: Clock,
+        *,
+        domain: str,
+        default_org: str | None,
+        addresses: Iterable[str],
+        ports: Iterable[int],
+    ) -> None:
+        self._db = db
+        self._keyring = keyring
+        self._clock = clock
+        self._domain = domain
+        self._default_org = default_org
+        self._addresses, self._ports = frozenset(addresses), frozenset(ports)
+        self._deployment: DeploymentKeys | None = None
+        self._orgs: dict[OrgId, Organisation] = {}
+        self._slugs: dict[str, OrgId] = {}
+        self._numbers: dict[OrgId, dict[bytes, AssignedNumber]] = {}
+        self._trunks: tuple[Trunk, ...] = ()
+        self._trunk_rows: list[rows.TrunkRow] = []
+        self._fresh_at = float("-inf")
+        self._wake = asyncio.Event()
+
+    # What calls ask.
+
+    @property
+    def domain(self) -> str:
+        """`[sip] domain`: the realm of every agent."""
+        return self._domain
+
+    @property
+    def trunks(self) -> tuple[Trunk, ...]:
+        """Every carrier, by name."""
+        return self._trunks
+
+    def age_s(self) -> float:
+        """Seconds since the rules were last known to be the newest."""
+        return self._clock.monotonic() - self._fresh_at
+
+    def organisation(self, org_id: OrgId) -> Organisation | None:
+        """The newest snapshot."""
+        return self._orgs.get(org_id)
+
+    def organisation_of_host(self, host: str) -> Organisation | None:
+        """Whose address of record lies under `host`: `<slug>.<domain>`; for other hosts of ours the default, or the only one there is."""
+        host = host.lower().rstrip(".")
+        slug, dot, rest = host.partition(".")
+        if dot and rest == self._domain:
+            found = self._slugs.get(slug)
+            return None if found is None else self._orgs[found]
+        return self.default_organisation
+
+    @property
+    def default_organisation(self) -> Organisation | None:
+        """`[sip] default_org`, else the only organisation, else None."""
+        if self._default_org is not None:
+            found = self._slugs.get(self._default_org)
+            return None if found is None else self._orgs[found]
+        return next(iter(self._orgs.values())) if len(self._orgs) == 1 else None
+
+    def find_user(self, user: str, host: str) -> tuple[Organisation, Agent] | None:
+        """The agent that `username` or `username@slug` names in a request to `host`."""
+        name, at, slug = user.rpartition("@")
+        if at:
+            found = self._slugs.get(slug)
+            org = None if found is None else self._orgs[found]
+        else:
+            name, org = user, self.organisation_of_host(host)
+        if org is None:
+            return None
+        agent = org.by_username.get(name)
+        return None if agent is None else (org, agent)
+
+    def find_number(self, number: str) -> AssignedNumber | None:
+        """Whom a canonical +E.164 number of ours belongs to."""
+        if self._deployment is None:
+            return None
+        lookup = self._deployment.lookup(number)
+        return next((found for numbers in self._numbers.values() if (found := numbers.get(lookup))), None)
+
+    def trunk_of(self, host: str) -> Trunk | None:
+        """The carrier whose calls come from this address."""
+        return next((trunk for trunk in self._trunks if host in trunk.addresses), None)
+
+    # Staying fresh.
+
+    async def load(self) -> None:
+        """Learn everything. Raises what the database or keyring raises; call it before serving."""
+        self._deployment = await self._keyring.deployment()
+        await self._refresh()
+
+    async def watch(self, on_change: Callable[[], None] = lambda: None) -> None:
+        """Stay fresh until cancelled: by notification at once, by poll each second. `on_change` is called after each change."""
+        await self._db.listen("hushwire_rules", lambda _: self._wake.set())
+        while True:
+            self._wake.clear()
+            try:
+                if await self._refresh():
+                    on_change()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError) as error:
+                log.warning("directory.stale", age_s=round(self.age_s(), 1), error=type(error).__name__)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._wake.wait()
+
+    async def _refresh(self) -> bool:
+        started = self._clock.monotonic()
+        async with self._db.transaction() as connection:
+            versions = await rows.versions(connection)
+            trunk_rows = await rows.trunks(connection)
+        changed = [org_id for org_id, version in versions.items() if not self._is_known(org_id, version)]
+        gone = self._orgs.keys() - versions.keys()
+        for org_id in changed:
+            await self._learn(org_id)
+        for org_id in gone:
+            self._forget(org_id)
+        has_new_trunks = trunk_rows != self._trunk_rows
+        if has_new_trunks:
+            self._trunks = tuple(trunk for row in trunk_rows if (trunk := self._trunk(row)) is not None)
+            self._trunk_rows = trunk_rows
+        self._fresh_at = started
+        return bool(changed or gone or has_new_trunks)
+
+    def _is_known(self, org_id: OrgId, version: int) -> bool:
+        known = self._orgs.get(org_id)
+        return known is not None and known.rules.version == version
+
+    def _forget(self, org_id: OrgId) -> None:
+        org = self._orgs.pop(org_id, None)
+        self._numbers.pop(org_id, None)
+        if org is not None and self._slugs.get(org.slug) == org_id:
+            del self._slugs[org.slug]
+
+    async def _learn(self, org_id: OrgId) -> None:
+        async with self._db.organisation(org_id) as connection:
+            found = await rows.organisation(connection)
+        self._forget(org_id)
+        if found is None:
+            return
+        row, agent_rows, number_rows = found
+        keys = await self._keyring.org_context(org_id)
+        agents = [_agent(keys, agent) for agent in agent_rows]
+        self._orgs[org_id] = _organisation(row, keys, agents, self._own_hosts(row.slug))
+        self._slugs[row.slug] = org_id
+        self._numbers[org_id] = {
+            number.lookup: AssignedNumber(
+                org_id, Personal(_open(keys, number.number_sealed, "numbers", "number_sealed", number.id)), number.agent_id
+            )
+            for number in number_rows
+        }
+
+    def _own_hosts(self, slug: str) -> OwnHosts:
+        return OwnHosts(frozenset({self._domain, f"{slug}.{self._domain}"}), self._addresses, self._ports)
+
+    def _trunk(self, row: rows.TrunkRow) -> Trunk | None:
+        try:
+            uri = parse_sip_uri(row.uri)
+        except ParseError:
+            log.error("trunk.unusable", trunk=row.name, mend="its uri is no SIP URI: mend it and run hushwire apply")
+            return None
+        credentials = None
+        if row.username is not None and row.password_sealed is not None and self._deployment is not None:
+            password = self._deployment.operational.open(
+                row.password_sealed, table="trunks", column="password_sealed", row=row.id, org=NO_ORG
+            )
+            credentials = Credentials(row.username, password.decode(), row.realm)
+        addresses = frozenset(row.addresses) or frozenset({uri.host.strip("[]")})
+        return Trunk(row.id, row.name, replace(uri, user=None), row.srtp, credentials, addresses, row.media_ports)
+
+
+def _open(keys: OrgKeys, sealed: bytes, table: str, column: str, row: UUID) -> str:
+    return keys.operational.open(sealed, table=table, column=column, row=row, org=keys.org_id).decode()
+
+
+def _agent(keys: OrgKeys, row: rows.AgentRow) -> Agent:
+    def opened(sealed: bytes | None, column: str) -> Personal[str] | None:
+        return None if sealed is None else Personal(_open(keys, sealed, "agents", column, row.id))
+
+    return Agent(
+        id=row.id,
+        org_id=keys.org_id,
+        username=Personal(_open(keys, row.username_sealed, "agents", "username_sealed", row.id)),
+        role=row.role,
+        extension=opened(row.extension_sealed, "extension_sealed"),
+        caller_id=opened(row.caller_id_sealed, "caller_id_sealed"),
+        ha1={} if row.ha1_sealed is None else json.loads(_open(keys, row.ha1_sealed, "agents", "ha1_sealed", row.id)),
+        is_suspended=row.suspended,
+    )
+
+
+def _organisation(row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], own_hosts: OwnHosts) -> Organisation:
+    return Organisation(
+        id=row.id,
+        slug=row.slug,
+        residency=row.residency,
+        record=row.record,
+        needs_srtp=row.agent_srtp == "required",
+        allows_sdes_in_clear=row.allow_sdes_in_clear,
+        calls_without_recording=row.without_recording == "unrecorded",
+        rules=Rules(
+            version=row.rules_version,
+            home_country=row.home_country,
+            allowed_countries=frozenset(row.allowed_countries),
+            classes=frozenset(NumberClass(name) for name in row.classes),
+            outside_prefix=row.outside_prefix,
+            own_hosts=own_hosts,
+        ),
+        keys=keys,
+        by_id={agent.id: agent for agent in agents},
+        by_username={agent.username.reveal(): agent for agent in agents},
+        by_extension={agent.extension.reveal(): agent for agent in agents if agent.extension is not None},
+    )

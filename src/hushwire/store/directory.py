@@ -1,0 +1,93 @@
+"""Rows that the gateway knows by heart: organisations, agents, numbers, trunks. Sealed columns leave here as they are."""
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+from uuid import UUID
+
+from hushwire.core.ids import AgentId, OrgId, TrunkId
+from hushwire.store.database import Connection
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OrgRow:
+    """The settings of one organisation that calls obey."""
+
+    id: OrgId
+    slug: str
+    home_country: str
+    residency: str
+    record: str
+    agent_srtp: str
+    allow_sdes_in_clear: bool
+    without_recording: str
+    outside_prefix: str | None
+    allowed_countries: list[str]
+    classes: list[str]
+    rules_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """An agent, sealed columns closed."""
+
+    id: AgentId
+    username_sealed: bytes
+    role: str
+    extension_sealed: bytes | None
+    caller_id_sealed: bytes | None
+    ha1_sealed: bytes | None
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRow:
+    """An assigned number; `lookup` is its blind index under the deployment's key."""
+
+    id: UUID
+    number_sealed: bytes
+    lookup: bytes
+    agent_id: AgentId | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkRow:
+    """A carrier; its password closed."""
+
+    id: TrunkId
+    name: str
+    uri: str
+    srtp: str
+    username: str | None
+    password_sealed: bytes | None
+    realm: str | None
+    addresses: list[str]
+    media_ports: str
+
+
+async def versions(connection: Connection) -> dict[OrgId, int]:
+    """The rules version of each organisation; it rises with every change that calls must obey. No organisation is entered."""
+    return {OrgId(row["org_id"]): row["version"] for row in await connection.fetch("SELECT org_id, version FROM rules_versions()")}
+
+
+async def organisation(connection: Connection) -> tuple[OrgRow, list[AgentRow], list[NumberRow]] | None:
+    """All of the organisation that was entered, as of one moment; None where it is gone."""
+    found = await connection.fetchrow(f"SELECT {_names(OrgRow)} FROM orgs")  # noqa: S608 (names are ours)
+    if found is None:
+        return None
+    return OrgRow(**dict(found)), await _all(connection, AgentRow, "agents"), await _all(connection, NumberRow, "numbers")
+
+
+async def trunks(connection: Connection) -> list[TrunkRow]:
+    """Every trunk, by name. They belong to the operator: no organisation is entered."""
+    return sorted(await _all(connection, TrunkRow, "trunks"), key=lambda trunk: trunk.name)
+
+
+def _names(kind: Any) -> str:
+    return ", ".join(item.name for item in fields(kind))
+
+
+async def _all(connection: Connection, kind: type[T], table: str) -> list[T]:
+    rows = await connection.fetch(f"SELECT {_names(kind)} FROM {table}")  # noqa: S608 (both are ours)
+    return [kind(**dict(row)) for row in rows]
