@@ -161,7 +161,7 @@ CREATE TABLE recordings (
     started_at timestamptz NOT NULL,
     ended_at timestamptz,
     duration_ms bigint,
-    frames bigint,
+    frames bigint,                          -- the final one included; null once ended: it crashed, and its tail is missing
     size_bytes bigint,
     digest bytea,                           -- SHA-256 of the whole sealed file
     key_fingerprint bytea NOT NULL,
@@ -334,6 +334,16 @@ END $$;
 CREATE TRIGGER tell_commands AFTER INSERT ON node_commands FOR EACH ROW EXECUTE FUNCTION tell_commands();
 CREATE TRIGGER tell_done AFTER UPDATE ON node_commands FOR EACH ROW WHEN (OLD.done_at IS NULL AND NEW.done_at IS NOT NULL)
     EXECUTE FUNCTION tell_commands();
+
+-- Erased stays erased: a node that closes a recording late can't bring back its state or its blind index.
+CREATE FUNCTION stay_erased() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS
+$$ BEGIN
+    NEW.state := 'erased';
+    NEW.erased_at := OLD.erased_at;
+    NEW.remote_index := NULL;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER stay_erased BEFORE UPDATE ON recordings FOR EACH ROW WHEN (OLD.state = 'erased') EXECUTE FUNCTION stay_erased();
 
 CREATE FUNCTION tell_work() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS
 $$ BEGIN
