@@ -1,0 +1,154 @@
+"""What `hushwire doctor` looks at: the parts that hushwire stands on, each with what to do if it is not right."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from hushwire.app import certificates, postgres, supervisor
+from hushwire.app.config import Config, Listen
+from hushwire.app.folders import Folders, account, closed_to, holder, locked
+from hushwire.app.wiring import key_provider
+from hushwire.core.errors import HushwireError
+
+_LEAST_FREE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `words` say what was found, and the mend where it is not right."""
+
+    name: str
+    is_right: bool
+    words: str
+
+
+def examine(config: Config) -> list[Finding]:
+    """All findings, in the order in which `up` meets these things. Changes nothing."""
+    folders = Folders(config.data.dir)
+    running = _running(folders)
+    looks: list[tuple[str, Callable[[], str]]] = [
+        ("media program", _media),
+        ("installation", lambda: _installation(config)),
+        ("data folder", lambda: _data_folder(config, folders)),
+        ("embedded PostgreSQL", lambda: str(postgres.programs()) if config.is_embedded else "not used"),
+        ("root key", lambda: _root_key(config, folders)),
+        ("certificate", lambda: _certificate(config, folders)),
+        ("disk", lambda: _disk(folders)),
+    ]
+    if not running:
+        looks.append(("ports", lambda: _ports(config)))
+    findings = [_found(name, look) for name, look in looks]
+    return [*findings, *_roles(folders, running)]
+
+
+def _found(name: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, look())
+    except HushwireError as error:
+        return Finding(name, False, str(error))
+    except OSError as error:
+        return Finding(name, False, f"{error.strerror or type(error).__name__}: {error.filename or ''}".rstrip(": "))
+
+
+def _media() -> str:
+    program = supervisor.media_program()
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    if said.returncode != 0:
+        raise OSError(0, "does not run: build it again with make setup", str(program))
+    return f"{said.stdout.strip()} ({program})"
+
+
+def _installation(config: Config) -> str:
+    owner = account(config.run.user)
+    supervisor.check_reachable(owner)
+    return f"roles run as {owner.name}" if owner else "roles run as the present user"
+
+
+def _data_folder(config: Config, folders: Folders) -> str:
+    owner = account(config.run.user)
+    if not folders.root.exists():
+        parent = next(parent for parent in folders.root.parents if parent.exists())
+        if not os.access(parent, os.W_OK):
+            raise PermissionError(13, "can't be made here: name another [data] dir", str(folders.root))
+        return f"{folders.root} (made at the first start)"
+    if owner and (closed := closed_to(owner, folders.root)):
+        raise PermissionError(13, f"the user {owner.name} can't enter it", str(closed))
+    return str(folders.root)
+
+
+def _root_key(config: Config, folders: Folders) -> str:
+    provider = key_provider(config, folders, os.environ)
+    if provider.load() is not None:
+        return f"{provider.where}: there, and readable by its owner only"
+    if (folders.postgres / "keyring").exists():
+        raise FileNotFoundError(2, "is missing though there is data: put back the safe copy", str(folders.root_key))
+    return "made at the first start" if config.keys.provider == "file" else f"{provider.where} is not set yet"
+
+
+def _certificate(config: Config, folders: Folders) -> str:
+    chain, _ = certificates.served(config, folders)
+    if not chain.exists() and config.tls.certificate is None:
+        return "made at the first start"
+    leaf = x509.load_pem_x509_certificate(chain.read_bytes())
+    days = (leaf.not_valid_after_utc - datetime.now(UTC)).days
+    if days < 0:
+        raise OSError(0, "has expired: renew it, or restart hushwire if it is its own", str(chain))
+    return f"valid for {days} more days ({chain})"
+
+
+def _disk(folders: Folders) -> str:
+    place = next(folder for folder in (folders.root, *folders.root.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free < _LEAST_FREE_BYTES:
+        raise OSError(28, f"only {free >> 20} MiB free: recordings would soon stop", str(place))
+    return f"{free >> 30} GiB free"
+
+
+def _ports(config: Config) -> str:
+    for listen in (*config.sip.listen, config.api.listen):
+        _try_bind(listen)
+    return "free: " + ", ".join(str(listen) for listen in (*config.sip.listen, config.api.listen))
+
+
+def _try_bind(listen: Listen) -> None:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    kind = socket.SOCK_DGRAM if listen.scheme == "udp" else socket.SOCK_STREAM
+    with socket.socket(family, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen.host, listen.port))
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}: choose another address or port", str(listen)) from None
+
+
+def _running(folders: Folders) -> bool:
+    if not folders.lock.exists():
+        return False
+    with locked(folders) as is_ours:
+        return not is_ours
+
+
+def _roles(folders: Folders, running: bool) -> Iterator[Finding]:
+    if not running:
+        yield Finding("running", True, "hushwire is not running on this data folder")
+        return
+    yield Finding("running", True, f"process {holder(folders)}")
+    try:
+        roles = json.loads(folders.status.read_text(encoding="utf-8"))["roles"]
+    except (OSError, ValueError, KeyError):
+        yield Finding("roles", False, "still starting, or this user may not see")
+        return
+    for name, state in roles.items():
+        alive = state["pid"] is not None and Path(f"/proc/{state['pid']}").exists()
+        where = "  ".join(address for listed in state["addresses"].values() for address in listed)
+        again = f", started again {state['restarts']} time(s)" if state["restarts"] else ""
+        yield Finding(name, alive, f"process {state['pid']}{again}  {where}".rstrip() if alive else "is down: its last log line says why")
