@@ -20,7 +20,12 @@ _PASSWORD: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*"
 # hostname / IPv4address; a trailing dot is allowed, an underscore is tolerated (seen from Windows phones).
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9\-_.]*)")
 _IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
-_PARAM: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+")
+# pname [ "=" pvalue ]; "=" is in neither.
+_URI_PARAM: Final = re.compile(
+    r"((?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+)(?:=((?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+))?"
+)
+# gen-value as peers write it: anything but separators and control characters (tokens, hosts, and odder things in the wild).
+_GEN_PARAM: Final = re.compile(r"[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*(?:=[ \t]*([^ \t\"<>,;@\x00-\x1f]+)[ \t]*)?")
 _HEADERS: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()\[\]/?:+$&=]|%[0-9A-Fa-f]{2})*")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*")
 _OPAQUE: Final = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
@@ -226,18 +231,20 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
 
 def parse_uri_params(text: str) -> Params:
     """`name=value;name` of a URI, names in lower case. Raises ParseError, also on a name that stands twice."""
-    found: list[tuple[str, str | None]] = []
-    names: set[str] = set()
-    for part in text.split(";"):
-        name, equals, value = part.partition("=")
-        if not _PARAM.fullmatch(name) or (equals and not _PARAM.fullmatch(value)):
-            raise ParseError("a URI parameter has characters outside its grammar")
-        name = name.lower()
-        if name in names:
-            raise ParseError("a URI parameter stands twice")
-        names.add(name)
-        found.append((name, value if equals else None))
-    return tuple(found)
+    if ";" not in text:
+        return (_uri_param(text),)
+    found = tuple([_uri_param(part) for part in text.split(";")])
+    if len({name for name, _ in found}) != len(found):
+        raise ParseError("a URI parameter stands twice")
+    return found
+
+
+def _uri_param(text: str) -> tuple[str, str | None]:
+    match = _URI_PARAM.fullmatch(text)
+    if match is None:
+        raise ParseError("a URI parameter has characters outside its grammar")
+    name, value = match.groups()
+    return name.lower(), value
 
 
 def format_params(params: Params) -> str:
@@ -359,29 +366,24 @@ def parse_name_addr(text: str) -> NameAddr:
 
 def parse_params(text: str) -> Params:
     """`name=value; name="quoted"` of a header, names in lower case, values without quotes. Raises ParseError."""
-    found: list[tuple[str, str | None]] = []
-    names: set[str] = set()
-    for part in split_quoted(text, ";") if '"' in text else text.split(";"):
-        name, equals, value = part.partition("=")
-        name = name.strip(_LWS)
-        if not _TOKEN.fullmatch(name):
-            raise ParseError("a parameter's name is not a token")
-        name = name.lower()
-        if name in names:
-            raise ParseError("a parameter stands twice")
-        names.add(name)
-        if not equals:
-            found.append((name, None))
-            continue
-        value = value.strip(_LWS)
-        if value.startswith('"'):
-            if quoted_end(value, 0) != len(value):
-                raise ParseError("something follows a quoted parameter")
-            value = unquote(value)
-        elif not value or any(char in ' \t"<>,;@' or char < "!" for char in value):
-            raise ParseError("a parameter's value is not a token")
-        found.append((name, value))
-    return tuple(found)
+    if ";" not in text and '"' not in text:
+        return (_param(text),)
+    found = tuple([_param(part) for part in (split_quoted(text, ";") if '"' in text else text.split(";"))])
+    if len({name for name, _ in found}) != len(found):
+        raise ParseError("a parameter stands twice")
+    return found
+
+
+def _param(text: str) -> tuple[str, str | None]:
+    match = _GEN_PARAM.fullmatch(text)
+    if match is not None:
+        name, value = match.groups()
+        return name.lower(), value
+    name, equals, quoted = text.partition("=")
+    name, quoted = name.strip(_LWS), quoted.strip(_LWS)
+    if not equals or not _TOKEN.fullmatch(name) or not quoted.startswith('"') or quoted_end(quoted, 0) != len(quoted):
+        raise ParseError("a parameter does not follow its grammar")
+    return name.lower(), unquote(quoted)
 
 
 def quoted_end(text: str, start: int) -> int:
