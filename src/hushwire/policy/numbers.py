@@ -1,0 +1,152 @@
+"""Digits -> the one canonical number, the territories that it may lie in, and its class: phonenumbers behind a strict door.
+
+Only `+` and ASCII digits come in here, since phonenumbers drops or turns into digits whatever else it is given.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
+
+from hushwire.policy.model import NumberClass, Reason
+
+_MOST_DIGITS: Final = 32  # an international prefix, a carrier code and 15 digits (ITU-T E.164 section 6.2) fit well
+_NOWHERE: Final = "001"  # phonenumbers' name for calling codes of no territory
+
+_CLASSES: Final = {
+    PhoneNumberType.FIXED_LINE: NumberClass.FIXED,
+    PhoneNumberType.MOBILE: NumberClass.MOBILE,
+    PhoneNumberType.FIXED_LINE_OR_MOBILE: NumberClass.FIXED_OR_MOBILE,
+    PhoneNumberType.TOLL_FREE: NumberClass.TOLL_FREE,
+    PhoneNumberType.PREMIUM_RATE: NumberClass.PREMIUM,
+    PhoneNumberType.SHARED_COST: NumberClass.SHARED_COST,
+    PhoneNumberType.VOIP: NumberClass.VOIP,
+    PhoneNumberType.PERSONAL_NUMBER: NumberClass.PERSONAL,
+    PhoneNumberType.PAGER: NumberClass.PAGER,
+    PhoneNumberType.UAN: NumberClass.UAN,
+    PhoneNumberType.VOICEMAIL: NumberClass.VOICEMAIL,
+}
+
+# Calling codes of no territory (ITU-T E.164 list of assigned country codes): universal freephone, shared cost, Inmarsat, personal,
+# satellite systems, networks, disaster relief, premium rate.
+_GLOBAL_CLASSES: Final = {
+    800: NumberClass.UIFN,
+    808: NumberClass.SHARED_COST,
+    870: NumberClass.SATELLITE,
+    878: NumberClass.PERSONAL,
+    881: NumberClass.SATELLITE,
+    979: NumberClass.PREMIUM,
+}
+_SATELLITE_NETWORKS: Final = ("88213", "88216")  # EMSAT, Thuraya: the satellite systems among the networks of +882
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A valid number. `territories` are all that must be allowed, empty for codes of no territory."""
+
+    number: str = field(repr=False)
+    territories: tuple[str, ...]
+    number_class: NumberClass
+
+
+def international(digits: str, home_country: str) -> Found | Reason:
+    """The number `+digits`. INCOMPLETE where digits are missing, INVALID where no numbering plan knows it."""
+    return _read("+" + digits, None, home_country)
+
+
+def dialled(digits: str, home_country: str, outside_prefix: str | None = None) -> Found | Reason:
+    """A string of digits as dialled in the home country, with its national and international prefixes.
+
+    It is read as the public network would; where that gives no number, as dialled with the outside prefix before it.
+    """
+    found = _read(digits, home_country, home_country)
+    if isinstance(found, Reason) and outside_prefix and digits.startswith(outside_prefix) and len(digits) > len(outside_prefix):
+        second = _read(digits[len(outside_prefix) :], home_country, home_country)
+        if isinstance(second, Found):
+            return second
+    if isinstance(found, Reason) and _is_short_code(digits, home_country):
+        return Reason.SHORT_CODE
+    return found
+
+
+def has_numbering(country: str) -> bool:
+    """True if the country has a numbering plan in which its people dial."""
+    return PhoneMetadata.metadata_for_region(country) is not None
+
+
+def _read(text: str, region: str | None, home_country: str) -> Found | Reason:
+    if len(text) > _MOST_DIGITS:
+        return Reason.INVALID
+    try:
+        parsed = phonenumbers.parse(text, region)
+    except NumberParseException as error:
+        return Reason.INVALID if error.error_type == NumberParseException.INVALID_COUNTRY_CODE else Reason.INCOMPLETE
+    number = phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
+    if number != text and not _is_fixed_point(number):
+        return Reason.INVALID
+    code = parsed.country_code or 0
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
+    if regions == (_NOWHERE,):
+        if phonenumbers.is_valid_number(parsed):
+            return Found(number, (), _global_class(code, number))
+        return _why_not(parsed)
+    territories = _territories(parsed, regions)
+    if not territories:
+        return _why_not(parsed)
+    number_class = _CLASSES.get(phonenumbers.number_type(parsed), NumberClass.UNKNOWN)
+    if len(territories) > 1 and _follows_the_country(number_class, number):
+        territories = (home_country,) if home_country in territories else territories[:1]
+    return Found(number, territories, number_class)
+
+
+def _territories(parsed: PhoneNumber, regions: tuple[str, ...]) -> tuple[str, ...]:
+    """Each territory in which the number is valid, the main one of its calling code first."""
+    national = phonenumbers.national_significant_number(parsed)
+    return tuple(
+        region
+        for region in regions
+        # The general pattern costs little, and rules out most of the 25 territories of +1.
+        if _general(region).fullmatch(national) and phonenumbers.is_valid_number_for_region(parsed, region)
+    )
+
+
+def _follows_the_country(number_class: NumberClass, number: str) -> bool:
+    """Toll-free and UK-wide (03) numbers serve a whole plan: they belong to one country, not to each of its territories."""
+    return number_class is NumberClass.TOLL_FREE or (number_class is NumberClass.UAN and number.startswith("+443"))
+
+
+def _global_class(country_code: int, number: str) -> NumberClass:
+    if number[1:].startswith(_SATELLITE_NETWORKS):
+        return NumberClass.SATELLITE
+    return _GLOBAL_CLASSES.get(country_code, NumberClass.GLOBAL)
+
+
+def _is_fixed_point(number: str) -> bool:
+    """True if reading the canonical form gives itself: what is judged is what the next reader will see."""
+    try:
+        return phonenumbers.format_number(phonenumbers.parse(number, None), PhoneNumberFormat.E164) == number
+    except NumberParseException:
+        return False
+
+
+def _why_not(parsed: PhoneNumber) -> Reason:
+    possible = phonenumbers.is_possible_number_with_reason(parsed)
+    short = possible in (ValidationResult.TOO_SHORT, ValidationResult.IS_POSSIBLE_LOCAL_ONLY)
+    return Reason.INCOMPLETE if short else Reason.INVALID
+
+
+def _is_short_code(digits: str, home_country: str) -> bool:
+    metadata = PhoneMetadata.short_metadata_for_region(home_country)
+    if metadata is None or metadata.short_code is None or metadata.short_code.national_number_pattern is None:
+        return False
+    return re.compile(metadata.short_code.national_number_pattern, re.ASCII).fullmatch(digits) is not None
+
+
+@lru_cache(maxsize=512)
+def _general(region: str) -> re.Pattern[str]:
+    metadata = PhoneMetadata.metadata_for_region(region)
+    known = metadata.general_desc.national_number_pattern if metadata and metadata.general_desc else None
+    return re.compile(known or r"(?!)", re.ASCII)
