@@ -135,6 +135,10 @@ class Directory:
         """The newest snapshot."""
         return self._orgs.get(org_id)
 
+    def organisation_ids(self) -> tuple[OrgId, ...]:
+        """Every organisation that is known now."""
+        return tuple(self._orgs)
+
     def organisation_of_host(self, host: str) -> Organisation | None:
         """Whose address of record lies under `host`: `<slug>.<domain>`; for other hosts of ours the default, or the only one there is."""
         host = host.lower().rstrip(".")

@@ -1,0 +1,97 @@
+"""Who sent a request: digest answers and nothing else (RFC 3261 section 22). No address and no other header is believed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.sip.digest import Authorization, Challenger, Outcome, parse_authorization
+from hushwire.sip.errors import ParseError
+from hushwire.sip.headers import Line
+from hushwire.sip.message import Request
+from hushwire.sip.uri import SipUri
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The request is this agent's."""
+
+    org: Organisation
+    agent: Agent
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Answer `status` with `headers`: a challenge, or a plain refusal."""
+
+    status: int
+    headers: tuple[Line, ...] = ()
+
+
+class Authenticator:
+    """Checks agents' requests against the directory, on one realm."""
+
+    def __init__(self, directory: Directory, challenger: Challenger, monotonic: Callable[[], float]) -> None:
+        self._directory = directory
+        self._challenger = challenger
+        self._monotonic = monotonic
+
+    def identify(self, request: Request) -> Known | Unknown:
+        """The agent whose password made the answer; else the challenge to send.
+
+        Unknown users, wrong passwords and agents without credentials can't be told apart by answer or work done.
+        """
+        now = self._monotonic()
+        try:
+            answer = self._answer(request)
+        except ParseError as error:
+            # RFC 3261 section 22.4: credentials that can't be read are met with a fresh challenge, unless they break the grammar.
+            return Unknown(400) if error.status == 400 else self._challenge(now)
+        if answer is None:
+            return self._challenge(now)
+        found = self._directory.find_user(answer.username, _host(request))
+        form = "username@slug" if "@" in answer.username else "username"
+        kept = None if found is None else found[1].ha1.get(f"{answer.algorithm.value}/{form}")
+        outcome = self._challenger.check(answer, kept, method=request.method, uri=request.uri, now=now)
+        if outcome in (Outcome.STALE, Outcome.REPLAY):
+            if outcome is Outcome.REPLAY:
+                log.warning("agent.nonce_replayed", method=request.method)
+            return self._challenge(now, stale=True)
+        if outcome is Outcome.BAD or found is None:
+            log.info("agent.not_authenticated", method=request.method)
+            return self._challenge(now)
+        org, agent = found
+        if agent.is_suspended:
+            log.info("agent.suspended", agent=str(agent.id))
+            return Unknown(403, (("Reason", 'SIP;cause=403;text="The agent is suspended"'),))
+        return Known(org, agent)
+
+    def _answer(self, request: Request) -> Authorization | None:
+        for value in request.headers.all("Authorization"):
+            if value.lstrip(" \t")[:7].lower() == "digest ":
+                return parse_authorization(value)
+        return None
+
+    def _challenge(self, now: float, *, stale: bool = False) -> Unknown:
+        return Unknown(401, tuple(("WWW-Authenticate", value) for value in self._challenger.challenge(now, stale=stale)))
+
+
+def _host(request: Request) -> str:
+    """The domain under which a bare user name is looked up: the address of record of a REGISTER, the caller's own otherwise."""
+    name = request.to if request.method == "REGISTER" else request.from_
+    return name.uri.host if isinstance(name.uri, SipUri) else ""
+
+
+def is_own_address(request: Request, known: Known, domain: str) -> bool:
+    """Whether the REGISTER's address of record is the authenticated agent's (RFC 3261 section 10.3, step 4)."""
+    uri = request.to.uri
+    if not isinstance(uri, SipUri):
+        return False
+    user, host = uri.user_unescaped, uri.host.lower().rstrip(".")
+    slug, dot, rest = host.partition(".")
+    if dot and rest == domain and slug != known.org.slug:
+        return False
+    return user in (known.agent.username.reveal(), f"{known.agent.username.reveal()}@{known.org.slug}")

@@ -1,0 +1,291 @@
+"""The location service: which devices an agent has and how to reach them (RFC 3261 section 10).
+
+Bindings serve from memory and stand in PostgreSQL, sealed, so that a restarted gateway knows its phones. A new device is answered
+once its row is committed; a refresh is answered at once and written with the next batch. Without the database known devices go on.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import LocalError
+from hushwire.core.ids import AgentId, NodeId, OrgId, uuid7
+from hushwire.policy.model import AllowContact, Attempt, Channel, Rules, Verdict
+from hushwire.services.directory import Directory, Organisation
+from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address
+from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Flow, Hop, Target, Transport
+from hushwire.sip.headers import Line
+from hushwire.sip.message import Request
+from hushwire.sip.registrar import Binding, Bounds, Registered, RegisterRefused, register
+from hushwire.sip.uri import SipUri, parse_sip_uri
+from hushwire.store import registrations as rows
+from hushwire.store.database import Database
+
+BATCH_S: Final = 0.1
+AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
+log = structlog.get_logger()
+
+Respond = Callable[[int, tuple[Line, ...]], None]
+Judge = Callable[[Attempt, Rules], Verdict]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Device:
+    """Where one of an agent's devices can be called: the contact for the Request-URI, the way there, what protects it."""
+
+    contact: SipUri
+    hop: Hop
+
+    @property
+    def transport(self) -> Transport:
+        """What the device registered over."""
+        return self.hop.transport
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Place:
+    """A binding, its row, and the way to it; None where that was a connection of an earlier process."""
+
+    row_id: UUID
+    binding: Binding
+    hop: Hop | None
+
+
+class Registrations:
+    """All devices of this node's agents."""
+
+    def __init__(
+        self,
+        db: Database,
+        directory: Directory,
+        authenticator: Authenticator,
+        judge: Judge,
+        clock: Clock,
+        random: Random,
+        node_id: NodeId,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._db = db
+        self._directory = directory
+        self._authenticator = authenticator
+        self._judge = judge
+        self._clock = clock
+        self._random = random
+        self._node_id = node_id
+        self._bounds = bounds or Bounds()
+        self._places: dict[AgentId, list[_Place]] = {}
+        self._unwritten: dict[OrgId, dict[UUID, tuple[AgentId, Binding]]] = defaultdict(dict)
+        self._unremoved: dict[OrgId, set[UUID]] = defaultdict(set)
+        self._dirty = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._answers: set[asyncio.Task[None]] = set()
+
+    def devices(self, agent_id: AgentId) -> list[Device]:
+        """The agent's reachable devices, best q first."""
+        now = self._clock.monotonic()
+        live = [place for place in self._places.get(agent_id, ()) if place.binding.expires_at > now]
+        live.sort(key=lambda place: -place.binding.q)
+        return [Device(place.binding.contact, place.hop) for place in live if place.hop is not None]
+
+    def count(self, agent_id: AgentId) -> int:
+        """How many devices the agent has now."""
+        return len(self.devices(agent_id))
+
+    # REGISTER.
+
+    def handle(self, request: Request, flow: Flow, respond: Respond) -> None:
+        """Answer one REGISTER: at once where nothing new has to be committed first."""
+        known = self._authenticator.identify(request)
+        if isinstance(known, Unknown):
+            respond(known.status, known.headers)
+            return
+        if not is_own_address(request, known, self._directory.domain):
+            respond(403, (("Reason", 'SIP;cause=403;text="An agent registers its own address only"'),))
+            return
+        try:
+            contacts = () if request.is_contact_star else request.contacts
+        except ParseError:
+            respond(400, ())
+            return
+        for contact in contacts:
+            attempt = Attempt(str(contact.uri), Channel.REGISTER_CONTACT, peer=flow.remote.host)
+            verdict = self._judge(attempt, known.org.rules)
+            if not isinstance(verdict, AllowContact):
+                respond(403, (("Reason", 'SIP;cause=403;text="The contact does not name a device of the agent\'s own"'),))
+                return
+        self._bind(request, flow, known, respond)
+
+    def _bind(self, request: Request, flow: Flow, known: Known, respond: Respond) -> None:
+        places = self._places.get(known.agent.id, [])
+        outcome = register(request, flow, [place.binding for place in places], self._clock.monotonic(), self._bounds)
+        if isinstance(outcome, RegisterRefused):
+            respond(outcome.status, outcome.headers)
+            return
+        before = {place.binding: place for place in places}
+        self._places[known.agent.id] = kept = []
+        has_new = False
+        for binding in outcome.bindings:
+            place = before.get(binding) or self._same_device(places, binding)
+            if place is None:
+                place = _Place(self._new_id(), binding, flow)
+                has_new = True
+            elif binding in outcome.stored:
+                place = _Place(place.row_id, binding, flow)
+            kept.append(place)
+            if binding in outcome.stored:
+                self._unwritten[known.org.id][place.row_id] = (known.agent.id, binding)
+        still = {place.row_id for place in kept}
+        for place in places:
+            if place.row_id not in still:
+                self._unwritten[known.org.id].pop(place.row_id, None)
+                self._unremoved[known.org.id].add(place.row_id)
+        log.info("agent.registered", agent=str(known.agent.id), devices=len(kept), transport=flow.transport.value)
+        if not has_new and not (places and not kept):
+            self._dirty.set()
+            respond(200, outcome.headers)
+            return
+        task = asyncio.get_running_loop().create_task(self._commit_then_answer(known.org, outcome, respond), name="register")
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _commit_then_answer(self, org: Organisation, outcome: Registered, respond: Respond) -> None:
+        try:
+            await self._write(org.id)
+        except AWAY as error:
+            # The phone is in memory and can be called; its row comes with a later batch.
+            log.warning("registrations.unwritten", error=type(error).__name__)
+            self._dirty.set()
+        respond(200, outcome.headers)
+
+    def _same_device(self, places: list[_Place], binding: Binding) -> _Place | None:
+        return next((place for place in places if place.binding.same_device(binding)), None)
+
+    def _new_id(self) -> UUID:
+        return uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))
+
+    # Rows.
+
+    async def load(self) -> None:
+        """Take up this node's bindings from before a restart: UDP devices can be called at once, others once they reconnect."""
+        wall, monotonic = self._clock.now(), self._clock.monotonic()
+        async with self._db.transaction() as connection:
+            org_ids = [OrgId(row[0]) for row in await connection.fetch("SELECT org_ids()")]
+        for org_id in org_ids:
+            org = self._directory.organisation(org_id)
+            if org is None:
+                continue
+            async with self._db.organisation(org_id) as connection:
+                found = await rows.live(connection, self._node_id, wall)
+            for row in found:
+                text = org.keys.operational.open(row.contact_sealed, table="registrations", column="contact_sealed", row=row.id, org=org_id)
+                expires_at = monotonic + (row.expires_at - wall).total_seconds()
+                self._places.setdefault(row.agent_id, []).append(_read(json.loads(text), row, expires_at))
+
+    async def run(self) -> None:
+        """Write batches until cancelled; drop devices of agents that are gone or suspended, and those that lapsed."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(5.0):
+                    await self._dirty.wait()
+                    await asyncio.sleep(BATCH_S)
+            self._dirty.clear()
+            self._prune()
+            for org_id in {*self._unwritten, *self._unremoved}:
+                try:
+                    await self._write(org_id)
+                except AWAY as error:
+                    log.warning("registrations.unwritten", error=type(error).__name__)
+
+    def _prune(self) -> None:
+        now = self._clock.monotonic()
+        known = {
+            agent.id: org.id
+            for org_id in self._directory.organisation_ids()
+            if (org := self._directory.organisation(org_id))
+            for agent in org.by_id.values()
+            if not agent.is_suspended
+        }
+        for agent_id, places in list(self._places.items()):
+            org_id = known.get(agent_id)
+            kept = [place for place in places if org_id is not None and place.binding.expires_at > now]
+            if org_id is not None:
+                self._unremoved[org_id].update(place.row_id for place in places if place not in kept)
+            if kept:
+                self._places[agent_id] = kept
+            else:
+                del self._places[agent_id]
+
+    async def _write(self, org_id: OrgId) -> None:
+        async with self._writing:
+            org = self._directory.organisation(org_id)
+            unwritten, unremoved = self._unwritten.pop(org_id, {}), self._unremoved.pop(org_id, set())
+            if org is None or not (unwritten or unremoved):
+                return
+            now, monotonic = self._clock.now(), self._clock.monotonic()
+            made = [self._row(org, row_id, agent_id, binding, monotonic) for row_id, (agent_id, binding) in unwritten.items()]
+            try:
+                async with self._db.organisation(org_id) as connection:
+                    await rows.remove(connection, sorted(unremoved))
+                    await rows.put(connection, org_id, made, now)
+            except BaseException:
+                self._unwritten[org_id] = unwritten | self._unwritten[org_id]
+                self._unremoved[org_id] |= unremoved
+                raise
+
+    def _row(self, org: Organisation, row_id: UUID, agent_id: AgentId, binding: Binding, monotonic: float) -> rows.RegistrationRow:
+        text = json.dumps(_said(binding), separators=(",", ":"))
+        return rows.RegistrationRow(
+            id=row_id,
+            agent_id=agent_id,
+            node_id=self._node_id,
+            contact_sealed=org.keys.operational.seal(text.encode(), table="registrations", column="contact_sealed", row=row_id, org=org.id),
+            contact_index=org.keys.index("registrations.contact", f"{binding.contact}|{binding.instance}|{binding.reg_id}"),
+            call_id_hash=hashlib.sha256(binding.call_id.encode("utf-8", "surrogateescape")).digest(),
+            cseq=binding.cseq,
+            expires_at=self._clock.now() + timedelta(seconds=binding.expires_at - monotonic),
+        )
+
+
+def _said(binding: Binding) -> dict[str, object]:
+    flow = binding.flow
+    return {
+        "contact": str(binding.contact),
+        "call_id": binding.call_id,
+        "q": binding.q,
+        "instance": binding.instance,
+        "reg_id": binding.reg_id,
+        "path": list(binding.path),
+        "transport": None if flow is None else flow.transport.value,
+        "host": None if flow is None else flow.remote.host,
+        "port": None if flow is None else flow.remote.port,
+        "user_agent": binding.user_agent,
+    }
+
+
+def _read(said: dict[str, Any], row: rows.RegistrationRow, expires_at: float) -> _Place:
+    binding = Binding(
+        contact=parse_sip_uri(said["contact"]),
+        call_id=said["call_id"],
+        cseq=row.cseq,
+        expires_at=expires_at,
+        q=said["q"],
+        instance=said["instance"],
+        reg_id=said["reg_id"],
+        path=tuple(said["path"]),
+        user_agent=said["user_agent"],
+    )
+    # A UDP device is found where its REGISTER came from, not where its Contact says: the way back through a NAT (RFC 3581).
+    is_udp = said["transport"] == Transport.UDP.value
+    return _Place(row.id, binding, Target(Transport.UDP, said["host"], said["port"]) if is_udp else None)
