@@ -76,7 +76,7 @@ class Needles:
                     return []
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                     return self.scan(data, str(path))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, PermissionError, ValueError):
             return []
 
     def scan_folders(self, folders: Iterable[Path]) -> tuple[list[Finding], int]:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -278,7 +279,10 @@ def _named(scene: Scene, identity: UUID) -> list[Any]:
 def _search(scene: Scene) -> int:
     """Looks for both speeches in everything that the run has on disk; returns the bytes read."""
     needles = Needles.of(scene.agent_speech, scene.carrier_speech)
-    found, size = needles.scan_folders([scene.stack.folder])
+    run = Folders(scene.stack.data).run
+    found, size = needles.scan_folders([scene.stack.folder, run])
+    for shared in Path("/dev/shm").glob("PostgreSQL.*"):
+        found += needles.scan_file(shared)
     found += needles.scan_unlinked(scene.stack.children().values())
     if found:
         raise StepFailed(f"readable sound ({found[0].form}) at byte {found[0].offset} of {found[0].where}", found[0].where)

@@ -1,0 +1,3 @@
+from tests.deployments import deployment
+
+__all__ = ["deployment"]

@@ -1,0 +1,184 @@
+"""What holds when a process is killed in the middle of a call, and when everything is ended."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from hushwire.app.demo.correlate import correlate_with_slips
+from hushwire.app.demo.party import Party
+from hushwire.app.demo.speech import AGENT, CARRIER, RATE, bundled
+from hushwire.app.demo.stack import descendants
+from hushwire.app.demo.steps import decode_stereo
+from tests.deployments import FAR_NUMBER, PROVISIONING, Deployment, start_deployment
+from tests.polling import until
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
+
+
+async def connected(running: Deployment, anna: Party, carrier: Party) -> tuple[int, int]:
+    """A call from anna to the carrier, two seconds old."""
+    seen = len(carrier.events)
+    call = await anna.call(running.uri(FAR_NUMBER))
+    incoming = await carrier.expect("incoming", since=seen)
+    await anna.expect_state(call, "confirmed")
+    await asyncio.sleep(2)
+    return call, int(incoming["call"])
+
+
+async def restarted(running: Deployment, name: str, old: int, timeout_s: float = 20) -> int:
+    return await until(
+        lambda: (pid := running.stack.children().get(name)) and pid != old and pid, timeout_s=timeout_s, what=f"{name} started again"
+    )
+
+
+async def still_heard(party: Party, call: int, seconds: float = 1.5) -> bool:
+    """True when new sound arrives, and goes on arriving."""
+    before = len((await party.heard(call)).samples)
+    await asyncio.sleep(seconds)
+    samples = (await party.heard(call)).samples[before:]
+    return len(samples) > 0.7 * seconds * RATE and bool(abs(samples[-RATE // 2 :]).max() > 200)
+
+
+async def recordings(running: Deployment) -> list[dict[str, Any]]:
+    return list((await running.api().get("/v1/recordings"))["items"])
+
+
+async def test_after_kill_9_of_the_gateway_the_call_is_still_heard_and_recorded_and_new_calls_follow() -> None:
+    async with start_deployment() as running, running.carrier() as carrier, running.phone("anna") as anna:
+        call, theirs = await connected(running, anna, carrier)
+        pids = running.stack.children()
+        os.kill(pids["gateway"], signal.SIGKILL)
+        assert await still_heard(anna, call)
+        assert await still_heard(carrier, theirs)
+        await restarted(running, "gateway", pids["gateway"])
+        assert running.stack.children()["hushwire-media"] == pids["hushwire-media"], "media was restarted with the gateway"
+        # Orphans are ended within 60 s: their recording is closed, and their row says how they ended.
+        rows = await until(lambda: ended_calls(running), timeout_s=70, what="the orphaned call ended")
+        assert rows[0]["end_reason"] == "orphaned"
+        kept = await until(lambda: closed(running), timeout_s=20, what="the orphan's recording closed")
+        assert kept[0]["duration_ms"] >= 3000
+        async with running.phone("ben") as ben:
+            second, _ = await connected(running, ben, carrier)
+            await ben.hangup(second)
+
+
+async def ended_calls(running: Deployment) -> list[dict[str, Any]]:
+    try:
+        return [row for row in (await running.api().get("/v1/calls"))["items"] if row["state"] == "ended"]
+    except OSError:
+        return []
+
+
+async def closed(running: Deployment) -> list[dict[str, Any]]:
+    return [row for row in await recordings(running) if row["state"] in ("closed", "stored", "crashed")]
+
+
+async def test_after_kill_9_of_the_media_process_the_recordings_prefix_plays_and_new_calls_are_bridged() -> None:
+    async with start_deployment() as running, running.carrier() as carrier, running.phone("anna") as anna:
+        await connected(running, anna, carrier)
+        pids = running.stack.children()
+        os.kill(pids["hushwire-media"], signal.SIGKILL)
+        await restarted(running, "hushwire-media", pids["hushwire-media"])
+        (kept,) = await until(lambda: closed(running), timeout_s=40, what="the torn recording found")
+        answer = await running.api().ask("GET", f"/v1/recordings/{kept['id']}/audio?format=wav")
+        assert answer.status == 200
+        left, right = decode_stereo(answer.body)
+        # At most the last half second may be missing.
+        assert len(left) / RATE >= 1.4
+        assert correlate_with_slips(bundled(AGENT)[: len(left)], left, RATE).score >= 0.9
+        assert correlate_with_slips(bundled(CARRIER)[: len(right)], right, RATE).score >= 0.9
+        async with running.phone("ben") as ben:
+            second, theirs = await connected(running, ben, carrier)
+            assert await still_heard(ben, second)
+            assert await still_heard(carrier, theirs)
+            await ben.hangup(second)
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+async def test_kill_9_of_api_or_worker_does_not_touch_the_call(name: str) -> None:
+    async with start_deployment() as running, running.carrier() as carrier, running.phone("anna") as anna:
+        call, theirs = await connected(running, anna, carrier)
+        old = running.stack.children()[name]
+        os.kill(old, signal.SIGKILL)
+        assert await still_heard(anna, call)
+        await restarted(running, name, old)
+        await anna.hangup(call)
+        await carrier.expect_state(theirs, "disconnected")
+        stored = await until(lambda: in_store(running), timeout_s=30, what="the recording shipped to the store")
+        assert len(stored) == 1
+
+
+async def in_store(running: Deployment) -> list[dict[str, Any]]:
+    try:
+        return [row for row in await recordings(running) if row["state"] == "stored"]
+    except OSError:
+        return []
+
+
+async def test_kill_9_of_postgresql_leaves_the_call_alone_and_its_record_is_written_later() -> None:
+    async with start_deployment() as running, running.carrier() as carrier, running.phone("anna") as anna:
+        call, theirs = await connected(running, anna, carrier)
+        old = running.stack.children()["postgres-main"]
+        os.kill(old, signal.SIGKILL)
+        assert await still_heard(anna, call)
+        await anna.hangup(call)
+        await carrier.expect_state(theirs, "disconnected")
+        await restarted(running, "postgres-main", old)
+        rows = await until(lambda: ended_or_none(running), timeout_s=40, what="the call's record written")
+        assert len(rows) == 1
+        second, _ = await connected(running, anna, carrier)
+        await anna.hangup(second)
+
+
+async def ended_or_none(running: Deployment) -> list[dict[str, Any]]:
+    answer = await running.api().ask("GET", "/v1/calls")
+    return [row for row in answer.json()["items"] if row["state"] == "ended"] if answer.status == 200 else []
+
+
+async def test_ctrl_c_ends_live_calls_with_bye_and_every_process_within_five_seconds() -> None:
+    async with start_deployment() as running, running.carrier() as carrier, running.phone("anna") as anna:
+        call, theirs = await connected(running, anna, carrier)
+        below = [pid for pid, _ in descendants(running.stack.process.pid)]
+        assert len(below) >= 6
+        took_s = await running.stack.stop(signal.SIGINT)
+        assert took_s <= 5
+        for party, number in ((anna, call), (carrier, theirs)):
+            ended = await party.expect_state(number, "disconnected", timeout_s=2)
+            assert ended["status"] == 200, "ended by something else than BYE"
+        assert [pid for pid in below if os.path.exists(f"/proc/{pid}")] == []
+
+
+async def test_a_second_start_over_the_same_folder_finds_everything_again() -> None:
+    async with start_deployment() as running, running.carrier() as carrier:
+        async with running.phone("anna") as anna:
+            call, _ = await connected(running, anna, carrier)
+            await anna.hangup(call)
+        stored = await until(lambda: in_store(running), timeout_s=30, what="the recording shipped to the store")
+        await running.stack.stop()
+        secrets = running.stack.secrets
+        running.stack = await type(running.stack).start(running.stack.folder)
+        running.stack.secrets = secrets
+        answer = await running.api().ask("GET", f"/v1/recordings/{stored[0]['id']}/audio?format=wav")
+        assert answer.status == 200
+        async with running.phone("anna") as anna:
+            call, _ = await connected(running, anna, carrier)
+            await anna.hangup(call)
+
+
+async def test_apply_twice_changes_nothing_the_second_time(deployment: Deployment) -> None:
+    text = PROVISIONING.format(carrier=deployment.carrier_port)
+
+    async def rows() -> list[Any]:
+        async with deployment.database("main") as main:
+            return [
+                await main.fetch(f"SELECT xmin::text, * FROM {table} ORDER BY 1, 2") for table in ("orgs", "agents", "numbers", "trunks")
+            ]
+
+    await deployment.stack.apply(text)
+    before = await rows()
+    said = await deployment.stack.apply(text)
+    assert await rows() == before
+    assert "Nothing to change" in said

@@ -1,0 +1,174 @@
+"""SIPp as the carrier: every way in which a call can go on from there."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from hushwire.app.demo.correlate import correlate_with_slips
+from hushwire.app.demo.speech import AGENT, RATE, bundled
+from tests.deployments import ANNA_NUMBER, FAR_NUMBER, TRUNK_USER, Deployment
+from tests.interop.sipp import (
+    Sipp,
+    answer,
+    cancel_of,
+    expect,
+    invite_received,
+    invite_to,
+    pause,
+    receive,
+    reply_in_dialog,
+    request_back,
+    request_on,
+    sdp,
+)
+
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
+
+RING = [invite_received(), answer(180, "Ringing"), pause(200)]
+PICK_UP = [*RING, answer(200, "OK", sdp=sdp(), retransmit=True), receive("ACK")]
+CALLER = "+442079460999"
+
+
+async def test_the_carrier_answers_and_hangs_up(deployment: Deployment, tmp_path: Path) -> None:
+    scenario = [*PICK_UP, pause(1500), request_back("BYE", 2), expect(200)]
+    async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        await anna.expect_state(call, "early")
+        await anna.expect_state(call, "confirmed")
+        await anna.expect_state(call, "disconnected")
+        await carrier.succeeded()
+        heard = (await anna.heard(call)).samples
+        assert correlate_with_slips(bundled(AGENT)[: len(heard)], heard, RATE).score >= 0.9, "SIPp echoes: anna should hear herself"
+
+
+async def test_only_the_canonical_number_and_no_header_of_the_agent_leaves_the_house(deployment: Deployment, tmp_path: Path) -> None:
+    scenario = [*PICK_UP, receive("BYE"), reply_in_dialog(200, "OK")]
+    async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
+        headers = {"P-Asserted-Identity": "<sip:+15005550006@evil.example>", "X-Inner": "secret-of-the-house", "Diversion": "<tel:+1900>"}
+        call = await anna.call(deployment.uri("0044 20 7946 0123".replace(" ", "")), headers=headers)
+        await anna.expect_state(call, "confirmed")
+        await anna.hangup(call)
+        await carrier.succeeded()
+        said = carrier.messages()
+        assert f"INVITE sip:{FAR_NUMBER}@127.0.0.1" in said
+        assert f"sip:{ANNA_NUMBER}@" in said
+        for leak in ("secret-of-the-house", "evil.example", "+1900", "hushwire-demo", "anna", "acme"):
+            assert leak not in said, leak
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(486, "Busy Here"), (603, "Decline"), (480, "Temporarily Unavailable"), (503, "Service Unavailable")]
+)
+async def test_the_carriers_refusal_reaches_the_agent(deployment: Deployment, tmp_path: Path, status: int, reason: str) -> None:
+    scenario = [invite_received(), answer(status, reason), receive("ACK")]
+    async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        ended = await anna.expect_state(call, "disconnected")
+        assert ended["status"] == status
+        await carrier.succeeded()
+
+
+async def test_an_agent_that_gives_up_while_it_rings_cancels_the_carriers_call(deployment: Deployment, tmp_path: Path) -> None:
+    scenario = [
+        invite_received(), answer(180, "Ringing"), receive("CANCEL"), reply_in_dialog(200, "OK"),
+    ]  # fmt: skip
+    async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        await anna.expect_state(call, "early")
+        await anna.tell("hangup", call=call)
+        ended = await anna.expect_state(call, "disconnected")
+        assert ended["status"] == 487
+        await carrier.succeeded()
+
+
+async def test_early_media_is_heard_before_the_answer(deployment: Deployment, tmp_path: Path) -> None:
+    scenario = [
+        invite_received(), answer(183, "Session Progress", sdp=sdp()), pause(1500), answer(486, "Busy Here"), receive("ACK"),
+    ]  # fmt: skip
+    async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        ended = await anna.expect_state(call, "disconnected")
+        assert ended["status"] == 486
+        await carrier.succeeded()
+        heard = (await anna.heard(call)).samples
+        assert correlate_with_slips(bundled(AGENT)[: len(heard)], heard, RATE).score >= 0.9
+
+
+async def test_a_carrier_that_asks_for_credentials_gets_them(deployment: Deployment, tmp_path: Path) -> None:
+    challenge = 'Proxy-Authenticate: Digest realm="carrier", nonce="473a1fe6", algorithm=MD5, qop="auth"'
+    scenario = [
+        invite_received(), answer(407, "Proxy Authentication Required", extra=challenge), receive("ACK"),
+        *PICK_UP, receive("BYE"), reply_in_dialog(200, "OK"),
+    ]  # fmt: skip
+    async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        await anna.expect_state(call, "confirmed")
+        await anna.hangup(call)
+        await carrier.succeeded()
+        said = carrier.messages()
+        assert "Proxy-Authorization: Digest" in said
+        assert f'username="{TRUNK_USER}"' in said
+        assert "nc=00000001" in said
+
+
+async def test_the_carrier_puts_the_call_on_hold_and_takes_it_back(deployment: Deployment, tmp_path: Path) -> None:
+    scenario = [
+        *PICK_UP, pause(300),
+        request_back("INVITE", 2, sdp=sdp("sendonly", 2)), expect(100, optional=True), expect(200), request_back("ACK", 2), pause(500),
+        request_back("INVITE", 3, sdp=sdp("sendrecv", 3)), expect(100, optional=True), expect(200), request_back("ACK", 3), pause(500),
+        request_back("BYE", 4), expect(200),
+    ]  # fmt: skip
+    async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        await anna.expect_state(call, "confirmed")
+        await anna.expect_state(call, "disconnected")
+        await carrier.succeeded()
+
+
+async def test_a_carrier_calls_in_and_hangs_up(deployment: Deployment, tmp_path: Path) -> None:
+    scenario = [
+        invite_to(ANNA_NUMBER, CALLER), expect(100, optional=True), expect(180, optional=True), expect(183, optional=True),
+        expect(200, routes=True), request_on("ACK", ANNA_NUMBER, CALLER, 1), pause(1000),
+        request_on("BYE", ANNA_NUMBER, CALLER, 2), expect(200),
+    ]  # fmt: skip
+    async with deployment.phone("anna") as anna:
+        await anna.tell("policy", status=200, ring_s=0.2)
+        async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port, towards=deployment.stack.sip("udp")) as carrier:
+            incoming = await anna.expect("incoming")
+            assert CALLER in incoming["from"]
+            await anna.expect_state(incoming["call"], "disconnected")
+            await carrier.succeeded()
+
+
+async def test_a_carrier_that_gives_up_stops_the_agents_ringing(deployment: Deployment, tmp_path: Path) -> None:
+    scenario = [
+        invite_to(ANNA_NUMBER, CALLER), expect(100, optional=True), expect(180), pause(300),
+        cancel_of(ANNA_NUMBER, CALLER), expect(200), expect(487), request_on("ACK", ANNA_NUMBER, CALLER, 1),
+    ]  # fmt: skip
+    async with deployment.phone("anna") as anna:
+        await anna.tell("policy", status=0)
+        async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port, towards=deployment.stack.sip("udp")):
+            incoming = await anna.expect("incoming")
+            ended = await anna.expect_state(incoming["call"], "disconnected")
+            assert ended["status"] == 487
+
+
+@pytest.mark.parametrize("user", ["+493023125999", "anna", "101", "*43"])
+async def test_a_carrier_reaches_assigned_numbers_and_nothing_else(deployment: Deployment, tmp_path: Path, user: str) -> None:
+    scenario = [invite_to(user, CALLER), expect(100, optional=True), expect(404), request_on("ACK", user, CALLER, 1)]
+    async with deployment.phone("anna") as anna:
+        async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port, towards=deployment.stack.sip("udp")) as carrier:
+            await carrier.succeeded()
+        assert not [e for e in anna.events if e["event"] == "incoming"]
+
+
+async def test_a_stranger_that_is_no_trunk_is_not_taken_for_a_carrier(deployment: Deployment, tmp_path: Path) -> None:
+    from tests.interop.sipp import free_port
+
+    scenario = [invite_to(ANNA_NUMBER, CALLER), expect(100, optional=True), expect(401), request_on("ACK", ANNA_NUMBER, CALLER, 1)]
+    async with deployment.phone("anna") as anna:
+        async with await Sipp.start(tmp_path, scenario, port=free_port(), towards=deployment.stack.sip("udp")) as stranger:
+            await stranger.succeeded()
+        await asyncio.sleep(0.2)
+        assert not [e for e in anna.events if e["event"] == "incoming"]
