@@ -94,6 +94,22 @@ class MediaClient:
         """State where a leg's party is and how it is protected; may be repeated."""
         await self._ask(Op.SET_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), *_settings(settings)])
 
+    async def open_call(self, bridge_id: UUID, mode: Mode, legs: Iterable[int]) -> tuple[LegPorts, ...]:
+        """A bridge with these legs, asked for in one go. Raises what the first refused request does; then no bridge stays."""
+        asked = [
+            self._ask(Op.OPEN_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes), (Tag.MODE, u8(mode))]),
+            *(self.open_leg(bridge_id, leg) for leg in legs),
+        ]
+        made, *found = await asyncio.gather(*asked, return_exceptions=True)
+        if isinstance(made, BaseException):
+            raise made
+        ports = [item for item in found if isinstance(item, LegPorts)]
+        if len(ports) < len(found):
+            with suppress(MediaRefused, Unavailable):
+                await self.close_bridge(bridge_id)
+            raise next(item for item in found if isinstance(item, BaseException))
+        return tuple(ports)
+
     async def close_bridge(self, bridge_id: UUID) -> BridgeReport:
         """End a bridge, closing its recording first."""
         return BridgeReport.read(await self._ask(Op.CLOSE_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes)], DISK_ANSWER_S))

@@ -1,0 +1,399 @@
+"""One call between two parties, as a pure machine: `handle(event)` returns the effects to carry out, in order.
+
+    NEW -> OPENING -> RINGING -> ACTIVE -> ENDED
+                         `----> OFFERING (our 2xx held the offer; the caller's ACK brings the answer) -> ACTIVE
+
+Every path ends in exactly one `Ended`. What a state does with an event is one method; `Call.TABLE` says which.
+"""
+
+from enum import StrEnum
+from typing import Any, ClassVar, Final
+
+from hushwire.calls import effects, events, failures
+from hushwire.calls.effects import Effect, LegStatement
+from hushwire.calls.ends import End, payload_map, recording_format
+from hushwire.calls.events import Event
+from hushwire.calls.model import EndReason, Plan, Ports, Side
+from hushwire.calls.reoffer import Reoffer
+from hushwire.core.clock import Random
+from hushwire.sdp.offer_answer import LegMedia, Refusal, Srtp
+
+
+class State(StrEnum):
+    """Where a call stands."""
+
+    NEW = "new"
+    OPENING = "opening"
+    RINGING = "ringing"
+    OFFERING = "offering"
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+class _Branch:
+    """One target being rung: our end of its media, and its fate so far."""
+
+    __slots__ = ("end", "has_early_answer", "index", "is_open", "may_fall_back")
+
+    def __init__(self, index: int, end: End) -> None:
+        self.index = index
+        self.end = end
+        self.is_open = True
+        self.has_early_answer = False
+        self.may_fall_back = end.terms.srtp is Srtp.OPTIONAL
+
+
+class Call:
+    """A call from the caller's INVITE on. `offer` is that INVITE's body; empty asks for ours (RFC 3261 section 13.2.1)."""
+
+    def __init__(self, plan: Plan, offer: bytes, random: Random) -> None:
+        self.plan = plan
+        self.state = State.NEW
+        self.winner: int | None = None
+        self._offer = offer
+        self._random = random
+        self._effects: list[Effect] = []
+        self._ports: dict[int, Ports] = {}
+        self._caller: End | None = None
+        self._offered: LegMedia | None = None
+        self._branches: list[_Branch] = []
+        self._failures: list[tuple[int, EndReason]] = []
+        self._answer = b""
+        self._answer_like: LegMedia | None = None
+        self._told_status = 0
+        self._reoffer: Reoffer | None = None
+
+    # ----------------------------------------------------------------------------------------------------------- use
+
+    def start(self) -> list[Effect]:
+        """Begin: the bridge is opened first, since every SDP names its ports."""
+        self.state = State.OPENING
+        return [effects.OpenMedia(is_echo=not self.plan.targets, legs=self.plan.legs)]
+
+    def handle(self, event: Event) -> list[Effect]:
+        """What follows from an event; nothing where the call's state has no use for it (crossing events are no error)."""
+        name = self.TABLE.get((self.state, type(event)))
+        if name is not None:
+            getattr(self, name)(event)
+        elif isinstance(event, events.Accepted):
+            # Answered when nobody needed it any more: RFC 3261 section 13.2.2.4 wants the dialog acknowledged and ended.
+            self._do(effects.ByeBranch(event.branch))
+        elif isinstance(event, events.Reoffered):
+            self._do(effects.RespondReinvite(event.tx, 491 if self.state is State.OFFERING else 481))
+        done, self._effects = self._effects, []
+        return done
+
+    def media(self, side: Side) -> LegMedia | None:
+        """What is agreed with a party now."""
+        end = self.end(side)
+        return None if end is None else end.agreed
+
+    def end(self, side: Side) -> End | None:
+        """Our end of a party's media; the winner's for the callee."""
+        if side is Side.CALLER:
+            return self._caller
+        return None if self.winner is None else self._branches[self.winner].end
+
+    def recording_format(self) -> bytes:
+        """The format entry of this call's recording, leg 0 first."""
+        legs: list[LegMedia | None] = [None, None]
+        for side in Side:
+            end = self.end(side)
+            if end is not None:
+                legs[end.terms.leg] = end.agreed
+        return recording_format(legs)
+
+    # -------------------------------------------------------------------------------------------------------- opening
+
+    def _opened(self, event: events.MediaOpened) -> None:
+        self._ports = dict(zip(self.plan.legs, event.ports, strict=True))
+        self._caller = caller = End(self.plan.caller, self._ports[self.plan.caller.leg], self._random)
+        if self._offer:
+            offered = caller.read(self._offer)
+            if isinstance(offered, Refusal):
+                self._refuse(488, EndReason.NO_COMMON_MEDIA)
+                return
+            self._offered = offered
+        if not self.plan.targets:
+            self._answer_echo(caller)
+            return
+        self.state = State.RINGING
+        for index, target in enumerate(self.plan.targets):
+            end = End(target.terms, self._ports[target.terms.leg], self._random)
+            self._branches.append(_Branch(index, end))
+            self._do(effects.SendInvite(index, target, end.offer(self._offered)))
+        self._do(effects.ArmRing(self.plan.ring_s))
+
+    def _answer_echo(self, caller: End) -> None:
+        if not self._offer:
+            self._refuse(488, EndReason.NO_COMMON_MEDIA)
+            return
+        body = caller.answer(self._offer)
+        if isinstance(body, Refusal):
+            self._refuse(488, EndReason.NO_COMMON_MEDIA)
+            return
+        self.state = State.ACTIVE
+        self._set_legs(caller)
+        self._do(effects.Respond(200, body), effects.Answered(None))
+
+    def _failed(self, _event: events.MediaFailed) -> None:
+        self._stop(EndReason.MEDIA_FAILED)
+
+    # -------------------------------------------------------------------------------------------------------- ringing
+
+    def _progressed(self, event: events.Progressed) -> None:
+        branch = self._branches[event.branch]
+        if not branch.is_open or self._caller is None:
+            return
+        # Early media of several devices at once would be a mixture that nobody asked for: they only ring.
+        if event.body and self._offer and len(self._branches) == 1 and not branch.has_early_answer:
+            if branch.end.take_answer(event.body) is not None:
+                return  # an early answer that can't be used: the final one decides
+            branch.has_early_answer = True
+            body = self._answer_caller(branch.end)
+            if body is not None:
+                self._set_legs(self._caller, branch.end)
+                self._tell(event.status, body)
+            return
+        self._tell(180 if event.status == 183 and len(self._branches) > 1 else event.status)
+
+    def _tell(self, status: int, body: bytes = b"") -> None:
+        # RFC 3261 section 13.2.1: once there is an answer, it is the same in every later response.
+        body = body or self._answer
+        if status != self._told_status or body:
+            self._told_status = status
+            self._do(effects.Respond(status, body))
+
+    def _accepted(self, event: events.Accepted) -> None:
+        branch = self._branches[event.branch]
+        self.winner = branch.index
+        branch.is_open = False
+        self._cancel_branches('SIP;cause=200;text="Call completed elsewhere"')
+        caller = self._caller
+        if caller is None:
+            return
+        # Some carriers answer early in 183 and leave the 200 empty.
+        failure = None if branch.has_early_answer and not event.body else branch.end.take_answer(event.body)
+        if failure is not None:
+            self._do(effects.SendBye(Side.CALLEE, failures.ENDED_BY[EndReason.NO_COMMON_MEDIA]))
+            self._refuse(488, EndReason.NO_COMMON_MEDIA)
+            return
+        if not self._offer:
+            self._offer_to_caller(caller, branch.end)
+            return
+        body = self._answer_caller(branch.end)
+        if body is None:
+            self._do(effects.SendBye(Side.CALLEE, failures.ENDED_BY[EndReason.NO_COMMON_MEDIA]))
+            self._refuse(488, EndReason.NO_COMMON_MEDIA)
+            return
+        self.state = State.ACTIVE
+        self._set_legs(caller, branch.end)
+        self._do(effects.Respond(200, body), effects.Answered(branch.index))
+
+    def _answer_caller(self, callee: End) -> bytes | None:
+        """The caller's answer for what the callee agreed to: the one already given where it still fits."""
+        caller, like = self._caller, callee.agreed
+        if caller is None or like is None:
+            return None
+        if self._answer and self._answer_like is not None:
+            before = self._answer_like
+            if [codec.name for codec in before.codecs] == [codec.name for codec in like.codecs] and before.direction is like.direction:
+                return self._answer
+        body = caller.answer(self._offer, like, direction=like.direction.reversed)
+        if isinstance(body, Refusal):
+            return None
+        self._answer, self._answer_like = body, like
+        return body
+
+    def _offer_to_caller(self, caller: End, callee: End) -> None:
+        like = callee.agreed
+        if like is None:
+            return
+        if caller.terms.srtp is Srtp.OPTIONAL:
+            # There is no second try after a 2xx: the offer that every peer of this kind understands.
+            caller.prefer_clear()
+        self.state = State.OFFERING
+        self._do(effects.Respond(200, caller.offer(like, direction=like.direction.reversed)))
+
+    def _answered_by_ack(self, event: events.Acknowledged) -> None:
+        caller, callee = self._caller, self.end(Side.CALLEE)
+        if event.side is not Side.CALLER or caller is None or callee is None:
+            return
+        if not event.body or caller.take_answer(event.body) is not None:
+            self._stop(EndReason.NO_COMMON_MEDIA)
+            return
+        self.state = State.ACTIVE
+        self._set_legs(caller, callee)
+        self._do(effects.Answered(self.winner))
+
+    def _rejected(self, event: events.Rejected) -> None:
+        branch = self._branches[event.branch]
+        if not branch.is_open:
+            return
+        if branch.may_fall_back and event.status in (415, 488, 606) and not event.is_silent and not branch.has_early_answer:
+            # Protection was optional and is not understood there: once more, in the clear.
+            branch.may_fall_back = False
+            branch.end.prefer_clear()
+            self._do(effects.SendInvite(branch.index, self.plan.targets[branch.index], branch.end.offer(self._offered)))
+            return
+        branch.is_open = False
+        self._failures.append(failures.to_caller(event.status, is_silent=event.is_silent, to_trunk=self.to_trunk))
+        if failures.is_final(event.status) and not event.is_silent:
+            self._cancel_branches(failures.reason_header(event.status))
+            self._refuse(*self._failures[-1])
+        elif not any(other.is_open for other in self._branches):
+            self._refuse(*failures.best(self._failures))
+
+    @property
+    def to_trunk(self) -> bool:
+        """Whether the targets are the telephone network's."""
+        return self.plan.direction.value == "outbound"
+
+    def _nobody_answered(self, _event: events.RingTimeout) -> None:
+        self._cancel_branches(None)
+        self._refuse(480, EndReason.NO_ANSWER)
+
+    def _cancelled(self, _event: events.Cancelled) -> None:
+        self._cancel_branches(None)
+        self._end(EndReason.CANCELLED, 487)
+
+    def _cancel_branches(self, reason: str | None) -> None:
+        for branch in self._branches:
+            if branch.is_open:
+                branch.is_open = False
+                self._do(effects.SendCancel(branch.index, reason))
+
+    def _refuse(self, status: int, why: EndReason) -> None:
+        self._do(effects.Respond(status, reason=failures.reason_header(status)))
+        self._end(why, status)
+
+    # --------------------------------------------------------------------------------------------------------- active
+
+    def _reoffered(self, event: events.Reoffered) -> None:
+        here, there = self.end(event.side), self.end(event.side.other)
+        if here is None or self._reoffer is not None:
+            # RFC 3261 section 14.2: an exchange is under way already; the party tries again after a random time.
+            self._do(effects.RespondReinvite(event.tx, 491))
+            return
+        self._reoffer = exchange = Reoffer(event.side, event.tx, here, there)
+        self._carry_on(exchange, exchange.begin(event.body))
+
+    def _reanswered(self, event: events.Reanswered) -> None:
+        exchange = self._reoffer
+        if exchange is None or event.side is not exchange.side.other:
+            return
+        if event.status in (408, 481):
+            # RFC 3261 section 12.2.1.2: the dialog is gone over there.
+            self._do(effects.RespondReinvite(exchange.tx, 481))
+            self._reoffer = None
+            self._hang_up(exchange.side.other, EndReason.BYE_AGENT if self._leg(event.side) == 0 else EndReason.BYE_PEER)
+            return
+        self._carry_on(exchange, exchange.reanswered(event.status, event.body))
+
+    def _acknowledged(self, event: events.Acknowledged) -> None:
+        exchange = self._reoffer
+        if exchange is not None and exchange.awaits_ack and event.side is exchange.side:
+            self._carry_on(exchange, exchange.acknowledged(event.body))
+
+    def _carry_on(self, exchange: Reoffer, steps: list[Effect]) -> None:
+        self._do(*steps)
+        if exchange.is_done:
+            self._reoffer = None
+        if exchange.has_changed:
+            exchange.has_changed = False
+            ends = [end for end in (self.end(Side.CALLER), self.end(Side.CALLEE)) if end is not None]
+            # Media is set before the answer goes out: whoever reads it may send at once.
+            self._effects.insert(0, self._statements(*ends))
+            self._do(effects.FormatChanged())
+
+    def _hung_up(self, event: events.HungUp) -> None:
+        self._hang_up(event.side, EndReason.BYE_AGENT if self._leg(event.side) == 0 else EndReason.BYE_PEER)
+
+    def _hang_up(self, side: Side, why: EndReason) -> None:
+        """`side` is gone; the other party is told."""
+        if self._reoffer is not None and self._reoffer.tx_open and self._reoffer.side is not side:
+            self._do(effects.RespondReinvite(self._reoffer.tx, 487))
+        if self.end(side.other) is not None:
+            self._do(effects.SendBye(side.other))
+        self._end(why, None)
+
+    def _never_acknowledged(self, event: events.NeverAcknowledged) -> None:
+        if self.end(event.side.other) is not None:
+            self._do(effects.SendBye(event.side.other, failures.ENDED_BY[EndReason.NO_ACK]))
+        self._end(EndReason.NO_ACK, None)
+
+    # ------------------------------------------------------------------------------------------------------- stopping
+
+    def _stopped(self, event: events.Stopped) -> None:
+        self._stop(event.reason)
+
+    def _stop(self, why: EndReason) -> None:
+        """We end it, in whatever state it is."""
+        words = failures.ENDED_BY.get(why)
+        if self.state in (State.ACTIVE, State.OFFERING):
+            if self._reoffer is not None and self._reoffer.tx_open:
+                self._do(effects.RespondReinvite(self._reoffer.tx, 487))
+            for side in Side:
+                if self.end(side) is not None:
+                    self._do(effects.SendBye(side, words))
+            self._end(why, None)
+            return
+        self._cancel_branches(words)
+        status = 480 if why is EndReason.HANGUP else 488 if why is EndReason.NO_COMMON_MEDIA else 503
+        self._do(effects.Respond(status, reason=words))
+        self._end(why, status)
+
+    def _end(self, why: EndReason, status: int | None) -> None:
+        self.state = State.ENDED
+        self._do(effects.Ended(why, status))
+
+    # -------------------------------------------------------------------------------------------------------- details
+
+    def _leg(self, side: Side) -> int:
+        end = self.end(side)
+        return self.plan.caller.leg if end is None else end.terms.leg
+
+    def _set_legs(self, *ends: End) -> None:
+        self._do(self._statements(*ends))
+
+    @staticmethod
+    def _statements(*ends: End) -> effects.SetLegs:
+        legs = []
+        for end in ends:
+            other = next((item.agreed for item in ends if item is not end), None)
+            if end.agreed is not None:
+                pairs = payload_map(end.agreed, other) if other is not None else ()
+                legs.append(LegStatement(end.terms.leg, end.agreed, end.terms.signalling_address, pairs))
+        return effects.SetLegs(tuple(legs))
+
+    def _do(self, *steps: Effect) -> None:
+        self._effects += steps
+
+    TABLE: ClassVar[dict[tuple[State, type[Any]], str]] = {
+        (State.OPENING, events.MediaOpened): "_opened",
+        (State.OPENING, events.MediaFailed): "_failed",
+        (State.OPENING, events.Cancelled): "_cancelled",
+        (State.OPENING, events.Stopped): "_stopped",
+        (State.RINGING, events.MediaFailed): "_failed",
+        (State.RINGING, events.Progressed): "_progressed",
+        (State.RINGING, events.Accepted): "_accepted",
+        (State.RINGING, events.Rejected): "_rejected",
+        (State.RINGING, events.RingTimeout): "_nobody_answered",
+        (State.RINGING, events.Cancelled): "_cancelled",
+        (State.RINGING, events.Stopped): "_stopped",
+        (State.OFFERING, events.MediaFailed): "_failed",
+        (State.OFFERING, events.Acknowledged): "_answered_by_ack",
+        (State.OFFERING, events.HungUp): "_hung_up",
+        (State.OFFERING, events.NeverAcknowledged): "_never_acknowledged",
+        (State.OFFERING, events.Stopped): "_stopped",
+        (State.ACTIVE, events.MediaFailed): "_failed",
+        (State.ACTIVE, events.Reoffered): "_reoffered",
+        (State.ACTIVE, events.Reanswered): "_reanswered",
+        (State.ACTIVE, events.Acknowledged): "_acknowledged",
+        (State.ACTIVE, events.HungUp): "_hung_up",
+        (State.ACTIVE, events.NeverAcknowledged): "_never_acknowledged",
+        (State.ACTIVE, events.Stopped): "_stopped",
+    }
+
+
+LIVE: Final = frozenset({State.OPENING, State.RINGING, State.OFFERING, State.ACTIVE})

@@ -1,0 +1,149 @@
+"""What a call asks for; carried out in order."""
+
+from dataclasses import dataclass
+
+from hushwire.calls.model import EndReason, Side, Target
+from hushwire.core.personal import SHOWN
+from hushwire.sdp.offer_answer import LegMedia
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMedia:
+    """Open the bridge and its legs; MediaOpened or MediaFailed follows."""
+
+    is_echo: bool
+    legs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LegStatement:
+    """How one leg stands from now on. `payload_types`: (received here, sent to the other leg) where they differ."""
+
+    leg: int
+    media: LegMedia
+    signalling_address: str | None
+    payload_types: tuple[tuple[int, int], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"LegStatement({self.leg}, {SHOWN})"
+
+
+@dataclass(frozen=True, slots=True)
+class SetLegs:
+    """State these legs to the media process."""
+
+    legs: tuple[LegStatement, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SendInvite:
+    """Ring a target; Progressed, Accepted and Rejected of this `branch` follow."""
+
+    branch: int
+    target: Target
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"SendInvite({self.branch})"
+
+
+@dataclass(frozen=True, slots=True)
+class SendCancel:
+    """Take a branch back."""
+
+    branch: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Respond:
+    """Answer the caller's INVITE. `reason` is a Reason header's value (RFC 3326)."""
+
+    status: int
+    body: bytes = b""
+    reason: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Respond({self.status})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RespondReinvite:
+    """Answer a re-INVITE."""
+
+    tx: int
+    status: int
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"RespondReinvite({self.status})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SendReinvite:
+    """Offer anew; Reanswered follows."""
+
+    side: Side
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"SendReinvite({self.side})"
+
+
+@dataclass(frozen=True, slots=True)
+class SendBye:
+    """End a party's dialog. `reason` is a Reason header's value."""
+
+    side: Side
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ByeBranch:
+    """End the dialog of a target that answered when nobody needed it any more."""
+
+    branch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRing:
+    """RingTimeout shall come after this time."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The call is answered: `winner` is the target's branch, None for echo. Write it down, and record if the plan says so."""
+
+    winner: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FormatChanged:
+    """Payload types or codecs are others now: a running recording must hold the new format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The call is over: close its media, write it down, forget it. `status` is the SIP status that ended its set-up, if it did."""
+
+    reason: EndReason
+    status: int | None
+
+
+Effect = (
+    OpenMedia
+    | SetLegs
+    | SendInvite
+    | SendCancel
+    | Respond
+    | RespondReinvite
+    | SendReinvite
+    | SendBye
+    | ByeBranch
+    | ArmRing
+    | Answered
+    | FormatChanged
+    | Ended
+)

@@ -1,0 +1,117 @@
+"""What happens to a call, from wherever it comes."""
+
+from dataclasses import dataclass
+
+from hushwire.calls.model import EndReason, Ports, Side
+
+
+@dataclass(frozen=True, slots=True)
+class MediaOpened:
+    """The bridge stands; `ports` in the order of `Plan.legs`."""
+
+    ports: tuple[Ports, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFailed:
+    """The media process refused something that the call needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A target sent 101-199; `body` is an early answer or empty."""
+
+    branch: int
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A target sent 2xx."""
+
+    branch: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A target came to nothing. `is_silent`: no answer or no connection, and `status` is what the engine made of that."""
+
+    branch: int
+    status: int
+    is_silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The caller took its INVITE back; it is answered already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A party acknowledged our 2xx; `body` is its answer where our 2xx held the offer."""
+
+    side: Side
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reoffered:
+    """A party sent a re-INVITE, to be answered under `tx`; an empty body asks for our offer."""
+
+    side: Side
+    tx: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reanswered:
+    """The final response to our re-INVITE. 491 also where it could not be sent because another was under way."""
+
+    side: Side
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """A party sent BYE; it is answered already."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class NeverAcknowledged:
+    """A party never acknowledged our 2xx; it was sent BYE already."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class RingTimeout:
+    """Nobody answered in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """We end the call: by command, shutdown, or because something that it needs is gone."""
+
+    reason: EndReason
+
+
+Event = (
+    MediaOpened
+    | MediaFailed
+    | Progressed
+    | Accepted
+    | Rejected
+    | Cancelled
+    | Acknowledged
+    | Reoffered
+    | Reanswered
+    | HungUp
+    | NeverAcknowledged
+    | RingTimeout
+    | Stopped
+)

@@ -1,0 +1,74 @@
+"""How a target's refusal reaches the caller, and what the row says of it."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from hushwire.calls.model import EndReason
+from hushwire.sip.message import REASONS
+
+_BY_STATUS: Final[dict[int, tuple[int, EndReason]]] = {
+    401: (503, EndReason.TRUNK_FAILED),  # the challenge is between us and the trunk: never passed on
+    407: (503, EndReason.TRUNK_FAILED),
+    403: (403, EndReason.REJECTED),
+    404: (404, EndReason.NOT_FOUND),
+    408: (480, EndReason.UNAVAILABLE),
+    410: (404, EndReason.NOT_FOUND),
+    415: (488, EndReason.NO_COMMON_MEDIA),
+    480: (480, EndReason.UNAVAILABLE),
+    484: (484, EndReason.NOT_FOUND),
+    486: (486, EndReason.BUSY),
+    488: (488, EndReason.NO_COMMON_MEDIA),
+    600: (486, EndReason.BUSY),
+    603: (603, EndReason.DECLINED),
+    604: (404, EndReason.NOT_FOUND),
+    606: (488, EndReason.NO_COMMON_MEDIA),
+    607: (603, EndReason.DECLINED),
+    608: (603, EndReason.DECLINED),
+}
+# Of several devices that all refused, the most telling refusal counts (RFC 3261 section 16.7, step 6: 6xx, else the lowest class).
+_ORDER: Final = (603, 486, 488, 403, 404, 484, 480, 503)
+
+
+def to_caller(status: int, *, is_silent: bool, to_trunk: bool) -> tuple[int, EndReason]:
+    """The status for the caller and the reason for the row.
+
+    A silent trunk is a trunk that failed; a silent device is an agent that can't be reached. Redirections are not followed.
+    """
+    if is_silent or (status >= 500 and status not in _BY_STATUS):
+        return (503, EndReason.TRUNK_FAILED) if to_trunk else (480, EndReason.UNAVAILABLE)
+    if 300 <= status < 400:
+        return 480, EndReason.REJECTED
+    found = _BY_STATUS.get(status)
+    if found is None:
+        return 480, EndReason.REJECTED
+    if not to_trunk and found[1] is EndReason.TRUNK_FAILED:
+        return 480, EndReason.REJECTED
+    return found
+
+
+def best(failures: Iterable[tuple[int, EndReason]]) -> tuple[int, EndReason]:
+    """The failure to report of several."""
+    return min(failures, key=lambda item: _ORDER.index(item[0]) if item[0] in _ORDER else len(_ORDER))
+
+
+def is_final(status: int) -> bool:
+    """Whether one device's refusal speaks for the agent: 6xx ends the search (RFC 3261 section 16.7, step 5)."""
+    return status >= 600
+
+
+def reason_header(status: int, text: str | None = None) -> str:
+    """A Reason header's value (RFC 3326)."""
+    return f'SIP;cause={status};text="{text or REASONS.get(status, "Failed")}"'
+
+
+ENDED_BY: Final[dict[EndReason, str]] = {
+    EndReason.HANGUP: 'SIP;cause=200;text="Ended by an administrator"',
+    EndReason.MEDIA_LOST: 'SIP;cause=503;text="media-lost"',
+    EndReason.MEDIA_FAILED: 'SIP;cause=503;text="Media failed"',
+    EndReason.MEDIA_TIMEOUT: 'SIP;cause=408;text="No media"',
+    EndReason.NO_RECORDING: 'SIP;cause=503;text="Recording is not possible"',
+    EndReason.SHUTDOWN: 'SIP;cause=503;text="Shutting down"',
+    EndReason.NO_ACK: 'SIP;cause=408;text="The other side never acknowledged"',
+    EndReason.NO_COMMON_MEDIA: 'SIP;cause=488;text="No common media"',
+    EndReason.INTERNAL_ERROR: 'SIP;cause=500;text="Internal error"',
+}

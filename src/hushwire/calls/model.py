@@ -1,0 +1,110 @@
+"""What a call is made of: sides, parties' terms, plans, and how it may end. Frozen values, no decision."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hushwire.core.personal import SHOWN
+from hushwire.sdp.offer_answer import Srtp
+from hushwire.sip.digest import Credentials
+from hushwire.sip.flow import Hop
+from hushwire.sip.headers import Line
+from hushwire.sip.uri import NameAddr
+
+
+class Side(StrEnum):
+    """The two ends of a call in the order of its set-up."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+
+    @property
+    def other(self) -> "Side":
+        """The opposite end."""
+        return Side.CALLEE if self is Side.CALLER else Side.CALLER
+
+
+class CallDirection(StrEnum):
+    """As rows name it."""
+
+    OUTBOUND = "outbound"
+    INBOUND = "inbound"
+    INTERNAL = "internal"
+    ECHO = "echo"
+
+
+class EndReason(StrEnum):
+    """Why a call is over; stable, since rows carry it."""
+
+    BYE_AGENT = "bye-agent"
+    BYE_PEER = "bye-peer"
+    CANCELLED = "cancelled"
+    BUSY = "busy"
+    DECLINED = "declined"
+    NO_ANSWER = "no-answer"
+    UNAVAILABLE = "unavailable"  # no device registered, or none that may be called without protection
+    NOT_FOUND = "not-found"  # the far side knows no such number
+    REJECTED = "rejected"  # the far side refuses for a reason of its own
+    NO_COMMON_MEDIA = "no-common-media"
+    TRUNK_FAILED = "trunk-failed"
+    NO_ACK = "no-ack"
+    HANGUP = "hangup"  # by the API
+    MEDIA_LOST = "media-lost"
+    MEDIA_FAILED = "media-failed"
+    MEDIA_TIMEOUT = "media-timeout"
+    NO_RECORDING = "no-recording"
+    SHUTDOWN = "shutdown"
+    ORPHANED = "orphaned"
+    INTERNAL_ERROR = "internal-error"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Terms:
+    """What is agreed with one party before any SDP: `leg` is its number in the media process (0 the agent, 1 the other party).
+
+    `srtp` is what its media must be. `signalling_address` is where its signalling comes from, None where that is not yet known.
+    """
+
+    leg: int
+    srtp: Srtp
+    signalling_address: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Target:
+    """One place to ring: a device of an agent, or the trunk. `terms.srtp` OPTIONAL: tried protected first, then in the clear."""
+
+    hop: Hop
+    uri: str
+    from_: NameAddr
+    to: NameAddr
+    terms: Terms
+    headers: tuple[Line, ...] = ()
+    credentials: Credentials | None = None
+
+    def __repr__(self) -> str:
+        return f"Target({SHOWN})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan:
+    """What the services decided about a call; the machine carries it out. No targets: an echo call."""
+
+    direction: CallDirection
+    caller: Terms
+    targets: tuple[Target, ...]
+    ring_s: float
+    is_recorded: bool
+
+    @property
+    def legs(self) -> tuple[int, ...]:
+        """The media legs that the call needs."""
+        return (0, 1) if self.targets else (self.caller.leg,)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where hushwire receives on one leg."""
+
+    address: str
+    rtp: int
+    rtcp: int

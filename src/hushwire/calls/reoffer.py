@@ -1,0 +1,100 @@
+"""One re-INVITE through the call: what a party offers anew is passed on where the other party must know, else answered at once.
+
+The other party must know when the direction changes (hold, resume) or no codec is shared any more. A party that can't be reached for a
+moment does not stop a hold: it is granted on our side, and the media process sends nothing to who is held.
+"""
+
+from hushwire.calls import effects
+from hushwire.calls.effects import Effect
+from hushwire.calls.ends import End, shared
+from hushwire.calls.model import Side
+from hushwire.sdp.offer_answer import Direction, LegMedia, Refusal
+
+
+class Reoffer:
+    """An exchange that `side` began under `tx`. `there` is None in an echo call."""
+
+    __slots__ = ("_offer", "_wish", "awaits_ack", "has_changed", "here", "is_done", "side", "there", "tx", "tx_open")
+
+    def __init__(self, side: Side, tx: int, here: End, there: End | None) -> None:
+        self.side = side
+        self.tx = tx
+        self.here = here
+        self.there = there
+        self.tx_open = True
+        self.awaits_ack = False
+        self.is_done = False
+        self.has_changed = False
+        self._offer = b""
+        self._wish: LegMedia | None = None
+
+    def begin(self, offer: bytes) -> list[Effect]:
+        """Answer, or offer to the other party first. Without an offer (RFC 3264 section 5) ours goes into the 2xx."""
+        if not offer:
+            self.awaits_ack = True
+            self.tx_open = False
+            return [effects.RespondReinvite(self.tx, 200, self.here.offer(self.here.agreed))]
+        wish = self.here.read(offer)
+        if isinstance(wish, Refusal):
+            return self._refuse(488)
+        self._offer, self._wish = offer, wish
+        if self.there is None or not self._concerns(self.there, wish):
+            return self._answer(wish.direction)
+        return self._pass_on(self.there, wish)
+
+    def reanswered(self, status: int, body: bytes) -> list[Effect]:
+        """The other party's final response."""
+        there, wish = self.there, self._wish
+        if there is None or wish is None:
+            return self._done([])
+        if 200 <= status < 300 and there.take_answer(body) is None:
+            self.has_changed = True
+            direction = Direction.SENDRECV if there.agreed is None else there.agreed.direction.reversed
+            return self._answer(direction)
+        if status == 491:
+            return self._refuse(491)
+        if there.agreed is not None and shared(wish, there.agreed):
+            return self._answer(wish.direction)
+        return self._refuse(488)
+
+    def acknowledged(self, body: bytes) -> list[Effect]:
+        """The ACK to a 2xx that held our offer."""
+        self.awaits_ack = False
+        before = self.here.agreed
+        if not body or self.here.take_answer(body) is not None:
+            return self._done([])
+        self.has_changed = True
+        after = self.here.agreed
+        if self.there is None or after is None or before is None or not self._concerns(self.there, after):
+            return self._done([])
+        self._wish = after
+        return self._pass_on(self.there, after)
+
+    def _concerns(self, there: End, wish: LegMedia) -> bool:
+        if there.agreed is None:
+            return False
+        return not shared(wish, there.agreed) or wish.direction.reversed is not there.agreed.direction
+
+    def _pass_on(self, there: End, wish: LegMedia) -> list[Effect]:
+        return [effects.SendReinvite(self.side.other, there.offer(wish, direction=wish.direction.reversed))]
+
+    def _answer(self, direction: Direction) -> list[Effect]:
+        if not self.tx_open:
+            return self._done([])
+        like = None if self.there is None else self.there.agreed
+        body = self.here.answer(self._offer, like, direction=direction)
+        if isinstance(body, Refusal):
+            return self._refuse(488)
+        self.has_changed = True
+        self.tx_open = False
+        return self._done([effects.RespondReinvite(self.tx, 200, body)])
+
+    def _refuse(self, status: int) -> list[Effect]:
+        if not self.tx_open:
+            return self._done([])
+        self.tx_open = False
+        return self._done([effects.RespondReinvite(self.tx, status)])
+
+    def _done(self, steps: list[Effect]) -> list[Effect]:
+        self.is_done = True
+        return steps
