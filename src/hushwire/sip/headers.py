@@ -145,7 +145,7 @@ class Headers:
             if header_key(line[0]) != key:
                 lines.append(line)
             elif not done:
-                lines.append((name, value))
+                lines.append((line[0], value))
                 done = True
         return Headers(lines)
 

@@ -56,7 +56,7 @@ def _headers(lines: list[str]) -> tuple[Headers, ParseError | None]:
     for number in range(1, len(lines)):
         line = lines[number]
         name, colon, value = line.partition(":")
-        pair = known(name)
+        pair = known(name) if colon else None
         if pair is None:
             if line[:1] in (" ", "\t"):
                 # Folding (RFC 3261 section 7.3.1): the line continues the one above.
@@ -91,7 +91,10 @@ def _headers(lines: list[str]) -> tuple[Headers, ParseError | None]:
 
 
 def _request(first: str, headers: Headers, body: bytes, is_stream: bool, defect: ParseError | None) -> Request:
-    method, _, rest = first.partition(" ")
+    start = first.rstrip(" \t")
+    if start != first:
+        defect = defect or ParseError("white space ends the start line")
+    method, _, rest = start.partition(" ")
     uri, _, version = rest.rpartition(" ")
     if not is_token(method) or version[:4].upper() != "SIP/":
         raise ParseError("the start line is neither a request nor a response", status=None)
