@@ -1,0 +1,236 @@
+"""Rows that a gateway writes about calls and their recordings. Each function runs in a transaction of the organisation.
+
+Every write may be repeated: a gateway whose commit was lost on the way writes the same again.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, TrunkId
+from hushwire.store.database import Connection
+
+Facts = Mapping[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """A call as it begins, or as it was refused: then `ended_at`, `sip_status` and the verdict are set already."""
+
+    id: CallId
+    agent_id: AgentId | None
+    peer_agent_id: AgentId | None
+    trunk_id: TrunkId | None
+    node_id: NodeId
+    bridge_id: UUID | None
+    direction: str
+    state: str
+    started_at: datetime
+    verdict: str | None = None
+    verdict_reason: str | None = None
+    country: str | None = None
+    number_class: str | None = None
+    rules_version: int | None = None
+    sealed_with: UUID | None = None
+    remote_sealed: bytes | None = field(default=None, repr=False)
+    remote_index: bytes | None = field(default=None, repr=False)
+    local_sealed: bytes | None = field(default=None, repr=False)
+    ended_at: datetime | None = None
+    sip_status: int | None = None
+    end_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnswer:
+    """What is known once a call is answered."""
+
+    id: CallId
+    answered_at: datetime
+    peer_agent_id: AgentId | None
+    agent_leg: Facts
+    peer_leg: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnd:
+    """How a call ended. `state` is `ended` where it was answered, else `failed`."""
+
+    id: CallId
+    state: str
+    ended_at: datetime
+    duration_ms: int | None
+    sip_status: int | None
+    end_reason: str
+    quality: Mapping[str, Facts] | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecording:
+    """A recording as it begins; its key is committed to the keyring already."""
+
+    id: RecordingId
+    call_id: CallId
+    agent_id: AgentId | None
+    peer_agent_id: AgentId | None
+    node_id: NodeId
+    segment: int
+    remote_index: bytes | None = field(repr=False)
+    spool_name: str
+    region: str
+    lawful_basis: str
+    started_at: datetime
+    key_fingerprint: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEnd:
+    """A recording that the media process closed, or left behind: then everything but the id and the time is None."""
+
+    id: RecordingId
+    ended_at: datetime
+    duration_ms: int | None = None
+    frames: int | None = None
+    size_bytes: int | None = None
+    digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCall:
+    """What a restarted gateway finds of a call that it no longer holds."""
+
+    id: CallId
+    org_id: OrgId
+    bridge_id: UUID | None
+    recording_id: RecordingId | None
+    answered_at: datetime | None
+    started_at: datetime
+
+
+async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> None:
+    """Insert the row of a call."""
+    await connection.execute(
+        "INSERT INTO calls (org_id, id, agent_id, peer_agent_id, trunk_id, node_id, bridge_id, direction, state, started_at, verdict,"
+        " verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed, remote_index, local_sealed, ended_at,"
+        " sip_status, end_reason)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
+        " ON CONFLICT (id) DO NOTHING",
+        org_id,
+        call.id,
+        call.agent_id,
+        call.peer_agent_id,
+        call.trunk_id,
+        call.node_id,
+        call.bridge_id,
+        call.direction,
+        call.state,
+        call.started_at,
+        call.verdict,
+        call.verdict_reason,
+        call.country,
+        call.number_class,
+        call.rules_version,
+        call.sealed_with,
+        call.remote_sealed,
+        call.remote_index,
+        call.local_sealed,
+        call.ended_at,
+        call.sip_status,
+        call.end_reason,
+    )
+
+
+async def answer(connection: Connection, call: CallAnswer) -> None:
+    """ringing -> active; a call that has ended meanwhile only learns when it was answered and how it was protected."""
+    await connection.execute(
+        "UPDATE calls SET state = CASE WHEN state = 'ringing' THEN 'active' ELSE state END, answered_at = coalesce(answered_at, $2),"
+        " peer_agent_id = coalesce($3, peer_agent_id), agent_leg = $4::jsonb, peer_leg = $5::jsonb WHERE id = $1",
+        call.id,
+        call.answered_at,
+        call.peer_agent_id,
+        json.dumps(call.agent_leg),
+        json.dumps(call.peer_leg),
+    )
+
+
+async def update_legs(connection: Connection, call_id: CallId, agent_leg: Facts, peer_leg: Facts) -> None:
+    """The legs after a re-INVITE."""
+    await connection.execute(
+        "UPDATE calls SET agent_leg = $2::jsonb, peer_leg = $3::jsonb WHERE id = $1", call_id, json.dumps(agent_leg), json.dumps(peer_leg)
+    )
+
+
+async def end(connection: Connection, call: CallEnd) -> bool:
+    """Close the row; False if it was closed already."""
+    tag = await connection.execute(
+        "UPDATE calls SET state = $2, ended_at = $3, duration_ms = $4, sip_status = coalesce($5, sip_status), end_reason = $6,"
+        " quality = $7::jsonb WHERE id = $1 AND state IN ('ringing', 'active')",
+        call.id,
+        call.state,
+        call.ended_at,
+        call.duration_ms,
+        call.sip_status,
+        call.end_reason,
+        None if call.quality is None else json.dumps(call.quality),
+    )
+    return tag == "UPDATE 1"
+
+
+async def begin_recording(connection: Connection, org_id: OrgId, recording: NewRecording) -> None:
+    """Insert the row of a recording and name it on its call's row."""
+    await connection.execute(
+        "INSERT INTO recordings (org_id, id, call_id, agent_id, peer_agent_id, node_id, segment, state, remote_index, spool_name, region,"
+        " lawful_basis, started_at, key_fingerprint) VALUES ($1, $2, $3, $4, $5, $6, $7, 'live', $8, $9, $10, $11, $12, $13)"
+        " ON CONFLICT (id) DO NOTHING",
+        org_id,
+        recording.id,
+        recording.call_id,
+        recording.agent_id,
+        recording.peer_agent_id,
+        recording.node_id,
+        recording.segment,
+        recording.remote_index,
+        recording.spool_name,
+        recording.region,
+        recording.lawful_basis,
+        recording.started_at,
+        recording.key_fingerprint,
+    )
+    await connection.execute("UPDATE calls SET recording_id = $2 WHERE id = $1", recording.call_id, recording.id)
+
+
+async def close_recording(connection: Connection, recording: RecordingEnd) -> bool:
+    """live -> closed with what the file holds, or -> crashed where nobody closed it; False if it was not live."""
+    tag = await connection.execute(
+        "UPDATE recordings SET state = $2, ended_at = $3, duration_ms = $4, frames = $5, size_bytes = $6, digest = $7"
+        " WHERE id = $1 AND state = 'live'",
+        recording.id,
+        "crashed" if recording.digest is None else "closed",
+        recording.ended_at,
+        recording.duration_ms,
+        recording.frames,
+        recording.size_bytes,
+        recording.digest,
+    )
+    return tag == "UPDATE 1"
+
+
+async def fail_recording(connection: Connection, recording_id: RecordingId, at: datetime) -> None:
+    """live -> failed: its file was never begun."""
+    await connection.execute("UPDATE recordings SET state = 'failed', ended_at = $2 WHERE id = $1 AND state = 'live'", recording_id, at)
+
+
+async def live(connection: Connection, node_id: NodeId) -> list[tuple[OrgId, CallId]]:
+    """Calls that this node's rows say are going on; across tenants, ids only."""
+    rows = await connection.fetch("SELECT org_id, call_id FROM live_calls($1)", node_id)
+    return [(OrgId(row["org_id"]), CallId(row["call_id"])) for row in rows]
+
+
+async def get_live(connection: Connection, call_id: CallId) -> LiveCall | None:
+    """One of those calls, if it still is."""
+    row = await connection.fetchrow(
+        "SELECT id, org_id, bridge_id, recording_id, answered_at, started_at FROM calls WHERE id = $1 AND state IN ('ringing', 'active')",
+        call_id,
+    )
+    return None if row is None else LiveCall(**dict(row))

@@ -1,0 +1,58 @@
+"""Gateways among themselves and with the API: heartbeats, the fence of media control, and commands for live calls."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from hushwire.core.ids import CallId, NodeId, OrgId
+from hushwire.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the API asks of the node that holds a call."""
+
+    id: UUID
+    org_id: OrgId
+    call_id: CallId
+    action: str
+    created_at: datetime
+
+
+async def next_epoch(connection: Connection) -> int:
+    """A number greater than every epoch before: who has the greatest controls the media process."""
+    epoch: int = await connection.fetchval("SELECT nextval('media_epoch')")
+    return epoch
+
+
+async def beat(connection: Connection, node_id: NodeId, started_at: datetime, now: datetime, media_instance: UUID | None) -> None:
+    """A sign of life."""
+    await connection.execute(
+        "INSERT INTO nodes (id, started_at, seen_at, media_instance) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (id) DO UPDATE SET started_at = $2, seen_at = $3, media_instance = $4",
+        node_id,
+        started_at,
+        now,
+        media_instance,
+    )
+
+
+async def open_commands(connection: Connection, node_id: NodeId) -> list[tuple[OrgId, UUID]]:
+    """Commands that wait for this node, oldest first; across tenants, ids only."""
+    rows = await connection.fetch("SELECT org_id, command_id FROM open_commands($1)", node_id)
+    return [(OrgId(row["org_id"]), row["command_id"]) for row in rows]
+
+
+async def command(connection: Connection, command_id: UUID) -> Command | None:
+    """A command of the entered organisation that is not done yet."""
+    row = await connection.fetchrow(
+        "SELECT id, org_id, call_id, action, created_at FROM node_commands WHERE id = $1 AND done_at IS NULL", command_id
+    )
+    return None if row is None else Command(**dict(row))
+
+
+async def finish_command(connection: Connection, command_id: UUID, now: datetime, outcome: str) -> None:
+    """Tell whoever waits how it went: `ok`, or why not."""
+    await connection.execute(
+        "UPDATE node_commands SET done_at = $2, outcome = $3 WHERE id = $1 AND done_at IS NULL", command_id, now, outcome
+    )
