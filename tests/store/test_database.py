@@ -36,6 +36,44 @@ async def test_the_organisation_does_not_outlive_its_transaction_on_a_pooled_con
         assert await connection.fetch("SELECT id FROM orgs") == []
 
 
+async def test_what_a_transaction_set_for_its_session_is_gone_after_commit_and_after_rollback(databases: Databases) -> None:
+    owner = await databases.connect("main")
+    org = await add_org(owner, "acme")
+    one = await databases.connect("main", "api", max_size=1)
+
+    async def set_and(outcome: type[Exception] | None) -> None:
+        async with one.transaction() as connection:
+            await connection.execute(f"SET hushwire.org = '{org}'")
+            await connection.execute("SELECT pg_advisory_lock(1)")
+            async with connection.transaction():
+                assert len(await connection.fetch("SELECT id FROM orgs")) == 1
+            if outcome:
+                raise outcome
+
+    await set_and(None)
+    with pytest.raises(_OnPurpose):
+        await set_and(_OnPurpose)
+    async with one.transaction() as connection:
+        assert await connection.fetch("SELECT id FROM orgs") == []
+        assert not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory')")
+
+
+async def test_a_constraint_that_fails_at_commit_is_the_callers_error_and_the_connection_is_clean(databases: Databases) -> None:
+    owner = await databases.connect("main", max_size=1)
+    async with owner.session() as connection:
+        await connection.execute("CREATE TABLE late (x int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+
+    async def fail_at_commit() -> None:
+        async with owner.organisation(OrgId(uuid4())) as connection:
+            await connection.execute("INSERT INTO late VALUES (1), (1)")
+
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await fail_at_commit()
+    async with owner.transaction() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM late") == 0
+        assert await connection.fetchval("SELECT current_org()") is None
+
+
 class _OnPurpose(Exception):
     pass
 

@@ -72,3 +72,16 @@ async def test_keys_of_a_bucket_renewed_meanwhile_are_still_good(vault: Vault) -
     assert taken is not None
     assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", taken.id) == taken
     await pool.close()
+
+
+async def test_a_slot_that_was_found_empty_grows_up_to_its_limit(vault: Vault) -> None:
+    pool = KeyPool(await vault.keyring("gateway"), _Clock(), secrets, size=2, most=7)
+    sizes = []
+    for _ in range(4):
+        while pool.take(vault.org, "call") is not None:
+            pass
+        async with asyncio.timeout(10):
+            await asyncio.gather(*pool._tasks)
+        sizes.append(pool.ready(vault.org, "call"))
+    assert sizes == [2, 4, 7, 7]
+    await pool.close()

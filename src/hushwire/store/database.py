@@ -7,7 +7,7 @@ not a filter that a query could forget. `transaction` sees the operator's tables
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -45,7 +45,9 @@ class Database:
     async def connect(cls, dsn: str, *, min_size: int = 1, max_size: int = 8, acquire_timeout_s: float = 5.0) -> "Database":
         """Connect, or raise Unavailable. `acquire_timeout_s` bounds the wait for a free connection (and for a dead server)."""
         try:
-            pool = await asyncpg.create_pool(dsn, min_size=min_size, max_size=max_size, timeout=acquire_timeout_s)
+            pool = await asyncpg.create_pool(
+                dsn, min_size=min_size, max_size=max_size, timeout=acquire_timeout_s, connection_class=_Session
+            )
         except (*AWAY, OSError, TimeoutError) as error:
             raise Unavailable(f"the database does not answer ({type(error).__name__})") from error
         return cls(dsn, pool, acquire_timeout_s)
@@ -65,6 +67,7 @@ class Database:
     async def session(self) -> AsyncIterator[Connection]:
         """A connection outside any transaction, for what can't run in one (VACUUM)."""
         async with self._acquired() as connection:
+            connection.plainly()
             yield connection
 
     async def listen(self, channel: str, callback: Notified) -> None:
@@ -91,13 +94,13 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, org_id: OrgId | None) -> AsyncIterator[Connection]:
-        async with self._acquired() as connection, connection.transaction():
-            if org_id is not None:
-                await connection.execute(_set_org(org_id))
-            yield connection
+        async with self._acquired() as connection:
+            connection.merging("" if org_id is None else _set_org(org_id))
+            async with connection.transaction():
+                yield connection
 
     @asynccontextmanager
-    async def _acquired(self) -> AsyncIterator[Connection]:
+    async def _acquired(self) -> AsyncIterator[Any]:
         try:
             connection = await self._pool.acquire(timeout=self._acquire_timeout_s)
         except (*AWAY, OSError, TimeoutError, asyncpg.InterfaceError) as error:
@@ -115,10 +118,53 @@ class Database:
 
     async def _release(self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> None:
         try:
-            await asyncio.shield(self._pool.release(connection))
+            await self._pool.release(connection)
         except (*AWAY, OSError, asyncpg.InterfaceError) as error:
             # A dead connection is the pool's to replace; the outcome of the transaction is already known.
             _log.debug("store.release_failed", error=type(error).__name__)
+
+
+if TYPE_CHECKING:
+    _Base = asyncpg.Connection[asyncpg.Record]
+else:
+    _Base = asyncpg.Connection
+
+
+class _Session(_Base):
+    """A pooled connection that sends a transaction's frame in two round trips instead of four.
+
+    BEGIN goes out together with the statement that says whose transaction it is, COMMIT together with the reset that a connection
+    gets before the next one uses it: a third less time and CPU for a short transaction. Were asyncpg to word its own BEGIN
+    otherwise one day, no organisation would be set and no row seen: it fails closed.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._prologue: str | None = None
+        self._is_reset = False
+
+    def merging(self, prologue: str) -> None:
+        """For the one transaction that follows: `prologue` right after its BEGIN, the reset right after its COMMIT."""
+        self._prologue = prologue
+        self._is_reset = False
+
+    def plainly(self) -> None:
+        """No merging: several transactions may follow, and settings stay between them."""
+        self._prologue = None
+        self._is_reset = False
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's own
+        if self._prologue is not None and not args:
+            if query == "BEGIN;":
+                return await super().execute(f"BEGIN; {self._prologue}", timeout=timeout)
+            if query == "COMMIT;":
+                status = await super().execute(f"COMMIT; {super().get_reset_query()}", timeout=timeout)
+                self._is_reset = True
+                return status
+        return await super().execute(query, *args, timeout=timeout)
+
+    def get_reset_query(self) -> str:
+        return "" if self._is_reset else super().get_reset_query()
 
 
 def _is_gone(connection: Connection) -> bool:
@@ -130,7 +176,7 @@ def _is_gone(connection: Connection) -> bool:
 
 
 def _set_org(org_id: UUID) -> str:
-    # One round trip in the simple protocol; the text of a UUID holds nothing to quote.
+    # A plain statement, since it is sent together with BEGIN; the text of a UUID holds nothing to quote.
     return f"SET LOCAL hushwire.org = '{UUID(int=org_id.int)}'"
 
 

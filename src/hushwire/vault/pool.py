@@ -23,15 +23,21 @@ _log = structlog.get_logger(__name__)
 
 
 class KeyPool:
-    """Up to `size` ready keys for each organisation and kind that was asked for; refilled in batches by `run`."""
+    """Ready keys for each organisation and kind that was asked for, refilled behind the back of who takes them.
 
-    def __init__(self, keyring: Keyring, clock: Clock, random: Random, size: int = 8) -> None:
+    A slot holds up to `size` keys, and doubles up to `most` each time that it was found empty: keys made together cost a third of
+    keys made one by one.
+    """
+
+    def __init__(self, keyring: Keyring, clock: Clock, random: Random, size: int = 8, most: int = 64) -> None:
         if size < 1:
             raise ValueError("a pool holds at least one key")
         self._keyring = keyring
         self._clock = clock
         self._random = random
         self._size = size
+        self._most = max(size, most)
+        self._sizes: dict[_Slot, int] = {}
         self._ready: dict[_Slot, deque[DataKey]] = {}
         self._refilling: set[_Slot] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -41,8 +47,10 @@ class KeyPool:
         slot = (org_id, kind)
         ready = self._ready.setdefault(slot, deque())
         taken = ready.popleft() if ready else None
+        if taken is None and slot in self._sizes:
+            self._sizes[slot] = min(2 * self._sizes[slot], self._most)
         # Below half: so a busy organisation costs one transaction for several keys.
-        if len(ready) <= self._size // 2:
+        if len(ready) <= self._sizes.setdefault(slot, self._size) // 2:
             self._start_refill(slot)
         return taken
 
@@ -97,7 +105,7 @@ class KeyPool:
     async def _fill(self, slot: _Slot) -> None:
         org_id, kind = slot
         ready = self._ready.setdefault(slot, deque())
-        wanted = self._size - len(ready)
+        wanted = self._sizes.setdefault(slot, self._size) - len(ready)
         if wanted > 0:
             ready.extend(await self._keyring.new_data_keys(org_id, kind, [self._new_id() for _ in range(wanted)]))
 
