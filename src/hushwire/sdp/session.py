@@ -6,6 +6,7 @@ carries meaning: what stands before the first m= belongs to the session.
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from hushwire.core.errors import MalformedError
@@ -148,7 +149,7 @@ def parse_session(data: bytes) -> Session:
     if origin is None:
         raise SdpError("o= is missing")
     username, session_id, version, origin_address = origin
-    sections = tuple(_media(lines[start:end]) for start, end in zip(starts, [*starts[1:], len(lines)], strict=True))
+    sections = tuple(_media(lines[start:end]) for start, end in pairwise([*starts, len(lines)]))
     return Session(session_id, version, origin_address, sections, address, username, name, tuple(attributes), tuple(bandwidths))
 
 
