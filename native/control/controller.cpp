@@ -293,13 +293,17 @@ Controller::Outcome Controller::start_recording(const Request& request, const Fi
             io::log_event("error", "media.recording_not_opened", {{"errno", std::int64_t{error}}});
             auto status = error == EEXIST ? Status::exists : Status::spool;
             outlet_.send(to, refuse(header, refusal(status, "the spool file could not be made")));
-        } else {
-            entry->recording = recording;
-            auto* target = &worker(*entry);
-            target->post([target, id, recording] { target->start_recorder(id, recording.id, recording.start_us); });
-            reply(to, ok(header));
+            return now_idle(id);
         }
-        now_idle(id);
+        entry->recording = recording;
+        auto* target = &worker(*entry);
+        target->post([this, target, id, recording, to, header] {
+            target->start_recorder(id, recording.id, recording.start_us);
+            mailbox_.post([this, id, to, header] {  // only now: every packet sent after the reply is in the recording
+                reply(to, ok(header));
+                now_idle(id);
+            });
+        });
     };
     writer_.open(std::move(order), [this, opened](int error) { mailbox_.post([opened, error] { opened(error); }); });
     return std::nullopt;

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from native_client import Controller, Media, running_media  # noqa: E402
+from tests.native.client import Controller, Media, running_media
 
 ROOT = Path(__file__).parents[2]
 

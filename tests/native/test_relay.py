@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from native_call import Call, parse, rtp
-from native_client import Controller
+import socket
+
+from tests.native.call import Call, parse, rtp
+from tests.native.client import Controller
 
 
 def test_each_party_hears_the_other_under_the_ssrc_that_hushwire_owns(control: Controller) -> None:
@@ -109,7 +111,5 @@ def test_closing_frees_the_ports(control: Controller) -> None:
     call.close()
     again = Call(control).a
     again.rtp.close()
-    import socket
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(to)

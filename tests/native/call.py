@@ -8,7 +8,7 @@ import struct
 import uuid
 from dataclasses import dataclass, field
 
-from native_client import Controller
+from tests.native.client import Controller
 
 LOOPBACK = socket.inet_aton("127.0.0.1")
 SUITES = {"AES_CM_128_HMAC_SHA1_80": (1, 30), "AES_CM_128_HMAC_SHA1_32": (2, 30), "AES_256_CM_HMAC_SHA1_80": (3, 46)}

@@ -1,0 +1,257 @@
+"""Sealed while it is made: what is in the file, when, and what is left of it after a crash or on a full disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.native.call import Call, Keys, parse, rtp
+from tests.native.client import EXISTS, INVALID, SPOOL, STATE, Controller, Media, RequestError, running_media
+from tests.native.hwr_reader import read
+from tests.native.srtp_oracle import oracle
+
+FORMAT = b'{"legs":[{"0":"PCMU/8000"},{"0":"PCMU/8000"}]}'
+
+
+class Recorded:
+    def __init__(self, call: Call, name: str = "", **changes: object) -> None:
+        self.call, self.key, self.org, self.id = call, os.urandom(32), uuid.uuid4(), uuid.uuid4()
+        self.name = name or f"{self.id}-0.hwr"
+        fields = {"org": self.org, "recording": self.id, "segment": 0, "data_key": self.key, "file": self.name, "format": FORMAT}
+        call.control.request("start_recording", bridge=call.id, **{**fields, **changes})
+
+    def stop(self) -> dict[str, object]:
+        return self.call.control.request("stop_recording", bridge=self.call.id)["recording_result"]  # type: ignore[return-value]
+
+
+def talk(call: Call, first: int, count: int) -> None:
+    for n in range(first, first + count):
+        call.a.send(rtp(n, 160 * n, 0xA, b"A%05d" % n + bytes(154)))
+        call.b.send(rtp(n, 160 * n, 0xB, b"B%05d" % n + bytes(154)))
+        call.b.receive()
+        call.a.receive()
+
+
+def test_both_directions_are_in_the_file_as_they_arrived(media: Media, control: Controller) -> None:
+    keys = Keys("AES_CM_128_HMAC_SHA1_80")
+    call = Call(control, keys=(keys, None))
+    recorded = Recorded(call, anchor_us=1_700_000_000_000_000)
+    tx = oracle(keys.suite, keys.recv, is_sender=True)
+    sent = [rtp(n, 160 * n, 0xA, b"A%d" % n * 20) for n in range(30)]
+    heard = [rtp(900 + n, 160 * n, 0xB, b"B%d" % n * 20, pt=8) for n in range(30)]
+    for one, other in zip(sent, heard, strict=True):
+        call.a.send(tx.protect(one))
+        call.b.receive()
+        call.b.send(other)
+        call.a.receive()
+    result = recorded.stop()
+
+    path = media.spool / recorded.name
+    data = path.read_bytes()
+    assert path.stat().st_mode & 0o7777 == 0o600
+    assert result["digest"] == hashlib.sha256(data).digest()
+    assert result["bytes"] == len(data)
+    opened = read(data, recorded.key)
+    assert (opened.org, opened.recording, opened.segment) == (recorded.org.bytes, recorded.id.bytes, 0)
+    assert (len(opened.frames), opened.is_final, opened.whole) == (result["frames"], True, len(data))
+    assert [e.kind for e in opened.frames[0][:2]] == ["anchor", "format"]
+    assert int.from_bytes(opened.entries[0].data, "big") == 1_700_000_000_000_000
+    assert opened.entries[1].data == FORMAT
+    assert opened.entries[-1].kind == "end"
+    assert [e.data for e in opened.entries if e.kind == "packet" and e.leg == 0] == sent
+    assert [e.data for e in opened.entries if e.kind == "packet" and e.leg == 1] == heard
+    times = [e.time_s for e in opened.entries]
+    assert times == sorted(times)
+    assert (result["recording_state"], result["gaps"]) == (2, 0)
+    assert abs(int(result["duration_ms"]) / 1000 - times[-1]) < 0.002  # type: ignore[call-overload]
+
+
+def test_the_file_is_never_more_than_half_a_second_behind(media: Media, control: Controller) -> None:
+    call = Call(control)
+    recorded = Recorded(call)
+    path = media.spool / recorded.name
+    for n in range(3):
+        call.a.send(rtp(n, 160 * n, 1, b"%d" % n))
+        sent = time.monotonic()
+        while not any(e.data.endswith(b"%d" % n) for e in read(path.read_bytes(), recorded.key).entries if e.kind == "packet"):
+            assert time.monotonic() - sent < 0.5
+            time.sleep(0.005)
+
+
+def test_a_pause_is_a_marked_gap(media: Media, control: Controller) -> None:
+    call = Call(control)
+    recorded = Recorded(call)
+    talk(call, 0, 3)
+    control.request("pause_recording", bridge=call.id)
+    talk(call, 3, 3)
+    control.request("resume_recording", bridge=call.id)
+    talk(call, 6, 3)
+    control.request("set_format", bridge=call.id, format=b'{"legs":[{},{}]}')
+    recorded.stop()
+    entries = read((media.spool / recorded.name).read_bytes(), recorded.key).entries
+    assert [e.kind if e.kind != "packet" else int(e.data[13:18]) for e in entries if e.leg != 1] == [
+        "anchor", "format", 0, 1, 2, "pause", "resume", 6, 7, 8, "format", "end",
+    ]  # fmt: skip
+    with pytest.raises(RequestError) as caught:
+        control.request("pause_recording", bridge=call.id)
+    assert caught.value.status == STATE
+
+
+def test_segments_follow_each_other_with_keys_of_their_own(media: Media, control: Controller) -> None:
+    call = Call(control)
+    first = Recorded(call, name="one.hwr")
+    with pytest.raises(RequestError) as caught:
+        Recorded(call, name="two.hwr")
+    assert caught.value.status == EXISTS
+    talk(call, 0, 2)
+    first.stop()
+    second = Recorded(call, name="two.hwr", segment=1)
+    talk(call, 2, 2)
+    second.stop()
+    opened = [read((media.spool / r.name).read_bytes(), r.key) for r in (first, second)]
+    assert [[int(e.data[13:18]) for e in o.entries if e.kind == "packet" and e.leg == 0] for o in opened] == [[0, 1], [2, 3]]
+
+
+def test_the_end_of_a_recording_is_told_until_it_is_acknowledged(media: Media, control: Controller) -> None:
+    call = Call(control)
+    recorded = Recorded(call)
+    closed = call.close()
+    result = closed["recording_result"]
+    with media.controller(2) as later:
+        event = later.event("recording_closed")
+        assert event.fields == {"bridge": call.id.bytes, "recording_result": result}
+        assert result["recording"] == recorded.id.bytes  # type: ignore[index]
+        later.request("ack", event=event.id)
+    with media.controller(3) as last:
+        last.request("ping")
+        assert last.events == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.hwr", "/x.hwr", ".hwr", ".x.hwr", "x", "x.hwr\0", "a b.hwr", "é.hwr", "a/b.hwr", "x" * 125 + ".hwr"]
+)
+def test_a_name_that_could_leave_the_spool_is_refused(media: Media, control: Controller, name: str) -> None:
+    call = Call(control)
+    with pytest.raises(RequestError) as caught:
+        Recorded(call, name=name)
+    assert caught.value.status == INVALID
+    assert list(media.spool.iterdir()) == []
+
+
+def test_neither_an_existing_file_nor_a_link_is_written_to(media: Media, control: Controller) -> None:
+    (media.spool / "there.hwr").write_bytes(b"old")
+    (media.spool / "link.hwr").symlink_to(media.folder / "elsewhere")
+    call = Call(control)
+    for name in ("there.hwr", "link.hwr"):
+        with pytest.raises(RequestError) as caught:
+            Recorded(call, name=name)
+        assert caught.value.status in (EXISTS, SPOOL)
+    assert (media.spool / "there.hwr").read_bytes() == b"old"
+    assert not (media.folder / "elsewhere").exists()
+    recorded = Recorded(call, name="fresh.hwr")  # and the bridge is none the worse
+    talk(call, 0, 1)
+    assert recorded.stop()["recording_state"] == 2
+
+
+def test_kill_9_leaves_a_file_whose_prefix_opens(media: Media, control: Controller) -> None:
+    call = Call(control)
+    recorded = Recorded(call)
+    path = media.spool / recorded.name
+    n, until = 0, time.monotonic() + 1.5
+    while time.monotonic() < until:
+        talk(call, n, 1)
+        n += 1
+        time.sleep(0.02)
+    media.process.kill()
+    media.process.wait()
+    data = path.read_bytes()
+    opened = read(data, recorded.key)
+    assert not opened.is_final
+    assert len(data) - opened.whole < 6000
+    packets = [int(e.data[13:18]) for e in opened.entries if e.kind == "packet" and e.leg == 0]
+    assert packets == list(range(len(packets)))
+    assert len(packets) >= n - 25  # half a second at most
+    for cut in range(len(data) - 400, len(data)):  # and wherever a crash tears it
+        assert not read(data[:cut], recorded.key).is_final
+
+
+def test_sigterm_closes_recordings_before_the_end(media: Media, control: Controller) -> None:
+    call = Call(control)
+    recorded = Recorded(call)
+    talk(call, 0, 5)
+    assert media.stop() == 0
+    opened = read((media.spool / recorded.name).read_bytes(), recorded.key)
+    assert opened.is_final
+    assert sum(e.kind == "packet" for e in opened.entries) == 10
+    assert not Path(media.socket).exists()
+
+
+def limit_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_full_spool_ends_the_recording_and_the_call_goes_on(media_program: str) -> None:
+    with running_media(media_program, preexec_fn=limit_files) as media, media.controller() as control:
+        call = Call(control)
+        recorded = Recorded(call)
+        talk(call, 0, 150)
+        event = control.event("recording_failed")
+        result = event.fields["recording_result"]
+        assert result["recording_state"] == 3  # type: ignore[index]
+        assert result["failure"] == 1  # type: ignore[index]
+        data = (media.spool / recorded.name).read_bytes()
+        opened = read(data, recorded.key)
+        assert not opened.is_final
+        assert opened.whole == len(data) == result["bytes"]  # type: ignore[index]
+        assert hashlib.sha256(data).digest() == result["digest"]  # type: ignore[index]
+        talk(call, 150, 5)
+        with pytest.raises(RequestError) as caught:
+            recorded.stop()
+        assert caught.value.status == STATE
+        again = Recorded(call)
+        talk(call, 155, 5)
+        assert again.stop()["recording_state"] == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a small file system")
+def test_a_spool_with_no_room_left_is_told_at_the_start_and_later(media_program: str, tmp_path: Path) -> None:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "hw-spool", str(tmp_path)], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        with running_media(media_program, spool=tmp_path) as media, media.controller() as control:
+            call = Call(control)
+            Recorded(call, name="a.hwr")
+            talk(call, 0, 300)
+            assert control.event("recording_failed").fields["recording_result"]["failure"] == 1  # type: ignore[index]
+            with pytest.raises(OSError, match="No space"):
+                (tmp_path / "filler").write_bytes(bytes(65_536))
+            with pytest.raises(RequestError) as caught:
+                Recorded(call, name="b.hwr")
+            assert caught.value.status == SPOOL
+            assert not (tmp_path / "b.hwr").exists()
+            talk(call, 300, 5)
+            (tmp_path / "a.hwr").unlink()
+            assert Recorded(call, name="c.hwr").stop()["recording_state"] == 2
+            assert media.is_running()
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_no_plain_audio_reaches_the_disk(media: Media, control: Controller) -> None:
+    marker = b"PLAINTEXT-MARKER" * 10
+    call = Call(control)
+    recorded = Recorded(call)
+    for n in range(50):
+        call.a.send(rtp(n, 160 * n, 1, marker))
+        assert parse(call.b.receive()).payload == marker
+    recorded.stop()
+    files = [p for p in media.folder.rglob("*") if p.is_file()]
+    assert files
+    assert not any(marker[:16] in p.read_bytes() or recorded.key in p.read_bytes() for p in files)
