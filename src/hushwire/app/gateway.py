@@ -1,0 +1,1 @@
+"""The gateway role: SIP, call control and the control of media."""

@@ -1,0 +1,1 @@
+"""Calls: events of SIP and media to the pure machine, and its effects carried out."""

@@ -1,0 +1,1 @@
+"""What an earlier run left behind: bridges, calls and recordings."""

@@ -1,0 +1,1 @@
+"""Where a call goes: internal destinations, the verdict, trunks and devices."""
