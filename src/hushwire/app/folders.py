@@ -50,11 +50,6 @@ class Folders:
         return self.root / "buckets"
 
     @property
-    def bucket_secrets(self) -> Path:
-        """Secrets of the keyring's buckets: beside the root key in worth, but written daily by roles that dropped to another user."""
-        return self.root / "buckets"
-
-    @property
     def postgres(self) -> Path:
         return self.root / "pg"
 

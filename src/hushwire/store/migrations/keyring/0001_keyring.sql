@@ -111,8 +111,8 @@ GRANT SELECT (id, org_id, public_key, state, erasures, created_at, destroyed_at)
 GRANT SELECT (id, org_id, bucket_id, kind, fingerprint, created_at), INSERT ON data_keys TO hushwire_gateway;
 GRANT SELECT (id, public_key, created_at, retired_at) ON signing_keys TO hushwire_gateway;
 
-GRANT SELECT, INSERT, DELETE ON data_keys TO hushwire_api, hushwire_worker;
-GRANT UPDATE (bucket_id, sealed) ON data_keys TO hushwire_worker;
+GRANT SELECT, DELETE ON data_keys TO hushwire_api, hushwire_worker;
+GRANT INSERT, UPDATE (bucket_id, sealed) ON data_keys TO hushwire_worker;
 GRANT SELECT, UPDATE (erasures) ON buckets TO hushwire_api;
 GRANT SELECT, INSERT, UPDATE ON buckets TO hushwire_worker;
 GRANT SELECT ON signing_keys TO hushwire_api, hushwire_worker;

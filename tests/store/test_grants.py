@@ -1,0 +1,54 @@
+"""What each role may not do, beyond tenant isolation: the gateway faces strangers, so it holds least."""
+
+import asyncpg
+import pytest
+
+from hushwire.store.database import Database
+from tests.databases import DatabaseName, Databases, RoleName
+
+FORBIDDEN: list[tuple[RoleName, DatabaseName, str]] = [
+    ("gateway", "main", "SELECT password_hash FROM agents"),
+    ("gateway", "main", "SELECT * FROM api_keys"),
+    ("gateway", "main", "SELECT * FROM erasure_ledger"),
+    ("gateway", "main", "SELECT * FROM audit_log"),
+    ("gateway", "main", "SELECT * FROM access_log"),
+    ("gateway", "main", "SELECT * FROM idempotency"),
+    ("gateway", "main", "UPDATE orgs SET allowed_countries = '{CU}'"),
+    ("gateway", "main", "UPDATE agents SET suspended = false"),
+    ("gateway", "main", "INSERT INTO trunks (id) VALUES (gen_random_uuid())"),
+    ("gateway", "main", "DELETE FROM recordings"),
+    ("gateway", "main", "DELETE FROM calls"),
+    ("gateway", "main", "UPDATE node_commands SET action = 'hangup'"),
+    ("gateway", "keyring", "SELECT sealed FROM data_keys"),
+    ("gateway", "keyring", "DELETE FROM data_keys"),
+    ("gateway", "keyring", "SELECT private_sealed FROM buckets"),
+    ("api", "main", "INSERT INTO orgs (id) VALUES (gen_random_uuid())"),
+    ("api", "main", "UPDATE trunks SET uri = 'sip:x'"),
+    ("api", "main", "INSERT INTO recordings (id) VALUES (gen_random_uuid())"),
+    ("api", "main", "DELETE FROM recordings"),
+    ("api", "main", "SELECT nextval('media_epoch')"),
+    ("api", "keyring", "INSERT INTO data_keys (id) VALUES (gen_random_uuid())"),
+    ("api", "keyring", "UPDATE data_keys SET sealed = 'x'"),
+    ("api", "keyring", "INSERT INTO buckets (id) VALUES (gen_random_uuid())"),
+    ("api", "keyring", "UPDATE buckets SET private_sealed = NULL"),
+    ("worker", "main", "UPDATE orgs SET allowed_countries = '{CU}'"),
+    ("worker", "main", "UPDATE agents SET suspended = false"),
+    ("worker", "main", "INSERT INTO api_keys (id) VALUES (gen_random_uuid())"),
+    ("worker", "keyring", "UPDATE root_key SET fingerprint = 'x'"),
+    ("worker", "keyring", "INSERT INTO signing_keys (id) VALUES (gen_random_uuid())"),
+    ("worker", "keyring", "DELETE FROM buckets"),
+]
+
+
+@pytest.mark.parametrize("role", ["gateway", "api", "worker"])
+async def test_a_role_is_refused_what_is_not_its_business(databases: Databases, role: RoleName) -> None:
+    for who, name, statement in FORBIDDEN:
+        if who == role:
+            database = await databases.connect(name, role, max_size=1)
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await _run(database, statement)
+
+
+async def _run(database: Database, statement: str) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(statement)
