@@ -16,6 +16,8 @@ from hushwire.policy.model import NumberClass, Reason
 _MOST_DIGITS: Final = 32  # an international prefix, a carrier code and 15 digits (ITU-T E.164 section 6.2) fit well
 _NOWHERE: Final = "001"  # phonenumbers' name for calling codes of no territory
 
+_NO_NUMBER: Final = (NumberParseException.INVALID_COUNTRY_CODE, NumberParseException.TOO_LONG)
+
 _CLASSES: Final = {
     PhoneNumberType.FIXED_LINE: NumberClass.FIXED,
     PhoneNumberType.MOBILE: NumberClass.MOBILE,
@@ -83,7 +85,7 @@ def _read(text: str, region: str | None, home_country: str) -> Found | Reason:
     try:
         parsed = phonenumbers.parse(text, region)
     except NumberParseException as error:
-        return Reason.INVALID if error.error_type == NumberParseException.INVALID_COUNTRY_CODE else Reason.INCOMPLETE
+        return Reason.INVALID if error.error_type in _NO_NUMBER else Reason.INCOMPLETE
     number = phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
     if number != text and not _is_fixed_point(number):
         return Reason.INVALID
