@@ -199,6 +199,7 @@ class Sipp:
         calls: int = 1,
         timeout_s: int = 25,
         echo: bool = True,
+        traces: bool = True,
         options: Sequence[str] = (),
     ) -> Self:
         """Serves the scenario on 127.0.0.1:`port`, or runs it against `towards`."""
@@ -210,9 +211,11 @@ class Sipp:
         file.write_text('<?xml version="1.0" encoding="ISO-8859-1" ?>\n<scenario name="s">\n' + "\n".join(scenario) + "\n</scenario>\n")
         command = [
             need("sipp"), "-sf", str(file), "-i", "127.0.0.1", "-p", str(port), "-m", str(calls), "-mi", "127.0.0.1",
-            "-mp", str(free_port(even=True)), "-nostdin", "-nd", "-timeout", f"{timeout_s}s", "-timeout_error", "-trace_err", "-trace_msg",
-            "-error_file", str(folder / "errors.log"), "-message_file", str(folder / "messages.log"), *options,
+            "-mp", str(free_port(even=True)), "-nostdin", "-nd", "-timeout", f"{timeout_s}s", "-timeout_error", "-trace_err",
+            "-error_file", str(folder / "errors.log"), *options,
         ]  # fmt: skip
+        if traces:
+            command += ["-trace_msg", "-message_file", str(folder / "messages.log")]
         if echo:
             command.append("-rtp_echo")
         if towards:

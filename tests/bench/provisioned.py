@@ -1,0 +1,69 @@
+"""A running hushwire with many agents, for the benches."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hushwire.app.demo.stack import Stack
+
+PASSWORD = "bench"
+HEAD = """\
+[[trunks]]
+name = "carrier"
+uri = "sip:127.0.0.1:{carrier};transport=udp"
+srtp = "never"
+[[orgs]]
+slug = "acme"
+name = "Acme"
+home_country = "DE"
+residency = "eu"
+allowed_countries = ["DE", "GB"]
+record = "{record}"
+agent_srtp = "{srtp}"
+[[orgs.api_keys]]
+name = "owner"
+role = "owner"
+"""
+AGENT = """\
+[[orgs.agents]]
+username = "agent{n}"
+role = "agent"
+extension = "{extension}"
+caller_id = "+493023125000"
+sip_password = "{password}"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The running hushwire and the port at which its carrier is expected."""
+
+    stack: Stack
+    carrier_port: int
+
+
+@asynccontextmanager
+async def running(agents: int, carrier_port: int, *, record: str, srtp: str) -> AsyncIterator[Bench]:
+    """`hushwire up` in a temporary folder with `agents` agents agent0, agent1 ... of one organisation."""
+    folder = Path(tempfile.mkdtemp(prefix="hushwire-bench-"))
+    folder.chmod(0o711)
+    stack = await Stack.start(folder, more="[limits]\nrequests_per_second = 100000\n")
+    try:
+        text = HEAD.format(carrier=carrier_port, record=record, srtp=srtp)
+        text += "".join(AGENT.format(n=n, extension=1000 + n, password=PASSWORD) for n in range(agents))
+        await stack.apply(text)
+        yield Bench(stack, carrier_port)
+    finally:
+        await stack.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, all its threads."""
+    import os
+
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
