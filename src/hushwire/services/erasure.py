@@ -101,17 +101,14 @@ class Erasures:
 
     async def _enter(self, org_id: OrgId, recording_id: RecordingId, actor: str, reason: str) -> LedgerEntry | None:
         """The ledger row, committed: before it nothing is destroyed, after it nothing is given out."""
+        held = await self._keyring.fingerprint(org_id, "recording", recording_id)
         async with self._main.organisation(org_id) as connection:
             if (known := await ledger.by_recording(connection, recording_id)) is not None:
                 return known
-            if await recordings.get(connection, recording_id) is None:
-                return None
-        held = await self._keyring.fingerprint(org_id, "recording", recording_id)
-        bucket_id = held.bucket_id if held else (await self._keyring.current_bucket(org_id)).id
-        async with self._main.organisation(org_id) as connection:
             recording = await recordings.get(connection, recording_id, for_update=True)
             if recording is None:
                 return None
+            bucket_id = held.bucket_id if held else (await self._keyring.current_bucket(org_id)).id
             now, salt = self._clock.now(), self._random.token_bytes(32)
             entry = await ledger.append(
                 connection,
@@ -185,8 +182,9 @@ class Erasures:
 
     async def _destroy(self, entry: LedgerEntry) -> bytes:
         """Destroys the key, then notes it everywhere in one transaction. Between the two a crash leaves no key and an open entry."""
-        await self._keyring.destroy_data_key(entry.org_id, "recording", entry.recording_id)
-        key_id, key = await self._keyring.signing_key()
+        _, (key_id, key) = await asyncio.gather(
+            self._keyring.destroy_data_key(entry.org_id, "recording", entry.recording_id), self._keyring.signing_key()
+        )
         async with self._main.organisation(entry.org_id) as connection:
             entry = await ledger.lock(connection, entry.id)
             if entry.receipt is not None:
