@@ -75,7 +75,10 @@ class AssignedNumber:
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """One carrier. `addresses` are the hosts that calls from it come from: what was declared, else the host of its URI."""
+    """One carrier. `addresses` are the hosts that calls from it come from: what was declared, else the host of its URI.
+
+    Where nothing was declared, only the URI's own port counts too.
+    """
 
     id: TrunkId
     name: str
@@ -84,6 +87,7 @@ class Trunk:
     credentials: Credentials | None
     addresses: frozenset[str]
     media_ports: str
+    is_declared: bool = True
 
 
 class Directory:
@@ -109,6 +113,7 @@ class Directory:
         self._deployment: DeploymentKeys | None = None
         self._orgs: dict[OrgId, Organisation] = {}
         self._slugs: dict[str, OrgId] = {}
+        self._agents: dict[AgentId, Agent] = {}
         self._numbers: dict[OrgId, dict[bytes, AssignedNumber]] = {}
         self._trunks: tuple[Trunk, ...] = ()
         self._trunk_rows: list[rows.TrunkRow] = []
@@ -134,6 +139,10 @@ class Directory:
     def organisation(self, org_id: OrgId) -> Organisation | None:
         """The newest snapshot."""
         return self._orgs.get(org_id)
+
+    def agent(self, agent_id: AgentId) -> Agent | None:
+        """One agent of whatever organisation."""
+        return self._agents.get(agent_id)
 
     def organisation_ids(self) -> tuple[OrgId, ...]:
         """Every organisation that is known now."""
@@ -226,19 +235,26 @@ class Directory:
     def _forget(self, org_id: OrgId) -> None:
         org = self._orgs.pop(org_id, None)
         self._numbers.pop(org_id, None)
-        if org is not None and self._slugs.get(org.slug) == org_id:
+        if org is None:
+            return
+        if self._slugs.get(org.slug) == org_id:
             del self._slugs[org.slug]
+        for agent_id in org.by_id:
+            self._agents.pop(agent_id, None)
 
     async def _learn(self, org_id: OrgId) -> None:
         async with self._db.organisation(org_id) as connection:
             found = await rows.organisation(connection)
-        self._forget(org_id)
         if found is None:
+            self._forget(org_id)
             return
         row, agent_rows, number_rows = found
         keys = await self._keyring.org_context(org_id)
+        # From here on nothing waits: calls never meet half an organisation.
+        self._forget(org_id)
         agents = [_agent(keys, agent) for agent in agent_rows]
         self._orgs[org_id] = _organisation(row, keys, agents, self._own_hosts(row.slug))
+        self._agents |= self._orgs[org_id].by_id
         self._slugs[row.slug] = org_id
         self._numbers[org_id] = {
             number.lookup: AssignedNumber(
@@ -263,7 +279,7 @@ class Directory:
             )
             credentials = Credentials(row.username, password.decode(), row.realm)
         addresses = frozenset(row.addresses) or frozenset({uri.host.strip("[]")})
-        return Trunk(row.id, row.name, replace(uri, user=None), row.srtp, credentials, addresses, row.media_ports)
+        return Trunk(row.id, row.name, replace(uri, user=None), row.srtp, credentials, addresses, row.media_ports, bool(row.addresses))
 
 
 def _open(keys: OrgKeys, sealed: bytes, table: str, column: str, row: UUID) -> str:

@@ -92,17 +92,20 @@ class Records:
     async def _until_decided(self, org_id: OrgId, kind: str, write: Write) -> bool:
         tries = 0
         while True:
+            is_connected = False
             try:
                 async with self._db.organisation(org_id) as connection:
+                    is_connected = True
                     await write(connection)
                 if tries:
                     log.info("record.written_late", kind=kind, tries=tries + 1)
                 return True
-            except AWAY as error:
+            except (*AWAY, asyncpg.PostgresError) as error:
+                # Whatever keeps us from connecting is an outage; once connected, only what AWAY names is.
+                if is_connected and not isinstance(error, AWAY):
+                    log.error("record.refused", kind=kind, error=type(error).__name__)
+                    return False
                 if tries == 0:
                     log.warning("record.delayed", kind=kind, error=type(error).__name__)
                 await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
                 tries += 1
-            except asyncpg.PostgresError as error:
-                log.error("record.refused", kind=kind, error=type(error).__name__, sqlstate=error.sqlstate)
-                return False

@@ -93,7 +93,10 @@ class Registrations:
         self._answers: set[asyncio.Task[None]] = set()
 
     def devices(self, agent_id: AgentId) -> list[Device]:
-        """The agent's reachable devices, best q first."""
+        """The agent's reachable devices, best q first; none while it is suspended or gone."""
+        agent = self._directory.agent(agent_id)
+        if agent is None or agent.is_suspended:
+            return []
         now = self._clock.monotonic()
         live = [place for place in self._places.get(agent_id, ()) if place.binding.expires_at > now]
         live.sort(key=lambda place: -place.binding.q)
@@ -135,12 +138,12 @@ class Registrations:
             return
         before = {place.binding: place for place in places}
         self._places[known.agent.id] = kept = []
-        has_new = False
+        is_urgent = False  # a device that came or went is answered once its row says so
         for binding in outcome.bindings:
             place = before.get(binding) or self._same_device(places, binding)
             if place is None:
                 place = _Place(self._new_id(), binding, flow)
-                has_new = True
+                is_urgent = True
             elif binding in outcome.stored:
                 place = _Place(place.row_id, binding, flow)
             kept.append(place)
@@ -151,8 +154,9 @@ class Registrations:
             if place.row_id not in still:
                 self._unwritten[known.org.id].pop(place.row_id, None)
                 self._unremoved[known.org.id].add(place.row_id)
+                is_urgent = True
         log.info("agent.registered", agent=str(known.agent.id), devices=len(kept), transport=flow.transport.value)
-        if not has_new and not (places and not kept):
+        if not is_urgent:
             self._dirty.set()
             respond(200, outcome.headers)
             return
@@ -174,6 +178,11 @@ class Registrations:
 
     def _new_id(self) -> UUID:
         return uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))
+
+    async def settled(self) -> None:
+        """Return once every REGISTER that waits for its row is answered."""
+        while self._answers:
+            await asyncio.wait(set(self._answers))
 
     # Rows.
 
@@ -210,18 +219,12 @@ class Registrations:
 
     def _prune(self) -> None:
         now = self._clock.monotonic()
-        known = {
-            agent.id: org.id
-            for org_id in self._directory.organisation_ids()
-            if (org := self._directory.organisation(org_id))
-            for agent in org.by_id.values()
-            if not agent.is_suspended
-        }
         for agent_id, places in list(self._places.items()):
-            org_id = known.get(agent_id)
-            kept = [place for place in places if org_id is not None and place.binding.expires_at > now]
-            if org_id is not None:
-                self._unremoved[org_id].update(place.row_id for place in places if place not in kept)
+            agent = self._directory.agent(agent_id)
+            is_active = agent is not None and not agent.is_suspended
+            kept = [place for place in places if is_active and place.binding.expires_at > now]
+            if agent is not None:
+                self._unremoved[agent.org_id].update(place.row_id for place in places if place not in kept)
             if kept:
                 self._places[agent_id] = kept
             else:

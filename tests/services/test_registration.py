@@ -1,0 +1,147 @@
+"""The location service against real databases: who may register, what stands in the rows, what a restart remembers."""
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from hushwire.sip.flow import Flow, Target, Transport
+from tests.databases import Databases
+from tests.services.location import ANNA, ORG, WHOLE, Phone, World, build, gateway
+
+
+@pytest.fixture
+async def world(databases: Databases, tmp_path: Path) -> World:
+    return await build(databases, tmp_path)
+
+
+def anna_id(world: World) -> object:
+    org = world.directory.default_organisation
+    assert org is not None
+    return org.by_username["anna"].id
+
+
+async def test_sha_256_is_offered_before_md5_and_the_right_password_registers(world: World) -> None:
+    phone = Phone()
+    assert await phone.register(world) == 200
+    offered = [value for status, headers in phone.answers if status == 401 for _, value in headers]
+    assert ["SHA-256" in value for value in offered] == [True, False]
+    (device,) = world.registrations.devices(anna_id(world))  # type: ignore[arg-type]
+    assert isinstance(device.hop, Flow)
+    assert device.contact.port == 40000
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [("anna", "wrong"), ("nobody", "annas-password"), ("ben", "annas-password")],
+    ids=["password", "user", "mixed"],
+)
+async def test_wrong_credentials_get_another_challenge_and_bind_nothing(world: World, username: str, password: str) -> None:
+    phone = Phone(username=username, password=password)
+    assert await phone.register(world) == 401
+    assert all("stale" not in value for value in phone.challenges())
+    assert world.registrations.devices(anna_id(world)) == []  # type: ignore[arg-type]
+
+
+async def test_both_forms_of_the_user_name_open_and_a_foreign_slug_does_not(world: World) -> None:
+    assert await Phone(login="anna@acme").register(world) == 200
+    assert await Phone(login="anna@other", port=40001, call_id="two").register(world) == 401
+
+
+async def test_a_nonce_count_that_was_used_is_refused_as_stale(world: World) -> None:
+    phone = Phone()
+    phone.say(world, phone.request())
+    value = phone.answer(phone.challenges())
+    phone.say(world, phone.request(authorization_value=value))
+    await world.registrations.settled()
+    assert phone.answers[-1][0] == 200
+    phone.say(world, phone.request(authorization_value=value))
+    await world.registrations.settled()
+    assert phone.answers[-1][0] == 401
+    assert all("stale=true" in challenge for challenge in phone.challenges())
+
+
+async def test_an_aged_nonce_is_stale_and_the_phone_recovers_without_its_user(world: World) -> None:
+    phone = Phone()
+    phone.say(world, phone.request())
+    value = phone.answer(phone.challenges())
+    world.clock.ahead_s = 3600
+    phone.say(world, phone.request(authorization_value=value))
+    assert all("stale=true" in challenge for challenge in phone.challenges())
+    phone.say(world, phone.request(authorization_value=phone.answer(phone.challenges())))
+    await world.registrations.settled()
+    assert phone.answers[-1][0] == 200
+
+
+async def test_nobody_registers_on_another_agents_address(world: World) -> None:
+    phone = Phone(username="ben", login="anna")
+    assert await phone.register(world) == 403
+
+
+async def test_several_devices_stand_side_by_side_and_each_leaves_alone(world: World) -> None:
+    one, two = Phone(), Phone(port=40001, call_id="two")
+    assert [await one.register(world), await two.register(world)] == [200, 200]
+    assert len(world.registrations.devices(anna_id(world))) == 2  # type: ignore[arg-type]
+    assert await one.register(world, expires=0) == 200
+    (left,) = world.registrations.devices(anna_id(world))  # type: ignore[arg-type]
+    assert left.contact.port == 40001
+    async with world.db.organisation(world.directory.default_organisation.id) as connection:  # type: ignore[union-attr]
+        assert await connection.fetchval("SELECT count(*) FROM registrations") == 1
+
+
+async def test_a_row_holds_no_readable_contact(world: World) -> None:
+    await Phone().register(world)
+    async with world.db.organisation(world.directory.default_organisation.id) as connection:  # type: ignore[union-attr]
+        (row,) = await connection.fetch("SELECT * FROM registrations")
+    assert all(b"127.0.0.1" not in value and b"anna" not in value for value in row.values() if isinstance(value, bytes))
+
+
+async def test_a_restarted_gateway_still_reaches_udp_devices_where_they_registered_from(world: World, databases: Databases) -> None:
+    await Phone().register(world)
+    await Phone(port=40001, call_id="two", transport=Transport.TLS).register(world, contact="<sips:anna@127.0.0.1:40001>")
+    again = await gateway(databases, world.provisioning)
+    (device,) = again.registrations.devices(anna_id(again))  # type: ignore[arg-type]
+    assert device.hop == Target(Transport.UDP, "127.0.0.1", 40000)
+    # The phone's next refresh finds its old binding: one device, not two.
+    assert await Phone(cseq=10).register(again) == 200
+    (device,) = again.registrations.devices(anna_id(again))  # type: ignore[arg-type]
+    assert isinstance(device.hop, Flow)
+
+
+async def test_a_suspended_agent_is_refused_and_its_devices_are_forgotten_within_a_second(world: World) -> None:
+    await Phone().register(world)
+    changed = asyncio.Event()
+    watching = asyncio.create_task(world.directory.watch(changed.set))
+    suspended = dataclasses.replace(ANNA, suspended=True)
+    agent = anna_id(world)
+    await world.provisioning.apply(dataclasses.replace(WHOLE, orgs=(dataclasses.replace(ORG, agents=(suspended, *ORG.agents[1:])),)))
+    async with asyncio.timeout(1.0):
+        await changed.wait()
+    watching.cancel()
+    assert world.directory.default_organisation.by_username["anna"].is_suspended  # type: ignore[union-attr]
+    assert await Phone().register(world) == 403
+    assert world.registrations.devices(agent) == []  # type: ignore[arg-type]
+
+
+async def test_a_changed_allowlist_is_known_within_a_second(world: World) -> None:
+    changed = asyncio.Event()
+    watching = asyncio.create_task(world.directory.watch(changed.set))
+    narrowed = dataclasses.replace(ORG, row=dataclasses.replace(ORG.row, allowed_countries=("AT",)))
+    await world.provisioning.apply(dataclasses.replace(WHOLE, orgs=(narrowed,)))
+    async with asyncio.timeout(1.0):
+        await changed.wait()
+    watching.cancel()
+    assert world.directory.default_organisation.rules.countries == {"AT"}  # type: ignore[union-attr]
+
+
+async def test_numbers_and_trunks_are_found_by_what_a_carrier_sends(world: World) -> None:
+    number = world.directory.find_number("+493023125000")
+    assert number is not None
+    assert number.agent_id == anna_id(world)
+    assert world.directory.find_number("+493023125001") is None
+    trunk = world.directory.trunk_of("127.0.0.1")
+    assert trunk is not None
+    assert trunk.credentials is not None
+    assert trunk.credentials.password == "trunk-password"
+    assert world.directory.trunk_of("127.0.0.2") is None
