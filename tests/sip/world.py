@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from hushwire.sip.effects import Effect, Send
 from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
-from hushwire.sip.message import Message, Request, Response
+from hushwire.sip.message import Message, Request
 from hushwire.sip.parse import parse
 from hushwire.sip.uri import parse_name_addr
 from hushwire.sip.useragent import UserAgent, UserAgentConfig
@@ -75,8 +75,9 @@ def sent(effects: list[Effect]) -> list[Message]:
 
 
 def responses(effects: list[Effect]) -> list[int]:
-    """The statuses of the responses among effects."""
-    return [message.status for message in sent(effects) if isinstance(message, Response)]
+    """The statuses of the responses among effects, also of those that echo what can't be parsed."""
+    data = [effect.data for effect in effects if isinstance(effect, Send)]
+    return [int(item.split(b" ", 2)[1]) for item in data if item.startswith(b"SIP/2.0 ")]
 
 
 def requests(effects: list[Effect]) -> list[Request]:
