@@ -19,7 +19,6 @@ from hushwire.sip.uri import SipUri, parse_uri
 from hushwire.store.provisioning import OrgRow
 
 Role = Literal["owner", "admin", "supervisor", "agent", "auditor"]
-CLASSES: Final = ("premium", "shared-cost", "personal", "pager", "satellite", "uifn", "global")
 SHORTEST_PASSWORD: Final = 8
 
 _SLUG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
@@ -61,9 +60,9 @@ def _sip_uri(value: str) -> str:
 
 def _address(value: str) -> str:
     try:
-        ipaddress.ip_network(value)
+        ipaddress.ip_address(value)
     except ValueError:
-        raise ValueError('must be IP addresses or networks such as "192.0.2.7" or "192.0.2.0/28"') from None
+        raise ValueError('must be an IP address such as "192.0.2.7"') from None
     return value
 
 
@@ -193,7 +192,7 @@ def _place(tree: Any, location: tuple[int | str, ...]) -> str:
         except (KeyError, IndexError, TypeError):
             node = None
         if isinstance(step, int) and isinstance(node, dict):
-            name = next((node[key] for key in ("slug", "username", "name") if isinstance(node.get(key), str)), None)
+            name = next((node[key] for key in ("slug", "name", "username") if isinstance(node.get(key), str)), None)
             parts += [f'"{name}"'] if name else []
     return " ".join(parts) or "the file"
 

@@ -1,0 +1,112 @@
+"""The provisioning file: right ones are read, broken ones say where and how to mend them."""
+
+from pathlib import Path
+
+import pytest
+
+from hushwire.app import provision_file
+from hushwire.core.errors import ConfigError
+from hushwire.services.provisioning import Desired
+
+TOP = Path(__file__).parents[2]
+
+ORG = """
+[[orgs]]
+slug = "acme"
+name = "Acme"
+home_country = "DE"
+residency = "eu"
+"""
+TRUNK = """
+[[trunks]]
+name = "c"
+uri = "sip:192.0.2.1"
+srtp = "never"
+"""
+
+
+def read(folder: Path, text: str, regions: tuple[str, ...] = ("*",)) -> Desired:
+    path = folder / "provision.toml"
+    path.write_text(text)
+    return provision_file.read(path, regions)
+
+
+def mistakes(folder: Path, text: str, regions: tuple[str, ...] = ("*",)) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text, regions)
+    assert all(line.startswith(str(folder / "provision.toml")) for line in str(caught.value).splitlines())
+    return str(caught.value)
+
+
+def test_the_shipped_example_is_right() -> None:
+    desired = provision_file.read(TOP / "config" / "example-provision.toml", ["*"])
+    assert [trunk.name for trunk in desired.trunks] == ["carrier"]
+    (org,) = desired.orgs
+    assert org.row.allowed_countries == ("AT", "DE")
+    assert [agent.username for agent in org.agents] == ["anna", "ben"]
+    assert org.numbers[0].to == "anna"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "mend"),
+    [
+        ("[[orgs]", "is not TOML", ""),
+        ('colour = "red"', "colour", "correct the spelling"),
+        ("[[orgs]]\nslug = 'acme'", 'orgs[1] "acme" name', "is missing"),
+        (ORG.replace('"acme"', '"A B"'), 'orgs[1] "A B" slug', "lower-case"),
+        (ORG.replace('"DE"', '"Germany"'), "home_country", "ISO 3166-1"),
+        (ORG.replace('"DE"', '"UK"'), "home_country", "ISO 3166-1"),
+        (ORG + 'allowed_countries = ["DE", "+1"]', "allowed_countries[2]", "ISO 3166-1"),
+        (ORG + 'allowed_countries = ["DE", "DE"]', "allowed_countries", "stands twice"),
+        (ORG + 'record = "sometimes"', "record", "'all', 'none' or 'on-demand'"),
+        (ORG + 'record = true', "record", "'all', 'none' or 'on-demand'"),
+        (ORG + "agents = 3", "agents", "must be a list"),
+        (ORG + "[[orgs.agents]]\nusername = 'anna'\nextension = 101", 'agents[1] "anna" extension', "in quotes"),
+        (ORG + "[[orgs.agents]]\nusername = 'an na'", 'agents[1] "an na" username', "letters, digits"),
+        (ORG + "[[orgs.agents]]\nusername = 'anna'\nrole = 'boss'", "role", "'owner'"),
+        (ORG + "[[orgs.agents]]\nusername = 'anna'\ncaller_id = '030 123'", "caller_id", "+493023125000"),
+        (ORG + "[[orgs.agents]]\nusername = 'anna'\nsip_password = 'short'", "sip_password", "at least 8"),
+        (ORG + "[[orgs.agents]]\nusername = 'annabella'\nsip_password = 'annabella'", 'agents[1] "annabella"', "anyone would guess"),
+        (ORG + "[[orgs.agents]]\nusername = 'anna'\n[[orgs.agents]]\nusername = 'Anna'", "username", "stands twice"),
+        (
+            ORG + "[[orgs.agents]]\nusername = 'a'\nextension = '101'\n[[orgs.agents]]\nusername = 'b'\nextension = '101'",
+            'extension "101"',
+            "stands twice",
+        ),
+        (ORG + "[[orgs.agents]]\nusername = 'anna'\nextension = '112'", "extension", "emergency"),
+        (ORG + "[[orgs.numbers]]\nnumber = '+493023125000'\nto = 'carl'", 'numbers[1] to: there is no agent "carl"', "declare it"),
+        (ORG + "[[orgs.numbers]]\nnumber = '+493023125000'\n[[orgs.numbers]]\nnumber = '+493023125000'", "numbers[2]", "already"),
+        (ORG + "[[orgs.numbers]]\nnumber = '+49'", "numbers[1] number", "full international number"),
+        (ORG + 2 * "[[orgs.api_keys]]\nname = 'ci'\nrole = 'owner'\n", "api_keys", "stands twice"),
+        (ORG + ORG, 'slug "acme"', "stands twice"),
+        ("[[trunks]]\nname = 'c'\nuri = 'tel:+49'\nsrtp = 'never'", 'trunks[1] "c" uri', "SIP URI"),
+        (TRUNK + "username = 'x'", 'trunks[1] "c"', "username and password together"),
+        (TRUNK + "addresses = ['carrier']", "addresses[1]", "IP address"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_names_the_place_and_the_mend(tmp_path: Path, text: str, place: str, mend: str) -> None:
+    said = mistakes(tmp_path, text)
+    assert place in said
+    assert mend in said
+
+
+def test_a_residency_that_no_store_serves_is_refused(tmp_path: Path) -> None:
+    assert "[store] regions.eu" in mistakes(tmp_path, ORG, ("us",))
+    assert read(tmp_path, ORG, ("eu",)).orgs
+
+
+def test_passwords_and_numbers_are_not_repeated_in_the_message(tmp_path: Path) -> None:
+    said = mistakes(tmp_path, ORG + "[[orgs.agents]]\nusername = 'anna'\nsip_password = 'geheim'\ncaller_id = '+49301234567890123'")
+    assert "geheim" not in said
+    assert "+49301234567890123" not in said
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00", b""])
+def test_files_of_another_kind_are_said_to_be_so(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "provision.toml"
+    path.write_bytes(content)
+    if not content:
+        assert provision_file.read(path, ["*"]) == Desired((), ())
+        return
+    with pytest.raises(ConfigError, match=r"is not (UTF-8|TOML)"):
+        provision_file.read(path, ["*"])

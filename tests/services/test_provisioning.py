@@ -1,0 +1,184 @@
+"""`apply` against a real database: what is declared is made, twice is once, nothing secret is stored in the clear."""
+
+import asyncio
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hushwire.app.sources import SystemClock, SystemRandom
+from hushwire.core.errors import ConfigError
+from hushwire.core.ids import OrgId
+from hushwire.services.provisioning import (
+    AgentSpec,
+    Desired,
+    KeySpec,
+    NumberSpec,
+    OrgSpec,
+    Provisioning,
+    TrunkSpec,
+    hash_api_secret,
+    set_countries,
+)
+from hushwire.sip.digest import Algorithm, ha1
+from hushwire.store.database import Database
+from hushwire.store.provisioning import OrgRow
+from hushwire.vault.keyring import Keyring
+from hushwire.vault.root import RootKey
+from tests.databases import Databases
+
+DOMAIN = "voice.example.org"
+ROW = OrgRow("acme", "Acme", "DE", "eu", "all", "required", False, "refuse", None, ("AT", "DE"), ())
+ANNA = AgentSpec("anna", "agent", "101", "+493023125000", "annas-password", False)
+BEN = AgentSpec("ben", "agent", "102", None, None, False)
+TRUNK = TrunkSpec("carrier", "sip:127.0.0.1:5080", "never", "acme", "trunk-password", None, (), "auto")
+ORG = OrgSpec(ROW, (ANNA, BEN), (NumberSpec("+493023125000", "anna"),), (KeySpec("ci", "owner", "customer-service"),))
+WHOLE = Desired((TRUNK,), (ORG,))
+
+
+def org(**changes: Any) -> Desired:
+    return Desired((TRUNK,), (dataclasses.replace(ORG, **changes),))
+
+
+@pytest.fixture
+async def service(databases: Databases, tmp_path: Path) -> Provisioning:
+    main, keyring_db = await databases.connect("main"), await databases.connect("keyring")
+    keyring = Keyring(keyring_db, RootKey(bytes(32)).role_keys(opener=True, buckets=tmp_path))
+    await keyring.establish()
+    return Provisioning(main, keyring, SystemClock(), SystemRandom(), DOMAIN)
+
+
+async def rows(main: Database, sql: str) -> list[Any]:
+    async with main.transaction() as connection:
+        org_id = await connection.fetchval("SELECT find_org('acme')")
+    async with main.organisation(OrgId(org_id)) as connection:
+        return await connection.fetch(sql)
+
+
+async def test_the_first_run_makes_everything_and_the_second_changes_nothing(service: Provisioning) -> None:
+    first = await service.apply(WHOLE)
+    assert len(first.changes) == 6
+    before = [await rows(service.main, f"SELECT * FROM {table}") for table in ("orgs", "agents", "numbers", "api_keys", "trunks")]
+    second = await service.apply(WHOLE)
+    assert second.changes == []
+    assert second.secrets() == {"agents": {}, "api_keys": {}}
+    after = [await rows(service.main, f"SELECT * FROM {table}") for table in ("orgs", "agents", "numbers", "api_keys", "trunks")]
+    assert before == after
+
+
+async def test_only_what_was_made_here_is_handed_out(service: Provisioning) -> None:
+    secrets = (await service.apply(WHOLE)).secrets()
+    assert set(secrets["agents"]) == {"acme/ben"}  # type: ignore[call-overload]
+    assert secrets["agents"]["acme/ben"]["sip_username"] == "ben"  # type: ignore[index]
+    key = secrets["api_keys"]["acme/ci"]  # type: ignore[index]
+    assert key.startswith("hw_")
+    assert len(key) == 46
+    (row,) = await rows(service.main, "SELECT secret_hash FROM api_keys")
+    assert row["secret_hash"] == hash_api_secret(key)
+
+
+async def test_digest_credentials_stand_for_both_forms_and_algorithms_and_are_sealed(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    async with service.main.transaction() as connection:
+        org_id = OrgId(await connection.fetchval("SELECT find_org('acme')"))
+    keys = await service.keyring.org_context(org_id)
+    index = keys.index("agents.username", "anna")
+    (row,) = [row for row in await rows(service.main, "SELECT * FROM agents") if row["username_index"] == index]
+    assert b"annas-password" not in row["ha1_sealed"]
+    kept = json.loads(keys.operational.open(row["ha1_sealed"], table="agents", column="ha1_sealed", row=row["id"], org=org_id))
+    for algorithm in Algorithm:
+        assert kept[f"{algorithm.value}/username"] == ha1(algorithm, "anna", DOMAIN, "annas-password")
+        assert kept[f"{algorithm.value}/username@slug"] == ha1(algorithm, "anna@acme", DOMAIN, "annas-password")
+
+
+async def test_nothing_personal_or_secret_stands_in_the_rows_in_the_clear(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    found = b""
+    for table in ("agents", "numbers", "api_keys", "trunks"):
+        for row in await rows(service.main, f"SELECT * FROM {table}"):
+            found += repr(dict(row)).encode()
+    for marker in (b"anna", b"ben", b"101", b"3023125000", b"annas-password", b"trunk-password"):
+        assert marker not in found, marker
+
+
+async def test_a_changed_setting_changes_that_row_alone(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    outcome = await service.apply(org(agents=(dataclasses.replace(ANNA, caller_id="+493023125001"), BEN)))
+    assert outcome.changes == ["agent acme/anna: changed"]
+
+
+async def test_extensions_can_be_swapped_between_agents(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    swapped = (dataclasses.replace(ANNA, extension="102"), dataclasses.replace(BEN, extension="101"))
+    assert len((await service.apply(org(agents=swapped))).changes) == 2
+    assert (await service.apply(org(agents=swapped))).changes == []
+
+
+async def test_an_agent_without_a_declared_password_keeps_the_one_it_has(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    outcome = await service.apply(org(agents=(dataclasses.replace(ANNA, sip_password=None), BEN)))
+    assert outcome.changes == []
+
+
+async def test_a_new_realm_gives_agents_new_passwords_since_the_old_hashes_are_useless(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    elsewhere = dataclasses.replace(service, domain="other.example.org")
+    outcome = await elsewhere.apply(WHOLE)
+    assert set(outcome.agents) == {"acme/ben"}
+    assert sorted(outcome.changes) == ["agent acme/anna: changed", "agent acme/ben: changed"]
+
+
+async def test_what_is_not_declared_is_kept_and_named_unless_pruned(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    less = org(agents=(ANNA,), numbers=(), api_keys=())
+    kept = await service.apply(less)
+    assert kept.changes == []
+    assert kept.kept == ["agent acme/ben", "1 number(s) of acme", "API key acme/ci"]
+    pruned = await service.apply(less, prune=True)
+    assert pruned.changes == ["agent acme/ben: suspended", "a number of acme: removed", "API key acme/ci: revoked"]
+    assert (await service.apply(less, prune=True)).changes == []
+    assert await rows(service.main, "SELECT 1 FROM numbers") == []
+
+
+async def test_a_revoked_key_comes_back_with_a_new_secret(service: Provisioning) -> None:
+    first = await service.apply(WHOLE)
+    await service.apply(org(api_keys=()), prune=True)
+    again = await service.apply(WHOLE)
+    assert again.api_keys["acme/ci"] != first.api_keys["acme/ci"]
+
+
+async def test_a_number_of_another_organisation_is_refused_and_nothing_changes(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    other = dataclasses.replace(ORG, row=dataclasses.replace(ROW, slug="beta"))
+    with pytest.raises(ConfigError, match="belongs to another organisation") as caught:
+        await service.apply(Desired((), (other,)))
+    assert "+49" not in str(caught.value)
+    async with service.main.transaction() as connection:
+        assert await connection.fetchval("SELECT find_org('beta')") is None
+
+
+async def test_other_organisations_and_trunks_are_left_alone_by_a_file_that_does_not_speak_of_them(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    other = OrgSpec(dataclasses.replace(ROW, slug="beta"), (), (), ())
+    outcome = await service.apply(Desired((), (other,)), prune=True)
+    assert outcome.changes == ["organisation beta: made"]
+    assert (await service.apply(WHOLE)).changes == []
+
+
+async def test_countries_are_set_and_raise_the_rules_version(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    (before,) = await rows(service.main, "SELECT rules_version FROM orgs")
+    assert await set_countries(service.main, "acme", ["FR"], SystemClock().now())
+    assert not await set_countries(service.main, "acme", ["FR"], SystemClock().now())
+    (after,) = await rows(service.main, "SELECT rules_version, allowed_countries FROM orgs")
+    assert after["allowed_countries"] == ["FR"]
+    assert after["rules_version"] == before["rules_version"] + 1
+    with pytest.raises(ConfigError, match="no organisation"):
+        await set_countries(service.main, "nobody", ["FR"], SystemClock().now())
+
+
+async def test_two_runs_at_once_make_everything_once(service: Provisioning) -> None:
+    outcomes = await asyncio.gather(service.apply(WHOLE), service.apply(WHOLE))
+    assert sorted(len(outcome.changes) for outcome in outcomes) == [0, 6]
