@@ -16,6 +16,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,22 +93,25 @@ class Supervisor:
         keepers: list[asyncio.Task[None]] = []
         try:
             await self._first(Child("media", self._start_media))
-            async with asyncio.TaskGroup() as group:
-                for role in _ROLES:
-                    child = Child(role, lambda role=role: self._start_role(role))  # type: ignore[misc]
-                    group.create_task(self._first(child))
+            await self._first_roles()
             self._write_status()
             keepers = [asyncio.create_task(self._keep(child, stop), name=child.name) for child in self._children.values()]
             on_up({name: listed for child in self._children.values() for name, listed in child.addresses.items()})
             await stop.wait()
-        except* Unavailable as errors:
-            raise errors.exceptions[0] from None
         finally:
             self._stopping = True
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
             await self._end()
+
+    async def _first_roles(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for role in _ROLES:
+                    group.create_task(self._first(Child(role, partial(self._start_role, role))))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
 
     async def _first(self, child: Child) -> None:
         self._children[child.name] = child

@@ -15,6 +15,7 @@ import uvloop
 from hushwire.app import deployment, logs, processes
 from hushwire.app.wiring import Role, Wired, wired
 from hushwire.cli.options import AsJson, ConfigFile, aside, load, print_json
+from hushwire.core.errors import HushwireError
 
 END_WITHIN_S = 6
 
@@ -65,8 +66,12 @@ def _run_role(role: Role, config: ConfigFile) -> None:
             run: Callable[[Wired], Awaitable[None]] = import_module(f"hushwire.app.{role}").run
             await run(means)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except HushwireError as error:
+        structlog.get_logger(__name__).critical("role.failed", reason=str(error))
+        raise typer.Exit(1) from None
 
 
 def _end_in_time(means: Wired) -> None:
