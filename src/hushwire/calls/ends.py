@@ -26,7 +26,7 @@ from hushwire.sdp.offer_answer import (
     answer_offer,
     build_offer,
 )
-from hushwire.sip.routing import may_name
+from hushwire.sip.routing import may_name, numeric
 
 KEY_BYTES = {
     Suite.AES_256_CM_HMAC_SHA1_80: 46,
@@ -111,7 +111,9 @@ class End:
     def _guarded(self, media: LegMedia) -> LegMedia:
         """Nobody makes us send to an address that it may not name: then we send where its media comes from, once it does."""
         peer = self.terms.signalling_address
-        if peer is None or media.address in ("0.0.0.0", "::") or may_name(peer, media.address):
+        if media.address in ("0.0.0.0", "::"):
+            return media
+        if numeric(media.address) is not None and (peer is None or may_name(peer, media.address)):
             return media
         return replace(media, address="::" if ":" in media.address else "0.0.0.0", port=0, rtcp_port=0)
 

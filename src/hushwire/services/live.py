@@ -1,0 +1,144 @@
+"""A call while it lives: the machine, the engine's names for its parties, and what rows will say of it."""
+
+import asyncio
+import ipaddress
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from hushwire.calls.call import Call
+from hushwire.calls.model import EndReason, Side
+from hushwire.core.ids import CallId
+from hushwire.core.personal import Personal
+from hushwire.media.model import BridgeReport, IpAddress, LegSettings, Protection, Suite
+from hushwire.sdp.offer_answer import Crypto, LegMedia
+from hushwire.services.routing import Route
+from hushwire.sip.effects import DialogKey, InviteId, TxId
+from hushwire.sip.flow import Flow, Hop
+from hushwire.store.calls import Facts
+from hushwire.vault.buckets import DataKey
+
+
+@dataclass(slots=True)
+class RecordingRun:
+    """One recording of a call. `is_running` from the media process's word on; `is_paused` while it leaves a gap."""
+
+    key: DataKey
+    segment: int
+    spool_name: str
+    is_running: bool = False
+    is_paused: bool = False
+
+    @property
+    def id(self) -> UUID:
+        """The recording's id: that of its key."""
+        return self.key.id
+
+
+@dataclass(slots=True, eq=False)
+class LiveCall:
+    """One call. Its id names its bridge too."""
+
+    id: CallId
+    route: Route
+    call: Call
+    flow: Flow
+    tx: TxId
+    started_at: datetime
+    started: float
+    max_forwards: int
+    key: DataKey | None = None
+    recording_key: DataKey | None = None
+    remote_index: bytes | None = None
+    answered_at: datetime | None = None
+    answered: float | None = None
+    dialogs: dict[Side, DialogKey] = field(default_factory=dict)
+    branch_dialogs: dict[int, DialogKey] = field(default_factory=dict)
+    invites: dict[int, InviteId] = field(default_factory=dict)
+    ring: asyncio.TimerHandle | None = None
+    has_bridge: bool = False
+    recording: RecordingRun | None = None
+    recording_events: list[int] = field(default_factory=list)
+    silent_legs: set[int] = field(default_factory=set)
+    is_ended: bool = False
+    facts: tuple[Facts, Facts] | None = None
+    working: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the bridge is opened or closed and while a recording begins or ends: one after the other."""
+
+    def side_of(self, dialog: DialogKey) -> Side | None:
+        """Whose dialog it is."""
+        return next((side for side, key in self.dialogs.items() if key == dialog), None)
+
+    def hop(self, side: Side) -> Hop | None:
+        """The way to a party."""
+        if side is Side.CALLER:
+            return self.flow
+        winner = self.call.winner
+        return None if winner is None else self.route.plan.targets[winner].hop
+
+    def legs(self) -> tuple[Facts, Facts]:
+        """The truth about the protection of the agent's leg and the other party's, for the row."""
+        facts: dict[int, Facts] = {0: {}, 1: {}}
+        for side in Side:
+            end, hop = self.call.end(side), self.hop(side)
+            if end is not None and hop is not None:
+                facts[end.terms.leg] = leg_facts(hop, end.agreed)
+        return facts[0], facts[1]
+
+
+def leg_facts(hop: Hop, media: LegMedia | None) -> Facts:
+    """`{"transport", "tls", "media", "suite", "codec"}` of one leg."""
+    crypto = None if media is None else media.send_crypto
+    return {
+        "transport": hop.transport.value,
+        "tls": hop.transport.is_protected,
+        "media": None if media is None else "srtp" if crypto is not None else "rtp",
+        "suite": None if crypto is None else crypto.suite.value,
+        "codec": None if media is None or not media.codecs else media.codecs[0].name,
+    }
+
+
+def quality(report: BridgeReport | None) -> dict[str, Facts] | None:
+    """What the row keeps of the legs' counters."""
+    if report is None:
+        return None
+    names = {0: "agent", 1: "peer"}
+    return {
+        names[leg.leg]: {
+            "packets_received": leg.packets_received,
+            "packets_sent": leg.packets_sent,
+            "lost": leg.lost,
+            "jitter_ms": round(leg.jitter_us / 1000, 2),
+        }
+        for leg in report.legs
+    }
+
+
+def end_state(reason: EndReason, was_answered: bool) -> str:
+    """The row's state: `failed` is for calls that something of ours or the trunk's kept from being answered."""
+    faults = (EndReason.TRUNK_FAILED, EndReason.MEDIA_FAILED, EndReason.MEDIA_LOST, EndReason.NO_RECORDING, EndReason.INTERNAL_ERROR)
+    return "failed" if not was_answered and reason in faults else "ended"
+
+
+def settings(media: LegMedia, signalling_address: str | None, payload_types: tuple[tuple[int, int], ...]) -> LegSettings:
+    """A leg's statement for the media process."""
+    return LegSettings(
+        remote_ip=_address(media.address),
+        remote_port=media.port,
+        remote_rtcp_port=media.rtcp_port or None,
+        rtcp_mux=media.rtcp_mux,
+        sending=_protection(media.send_crypto),
+        receiving=_protection(media.recv_crypto),
+        signalling_ip=None if signalling_address is None else _address(signalling_address),
+        send=media.direction.sends,
+        receive=media.direction.receives,
+        payload_types=payload_types,
+    )
+
+
+def _protection(crypto: Crypto | None) -> Protection | None:
+    return None if crypto is None else Protection(Suite[crypto.suite.name], crypto.key)
+
+
+def _address(text: str) -> Personal[IpAddress]:
+    return Personal(ipaddress.ip_address(text))

@@ -1,0 +1,252 @@
+"""Recordings of live calls: begun, paused and ended together with their rows.
+
+Order: the key is committed to the keyring (it comes from the pool so), then the row is committed, then packets are sealed. So nothing is
+ever recorded that could not be found and erased. Both directions are recorded from the answer on; early media is not.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import LocalError, Unavailable
+from hushwire.core.events import DomainEvent, EventKind
+from hushwire.core.ids import NodeId, OrgId, RecordingId, uuid7
+from hushwire.media.link import MediaLink
+from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, RecordingState
+from hushwire.services.live import LiveCall, RecordingRun
+from hushwire.services.records import Records
+from hushwire.store import calls as rows
+from hushwire.store import outbox
+from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd
+from hushwire.store.database import Connection
+from hushwire.vault.buckets import DataKey
+from hushwire.vault.pool import KeyPool
+
+ROW_WAIT_S: Final = 3.0
+LAWFUL_BASIS: Final = "legitimate-interest"
+_log = structlog.get_logger(__name__)
+
+
+class Recorder:
+    """Begins and ends recordings. `on_impossible` is told of a call that should be recorded and can't be."""
+
+    def __init__(
+        self,
+        link: MediaLink,
+        records: Records,
+        pool: KeyPool,
+        clock: Clock,
+        random: Random,
+        node_id: NodeId,
+        on_impossible: Callable[[LiveCall], None],
+    ) -> None:
+        self._link = link
+        self._records = records
+        self._pool = pool
+        self._clock = clock
+        self._random = random
+        self._node_id = node_id
+        self._on_impossible = on_impossible
+        self._spare: dict[OrgId, list[DataKey]] = defaultdict(list)
+
+    # Keys.
+
+    def take_key(self, org_id: OrgId) -> DataKey | None:
+        """A committed key that is ready now: one that an unanswered call left over, else one of the pool."""
+        spare = self._spare[org_id]
+        return spare.pop() if spare else self._pool.take(org_id, "recording")
+
+    def give_back(self, live: LiveCall) -> None:
+        """Keep the key of a call that was never recorded for the next one."""
+        key, live.recording_key = live.recording_key, None
+        if key is not None:
+            self._spare[live.route.org.id].append(key)
+
+    # Beginning.
+
+    async def answered(self, live: LiveCall, answer: CallAnswer) -> None:
+        """Write the answer; with a key, the recording's row in the same transaction, and then record."""
+        key, live.recording_key = live.recording_key, None
+        if key is None:
+            self._write_answer(live, answer, None)
+            return
+        async with live.working:
+            if live.is_ended:
+                live.recording_key = key
+                self.give_back(live)
+                self._write_answer(live, answer, None)
+                return
+            await self._begin(live, key, answer)
+
+    async def start(self, live: LiveCall) -> str:
+        """Record from now on, on demand; `ok`, or why not."""
+        if live.route.org.record == "none":
+            return "recording is switched off for this organisation"
+        async with live.working:
+            if live.is_ended or live.answered_at is None:
+                return "the call is not answered"
+            if live.recording is not None:
+                return "ok"
+            key = self.take_key(live.route.org.id)
+            if key is None:
+                return "no recording key is ready"
+            return "ok" if await self._begin(live, key, None) else "the recording could not be begun"
+
+    async def _begin(self, live: LiveCall, key: DataKey, answer: CallAnswer | None) -> bool:
+        run = RecordingRun(key, 0, f"{key.id}-0.hwr")
+        now = self._clock.now()
+        new = NewRecording(
+            id=RecordingId(key.id),
+            call_id=live.id,
+            agent_id=live.route.agent.id,
+            peer_agent_id=None if live.route.peer_agent is None else live.route.peer_agent.id,
+            node_id=self._node_id,
+            segment=run.segment,
+            remote_index=live.remote_index,
+            spool_name=run.spool_name,
+            region=live.route.org.residency,
+            lawful_basis=LAWFUL_BASIS,
+            started_at=now,
+            key_fingerprint=key.fingerprint,
+        )
+        written = self._write_answer(live, answer, new)
+        try:
+            async with asyncio.timeout(ROW_WAIT_S):
+                is_written = await asyncio.shield(written)
+        except TimeoutError:
+            is_written = False
+        if not is_written:
+            _log.error("recording.not_begun", call_id=str(live.id), why="its row could not be written")
+            self._fail(live, run)
+            return False
+        order = RecordingOrder(
+            org_id=live.route.org.id,
+            recording_id=key.id,
+            segment=run.segment,
+            data_key=key.key,
+            file=run.spool_name,
+            format=live.call.recording_format(),
+            anchor_us=int(self._clock.now().timestamp() * 1_000_000),
+        )
+        live.recording = run
+        try:
+            await self._link.client.start_recording(live.id, order)
+        except (MediaRefused, Unavailable) as error:
+            _log.error("recording.not_begun", call_id=str(live.id), why=str(error))
+            live.recording = None
+            self._fail(live, run)
+            return False
+        run.is_running = True
+        return True
+
+    def _write_answer(self, live: LiveCall, answer: CallAnswer | None, recording: NewRecording | None) -> asyncio.Future[bool]:
+        org_id, now = live.route.org.id, self._clock.now()
+        events = []
+        if answer is not None:
+            events.append(self.event(live, EventKind.CALL_ANSWERED, answer.answered_at))
+        if recording is not None:
+            events.append(self.event(live, EventKind.RECORDING_STARTED, now, recording=str(recording.id)))
+
+        async def write(connection: Connection) -> None:
+            if answer is not None:
+                await rows.answer(connection, answer)
+            if recording is not None:
+                await rows.begin_recording(connection, org_id, recording)
+            for event in events:
+                await outbox.add(connection, event)
+
+        return self._records.write(org_id, live.id, "call.answered" if answer else "recording.begin", write)
+
+    def _fail(self, live: LiveCall, run: RecordingRun) -> None:
+        now = self._clock.now()
+        recording_id = RecordingId(run.id)
+        self._records.write(
+            live.route.org.id, live.id, "recording.failed", lambda connection: rows.fail_recording(connection, recording_id, now)
+        )
+        if not live.is_ended:
+            self._on_impossible(live)
+
+    # While it runs.
+
+    async def pause(self, live: LiveCall) -> str:
+        """Leave a marked gap from now on; `ok`, or why not."""
+        async with live.working:
+            run = live.recording
+            if run is None or not run.is_running:
+                return "nothing is being recorded"
+            if not run.is_paused:
+                await self._link.client.pause_recording(live.id)
+                run.is_paused = True
+            return "ok"
+
+    async def resume(self, live: LiveCall) -> str:
+        """Go on after a pause; `ok`, or why not."""
+        async with live.working:
+            run = live.recording
+            if run is None or not run.is_running:
+                return "nothing is being recorded"
+            if run.is_paused:
+                await self._link.client.resume_recording(live.id)
+                run.is_paused = False
+            return "ok"
+
+    async def stop(self, live: LiveCall) -> str:
+        """End the recording while the call goes on; returns when its key is wiped and its row closed. `ok`, or why not."""
+        async with live.working:
+            run = live.recording
+            if run is None:
+                return "ok"
+            result = await self._link.client.stop_recording(live.id)
+            live.recording = None
+            await asyncio.shield(self.write_end(live.route.org.id, live, result))
+            return "ok"
+
+    async def set_format(self, live: LiveCall) -> None:
+        """Tell a running recording that payload types mean something else now."""
+        async with live.working:
+            if live.recording is not None and live.recording.is_running:
+                try:
+                    await self._link.client.set_format(live.id, live.call.recording_format())
+                except (MediaRefused, Unavailable) as error:
+                    _log.warning("recording.format_not_set", call_id=str(live.id), why=str(error))
+
+    # Ending.
+
+    def write_end(self, org_id: OrgId, live: LiveCall, result: RecordingResult) -> asyncio.Future[bool]:
+        """Close the row of a recording that ended while its call goes on; events of it are acknowledged after the commit."""
+        end = recording_end(result, self._clock.now())
+        event = self.event(live, EventKind.RECORDING_CLOSED, end.ended_at, recording=str(end.id))
+
+        async def write(connection: Connection) -> None:
+            if await rows.close_recording(connection, end):
+                await outbox.add(connection, event)
+
+        written = self._records.write(org_id, live.id, "recording.closed", write)
+        written.add_done_callback(lambda _: self.acknowledge(live))
+        return written
+
+    def acknowledge(self, live: LiveCall) -> None:
+        """The rows of this call's closed recordings are committed: the media process may forget them."""
+        events, live.recording_events = live.recording_events, []
+        try:
+            self._link.acknowledge(*events)
+        except LocalError:
+            _log.debug("media.not_acknowledged", call_id=str(live.id))  # they come again
+
+    def event(self, live: LiveCall, kind: EventKind, at: datetime, **fields: str | int | bool | None) -> DomainEvent:
+        """A fact about the call for the outbox."""
+        identity = uuid7(int(at.timestamp() * 1000), self._random.token_bytes(10))
+        facts = {"direction": live.route.plan.direction.value, "agent": str(live.route.agent.id), **fields}
+        return DomainEvent(identity, live.route.org.id, kind, live.id, at, facts)
+
+
+def recording_end(result: RecordingResult, at: datetime) -> RecordingEnd:
+    """The row's end for what the media process reports; without a final frame it counts as crashed, and its prefix plays."""
+    if result.state is not RecordingState.CLOSED or not result.digest:
+        return RecordingEnd(RecordingId(result.recording_id), at)
+    return RecordingEnd(RecordingId(result.recording_id), at, result.duration_ms, result.frames, result.size_bytes, result.digest)
