@@ -23,7 +23,8 @@ namespace {
 
 std::uint32_t random_u32() {
     std::uint32_t value = 0;
-    if (RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value) != 1) throw std::runtime_error("no randomness");
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value) != 1)
+        throw std::runtime_error("no randomness");
     return value;
 }
 
@@ -43,7 +44,8 @@ int run(const Options& options) {
     io::harden();  // after the change of user, which makes a process traceable again
     auto stop = stop_signals();
 
-    if (!io::bind_udp(options.address, 0)) throw std::runtime_error("--address is not an address of this machine");
+    if (!io::bind_udp(options.address, 0))
+        throw std::runtime_error("--address is not an address of this machine");
     io::Mailbox mailbox;
     io::PortPool ports(options.address, options.low_port, options.high_port, random_u32);
     control::Server server(std::move(listener), mailbox, stop.get());
@@ -55,20 +57,23 @@ int run(const Options& options) {
         exchanges.push_back(std::make_unique<io::ChunkExchange>());
         exchange_pointers.push_back(exchanges.back().get());
     }
-    io::Writer writer(options.spool, exchange_pointers, [&](io::RecordingId id, const io::RecordingResult& result) {
-        mailbox.post([&controller, id, result] { controller->recording_failed(id, result); });
-    });
+    io::Writer writer(
+        options.spool, exchange_pointers, [&](io::RecordingId id, const io::RecordingResult& result) {
+            mailbox.post([&controller, id, result] { controller->recording_failed(id, result); });
+        });
     std::vector<std::unique_ptr<io::Worker>> workers;
     std::vector<io::Worker*> worker_pointers;
     for (unsigned i = 0; i < options.workers; i++) {
         auto tell = [&](const Uuid& bridge, const LegEvent& event) {
             mailbox.post([&controller, bridge, event] { controller->leg_event(bridge, event); });
         };
-        workers.push_back(std::make_unique<io::Worker>(options.tick_us, !options.address.is_v4(), *exchanges[i], tell));
+        workers.push_back(
+            std::make_unique<io::Worker>(options.tick_us, !options.address.is_v4(), *exchanges[i], tell));
         worker_pointers.push_back(workers.back().get());
     }
-    control::Controller the_controller({options.advertise, !options.address.is_v4(), options.orphan_timeout_us}, server, mailbox,
-                                       ports, worker_pointers, writer, io::monotonic_us());
+    control::Controller the_controller(
+        {options.advertise, !options.address.is_v4(), options.orphan_timeout_us}, server, mailbox, ports,
+        worker_pointers, writer, io::monotonic_us());
     controller = &the_controller;
     io::log_event("info", "media.ready", {{"workers", std::int64_t{options.workers}}, {"program", kProgram}});
     server.run(the_controller);

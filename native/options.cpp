@@ -13,23 +13,27 @@ T number(const std::string& option, std::string_view text, T low, T high) {
     T value{};
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size() || value < low || value > high)
-        throw std::invalid_argument(option + " must be a number from " + std::to_string(low) + " to " + std::to_string(high));
+        throw std::invalid_argument(option + " must be a number from " + std::to_string(low) + " to "
+                                    + std::to_string(high));
     return value;
 }
 
 Ip ip(const std::string& option, const std::string& text) {
     auto parsed = io::parse_ip(text);
-    if (!parsed || parsed->is_multicast_or_broadcast()) throw std::invalid_argument(option + " must be an IPv4 or IPv6 address");
+    if (!parsed || parsed->is_multicast_or_broadcast())
+        throw std::invalid_argument(option + " must be an IPv4 or IPv6 address");
     return *parsed;
 }
 
 void set_ports(Options& out, const std::string& text) {
     auto dash = text.find('-');
-    if (dash == std::string::npos) throw std::invalid_argument("--ports must be LO-HI, for example 20100-29999");
+    if (dash == std::string::npos)
+        throw std::invalid_argument("--ports must be LO-HI, for example 20100-29999");
     out.low_port = number<std::uint16_t>("--ports", std::string_view(text).substr(0, dash), 1024, 65'534);
     out.high_port = number<std::uint16_t>("--ports", std::string_view(text).substr(dash + 1), 1025, 65'535);
     auto first = out.low_port + (out.low_port & 1);
-    if (first + 1 > out.high_port) throw std::invalid_argument("--ports must hold an even port and the odd one above it");
+    if (first + 1 > out.high_port)
+        throw std::invalid_argument("--ports must hold an even port and the odd one above it");
 }
 
 }  // namespace
@@ -45,16 +49,28 @@ Options parse_options(std::span<char* const> arguments) {
         }
         if (i + 1 == arguments.size()) throw std::invalid_argument(option + " is unknown or lacks its value");
         std::string value = arguments[++i];
-        if (option == "--socket") out.socket = value;
-        else if (option == "--spool") out.spool = value;
-        else if (option == "--user") out.user = value;
-        else if (option == "--address") { out.address = ip(option, value); has_address = true; }
-        else if (option == "--advertise") { out.advertise = ip(option, value); has_advertise = true; }
-        else if (option == "--ports") set_ports(out, value);
-        else if (option == "--workers") out.workers = number<unsigned>(option, value, 1, 64);
-        else if (option == "--orphan-timeout") out.orphan_timeout_us = number<std::int64_t>(option, value, 1, 86'400) * 1'000'000;
-        else if (option == "--tick-us") out.tick_us = number<std::int64_t>(option, value, 50, 20'000);
-        else throw std::invalid_argument(option + " is unknown");
+        if (option == "--socket")
+            out.socket = value;
+        else if (option == "--spool")
+            out.spool = value;
+        else if (option == "--user")
+            out.user = value;
+        else if (option == "--address") {
+            out.address = ip(option, value);
+            has_address = true;
+        } else if (option == "--advertise") {
+            out.advertise = ip(option, value);
+            has_advertise = true;
+        } else if (option == "--ports")
+            set_ports(out, value);
+        else if (option == "--workers")
+            out.workers = number<unsigned>(option, value, 1, 64);
+        else if (option == "--orphan-timeout")
+            out.orphan_timeout_us = number<std::int64_t>(option, value, 1, 86'400) * 1'000'000;
+        else if (option == "--tick-us")
+            out.tick_us = number<std::int64_t>(option, value, 50, 20'000);
+        else
+            throw std::invalid_argument(option + " is unknown");
     }
     if (out.socket.empty()) throw std::invalid_argument("--socket is missing");
     if (out.spool.empty()) throw std::invalid_argument("--spool is missing");

@@ -19,7 +19,8 @@ struct Options {
 };
 
 inline constexpr char kUsage[] =
-    "usage: hushwire-media --socket PATH --spool DIR --address IP [--advertise IP] [--ports LO-HI] [--workers N] [--user NAME]\n"
+    "usage: hushwire-media --socket PATH --spool DIR --address IP [--advertise IP] [--ports LO-HI] "
+    "[--workers N] [--user NAME]\n"
     "                      [--orphan-timeout SECONDS] [--tick-us MICROSECONDS]\n";
 
 /// Throws std::invalid_argument with one sentence that names the option and the mend.

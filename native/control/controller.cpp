@@ -13,17 +13,21 @@
 namespace hushwire::control {
 namespace {
 
-Refusal refusal(Status status, std::string_view message) { return {status, message}; }
+Refusal refusal(Status status, std::string_view message) {
+    return {status, message};
+}
 
-void put_reports(FrameWriter& out, const io::BridgeReport& report, const std::array<std::uint16_t, 2>& ports) {
+void put_reports(FrameWriter& out, const io::BridgeReport& report,
+                 const std::array<std::uint16_t, 2>& ports) {
     for (unsigned leg = 0; leg < 2; leg++)
         if (report.legs[leg]) out.put(Tag::leg_stats, leg_stats(leg, ports[leg], *report.legs[leg]));
 }
 
 }  // namespace
 
-Controller::Controller(const ControllerOptions& options, Outlet& outlet, io::Mailbox& mailbox, io::PortPool& ports,
-                       std::vector<io::Worker*> workers, io::Writer& writer, std::int64_t now_us)
+Controller::Controller(const ControllerOptions& options, Outlet& outlet, io::Mailbox& mailbox,
+                       io::PortPool& ports, std::vector<io::Worker*> workers, io::Writer& writer,
+                       std::int64_t now_us)
     : options_(options),
       outlet_(outlet),
       mailbox_(mailbox),
@@ -32,7 +36,8 @@ Controller::Controller(const ControllerOptions& options, Outlet& outlet, io::Mai
       load_(workers_.size()),
       writer_(writer),
       alone_since_us_(now_us) {
-    if (RAND_bytes(uchars(instance_.data()), static_cast<int>(instance_.size())) != 1) throw std::runtime_error("no randomness");
+    if (RAND_bytes(uchars(instance_.data()), static_cast<int>(instance_.size())) != 1)
+        throw std::runtime_error("no randomness");
 }
 
 Controller::BridgeEntry* Controller::find(const Uuid& id) {
@@ -60,16 +65,19 @@ void Controller::handle(ConnectionId from, const Header& header, ConstBytes fram
         if (wrong->status == Status::malformed) outlet_.close(from);
         return;
     }
-    if (auto refused = dispatch(request, std::get<Fields>(parsed), op)) outlet_.send(from, refuse(header, *refused));
+    if (auto refused = dispatch(request, std::get<Fields>(parsed), op))
+        outlet_.send(from, refuse(header, *refused));
 }
 
-Controller::Outcome Controller::dispatch(const std::shared_ptr<Request>& request, const Fields& fields, Op op) {
+Controller::Outcome Controller::dispatch(const std::shared_ptr<Request>& request, const Fields& fields,
+                                         Op op) {
     if (op == Op::hello) return hello(*request, fields);
     if (op == Op::ping) {
         reply(request->connection, ok(request->header));
         return std::nullopt;
     }
-    if (request->connection != controller_) return refusal(Status::fenced, "this connection is not the controller");
+    if (request->connection != controller_)
+        return refusal(Status::fenced, "this connection is not the controller");
     switch (op) {
         case Op::ack:
             for (const auto& field : fields.all()) events_.acknowledge(load_be32(field.value.data()));
@@ -83,7 +91,8 @@ Controller::Outcome Controller::dispatch(const std::shared_ptr<Request>& request
 
 Controller::Outcome Controller::hello(const Request& request, const Fields& fields) {
     auto epoch = fields.integer<std::uint64_t>(Tag::epoch);
-    if (epoch <= highest_epoch_) return refusal(Status::fenced, "the epoch is not greater than every epoch seen");
+    if (epoch <= highest_epoch_)
+        return refusal(Status::fenced, "the epoch is not greater than every epoch seen");
     highest_epoch_ = epoch;
     closing_all_.reset();  // somebody looks after the bridges again
     auto older = std::exchange(controller_, request.connection);
@@ -193,7 +202,8 @@ Controller::Outcome Controller::list_bridges(const Request& request, const Field
     return std::nullopt;
 }
 
-Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& request, const Fields& fields, Op op) {
+Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& request, const Fields& fields,
+                                          Op op) {
     auto* bridge = find(fields.uuid(Tag::bridge));
     if (!bridge) return refusal(Status::not_found, "no such bridge");
     if (bridge->is_busy) {
@@ -209,14 +219,17 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::resume_recording:
         case Op::set_format: return mark_recording(*request, fields, *bridge, op);
         case Op::stop_recording: return stop_recording(*request, *bridge);
-        case Op::close_bridge: close_bridge(request->connection, request->header, *bridge, Reason::asked_for); return std::nullopt;
+        case Op::close_bridge:
+            close_bridge(request->connection, request->header, *bridge, Reason::asked_for);
+            return std::nullopt;
         default: return refusal(Status::unsupported, "unknown operation");
     }
 }
 
 Controller::Outcome Controller::open_leg(const Request& request, const Fields& fields, BridgeEntry& bridge) {
     unsigned leg = fields.integer<std::uint8_t>(Tag::leg);
-    if (leg > 1 || (leg == 1 && bridge.mode == Mode::echo)) return refusal(Status::invalid, "this bridge has no such leg");
+    if (leg > 1 || (leg == 1 && bridge.mode == Mode::echo))
+        return refusal(Status::invalid, "this bridge has no such leg");
     if (bridge.legs[leg]) return refusal(Status::exists, "the leg is open already");
     auto pair = ports_.take();
     if (!pair) return refusal(Status::no_ports, "no free pair of ports");
@@ -244,14 +257,15 @@ Controller::Outcome Controller::set_leg(const Request& request, const Fields& fi
     if (const auto* wrong = std::get_if<Refusal>(&parsed)) return *wrong;
     auto settings = std::make_shared<LegSettings>(std::get<LegSettings>(parsed));
     auto* target = &worker(bridge);
-    target->post([this, target, id = bridge.id, leg, settings, to = request.connection, header = request.header] {
-        auto ssrc = target->set_leg(id, leg, *settings);
-        mailbox_.post([this, to, header, ssrc] {
-            auto frame = ok(header);
-            frame.put(Tag::ssrc, ssrc);
-            reply(to, std::move(frame));
+    target->post(
+        [this, target, id = bridge.id, leg, settings, to = request.connection, header = request.header] {
+            auto ssrc = target->set_leg(id, leg, *settings);
+            mailbox_.post([this, to, header, ssrc] {
+                auto frame = ok(header);
+                frame.put(Tag::ssrc, ssrc);
+                reply(to, std::move(frame));
+            });
         });
-    });
     return std::nullopt;
 }
 
@@ -269,7 +283,8 @@ Controller::Outcome Controller::get_bridge(const Request& request, BridgeEntry& 
     return std::nullopt;
 }
 
-Controller::Outcome Controller::start_recording(const Request& request, const Fields& fields, BridgeEntry& bridge) {
+Controller::Outcome Controller::start_recording(const Request& request, const Fields& fields,
+                                                BridgeEntry& bridge) {
     if (bridge.recording) return refusal(Status::exists, "a recording is running already");
     auto raw_name = *fields.find(Tag::file);
     std::string_view name(reinterpret_cast<const char*>(raw_name.data()), raw_name.size());
@@ -279,14 +294,17 @@ Controller::Outcome Controller::start_recording(const Request& request, const Fi
     order->id = next_recording_++;
     order->file = name;
     order->key = hwr::DataKey(*fields.find(Tag::data_key));
-    order->identity = {fields.uuid(Tag::org), fields.uuid(Tag::recording), fields.integer<std::uint32_t>(Tag::segment)};
-    order->anchor_us = fields.integer<std::uint64_t>(Tag::anchor_us, static_cast<std::uint64_t>(io::unix_us()));
+    order->identity = {fields.uuid(Tag::org), fields.uuid(Tag::recording),
+                       fields.integer<std::uint32_t>(Tag::segment)};
+    order->anchor_us =
+        fields.integer<std::uint64_t>(Tag::anchor_us, static_cast<std::uint64_t>(io::unix_us()));
     auto format = *fields.find(Tag::format);
     order->format.assign(format.begin(), format.end());
 
     Recording recording{.id = order->id, .identity = order->identity, .start_us = now_us};
     bridge.is_busy = true;
-    auto opened = [this, id = bridge.id, recording, to = request.connection, header = request.header](int error) {
+    auto opened = [this, id = bridge.id, recording, to = request.connection,
+                   header = request.header](int error) {
         auto* entry = find(id);
         if (!entry) return;
         if (error) {
@@ -299,17 +317,20 @@ Controller::Outcome Controller::start_recording(const Request& request, const Fi
         auto* target = &worker(*entry);
         target->post([this, target, id, recording, to, header] {
             target->start_recorder(id, recording.id, recording.start_us);
-            mailbox_.post([this, id, to, header] {  // only now: every packet sent after the reply is in the recording
-                reply(to, ok(header));
-                now_idle(id);
-            });
+            mailbox_.post(
+                [this, id, to, header] {  // only now: every packet sent after the reply is in the recording
+                    reply(to, ok(header));
+                    now_idle(id);
+                });
         });
     };
-    writer_.open(std::move(order), [this, opened](int error) { mailbox_.post([opened, error] { opened(error); }); });
+    writer_.open(std::move(order),
+                 [this, opened](int error) { mailbox_.post([opened, error] { opened(error); }); });
     return std::nullopt;
 }
 
-Controller::Outcome Controller::mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op) {
+Controller::Outcome Controller::mark_recording(const Request& request, const Fields& fields,
+                                               BridgeEntry& bridge, Op op) {
     if (!bridge.recording) return refusal(Status::state, "no recording is running");
     std::vector<std::byte> json;
     if (auto format = fields.find(Tag::format)) json.assign(format->begin(), format->end());
@@ -329,15 +350,17 @@ Controller::Outcome Controller::mark_recording(const Request& request, const Fie
 
 void Controller::end_recording(const Uuid& bridge, const Recording& recording, const io::RecorderEnd& end,
                                std::function<void(const io::RecordingResult&)> then) {
-    writer_.end(recording.id, end.end_100us, end.gaps, [this, bridge, then = std::move(then)](const io::RecordingResult& result) {
-        mailbox_.post([this, bridge, then, result] {
-            if (!result.is_failed)
-                tell(EventType::recording_closed, [&](FrameWriter& out) {
-                    out.put(Tag::bridge, ConstBytes(bridge)).put(Tag::recording_result, recording_result(result));
+    writer_.end(recording.id, end.end_100us, end.gaps,
+                [this, bridge, then = std::move(then)](const io::RecordingResult& result) {
+                    mailbox_.post([this, bridge, then, result] {
+                        if (!result.is_failed)
+                            tell(EventType::recording_closed, [&](FrameWriter& out) {
+                                out.put(Tag::bridge, ConstBytes(bridge))
+                                    .put(Tag::recording_result, recording_result(result));
+                            });
+                        then(result);
+                    });
                 });
-            then(result);
-        });
-    });
 }
 
 Controller::Outcome Controller::stop_recording(const Request& request, BridgeEntry& bridge) {
@@ -371,9 +394,10 @@ void Controller::close_bridge(ConnectionId from, const Header& header, BridgeEnt
         target->close_bridge(id);
         mailbox_.post([this, id, recording, from, header, reason, end, report] {
             if (!recording) return finish_close(id, from, header, reason, report, nullptr);
-            end_recording(id, *recording, end, [this, id, from, header, reason, report](const io::RecordingResult& result) {
-                finish_close(id, from, header, reason, report, &result);
-            });
+            end_recording(id, *recording, end,
+                          [this, id, from, header, reason, report](const io::RecordingResult& result) {
+                              finish_close(id, from, header, reason, report, &result);
+                          });
         });
     });
 }
@@ -402,7 +426,8 @@ void Controller::finish_close(const Uuid& id, ConnectionId from, const Header& h
         });
     }
     for (const auto& request : bridge.waiting)
-        outlet_.send(request->connection, refuse(request->header, refusal(Status::not_found, "no such bridge")));
+        outlet_.send(request->connection,
+                     refuse(request->header, refusal(Status::not_found, "no such bridge")));
     if (bridges_.empty()) closing_all_.reset();
 }
 
@@ -410,13 +435,16 @@ void Controller::leg_event(const Uuid& bridge, const LegEvent& event) {
     bool is_source = event.kind == LegEvent::Kind::source;
     tell(is_source ? EventType::leg_source : EventType::media_timeout, [&](FrameWriter& out) {
         out.put(Tag::bridge, ConstBytes(bridge)).put(Tag::leg, static_cast<std::uint8_t>(event.leg));
-        if (is_source) out.put(Tag::remote_ip, event.source.ip.wire()).put(Tag::remote_port, event.source.port);
+        if (is_source)
+            out.put(Tag::remote_ip, event.source.ip.wire()).put(Tag::remote_port, event.source.port);
     });
 }
 
 void Controller::recording_failed(io::RecordingId id, io::RecordingResult result) {
-    auto at = std::ranges::find_if(bridges_, [&](const auto& b) { return b.second.recording && b.second.recording->id == id; });
-    io::log_event("error", "media.recording_failed", {{"failure", static_cast<std::int64_t>(result.failure)}});
+    auto at = std::ranges::find_if(
+        bridges_, [&](const auto& b) { return b.second.recording && b.second.recording->id == id; });
+    io::log_event("error", "media.recording_failed",
+                  {{"failure", static_cast<std::int64_t>(result.failure)}});
     if (at == bridges_.end()) return;
     auto& bridge = at->second;
     auto recording = *bridge.recording;
@@ -429,7 +457,9 @@ void Controller::recording_failed(io::RecordingId id, io::RecordingResult result
     auto* target = &worker(bridge);
     target->post([this, target, bridge_id = bridge.id, recording] {
         auto end = target->end_recorder(bridge_id, recording.start_us);
-        mailbox_.post([this, recording, end] { writer_.end(recording.id, end.end_100us, end.gaps, [](const auto&) {}); });
+        mailbox_.post([this, recording, end] {
+            writer_.end(recording.id, end.end_100us, end.gaps, [](const auto&) {});
+        });
     });
 }
 

@@ -1,5 +1,5 @@
-// Carries out the controller's requests on the workers and the writer, keeps the register of bridges, and the rule of epochs.
-// Control thread only; workers and writer answer through the mailbox.
+// Carries out the controller's requests on the workers and the writer, keeps the register of bridges, and the
+// rule of epochs. Control thread only; workers and writer answer through the mailbox.
 #pragma once
 #include <array>
 #include <deque>
@@ -29,7 +29,8 @@ class Outlet {
 
 /// A frame that may hold keys: wiped when done with.
 struct Request {
-    Request(ConnectionId from, Header head, ConstBytes frame) : connection(from), header(head), bytes(frame.begin(), frame.end()) {}
+    Request(ConnectionId from, Header head, ConstBytes frame)
+        : connection(from), header(head), bytes(frame.begin(), frame.end()) {}
     Request(const Request&) = delete;
     Request& operator=(const Request&) = delete;
     ~Request() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
@@ -39,8 +40,8 @@ struct Request {
 };
 
 struct ControllerOptions {
-    Ip local_ip;               ///< what SDP shall say
-    bool is_v6 = false;        ///< what the media sockets speak
+    Ip local_ip;         ///< what SDP shall say
+    bool is_v6 = false;  ///< what the media sockets speak
     std::int64_t orphan_timeout_us = 60'000'000;
 };
 
@@ -96,8 +97,8 @@ class Controller {
     Outcome stop_recording(const Request& request, BridgeEntry& bridge);
     void close_bridge(ConnectionId from, const Header& header, BridgeEntry& bridge, Reason reason);
     void close_all(Reason reason);
-    void finish_close(const Uuid& id, ConnectionId from, const Header& header, Reason reason, const io::BridgeReport& report,
-                      const io::RecordingResult* result);
+    void finish_close(const Uuid& id, ConnectionId from, const Header& header, Reason reason,
+                      const io::BridgeReport& report, const io::RecordingResult* result);
     void end_recording(const Uuid& bridge, const Recording& recording, const io::RecorderEnd& end,
                        std::function<void(const io::RecordingResult&)> then);
     void now_idle(const Uuid& id);

@@ -25,7 +25,8 @@ class EventLog {
         return kept_.back().frame;
     }
     void acknowledge(std::uint32_t id) {
-        auto at = std::lower_bound(kept_.begin(), kept_.end(), id, [](const Kept& k, std::uint32_t i) { return k.id < i; });
+        auto at = std::lower_bound(kept_.begin(), kept_.end(), id,
+                                   [](const Kept& k, std::uint32_t i) { return k.id < i; });
         if (at != kept_.end() && at->id == id) kept_.erase(at);
     }
     template <typename Use>

@@ -9,7 +9,8 @@ struct Wrong {
     std::string_view message;
 };
 
-std::variant<std::optional<srtp::MasterKey>, Wrong> master_key(const Fields& fields, Tag suite_tag, Tag key_tag) {
+std::variant<std::optional<srtp::MasterKey>, Wrong> master_key(const Fields& fields, Tag suite_tag,
+                                                               Tag key_tag) {
     auto key = fields.find(key_tag);
     if (!key && !fields.has(suite_tag)) return std::nullopt;
     auto suite = srtp::suite_from(fields.integer<std::uint8_t>(suite_tag));
@@ -57,9 +58,12 @@ std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4
         if (const auto* wrong = std::get_if<Wrong>(&master)) return invalid(wrong->message);
         *target = std::get<0>(master);
     }
-    if (out.send_key.has_value() != out.recv_key.has_value()) return invalid("SRTP needs a key for each direction");
-    // With one key for both directions, two streams could meet at the same SSRC and index (RFC 3711 section 9.1).
-    if (out.send_key && out.send_key->key_and_salt == out.recv_key->key_and_salt) return invalid("the two directions share a key");
+    if (out.send_key.has_value() != out.recv_key.has_value())
+        return invalid("SRTP needs a key for each direction");
+    // With one key for both directions, two streams could meet at the same SSRC and index (RFC 3711
+    // section 9.1).
+    if (out.send_key && out.send_key->key_and_salt == out.recv_key->key_and_salt)
+        return invalid("the two directions share a key");
 
     if (auto raw = fields.find(Tag::signalling_ip)) {
         out.signalling_ip = Ip::from(*raw);
@@ -69,7 +73,8 @@ std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4
     if (auto pairs = fields.find(Tag::payload_types)) {
         if (pairs->size() % 2) return invalid("payload types come in pairs");
         for (std::size_t i = 0; i < pairs->size(); i += 2) {
-            auto from = std::to_integer<std::uint8_t>((*pairs)[i]), to = std::to_integer<std::uint8_t>((*pairs)[i + 1]);
+            auto from = std::to_integer<std::uint8_t>((*pairs)[i]),
+                 to = std::to_integer<std::uint8_t>((*pairs)[i + 1]);
             if (from > 127 || to > 127) return invalid("a payload type is above 127");
             out.payload_types[from] = to;
         }
@@ -84,12 +89,19 @@ FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& rep
     const auto& c = report.counters;
     FrameWriter out;
     out.put(Tag::leg, static_cast<std::uint8_t>(leg)).put(Tag::rtp_port, rtp_port);
-    for (auto [tag, value] : {std::pair{Tag::packets_received, c.packets_received}, {Tag::bytes_received, c.bytes_received},
-                              {Tag::packets_sent, c.packets_sent}, {Tag::bytes_sent, c.bytes_sent}, {Tag::lost, report.lost},
-                              {Tag::dropped_replay, c.dropped_replay}, {Tag::dropped_tag, c.dropped_tag},
-                              {Tag::dropped_source, c.dropped_source}, {Tag::dropped_malformed, c.dropped_malformed},
-                              {Tag::dropped_disabled, c.dropped_disabled}, {Tag::dropped_unsent, c.dropped_unsent},
-                              {Tag::rtcp_received, c.rtcp_received}, {Tag::rtcp_sent, c.rtcp_sent}})
+    for (auto [tag, value] : {std::pair{Tag::packets_received, c.packets_received},
+                              {Tag::bytes_received, c.bytes_received},
+                              {Tag::packets_sent, c.packets_sent},
+                              {Tag::bytes_sent, c.bytes_sent},
+                              {Tag::lost, report.lost},
+                              {Tag::dropped_replay, c.dropped_replay},
+                              {Tag::dropped_tag, c.dropped_tag},
+                              {Tag::dropped_source, c.dropped_source},
+                              {Tag::dropped_malformed, c.dropped_malformed},
+                              {Tag::dropped_disabled, c.dropped_disabled},
+                              {Tag::dropped_unsent, c.dropped_unsent},
+                              {Tag::rtcp_received, c.rtcp_received},
+                              {Tag::rtcp_sent, c.rtcp_sent}})
         out.put(tag, value);
     out.put(Tag::jitter_us, report.jitter_us);
     if (report.silent_ms) out.put(Tag::silent_ms, *report.silent_ms);
@@ -101,7 +113,8 @@ FrameWriter recording_result(const io::RecordingResult& result) {
     FrameWriter out;
     out.put(Tag::recording, ConstBytes(result.identity.recording))
         .put(Tag::segment, result.identity.segment)
-        .put(Tag::recording_state, static_cast<std::uint8_t>(result.is_failed ? RecordingState::failed : RecordingState::closed))
+        .put(Tag::recording_state,
+             static_cast<std::uint8_t>(result.is_failed ? RecordingState::failed : RecordingState::closed))
         .put(Tag::frames, result.frames)
         .put(Tag::bytes, result.bytes)
         .put(Tag::digest, ConstBytes(result.digest))
@@ -112,9 +125,12 @@ FrameWriter recording_result(const io::RecordingResult& result) {
 }
 
 bool is_spool_name(std::string_view name) {
-    auto is_alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
+    auto is_alnum = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    };
     return name.size() >= 5 && name.size() <= 128 && is_alnum(name.front()) && name.ends_with(".hwr")
-           && std::ranges::all_of(name, [&](char c) { return is_alnum(c) || c == '.' || c == '_' || c == '-'; });
+           && std::ranges::all_of(name,
+                                  [&](char c) { return is_alnum(c) || c == '.' || c == '_' || c == '-'; });
 }
 
 }  // namespace hushwire::control

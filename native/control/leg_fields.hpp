@@ -16,7 +16,8 @@ std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4
 FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& report);
 FrameWriter recording_result(const io::RecordingResult& result);
 
-/// `[A-Za-z0-9][A-Za-z0-9._-]{0,123}\.hwr`: no folder, no hidden file, nothing that a shell or a log could trip over.
+/// `[A-Za-z0-9][A-Za-z0-9._-]{0,123}\.hwr`: no folder, no hidden file, nothing that a shell or a log could
+/// trip over.
 bool is_spool_name(std::string_view name);
 
 }  // namespace hushwire::control

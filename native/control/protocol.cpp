@@ -41,7 +41,7 @@ constexpr FieldRule kSetLeg[] = {
 constexpr FieldRule kBridgeOnly[] = {{Tag::bridge, 16, 16}};
 constexpr FieldRule kListBridges[] = {{Tag::after, 16, 16, kOptional}};
 constexpr FieldRule kStartRecording[] = {
-    {Tag::bridge, 16, 16},  {Tag::org, 16, 16},   {Tag::recording, 16, 16},          {Tag::segment, 4, 4},
+    {Tag::bridge, 16, 16},   {Tag::org, 16, 16},  {Tag::recording, 16, 16},          {Tag::segment, 4, 4},
     {Tag::data_key, 32, 32}, {Tag::file, 5, 128}, {Tag::anchor_us, 8, 8, kOptional}, {Tag::format, 2, 4096},
 };
 constexpr FieldRule kSetFormat[] = {{Tag::bridge, 16, 16}, {Tag::format, 2, 4096}};
@@ -76,7 +76,8 @@ std::optional<ConstBytes> Fields::find(Tag tag) const {
 
 Uuid Fields::uuid(Tag tag) const {
     Uuid id{};
-    if (auto value = find(tag); value && value->size() == id.size()) std::copy(value->begin(), value->end(), id.begin());
+    if (auto value = find(tag); value && value->size() == id.size())
+        std::copy(value->begin(), value->end(), id.begin());
     return id;
 }
 
@@ -86,7 +87,8 @@ std::optional<Header> parse_request_header(ConstBytes frame) {
     auto kind = reader.integer<std::uint8_t>();
     auto opcode = reader.integer<std::uint16_t>();
     auto id = reader.integer<std::uint32_t>();
-    if (!id || version != kVersion || kind != static_cast<std::uint8_t>(FrameKind::request)) return std::nullopt;
+    if (!id || version != kVersion || kind != static_cast<std::uint8_t>(FrameKind::request))
+        return std::nullopt;
     return Header{*opcode, *id};
 }
 
@@ -101,19 +103,24 @@ std::variant<Fields, Refusal> parse_fields(ConstBytes frame, Op op) {
         auto value = length ? reader.take(*length) : std::nullopt;
         if (!value) return Refusal{Status::malformed, "a field is torn"};
         auto rule = std::ranges::find_if(*known, [&](const FieldRule& r) { return r.tag == Tag{*tag}; });
-        if (rule == known->end()) return Refusal{Status::invalid, "a field does not belong to this operation"};
-        if (value->size() < rule->min || value->size() > rule->max) return Refusal{Status::invalid, "a field has the wrong length"};
-        if (!rule->is_repeatable && std::ranges::any_of(fields, [&](const auto& f) { return f.tag == Tag{*tag}; }))
+        if (rule == known->end())
+            return Refusal{Status::invalid, "a field does not belong to this operation"};
+        if (value->size() < rule->min || value->size() > rule->max)
+            return Refusal{Status::invalid, "a field has the wrong length"};
+        if (!rule->is_repeatable
+            && std::ranges::any_of(fields, [&](const auto& f) { return f.tag == Tag{*tag}; }))
             return Refusal{Status::invalid, "a field stands twice"};
         fields.push_back({Tag{*tag}, *value});
     }
     Fields result(std::move(fields));
     for (const auto& rule : *known)
-        if (rule.is_required && !result.has(rule.tag)) return Refusal{Status::invalid, "a required field is missing"};
+        if (rule.is_required && !result.has(rule.tag))
+            return Refusal{Status::invalid, "a required field is missing"};
     return result;
 }
 
-FrameWriter::FrameWriter(FrameKind kind, std::uint16_t opcode, std::uint32_t id) : bytes_(kLengthField + kMinFrame) {
+FrameWriter::FrameWriter(FrameKind kind, std::uint16_t opcode, std::uint32_t id)
+    : bytes_(kLengthField + kMinFrame) {
     bytes_[4] = std::byte{kVersion};
     bytes_[5] = static_cast<std::byte>(kind);
     store_be(bytes_.data() + 6, opcode);

@@ -17,32 +17,111 @@ inline constexpr std::size_t kMaxFrame = 65'536, kMinFrame = 8, kLengthField = 4
 enum class FrameKind : std::uint8_t { request = 0, reply = 1, event = 2 };
 
 enum class Op : std::uint16_t {
-    hello = 1, ping = 2, ack = 3,
-    open_bridge = 16, open_leg = 17, set_leg = 18, close_bridge = 19, get_bridge = 20, list_bridges = 21,
-    start_recording = 32, pause_recording = 33, resume_recording = 34, stop_recording = 35, set_format = 36,
+    hello = 1,
+    ping = 2,
+    ack = 3,
+    open_bridge = 16,
+    open_leg = 17,
+    set_leg = 18,
+    close_bridge = 19,
+    get_bridge = 20,
+    list_bridges = 21,
+    start_recording = 32,
+    pause_recording = 33,
+    resume_recording = 34,
+    stop_recording = 35,
+    set_format = 36,
 };
 
 enum class EventType : std::uint16_t {
-    recording_closed = 257, recording_failed = 258, media_timeout = 259, bridge_closed = 260, leg_source = 261,
+    recording_closed = 257,
+    recording_failed = 258,
+    media_timeout = 259,
+    bridge_closed = 260,
+    leg_source = 261,
 };
 
 enum class Status : std::uint16_t {
-    ok = 0, malformed = 1, unsupported = 2, fenced = 3, not_found = 4, exists = 5, invalid = 6, state = 7, no_ports = 8,
-    spool = 9, limit = 10, stopping = 11,
+    ok = 0,
+    malformed = 1,
+    unsupported = 2,
+    fenced = 3,
+    not_found = 4,
+    exists = 5,
+    invalid = 6,
+    state = 7,
+    no_ports = 8,
+    spool = 9,
+    limit = 10,
+    stopping = 11,
 };
 
 enum class Tag : std::uint16_t {
-    status = 1, message = 2, epoch = 3, instance = 4, count = 5, program = 6, event = 7,
-    bridge = 8, leg = 9, mode = 10, rtp_port = 11, rtcp_port = 12, local_ip = 13, ssrc = 14,
-    remote_ip = 20, remote_port = 21, remote_rtcp_port = 22, rtcp_mux = 23, send_suite = 24, send_key = 25, recv_suite = 26,
-    recv_key = 27, signalling_ip = 28, learn = 29, send = 30, receive = 31, payload_types = 32, media_timeout_ms = 33,
+    status = 1,
+    message = 2,
+    epoch = 3,
+    instance = 4,
+    count = 5,
+    program = 6,
+    event = 7,
+    bridge = 8,
+    leg = 9,
+    mode = 10,
+    rtp_port = 11,
+    rtcp_port = 12,
+    local_ip = 13,
+    ssrc = 14,
+    remote_ip = 20,
+    remote_port = 21,
+    remote_rtcp_port = 22,
+    rtcp_mux = 23,
+    send_suite = 24,
+    send_key = 25,
+    recv_suite = 26,
+    recv_key = 27,
+    signalling_ip = 28,
+    learn = 29,
+    send = 30,
+    receive = 31,
+    payload_types = 32,
+    media_timeout_ms = 33,
     clock_rate = 34,
-    org = 40, recording = 41, segment = 42, data_key = 43, file = 44, anchor_us = 45, format = 46,
-    frames = 50, bytes = 51, digest = 52, duration_ms = 53, recording_state = 54, gaps = 55, recording_result = 56, failure = 57,
-    leg_stats = 60, reason = 61, bridge_entry = 62, more = 63, after = 64,
-    packets_received = 70, bytes_received = 71, packets_sent = 72, bytes_sent = 73, lost = 74, jitter_us = 75,
-    dropped_replay = 76, dropped_tag = 77, dropped_source = 78, dropped_malformed = 79, dropped_disabled = 80,
-    dropped_unsent = 81, rtcp_received = 82, rtcp_sent = 83, silent_ms = 84, remote_lost = 85,
+    org = 40,
+    recording = 41,
+    segment = 42,
+    data_key = 43,
+    file = 44,
+    anchor_us = 45,
+    format = 46,
+    frames = 50,
+    bytes = 51,
+    digest = 52,
+    duration_ms = 53,
+    recording_state = 54,
+    gaps = 55,
+    recording_result = 56,
+    failure = 57,
+    leg_stats = 60,
+    reason = 61,
+    bridge_entry = 62,
+    more = 63,
+    after = 64,
+    packets_received = 70,
+    bytes_received = 71,
+    packets_sent = 72,
+    bytes_sent = 73,
+    lost = 74,
+    jitter_us = 75,
+    dropped_replay = 76,
+    dropped_tag = 77,
+    dropped_source = 78,
+    dropped_malformed = 79,
+    dropped_disabled = 80,
+    dropped_unsent = 81,
+    rtcp_received = 82,
+    rtcp_sent = 83,
+    silent_ms = 84,
+    remote_lost = 85,
 };
 
 struct Header {
@@ -61,7 +140,8 @@ class Fields {
     std::optional<ConstBytes> find(Tag tag) const;
     bool has(Tag tag) const { return find(tag).has_value(); }
     const std::vector<Field>& all() const { return fields_; }
-    /// The value, or the default where the field is absent. Width and presence were checked by `parse_fields`.
+    /// The value, or the default where the field is absent. Width and presence were checked by
+    /// `parse_fields`.
     template <typename T>
     T integer(Tag tag, T absent = 0) const {
         auto value = find(tag);
@@ -78,7 +158,8 @@ struct Refusal {
     std::string_view message;
 };
 
-/// The header of a frame (without its length field), or nothing where it is too short or of another version or kind.
+/// The header of a frame (without its length field), or nothing where it is too short or of another version
+/// or kind.
 std::optional<Header> parse_request_header(ConstBytes frame);
 
 /// Every field of the request: known to the operation, of the right width, not repeated, none missing.

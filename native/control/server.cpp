@@ -78,7 +78,8 @@ void Server::accept_all() {
 void Server::flush(Connection& connection) {
     std::size_t sent = 0;
     while (sent < connection.out.size()) {
-        auto n = ::send(connection.fd.get(), connection.out.data() + sent, connection.out.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        auto n = ::send(connection.fd.get(), connection.out.data() + sent, connection.out.size() - sent,
+                        MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno != EAGAIN) connection.is_closing = true;
         if (n <= 0) break;
@@ -145,10 +146,13 @@ void Server::run(Controller& controller) {
     std::vector<pollfd> polled;
     std::vector<ConnectionId> ids;
     for (;;) {
-        polled.assign({{listener_.get(), POLLIN, 0}, {mailbox_.fd(), POLLIN, 0}, {stop_by_us ? -1 : stop_fd_, POLLIN, 0}});
+        polled.assign({{listener_.get(), POLLIN, 0},
+                       {mailbox_.fd(), POLLIN, 0},
+                       {stop_by_us ? -1 : stop_fd_, POLLIN, 0}});
         ids.clear();
         for (auto& [id, connection] : connections_) {
-            polled.push_back({connection.fd.get(), static_cast<short>(connection.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
+            polled.push_back({connection.fd.get(),
+                              static_cast<short>(connection.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
             ids.push_back(id);
         }
         ::poll(polled.data(), polled.size(), stop_by_us ? 50 : 500);

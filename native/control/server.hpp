@@ -12,8 +12,8 @@
 
 namespace hushwire::control {
 
-/// Makes the listening socket with mode 0600. Removes a dead one in its place; throws std::runtime_error with one clear
-/// sentence where a live program answers there, or the path can't be used.
+/// Makes the listening socket with mode 0600. Removes a dead one in its place; throws std::runtime_error with
+/// one clear sentence where a live program answers there, or the path can't be used.
 io::Fd listen_at(const std::string& path);
 
 class Server final : public Outlet {

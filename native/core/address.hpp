@@ -1,4 +1,5 @@
-// A UDP address without the sockets API, so that the pure cores can compare and keep one. IPv4 is held v4-mapped.
+// A UDP address without the sockets API, so that the pure cores can compare and keep one. IPv4 is held
+// v4-mapped.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -15,7 +16,8 @@ struct Ip {
 
     bool operator==(const Ip&) const = default;
     bool is_v4() const {
-        static constexpr std::array<std::byte, 12> mapped{{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, std::byte{0xff}, std::byte{0xff}}};
+        static constexpr std::array<std::byte, 12> mapped{
+            {{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, std::byte{0xff}, std::byte{0xff}}};
         return std::equal(mapped.begin(), mapped.end(), bytes.begin());
     }
     bool is_unspecified() const {

@@ -35,7 +35,9 @@ Bridge::Leg::Leg(unsigned n, Random random)
 
 Bridge::Bridge(Mode mode, Random random) : mode_(mode), random_(random) {}
 
-void Bridge::open_leg(unsigned leg) { legs_[leg] = std::make_unique<Leg>(leg, random_); }
+void Bridge::open_leg(unsigned leg) {
+    legs_[leg] = std::make_unique<Leg>(leg, random_);
+}
 
 std::uint32_t Bridge::set_leg(unsigned number, const LegSettings& settings, std::int64_t now_us) {
     Leg& leg = *legs_[number];
@@ -56,8 +58,9 @@ std::uint32_t Bridge::set_leg(unsigned number, const LegSettings& settings, std:
     if (!settings.send_key) {
         leg.sender.reset();
     } else if (!leg.sender || !(leg.sender->master() == *settings.send_key)) {
-        // A new key comes with a new SSRC: a receiver starts its rollover counter at 0 for it, whichever way it reads the
-        // RFCs on re-keying, and a key that was used before and comes back never meets an index again.
+        // A new key comes with a new SSRC: a receiver starts its rollover counter at 0 for it, whichever way
+        // it reads the RFCs on re-keying, and a key that was used before and comes back never meets an index
+        // again.
         leg.sender = std::make_unique<srtp::Sender>(*settings.send_key);
         leg.ssrc = random_();
         leg.map = OutputMap(static_cast<std::uint16_t>(random_()), random_());
@@ -93,15 +96,17 @@ std::optional<Forward> Bridge::receive(unsigned number, Channel channel, const A
         return std::nullopt;
     }
     bool is_rtcp = channel == Channel::rtcp || rtp::looks_like_rtcp(buffer.first(length));
-    if (is_rtcp && channel == Channel::rtp && !leg.settings.is_muxed) {  // RFC 3551 section 6 keeps these types free for RTCP
+    if (is_rtcp && channel == Channel::rtp
+        && !leg.settings.is_muxed) {  // RFC 3551 section 6 keeps these types free for RTCP
         leg.counters.dropped_malformed++;
         return std::nullopt;
     }
-    return is_rtcp ? receive_rtcp(leg, channel, from, buffer, length, now_us) : receive_rtp(leg, from, buffer, length, now_us);
+    return is_rtcp ? receive_rtcp(leg, channel, from, buffer, length, now_us)
+                   : receive_rtp(leg, from, buffer, length, now_us);
 }
 
-std::optional<Bridge::Plain> Bridge::open(Leg& in, const rtp::Header& header, const Address& from, Bytes packet,
-                                          std::int64_t now_us) {
+std::optional<Bridge::Plain> Bridge::open(Leg& in, const rtp::Header& header, const Address& from,
+                                          Bytes packet, std::int64_t now_us) {
     if (!in.receiver) {
         if (!in.rtp_source.admit(from, now_us)) {
             in.counters.dropped_source++;
@@ -155,7 +160,8 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
     }
     in.counters.packets_received++;
     in.counters.bytes_received += length;
-    in.reception.received({header->ssrc, plain->run}, plain->index, header->timestamp, in.settings.clock_rate, now_us);
+    in.reception.received({header->ssrc, plain->run}, plain->index, header->timestamp, in.settings.clock_rate,
+                          now_us);
     if (tap_) tap_->packet(in.number, buffer.first(plain->length), now_us);
     Leg* out = other(in);
     if (!out || !out->is_set || !out->settings.may_send || !out->rtp_source.current().is_sendable()) {
@@ -165,9 +171,10 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
     return send_rtp(in, *out, *header, *plain, buffer, now_us);
 }
 
-std::optional<Forward> Bridge::send_rtp(Leg& in, Leg& out, const rtp::Header& header, const Plain& plain, Bytes buffer,
-                                        std::int64_t now_us) {
-    auto mapped = out.map.map({header.ssrc, plain.run}, plain.index, header.timestamp, in.settings.clock_rate, now_us);
+std::optional<Forward> Bridge::send_rtp(Leg& in, Leg& out, const rtp::Header& header, const Plain& plain,
+                                        Bytes buffer, std::int64_t now_us) {
+    auto mapped =
+        out.map.map({header.ssrc, plain.run}, plain.index, header.timestamp, in.settings.clock_rate, now_us);
     if (!mapped) {
         in.counters.dropped_replay++;
         return std::nullopt;
@@ -277,8 +284,11 @@ std::optional<LegEvent> Bridge::take_event() {
 
 LegReport Bridge::report(unsigned number, std::int64_t now_us) const {
     const Leg& leg = *legs_[number];
-    LegReport report{.counters = leg.counters, .lost = leg.reception.lost(), .jitter_us = leg.reception.jitter_us()};
-    if (leg.has_media) report.silent_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(now_us - leg.last_media_us, 0)) / 1000;
+    LegReport report{
+        .counters = leg.counters, .lost = leg.reception.lost(), .jitter_us = leg.reception.jitter_us()};
+    if (leg.has_media)
+        report.silent_ms =
+            static_cast<std::uint64_t>(std::max<std::int64_t>(now_us - leg.last_media_us, 0)) / 1000;
     report.remote_lost = leg.remote_lost;
     return report;
 }

@@ -1,5 +1,6 @@
-// A bridge joins two legs (or echoes one): packets go in with where they came from, and come out changed in place with where
-// they are to go. Pure: no sockets, no clock, no allocation per packet. One thread owns a bridge.
+// A bridge joins two legs (or echoes one): packets go in with where they came from, and come out changed in
+// place with where they are to go. Pure: no sockets, no clock, no allocation per packet. One thread owns a
+// bridge.
 #pragma once
 #include <array>
 #include <memory>
@@ -71,9 +72,10 @@ class Bridge {
     std::uint32_t ssrc(unsigned leg) const { return legs_[leg]->ssrc; }
     void set_tap(Tap* tap) { tap_ = tap; }
 
-    /// One datagram of `length` bytes at the start of `buffer` (kBuffer bytes). The result lies in `buffer` too.
-    std::optional<Forward> receive(unsigned leg, Channel channel, const Address& from, Bytes buffer, std::size_t length,
-                                   std::int64_t now_us);
+    /// One datagram of `length` bytes at the start of `buffer` (kBuffer bytes). The result lies in `buffer`
+    /// too.
+    std::optional<Forward> receive(unsigned leg, Channel channel, const Address& from, Bytes buffer,
+                                   std::size_t length, std::int64_t now_us);
     /// What the socket refused to send after all.
     void unsent(unsigned leg) { legs_[leg]->counters.dropped_unsent++; }
     /// To be called about ten times a second.
@@ -91,7 +93,8 @@ class Bridge {
         SourceGate rtp_source, rtcp_source;
         std::unique_ptr<srtp::Receiver> receiver, old_receiver;
         std::int64_t old_receiver_until_us = 0;
-        std::uint32_t key_run = 0;  // grows by kKeyRun with each change of keying, so that no two keys' indexes are compared
+        std::uint32_t key_run =
+            0;  // grows by kKeyRun with each change of keying, so that no two keys' indexes are compared
         SequenceTracker tracker;
         Reception reception;
         std::int64_t set_us = 0, last_media_us = 0;
@@ -113,13 +116,16 @@ class Bridge {
         std::uint32_t run = 0;
     };
 
-    std::optional<Forward> receive_rtp(Leg& in, const Address& from, Bytes buffer, std::size_t length, std::int64_t now_us);
-    std::optional<Forward> receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer, std::size_t length,
-                                        std::int64_t now_us);
-    std::optional<Plain> open(Leg& in, const rtp::Header& header, const Address& from, Bytes packet, std::int64_t now_us);
-    std::optional<std::size_t> open_rtcp(Leg& in, Channel channel, const Address& from, Bytes packet, std::int64_t now_us);
-    std::optional<Forward> send_rtp(Leg& in, Leg& out, const rtp::Header& header, const Plain& plain, Bytes buffer,
-                                    std::int64_t now_us);
+    std::optional<Forward> receive_rtp(Leg& in, const Address& from, Bytes buffer, std::size_t length,
+                                       std::int64_t now_us);
+    std::optional<Forward> receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer,
+                                        std::size_t length, std::int64_t now_us);
+    std::optional<Plain> open(Leg& in, const rtp::Header& header, const Address& from, Bytes packet,
+                              std::int64_t now_us);
+    std::optional<std::size_t> open_rtcp(Leg& in, Channel channel, const Address& from, Bytes packet,
+                                         std::int64_t now_us);
+    std::optional<Forward> send_rtp(Leg& in, Leg& out, const rtp::Header& header, const Plain& plain,
+                                    Bytes buffer, std::int64_t now_us);
     void note_media(Leg& in, std::int64_t now_us);
     Leg* other(const Leg& in) { return legs_[mode_ == Mode::echo ? in.number : 1 - in.number].get(); }
     static void count(Counters& counters, srtp::Outcome outcome);

@@ -16,15 +16,22 @@ using ConstBytes = std::span<const std::byte>;
 using Bytes = std::span<std::byte>;
 using Uuid = std::array<std::byte, 16>;
 
-inline const unsigned char* uchars(const std::byte* p) { return reinterpret_cast<const unsigned char*>(p); }
-inline unsigned char* uchars(std::byte* p) { return reinterpret_cast<unsigned char*>(p); }
-inline ConstBytes as_bytes(std::string_view s) { return std::as_bytes(std::span(s.data(), s.size())); }
+inline const unsigned char* uchars(const std::byte* p) {
+    return reinterpret_cast<const unsigned char*>(p);
+}
+inline unsigned char* uchars(std::byte* p) {
+    return reinterpret_cast<unsigned char*>(p);
+}
+inline ConstBytes as_bytes(std::string_view s) {
+    return std::as_bytes(std::span(s.data(), s.size()));
+}
 
 /// The caller has checked that the bytes exist; the parsers do so once per packet, not per field.
 template <typename T>
 inline T load_be(const std::byte* p) {
     T v = 0;
-    for (std::size_t i = 0; i < sizeof(T); i++) v = static_cast<T>((std::uint64_t{v} << 8) | std::to_integer<T>(p[i]));
+    for (std::size_t i = 0; i < sizeof(T); i++)
+        v = static_cast<T>((std::uint64_t{v} << 8) | std::to_integer<T>(p[i]));
     return v;
 }
 template <typename T>
@@ -32,8 +39,12 @@ inline void store_be(std::byte* p, T v) {
     for (std::size_t i = 0; i < sizeof(T); i++)
         p[i] = static_cast<std::byte>((std::uint64_t{v} >> (8 * (sizeof(T) - 1 - i))) & 0xff);
 }
-inline std::uint16_t load_be16(const std::byte* p) { return load_be<std::uint16_t>(p); }
-inline std::uint32_t load_be32(const std::byte* p) { return load_be<std::uint32_t>(p); }
+inline std::uint16_t load_be16(const std::byte* p) {
+    return load_be<std::uint16_t>(p);
+}
+inline std::uint32_t load_be32(const std::byte* p) {
+    return load_be<std::uint32_t>(p);
+}
 
 /// Reads forwards; every step says whether the bytes were there, and none is read beyond the end.
 class ByteReader {

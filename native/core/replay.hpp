@@ -1,4 +1,5 @@
-// Which of the last indexes have been seen (RFC 3711 section 3.3.2). 256 packets: 5 s of voice, twice what libsrtp keeps.
+// Which of the last indexes have been seen (RFC 3711 section 3.3.2). 256 packets: 5 s of voice, twice what
+// libsrtp keeps.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -23,10 +23,14 @@ std::optional<Packet> next(ConstBytes& rest) {
     return packet;
 }
 
-bool is_report(unsigned type) { return type == kSenderReport || type == kReceiverReport; }
+bool is_report(unsigned type) {
+    return type == kSenderReport || type == kReceiverReport;
+}
 
 /// Size of a report's fixed part after the header.
-std::size_t fixed_size(unsigned type) { return 4 + (type == kSenderReport ? kSenderInfo : 0); }
+std::size_t fixed_size(unsigned type) {
+    return 4 + (type == kSenderReport ? kSenderInfo : 0);
+}
 
 void write_header(Bytes out, std::size_t length, unsigned type, unsigned count) {
     out[0] = static_cast<std::byte>(0x80 | count);
@@ -56,11 +60,13 @@ std::size_t translate_blocks(const Packet& report, const View& view, Bytes out, 
 std::size_t translate_report(const Packet& report, const View& view, Bytes out, Translated& result) {
     std::optional<std::uint32_t> timestamp;
     if (report.type == kSenderReport && view.forward)
-        timestamp = view.forward->timestamp_of(load_be32(report.body.data()), load_be32(report.body.data() + 12));
+        timestamp =
+            view.forward->timestamp_of(load_be32(report.body.data()), load_be32(report.body.data() + 12));
     std::size_t length = kHeader + 4;
     store_be(out.data() + kHeader, view.out_ssrc);
     if (timestamp) {
-        std::memcpy(out.data() + 8, report.body.data() + 4, 8);  // the NTP time stamp, so that round trips add up end to end
+        std::memcpy(out.data() + 8, report.body.data() + 4,
+                    8);  // the NTP time stamp, so that round trips add up end to end
         store_be(out.data() + 16, *timestamp);
         store_be(out.data() + 20, view.packets_sent);
         store_be(out.data() + 24, view.octets_sent);
@@ -68,7 +74,8 @@ std::size_t translate_report(const Packet& report, const View& view, Bytes out, 
     }
     auto blocks = translate_blocks(report, view, out.subspan(length), result);
     length += blocks;
-    write_header(out, length, timestamp ? kSenderReport : kReceiverReport, static_cast<unsigned>(blocks / kBlock));
+    write_header(out, length, timestamp ? kSenderReport : kReceiverReport,
+                 static_cast<unsigned>(blocks / kBlock));
     return length;
 }
 
@@ -93,7 +100,9 @@ bool is_valid(ConstBytes compound) {
         auto packet = next(compound);
         if (!packet) return false;
         if (is_first && !is_report(packet->type)) return false;
-        if (is_report(packet->type) && packet->body.size() < fixed_size(packet->type) + packet->count * kBlock) return false;
+        if (is_report(packet->type)
+            && packet->body.size() < fixed_size(packet->type) + packet->count * kBlock)
+            return false;
         is_first = false;
     }
     return !is_first;
@@ -110,7 +119,8 @@ Translated translate(ConstBytes compound, const View& view, Bytes out) {
             has_description = true;
         }
     }
-    if (result.length && has_description) result.length += write_description(view, out.subspan(result.length));
+    if (result.length && has_description)
+        result.length += write_description(view, out.subspan(result.length));
     return result;
 }
 

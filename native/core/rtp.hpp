@@ -23,7 +23,8 @@ struct Header {
 /// The header, or nothing where version or lengths are wrong.
 std::optional<Header> parse(ConstBytes packet);
 
-/// True where the padding count (section 5.1, P bit) fits into what follows the header. Only for plain packets.
+/// True where the padding count (section 5.1, P bit) fits into what follows the header. Only for plain
+/// packets.
 bool has_valid_padding(const Header& header, ConstBytes packet);
 
 /// RFC 5761 section 4: on a port that carries both, second bytes of 192-223 are RTCP.

@@ -19,8 +19,8 @@ void keyed(const DataKey& key, std::string_view label, ConstBytes context, std::
     std::memcpy(message.data() + label.size(), context.data(), context.size());
     auto raw = key.bytes();
     unsigned length = 0;
-    if (!HMAC(EVP_sha256(), raw.data(), static_cast<int>(raw.size()), uchars(message.data()), label.size() + context.size(),
-              uchars(out), &length))
+    if (!HMAC(EVP_sha256(), raw.data(), static_cast<int>(raw.size()), uchars(message.data()),
+              label.size() + context.size(), uchars(out), &length))
         throw std::runtime_error("HMAC-SHA256 failed");
 }
 
@@ -50,7 +50,9 @@ Sealer::Sealer(const DataKey& key, const Identity& identity) : context_(EVP_CIPH
     keyed(key, "hushwire/hwr/1/frame", context, frame_key.writable(32).data());
     SHA256(uchars(header_.data()), header_.size(), uchars(header_digest_.data()));
     if (!context_
-        || EVP_EncryptInit_ex(context_.get(), EVP_aes_256_gcm(), nullptr, uchars(frame_key.bytes().data()), nullptr) != 1)
+        || EVP_EncryptInit_ex(context_.get(), EVP_aes_256_gcm(), nullptr, uchars(frame_key.bytes().data()),
+                              nullptr)
+               != 1)
         throw std::runtime_error("AES-256-GCM is not available");
 }
 
@@ -68,7 +70,9 @@ std::size_t Sealer::seal(ConstBytes plaintext, bool is_final, const Nonce& nonce
     auto* context = context_.get();
     if (EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, uchars(nonce.data())) != 1
         || EVP_EncryptUpdate(context, nullptr, &written, uchars(associated.data()), associated.size()) != 1
-        || EVP_EncryptUpdate(context, body, &written, uchars(plaintext.data()), static_cast<int>(plaintext.size())) != 1
+        || EVP_EncryptUpdate(context, body, &written, uchars(plaintext.data()),
+                             static_cast<int>(plaintext.size()))
+               != 1
         || EVP_EncryptFinal_ex(context, body + plaintext.size(), &written) != 1
         || EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kTag, body + plaintext.size()) != 1)
         throw std::runtime_error("sealing failed");

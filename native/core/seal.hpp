@@ -1,4 +1,5 @@
-// The sealed recording (.hwr): header, frames, entries (docs/hwr.md). Pure: bytes in, bytes out; nonces are handed in.
+// The sealed recording (.hwr): header, frames, entries (docs/hwr.md). Pure: bytes in, bytes out; nonces are
+// handed in.
 #pragma once
 #include <openssl/evp.h>
 
@@ -25,7 +26,8 @@ struct Identity {
     std::uint32_t segment = 0;
 };
 
-/// Writes u8 kind | u8 leg | u32 time in 100 us | u16 length | data; returns the size, or 0 where it does not fit.
+/// Writes u8 kind | u8 leg | u32 time in 100 us | u16 length | data; returns the size, or 0 where it does not
+/// fit.
 std::size_t write_entry(Bytes out, Kind kind, std::uint8_t leg, std::uint32_t time_100us, ConstBytes data);
 
 /// Seals the frames of one file, in order. The frame key lives in here and is wiped with it.
@@ -34,7 +36,8 @@ class Sealer {
     Sealer(const DataKey& key, const Identity& identity);
 
     ConstBytes header() const { return header_; }
-    /// One frame with the next sequence number: length | nonce | ciphertext | tag into `out`; returns its size.
+    /// One frame with the next sequence number: length | nonce | ciphertext | tag into `out`; returns its
+    /// size.
     std::size_t seal(ConstBytes plaintext, bool is_final, const Nonce& nonce, Bytes out);
     std::uint32_t frames() const { return static_cast<std::uint32_t>(sequence_); }
 

@@ -36,9 +36,11 @@ std::optional<SequenceTracker::Place> SequenceTracker::place(std::uint32_t ssrc,
 std::optional<OutputMap::Mapped> OutputMap::map(StreamId source, std::uint64_t index, std::uint32_t timestamp,
                                                 std::uint32_t clock_rate, std::int64_t now_us) {
     bool is_new_run = !is_running_ || source != source_;
-    if (is_new_run ? is_running_ && source.ssrc == source_.ssrc && source.run < source_.run : index < base_in_)
+    if (is_new_run ? is_running_ && source.ssrc == source_.ssrc && source.run < source_.run
+                   : index < base_in_)
         return std::nullopt;
-    // A gap that a receiver could take for the far side of a rollover is closed up; the clock goes on as it was.
+    // A gap that a receiver could take for the far side of a rollover is closed up; the clock goes on as it
+    // was.
     bool is_too_far = !is_new_run && has_sent_ && index - base_in_ + base_out_ >= next_ + kMaxGap;
     if (is_new_run || is_too_far) {
         base_in_ = index;
@@ -68,9 +70,11 @@ std::optional<std::uint32_t> OutputMap::timestamp_of(std::uint32_t ssrc, std::ui
 
 std::optional<std::uint32_t> OutputMap::input_sequence_of(std::uint32_t extended) const {
     if (!is_running_ || !has_sent_) return std::nullopt;
-    // Receivers count cycles from their own first packet, so only the low 16 bits are taken: the nearest at or below our highest.
+    // Receivers count cycles from their own first packet, so only the low 16 bits are taken: the nearest at
+    // or below our highest.
     auto highest = next_ - 1;
-    auto behind = static_cast<std::uint16_t>(static_cast<std::uint16_t>(highest) - static_cast<std::uint16_t>(extended));
+    auto behind = static_cast<std::uint16_t>(static_cast<std::uint16_t>(highest)
+                                             - static_cast<std::uint16_t>(extended));
     if (behind > highest || highest - behind < base_out_) return static_cast<std::uint32_t>(base_in_);
     return static_cast<std::uint32_t>(highest - behind - base_out_ + base_in_);
 }

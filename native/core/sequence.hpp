@@ -1,4 +1,5 @@
-// Sequence numbers: making 16 bits into a count that only grows (plain RTP), and mapping what comes in to what goes out.
+// Sequence numbers: making 16 bits into a count that only grows (plain RTP), and mapping what comes in to
+// what goes out.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -7,7 +8,8 @@
 
 namespace hushwire {
 
-/// Which stream a packet belongs to: hushwire's count of keyings and restarts grows where the SSRC alone does not tell.
+/// Which stream a packet belongs to: hushwire's count of keyings and restarts grows where the SSRC alone does
+/// not tell.
 struct StreamId {
     std::uint32_t ssrc = 0;
     std::uint32_t run = 0;
@@ -19,7 +21,8 @@ class SequenceTracker {
   public:
     struct Place {
         std::uint64_t index = 0;  ///< cycles * 2^16 + sequence
-        std::uint32_t run = 0;    ///< grows when the sender begins anew: another SSRC, or a jump that two packets confirm
+        std::uint32_t run =
+            0;  ///< grows when the sender begins anew: another SSRC, or a jump that two packets confirm
     };
     /// Nothing for a duplicate, something too old, or the first packet of an unconfirmed jump.
     std::optional<Place> place(std::uint32_t ssrc, std::uint16_t sequence);
@@ -32,8 +35,9 @@ class SequenceTracker {
     std::uint32_t expected_after_jump_ = 0x10000;  // no sequence number equals it
 };
 
-/// The sequence and time stamps of the stream that hushwire sends on a leg. Gaps and order of the input are kept, and no
-/// index is ever given twice, whatever the input does: each new run of input continues above the highest index given.
+/// The sequence and time stamps of the stream that hushwire sends on a leg. Gaps and order of the input are
+/// kept, and no index is ever given twice, whatever the input does: each new run of input continues above the
+/// highest index given.
 class OutputMap {
   public:
     struct Mapped {
@@ -42,15 +46,18 @@ class OutputMap {
         bool is_new_run = false;
     };
 
-    /// The first index is below 2^15, so that no receiver can take the rollover counter for 1 (RFC 3711 section 3.3.1).
+    /// The first index is below 2^15, so that no receiver can take the rollover counter for 1 (RFC 3711
+    /// section 3.3.1).
     OutputMap(std::uint16_t first_sequence, std::uint32_t first_timestamp)
         : next_(first_sequence & 0x3fff), last_timestamp_(first_timestamp) {}
 
-    /// Nothing where the packet belongs before the present run's beginning (late under an old key, or from before an SSRC's return).
-    std::optional<Mapped> map(StreamId source, std::uint64_t index, std::uint32_t timestamp, std::uint32_t clock_rate,
-                              std::int64_t now_us);
+    /// Nothing where the packet belongs before the present run's beginning (late under an old key, or from
+    /// before an SSRC's return).
+    std::optional<Mapped> map(StreamId source, std::uint64_t index, std::uint32_t timestamp,
+                              std::uint32_t clock_rate, std::int64_t now_us);
 
-    /// The output's time stamp for the same instant of the input's clock (for sender reports), while that input runs.
+    /// The output's time stamp for the same instant of the input's clock (for sender reports), while that
+    /// input runs.
     std::optional<std::uint32_t> timestamp_of(std::uint32_t ssrc, std::uint32_t timestamp) const;
     /// The input's extended sequence for an output's (for report blocks on their way back).
     std::optional<std::uint32_t> input_sequence_of(std::uint32_t extended) const;

@@ -1,5 +1,6 @@
 // Where a leg's packets may come from, and where to send. The rule that keeps strangers out of a call:
-// SRTP moves only with a verified tag; plain RTP is the announced address, or once, early, from an announced network.
+// SRTP moves only with a verified tag; plain RTP is the announced address, or once, early, from an announced
+// network.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -13,7 +14,8 @@ class SourceGate {
     static constexpr std::int64_t kLearnWindowUs = 3'000'000;
 
     /// What signalling said. Said again unchanged, a source found before stays, and no new window opens.
-    void announce(const Address& announced, std::optional<Ip> signalling, bool may_learn, std::int64_t now_us) {
+    void announce(const Address& announced, std::optional<Ip> signalling, bool may_learn,
+                  std::int64_t now_us) {
         may_learn_ = may_learn;
         signalling_ = signalling;
         if (announced == announced_ && is_announced_) return;

@@ -74,12 +74,13 @@ Opened Receiver::open_rtp(Bytes packet, std::size_t header_length) {
     auto* stream = find(ssrc);
     if (stream && !stream->rtp.is_empty()) {
         auto guess = guess_rollover(stream->rtp.top(), sequence);
-        if (!guess || stream->rtp.was_seen(std::uint64_t{*guess} << 16 | sequence)) return {.outcome = Outcome::replay};
+        if (!guess || stream->rtp.was_seen(std::uint64_t{*guess} << 16 | sequence))
+            return {.outcome = Outcome::replay};
         rollover = *guess;
         if (!verifies(plain, rollover, tag)) return {.outcome = Outcome::bad_tag};
     } else {
-        // A stream's first packet: 0 by the RFC; what it was before a re-keying, where the sender kept it; 1 where the
-        // sender began just below 2^16 and its first packets were lost.
+        // A stream's first packet: 0 by the RFC; what it was before a re-keying, where the sender kept it; 1
+        // where the sender began just below 2^16 and its first packets were lost.
         bool is_proven = verifies(plain, 0, tag);
         for (std::size_t i = 0; i < hint_count_ && !is_proven; i++) {
             if (hints_[i].first != ssrc) continue;
@@ -114,7 +115,8 @@ Opened Receiver::open_rtcp(Bytes packet) {
     auto* stream = find(ssrc);
     if (stream && stream->rtcp.was_seen(index)) return {.outcome = Outcome::replay};
     auto want = rtcp_.authenticator.digest(packet.first(plain.size() + 4), {});
-    if (CRYPTO_memcmp(want.data(), packet.data() + plain.size() + 4, kRtcpTag) != 0) return {.outcome = Outcome::bad_tag};
+    if (CRYPTO_memcmp(want.data(), packet.data() + plain.size() + 4, kRtcpTag) != 0)
+        return {.outcome = Outcome::bad_tag};
     if (!stream) stream = add(ssrc);
     if (!stream) return {.outcome = Outcome::replay};
     bool is_newest = stream->rtcp.is_empty() || index > stream->rtcp.top();
@@ -123,12 +125,15 @@ Opened Receiver::open_rtcp(Bytes packet) {
     return {Outcome::ok, plain.size(), index, is_newest};
 }
 
-Sender::Sender(const MasterKey& master) : master_(master), rtp_(master, Purpose::rtp), rtcp_(master, Purpose::rtcp) {}
+Sender::Sender(const MasterKey& master)
+    : master_(master), rtp_(master, Purpose::rtp), rtcp_(master, Purpose::rtcp) {}
 
-std::size_t Sender::protect_rtp(Bytes buffer, std::size_t length, std::size_t header_length, std::uint64_t index) {
+std::size_t Sender::protect_rtp(Bytes buffer, std::size_t length, std::size_t header_length,
+                                std::uint64_t index) {
     auto tag_size = rtp_tag_size(master_.suite);
     if (length + tag_size > buffer.size() || header_length > length) return 0;
-    // Section 9.1: a key stream used twice gives both plain texts away. The callers never ask; this makes it certain.
+    // Section 9.1: a key stream used twice gives both plain texts away. The callers never ask; this makes it
+    // certain.
     if (index >> 48 || used_.was_seen(index)) return 0;
     used_.mark(index);
     auto packet = buffer.first(length);
@@ -139,7 +144,8 @@ std::size_t Sender::protect_rtp(Bytes buffer, std::size_t length, std::size_t he
 }
 
 std::size_t Sender::protect_rtcp(Bytes buffer, std::size_t length) {
-    if (length < kRtcpClear || length + kRtcpTrailer > buffer.size() || next_rtcp_index_ >= kEncrypted) return 0;
+    if (length < kRtcpClear || length + kRtcpTrailer > buffer.size() || next_rtcp_index_ >= kEncrypted)
+        return 0;
     auto index = next_rtcp_index_++;
     rtcp_.cipher.apply(buffer.subspan(kRtcpClear, length - kRtcpClear), load_be32(buffer.data() + 4), index);
     store_be(buffer.data() + length, kEncrypted | index);

@@ -1,5 +1,5 @@
-// SRTP and SRTCP for one direction of one leg (RFC 3711). Tags are always checked, replays always refused, and the sender
-// refuses to protect an index twice. No clock, no sockets; one thread.
+// SRTP and SRTCP for one direction of one leg (RFC 3711). Tags are always checked, replays always refused,
+// and the sender refuses to protect an index twice. No clock, no sockets; one thread.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -14,14 +14,15 @@ enum class Outcome : std::uint8_t { ok, malformed, replay, bad_tag };
 
 struct Opened {
     Outcome outcome = Outcome::malformed;
-    std::size_t length = 0;    ///< of the plain packet
-    std::uint64_t index = 0;   ///< RTP: rollover counter * 2^16 + sequence; RTCP: the SRTCP index
-    bool is_newest = false;    ///< no packet of this stream with a higher index came before
+    std::size_t length = 0;   ///< of the plain packet
+    std::uint64_t index = 0;  ///< RTP: rollover counter * 2^16 + sequence; RTCP: the SRTCP index
+    bool is_newest = false;   ///< no packet of this stream with a higher index came before
 };
 
 class Receiver {
   public:
-    /// `previous` (may be null) tells the rollover counters of streams that go on after a re-keying (section 3.3.1).
+    /// `previous` (may be null) tells the rollover counters of streams that go on after a re-keying
+    /// (section 3.3.1).
     Receiver(const MasterKey& master, const Receiver* previous);
 
     Opened open_rtp(Bytes packet, std::size_t header_length);
@@ -54,8 +55,8 @@ class Sender {
   public:
     explicit Sender(const MasterKey& master);
 
-    /// Protects in place; `buffer` has room for kMaxTag bytes after `length`. Returns the new length, or 0 where the index
-    /// was used before (then nothing was done).
+    /// Protects in place; `buffer` has room for kMaxTag bytes after `length`. Returns the new length, or 0
+    /// where the index was used before (then nothing was done).
     std::size_t protect_rtp(Bytes buffer, std::size_t length, std::size_t header_length, std::uint64_t index);
     /// Likewise; needs 4 + kRtcpTag bytes of room. 0 when all 2^31 indexes are used up.
     std::size_t protect_rtcp(Bytes buffer, std::size_t length);

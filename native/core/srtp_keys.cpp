@@ -21,7 +21,9 @@ Secret<N> derived(const MasterKey& master, unsigned label, std::size_t size) {
 CounterCipher::CounterCipher(Suite suite, ConstBytes session_key, ConstBytes session_salt)
     : context_(EVP_CIPHER_CTX_new()), salt_(session_salt) {
     if (!context_
-        || EVP_EncryptInit_ex(context_.get(), counter_mode(suite), nullptr, uchars(session_key.data()), nullptr) != 1)
+        || EVP_EncryptInit_ex(context_.get(), counter_mode(suite), nullptr, uchars(session_key.data()),
+                              nullptr)
+               != 1)
         throw std::runtime_error("AES counter mode is not available");
 }
 
@@ -75,17 +77,23 @@ std::array<std::byte, 20> Authenticator::digest(ConstBytes message, ConstBytes s
 void derive(const MasterKey& master, std::uint8_t label, Bytes out) {
     auto raw = master.key_and_salt.bytes();
     auto size = key_size(master.suite);
-    if (raw.size() != size + kSaltSize || out.size() > 48) throw std::invalid_argument("wrong size of SRTP key");
+    if (raw.size() != size + kSaltSize || out.size() > 48)
+        throw std::invalid_argument("wrong size of SRTP key");
     // Section 4.3.1: x = key_id XOR master_salt, where key_id = label || r and r = 0; IV = x * 2^16.
     std::array<std::byte, 16> iv{};
     std::memcpy(iv.data(), raw.data() + size, kSaltSize);
     iv[7] ^= std::byte{label};
     std::array<std::byte, 48> zeros{};
-    std::unique_ptr<EVP_CIPHER_CTX, decltype([](EVP_CIPHER_CTX* c) { EVP_CIPHER_CTX_free(c); })> context(EVP_CIPHER_CTX_new());
+    std::unique_ptr<EVP_CIPHER_CTX, decltype([](EVP_CIPHER_CTX* c) { EVP_CIPHER_CTX_free(c); })> context(
+        EVP_CIPHER_CTX_new());
     int written = 0;
     if (!context
-        || EVP_EncryptInit_ex(context.get(), counter_mode(master.suite), nullptr, uchars(raw.data()), uchars(iv.data())) != 1
-        || EVP_EncryptUpdate(context.get(), uchars(out.data()), &written, uchars(zeros.data()), static_cast<int>(out.size())) != 1)
+        || EVP_EncryptInit_ex(context.get(), counter_mode(master.suite), nullptr, uchars(raw.data()),
+                              uchars(iv.data()))
+               != 1
+        || EVP_EncryptUpdate(context.get(), uchars(out.data()), &written, uchars(zeros.data()),
+                             static_cast<int>(out.size()))
+               != 1)
         throw std::runtime_error("SRTP key derivation failed");
 }
 

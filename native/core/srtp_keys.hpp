@@ -1,7 +1,9 @@
-// Suites, master keys and the session keys made of them (RFC 3711 section 4.3, RFC 6188), with the two primitives that use
-// them: AES counter mode and truncated HMAC-SHA1. One object serves one direction; not thread-safe.
+// Suites, master keys and the session keys made of them (RFC 3711 section 4.3, RFC 6188), with the two
+// primitives that use them: AES counter mode and truncated HMAC-SHA1. One object serves one direction; not
+// thread-safe.
 #pragma once
-#define OPENSSL_SUPPRESS_DEPRECATED  // SHA1_Init and friends: a midstate copy costs half of EVP_MAC, and every packet needs two
+#define OPENSSL_SUPPRESS_DEPRECATED  // SHA1_Init and friends: a midstate copy costs half of EVP_MAC, and
+                                     // every packet needs two
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
@@ -15,11 +17,16 @@ namespace hushwire::srtp {
 enum class Suite : std::uint8_t { aes_128_sha1_80 = 1, aes_128_sha1_32 = 2, aes_256_sha1_80 = 3 };
 
 inline constexpr std::size_t kSaltSize = 14;
-inline constexpr std::size_t kRtcpTag = 10;  // RFC 4568 section 6.2.2: 80 bits for SRTCP, also where RTP has 32
+inline constexpr std::size_t kRtcpTag =
+    10;  // RFC 4568 section 6.2.2: 80 bits for SRTCP, also where RTP has 32
 inline constexpr std::size_t kMaxTag = 10;
 
-constexpr std::size_t key_size(Suite s) { return s == Suite::aes_256_sha1_80 ? 32 : 16; }
-constexpr std::size_t rtp_tag_size(Suite s) { return s == Suite::aes_128_sha1_32 ? 4 : 10; }
+constexpr std::size_t key_size(Suite s) {
+    return s == Suite::aes_256_sha1_80 ? 32 : 16;
+}
+constexpr std::size_t rtp_tag_size(Suite s) {
+    return s == Suite::aes_128_sha1_32 ? 4 : 10;
+}
 constexpr std::optional<Suite> suite_from(unsigned value) {
     if (value < 1 || value > 3) return std::nullopt;
     return static_cast<Suite>(value);
@@ -73,7 +80,8 @@ struct SessionKeys {
     Authenticator authenticator;
 };
 
-/// One derived key: AES-CM as pseudo-random function, key derivation rate 0. Shown for the vectors of RFC 3711 B.3.
+/// One derived key: AES-CM as pseudo-random function, key derivation rate 0. Shown for the vectors of RFC
+/// 3711 B.3.
 void derive(const MasterKey& master, std::uint8_t label, Bytes out);
 
 }  // namespace hushwire::srtp

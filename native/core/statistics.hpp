@@ -32,9 +32,11 @@ class Reception {
         received_++;
         auto arrival = static_cast<std::uint32_t>(now_us * clock_rate / 1'000'000);
         auto transit = arrival - timestamp;
-        if (has_transit_ && timestamp != last_timestamp_) {  // packets of one DTMF event share their time stamp
+        if (has_transit_
+            && timestamp != last_timestamp_) {  // packets of one DTMF event share their time stamp
             auto difference = static_cast<std::int32_t>(transit - last_transit_);
-            auto magnitude = difference < 0 ? -static_cast<double>(difference) : static_cast<double>(difference);
+            auto magnitude =
+                difference < 0 ? -static_cast<double>(difference) : static_cast<double>(difference);
             jitter_ += (magnitude - jitter_) / 16;  // A.8
         }
         if (!has_transit_ || timestamp != last_timestamp_) last_transit_ = transit;

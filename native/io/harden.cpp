@@ -36,8 +36,10 @@ void become(const std::string& user, const std::string& socket_path) {
     if (!entry) throw std::runtime_error("--user names nobody on this system");
     auto uid = entry->pw_uid;
     auto gid = entry->pw_gid;
-    if (::chown(socket_path.c_str(), uid, gid) != 0) throw std::runtime_error("the control socket can't be given to --user");
-    if (setgroups(1, &gid) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0 || (uid != 0 && setuid(0) == 0))
+    if (::chown(socket_path.c_str(), uid, gid) != 0)
+        throw std::runtime_error("the control socket can't be given to --user");
+    if (setgroups(1, &gid) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0
+        || (uid != 0 && setuid(0) == 0))
         throw std::runtime_error("privileges could not be dropped");
 }
 

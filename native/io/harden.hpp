@@ -4,10 +4,12 @@
 
 namespace hushwire::io {
 
-/// No core dumps, no tracing, no new privileges, as many descriptors as allowed; writes to closed pipes are errors, not signals.
+/// No core dumps, no tracing, no new privileges, as many descriptors as allowed; writes to closed pipes are
+/// errors, not signals.
 void harden();
 
-/// Becomes `user` for good, with its group and no others. The socket is given to it. Throws std::runtime_error in one sentence.
+/// Becomes `user` for good, with its group and no others. The socket is given to it. Throws
+/// std::runtime_error in one sentence.
 void become(const std::string& user, const std::string& socket_path);
 
 }  // namespace hushwire::io

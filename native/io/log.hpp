@@ -1,4 +1,5 @@
-// Log lines: one JSON object each on stderr. An event name and numbers or fixed words; never addresses, keys or peer bytes.
+// Log lines: one JSON object each on stderr. An event name and numbers or fixed words; never addresses, keys
+// or peer bytes.
 #pragma once
 #include <cstdint>
 #include <initializer_list>

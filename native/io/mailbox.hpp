@@ -1,4 +1,5 @@
-// Closures handed to another thread, with a descriptor that becomes readable. For control traffic; packets never pass here.
+// Closures handed to another thread, with a descriptor that becomes readable. For control traffic; packets
+// never pass here.
 #pragma once
 #include <sys/eventfd.h>
 

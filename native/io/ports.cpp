@@ -4,9 +4,11 @@
 
 namespace hushwire::io {
 
-PortPool::PortPool(const Ip& ip, std::uint16_t low, std::uint16_t high, const std::function<std::uint32_t()>& random)
+PortPool::PortPool(const Ip& ip, std::uint16_t low, std::uint16_t high,
+                   const std::function<std::uint32_t()>& random)
     : ip_(ip) {
-    for (std::uint32_t port = low + (low & 1U); port + 1 <= high; port += 2) free_.push_back(static_cast<std::uint16_t>(port));
+    for (std::uint32_t port = low + (low & 1U); port + 1 <= high; port += 2)
+        free_.push_back(static_cast<std::uint16_t>(port));
     for (std::size_t i = free_.size(); i > 1; i--) std::swap(free_[i - 1], free_[random() % i]);
 }
 

@@ -1,4 +1,5 @@
-// Pairs of ports: RTP on an even one, RTCP on the odd one above (RFC 3550 section 11). Owned by the control thread.
+// Pairs of ports: RTP on an even one, RTCP on the odd one above (RFC 3550 section 11). Owned by the control
+// thread.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -18,7 +19,8 @@ struct PortPair {
 class PortPool {
   public:
     /// Uses the pairs within [low, high]; `random` shuffles them, so that the next port can't be guessed.
-    PortPool(const Ip& ip, std::uint16_t low, std::uint16_t high, const std::function<std::uint32_t()>& random);
+    PortPool(const Ip& ip, std::uint16_t low, std::uint16_t high,
+             const std::function<std::uint32_t()>& random);
     std::optional<PortPair> take();
     /// Used last of all next time: late packets of the old call find nobody.
     void give_back(std::uint16_t rtp_port) { free_.push_back(rtp_port); }

@@ -1,5 +1,5 @@
-// The packet thread's half of a recording: entries gather in a chunk of memory; full or 200 ms old, it goes to the writer thread.
-// No lock, no allocation, no system call here.
+// The packet thread's half of a recording: entries gather in a chunk of memory; full or 200 ms old, it goes
+// to the writer thread. No lock, no allocation, no system call here.
 #pragma once
 #include <cstdint>
 #include <memory>

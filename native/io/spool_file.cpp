@@ -9,7 +9,10 @@
 namespace hushwire::io {
 
 SpoolFile::SpoolFile(Fd fd, const hwr::DataKey& key, const hwr::Identity& identity)
-    : fd_(std::make_shared<SyncedFd>()), identity_(identity), sealer_(std::in_place, key, identity), digest_(EVP_MD_CTX_new()) {
+    : fd_(std::make_shared<SyncedFd>()),
+      identity_(identity),
+      sealer_(std::in_place, key, identity),
+      digest_(EVP_MD_CTX_new()) {
     fd_->fd = std::move(fd);
     if (!digest_ || EVP_DigestInit_ex(digest_.get(), EVP_sha256(), nullptr) != 1)
         throw std::runtime_error("SHA-256 is not available");
@@ -17,7 +20,8 @@ SpoolFile::SpoolFile(Fd fd, const hwr::DataKey& key, const hwr::Identity& identi
 
 std::unique_ptr<SpoolFile> SpoolFile::create(int folder, const std::string& name, const hwr::DataKey& key,
                                              const hwr::Identity& identity, int& error) {
-    Fd fd(::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND, 0600));
+    Fd fd(::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND,
+                   0600));
     if (!fd) {
         error = errno;
         return nullptr;
@@ -67,10 +71,16 @@ bool SpoolFile::append(ConstBytes plaintext, bool is_final) {
     return true;
 }
 
-void SpoolFile::end() { sealer_.reset(); }
+void SpoolFile::end() {
+    sealer_.reset();
+}
 
 RecordingResult SpoolFile::result() const {
-    RecordingResult result{.identity = identity_, .is_failed = is_failed(), .failure = failure_, .frames = frames_, .bytes = bytes_};
+    RecordingResult result{.identity = identity_,
+                           .is_failed = is_failed(),
+                           .failure = failure_,
+                           .frames = frames_,
+                           .bytes = bytes_};
     DigestContext copy(EVP_MD_CTX_new());
     unsigned length = 0;
     if (!copy || EVP_MD_CTX_copy_ex(copy.get(), digest_.get()) != 1

@@ -1,4 +1,5 @@
-// One sealed file in the spool: header, frames, digest. Owned by the writer thread; the descriptor is shared with the syncer.
+// One sealed file in the spool: header, frames, digest. Owned by the writer thread; the descriptor is shared
+// with the syncer.
 #pragma once
 #include <openssl/evp.h>
 
@@ -39,7 +40,8 @@ using DigestContext = std::unique_ptr<EVP_MD_CTX, FreeDigest>;
 
 class SpoolFile {
   public:
-    /// Creates the file (never an existing one, never through a link) and writes the header. `error` is errno on failure.
+    /// Creates the file (never an existing one, never through a link) and writes the header. `error` is errno
+    /// on failure.
     static std::unique_ptr<SpoolFile> create(int folder, const std::string& name, const hwr::DataKey& key,
                                              const hwr::Identity& identity, int& error);
     /// Seals one frame onto the end. False once failed; a torn frame is cut off again.

@@ -50,7 +50,8 @@ std::optional<Fd> bind_udp(const Ip& ip, std::uint16_t port) {
     if (!fd) return std::nullopt;
     SocketAddress address;
     to_socket({ip, port}, is_v6, address);
-    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0) return std::nullopt;
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0)
+        return std::nullopt;
     return fd;
 }
 

@@ -18,7 +18,8 @@ constexpr std::int64_t kSweepUs = 50'000;
 
 std::uint32_t random_u32() {
     std::uint32_t value = 0;
-    if (RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value) != 1) throw std::runtime_error("no randomness");
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value) != 1)
+        throw std::runtime_error("no randomness");
     return value;
 }
 
@@ -68,7 +69,8 @@ struct Worker::Buffers {
             if (end - begin == 1) {
                 const auto& v = out_vector[begin];
                 if (::sendto(port->fd.get(), v.iov_base, v.iov_len, MSG_DONTWAIT,
-                             reinterpret_cast<const sockaddr*>(&to[begin].storage), to[begin].length) < 0)
+                             reinterpret_cast<const sockaddr*>(&to[begin].storage), to[begin].length)
+                    < 0)
                     port->host->bridge.unsent(port->leg);
                 begin = end;
                 continue;
@@ -152,8 +154,10 @@ void Worker::drain(Port& port) {
     if (count <= 0) return;
     auto& host = *port.host;
     for (unsigned i = 0; i < static_cast<unsigned>(count); i++) {
-        auto forward = host.bridge.receive(port.leg, port.channel, from_socket(b.from[i].storage), b.data[i], b.in[i].msg_len, now_us_);
-        if (forward) b.add(host.ports[forward->leg][static_cast<std::size_t>(forward->channel)], *forward, is_v6_);
+        auto forward = host.bridge.receive(port.leg, port.channel, from_socket(b.from[i].storage), b.data[i],
+                                           b.in[i].msg_len, now_us_);
+        if (forward)
+            b.add(host.ports[forward->leg][static_cast<std::size_t>(forward->channel)], *forward, is_v6_);
     }
     if (b.out_count) b.send();
     tell_events(host);
@@ -177,7 +181,9 @@ Worker::Host* Worker::find(const Uuid& id) const {
     return found == hosts_.end() ? nullptr : found->second.get();
 }
 
-void Worker::open_bridge(const Uuid& id, Mode mode) { hosts_[id] = std::make_unique<Host>(id, mode); }
+void Worker::open_bridge(const Uuid& id, Mode mode) {
+    hosts_[id] = std::make_unique<Host>(id, mode);
+}
 
 void Worker::open_leg(const Uuid& id, unsigned leg, PortPair pair) {
     auto* host = find(id);
@@ -216,7 +222,9 @@ std::optional<BridgeReport> Worker::report(const Uuid& id) const {
     return report;
 }
 
-void Worker::close_bridge(const Uuid& id) { hosts_.erase(id); }
+void Worker::close_bridge(const Uuid& id) {
+    hosts_.erase(id);
+}
 
 void Worker::start_recorder(const Uuid& id, RecordingId recording, std::int64_t start_us) {
     auto* host = find(id);

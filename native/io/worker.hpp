@@ -1,8 +1,10 @@
-// A worker thread: owns its bridges and their sockets, and moves their packets. Nothing here is shared with another worker.
+// A worker thread: owns its bridges and their sockets, and moves their packets. Nothing here is shared with
+// another worker.
 //
-// Packets are collected on a short tick: while there is traffic the thread sleeps for a millisecond and then serves every
-// socket that has something, which costs far fewer wake-ups than a wake-up per packet. Input finds its leg through a Port
-// (a leg's own today; a port that several legs share would ask a demultiplexer there); output leaves in a batch per socket.
+// Packets are collected on a short tick: while there is traffic the thread sleeps for a millisecond and then
+// serves every socket that has something, which costs far fewer wake-ups than a wake-up per packet. Input
+// finds its leg through a Port (a leg's own today; a port that several legs share would ask a demultiplexer
+// there); output leaves in a batch per socket.
 #pragma once
 #include <sys/socket.h>
 
@@ -40,7 +42,8 @@ class Worker {
     Worker(std::int64_t tick_us, bool is_v6, ChunkExchange& exchange, LegEventSink sink);
     ~Worker();
 
-    /// Any thread: runs in the worker, in the order posted. A bridge that is not there makes the operations below do nothing.
+    /// Any thread: runs in the worker, in the order posted. A bridge that is not there makes the operations
+    /// below do nothing.
     void post(Mailbox::Task task) { mailbox_.post(std::move(task)); }
 
     // The worker's thread only

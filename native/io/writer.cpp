@@ -66,7 +66,8 @@ void Writer::run() {
             batch.swap(commands_);
             if (batch.empty() && is_stopping_) return;
         }
-        drain();  // before the commands: the chunks of a recording that ends were handed over before its end was asked for
+        drain();  // before the commands: the chunks of a recording that ends were handed over before its end
+                  // was asked for
         for (auto& command : batch) command();
     }
 }

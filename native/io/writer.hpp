@@ -1,4 +1,5 @@
-// The writer thread: opens spool files, seals the workers' chunks into them, ends them. Holds the recordings' keys.
+// The writer thread: opens spool files, seals the workers' chunks into them, ends them. Holds the recordings'
+// keys.
 #pragma once
 #include <condition_variable>
 #include <functional>
@@ -36,8 +37,8 @@ class Writer {
 
     // Any thread
     void open(std::shared_ptr<RecordingOrder> order, Opened opened);
-    /// After the worker handed over its last chunk. `ended` comes when the file is on disk and the key wiped; for a recording
-    /// that failed before, its result comes again.
+    /// After the worker handed over its last chunk. `ended` comes when the file is on disk and the key wiped;
+    /// for a recording that failed before, its result comes again.
     void end(RecordingId id, std::uint32_t end_100us, std::uint64_t gaps, Ended ended);
 
   private:

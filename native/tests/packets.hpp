@@ -1,0 +1,33 @@
+// Packets and keys for the tests.
+#pragma once
+#include "core/bridge.hpp"
+#include "tests/check.hpp"
+
+namespace hushwire::test {
+
+inline std::vector<std::byte> rtp_packet(std::uint16_t sequence, std::uint32_t timestamp, std::uint32_t ssrc,
+                                         std::size_t payload = 160) {
+    std::vector<std::byte> packet(12 + payload, std::byte{0x55});
+    packet[0] = std::byte{0x80};
+    packet[1] = std::byte{0};
+    store_be(packet.data() + 2, sequence);
+    store_be(packet.data() + 4, timestamp);
+    store_be(packet.data() + 8, ssrc);
+    return packet;
+}
+
+inline srtp::MasterKey master(srtp::Suite suite, unsigned seed) {
+    std::array<std::byte, 46> raw;
+    for (auto& b : raw) b = static_cast<std::byte>(seed++ * 37 + 11);
+    return {suite, Secret<46>(std::span(raw).first(srtp::key_size(suite) + srtp::kSaltSize))};
+}
+
+inline Address address(std::uint8_t host, std::uint16_t port) {
+    std::array<std::byte, 4> raw{std::byte{10}, std::byte{0}, std::byte{0}, std::byte{host}};
+    return {*Ip::from(raw), port};
+}
+
+inline constexpr srtp::Suite kSuites[] = {srtp::Suite::aes_128_sha1_80, srtp::Suite::aes_128_sha1_32,
+                                          srtp::Suite::aes_256_sha1_80};
+
+}  // namespace hushwire::test

@@ -1,0 +1,163 @@
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "core/bridge.hpp"
+#include "tests/packets.hpp"
+
+using namespace hushwire;
+using namespace hushwire::test;
+
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000;
+
+LegSettings plain_leg(const Address& remote) {
+    LegSettings s;
+    s.remote_rtp = remote;
+    s.remote_rtcp = {remote.ip, static_cast<std::uint16_t>(remote.port + 1)};
+    return s;
+}
+
+LegSettings secure_leg(const Address& remote, srtp::Suite suite, unsigned seed) {
+    auto s = plain_leg(remote);
+    s.send_key = master(suite, seed);
+    s.recv_key = master(suite, seed + 100);
+    return s;
+}
+
+struct Fixture {
+    Bridge bridge{Mode::relay, chance};
+    std::array<std::byte, Bridge::kBuffer> buffer;
+    std::int64_t now = 0;
+    Address a = address(1, 4000), b = address(2, 5000);
+
+    Fixture(const LegSettings& first, const LegSettings& second) {
+        bridge.open_leg(0);
+        bridge.open_leg(1);
+        bridge.set_leg(0, first, now);
+        bridge.set_leg(1, second, now);
+    }
+    std::optional<Forward> put(unsigned leg, const std::vector<std::byte>& packet, const Address& from,
+                               Channel channel = Channel::rtp) {
+        std::memcpy(buffer.data(), packet.data(), packet.size());
+        return bridge.receive(leg, channel, from, buffer, packet.size(), now);
+    }
+};
+
+}  // namespace
+
+TEST("plain RTP learns a source within three seconds and not after") {
+    for (auto [after, is_taken] : {std::pair{3 * kSecond, true}, std::pair{3 * kSecond + 1, false}}) {
+        Fixture f(plain_leg(address(1, 4000)), plain_leg(address(2, 5000)));
+        f.now = after;
+        CHECK(f.put(0, rtp_packet(1, 0, 1), address(1, 4444)).has_value() == is_taken);
+        CHECK(f.put(0, rtp_packet(2, 0, 1), f.a).has_value());
+        CHECK(!f.put(0, rtp_packet(3, 0, 1), address(1, 4444)).has_value());
+        CHECK(!f.put(0, rtp_packet(3, 0, 1), address(3, 4000)).has_value());
+    }
+}
+
+TEST("an old receive key is good for two seconds after the new one, and no longer") {
+    for (auto [after, is_taken] : {std::pair{2 * kSecond, true}, std::pair{2 * kSecond + 1, false}}) {
+        auto old = secure_leg(address(1, 4000), srtp::Suite::aes_128_sha1_80, 1);
+        Fixture f(old, plain_leg(address(2, 5000)));
+        srtp::Sender phone(*old.recv_key);
+        auto packet = rtp_packet(9, 0, 1);
+        packet.resize(packet.size() + srtp::kMaxTag);
+        packet.resize(phone.protect_rtp(packet, 172, 12, 9));
+        f.bridge.set_leg(0, secure_leg(f.a, srtp::Suite::aes_256_sha1_80, 2), f.now);
+        f.now = after;
+        f.bridge.tick(f.now);
+        CHECK(f.put(0, packet, f.a).has_value() == is_taken);
+    }
+}
+
+TEST("whatever comes in, no (key, SSRC, index) goes out twice, and nothing is touched outside the buffer") {
+    auto first = secure_leg(address(1, 4000), srtp::Suite::aes_128_sha1_80, 1);
+    auto second = secure_leg(address(1, 4000), srtp::Suite::aes_256_sha1_80, 2);
+    Fixture f(first, plain_leg(address(2, 5000)));
+    std::set<std::tuple<unsigned, std::uint32_t, std::uint32_t>>
+        seen;  // key, SSRC, packet's place after unwrapping
+    std::map<std::pair<unsigned, std::uint32_t>, SequenceTracker> unwrap;
+    unsigned key = 1;
+    std::uint16_t sequence = 0;
+    for (int n = 0; n < 300'000; n++) {
+        f.now += 1000;
+        auto dice = chance() % 1000;
+        if (dice == 0) {
+            key = chance() % 2 ? 1 : 2;
+            f.bridge.set_leg(0, key == 1 ? first : second, f.now);
+        }
+        if (dice == 1) sequence = static_cast<std::uint16_t>(chance());
+        auto packet = rtp_packet(static_cast<std::uint16_t>(sequence + chance() % 8), chance(),
+                                 1 + (dice < 20 ? chance() % 3 : 0), chance() % 200);
+        if (dice % 50 == 2) packet[chance() % packet.size()] = static_cast<std::byte>(chance());
+        sequence++;
+        auto out = f.put(1, packet, f.b);
+        if (!out) continue;
+        CHECK(out->data.data() == f.buffer.data() && out->data.size() <= f.buffer.size());
+        auto ssrc = load_be32(out->data.data() + 8);
+        auto place = unwrap[{key, ssrc}].place(ssrc, load_be16(out->data.data() + 2));
+        // Every output follows the one before it within the gap that is kept, so unwrapping it never restarts
+        // or repeats.
+        CHECK(place && place->run == 1);
+        if (!place) return;
+        CHECK(seen.insert({key, ssrc, static_cast<std::uint32_t>(place->index)}).second);
+    }
+    CHECK(seen.size() > 100'000);
+}
+
+TEST("random datagrams at every port neither crash nor pass an SRTP leg") {
+    Fixture f(secure_leg(address(1, 4000), srtp::Suite::aes_128_sha1_32, 1),
+              secure_leg(address(2, 5000), srtp::Suite::aes_256_sha1_80, 2));
+    for (int n = 0; n < 200'000; n++) {
+        std::vector<std::byte> packet(chance() % 4 ? chance() % 64 : chance() % 1501);
+        for (auto& byte : packet) byte = static_cast<std::byte>(chance());
+        if (packet.size() > 1 && n % 2) {
+            packet[0] = static_cast<std::byte>(0x80 | chance() % 64);
+            packet[1] = static_cast<std::byte>(n % 4 == 1 ? 200 + chance() % 5 : chance() % 128);
+        }
+        CHECK(!f.put(n % 3 == 0, packet, f.a, n % 5 == 0 ? Channel::rtcp : Channel::rtp).has_value());
+    }
+    auto dropped = f.bridge.report(0, f.now).counters;
+    CHECK(dropped.dropped_malformed > 0 && dropped.dropped_tag > 0 && dropped.packets_received == 0);
+}
+
+TEST("jitter follows RFC 3550 A.8: a steady stream has none, a swinging one converges to its swing") {
+    for (auto [swing_us, low, high] : {std::tuple{0, 0U, 0U}, std::tuple{5000, 9000U, 10'100U}}) {
+        Fixture f(plain_leg(address(1, 4000)), plain_leg(address(2, 5000)));
+        for (int n = 0; n < 400; n++) {
+            f.now = 1'000'000 + n * 20'000 + (n % 2 ? swing_us : -swing_us);
+            CHECK(f.put(0, rtp_packet(static_cast<std::uint16_t>(n), static_cast<std::uint32_t>(n) * 160, 1),
+                        f.a)
+                      .has_value());
+        }
+        auto report = f.bridge.report(0, f.now);
+        CHECK(report.jitter_us >= low && report.jitter_us <= high);
+        CHECK(report.lost == 0 && report.counters.packets_received == 400);
+    }
+}
+
+TEST("silence is told once, and again after media came back") {
+    auto leg = plain_leg(address(1, 4000));
+    leg.media_timeout_ms = 1000;
+    auto other = plain_leg(address(2, 5000));
+    other.media_timeout_ms = 0;
+    Fixture f(leg, other);
+    auto timeouts = [&] {
+        int count = 0;
+        while (auto event = f.bridge.take_event()) count += event->kind == LegEvent::Kind::media_timeout;
+        return count;
+    };
+    f.now = kSecond;
+    f.bridge.tick(f.now);
+    CHECK(timeouts() == 0);
+    f.now += 1;
+    f.bridge.tick(f.now);
+    f.bridge.tick(f.now + 5 * kSecond);
+    CHECK(timeouts() == 1);
+    f.put(0, rtp_packet(1, 0, 1), f.a);
+    f.bridge.tick(f.now + 2 * kSecond);
+    CHECK(timeouts() == 1);
+}

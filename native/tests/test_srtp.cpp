@@ -1,0 +1,170 @@
+#include <algorithm>
+
+#include "core/rtp.hpp"
+#include "core/srtp.hpp"
+#include "tests/packets.hpp"
+
+using namespace hushwire;
+using namespace hushwire::test;
+
+namespace {
+
+bool derives(const srtp::MasterKey& key, std::uint8_t label, std::string_view expected) {
+    auto want = hex(expected);
+    std::vector<std::byte> got(want.size());
+    srtp::derive(key, label, got);
+    return got == want;
+}
+
+srtp::MasterKey from_hex(srtp::Suite suite, std::string_view key_and_salt) {
+    return {suite, Secret<46>(hex(key_and_salt))};
+}
+
+struct Pair {
+    explicit Pair(srtp::Suite suite) : sender(master(suite, 1)), receiver(master(suite, 1), nullptr) {}
+    srtp::Sender sender;
+    srtp::Receiver receiver;
+
+    std::vector<std::byte> protect(std::uint64_t index, std::uint32_t ssrc = 7) {
+        auto packet = rtp_packet(static_cast<std::uint16_t>(index), 0, ssrc);
+        auto length = packet.size();
+        packet.resize(length + srtp::kMaxTag);
+        packet.resize(sender.protect_rtp(packet, length, 12, index));
+        return packet;
+    }
+};
+
+}  // namespace
+
+TEST("RFC 3711 B.2: AES-CM key stream") {
+    srtp::CounterCipher cipher(srtp::Suite::aes_128_sha1_80, hex("2B7E151628AED2A6ABF7158809CF4F3C"),
+                               hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"));
+    std::vector<std::byte> stream(0xFF02 * 16);
+    cipher.apply(stream, 0, 0);
+    auto block = [&](std::size_t n, std::string_view want) {
+        return std::ranges::equal(std::span(stream).subspan(n * 16, 16), hex(want));
+    };
+    CHECK(block(0, "E03EAD0935C95E80E166B16DD92B4EB4"));
+    CHECK(block(1, "D23513162B02D0F72A43A2FE4A5F97AB"));
+    CHECK(block(2, "41E95B3BB0A2E8DD477901E4FCA894C0"));
+    CHECK(block(0xFEFF, "EC8CDF7398607CB0F2D21675EA9EA1E4"));
+    CHECK(block(0xFF00, "362B7C3C6773516318A077D7FC5073AE"));
+    CHECK(block(0xFF01, "6A2CC3787889374FBEB4C81B17BA6C44"));
+}
+
+TEST("RFC 3711 B.3: key derivation") {
+    auto key = from_hex(srtp::Suite::aes_128_sha1_80,
+                        "E1F97A0D3E018BE0D64FA32C06DE41390EC675AD498AFEEBB6960B3AABE6");
+    CHECK(derives(key, 0, "C61E7A93744F39EE10734AFE3FF7A087"));
+    CHECK(derives(key, 2, "30CBBC08863D8C85D49DB34A9AE1"));
+    CHECK(derives(key, 1, "CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"));
+}
+
+TEST("RFC 6188 7.2: key derivation with AES-256") {
+    auto key = from_hex(
+        srtp::Suite::aes_256_sha1_80,
+        "f0f04914b513f2763a1b1fa130f10e2998f6f6e43e4309d1e622a0e332b9f1b63b04803de51ee7c96423ab5b78d2");
+    CHECK(derives(key, 0, "5ba1064e30ec51613cad926c5a28ef731ec7fb397f70a960653caf06554cd8c4"));
+    CHECK(derives(key, 2, "fa31791685ca444a9e07c6c64e93"));
+    CHECK(derives(key, 1, "fd9c32d39ed5fbb5a9dc96b30818454d1313dc05"));
+}
+
+TEST("RFC 2202: HMAC-SHA1 with kept midstates") {
+    srtp::Authenticator a(std::vector<std::byte>(20, std::byte{0x0b}));
+    CHECK(std::ranges::equal(a.digest(as_bytes("Hi There"), {}),
+                             hex("b617318655057264e28bc0b6fb378c8ef146be00")));
+    CHECK(std::ranges::equal(a.digest(as_bytes("Hi "), as_bytes("There")),
+                             hex("b617318655057264e28bc0b6fb378c8ef146be00")));
+}
+
+TEST("a stream of 200,000 packets passes three rollovers, in order and out of order") {
+    for (auto suite : kSuites) {
+        Pair pair(suite);
+        for (std::uint64_t index = 1; index <= 200'000; index += 2) {
+            auto second = pair.protect(index + 1), first = pair.protect(index);
+            for (auto [packet, want] : {std::pair{&second, index + 1}, std::pair{&first, index}}) {
+                auto opened = pair.receiver.open_rtp(*packet, 12);
+                if (opened.outcome != srtp::Outcome::ok || opened.index != want
+                    || (*packet)[20] != std::byte{0x55}) {
+                    CHECK(false);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+TEST("the sender refuses to protect an index twice, or one that is too old to know") {
+    Pair pair(srtp::Suite::aes_128_sha1_80);
+    CHECK(!pair.protect(1000).empty());
+    CHECK(pair.protect(1000).empty());
+    CHECK(!pair.protect(999).empty());
+    CHECK(pair.protect(999).empty());
+    CHECK(pair.protect(1000 - ReplayWindow::kSize).empty());
+    CHECK(pair.protect(std::uint64_t{1} << 48).empty());
+}
+
+TEST("every replay is refused, however often, and every flipped bit is a bad tag") {
+    for (auto suite : kSuites) {
+        Pair pair(suite);
+        auto packet = pair.protect(5);
+        for (std::size_t bit = 0; bit < packet.size() * 8; bit++) {
+            if (bit >= 16 && bit < 32)
+                continue;  // the sequence number: another index, which is not seen yet, fails too, below
+            auto wrong = packet;
+            wrong[bit / 8] ^= static_cast<std::byte>(1 << (bit % 8));
+            CHECK(pair.receiver.open_rtp(wrong, 12).outcome == srtp::Outcome::bad_tag);
+        }
+        auto copy = packet;
+        CHECK(pair.receiver.open_rtp(copy, 12).outcome == srtp::Outcome::ok);
+        for (int i = 0; i < 3; i++) {
+            copy = packet;
+            CHECK(pair.receiver.open_rtp(copy, 12).outcome == srtp::Outcome::replay);
+        }
+    }
+}
+
+TEST("no packet shorter than header and tag is opened") {
+    Pair pair(srtp::Suite::aes_128_sha1_80);
+    auto packet = pair.protect(1);
+    for (std::size_t n = 0; n < 22; n++) {
+        auto cut = std::vector(packet.begin(), packet.begin() + static_cast<std::ptrdiff_t>(n));
+        CHECK(pair.receiver.open_rtp(cut, 12).outcome == srtp::Outcome::malformed);
+        CHECK(pair.receiver.open_rtcp(cut).outcome == srtp::Outcome::malformed);
+    }
+}
+
+TEST("a key's streams are limited, and none is forgotten so that it could be replayed") {
+    Pair pair(srtp::Suite::aes_128_sha1_80);
+    auto first = pair.protect(1, 1);
+    auto copy = first;
+    CHECK(pair.receiver.open_rtp(copy, 12).outcome == srtp::Outcome::ok);
+    int taken = 0;
+    for (std::uint32_t ssrc = 2; ssrc < 100; ssrc++) {
+        auto packet = pair.protect(ssrc, ssrc);
+        taken += pair.receiver.open_rtp(packet, 12).outcome == srtp::Outcome::ok;
+    }
+    CHECK(taken == 11);
+    CHECK(pair.receiver.open_rtp(first, 12).outcome == srtp::Outcome::replay);
+}
+
+TEST("SRTCP opens once, and only with its tag and its encryption flag") {
+    for (auto suite : kSuites) {
+        Pair pair(suite);
+        for (int n = 0; n < 300; n++) {
+            std::vector<std::byte> packet(28 + 14, std::byte{0x11});
+            auto length = pair.sender.protect_rtcp(packet, 28);
+            CHECK(length == 42);
+            auto wrong = packet;
+            wrong[28] ^= std::byte{0x80};
+            CHECK(pair.receiver.open_rtcp(wrong).outcome == srtp::Outcome::malformed);
+            wrong = packet;
+            wrong[9] ^= std::byte{1};
+            CHECK(pair.receiver.open_rtcp(wrong).outcome == srtp::Outcome::bad_tag);
+            auto copy = packet;
+            CHECK(pair.receiver.open_rtcp(copy).outcome == srtp::Outcome::ok);
+            CHECK(copy[27] == std::byte{0x11});
+            CHECK(pair.receiver.open_rtcp(packet).outcome == srtp::Outcome::replay);
+        }
+    }
+}
