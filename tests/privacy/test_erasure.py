@@ -203,7 +203,18 @@ async def test_a_node_unseen_for_longer_than_media_records_without_it_is_not_wai
     house.clock.ahead += timedelta(seconds=80)
     assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
     house.clock.ahead += timedelta(seconds=20)
+    assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
+    house.clock.ahead += timedelta(seconds=20)
     assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Erased)
+
+
+async def test_after_an_outage_of_the_database_a_node_gets_time_to_answer(house: House) -> None:
+    house.clock.ahead += timedelta(hours=1)
+    recording = await house.record(state="live")
+    erasures = await house.erasures()
+    assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
+    async with gateway(house):
+        assert isinstance(await erasures.erase(house.org, recording, **WHO), Erased)
 
 
 async def test_a_late_close_by_the_node_does_not_bring_an_erased_recording_back(house: House) -> None:

@@ -1,6 +1,7 @@
 """From the spool to the store, and what becomes of recordings whose writer died."""
 
 import asyncio
+import os
 import shutil
 from datetime import timedelta
 
@@ -84,6 +85,8 @@ async def test_recordings_of_a_node_that_died_become_crashed_are_measured_and_sh
     recording = await house.record(CONTENT, state="live")
     shipping = await house.shipping()
     house.clock.ahead += timedelta(seconds=100)
+    assert await shipping.mark_crashed() == 0
+    house.clock.ahead += timedelta(seconds=45)
     assert await shipping.mark_crashed() == 1
     assert (await house.row(recording)).state == "crashed"
     assert await shipping.ship_all() == 1
@@ -99,9 +102,33 @@ async def test_a_recording_that_is_live_long_after_its_call_ended_is_crashed(hou
         await connection.execute("UPDATE calls SET state = 'ended', ended_at = now() WHERE id = $1", row.call_id)
     shipping = await house.shipping()
     assert await shipping.mark_crashed() == 0
-    house.clock.ahead += timedelta(seconds=130)
+    for seconds, marked in ((130, 0), (45, 1)):
+        house.clock.ahead += timedelta(seconds=seconds)
+        await house.beat()
+        assert await shipping.mark_crashed() == marked
+
+
+async def test_after_an_outage_of_the_database_nodes_get_time_to_be_seen_again(house: House) -> None:
+    recording = await house.record(CONTENT, state="live")
+    shipping = await house.shipping()
+    house.clock.ahead += timedelta(seconds=200)
+    assert await shipping.mark_crashed() == 0
     await house.beat()
-    assert await shipping.mark_crashed() == 1
+    house.clock.ahead += timedelta(seconds=45)
+    assert await shipping.mark_crashed() == 0
+    house.clock.ahead += timedelta(seconds=50)
+    assert await shipping.mark_crashed() == 0
+    assert (await house.row(recording)).state == "live"
+
+
+async def test_a_file_that_is_written_to_is_never_crashed(house: House) -> None:
+    recording = await house.record(CONTENT, state="live")
+    shipping = await house.shipping()
+    for _ in range(4):
+        house.clock.ahead += timedelta(seconds=100)
+        written = house.clock.now().timestamp()
+        os.utime(house.ciphertext(recording)[0], (written, written))
+        assert await shipping.mark_crashed() == 0
 
 
 async def test_a_recording_closed_without_its_measures_is_measured_from_its_file(house: House) -> None:

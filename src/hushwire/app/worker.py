@@ -16,6 +16,7 @@ from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
 from hushwire.services.erasure import Erasures
+from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.vault.blobs import Blobs
@@ -93,6 +94,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("crashed", shipping.mark_crashed, 15.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("spool", shipping.free_stored, 3600.0),
+        Job("expiry", lambda: expire(means.main, means.clock), 3600.0),
     ]
 
 

@@ -18,6 +18,9 @@ RENEW_AFTER: Final = timedelta(hours=12)
 NODE_IS_DEAD_AFTER: Final = timedelta(seconds=90)
 """Without its gateway the media process stops recording after 60 s and wipes its keys; so a node unseen for longer records nothing."""
 
+UNANSWERED_FOR: Final = timedelta(seconds=30)
+"""A node is given up only if it also left the command itself unanswered: after an outage of the database every node looks unseen."""
+
 
 class Step(StrEnum):
     """What an entry waits for."""

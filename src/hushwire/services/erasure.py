@@ -21,7 +21,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, RecordingId, uuid7
 from hushwire.privacy import audit, receipts
 from hushwire.privacy.canonical import canonical
-from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER, Step, next_step
+from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER, UNANSWERED_FOR, Step, next_step
 from hushwire.store import ledger, outbox, recordings
 from hushwire.store.database import Connection, Database
 from hushwire.store.ledger import Intent, LedgerEntry
@@ -163,8 +163,11 @@ class Erasures:
         wipe = await ledger.last_wipe(connection, recording.call_id, entry.requested_at)
         if wipe is not None and wipe.is_done and wipe.outcome == "ok":
             return True
+        now = self._clock.now()
+        if now - entry.requested_at < UNANSWERED_FOR:
+            return False
         seen_at = await recordings.node_seen_at(connection, recording.node_id)
-        return seen_at is None or self._clock.now() - seen_at > NODE_IS_DEAD_AFTER
+        return seen_at is None or now - seen_at > NODE_IS_DEAD_AFTER
 
     async def _command_again(self, connection: Connection, entry: LedgerEntry) -> bool:
         """Asks the node anew if it never was asked, or answered that it couldn't."""

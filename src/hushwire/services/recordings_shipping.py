@@ -32,6 +32,8 @@ from hushwire.vault.keyring import Keyring
 CALL_OVER_FOR: Final = timedelta(seconds=120)
 """A recording that is still live this long after its call ended lost its writer: nobody will close it any more."""
 
+SUSPECTED_FOR_S: Final = 40.0
+UNTOUCHED_FOR_S: Final = 60.0
 RETRY_FIRST_S: Final = 2.0
 RETRY_MOST_S: Final = 300.0
 _CHUNK: Final = 1 << 18
@@ -77,6 +79,7 @@ class Shipping:
         self._clock = clock
         self._random = random
         self._not_before: dict[RecordingId, tuple[float, float]] = {}
+        self._suspected: dict[tuple[OrgId, RecordingId], float] = {}
 
     async def ship_all(self) -> int:
         """Ships what waits in this node's spool and returns how many files; what fails is logged and waits for the next time."""
@@ -119,19 +122,24 @@ class Shipping:
             return is_stored
 
     async def mark_crashed(self) -> int:
-        """Recordings of this node that nobody makes any more become crashed; returns how many."""
+        """Recordings of this node that nobody makes any more become crashed; returns how many.
+
+        It takes a dead node or an ended call, seen so for a while (after an outage of the database every node looks dead for a
+        moment), and a file that nobody writes to.
+        """
         async with self._main.transaction() as connection:
             live = await recordings.live(connection, self._node_id)
             seen_at = await recordings.node_seen_at(connection, self._node_id)
-        now = self._clock.now()
-        node_is_dead = seen_at is None or now - seen_at > NODE_IS_DEAD_AFTER
+        node_is_dead = seen_at is None or self._clock.now() - seen_at > NODE_IS_DEAD_AFTER
+        suspects = {found for found in live if node_is_dead or await self._call_is_long_over(*found)}
+        moment = self._clock.monotonic()
+        self._suspected = {found: self._suspected.get(found, moment) for found in suspects}
         marked = 0
-        for org_id, recording_id in live:
+        for (org_id, recording_id), since in self._suspected.items():
+            if moment - since < SUSPECTED_FOR_S or await self._is_written_to(org_id, recording_id):
+                continue
             async with self._main.organisation(org_id) as connection:
-                ended_at = await recordings.call_ended_at(connection, recording_id)
-                if (node_is_dead or (ended_at is not None and now - ended_at > CALL_OVER_FOR)) and await recordings.mark_crashed(
-                    connection, recording_id
-                ):
+                if await recordings.mark_crashed(connection, recording_id):
                     marked += 1
                     _log.warning("recording.crashed", org_id=str(org_id), recording_id=str(recording_id))
         return marked
@@ -150,6 +158,21 @@ class Shipping:
                 await asyncio.to_thread(self._spool.remove, recording)
                 freed += 1
         return freed
+
+    async def _call_is_long_over(self, org_id: OrgId, recording_id: RecordingId) -> bool:
+        async with self._main.organisation(org_id) as connection:
+            ended_at = await recordings.call_ended_at(connection, recording_id)
+        return ended_at is not None and self._clock.now() - ended_at > CALL_OVER_FOR
+
+    async def _is_written_to(self, org_id: OrgId, recording_id: RecordingId) -> bool:
+        recording = await self._get(org_id, recording_id)
+        if recording is None:
+            return False
+        try:
+            state = await asyncio.to_thread(self._spool.path(recording).stat)
+        except FileNotFoundError:
+            return False
+        return self._clock.now().timestamp() - state.st_mtime < UNTOUCHED_FOR_S
 
     async def _put(self, recording: Recording, path: Path) -> None:
         """In the store afterwards, as read back from it. Raises DigestDiffers if the spool's file isn't the one that was closed."""

@@ -1,0 +1,26 @@
+"""Rows that have served: what `privacy.inventory` says is kept for a day or until processed."""
+
+from datetime import datetime
+from typing import Final
+
+from hushwire.core.ids import OrgId
+from hushwire.store.database import Connection
+
+_STATEMENTS: Final = (
+    "DELETE FROM idempotency WHERE created_at < $1",
+    "DELETE FROM node_commands WHERE done_at < $1",
+    "DELETE FROM registrations WHERE expires_at < $1",
+)
+
+
+async def organisations(connection: Connection) -> list[OrgId]:
+    """Every organisation; ids only."""
+    return [OrgId(row[0]) for row in await connection.fetch("SELECT org_ids()")]
+
+
+async def remove_older_than(connection: Connection, moment: datetime) -> int:
+    """Removes answers kept for repeated requests, commands that were carried out, and registrations that ran out; returns how many."""
+    removed = 0
+    for statement in _STATEMENTS:
+        removed += int((await connection.execute(statement, moment)).rpartition(" ")[2])
+    return removed
