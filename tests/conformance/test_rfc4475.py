@@ -399,13 +399,31 @@ INVALID = [
     Invalid("scalar02 Max-Forwards too large", GOOD.replace(b"Max-Forwards: 70", b"Max-Forwards: 300"), 400),
     Invalid("scalarlg response with a large CSeq", NOREASON.replace(b"CSeq: 35", b"CSeq: 9292394834772304023312"), None),
     Invalid("quotbal unterminated quote", GOOD.replace(b"To: sip:user@example.com", b'To: "Mr. J. User <sip:j.user@example.com>'), 400),
-    Invalid("ltgtruri angle brackets around the Request-URI", GOOD.replace(b"OPTIONS sip:user@example.com", b"OPTIONS <sip:user@example.com>"), 400),
-    Invalid("lwsruri white space in the Request-URI", GOOD.replace(b"OPTIONS sip:user@example.com", b"OPTIONS sip:user@example.com; lr"), 400),
-    Invalid("lwsstart several spaces in the start line", GOOD.replace(b"OPTIONS sip:user@example.com SIP", b"OPTIONS  sip:user@example.com  SIP"), 400),
+    Invalid(
+        "ltgtruri angle brackets around the Request-URI",
+        GOOD.replace(b"OPTIONS sip:user@example.com", b"OPTIONS <sip:user@example.com>"),
+        400,
+    ),
+    Invalid(
+        "lwsruri white space in the Request-URI", GOOD.replace(b"OPTIONS sip:user@example.com", b"OPTIONS sip:user@example.com; lr"), 400
+    ),
+    Invalid(
+        "lwsstart several spaces in the start line",
+        GOOD.replace(b"OPTIONS sip:user@example.com SIP", b"OPTIONS  sip:user@example.com  SIP"),
+        400,
+    ),
     Invalid("trws white space at the end of the start line", GOOD.replace(b"SIP/2.0\r\nTo", b"SIP/2.0  \r\nTo"), 400),
-    Invalid("escruri escaped headers in the Request-URI are answered like any other", GOOD.replace(b"OPTIONS sip:user@example.com", b"OPTIONS sip:user@example.com?Route=%3Csip:example.com%3E"), 200),
+    Invalid(
+        "escruri escaped headers in the Request-URI are answered like any other",
+        GOOD.replace(b"OPTIONS sip:user@example.com", b"OPTIONS sip:user@example.com?Route=%3Csip:example.com%3E"),
+        200,
+    ),
     Invalid("regbadct an unbracketed Contact with headers", REGBADCT, 400),
-    Invalid("badaspec spaces within an addr-spec", GOOD.replace(b"To: sip:user@example.com", b'To: "Watson, Thomas" < sip:t.watson@example.org >'), 400),
+    Invalid(
+        "badaspec spaces within an addr-spec",
+        GOOD.replace(b"To: sip:user@example.com", b'To: "Watson, Thomas" < sip:t.watson@example.org >'),
+        400,
+    ),
     Invalid("baddn non-token in a display name", GOOD.replace(b"From: caller<", b"From: Bell, Alexander <"), 400),
     Invalid("badvers unknown version", GOOD.replace(b" SIP/2.0\r\n", b" SIP/7.0\r\n", 1), 505),
     Invalid("mismatch01 CSeq of another method", GOOD.replace(b"CSeq: 60 OPTIONS", b"CSeq: 60 INVITE"), 400),
@@ -414,12 +432,14 @@ INVALID = [
     Invalid("insuf missing mandatory headers", GOOD.replace(b"Call-ID: lwsdisp.1234abcd@funky.example.com\r\n", b""), 400),
     Invalid("unkscm unknown Request-URI scheme", UNKSCM, 416),
     Invalid("bext01 unknown required extensions", BEXT01, 420),
-    Invalid("multi01 several values of single-value headers", GOOD.replace(b"CSeq: 60 OPTIONS", b"CSeq: 60 OPTIONS\r\nCSeq: 59 OPTIONS"), 400),
+    Invalid(
+        "multi01 several values of single-value headers", GOOD.replace(b"CSeq: 60 OPTIONS", b"CSeq: 60 OPTIONS\r\nCSeq: 59 OPTIONS"), 400
+    ),
     Invalid("mcl01 several Content-Length values", GOOD.replace(b"l: 0", b"Content-Length: 13\r\nl: 0"), 400),
     Invalid("bcast a response with a broadcast Via is for nobody here", NOREASON.replace(b"192.0.2.105", b"255.255.255.255"), None),
     Invalid("zeromf OPTIONS with Max-Forwards 0 ends here and is answered", GOOD.replace(b"Max-Forwards: 70", b"Max-Forwards: 0"), 200),
     Invalid("badbranch the bare cookie", BADBRANCH, 200),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("case", INVALID, ids=lambda case: case.name)

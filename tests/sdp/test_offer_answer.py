@@ -124,7 +124,8 @@ def test_our_own_key_reflected_is_refused() -> None:
 
 def test_other_streams_are_refused_with_port_0_in_their_places() -> None:
     data = offer(
-        "m=video 5000 RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\nm=audio 4000 RTP/AVP 0\r\nm=audio 4002 RTP/AVP 8\r\nm=image 6000 udptl t38\r\n"
+        "m=video 5000 RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\nm=audio 4000 RTP/AVP 0\r\n"
+        "m=audio 4002 RTP/AVP 8\r\nm=image 6000 udptl t38\r\n"
     )
     sections = parse_session(answered(data).body).media
     assert [(media.kind, media.port, media.formats) for media in sections] == [

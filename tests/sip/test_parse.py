@@ -31,7 +31,8 @@ def test_typed_headers() -> None:
 
 def test_compact_forms_folding_and_odd_spacing_are_read() -> None:
     text = (
-        b"OPTIONS sip:a@b SIP/2.0\r\nv  : SIP  /   2.0\r\n /UDP\r\n    192.0.2.2;rport;branch=z9hG4bKx\r\nf:\t<sip:a@b>\r\n ;\r\n  tag = 9\r\n"
+        b"OPTIONS sip:a@b SIP/2.0\r\nv  : SIP  /   2.0\r\n /UDP\r\n    192.0.2.2;rport;branch=z9hG4bKx\r\n"
+        b"f:\t<sip:a@b>\r\n ;\r\n  tag = 9\r\n"
         b"T:<sip:c@d>\r\ni: x\r\ncseq: 0009\r\n  OPTIONS\r\nl: 0\r\n\r\n"
     )
     message = parse(text)

@@ -62,12 +62,13 @@ def _headers(lines: list[str]) -> tuple[Headers, ParseError | None]:
                 # Folding (RFC 3261 section 7.3.1): the line continues the one above.
                 if not found:
                     raise ParseError("a continuation line continues nothing", status=None)
+                if "\n" in line or "\r" in line:
+                    defect = defect or ParseError("a header holds a bare line break")
+                    continue
                 above, text = found[-1]
                 text = f"{text} {line.strip(' 	')}".strip(" \t")
                 found[-1] = (above, text)
                 index[header_key(above)][-1] = text
-                if "\n" in line or "\r" in line:
-                    defect = defect or ParseError("a header holds a bare line break")
                 continue
             name = name.rstrip(" \t")
             if not colon or not is_token(name):
