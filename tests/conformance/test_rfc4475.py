@@ -414,9 +414,9 @@ INVALID = [
     ),
     Invalid("trws white space at the end of the start line", GOOD.replace(b"SIP/2.0\r\nTo", b"SIP/2.0  \r\nTo"), 400),
     Invalid(
-        "escruri escaped headers in the Request-URI are answered like any other",
+        "escruri escaped headers in the Request-URI",
         GOOD.replace(b"OPTIONS sip:user@example.com", b"OPTIONS sip:user@example.com?Route=%3Csip:example.com%3E"),
-        200,
+        400,
     ),
     Invalid("regbadct an unbracketed Contact with headers", REGBADCT, 400),
     Invalid(

@@ -28,7 +28,7 @@ from hushwire.sip.request_server import RequestServer
 from hushwire.sip.routing import next_hop
 from hushwire.sip.transaction import Action, Failed, State
 from hushwire.sip.uac import Client
-from hushwire.sip.uri import NameAddr, OtherUri, split_quoted
+from hushwire.sip.uri import NameAddr, OtherUri, SipUri, split_quoted
 
 # Methods whose handling here would forward something; a spent Max-Forwards stops those, while OPTIONS and REGISTER end here anyway.
 _FORWARDED: Final = frozenset(("INVITE", "MESSAGE", "REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO"))
@@ -221,9 +221,13 @@ class Server:
         if request.method not in core.config.allow:
             self.answer(tx, 405, now)
             return
-        if isinstance(request.request_uri, OtherUri):
+        uri = request.request_uri
+        if isinstance(uri, OtherUri):
             self.answer(tx, 416, now)
             return
+        if isinstance(uri, SipUri) and uri.headers is not None:
+            # "Headers MUST NOT be present in a Request-URI" (section 19.1.1, table 1): somebody else would read them as headers.
+            raise ParseError("the Request-URI has headers")
         session = None
         if request.to_tag:
             session = core.sessions.get(DialogKey(request.call_id, request.to_tag, request.from_tag))
