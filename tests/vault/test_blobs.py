@@ -111,6 +111,24 @@ async def test_one_local_store_may_serve_every_residency(tmp_path: Path, sealed:
     assert await blobs.get("eu", "one.hwr", start=0, length=3) == b"\x00\x01\x02"
 
 
+async def test_an_s3_store_takes_endpoint_and_credentials_from_the_environment(
+    s3: S3, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"s3://{s3.bucket()}"
+    settings = {"ENDPOINT": s3.endpoint, "REGION": "eu-central-1", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    blobs = Blobs.open({"eu": url})
+    await blobs.put_file("eu", "one.hwr", sealed)
+    assert await blobs.exists("eu", "one.hwr")
+
+
+@pytest.mark.parametrize("endpoint", ["http://192.0.2.1:9000", "http://s3.example.org", "ftp://127.0.0.1", "127.0.0.1:9000"])
+def test_an_s3_endpoint_without_tls_is_refused_unless_it_is_this_machine(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match="https"):
+        Blobs.open({"eu": "s3://bucket"}, {"eu": S3Options(endpoint=endpoint)})
+
+
 @pytest.mark.parametrize("key", ["", "/one", "one/", "../one", "a/../b", "a//b", "a b", "a\nb", "a\0b", "a%2e", "ä?"])
 async def test_a_key_that_is_no_plain_path_is_refused(tmp_path: Path, sealed: Path, key: str) -> None:
     blobs = Blobs.open({"*": (tmp_path / "all").as_uri()})

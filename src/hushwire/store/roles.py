@@ -84,6 +84,13 @@ async def ensure_database(dsn: str, name: str) -> bool:
             await connection.execute(f"CREATE DATABASE {quoted} OWNER {OWNER}")
         await connection.execute(f"REVOKE ALL ON DATABASE {quoted} FROM PUBLIC")
         await connection.execute(f"GRANT CONNECT ON DATABASE {quoted} TO {', '.join(APPLICATION_ROLES)}")
+        # The schema belongs to the database's owner by membership only, which before PostgreSQL 16 a NOINHERIT role has nothing of.
+        inside = await asyncpg.connect(dsn, database=name)
+        try:
+            if await inside.fetchval("SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'") != OWNER:
+                await inside.execute(f"ALTER SCHEMA public OWNER TO {OWNER}")
+        finally:
+            await inside.close()
         return not exists
     finally:
         await connection.close()

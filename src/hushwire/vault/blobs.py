@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -20,8 +20,12 @@ from obstore.store import LocalStore, S3Store
 
 from hushwire.core.errors import ConfigError, LocalError, RefusedError, Unavailable
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
 ANY_REGION: Final = "*"
 _CHUNK_BYTES: Final = 1 << 20
+_ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _GIVE_UP_AFTER: Final = timedelta(seconds=20)
 
 
@@ -35,10 +39,10 @@ class BlobExists(LocalError):
 
 @dataclass(frozen=True, slots=True)
 class S3Options:
-    """What an s3:// URL does not say. `endpoint` None: AWS; keys None: the environment's own credentials."""
+    """What an s3:// URL does not say; None: as the environment says (AWS_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY_ID ...), else AWS."""
 
     endpoint: str | None = None
-    signing_region: str = "us-east-1"
+    signing_region: str | None = None
     access_key: str | None = None
     secret_key: str | None = field(default=None, repr=False)
 
@@ -145,24 +149,38 @@ def _open_store(region: str, url: str, options: S3Options) -> LocalStore | S3Sto
             raise ConfigError(f"[store] regions.{region}: the folder {folder} can't be made ({type(error).__name__})") from error
         return LocalStore(prefix=folder, automatic_cleanup=True)
     if parts.scheme == "s3" and len(parts.netloc) >= 3:
-        return _open_s3(parts.netloc, parts.path.strip("/"), options)
+        return _open_s3(region, parts.netloc, parts.path.strip("/"), options)
     raise ConfigError(f"[store] regions.{region} must be file:///an/absolute/folder or s3://bucket/prefix")
 
 
-def _open_s3(bucket: str, prefix: str, options: S3Options) -> S3Store:
-    arguments: dict[str, str] = {"region": options.signing_region}
-    if options.endpoint is not None:
-        arguments["endpoint"] = options.endpoint
+def _open_s3(region: str, bucket: str, prefix: str, options: S3Options) -> S3Store:
+    arguments: dict[str, str] = {}
+    if options.signing_region is not None:
+        arguments["region"] = options.signing_region
     if options.access_key is not None and options.secret_key is not None:
         arguments |= {"access_key_id": options.access_key, "secret_access_key": options.secret_key}
-    allow_http = options.endpoint is not None and options.endpoint.startswith("http://")
+    client: ClientConfig = {"timeout": "30s", "connect_timeout": "5s"}
+    endpoint = options.endpoint or next((os.environ[name] for name in _ENDPOINT_VARIABLES if os.environ.get(name)), None)
+    if endpoint is not None:
+        arguments["endpoint"] = endpoint
+        client["allow_http"] = _is_loopback_http(region, endpoint)
     return S3Store(
         bucket,
         prefix=prefix or None,
-        client_options={"allow_http": allow_http, "timeout": "30s", "connect_timeout": "5s"},
+        client_options=client,
         retry_config={"max_retries": 2, "retry_timeout": _GIVE_UP_AFTER},
         **arguments,  # type: ignore[arg-type]
     )
+
+
+def _is_loopback_http(region: str, endpoint: str) -> bool:
+    """True for http:// on this machine, False for https://. Raises ConfigError for http:// to anywhere else."""
+    parts = urlsplit(endpoint)
+    if parts.scheme == "https":
+        return False
+    if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"):
+        return True
+    raise ConfigError(f"[store] regions.{region}: the S3 endpoint must be https:// (http:// on loopback addresses only)")
 
 
 @contextmanager
