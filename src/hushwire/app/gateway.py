@@ -1,1 +1,222 @@
-"""The gateway role: SIP, call control and the control of media."""
+"""The gateway role: SIP, call control and the control of media, wired together.
+
+Stops within the supervisor's patience: no new calls, BYE to both sides of the live ones, their rows written, then out.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from hushwire.app.certificates import served
+from hushwire.app.config import Config, bracketed
+from hushwire.app.wiring import Wired
+from hushwire.core.errors import LocalError
+from hushwire.core.ids import OrgId
+from hushwire.media.link import MediaLink
+from hushwire.media.model import Greeting, MediaEvent
+from hushwire.policy.judge import Judge
+from hushwire.policy.model import Attempt, Rules, Verdict
+from hushwire.services.calling import Calling
+from hushwire.services.commands import Commands
+from hushwire.services.directory import Directory
+from hushwire.services.identity import Authenticator
+from hushwire.services.orphans import Orphans
+from hushwire.services.records import Records
+from hushwire.services.registration import Registrations
+from hushwire.services.routing import Router
+from hushwire.sip.core import UserAgentConfig
+from hushwire.sip.digest import Challenger
+from hushwire.sip.effects import Event, RequestReceived
+from hushwire.sip.flow import Transport
+from hushwire.store import nodes
+from hushwire.transport.endpoint import EndpointConfig, Listen, SipEndpoint
+from hushwire.transport.tls import client_context, server_context
+from hushwire.vault.pool import KeyPool
+
+HEARTBEAT_S: Final = 5.0
+END_CALLS_S: Final = 1.8
+RETRY_S: Final = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class Gateway:
+    """Everything that one gateway process holds."""
+
+    def __init__(self, wired: Wired) -> None:
+        self._wired = wired
+        config, clock, random = wired.config, wired.clock, wired.random
+        self._started_at = clock.now()
+        self.endpoint = SipEndpoint(endpoint_config(wired), clock, random, self._on_sip)
+        self.link = MediaLink(wired.folders.media_socket, self._next_epoch, self)
+        self.pool = KeyPool(wired.keyring, clock, random, size=32)
+        self.records = Records(wired.main)
+        self._judge = Judge()
+        self._config = config
+        self._new_orgs = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until `wired.stop` is set, then end cleanly."""
+        wired = self._wired
+        await self.endpoint.start()
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._assemble()
+            await self.directory.load()
+            self.endpoint.trust(address for trunk in self.directory.trunks for address in trunk.addresses if trunk.is_declared)
+            await self.registrations.load()
+            await self.link.start()
+            for name, work in (
+                ("directory", lambda: self.directory.watch(self._directory_changed)),
+                ("registrations", self.registrations.run),
+                ("commands", self.commands.run),
+                ("orphans", self.orphans.run),
+                ("heartbeat", self._beat),
+                ("keys", self._prepare_keys),
+            ):
+                tasks.append(asyncio.create_task(self._kept_up(name, work), name=name))
+            addresses = [
+                f"{transport.value}://{bracketed(address.host)}:{address.port}" for transport, address in self.endpoint.addresses.items()
+            ]
+            _log.info("gateway.ready", sip=addresses, node=str(wired.node_id))
+            wired.ready({"sip": addresses})
+            await wired.stop.wait()
+            _log.info("gateway.stopping", calls=sum(1 for _ in self.calling.live))
+            await self.calling.close(END_CALLS_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.link.close()
+            await self.endpoint.close()
+            await self.pool.close()
+
+    async def _assemble(self) -> None:
+        wired, sip = self._wired, self._config.sip
+        addresses = self.endpoint.addresses
+        hosts = {address.host for address in addresses.values()} - {"0.0.0.0", "::"}
+        if self._config.media.advertise is not None:
+            hosts.add(self._config.media.advertise)
+        self.directory = Directory(
+            wired.main,
+            wired.keyring,
+            wired.clock,
+            domain=sip.domain,
+            default_org=sip.default_org,
+            addresses=hosts,
+            ports={address.port for address in addresses.values()},
+        )
+        challenger = Challenger(wired.random.token_bytes(32), sip.domain, wired.random)
+        authenticator = Authenticator(self.directory, challenger, wired.clock.monotonic)
+        self.registrations = Registrations(
+            wired.main, self.directory, authenticator, self._decide, wired.clock, wired.random, wired.node_id
+        )
+        router = Router(self.directory, lambda agent: self.registrations.devices(agent.id), self._decide)
+        self.calling = Calling(
+            self.endpoint,
+            router,
+            authenticator,
+            self.link,
+            self.records,
+            self.pool,
+            wired.clock,
+            wired.random,
+            wired.node_id,
+            max_calls=self._config.limits.calls,
+        )
+        self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)
+        self.orphans = Orphans(wired.main, self.link, self.calling, wired.clock, wired.random, wired.node_id)
+
+    def _decide(self, attempt: Attempt, rules: Rules) -> Verdict:
+        return self._judge.decide(attempt, rules, self._wired.clock.now())
+
+    # What comes in.
+
+    def _on_sip(self, event: Event) -> None:
+        if isinstance(event, RequestReceived) and event.request.method == "REGISTER":
+            tx = event.tx
+            self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
+        else:
+            self.calling.on_sip(event)
+
+    def _answer(self, tx: Any, status: int, headers: Any) -> None:
+        self.endpoint.respond(tx, status, headers=headers)
+
+    def media_ready(self, greeting: Greeting) -> None:
+        """Another run of the media process, or ours after a restart: what it holds that we don't know has to end."""
+        _log.info("media.ready", program=greeting.program, bridges=greeting.bridges)
+        self.orphans.look()
+
+    def media_lost(self) -> None:
+        """Noticed at once, since its socket closed."""
+        _log.error("media.lost", calls=sum(1 for _ in self.calling.live))
+        self.calling.media_lost()
+
+    def media_event(self, event: MediaEvent) -> None:
+        """To the call that it concerns, else to the orphans."""
+        if not self.calling.media_event(event):
+            self.orphans.media_event(event)
+
+    # What goes on beside calls.
+
+    async def _next_epoch(self) -> int:
+        async with self._wired.main.transaction() as connection:
+            return await nodes.next_epoch(connection)
+
+    async def _beat(self) -> None:
+        while True:
+            async with self._wired.main.transaction() as connection:
+                await nodes.beat(connection, self._wired.node_id, self._started_at, self._wired.clock.now(), self.link.instance)
+            await asyncio.sleep(HEARTBEAT_S)
+
+    def _directory_changed(self) -> None:
+        self.endpoint.trust(address for trunk in self.directory.trunks for address in trunk.addresses if trunk.is_declared)
+        self._new_orgs.set()
+
+    async def _prepare_keys(self) -> None:
+        """Keep keys ready for every organisation, so that no call waits for one."""
+        while True:
+            await self.calling.prepare(self.directory.organisation_ids(), self._is_recorded)
+            await self._new_orgs.wait()
+            self._new_orgs.clear()
+
+    def _is_recorded(self, org_id: OrgId) -> bool:
+        org = self.directory.organisation(org_id)
+        return org is not None and org.record != "none"
+
+    async def _kept_up(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Side work that meets a database that is away begins again: it never ends the calls."""
+        while True:
+            try:
+                await work()
+            except (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _log.warning("gateway.task_delayed", task=name, error=type(error).__name__)
+                await asyncio.sleep(RETRY_S)
+
+
+def endpoint_config(wired: Wired) -> EndpointConfig:
+    """The endpoint's configuration from ours. Raises ConfigError where certificates can't be loaded."""
+    config: Config = wired.config
+    listens = tuple(Listen(Transport(item.scheme), item.host, item.port) for item in config.sip.listen)
+    chain, key = served(config, wired.folders)
+    has_tls = any(item.transport is Transport.TLS for item in listens)
+    limits = config.limits
+    return EndpointConfig(
+        listen=listens,
+        server_tls=server_context(chain, key) if has_tls else None,
+        client_tls=client_context(),
+        max_message=limits.message_bytes,
+        max_connections=limits.connections,
+        max_connections_per_source=limits.connections_per_source,
+        idle_s=float(limits.idle_s),
+        rate_per_s=float(limits.requests_per_second),
+        burst=2.0 * limits.requests_per_second,
+        user_agent=UserAgentConfig(allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER")),
+    )
+
+
+async def run(wired: Wired) -> None:
+    """The gateway role, until `wired.stop`."""
+    await Gateway(wired).run()

@@ -1,1 +1,607 @@
-"""Calls: events of SIP and media to the pure machine, and its effects carried out."""
+"""Calls: events of SIP and media go to each call's pure machine, and its effects are carried out here.
+
+One thing at a time: events that come while effects are being carried out wait in a queue, so a machine never sees itself half done.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, assert_never
+from uuid import UUID
+
+import structlog
+
+from hushwire.calls import effects, events
+from hushwire.calls.call import Call, State
+from hushwire.calls.model import EndReason, Ports, Side
+from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import LocalError, Unavailable
+from hushwire.core.ids import CallId, NodeId, OrgId, uuid7
+from hushwire.media.link import MediaLink
+from hushwire.media.model import BridgeReport, MediaEvent, MediaRefused, Mode
+from hushwire.media.wire import EventType, Status
+from hushwire.services.call_rows import CallRows
+from hushwire.services.identity import Authenticator, Unknown
+from hushwire.services.live import LiveCall, settings
+from hushwire.services.recorder import Recorder
+from hushwire.services.records import Records
+from hushwire.services.routing import Refused, Route, Router
+from hushwire.sip import effects as sip
+from hushwire.sip.effects import Cause, DialogKey, InviteId, RequestId, TxId
+from hushwire.sip.flow import Flow
+from hushwire.sip.headers import Line
+from hushwire.sip.message import Request, Response
+from hushwire.store.calls import CallAnswer
+from hushwire.transport.endpoint import SipEndpoint
+from hushwire.vault.pool import KeyPool
+
+KEY_WAIT_S: Final = 2.0
+CLOSE_WAIT_S: Final = 2.0
+SILENT_DEVICE_S: Final = 8.0
+SILENT_TRUNK_S: Final = 16.0
+SDP_TYPE: Final = "application/sdp"
+_log = structlog.get_logger(__name__)
+
+_Item = tuple[LiveCall, events.Event]
+
+
+class Calling:
+    """All calls of this gateway."""
+
+    def __init__(
+        self,
+        endpoint: SipEndpoint,
+        router: Router,
+        authenticator: Authenticator,
+        link: MediaLink,
+        records: Records,
+        pool: KeyPool,
+        clock: Clock,
+        random: Random,
+        node_id: NodeId,
+        *,
+        max_calls: int = 2000,
+    ) -> None:
+        self._endpoint = endpoint
+        self._router = router
+        self._authenticator = authenticator
+        self._link = link
+        self._records = records
+        self._pool = pool
+        self._clock = clock
+        self._random = random
+        self._max_calls = max_calls
+        self.recorder = Recorder(link, records, pool, clock, random, node_id, self._recording_impossible)
+        self._rows = CallRows(records, self.recorder, node_id)
+        self._calls: dict[CallId, LiveCall] = {}
+        self._by_tx: dict[TxId, LiveCall] = {}
+        self._by_invite: dict[InviteId, tuple[LiveCall, int]] = {}
+        self._by_dialog: dict[DialogKey, LiveCall] = {}
+        self._by_request: dict[RequestId, tuple[LiveCall, Side]] = {}
+        self._queue: deque[sip.Event | _Item] = deque()
+        self._is_draining = False
+        self._is_closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------------------------------------------------ what is there
+
+    @property
+    def live(self) -> Iterable[LiveCall]:
+        """Calls that are not over yet."""
+        return self._calls.values()
+
+    def find(self, call_id: CallId) -> LiveCall | None:
+        """A call that is not over yet."""
+        live = self._calls.get(call_id)
+        return None if live is None or live.is_ended else live
+
+    def knows(self, call_id: CallId) -> bool:
+        """Whether a bridge of this name is ours to end: that of a call which is not wholly closed yet."""
+        return call_id in self._calls
+
+    def find_recording(self, recording_id: UUID) -> LiveCall | None:
+        """The call that is being recorded under this id."""
+        return next((live for live in self._calls.values() if live.recording is not None and live.recording.id == recording_id), None)
+
+    # ------------------------------------------------------------------------------------------------------------- inputs
+
+    def on_sip(self, event: sip.Event) -> None:
+        """Take an event of the SIP engine that concerns calls."""
+        self._queue.append(event)
+        self._drain()
+
+    def feed(self, live: LiveCall, event: events.Event) -> None:
+        """Give a call's machine an event."""
+        self._queue.append((live, event))
+        self._drain()
+
+    def hang_up(self, live: LiveCall, reason: EndReason = EndReason.HANGUP) -> None:
+        """End a call from our side."""
+        self.feed(live, events.Stopped(reason))
+
+    def media_lost(self) -> None:
+        """The media process is gone: so is every call's sound. Both parties are told by BYE."""
+        for live in list(self._calls.values()):
+            live.has_bridge = False
+            self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
+
+    async def close(self, timeout_s: float) -> None:
+        """Take no more calls, end those that there are with BYE on both sides, and see their rows written."""
+        self._is_closing = True
+        for live in list(self._calls.values()):
+            self.feed(live, events.Stopped(EndReason.SHUTDOWN))
+        end = asyncio.get_running_loop().time() + timeout_s
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        left = await self._records.drain(max(0.1, end - asyncio.get_running_loop().time()))
+        if left:
+            _log.error("records.lost", count=left, why="the database did not take them before the process had to end")
+
+    def _drain(self) -> None:
+        if self._is_draining:
+            return
+        self._is_draining = True
+        try:
+            while self._queue:
+                item = self._queue.popleft()
+                try:
+                    if isinstance(item, tuple):
+                        self._handle(*item)
+                    else:
+                        self._sip(item)
+                except Exception as error:
+                    # Whatever one message does to us, the other calls go on. No words: they may hold a peer's bytes.
+                    _log.error("call.internal_error", exc_info=error)
+                    self._stop_broken(item)
+        finally:
+            self._is_draining = False
+
+    def _stop_broken(self, item: sip.Event | _Item) -> None:
+        if isinstance(item, tuple):
+            live, event = item
+            if not live.is_ended and not isinstance(event, events.Stopped):
+                self._queue.append((live, events.Stopped(EndReason.INTERNAL_ERROR)))
+        elif isinstance(item, sip.RequestReceived):
+            self._endpoint.respond(item.tx, 500)
+
+    # ---------------------------------------------------------------------------------------------------------------- SIP
+
+    def _sip(self, event: sip.Event) -> None:
+        match event:
+            case sip.RequestReceived():
+                self._request(event.tx, event.request, event.flow)
+            case sip.CancelReceived():
+                live = self._by_tx.pop(event.tx, None)
+                if live is not None:
+                    self._cancelled(live)
+            case sip.Progress():
+                found = self._by_invite.get(event.invite)
+                if found is not None:
+                    self._handle(found[0], events.Progressed(found[1], event.response.status, _sdp(event.response)))
+            case sip.Accepted():
+                self._accepted(event)
+            case sip.Rejected():
+                found = self._by_invite.pop(event.invite, None)
+                if found is not None:
+                    is_silent = event.cause in (Cause.TIMEOUT, Cause.TRANSPORT)
+                    self._handle(found[0], events.Rejected(found[1], event.status, is_silent))
+            case sip.AckReceived():
+                self._in_dialog(event.dialog, lambda side: events.Acknowledged(side, _sdp(event.request)))
+            case sip.DialogEnded():
+                self._in_dialog(event.dialog, events.HungUp)
+            case sip.DialogTimedOut():
+                self._in_dialog(event.dialog, events.NeverAcknowledged)
+            case sip.InDialogRequest():
+                self._in_dialog_request(event)
+            case sip.Responded():
+                asked = self._by_request.pop(event.request, None)
+                if asked is not None:
+                    body = b"" if event.response is None else _sdp(event.response)
+                    self._handle(asked[0], events.Reanswered(asked[1], event.status, body))
+            case _:
+                assert_never(event)
+
+    def _in_dialog(self, dialog: DialogKey, make: Callable[[Side], events.Event]) -> None:
+        live = self._by_dialog.get(dialog)
+        side = None if live is None else live.side_of(dialog)
+        if live is not None and side is not None:
+            self._handle(live, make(side))
+
+    def _in_dialog_request(self, event: sip.InDialogRequest) -> None:
+        live = self._by_dialog.get(event.dialog)
+        side = None if live is None else live.side_of(event.dialog)
+        if live is None or side is None:
+            self._endpoint.respond(event.tx, 481)
+        elif event.request.method == "INVITE":
+            if event.request.body and event.request.content_type != SDP_TYPE:
+                self._endpoint.respond(event.tx, 415, headers=[("Accept", SDP_TYPE)])
+            else:
+                self._handle(live, events.Reoffered(side, event.tx, event.request.body))
+        elif event.request.method == "INFO":
+            # RFC 6086 section 4.2.2: no package is known here; digits travel as RFC 4733 events.
+            self._endpoint.respond(event.tx, 415, headers=[("Accept", "")])
+        else:
+            self._endpoint.respond(event.tx, 405 if event.request.method == "UPDATE" else 501)
+
+    def _accepted(self, event: sip.Accepted) -> None:
+        found = self._by_invite.pop(event.invite, None)
+        if found is None or found[0].is_ended:
+            self._endpoint.bye(event.dialog)
+            return
+        live, branch = found
+        live.branch_dialogs[branch] = event.dialog
+        if live.call.state is State.RINGING:
+            live.dialogs[Side.CALLEE] = event.dialog
+            self._by_dialog[event.dialog] = live
+        self._handle(live, events.Accepted(branch, _sdp(event.response)))
+
+    def _request(self, tx: TxId, request: Request, flow: Flow) -> None:
+        trunk = self._router.trunk_of(flow, request)
+        known = None
+        if trunk is None:
+            identity = self._authenticator.identify(request)
+            if isinstance(identity, Unknown):
+                self._endpoint.respond(tx, identity.status, headers=identity.headers)
+                return
+            known = identity
+        if request.method != "INVITE":
+            self._endpoint.respond(tx, 501)
+            return
+        if request.body and request.content_type != SDP_TYPE:
+            self._endpoint.respond(tx, 415, headers=[("Accept", SDP_TYPE)])
+            return
+        if self._is_closing or len(self._calls) >= self._max_calls or not self._link.is_up:
+            self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("The gateway takes no calls now", 503)])
+            return
+        route: Route | Refused | None = None
+        if known is not None:
+            route = self._router.from_agent(known.org, known.agent, request, flow)
+        elif trunk is not None:
+            route = self._router.from_trunk(trunk, request, flow)
+        match route:
+            case None:
+                self._endpoint.respond(tx, 404, headers=[_reason("No such number here", 404)])
+            case Refused():
+                self._refuse(tx, route)
+            case Route():
+                self._begin(tx, request, flow, route)
+
+    def _refuse(self, tx: TxId, refused: Refused) -> None:
+        self._endpoint.respond(tx, refused.status, headers=[("Reason", refused.reason)])
+        key = self._pool.take(refused.org.id, "call")
+        call_id = self._new_id() if key is None else CallId(key.id)
+        self._rows.refused(call_id, refused, key, self._clock.now())
+        _log.info(
+            "call.refused",
+            call_id=str(call_id),
+            direction=refused.direction.value,
+            status=refused.status,
+            reason=refused.end_reason if refused.verdict is None else refused.verdict.reason.value,
+        )
+
+    # -------------------------------------------------------------------------------------------------------- a call begins
+
+    def _begin(self, tx: TxId, request: Request, flow: Flow, route: Route) -> None:
+        call = Call(route.plan, request.body, self._random)
+        hops = request.max_forwards if request.max_forwards is not None else 70
+        live = LiveCall(self._new_id(), route, call, flow, tx, self._clock.now(), self._clock.monotonic(), max(0, hops - 1))
+        self._by_tx[tx] = live
+        org_id = route.org.id
+        live.key = self._pool.take(org_id, "call")
+        if route.plan.is_recorded:
+            live.recording_key = self.recorder.take_key(org_id)
+        if live.key is None or (route.plan.is_recorded and live.recording_key is None):
+            self._spawn(self._wait_for_keys(live), "call-keys")
+        else:
+            self._start(live)
+
+    async def _wait_for_keys(self, live: LiveCall) -> None:
+        """The pool was empty (the organisation's first call, or a burst): make what is missing, but don't hold the caller for long."""
+        org_id = live.route.org.id
+        try:
+            async with asyncio.timeout(KEY_WAIT_S):
+                if live.key is None:
+                    live.key = await self._pool.take_or_make(org_id, "call")
+                if live.route.plan.is_recorded and live.recording_key is None:
+                    live.recording_key = await self._pool.take_or_make(org_id, "recording")
+        except (TimeoutError, LocalError, OSError) as error:
+            _log.error("call.keys_missing", org_id=str(org_id), error=type(error).__name__)
+        if live.is_ended:
+            self.recorder.give_back(live)
+            return
+        self._start(live)
+
+    def _start(self, live: LiveCall) -> None:
+        route = live.route
+        if live.key is not None:
+            live.id = CallId(live.key.id)
+        if route.plan.is_recorded and live.recording_key is None:
+            # No committed key, no recording: the organisation decides whether there is a call then.
+            _log.error("recording.impossible", call_id=str(live.id), org_id=str(route.org.id), why="no key")
+            if not route.org.calls_without_recording:
+                self._by_tx.pop(live.tx, None)
+                self._endpoint.respond(live.tx, 503, headers=[_reason("Recording is not possible", 503)])
+                self._rows.unstarted(live, self._clock.now(), EndReason.NO_RECORDING, 503)
+                live.is_ended = True
+                return
+        self._calls[live.id] = live
+        self._rows.begin(live)
+        _log.info("call.started", call_id=str(live.id), direction=route.plan.direction.value, targets=len(route.plan.targets))
+        for effect in live.call.start():
+            self._do(live, effect)
+
+    def _cancelled(self, live: LiveCall) -> None:
+        if live.call.state is State.NEW:
+            live.is_ended = True
+            self._rows.unstarted(live, self._clock.now(), EndReason.CANCELLED, 487)
+            return
+        self._handle(live, events.Cancelled())
+
+    # ------------------------------------------------------------------------------------------------------------ effects
+
+    def _handle(self, live: LiveCall, event: events.Event) -> None:
+        for effect in live.call.handle(event):
+            self._do(live, effect)
+
+    def _do(self, live: LiveCall, effect: effects.Effect) -> None:
+        match effect:
+            case effects.OpenMedia():
+                self._spawn(self._open_media(live, effect), "call-media")
+            case effects.SetLegs():
+                self._set_legs(live, effect)
+            case effects.Respond():
+                self._respond(live, effect)
+            case effects.SendInvite():
+                self._invite(live, effect)
+            case effects.SendCancel():
+                invite = live.invites.get(effect.branch)
+                if invite is not None:
+                    self._endpoint.cancel(invite, headers=_reasons(effect.reason))
+            case effects.RespondReinvite():
+                self._endpoint.respond(TxId(effect.tx), effect.status, body=effect.body)
+            case effects.SendReinvite():
+                self._reinvite(live, effect)
+            case effects.SendBye():
+                dialog = live.dialogs.get(effect.side)
+                if dialog is not None:
+                    self._endpoint.bye(dialog, headers=_reasons(effect.reason))
+            case effects.ByeBranch():
+                dialog = live.branch_dialogs.get(effect.branch)
+                if dialog is not None:
+                    self._endpoint.bye(dialog)
+            case effects.ArmRing():
+                loop = asyncio.get_running_loop()
+                live.ring = loop.call_later(effect.seconds, self.feed, live, events.RingTimeout())
+            case effects.Answered():
+                self._answered(live)
+            case effects.FormatChanged():
+                self._format_changed(live)
+            case effects.Ended():
+                self._ended(live, effect)
+            case _:
+                assert_never(effect)
+
+    def _respond(self, live: LiveCall, effect: effects.Respond) -> None:
+        dialog = self._endpoint.respond(live.tx, effect.status, body=effect.body, headers=_reasons(effect.reason))
+        if effect.status >= 200:
+            self._by_tx.pop(live.tx, None)
+        if dialog is not None and effect.status < 300:
+            live.dialogs[Side.CALLER] = dialog
+            self._by_dialog[dialog] = live
+
+    def _invite(self, live: LiveCall, effect: effects.SendInvite) -> None:
+        target = effect.target
+        invite = self._endpoint.invite(
+            hop=target.hop,
+            uri=target.uri,
+            from_=target.from_,
+            to=target.to,
+            body=effect.body,
+            headers=target.headers,
+            credentials=target.credentials,
+            max_forwards=live.max_forwards,
+            silence_s=SILENT_TRUNK_S if live.call.to_trunk else SILENT_DEVICE_S,
+        )
+        live.invites[effect.branch] = invite
+        self._by_invite[invite] = (live, effect.branch)
+
+    def _reinvite(self, live: LiveCall, effect: effects.SendReinvite) -> None:
+        dialog = live.dialogs.get(effect.side)
+        request = None if dialog is None else self._endpoint.reinvite(dialog, body=effect.body)
+        if request is None:
+            # Theirs is under way (RFC 3261 section 14.1), as if they had said so.
+            self._queue.append((live, events.Reanswered(effect.side, 491, b"")))
+        else:
+            self._by_request[request] = (live, effect.side)
+
+    async def _open_media(self, live: LiveCall, effect: effects.OpenMedia) -> None:
+        async with live.working:
+            if live.is_ended:
+                return
+            try:
+                ports = await self._link.client.open_call(live.id, Mode.ECHO if effect.is_echo else Mode.RELAY, effect.legs)
+                live.has_bridge = True
+                event: events.Event = events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
+            except (MediaRefused, Unavailable) as error:
+                _log.error("call.no_media", call_id=str(live.id), why=str(error))
+                event = events.MediaFailed()
+        self.feed(live, event)
+
+    def _set_legs(self, live: LiveCall, effect: effects.SetLegs) -> None:
+        for leg in effect.legs:
+            self._spawn(self._set_leg(live, leg), "call-leg")
+
+    async def _set_leg(self, live: LiveCall, leg: effects.LegStatement) -> None:
+        try:
+            await self._link.client.set_leg(live.id, leg.leg, settings(leg.media, leg.signalling_address, leg.payload_types))
+        except MediaRefused as error:
+            if error.status is Status.NOT_FOUND and live.is_ended:
+                return
+            _log.error("call.leg_refused", call_id=str(live.id), why=str(error))
+            self.feed(live, events.MediaFailed())
+        except Unavailable as error:
+            _log.error("call.leg_not_set", call_id=str(live.id), why=str(error))
+            self.feed(live, events.MediaFailed())
+
+    def _answered(self, live: LiveCall) -> None:
+        self._stop_ringing(live)
+        live.answered_at, live.answered = self._clock.now(), self._clock.monotonic()
+        live.facts = agent, peer = live.legs()
+        _log.info("call.answered", call_id=str(live.id), agent_media=agent.get("media"), peer_media=peer.get("media"))
+        peer_agent = None if live.route.peer_agent is None else live.route.peer_agent.id
+        answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer)
+        self._spawn(self.recorder.answered(live, answer), "call-answered")
+
+    def _format_changed(self, live: LiveCall) -> None:
+        facts = live.legs()
+        if facts != live.facts and live.answered_at is not None:
+            live.facts = facts
+            self._rows.legs(live, *facts)
+        if live.recording is not None:
+            self._spawn(self.recorder.set_format(live), "recording-format")
+
+    def _recording_impossible(self, live: LiveCall) -> None:
+        if not live.route.org.calls_without_recording:
+            self.feed(live, events.Stopped(EndReason.NO_RECORDING))
+
+    # ---------------------------------------------------------------------------------------------------------- a call ends
+
+    def _stop_ringing(self, live: LiveCall) -> None:
+        if live.ring is not None:
+            live.ring.cancel()
+            live.ring = None
+
+    def _ended(self, live: LiveCall, effect: effects.Ended) -> None:
+        live.is_ended = True
+        self._stop_ringing(live)
+        self._by_tx.pop(live.tx, None)
+        for invite in live.invites.values():
+            self._by_invite.pop(invite, None)
+        for dialog in (*live.dialogs.values(), *live.branch_dialogs.values()):
+            self._by_dialog.pop(dialog, None)
+        duration_ms = None if live.answered is None else round((self._clock.monotonic() - live.answered) * 1000)
+        _log.info("call.ended", call_id=str(live.id), reason=effect.reason.value, status=effect.status, duration_ms=duration_ms)
+        self._spawn(self._close(live, effect, duration_ms), "call-close")
+
+    async def _close(self, live: LiveCall, effect: effects.Ended, duration_ms: int | None) -> None:
+        """Close the bridge, then write how the call and its recording ended, together."""
+        ended_at = self._clock.now()
+        async with live.working:
+            report = await self._close_bridge(live)
+            self.recorder.give_back(live)
+            run, live.recording = live.recording, None
+            written = self._rows.end(live, effect, ended_at, duration_ms, report, run)
+        try:
+            if await written and live.recording_events:
+                self.recorder.acknowledge(live)
+        finally:
+            self._calls.pop(live.id, None)
+
+    async def _close_bridge(self, live: LiveCall) -> BridgeReport | None:
+        try:
+            async with asyncio.timeout(CLOSE_WAIT_S):
+                while live.has_bridge:
+                    try:
+                        return await self._link.client.close_bridge(live.id)
+                    except MediaRefused:
+                        return None
+                    except Unavailable:
+                        # The connection comes back within moments, or `media_lost` says that the bridge is gone.
+                        await asyncio.sleep(0.05)
+        except TimeoutError:
+            _log.error("call.bridge_not_closed", call_id=str(live.id))
+        return None
+
+    # -------------------------------------------------------------------------------------------------------------- media
+
+    def media_event(self, event: MediaEvent) -> bool:
+        """An event of the media process; False where no call here has to do with it (the orphans' business)."""
+        live = self._calls.get(CallId(event.bridge_id))
+        if live is None:
+            return False
+        match event.type:
+            case EventType.RECORDING_CLOSED | EventType.RECORDING_FAILED:
+                self._recording_closed(live, event)
+                return True
+            case EventType.MEDIA_TIMEOUT:
+                self._media_timeout(live, event.leg)
+            case EventType.BRIDGE_CLOSED:
+                live.has_bridge = False
+                self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
+            case EventType.LEG_SOURCE:
+                live.silent_legs.discard(-1 if event.leg is None else event.leg)
+        self._link.acknowledge(event.id)
+        return True
+
+    def _recording_closed(self, live: LiveCall, event: MediaEvent) -> None:
+        live.recording_events.append(event.id)
+        result = event.report.recording
+        # While the call is being closed, or a stop waits for its reply, that reply brings the same and the row is written once.
+        if live.is_ended or live.working.locked() or result is None:
+            return
+        if live.recording is not None and live.recording.id == result.recording_id:
+            live.recording = None
+            _log.error("recording.ended_early", call_id=str(live.id), failure=result.failure)
+            self.recorder.write_end(live.route.org.id, live, result)
+            self._recording_impossible(live)
+
+    def _media_timeout(self, live: LiveCall, leg: int | None) -> None:
+        """Both parties silent where both should be heard: nobody is there any more, and nobody would ever say so."""
+        if leg is None or live.is_ended:
+            return
+        media = [item for item in (live.call.media(side) for side in Side) if item is not None]
+        if any(item.is_held or not item.direction.receives for item in media):
+            return
+        live.silent_legs.add(leg)
+        _log.warning("call.silent", call_id=str(live.id), leg=leg)
+        if len(live.silent_legs) == len(live.route.plan.legs):
+            self._spawn(self._end_if_silent(live), "call-silent")
+
+    async def _end_if_silent(self, live: LiveCall) -> None:
+        try:
+            report = await self._link.client.bridge(live.id)
+        except (MediaRefused, Unavailable):
+            return
+        if all(leg.silent_ms is None or leg.silent_ms >= 20_000 for leg in report.legs):
+            self.feed(live, events.Stopped(EndReason.MEDIA_TIMEOUT))
+        else:
+            live.silent_legs = {leg.leg for leg in report.legs if leg.silent_ms is None or leg.silent_ms >= 20_000}
+
+    # ------------------------------------------------------------------------------------------------------------ details
+
+    def _new_id(self) -> CallId:
+        return CallId(uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(_logged(work, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def prepare(self, org_ids: Iterable[OrgId], recorded: Callable[[OrgId], bool]) -> None:
+        """Fill the pools of these organisations, so that their first call waits for nothing."""
+        for org_id in org_ids:
+            try:
+                await self._pool.prepare(org_id, "call")
+                if recorded(org_id):
+                    await self._pool.prepare(org_id, "recording")
+            except (LocalError, OSError) as error:
+                _log.error("call.keys_missing", org_id=str(org_id), error=type(error).__name__)
+
+
+async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
+    try:
+        await work
+    except Exception as error:
+        _log.error("call.internal_error", task=name, exc_info=error)
+
+
+def _sdp(message: Request | Response) -> bytes:
+    return message.body if message.content_type == SDP_TYPE else b""
+
+
+def _reason(text: str, status: int) -> Line:
+    return ("Reason", f'SIP;cause={status};text="{text}"')
+
+
+def _reasons(value: str | None) -> tuple[Line, ...]:
+    return () if value is None else (("Reason", value),)

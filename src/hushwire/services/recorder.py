@@ -9,17 +9,19 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import LocalError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
-from hushwire.core.ids import NodeId, OrgId, RecordingId, uuid7
+from hushwire.core.ids import CallId, NodeId, OrgId, RecordingId, uuid7
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, RecordingState
 from hushwire.services.live import LiveCall, RecordingRun
 from hushwire.services.records import Records
+from hushwire.services.routing import Refused
 from hushwire.store import calls as rows
 from hushwire.store import outbox
 from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd
@@ -114,6 +116,7 @@ class Recorder:
             started_at=now,
             key_fingerprint=key.fingerprint,
         )
+        live.recording = run
         written = self._write_answer(live, answer, new)
         try:
             async with asyncio.timeout(ROW_WAIT_S):
@@ -122,6 +125,7 @@ class Recorder:
             is_written = False
         if not is_written:
             _log.error("recording.not_begun", call_id=str(live.id), why="its row could not be written")
+            live.recording = None
             self._fail(live, run)
             return False
         order = RecordingOrder(
@@ -133,7 +137,6 @@ class Recorder:
             format=live.call.recording_format(),
             anchor_us=int(self._clock.now().timestamp() * 1_000_000),
         )
-        live.recording = run
         try:
             await self._link.client.start_recording(live.id, order)
         except (MediaRefused, Unavailable) as error:
@@ -150,7 +153,7 @@ class Recorder:
         if answer is not None:
             events.append(self.event(live, EventKind.CALL_ANSWERED, answer.answered_at))
         if recording is not None:
-            events.append(self.event(live, EventKind.RECORDING_STARTED, now, recording=str(recording.id)))
+            events.append(self.event(live, EventKind.RECORDING_STARTED, now, recording=recording.id))
 
         async def write(connection: Connection) -> None:
             if answer is not None:
@@ -220,7 +223,7 @@ class Recorder:
     def write_end(self, org_id: OrgId, live: LiveCall, result: RecordingResult) -> asyncio.Future[bool]:
         """Close the row of a recording that ended while its call goes on; events of it are acknowledged after the commit."""
         end = recording_end(result, self._clock.now())
-        event = self.event(live, EventKind.RECORDING_CLOSED, end.ended_at, recording=str(end.id))
+        event = self.event(live, EventKind.RECORDING_CLOSED, end.ended_at, recording=end.id)
 
         async def write(connection: Connection) -> None:
             if await rows.close_recording(connection, end):
@@ -238,11 +241,24 @@ class Recorder:
         except LocalError:
             _log.debug("media.not_acknowledged", call_id=str(live.id))  # they come again
 
-    def event(self, live: LiveCall, kind: EventKind, at: datetime, **fields: str | int | bool | None) -> DomainEvent:
-        """A fact about the call for the outbox."""
+    def event(
+        self, live: LiveCall, kind: EventKind, at: datetime, *, recording: UUID | None = None, **fields: str | int | bool | None
+    ) -> DomainEvent:
+        """A fact about the call, or about a recording of it, for the outbox."""
         identity = uuid7(int(at.timestamp() * 1000), self._random.token_bytes(10))
         facts = {"direction": live.route.plan.direction.value, "agent": str(live.route.agent.id), **fields}
-        return DomainEvent(identity, live.route.org.id, kind, live.id, at, facts)
+        if recording is not None:
+            facts["call"] = str(live.id)
+        return DomainEvent(identity, live.route.org.id, kind, recording or live.id, at, facts)
+
+    def refusal(self, call_id: CallId, refused: Refused, at: datetime) -> DomainEvent:
+        """CallRefused, for a call that never was one."""
+        identity = uuid7(int(at.timestamp() * 1000), self._random.token_bytes(10))
+        reason = refused.end_reason if refused.verdict is None else refused.verdict.reason.value
+        facts = {"direction": refused.direction.value, "status": refused.status, "reason": reason}
+        if refused.agent is not None:
+            facts["agent"] = str(refused.agent.id)
+        return DomainEvent(identity, refused.org.id, EventKind.CALL_REFUSED, call_id, at, facts)
 
 
 def recording_end(result: RecordingResult, at: datetime) -> RecordingEnd:

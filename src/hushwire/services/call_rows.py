@@ -1,0 +1,176 @@
+"""What the rows of a call say, made from the call; written by `Records`, in order and until the database takes them."""
+
+import asyncio
+from datetime import datetime
+
+from hushwire.calls.effects import Ended
+from hushwire.calls.model import EndReason
+from hushwire.core.events import EventKind
+from hushwire.core.ids import CallId, NodeId, RecordingId
+from hushwire.core.personal import Personal
+from hushwire.media.model import BridgeReport
+from hushwire.policy.model import Deny, Emergency, NumberClass
+from hushwire.services.directory import Organisation
+from hushwire.services.live import LiveCall, RecordingRun, end_state, quality
+from hushwire.services.recorder import Recorder, recording_end
+from hushwire.services.records import Records
+from hushwire.services.routing import Refused
+from hushwire.store import calls as rows
+from hushwire.store import outbox
+from hushwire.store.calls import CallEnd, Facts, NewCall, RecordingEnd
+from hushwire.store.database import Connection
+from hushwire.vault.buckets import DataKey
+from hushwire.vault.seal import Columns
+
+
+class CallRows:
+    """Writes of calls; those of recordings that begin or end within a call are the recorder's."""
+
+    def __init__(self, records: Records, recorder: Recorder, node_id: NodeId) -> None:
+        self._records = records
+        self._recorder = recorder
+        self._node_id = node_id
+
+    def begin(self, live: LiveCall) -> None:
+        """The call's row and CallStarted."""
+        new = self._new(live, "ringing")
+        live.remote_index = new.remote_index
+        event = self._recorder.event(live, EventKind.CALL_STARTED, live.started_at)
+        org_id = live.route.org.id
+
+        async def write(connection: Connection) -> None:
+            await rows.begin(connection, org_id, new)
+            await outbox.add(connection, event)
+
+        self._records.write(org_id, live.id, "call.begin", write)
+
+    def unstarted(self, live: LiveCall, at: datetime, why: EndReason, status: int) -> None:
+        """The row of a call that ended before anything was opened for it."""
+        new = self._new(live, end_state(why, was_answered=False), at, why, status)
+        event = self._recorder.event(live, EventKind.CALL_ENDED, at, reason=why.value, status=status)
+        org_id = live.route.org.id
+
+        async def write(connection: Connection) -> None:
+            await rows.begin(connection, org_id, new)
+            await outbox.add(connection, event)
+
+        self._records.write(org_id, live.id, "call.unstarted", write)
+
+    def legs(self, live: LiveCall, agent: Facts, peer: Facts) -> None:
+        """How the legs are protected now."""
+        self._records.write(live.route.org.id, live.id, "call.legs", lambda connection: rows.update_legs(connection, live.id, agent, peer))
+
+    def end(
+        self,
+        live: LiveCall,
+        effect: Ended,
+        at: datetime,
+        duration_ms: int | None,
+        report: BridgeReport | None,
+        run: RecordingRun | None,
+    ) -> asyncio.Future[bool]:
+        """How the call and its recording ended, and CallEnded, in one transaction."""
+        state = end_state(effect.reason, live.answered_at is not None)
+        end = CallEnd(live.id, state, at, duration_ms, effect.status, effect.reason.value, quality(report))
+        ended = self._recorder.event(
+            live, EventKind.CALL_ENDED, at, reason=effect.reason.value, status=effect.status, duration_ms=duration_ms
+        )
+        recording: RecordingEnd | None = None
+        if report is not None and report.recording is not None:
+            recording = recording_end(report.recording, at)
+        elif run is not None:
+            # Nobody closed it: what lies in the spool plays as far as it goes.
+            recording = RecordingEnd(RecordingId(run.id), at)
+        closed = None if recording is None else self._recorder.event(live, EventKind.RECORDING_CLOSED, at, recording=recording.id)
+
+        async def write(connection: Connection) -> None:
+            if recording is not None and closed is not None and await rows.close_recording(connection, recording):
+                await outbox.add(connection, closed)
+            await rows.end(connection, end)
+            await outbox.add(connection, ended)
+
+        return self._records.write(live.route.org.id, live.id, "call.end", write)
+
+    def refused(self, call_id: CallId, refused: Refused, key: DataKey | None, at: datetime) -> None:
+        """The row of a call that was never made: the admin sees what was refused and why."""
+        org = refused.org
+        verdict = refused.verdict
+        remote_sealed, remote_index, _ = _seal(org, call_id, key, refused.remote, None)
+        new = NewCall(
+            id=call_id,
+            agent_id=None if refused.agent is None else refused.agent.id,
+            peer_agent_id=None,
+            trunk_id=None if refused.trunk is None else refused.trunk.id,
+            node_id=self._node_id,
+            bridge_id=None,
+            direction=refused.direction.value,
+            state="refused" if verdict is not None else "failed" if refused.status >= 500 else "ended",
+            started_at=at,
+            verdict=None if verdict is None else "deny" if isinstance(verdict, Deny) else "malformed",
+            verdict_reason=None if verdict is None else verdict.reason.value,
+            country=verdict.country if isinstance(verdict, Deny) else None,
+            number_class=_class(verdict.number_class) if isinstance(verdict, Deny) else None,
+            rules_version=org.rules.version,
+            sealed_with=None if key is None else key.id,
+            remote_sealed=remote_sealed,
+            remote_index=remote_index,
+            ended_at=at,
+            sip_status=refused.status,
+            end_reason=refused.end_reason,
+        )
+        event = self._recorder.refusal(call_id, refused, at)
+
+        async def write(connection: Connection) -> None:
+            await rows.begin(connection, org.id, new)
+            await outbox.add(connection, event)
+
+        self._records.write(org.id, call_id, "call.refused", write)
+
+    def _new(
+        self, live: LiveCall, state: str, ended_at: datetime | None = None, why: EndReason | None = None, status: int | None = None
+    ) -> NewCall:
+        route, verdict = live.route, live.route.verdict
+        remote_sealed, remote_index, local_sealed = _seal(route.org, live.id, live.key, route.remote, route.local)
+        return NewCall(
+            id=live.id,
+            agent_id=route.agent.id,
+            peer_agent_id=None if route.peer_agent is None else route.peer_agent.id,
+            trunk_id=None if route.trunk is None else route.trunk.id,
+            node_id=self._node_id,
+            bridge_id=live.id,
+            direction=route.plan.direction.value,
+            state=state,
+            started_at=live.started_at,
+            verdict=None if verdict is None else "emergency" if isinstance(verdict, Emergency) else "allow",
+            country=None if verdict is None else verdict.country,
+            number_class="emergency" if isinstance(verdict, Emergency) else _class(verdict.number_class) if verdict else None,
+            rules_version=route.org.rules.version,
+            sealed_with=None if live.key is None else live.key.id,
+            remote_sealed=remote_sealed,
+            remote_index=remote_index,
+            local_sealed=local_sealed,
+            ended_at=ended_at,
+            sip_status=status,
+            end_reason=None if why is None else why.value,
+        )
+
+
+def _seal(
+    org: Organisation, call_id: CallId, key: DataKey | None, remote: Personal[str] | None, local: Personal[str] | None
+) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """The personal columns under the call's own key; without one (the keyring was away) they stay empty."""
+    if key is None:
+        return None, None, None
+    columns = Columns(key.key)
+
+    def sealed(value: Personal[str] | None, column: str) -> bytes | None:
+        if value is None:
+            return None
+        return columns.seal(value.reveal().encode("utf-8", "replace"), table="calls", column=column, row=call_id, org=org.id)
+
+    index = None if remote is None else org.keys.index("calls.remote", remote.reveal())
+    return sealed(remote, "remote_sealed"), index, sealed(local, "local_sealed")
+
+
+def _class(number_class: NumberClass | None) -> str | None:
+    return None if number_class is None else number_class.value
