@@ -1,0 +1,281 @@
+"""What the API shows of calls, agents, numbers and trunks: rows with their personal columns opened, and each reading logged."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+
+from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import MalformedError
+from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, TrunkId, uuid7
+from hushwire.policy import numbers
+from hushwire.services.voice_security import as_uuid
+from hushwire.store import access, listing, search
+from hushwire.store import rules as rules_table
+from hushwire.store.database import Connection, Database
+from hushwire.store.recordings import Place
+from hushwire.store.search import CallFilter, CallRow
+from hushwire.vault.keyring import Keyring, OrgKeys
+from hushwire.vault.seal import Columns
+
+REMOTE: Final = "calls.remote"
+_TYPED: Final = re.compile(r"\+?[0-9()\-./ ]{1,40}", re.ASCII)
+_NOT_DIGITS: Final = re.compile(r"[^0-9]", re.ASCII)
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads and why: what the access log says."""
+
+    actor: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """A call with its numbers opened; they are None where there are none, or where they were erased."""
+
+    row: CallRow
+    agent: str | None = field(repr=False)
+    peer_agent: str | None = field(repr=False)
+    remote: str | None = field(repr=False)
+    local: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CallPage:
+    """Calls newest first, and where the next page begins."""
+
+    items: list[CallView]
+    next: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A device that is registered now."""
+
+    id: UUID
+    node_id: NodeId
+    transport: str | None
+    user_agent: str | None = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """An agent and its registered devices."""
+
+    id: AgentId
+    username: str = field(repr=False)
+    role: str
+    extension: str | None = field(repr=False)
+    caller_id: str | None = field(repr=False)
+    suspended: bool
+    created_at: datetime
+    devices: list[DeviceView]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberView:
+    """A number of the organisation and the agent that it rings."""
+
+    id: UUID
+    number: str = field(repr=False)
+    agent_id: AgentId | None
+    agent: str | None = field(repr=False)
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkView:
+    """A carrier."""
+
+    id: TrunkId
+    name: str
+    uri: str
+    srtp: str
+    media_ports: str
+
+
+class Queries:
+    """Reads of one organisation at a time. Every row whose personal columns are opened is noted in the access log."""
+
+    def __init__(self, main: Database, keyring: Keyring, clock: Clock, random: Random) -> None:
+        self._main = main
+        self._keyring = keyring
+        self._clock = clock
+        self._random = random
+
+    # Calls.
+
+    async def calls(self, org_id: OrgId, reader: Reader, wanted: CallFilter, *, after: Place | None = None, limit: int = 50) -> CallPage:
+        """A page of calls."""
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            rows = await search.find_calls(connection, wanted, after=after, limit=limit + 1)
+            more = rows[limit - 1] if len(rows) > limit else None
+            items = await self._opened(connection, keys, reader, rows[:limit])
+        return CallPage(items, None if more is None else Place(more.started_at, more.id))
+
+    async def call(self, org_id: OrgId, reader: Reader, call_id: CallId) -> CallView | None:
+        """One call."""
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            row = await search.get_call(connection, call_id)
+            return None if row is None else (await self._opened(connection, keys, reader, [row]))[0]
+
+    async def number_indexes(self, org_id: OrgId, typed: str) -> list[bytes] | None:
+        """Blind indexes that a number as a person types it may have in calls and recordings; None if it is no number."""
+        if not _TYPED.fullmatch(typed) or not (digits := _NOT_DIGITS.sub("", typed)):
+            return None
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            rules = await rules_table.get(connection)
+        home, prefix = (rules.home_country, rules.outside_prefix) if rules else ("001", None)
+        found = numbers.international(digits, home) if typed.startswith("+") else numbers.dialled(digits, home, prefix)
+        as_typed = f"+{digits}" if typed.startswith("+") else digits
+        spellings = {as_typed, found.number} if isinstance(found, numbers.Found) else {as_typed}
+        return [keys.index(REMOTE, spelling) for spelling in sorted(spellings)]
+
+    # Agents, numbers, trunks.
+
+    async def agent_id(self, org_id: OrgId, agent: str) -> AgentId | None:
+        """The agent that an id or a username names."""
+        if (known := as_uuid(agent)) is not None:
+            return AgentId(known)
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            return await listing.agent_named(connection, keys.index("agents.username", agent))
+
+    async def agents(
+        self, org_id: OrgId, reader: Reader, *, after: UUID | None = None, limit: int = 50
+    ) -> tuple[list[AgentView], UUID | None]:
+        """A page of agents, and the id after which the next page begins."""
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            rows = await listing.agents(connection, after=after, limit=limit + 1)
+            views = await self._agent_views(connection, keys, reader, rows[:limit])
+        return views, rows[limit - 1].id if len(rows) > limit else None
+
+    async def agent(self, org_id: OrgId, reader: Reader, agent_id: UUID) -> AgentView | None:
+        """One agent."""
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            row = await listing.agent(connection, agent_id)
+            return None if row is None else (await self._agent_views(connection, keys, reader, [row]))[0]
+
+    async def numbers(
+        self, org_id: OrgId, reader: Reader, *, after: UUID | None = None, limit: int = 50
+    ) -> tuple[list[NumberView], UUID | None]:
+        """A page of the organisation's numbers, and the id after which the next page begins."""
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            rows = await listing.numbers(connection, after=after, limit=limit + 1)
+            names = await self._usernames(connection, keys, [row.agent_id for row in rows])
+            views = [
+                NumberView(
+                    row.id,
+                    _open(keys.operational, keys.org_id, row.number_sealed, "numbers", "number_sealed", row.id),
+                    row.agent_id,
+                    names.get(row.agent_id) if row.agent_id else None,
+                    row.created_at,
+                )
+                for row in rows[:limit]
+            ]
+            await self._note(connection, org_id, reader, [f"number:{view.id}" for view in views])
+        return views, rows[limit - 1].id if len(rows) > limit else None
+
+    async def trunks(self, *, after: UUID | None = None, limit: int = 50) -> tuple[list[TrunkView], UUID | None]:
+        """A page of the deployment's carriers, which every organisation shares; nothing personal."""
+        async with self._main.transaction() as connection:
+            rows = await listing.trunks(connection, after=after, limit=limit + 1)
+        views = [TrunkView(row.id, row.name, row.uri, row.srtp, row.media_ports) for row in rows[:limit]]
+        return views, rows[limit - 1].id if len(rows) > limit else None
+
+    async def usernames(self, org_id: OrgId, reader: Reader, ids: Iterable[UUID | None]) -> dict[UUID, str]:
+        """Usernames of these agents, for rows that name agents by id."""
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            names = await self._usernames(connection, keys, ids)
+            await self._note(connection, org_id, reader, [f"agent:{agent_id}" for agent_id in names])
+        return names
+
+    async def _opened(self, connection: Connection, keys: OrgKeys, reader: Reader, rows: Sequence[CallRow]) -> list[CallView]:
+        data_keys = await self._keyring.open_many(keys.org_id, "call", {row.sealed_with for row in rows if row.sealed_with is not None})
+        columns = {key_id: Columns(data_key.key) for key_id, data_key in data_keys.items()}
+        names = await self._usernames(connection, keys, [agent for row in rows for agent in (row.agent_id, row.peer_agent_id)])
+
+        def number(row: CallRow, sealed: bytes | None, column: str) -> str | None:
+            key = columns.get(row.sealed_with) if row.sealed_with is not None else None
+            return None if key is None or sealed is None else _open(key, keys.org_id, sealed, "calls", column, row.id)
+
+        views = [
+            CallView(
+                row,
+                agent=names.get(row.agent_id) if row.agent_id else None,
+                peer_agent=names.get(row.peer_agent_id) if row.peer_agent_id else None,
+                remote=number(row, row.remote_sealed, "remote_sealed"),
+                local=number(row, row.local_sealed, "local_sealed"),
+            )
+            for row in rows
+        ]
+        await self._note(connection, keys.org_id, reader, [f"call:{row.id}" for row in rows])
+        return views
+
+    async def _agent_views(
+        self, connection: Connection, keys: OrgKeys, reader: Reader, rows: Sequence[listing.AgentRow]
+    ) -> list[AgentView]:
+        devices: dict[AgentId, list[DeviceView]] = {}
+        for device in await listing.devices(connection, [row.id for row in rows], self._clock.now()):
+            devices.setdefault(device.agent_id, []).append(_device(keys, device))
+
+        def opened(sealed: bytes | None, column: str, row_id: UUID) -> str | None:
+            return None if sealed is None else _open(keys.operational, keys.org_id, sealed, "agents", column, row_id)
+
+        await self._note(connection, keys.org_id, reader, [f"agent:{row.id}" for row in rows])
+        return [
+            AgentView(
+                row.id,
+                opened(row.username_sealed, "username_sealed", row.id) or "",
+                row.role,
+                opened(row.extension_sealed, "extension_sealed", row.id),
+                opened(row.caller_id_sealed, "caller_id_sealed", row.id),
+                row.suspended,
+                row.created_at,
+                devices.get(row.id, []),
+            )
+            for row in rows
+        ]
+
+    async def _usernames(self, connection: Connection, keys: OrgKeys, ids: Iterable[UUID | None]) -> dict[UUID, str]:
+        wanted = {agent_id for agent_id in ids if agent_id is not None}
+        sealed = await listing.usernames(connection, wanted) if wanted else {}
+        return {
+            agent_id: _open(keys.operational, keys.org_id, value, "agents", "username_sealed", agent_id)
+            for agent_id, value in sealed.items()
+        }
+
+    async def _note(self, connection: Connection, org_id: OrgId, reader: Reader, names: Sequence[str]) -> None:
+        now = self._clock.now()
+        unix_ms = int(now.timestamp() * 1000)
+        objects = [(uuid7(unix_ms, self._random.token_bytes(10)), name) for name in names]
+        await access.note(connection, org_id, now, reader.actor, reader.purpose, objects)
+
+
+def _open(columns: Columns, org_id: OrgId, sealed: bytes, table: str, column: str, row: UUID) -> str:
+    return columns.open(sealed, table=table, column=column, row=row, org=org_id).decode()
+
+
+def _device(keys: OrgKeys, device: listing.DeviceRow) -> DeviceView:
+    said: dict[str, Any] = {}
+    try:
+        said = json.loads(_open(keys.operational, keys.org_id, device.contact_sealed, "registrations", "contact_sealed", device.id))
+    except MalformedError:
+        _log.error("registration.unreadable", registration_id=str(device.id))
+    return DeviceView(device.id, device.node_id, said.get("transport"), said.get("user_agent"), device.expires_at)

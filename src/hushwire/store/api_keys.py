@@ -1,0 +1,31 @@
+"""API keys by the hash of their secret; the secret itself is nowhere stored."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from hushwire.core.ids import OrgId
+from hushwire.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key that is not revoked. `purpose` is the one that reads of content have where the request names none."""
+
+    id: UUID
+    org_id: OrgId
+    name: str
+    role: str
+    purpose: str
+
+
+async def find(main: Database, secret_hash: bytes) -> ApiKey | None:
+    """The key whose secret has this hash, whoever's it is."""
+    async with main.transaction() as connection:
+        found = await connection.fetchrow("SELECT org_id, key_id FROM find_api_key($1)", secret_hash)
+    if found is None:
+        return None
+    async with main.organisation(OrgId(found["org_id"])) as connection:
+        row = await connection.fetchrow(
+            "SELECT id, org_id, name, role, purpose FROM api_keys WHERE id = $1 AND revoked_at IS NULL", found["key_id"]
+        )
+    return None if row is None else ApiKey(**dict(row))

@@ -1,0 +1,107 @@
+"""What an organisation has: agents with their live registrations, numbers, trunks. Personal columns come out sealed."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from hushwire.core.ids import AgentId, NodeId, TrunkId
+from hushwire.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """One agent."""
+
+    id: AgentId
+    username_sealed: bytes = field(repr=False)
+    role: str
+    extension_sealed: bytes | None = field(repr=False)
+    caller_id_sealed: bytes | None = field(repr=False)
+    suspended: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """A live registration of one device."""
+
+    id: UUID
+    agent_id: AgentId
+    node_id: NodeId
+    contact_sealed: bytes = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRow:
+    """A number of the organisation, and whom it rings."""
+
+    id: UUID
+    number_sealed: bytes = field(repr=False)
+    agent_id: AgentId | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkRow:
+    """A carrier of the deployment, without its credentials."""
+
+    id: TrunkId
+    name: str
+    uri: str
+    srtp: str
+    media_ports: str
+
+
+_AGENT = "SELECT id, username_sealed, role, extension_sealed, caller_id_sealed, suspended, created_at FROM agents"
+
+
+async def agents(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[AgentRow]:
+    """Agents by id, after one of them."""
+    rows = await connection.fetch(f"{_AGENT} WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2", after, limit)
+    return [AgentRow(**dict(row)) for row in rows]
+
+
+async def agent(connection: Connection, agent_id: UUID) -> AgentRow | None:
+    """One agent."""
+    row = await connection.fetchrow(f"{_AGENT} WHERE id = $1", agent_id)
+    return None if row is None else AgentRow(**dict(row))
+
+
+async def agent_named(connection: Connection, username_index: bytes) -> AgentId | None:
+    """The agent whose username has this blind index."""
+    found: UUID | None = await connection.fetchval("SELECT id FROM agents WHERE username_index = $1", username_index)
+    return None if found is None else AgentId(found)
+
+
+async def usernames(connection: Connection, ids: set[UUID]) -> dict[UUID, bytes]:
+    """Sealed usernames of these agents."""
+    rows = await connection.fetch("SELECT id, username_sealed FROM agents WHERE id = ANY($1::uuid[])", list(ids))
+    return {row["id"]: row["username_sealed"] for row in rows}
+
+
+async def devices(connection: Connection, agents: list[AgentId], now: datetime) -> list[DeviceRow]:
+    """Registrations of these agents that have not expired."""
+    rows = await connection.fetch(
+        "SELECT id, agent_id, node_id, contact_sealed, expires_at FROM registrations"
+        " WHERE agent_id = ANY($1::uuid[]) AND expires_at > $2 ORDER BY expires_at DESC, id",
+        agents,
+        now,
+    )
+    return [DeviceRow(**dict(row)) for row in rows]
+
+
+async def numbers(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[NumberRow]:
+    """Numbers by id, after one of them."""
+    rows = await connection.fetch(
+        "SELECT id, number_sealed, agent_id, created_at FROM numbers WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2", after, limit
+    )
+    return [NumberRow(**dict(row)) for row in rows]
+
+
+async def trunks(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[TrunkRow]:
+    """Trunks by id, after one of them."""
+    rows = await connection.fetch(
+        "SELECT id, name, uri, srtp, media_ports FROM trunks WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2", after, limit
+    )
+    return [TrunkRow(**dict(row)) for row in rows]
