@@ -7,6 +7,7 @@ rtpload. The relay is pinned to core 0, the generator to core 1. Prints one line
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import shutil
@@ -30,6 +31,8 @@ from hushwire.media.model import LegSettings, Protection, RecordingOrder, Suite
 
 HERE = Path(__file__).parent
 RELAY_CPU, LOAD_CPU = 0, 1
+LATE_US = 2_000  # a generator that was held up longer than this says nothing about the relay
+TRIES = 4
 FORMAT = b'{"legs":[{"0":"PCMU/8000"},{"0":"PCMU/8000"}]}'
 
 
@@ -77,11 +80,19 @@ def addresses(call: int) -> tuple[str, str]:
     return f"127.16.{host}:19000", f"127.17.{host}:19002"
 
 
+def ahead_of_others() -> None:
+    """Let this session's processes go first: the scheduler groups them by session, so that nice alone does nothing between sessions."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("-10")
+
+
 def drive(load: Path, pid: int, flows: list[str], duration_s: float) -> dict[str, object]:
     """Run the load; the JSON that it prints, and the relay's resident memory."""
     done = subprocess.run(
         ["taskset", "-c", str(LOAD_CPU), str(load), "--duration", str(duration_s), "--warmup", "2", "--pid", str(pid)],
         input="\n".join(flows) + "\n",
+        start_new_session=True,
+        preexec_fn=ahead_of_others,
         text=True,
         capture_output=True,
         check=True,
@@ -89,6 +100,19 @@ def drive(load: Path, pid: int, flows: list[str], duration_s: float) -> dict[str
     result: dict[str, object] = json.loads(done.stdout)
     result["rss_kb"] = resident_kb(pid)
     return result
+
+
+def quiet(measure: Callable[[], dict[str, object]], say: Callable[[str], None]) -> dict[str, object]:
+    """A run during which the generator kept its pace; the last one, marked, where the machine never was quiet enough."""
+    for left in range(TRIES - 1, -1, -1):
+        result = measure()
+        late = result["lateness_us"]
+        assert isinstance(late, dict)
+        result["is_noisy"] = int(late["p99"]) > LATE_US
+        if not result["is_noisy"] or not left:
+            return result
+        say(f"  (thrown away: the generator was {int(late['p99'])} us late at p99)")
+    raise AssertionError("unreachable")
 
 
 def resident_kb(pid: int) -> int:
@@ -111,6 +135,8 @@ async def hushwire_media() -> AsyncIterator[tuple[int, MediaClient, Path]]:
              "--address", "127.0.0.1", "--ports", "30000-59999"],
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
+            preexec_fn=ahead_of_others,
         )  # fmt: skip
         assert process.stderr is not None
         client = MediaClient(lambda event: client.acknowledge([event.id]))
@@ -171,7 +197,7 @@ def run_rtpengine(load: Path, case: Case, calls: int, duration_s: float) -> dict
     """One run through rtpengine."""
     with (
         tempfile.TemporaryDirectory(prefix="hw-bench-") as folder,
-        rtpengine.running(RELAY_CPU, Path(folder) if case.pcap else None) as engine,
+        rtpengine.running(RELAY_CPU, Path(folder) if case.pcap else None, ahead_of_others) as engine,
     ):
         idle_kb = resident_kb(engine.pid)
         flows = []
@@ -206,8 +232,8 @@ def run(
     for case in CASES:
         ours, theirs = Line(), Line()
         for _ in range(repeat):
-            note(ours, asyncio.run(run_hushwire(load, case, calls, duration_s)), calls)
-            note(theirs, run_rtpengine(load, case, calls, duration_s), calls)
+            note(ours, quiet(lambda case=case: asyncio.run(run_hushwire(load, case, calls, duration_s)), say), calls)  # type: ignore[misc]
+            note(theirs, quiet(lambda case=case: run_rtpengine(load, case, calls, duration_s), say), calls)  # type: ignore[misc]
             say(f"{case.name}: hushwire-media {ours.us_per_packet[-1]:.2f} us/packet, rtpengine {theirs.us_per_packet[-1]:.2f}")
         row: dict[str, object] = {"case": case.name, "calls": calls}
         for name, line in (("hushwire", ours), ("rtpengine", theirs)):

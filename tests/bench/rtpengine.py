@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +125,7 @@ def _side(sdp: str) -> tuple[Side, int]:
 
 
 @contextmanager
-def running(cpu: int, record_dir: Path | None) -> Iterator[Rtpengine]:
+def running(cpu: int, record_dir: Path | None, prepare: Callable[[], None] | None = None) -> Iterator[Rtpengine]:
     """rtpengine pinned to one core, without its kernel module; recording is its pcap method."""
     program = shutil.which("rtpengine")
     if program is None:
@@ -138,7 +138,7 @@ def running(cpu: int, record_dir: Path | None) -> Iterator[Rtpengine]:
                "--timeout=3600"]  # fmt: skip
     if record_dir is not None:
         command += ["--recording-method=pcap", f"--recording-dir={record_dir}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=prepare)
     try:
         engine = Rtpengine(process, port)
         engine.command(command="ping")
