@@ -1,9 +1,10 @@
 """Recordings as the API gives them out: logged before they flow, ended by an erasure, never without a key."""
 
-import asyncio
 import io
 import struct
+import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import av
@@ -15,6 +16,7 @@ from hushwire.recording import entries
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.entries import Entry
 from hushwire.recording.failures import Failure, RecordingError
+from hushwire.recording.playback import Player
 from hushwire.services.erasure import Erased
 from hushwire.services.recordings import Audio, Elsewhere, Gone, Missing, PlaybackEnded
 from hushwire.store.recordings import RecordingFilter
@@ -212,22 +214,36 @@ async def test_lists_are_narrowed_by_agent_number_and_call(house: House) -> None
     assert others in [row.id for row in (await service.listed(house.org, RecordingFilter())).rows]
 
 
-async def test_playing_does_not_hold_up_the_loop(house: House) -> None:
-    recording = await house.record(call(300))
-    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.OGG, **WHY)
+async def test_decrypting_and_encoding_run_in_threads_never_on_the_loop(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    feed, finish = Player.feed, Player.finish
+
+    def watched_feed(player: Player, sealed: bytes) -> bytes:
+        threads.add(threading.get_ident())
+        return feed(player, sealed)
+
+    def watched_finish(player: Player) -> bytes:
+        threads.add(threading.get_ident())
+        return finish(player)
+
+    monkeypatch.setattr(Player, "feed", watched_feed)
+    monkeypatch.setattr(Player, "finish", watched_finish)
+    recording = await house.record(call(20))
+    await audio_of(house, recording, AudioFormat.OGG)
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_a_listener_who_leaves_early_frees_the_file(house: House) -> None:
+    recording = await house.record(call(60))
+    path = str(house.ciphertext(recording)[0])
+    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, **WHY)
     assert isinstance(audio, Audio)
-    longest = 0.0
+    await anext(audio.chunks)
+    assert path in open_files()
+    await audio.chunks.aclose()
+    assert path not in open_files()
 
-    async def watch() -> None:
-        nonlocal longest
-        loop = asyncio.get_running_loop()
-        while True:
-            before = loop.time()
-            await asyncio.sleep(0.005)
-            longest = max(longest, loop.time() - before)
 
-    watcher = asyncio.create_task(watch())
-    async for _ in audio.chunks:
-        pass
-    watcher.cancel()
-    assert longest < 0.25
+def open_files() -> set[str]:
+    return {str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}

@@ -16,6 +16,9 @@ import numpy as np
 from hushwire.recording.decoders import SAMPLE_RATES, Converter, Decoder, Samples, decoder
 from hushwire.recording.entries import TICKS_PER_S
 
+CLOCK: Final = 8000
+"""RTP clock of all codecs here, G.722 included (RFC 3551 section 4.5.2)."""
+
 LOOK_AHEAD_S: Final = 1.0
 MAX_DROPOUT: Final = 3000
 JUMP_S: Final = 0.120
@@ -44,7 +47,6 @@ class _Waiting:
     arrival: float = field(compare=False)
     timestamp: int = field(compare=False)
     codec: str = field(compare=False)
-    clock: int = field(compare=False)
     payload: bytes = field(compare=False)
 
 
@@ -72,7 +74,7 @@ class Timeline:
             return
         number, sequence, timestamp, ssrc, payload = parsed
         codec, _, clock = self._formats.get(number, _STATIC.get(number, "")).partition("/")
-        if codec.upper() not in SAMPLE_RATES or not payload:
+        if codec.upper() not in SAMPLE_RATES or clock.partition("/")[0] not in ("", "8000") or not payload:
             self.counts.not_sound += 1
             return
         stream = self._streams.get(ssrc)
@@ -82,7 +84,7 @@ class Timeline:
             stream = self._streams[ssrc] = _Stream(self._rate, sequence, timestamp)
             self._forget_old_streams()
         arrival = ticks * self._rate / TICKS_PER_S
-        if not stream.enqueue(sequence, timestamp, arrival, codec.upper(), int(clock.partition("/")[0] or 8000), payload):
+        if not stream.enqueue(sequence, timestamp, arrival, codec.upper(), payload):
             self.counts.duplicates += 1
 
     def advance(self, ticks: int) -> None:
@@ -141,7 +143,6 @@ class _Stream:
         self._waiting: list[_Waiting] = []
         self._queued: set[int] = set()
         self._base: float | None = None
-        self._clock = 0
         self._slip = 0
         self._codec = ""
         self._decoder: Decoder | None = None
@@ -152,7 +153,7 @@ class _Stream:
         """Whether this sequence number is too far off to be loss or reordering (RFC 3550 A.1)."""
         return abs(_signed(sequence - self._highest, 16)) > MAX_DROPOUT
 
-    def enqueue(self, sequence: int, timestamp: int, arrival: float, codec: str, clock: int, payload: bytes) -> bool:
+    def enqueue(self, sequence: int, timestamp: int, arrival: float, codec: str, payload: bytes) -> bool:
         """Keeps the packet until its turn; False for one that was there before, or whose turn has passed."""
         extended = self._highest + _signed(sequence - self._highest, 16)
         if extended <= self._released or extended in self._queued:
@@ -161,7 +162,7 @@ class _Stream:
         moment = self._timestamp + _signed(timestamp - self._timestamp, 32)
         if extended > self._highest:
             self._highest, self._timestamp = extended, moment
-        heapq.heappush(self._waiting, _Waiting(extended, arrival, moment, codec, clock, payload))
+        heapq.heappush(self._waiting, _Waiting(extended, arrival, moment, codec, payload))
         return True
 
     def release(self, horizon: float | None) -> list[tuple[int, Samples]]:
@@ -181,9 +182,8 @@ class _Stream:
         return released
 
     def _anchor(self, packet: _Waiting) -> None:
-        if self._base is None or packet.clock != self._clock:
-            self._clock = packet.clock
-            self._base, self._slip = 0.0, 0
+        if self._base is None:
+            self._base = 0.0
             self._base = self._least_delay(packet)
             return
         delay = self._delay(packet)
@@ -206,11 +206,10 @@ class _Stream:
 
     def _delay(self, packet: _Waiting) -> float:
         assert self._base is not None
-        return packet.arrival - self._base - packet.timestamp * self._rate / self._clock
+        return packet.arrival - self._base - packet.timestamp * self._rate / CLOCK
 
     def _least_delay(self, packet: _Waiting) -> float:
-        same_clock = (self._delay(other) for other in self._waiting if other.clock == self._clock)
-        return min(self._delay(packet), min(same_clock, default=float("inf")))
+        return min(self._delay(other) for other in (packet, *self._waiting))
 
     def _decoded(self, packet: _Waiting) -> Samples:
         if packet.codec != self._codec or self._decoder is None:
@@ -221,12 +220,12 @@ class _Stream:
         samples = self._decoder.decode(packet.payload)
         if packet.timestamp != self._continues_at:
             self._converter.reset()
-        self._continues_at = packet.timestamp + len(samples) * self._clock // SAMPLE_RATES[packet.codec]
+        self._continues_at = packet.timestamp + len(samples) * CLOCK // SAMPLE_RATES[packet.codec]
         return self._converter.convert(samples)
 
     def _place(self, packet: _Waiting) -> int:
         assert self._base is not None
-        return round(self._base + packet.timestamp * self._rate / self._clock) - self._converter.delay
+        return round(self._base + packet.timestamp * self._rate / CLOCK) - self._converter.delay
 
 
 def _signed(difference: int, bits: int) -> int:

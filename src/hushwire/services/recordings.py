@@ -5,7 +5,8 @@ checked each second: an erasure ends a playback that is under way.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,7 +50,7 @@ class Audio:
     recording: Recording
     media_type: str
     is_cut: bool
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +127,18 @@ class Recordings:
         player = Player(_reader(found, key, is_whole=found.state != "live"), audio_format, length_ms=length_ms)
         return Audio(found, audio_format.media_type, found.is_cut, self._play(org_id, recording_id, player, source()))
 
-    async def _play(self, org_id: OrgId, recording_id: RecordingId, player: Player, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _play(
+        self, org_id: OrgId, recording_id: RecordingId, player: Player, source: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
         """Decrypting, decoding and encoding run in a thread; this loop only hands chunks over."""
         checked_at = self._clock.monotonic()
-        async for sealed in source:
-            if self._clock.monotonic() - checked_at >= CHECK_EACH_S:
-                await self._check_key(org_id, recording_id)
-                checked_at = self._clock.monotonic()
-            if audio := await asyncio.to_thread(player.feed, sealed):
-                yield audio
+        async with aclosing(source):
+            async for sealed in source:
+                if self._clock.monotonic() - checked_at >= CHECK_EACH_S:
+                    await self._check_key(org_id, recording_id)
+                    checked_at = self._clock.monotonic()
+                if audio := await asyncio.to_thread(player.feed, sealed):
+                    yield audio
         await self._check_key(org_id, recording_id)
         if audio := await asyncio.to_thread(player.finish):
             yield audio
@@ -151,7 +155,7 @@ class Recordings:
             _log.error("recording.key_missing", org_id=str(org_id), recording_id=str(recording_id))
         return Gone()
 
-    async def _source(self, recording: Recording) -> Callable[[], AsyncIterator[bytes]] | None:
+    async def _source(self, recording: Recording) -> Callable[[], AsyncGenerator[bytes, None]] | None:
         """Where the sealed bytes can be read now: the object store, or this machine's spool."""
         path = self._spool.path(recording)
         if recording.state != "stored" and await asyncio.to_thread(path.is_file):
@@ -160,7 +164,7 @@ class Recordings:
             return lambda: _sliced(self._blobs.stream(recording.region, recording.blob_key))
         return None
 
-    async def _spooled(self, recording: Recording, path: Path) -> AsyncIterator[bytes]:
+    async def _spooled(self, recording: Recording, path: Path) -> AsyncGenerator[bytes, None]:
         """The spool's file; once open it stays readable, and if it was shipped and freed just now the store has it."""
         try:
             file = await asyncio.to_thread(path.open, "rb")
@@ -187,7 +191,7 @@ async def _measured(source: AsyncIterator[bytes], reader: Reader) -> int:
     return length_ms
 
 
-async def _sliced(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _sliced(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """Smaller pieces: sound starts flowing early, and no piece keeps a thread for long."""
     async for chunk in source:
         for start in range(0, len(chunk), _CHUNK):
