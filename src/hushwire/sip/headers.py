@@ -206,11 +206,17 @@ class Via:
 
     def param(self, name: str) -> str | None:
         """The value of a parameter; None if it is absent or has no value."""
-        return next((value for key, value in self.params if key == name), None)
+        for key, value in self.params:
+            if key == name:
+                return value
+        return None
 
     def has(self, name: str) -> bool:
         """Whether a parameter stands there, with or without a value."""
-        return any(key == name for key, _ in self.params)
+        for key, _ in self.params:  # noqa: SIM110 - several times a message: a generator costs five times as much
+            if key == name:
+                return True
+        return False
 
     def received_from(self, host: str, port: int, *, always: bool = False) -> "Via":
         """The value as the server's transport stores it (RFC 3261 section 18.2.1, RFC 3581 section 4).

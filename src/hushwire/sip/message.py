@@ -125,7 +125,8 @@ class _Message:
     @property
     def via(self) -> Via:
         """The topmost Via."""
-        return self._once("Via", _parse_top_via)
+        found: Via | None = self._typed.get("Via")
+        return self._once("Via", _parse_top_via) if found is None else found
 
     @property
     def vias(self) -> tuple[Via, ...]:
@@ -148,12 +149,18 @@ class _Message:
     @property
     def from_tag(self) -> str:
         """The From tag; empty where an RFC 2543 peer sent none."""
-        return self.from_.tag or ""
+        tag: str | None = self._typed.get("from_tag")
+        if tag is None:
+            tag = self._typed["from_tag"] = self.from_.tag or ""
+        return tag
 
     @property
     def to_tag(self) -> str:
         """The To tag; empty outside dialogs."""
-        return self.to.tag or ""
+        tag: str | None = self._typed.get("to_tag")
+        if tag is None:
+            tag = self._typed["to_tag"] = self.to.tag or ""
+        return tag
 
     @property
     def call_id(self) -> str:
@@ -163,7 +170,8 @@ class _Message:
     @property
     def cseq(self) -> CSeq:
         """The CSeq header."""
-        return self._once("CSeq", parse_cseq)
+        found: CSeq | None = self._typed.get("CSeq")
+        return self._once("CSeq", parse_cseq) if found is None else found
 
     @property
     def contacts(self) -> tuple[NameAddr, ...]:

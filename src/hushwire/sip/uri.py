@@ -75,11 +75,17 @@ class SipUri:
 
     def param(self, name: str) -> str | None:
         """The value of a parameter; None if it is absent or has no value."""
-        return next((value for key, value in self.params if key == name), None)
+        for key, value in self.params:
+            if key == name:
+                return value
+        return None
 
     def has(self, name: str) -> bool:
         """Whether a parameter stands there, with or without a value."""
-        return any(key == name for key, _ in self.params)
+        for key, _ in self.params:  # noqa: SIM110 - several times a message: a generator costs five times as much
+            if key == name:
+                return True
+        return False
 
     def address_of_record(self) -> "SipUri":
         """The URI without port, parameters, headers and password: what a registrar looks up (RFC 3261 section 10.3)."""
@@ -290,11 +296,17 @@ class NameAddr:
 
     def param(self, name: str) -> str | None:
         """The value of a header parameter; None if it is absent or has no value."""
-        return next((value for key, value in self.params if key == name), None)
+        for key, value in self.params:
+            if key == name:
+                return value
+        return None
 
     def has(self, name: str) -> bool:
         """Whether a header parameter stands there."""
-        return any(key == name for key, _ in self.params)
+        for key, _ in self.params:  # noqa: SIM110 - several times a message: a generator costs five times as much
+            if key == name:
+                return True
+        return False
 
     def with_param(self, name: str, value: str | None) -> "NameAddr":
         """The same with one parameter set."""
