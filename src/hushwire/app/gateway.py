@@ -56,6 +56,7 @@ class Gateway:
         self._judge = Judge()
         self._config = config
         self._new_orgs = asyncio.Event()
+        self.is_ready = False
 
     async def run(self) -> None:
         """Serve until `wired.stop` is set, then end cleanly."""
@@ -81,6 +82,7 @@ class Gateway:
                 f"{transport.value}://{bracketed(address.host)}:{address.port}" for transport, address in self.endpoint.addresses.items()
             ]
             _log.info("gateway.ready", sip=addresses, node=str(wired.node_id))
+            self.is_ready = True
             wired.ready({"sip": addresses})
             await wired.stop.wait()
             _log.info("gateway.stopping", calls=sum(1 for _ in self.calling.live))
