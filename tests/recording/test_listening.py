@@ -17,7 +17,7 @@ from hushwire.recording.containers import AudioFormat
 from hushwire.recording.entries import Entry
 from hushwire.recording.failures import Failure, RecordingError
 from hushwire.recording.playback import Player
-from hushwire.services.erasure import Erased
+from hushwire.services.erasure import Erased, Pending
 from hushwire.services.recordings import Audio, Elsewhere, Gone, Missing, PlaybackEnded
 from hushwire.store.recordings import RecordingFilter
 from tests.recorded import House, house
@@ -148,6 +148,16 @@ async def test_a_playback_never_reaches_its_end_without_a_key(house: House) -> N
     audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, **WHY)
     assert isinstance(audio, Audio)
     await (await house.erasures()).erase(house.org, recording, actor="api-key:1", reason="request")
+    with pytest.raises(PlaybackEnded):
+        [chunk async for chunk in audio.chunks]
+
+
+async def test_an_erasure_that_still_waits_for_a_live_call_ends_playback_too(house: House) -> None:
+    recording = await house.record(call(20), state="live")
+    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.OGG, **WHY)
+    assert isinstance(audio, Audio)
+    outcome = await (await house.erasures()).erase(house.org, recording, actor="api-key:1", reason="request", wait_s=0.0)
+    assert isinstance(outcome, Pending)
     with pytest.raises(PlaybackEnded):
         [chunk async for chunk in audio.chunks]
 

@@ -1,7 +1,7 @@
 """Recordings as the API gives them out: found, described, and played to somebody who says why.
 
-Content is opened only here. The access log is written before the first byte flows, and while bytes flow the key's existence is
-checked each second: an erasure ends a playback that is under way.
+Content is opened only here. The access log is written before the first byte flows, and while bytes flow the ledger and the
+key's existence are checked each second: an erasure ends a playback that is under way.
 """
 
 import asyncio
@@ -135,16 +135,18 @@ class Recordings:
         async with aclosing(source):
             async for sealed in source:
                 if self._clock.monotonic() - checked_at >= CHECK_EACH_S:
-                    await self._check_key(org_id, recording_id)
+                    await self._check(org_id, recording_id)
                     checked_at = self._clock.monotonic()
                 if audio := await asyncio.to_thread(player.feed, sealed):
                     yield audio
-        await self._check_key(org_id, recording_id)
+        await self._check(org_id, recording_id)
         if audio := await asyncio.to_thread(player.finish):
             yield audio
 
-    async def _check_key(self, org_id: OrgId, recording_id: RecordingId) -> None:
-        if await self._keyring.fingerprint(org_id, "recording", recording_id) is None:
+    async def _check(self, org_id: OrgId, recording_id: RecordingId) -> None:
+        """Raises PlaybackEnded once an erasure was entered, or the key is gone."""
+        is_gone = not isinstance(await self.get(org_id, recording_id), Recording)
+        if is_gone or await self._keyring.fingerprint(org_id, "recording", recording_id) is None:
             _log.info("playback.ended_by_erasure", org_id=str(org_id), recording_id=str(recording_id))
             raise PlaybackEnded("the recording was erased while it was played")
 
