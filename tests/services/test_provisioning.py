@@ -11,6 +11,7 @@ import pytest
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId
+from hushwire.privacy import audit
 from hushwire.services.provisioning import (
     AgentSpec,
     Desired,
@@ -20,7 +21,6 @@ from hushwire.services.provisioning import (
     Provisioning,
     TrunkSpec,
     hash_api_secret,
-    set_countries,
 )
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store.database import Database
@@ -167,16 +167,12 @@ async def test_other_organisations_and_trunks_are_left_alone_by_a_file_that_does
     assert (await service.apply(WHOLE)).changes == []
 
 
-async def test_countries_are_set_and_raise_the_rules_version(service: Provisioning) -> None:
+async def test_what_was_applied_stands_in_the_audit_chain(service: Provisioning) -> None:
     await service.apply(WHOLE)
-    (before,) = await rows(service.main, "SELECT rules_version FROM orgs")
-    assert await set_countries(service.main, "acme", ["FR"], SystemClock().now())
-    assert not await set_countries(service.main, "acme", ["FR"], SystemClock().now())
-    (after,) = await rows(service.main, "SELECT rules_version, allowed_countries FROM orgs")
-    assert after["allowed_countries"] == ["FR"]
-    assert after["rules_version"] == before["rules_version"] + 1
-    with pytest.raises(ConfigError, match="no organisation"):
-        await set_countries(service.main, "nobody", ["FR"], SystemClock().now())
+    await service.apply(WHOLE)
+    (row,) = await rows(service.main, "SELECT actor, action, fields FROM audit_log")
+    assert (row["actor"], row["action"]) == ("operator", "provisioning.applied")
+    assert all(result.is_whole for result in await audit.verify_all(service.main))
 
 
 async def test_two_runs_at_once_make_everything_once(service: Provisioning) -> None:

@@ -1,4 +1,4 @@
-"""`hushwire apply` and `hushwire countries set`: changing who may do what, beside a running hushwire or without one."""
+"""`hushwire apply`: trunks, organisations, agents, numbers and API keys from a file, beside a running hushwire or without one."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from hushwire.app.deployment import administration
 from hushwire.app.folders import write_secret
 from hushwire.cli.options import AsJson, ConfigFile, aside, load, people, print_json
 from hushwire.core.errors import ConfigError
-from hushwire.services.provisioning import Outcome, Provisioning, set_countries
+from hushwire.services.provisioning import Outcome, Provisioning
 
 
 class SecretsFile:
@@ -36,9 +36,6 @@ class SecretsFile:
         secrets = {"agents": self._agents | outcome.agents, "api_keys": self._api_keys | outcome.api_keys}
         write_secret(self._new, orjson.dumps(secrets, option=orjson.OPT_INDENT_2) + b"\n")
         os.replace(self._new, self._path)
-
-
-countries = typer.Typer(help="The countries that agents may reach.", no_args_is_help=True)
 
 
 def apply(
@@ -82,29 +79,6 @@ def apply(
         people.print(orjson.dumps(outcome.secrets(), option=orjson.OPT_INDENT_2).decode(), markup=False)
 
 
-@countries.command("set")
-def set_(
-    org: Annotated[str, typer.Argument(metavar="ORG", help="The organisation's slug.", show_default=False)],
-    codes: Annotated[list[str] | None, typer.Argument(metavar="CODES...", help="ISO 3166-1 codes; none: no country at all.")] = None,
-    config: ConfigFile = None,
-    json: AsJson = False,
-) -> None:
-    """Set the countries that ORG's agents may call. The next call obeys."""
-    settings = load(config, "countries")
-    wanted = provision_file.countries(codes or [])
-
-    async def run() -> bool:
-        async with administration(settings) as means:
-            return await set_countries(means.main, org, wanted, means.clock.now())
-
-    changed = asyncio.run(run())
-    if json:
-        print_json({"org": org, "allowed_countries": wanted, "changed": changed})
-    else:
-        people.print(f"{org}: {', '.join(wanted) or 'no country'}{'' if changed else ' (as before)'}", markup=False)
-
-
 def register(application: typer.Typer) -> None:
-    """Add these commands."""
+    """Add this command."""
     application.command()(apply)
-    application.add_typer(countries, name="countries")

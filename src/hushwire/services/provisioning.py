@@ -9,7 +9,7 @@ their phones forgotten.
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -18,11 +18,13 @@ from uuid import UUID
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.privacy import audit
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import provisioning as rows
 from hushwire.store.database import Connection, Database
 from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
 
+OPERATOR: Final = "operator"  # who has the machine: named so in the audit log
 FORMS: Final = ("username", "username@slug")
 _NO_ORG: Final = UUID(int=0)
 
@@ -168,9 +170,12 @@ class Provisioning:
             await rows.put_org(connection, org_id, spec.row, now)
             outcome.changes.append(f"organisation {spec.row.slug}: {'changed' if old else 'made'}")
         work = _Organisation(connection, org_id, spec, keys, deployment, self, outcome, now, prune)
+        before = len(outcome.changes) - (old != spec.row)
         agents = await work.agents()
         await work.numbers(agents)
         await work.api_keys()
+        if changes := len(outcome.changes) - before:
+            await audit.append(connection, org_id, now, OPERATOR, "provisioning.applied", f"organisation:{org_id}", {"changes": changes})
 
     def new_id(self, now: datetime) -> UUID:
         """A fresh row id."""
@@ -330,13 +335,3 @@ def new_api_secret(random: Random) -> str:
 def hash_api_secret(secret: str) -> bytes:
     """What is stored of an API key: enough entropy stands behind it that a plain SHA-256 is one-way."""
     return hashlib.sha256(secret.encode()).digest()
-
-
-async def set_countries(main: Database, slug: str, codes: Sequence[str], now: datetime) -> bool:
-    """Replace an organisation's allowlist; False if it said so already. Raises ConfigError if there is no such organisation."""
-    async with main.transaction() as connection:
-        org_id = await rows.find_org(connection, slug)
-        if org_id is None:
-            raise ConfigError(f'there is no organisation "{slug}"')
-        await rows.enter(connection, org_id)
-        return await rows.set_countries(connection, codes, now)

@@ -93,6 +93,12 @@ async def find_org(connection: Connection, slug: str) -> OrgId | None:
     return None if found is None else OrgId(found)
 
 
+async def only_org(connection: Connection) -> OrgId | None:
+    """The id of the organisation, where there is exactly one."""
+    found: UUID | None = await connection.fetchval("SELECT only_org()")
+    return None if found is None else OrgId(found)
+
+
 async def org(connection: Connection) -> OrgRow:
     """The organisation that was entered."""
     (found,) = await _all(connection, OrgRow, "orgs")
@@ -185,14 +191,6 @@ async def put_api_key(connection: Connection, org_id: OrgId, row: ApiKeyRow, now
 async def revoke_api_key(connection: Connection, key_id: UUID, now: datetime) -> None:
     """The key opens nothing from now on."""
     await connection.execute("UPDATE api_keys SET revoked_at = $2 WHERE id = $1", key_id, now)
-
-
-async def set_countries(connection: Connection, codes: Sequence[str], now: datetime) -> bool:
-    """Replace the allowlist of the organisation that was entered; False if it said so already."""
-    changed = await connection.fetchval(
-        "UPDATE orgs SET allowed_countries = $1, updated_at = $2 WHERE allowed_countries IS DISTINCT FROM $1 RETURNING true", codes, now
-    )
-    return bool(changed)
 
 
 async def _all(connection: Connection, kind: type[T], table: str) -> list[T]:
