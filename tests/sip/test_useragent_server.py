@@ -52,6 +52,19 @@ def test_a_refusal_is_repeated_at_doubling_intervals_until_ack() -> None:
     assert world.ua.deadline() is None
 
 
+@pytest.mark.parametrize(("method", "status"), [("INVITE", 407), ("REGISTER", 401)])
+def test_a_challenge_is_not_repeated_by_itself_and_soon_forgotten(method: str, status: int) -> None:
+    world = World()
+    received = one(world.receive(request_text(method)), RequestReceived)
+    world.ua.respond(received.tx, status, now=world.now)
+    assert responses(world.drain()) == [status]
+    assert world.run(3.0) == []
+    assert responses(world.receive(request_text(method))) == [status]
+    world.run(5.0)
+    assert world.ua._server.transactions == {}
+    assert world.receive(request_text("ACK")) == []
+
+
 def test_over_tcp_a_refusal_is_not_repeated() -> None:
     world = World()
     received = one(world.receive(request_text(transport="TCP"), TCP), RequestReceived)

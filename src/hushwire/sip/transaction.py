@@ -69,6 +69,17 @@ class Transaction:
         self.state = State.TERMINATED
         self.timers.clear()
 
+    def forgo_retransmission(self, now: float) -> None:
+        """Send the final response no more by ourselves, and forget it after T4: a challenge to a stranger.
+
+        RFC 3261 section 26.3.2.4: "forgoing the normal response retransmission algorithm, and thus behaving statelessly towards
+        unauthenticated requests", so that a forged source is neither flooded nor remembered.
+        """
+        self.timers.pop(Timer.G, None)
+        for timer in (Timer.H, Timer.J):
+            if timer in self.timers:
+                self.timers[timer] = min(self.timers[timer], now + self.timings.t4)
+
     def _fired(self, timer: Timer, at: float, now: float) -> list[Action]:
         raise NotImplementedError
 

@@ -202,6 +202,8 @@ class Server:
             lines.append(("Content-Type", content_type))
         data = Response(status, response.reason, Headers(lines), body).to_bytes()
         actions = tx.machine.respond(status, data, now)
+        if status in (401, 407):
+            tx.machine.forgo_retransmission(now)
         if status >= 200:
             tx.is_answered = True
             self.waiting.pop(tx.id, None)
