@@ -1,14 +1,19 @@
 """Calls through a whole gateway: real databases, the real media program, peers over loopback UDP."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from hushwire.sdp.offer_answer import Srtp
+from hushwire.sdp.offer_answer import Direction, Refusal, Srtp, answer_offer, build_offer
 from hushwire.sip import effects as sip
+from hushwire.sip.effects import DialogKey
 from tests.databases import Databases
-from tests.services.running import ANNA_NUMBER, FAR_NUMBER, World, facts, need_program, running
+from tests.polling import until
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, Peer, World, facts, local_media, need_program, running
 
 pytestmark = need_program
 
@@ -21,7 +26,7 @@ async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
 
 async def test_an_agents_call_reaches_the_trunk_with_the_judged_number_and_ends_with_rows(world: World) -> None:
     anna = await world.peer("anna")
-    anna.invite("030 23125 999".replace(" ", ""))
+    anna.invite("03023125999")
     incoming = await world.carrier.expect(sip.RequestReceived)
     assert incoming.request.uri == f"sip:{FAR_NUMBER}@127.0.0.1:{world.carrier.local_port};transport=udp"
     assert incoming.request.from_.sip_uri.user == ANNA_NUMBER
@@ -88,3 +93,197 @@ async def test_the_echo_number_answers_a_registered_agent(world: World) -> None:
     anna.answer_of(accepted.response)
     anna.endpoint.bye(accepted.dialog)
     await world.row("calls", state="ended", direction="echo", end_reason="bye-agent")
+
+
+async def connected(world: World) -> tuple[Peer, sip.Accepted, DialogKey]:
+    """Anna in a call with the carrier, recorded."""
+    anna = await world.peer("anna")
+    anna.invite(FAR_NUMBER)
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    dialog, _ = world.carrier.accept(incoming)
+    accepted = await anna.expect(sip.Accepted)
+    await world.carrier.expect(sip.AckReceived)
+    await world.row("recordings", state="live")
+    await until(lambda: all(live.recording and live.recording.is_running for live in world.gateway.calling.live))
+    return anna, accepted, dialog
+
+
+async def test_an_extension_rings_the_colleague_on_both_sides_protected(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    anna.invite("102")
+    incoming = await ben.expect(sip.RequestReceived)
+    assert incoming.request.from_.sip_uri.user == "101"
+    ben.accept(incoming, srtp=Srtp.REQUIRED)
+    accepted = await anna.expect(sip.Accepted)
+    await ben.expect(sip.AckReceived)
+    row = await world.row("calls", state="active", direction="internal")
+    assert row["peer_agent_id"] is not None
+    assert (facts(row, "agent_leg")["media"], facts(row, "peer_leg")["media"]) == ("srtp", "srtp")
+    anna.endpoint.bye(accepted.dialog)
+    await ben.expect(sip.DialogEnded)
+    recording = await world.row("recordings", state="closed")
+    assert recording["peer_agent_id"] == row["peer_agent_id"]
+
+
+async def test_hold_and_resume_pass_through_from_either_side(world: World) -> None:
+    anna, accepted, _ = await connected(world)
+    assert anna.local is not None
+    for direction, seen in ((Direction.SENDONLY, Direction.RECVONLY), (Direction.SENDRECV, Direction.SENDRECV)):
+        anna.local = replace(anna.local, version=anna.local.version + 1)
+        anna.offer = build_offer(anna.local, Srtp.REQUIRED, direction=direction)
+        anna.endpoint.reinvite(accepted.dialog, body=anna.offer)
+        held = await world.carrier.expect(sip.InDialogRequest)
+        outcome = answer_offer(held.request.body, local_media(41000, keys=False), Srtp.NEVER)
+        assert not isinstance(outcome, Refusal)
+        assert outcome.media.direction is seen
+        world.carrier.endpoint.respond(held.tx, 200, body=outcome.body)
+        answered = await anna.expect(sip.Responded)
+        assert answered.status == 200
+        assert anna.answer_of(answered.response).direction is direction
+        await world.carrier.expect(sip.AckReceived)
+    anna.endpoint.bye(accepted.dialog)
+    await world.row("calls", state="ended")
+
+
+async def test_a_cancelled_call_is_cancelled_at_the_trunk(world: World) -> None:
+    anna = await world.peer("anna")
+    invite = anna.invite(FAR_NUMBER)
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    world.carrier.endpoint.respond(incoming.tx, 180)
+    await anna.expect(sip.Progress)
+    anna.endpoint.cancel(invite)
+    assert (await world.carrier.expect(sip.CancelReceived)).tx == incoming.tx
+    assert (await anna.expect(sip.Rejected)).status == 487
+    await world.row("calls", state="ended", end_reason="cancelled", sip_status=487)
+    assert await world.rows("recordings") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "seen", "reason", "state"),
+    [(486, 486, "busy", "ended"), (603, 603, "declined", "ended"), (404, 404, "not-found", "ended"), (503, 503, "trunk-failed", "failed")],
+)
+async def test_a_refusal_of_the_far_side_reaches_the_agent_and_the_row(
+    world: World, status: int, seen: int, reason: str, state: str
+) -> None:
+    anna = await world.peer("anna")
+    anna.invite(FAR_NUMBER)
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    world.carrier.endpoint.respond(incoming.tx, status)
+    assert (await anna.expect(sip.Rejected)).status == seen
+    await world.row("calls", state=state, end_reason=reason, sip_status=seen)
+
+
+async def test_an_offer_without_protection_is_refused_with_488_where_the_organisation_requires_it(world: World) -> None:
+    anna = await world.peer("anna")
+    anna.invite(FAR_NUMBER, srtp=Srtp.NEVER)
+    assert (await anna.expect(sip.Rejected)).status == 488
+    await world.row("calls", state="ended", end_reason="no-common-media")
+    assert world.carrier.events.empty()
+
+
+async def test_an_invite_without_an_offer_is_answered_with_ours_and_the_ack_brings_the_answer(world: World) -> None:
+    anna = await world.peer("anna")
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", body=b"")
+    incoming = await anna.expect(sip.RequestReceived)
+    anna.accept(incoming, srtp=Srtp.REQUIRED)
+    accepted = await world.carrier.expect(sip.Accepted)
+    outcome = answer_offer(accepted.response.body, local_media(41000, keys=False), Srtp.NEVER)
+    assert not isinstance(outcome, Refusal)
+    world.carrier.endpoint.ack(accepted.dialog, body=outcome.body)
+    row = await world.row("calls", state="active")
+    assert facts(row, "peer_leg")["codec"] is not None
+    world.carrier.endpoint.bye(accepted.dialog)
+    await anna.expect(sip.AckReceived)
+    await anna.expect(sip.DialogEnded)
+
+
+async def test_without_credentials_nothing_but_a_challenge_is_given(world: World) -> None:
+    stranger = await world.peer()
+    stranger.invite(FAR_NUMBER)
+    rejected = await stranger.expect(sip.Rejected)
+    assert rejected.status == 401
+    assert await world.rows("calls") == []
+
+
+async def test_a_changed_allowlist_is_obeyed_within_a_second(world: World) -> None:
+    anna = await world.peer("anna")
+    async with world.owner.organisation((await world.rows("orgs"))[0]["id"]) as connection:
+        await connection.execute("UPDATE orgs SET allowed_countries = '{GB}'")
+    await asyncio.sleep(0.5)
+    anna.invite(FAR_NUMBER)
+    assert (await anna.expect(sip.Rejected)).status == 403
+
+
+async def test_the_media_program_dying_ends_calls_by_bye_within_a_second_and_new_ones_work_after_its_restart(world: World) -> None:
+    anna, _, _ = await connected(world)
+    started = asyncio.get_running_loop().time()
+    await world.media.kill()
+    ended = await anna.expect(sip.DialogEnded)
+    await world.carrier.expect(sip.DialogEnded)
+    assert asyncio.get_running_loop().time() - started < 1.0
+    assert "media-lost" in (ended.request.headers.get("Reason") or "")
+    await world.row("calls", state="ended", end_reason="media-lost")
+    await world.row("recordings", state="crashed")
+    await world.media.start()
+    await until(lambda: world.gateway.link.is_up)
+    anna.invite("echo")
+    await anna.expect(sip.Accepted)
+
+
+async def test_a_restarted_gateway_ends_what_the_killed_one_left(world: World) -> None:
+    await connected(world)
+    await world.abandon()
+    assert (await world.row("calls", state="active"))["ended_at"] is None
+    await world.restart()
+    await world.row("calls", state="ended", end_reason="orphaned")
+    recording = await world.row("recordings", state="closed")
+    assert recording["digest"] is not None
+    assert await world.gateway.link.client.ping() is None
+    assert [entry async for entry in world.gateway.link.client.bridges()] == []
+
+
+async def test_a_gateway_that_is_asked_to_end_says_bye_on_both_sides_and_writes_the_rows_first(world: World) -> None:
+    anna, _, _ = await connected(world)
+    started = asyncio.get_running_loop().time()
+    world.wired.stop.set()
+    await world.task
+    assert asyncio.get_running_loop().time() - started < 2.5
+    await anna.expect(sip.DialogEnded)
+    await world.carrier.expect(sip.DialogEnded)
+    await world.row("calls", state="ended", end_reason="shutdown")
+    await world.row("recordings", state="closed")
+
+
+async def command(world: World, action: str) -> str:
+    """Give the gateway a command as the API does; its outcome."""
+    (call,) = await world.rows("calls")
+    command_id = uuid4()
+    async with world.owner.organisation(call["org_id"]) as connection:
+        await connection.execute(
+            "INSERT INTO node_commands (id, org_id, node_id, call_id, action, created_at) VALUES ($1, $2, $3, $4, $5, now())",
+            command_id, call["org_id"], call["node_id"], call["id"], action,
+        )  # fmt: skip
+
+    async def outcome() -> str | None:
+        found = [row["outcome"] for row in await world.rows("node_commands") if row["id"] == command_id]
+        return found[0] if found else None
+
+    result = await until(outcome, timeout_s=3)
+    assert result is not None
+    return result
+
+
+async def test_commands_pause_resume_stop_start_and_wipe_the_recording_and_hang_up(world: World) -> None:
+    anna, _, _ = await connected(world)
+    for action in ("recording.pause", "recording.resume", "recording.stop"):
+        assert await command(world, action) == "ok"
+    await world.row("recordings", state="closed")
+    assert await command(world, "recording.pause") != "ok"
+    assert await command(world, "recording.start") == "ok"
+    assert sorted(row["state"] for row in await world.rows("recordings")) == ["closed", "live"]
+    assert await command(world, "recording.wipe") == "ok"
+    assert [row["state"] for row in await world.rows("recordings")] == ["closed", "closed"]
+    assert await command(world, "hangup") == "ok"
+    await anna.expect(sip.DialogEnded)
+    await world.carrier.expect(sip.DialogEnded)
+    await world.row("calls", state="ended", end_reason="hangup")
