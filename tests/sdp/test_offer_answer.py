@@ -1,5 +1,7 @@
 """Offer and answer for one audio leg."""
 
+import base64
+
 import pytest
 
 from hushwire.sdp.offer_answer import (
@@ -115,8 +117,6 @@ def test_what_can_not_be_answered_says_why(media: str, srtp: Srtp, reason: Refus
 
 
 def test_our_own_key_reflected_is_refused() -> None:
-    import base64
-
     key = base64.b64encode(KEYS[Suite.AES_CM_128_HMAC_SHA1_80]).decode()
     data = offer(f"m=audio 4000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n")
     assert answer_offer(data, ours(), Srtp.REQUIRED) is Refusal.NO_COMMON_CRYPTO

@@ -1,5 +1,7 @@
 """From bytes to messages: whole, torn at every byte, several at once, and smuggled."""
 
+import time
+
 import pytest
 
 from hushwire.sip.errors import ParseError
@@ -211,8 +213,6 @@ def test_headers_are_edited_without_losing_order() -> None:
 
 
 def test_hostile_text_costs_linear_time() -> None:
-    import time
-
     def cost(count: int) -> float:
         # As large as a message may be, in the shapes that make careless patterns backtrack.
         texts = [

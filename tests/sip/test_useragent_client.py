@@ -3,6 +3,7 @@
 from hushwire.sip.digest import Challenger, Credentials, Outcome, ha1, parse_authorization
 from hushwire.sip.effects import Accepted, Cause, InDialogRequest, Progress, Rejected, Responded, Send
 from hushwire.sip.flow import Target, Transport
+from tests.sip.test_useragent_server import accept
 from tests.sip.world import (
     ANNA,
     BOB,
@@ -238,8 +239,6 @@ def test_without_credentials_no_challenge_is_answered() -> None:
 
 
 def test_our_bye_in_a_dialog_that_the_peer_opened_never_answers_a_challenge() -> None:
-    from tests.sip.test_useragent_server import accept
-
     world = World()
     key, _ = accept(world)
     world.ua.bye(key, now=world.now)

@@ -1,7 +1,6 @@
 """A user agent in virtual time: what tests send in, what comes out, and the two together."""
 
 import random
-from collections.abc import Callable
 from typing import TypeVar
 
 from hushwire.sip.effects import Effect, Send
@@ -150,6 +149,3 @@ def call(world: World, hop: Hop = TRUNK, **options: object) -> tuple[int, Reques
     invite = world.ua.invite(hop=hop, uri="sip:+4930123@carrier.example", from_=ANNA, to=BOB, now=world.now, **options)  # type: ignore[arg-type]
     (request,) = requests(world.drain())
     return invite, request
-
-
-Check = Callable[[World], None]
