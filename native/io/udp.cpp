@@ -48,6 +48,11 @@ std::optional<Fd> bind_udp(const Ip& ip, std::uint16_t port) {
     bool is_v6 = !ip.is_v4();
     Fd fd(::socket(is_v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return std::nullopt;
+    // Media is never fragmented (no reassembly for others to poison), and the kernel need not choose an IP
+    // identification.
+    int probe = is_v6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE;
+    ::setsockopt(fd.get(), is_v6 ? IPPROTO_IPV6 : IPPROTO_IP, is_v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
+                 &probe, sizeof probe);
     SocketAddress address;
     to_socket({ip, port}, is_v6, address);
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0)

@@ -148,12 +148,10 @@ bool Worker::serve(int timeout_ms) {
 
 /// At most one batch per socket and tick, so that a flood at one port does not delay the others.
 void Worker::drain(Port& port) {
+    auto count = read(port);
     auto& b = *buffers_;
-    for (auto& m : b.in) m.msg_hdr.msg_namelen = sizeof(sockaddr_storage);
-    int count = ::recvmmsg(port.fd.get(), b.in.data(), kBatch, MSG_DONTWAIT, nullptr);
-    if (count <= 0) return;
     auto& host = *port.host;
-    for (unsigned i = 0; i < static_cast<unsigned>(count); i++) {
+    for (unsigned i = 0; i < count; i++) {
         auto forward = host.bridge.receive(port.leg, port.channel, from_socket(b.from[i].storage), b.data[i],
                                            b.in[i].msg_len, now_us_);
         if (forward)
@@ -161,6 +159,26 @@ void Worker::drain(Port& port) {
     }
     if (b.out_count) b.send();
     tell_events(host);
+}
+
+/// A voice party sends a packet each 20 ms, and one recvfrom is cheaper than recvmmsg for one; only a socket
+/// that is ready again shortly after (late packets all at once, or a flood) is read in batches.
+unsigned Worker::read(Port& port) {
+    constexpr std::int64_t kBurstUs = 5000;
+    bool is_bursting = now_us_ - port.served_us < kBurstUs;
+    port.served_us = now_us_;
+    auto& b = *buffers_;
+    if (is_bursting) {
+        for (auto& m : b.in) m.msg_hdr.msg_namelen = sizeof(sockaddr_storage);
+        auto count = ::recvmmsg(port.fd.get(), b.in.data(), kBatch, MSG_DONTWAIT, nullptr);
+        return count > 0 ? static_cast<unsigned>(count) : 0;
+    }
+    b.from[0].length = sizeof(sockaddr_storage);
+    auto got = ::recvfrom(port.fd.get(), b.data[0].data(), b.data[0].size(), MSG_DONTWAIT,
+                          reinterpret_cast<sockaddr*>(&b.from[0].storage), &b.from[0].length);
+    if (got < 0) return 0;
+    b.in[0].msg_len = static_cast<unsigned>(got);
+    return 1;
 }
 
 void Worker::tell_events(Host& host) {

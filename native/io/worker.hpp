@@ -64,6 +64,7 @@ class Worker {
         Host* host = nullptr;
         unsigned leg = 0;
         Channel channel = Channel::rtp;
+        std::int64_t served_us = 0;
     };
     struct Host {
         Host(const Uuid& bridge_id, Mode mode);
@@ -72,12 +73,13 @@ class Worker {
         std::array<std::array<Port, 2>, 2> ports;  // [leg][channel]
         std::unique_ptr<Recorder> recorder;
     };
-    static constexpr unsigned kBatch = 8;
+    static constexpr unsigned kBatch = 16;
     struct Buffers;
 
     void run();
     bool serve(int timeout_ms);
     void drain(Port& port);
+    unsigned read(Port& port);
     void sweep();
     void tell_events(Host& host);
     Host* find(const Uuid& id) const;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <set>
 #include <tuple>
@@ -40,7 +41,7 @@ struct Fixture {
     }
     std::optional<Forward> put(unsigned leg, const std::vector<std::byte>& packet, const Address& from,
                                Channel channel = Channel::rtp) {
-        std::memcpy(buffer.data(), packet.data(), packet.size());
+        std::ranges::copy(packet, buffer.begin());
         return bridge.receive(leg, channel, from, buffer, packet.size(), now);
     }
 };
