@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import KeyUnavailable, LocalError, RefusedError, Unavailable
+from hushwire.core.errors import HushwireError, LocalError
 from hushwire.core.ids import NodeId, OrgId
 from hushwire.privacy import receipts
 from hushwire.privacy.erasure import Step, next_step, renewal_is_due
@@ -70,7 +71,7 @@ class Upkeep:
     async def _guarded(self, entry: LedgerEntry) -> int:
         try:
             return await self._carry_on(entry)
-        except (Unavailable, RefusedError, KeyUnavailable, StillThere, OSError) as error:
+        except (HushwireError, asyncpg.PostgresError, OSError) as error:
             _log.error("erasure.delayed", org_id=str(entry.org_id), ledger_id=str(entry.id), error=type(error).__name__)
             return 0
 

@@ -13,10 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import KeyUnavailable, LocalError, RefusedError, Unavailable
+from hushwire.core.errors import HushwireError, LocalError, RefusedError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import NodeId, OrgId, RecordingId, uuid7
 from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER
@@ -93,7 +94,7 @@ class Shipping:
             try:
                 shipped += await self.ship(org_id, recording_id)
                 self._not_before.pop(recording_id, None)
-            except (Unavailable, RefusedError, DigestDiffers, KeyUnavailable, RecordingError, OSError) as error:
+            except (HushwireError, asyncpg.PostgresError, OSError) as error:
                 self._not_before[recording_id] = (self._clock.monotonic() + delay_s, min(2 * delay_s, RETRY_MOST_S))
                 _log.error("recording.not_shipped", org_id=str(org_id), recording_id=str(recording_id), error=type(error).__name__)
         return shipped
