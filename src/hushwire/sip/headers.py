@@ -112,10 +112,11 @@ class Headers:
         """
         values: list[str] = []
         for line in self._index.get(SPELLINGS.get(name) or name.lower(), ()):
-            if "," in line:
-                values += [part.strip(" \t") for part in split_quoted(line, ",")]
-            else:
+            if "," not in line:
                 values.append(line)
+            else:
+                parts = split_quoted(line, ",") if '"' in line or "<" in line else line.split(",")
+                values += [part.strip(" \t") for part in parts]
         return values
 
     def tokens(self, name: str) -> frozenset[str]:
