@@ -23,7 +23,7 @@ from typing import Any, Final
 import structlog
 
 from hushwire.app import processes
-from hushwire.app.config import Config
+from hushwire.app.config import Config, Listen
 from hushwire.app.databases import Databases
 from hushwire.app.folders import Account, Folders, closed_to, write_secret
 from hushwire.app.postgres import Cluster
@@ -217,7 +217,7 @@ class Supervisor:
         database_role = _DATABASE_ROLE[role]
         return {
             **kept,
-            **self._config.to_environment(),
+            **settled(self._config, self._children[role].addresses).to_environment(),
             "HUSHWIRE_DATABASE__DSN": self._databases.main_dsn(database_role),
             "HUSHWIRE_KEYRING__DSN": self._databases.keyring_dsn(database_role),
             "HUSHWIRE_RUN__LOG": self._log_form,
@@ -270,6 +270,21 @@ class Supervisor:
         new = self._folders.status.with_suffix(".new")
         write_secret(new, json.dumps({"pid": os.getpid(), "roles": listed}).encode())
         os.replace(new, self._folders.status)
+
+
+def settled(config: Config, addresses: dict[str, list[str]]) -> Config:
+    """The configuration with each port 0 replaced by what the role got the last time: a phone finds a restarted role again."""
+    sip = tuple(_same_place(item, addresses.get("sip", [])) for item in config.sip.listen)
+    api = _same_place(config.api.listen, addresses.get("api", []))
+    update = {"sip": config.sip.model_copy(update={"listen": sip}), "api": config.api.model_copy(update={"listen": api})}
+    return config.model_copy(update=update)
+
+
+def _same_place(wanted: Listen, had: list[str]) -> Listen:
+    if wanted.port:
+        return wanted
+    known = [address for address in had if address.rpartition(":")[0] == str(wanted).rpartition(":")[0]]
+    return wanted.model_copy(update={"port": int(known[0].rpartition(":")[2])}) if len(known) == 1 else wanted
 
 
 async def _relay_log(stream: asyncio.StreamReader) -> None:
