@@ -10,7 +10,7 @@ from cryptography import x509
 
 from hushwire.app import certificates
 from hushwire.app.config import Config, load
-from hushwire.app.folders import Folders, prepare
+from hushwire.app.folders import Folders, account, prepare
 from hushwire.core.errors import ConfigError
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -108,6 +108,19 @@ def test_configured_files_that_do_not_belong_together_are_named(tmp_path: Path) 
     mixed, _ = configured(tmp_path / "a", HUSHWIRE_TLS__CERTIFICATE=str(one.chain), HUSHWIRE_TLS__KEY=str(two.key))
     with pytest.raises(ConfigError, match="is not the key of"):
         certificates.ensure(mixed, folders, None, NOW)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_configured_key_that_only_root_may_read_reaches_the_dropped_roles_as_a_copy_of_their_own(data_folder: Path) -> None:
+    config, folders = configured(data_folder / "a")
+    made = certificates.ensure(config, folders, None, datetime.now(UTC))
+    theirs, there = configured(data_folder / "b", HUSHWIRE_TLS__CERTIFICATE=str(made.chain), HUSHWIRE_TLS__KEY=str(made.key))
+    owner = account("nobody")
+    assert owner is not None
+    served = certificates.ensure(theirs, there, owner, NOW)
+    assert (os.stat(served.key).st_uid, os.stat(served.key).st_mode & 0o777) == (owner.uid, 0o600)
+    assert certificates.settled(theirs, served).tls.key == served.key
+    assert os.stat(made.key).st_uid == 0
 
 
 def test_damage_to_the_server_certificate_is_mended(tmp_path: Path) -> None:

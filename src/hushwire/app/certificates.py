@@ -41,7 +41,13 @@ def ensure(config: Config, folders: Folders, owner: Account | None, now: datetim
     """
     if config.tls.certificate and config.tls.key:
         _check(config.tls.certificate, config.tls.key)
-        return Certificates(config.tls.certificate, config.tls.key, None, False)
+        chain, key_file = config.tls.certificate, config.tls.key
+        if owner:  # who can't read what root can: a copy of its own, taken at each start
+            chain, key_file = folders.tls / "configured.pem", folders.tls / "configured.key"
+            _write_public(chain, config.tls.certificate.read_bytes())
+            write_secret(key_file, config.tls.key.read_bytes())
+            give(key_file, owner)
+        return Certificates(chain, key_file, None, False)
     authority_file, authority_key_file = folders.tls / "ca.pem", folders.tls / "ca.key"
     authority, authority_key = _authority(authority_file, authority_key_file, now)
     chain, key_file = folders.tls / "server.pem", folders.tls / "server.key"
@@ -57,6 +63,13 @@ def ensure(config: Config, folders: Folders, owner: Account | None, now: datetim
     if owner:
         give(key_file, owner)
     return Certificates(chain, key_file, authority_file, is_new)
+
+
+def settled(config: Config, served: Certificates) -> Config:
+    """The configuration as roles get it: with the files that they may read."""
+    if served.authority is not None:
+        return config
+    return config.model_copy(update={"tls": config.tls.model_copy(update={"certificate": served.chain, "key": served.key})})
 
 
 def served(config: Config, folders: Folders) -> tuple[Path, Path]:

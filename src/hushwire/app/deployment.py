@@ -62,7 +62,7 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
                 _log.warning("root_key.made", where=new_key, advice="keep a copy in a safe place: without it nothing stored can be opened")
             if stop.is_set():
                 return
-            keeper = supervisor.Supervisor(config, folders, owner, databases, root.key, log_form)
+            keeper = supervisor.Supervisor(certificates.settled(config, served), folders, owner, databases, root.key, log_form)
             await keeper.run(stop, lambda addresses: on_up(Up(addresses, served.authority, new_key)))
         finally:
             await databases.stop()
