@@ -1,0 +1,87 @@
+"""Who may do what: roles, their permissions, and the purposes for which they may open content."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from hushwire.core.ids import OrgId
+
+
+class Permission(StrEnum):
+    """What a path needs."""
+
+    CALLS = "calls"
+    CALL_CONTROL = "call-control"
+    RECORDINGS = "recordings"
+    CONTENT = "content"
+    ERASURE = "erasure"
+    RULES = "rules"
+    RULES_CHANGE = "rules-change"
+    CHECK = "check"
+    DIRECTORY = "directory"
+    AUDIT = "audit"
+    RECEIPTS = "receipts"
+
+
+_EVERYTHING: Final = frozenset(Permission)
+_READING: Final = frozenset({Permission.CALLS, Permission.RECORDINGS, Permission.RULES, Permission.CHECK, Permission.DIRECTORY})
+
+PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
+    "owner": _EVERYTHING,
+    "admin": _EVERYTHING,
+    "supervisor": _READING | {Permission.CALL_CONTROL, Permission.CONTENT},
+    "auditor": _READING | {Permission.CONTENT, Permission.AUDIT, Permission.RECEIPTS},
+    # A key of this role names no agent, so there is nothing that would be its own.
+    "agent": frozenset({Permission.CHECK}),
+}
+
+_MANAGING: Final = frozenset(
+    {
+        "customer-service",
+        "quality-assurance",
+        "training",
+        "dispute-resolution",
+        "fraud-prevention",
+        "legal-obligation",
+        "data-subject-request",
+    }
+)
+PURPOSES: Final[dict[str, frozenset[str]]] = {
+    "owner": _MANAGING | {"audit"},
+    "admin": _MANAGING | {"audit"},
+    "supervisor": frozenset({"customer-service", "quality-assurance", "training", "dispute-resolution"}),
+    "auditor": frozenset({"audit"}),
+    "agent": frozenset(),
+}
+"""Purposes that content may be read for, by role; a key's own purpose is allowed to it besides."""
+
+_DEFAULT_OF_KEYS: Final = "customer-service"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The API key behind a request."""
+
+    org_id: OrgId
+    key_id: UUID
+    role: str
+    own_purpose: str
+
+    @property
+    def actor(self) -> str:
+        """How logs and the ledger name it."""
+        return f"api-key:{self.key_id}"
+
+    @property
+    def default_purpose(self) -> str:
+        """Why it reads where the request does not say: the key's own purpose, for an auditor the audit."""
+        return "audit" if self.role == "auditor" and self.own_purpose == _DEFAULT_OF_KEYS else self.own_purpose
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the key's role has the permission."""
+        return permission in PERMISSIONS.get(self.role, frozenset())
+
+    def may_read_for(self, purpose: str) -> bool:
+        """Whether content may be opened for this purpose."""
+        return purpose == self.default_purpose or purpose in PURPOSES.get(self.role, frozenset())

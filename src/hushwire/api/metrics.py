@@ -1,0 +1,46 @@
+"""Counters without content: what was asked how often, how long it took, which gateways live."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
+
+MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """A registry of this process's own. Labels are route templates, methods and statuses: a closed set, nothing of a request."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._requests = Counter("hushwire_http_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry)
+        self._seconds = Histogram(
+            "hushwire_http_seconds", "Time to the end of the answer", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+        self._verdicts = Counter("hushwire_checks", "Destinations checked", ["verdict"], registry=self.registry)
+        self._gateways = Gauge("hushwire_gateways", "Gateways that gave a sign of life in the last 30 s", registry=self.registry)
+        self._databases = Gauge("hushwire_database_up", "Whether the database answers", ["database"], registry=self.registry)
+
+    def note(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One request is over."""
+        self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def note_verdict(self, verdict: str) -> None:
+        """One destination was checked."""
+        self._verdicts.labels(verdict).inc()
+
+    def note_gateways(self, count: int) -> None:
+        """So many gateways live."""
+        self._gateways.set(count)
+
+    def note_database(self, name: str, is_up: bool) -> None:
+        """Whether `main` or `keyring` answered."""
+        self._databases.labels(name).set(1 if is_up else 0)
+
+    def text(self) -> bytes:
+        """What a scrape is answered with."""
+        return generate_latest(self.registry)

@@ -1,0 +1,1 @@
+"""One router a resource; each only translates between HTTP and a service."""

@@ -1,0 +1,199 @@
+"""/v1/calls: what was called, by whom, how it was protected; and hands on what is going on."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, assert_never
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, Field
+
+from hushwire.api.access import Caller, Permission
+from hushwire.api.means import Given, Means, needs, reader
+from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
+from hushwire.api.problems import Problem, not_found
+from hushwire.api.values import (
+    AgentQuery,
+    Body,
+    BodyMoment,
+    From,
+    Id,
+    IdempotencyKey,
+    To,
+    TypedNumber,
+    agent_of,
+    indexes_of,
+    parsed_id,
+    request_hash,
+)
+from hushwire.core.ids import CallId
+from hushwire.services.call_actions import Accepted, Action, Done, KeyReused, NoCall, Once, Refused
+from hushwire.services.queries import CallView
+from hushwire.store.search import CallFilter
+
+router = APIRouter(prefix="/v1/calls", tags=["calls"])
+
+State = Literal["ringing", "active", "ended", "refused", "failed"]
+Direction = Literal["outbound", "inbound", "internal", "echo"]
+Reading = Annotated[Caller, Depends(needs(Permission.CALLS))]
+Steering = Annotated[Caller, Depends(needs(Permission.CALL_CONTROL))]
+
+
+class Call(BaseModel):
+    """One call. `agent_leg` and `peer_leg` tell the truth about protection: transport, TLS, SRTP suite or clear."""
+
+    id: UUID
+    direction: Direction
+    state: State
+    agent_id: UUID | None
+    agent: str | None = Field(description="Username of the agent.")
+    peer_agent_id: UUID | None
+    peer_agent: str | None
+    remote: str | None = Field(description="The number on the far side; null where there is none, or where it was erased.")
+    local: str | None = Field(description="The number presented by, or dialled to, our side.")
+    trunk_id: UUID | None
+    recording_id: UUID | None
+    started_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime | None
+    duration_ms: int | None
+    sip_status: int | None
+    end_reason: str | None
+    verdict: str | None
+    verdict_reason: str | None
+    country: str | None
+    number_class: str | None
+    rules_version: int | None
+    agent_leg: dict[str, Any] | None
+    peer_leg: dict[str, Any] | None
+    quality: dict[str, Any] | None
+
+
+class CallSearch(Body):
+    """What to look for. Numbers never stand in a URL, so this is a POST."""
+
+    number: TypedNumber
+    from_: BodyMoment | None = Field(default=None, alias="from")
+    to: BodyMoment | None = None
+    state: State | None = None
+    direction: Direction | None = None
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=200)
+
+
+class RecordingAction(Body):
+    """What to do with the recording of a live call."""
+
+    action: Literal["pause", "resume", "stop", "start"]
+
+
+class Outcome(BaseModel):
+    """`ok`: done. `accepted`: the node of the call has not answered yet."""
+
+    id: UUID = Field(description="The id of the command.")
+    outcome: Literal["ok", "accepted"]
+
+
+@router.get("")
+async def list_calls(
+    means: Given,
+    caller: Reading,
+    agent: AgentQuery = None,
+    state: Annotated[State | None, Query()] = None,
+    direction: Annotated[Direction | None, Query()] = None,
+    since: From = None,
+    until: To = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[Call]:
+    """Calls, newest first, refused ones included."""
+    wanted = CallFilter(await agent_of(means.queries, caller, agent), state, direction, since, until)
+    page = await means.queries.calls(caller.org_id, reader(caller), wanted, after=read_place(cursor), limit=limit)
+    return Page(items=[_call(view) for view in page.items], next=place_cursor(page.next))
+
+
+@router.post("/search")
+async def search_calls(means: Given, caller: Reading, body: CallSearch) -> Page[Call]:
+    """Calls with a number on the far side, newest first, found by its blind index."""
+    indexes = await indexes_of(means.queries, caller, body.number)
+    wanted = CallFilter(None, body.state, body.direction, body.from_, body.to, indexes)
+    page = await means.queries.calls(caller.org_id, reader(caller), wanted, after=read_place(body.cursor), limit=body.limit)
+    return Page(items=[_call(view) for view in page.items], next=place_cursor(page.next))
+
+
+@router.get("/{call_id}")
+async def get_call(means: Given, caller: Reading, call_id: Id) -> Call:
+    """One call."""
+    view = await means.queries.call(caller.org_id, reader(caller), CallId(parsed_id(call_id)))
+    if view is None:
+        raise not_found()
+    return _call(view)
+
+
+@router.post("/{call_id}/hangup", responses={202: {"model": Outcome, "description": "The call's node has not answered yet."}})
+async def hang_up(means: Given, caller: Steering, call_id: Id, response: Response, idempotency_key: IdempotencyKey = None) -> Outcome:
+    """End a live call."""
+    return await _ask(means, caller, call_id, "hangup", response, idempotency_key)
+
+
+@router.post("/{call_id}/recording", responses={202: {"model": Outcome, "description": "The call's node has not answered yet."}})
+async def steer_recording(
+    means: Given, caller: Steering, call_id: Id, body: RecordingAction, response: Response, idempotency_key: IdempotencyKey = None
+) -> Outcome:
+    """Pause, resume, stop or start the recording of a live call."""
+    actions: dict[str, Action] = {
+        "pause": "recording.pause",
+        "resume": "recording.resume",
+        "stop": "recording.stop",
+        "start": "recording.start",
+    }
+    return await _ask(means, caller, call_id, actions[body.action], response, idempotency_key)
+
+
+async def _ask(means: Means, caller: Caller, call_id: str, action: Action, response: Response, key: str | None) -> Outcome:
+    found = parsed_id(call_id)
+    once = None if key is None else Once(key, request_hash(caller, action, str(found)))
+    match outcome := await means.actions.ask(caller.org_id, CallId(found), action, once):
+        case Done(command_id):
+            return Outcome(id=command_id, outcome="ok")
+        case Accepted(command_id):
+            response.status_code = 202
+            return Outcome(id=command_id, outcome="accepted")
+        case Refused(reason):
+            raise Problem(409, f"Not done: {reason}.")
+        case NoCall():
+            raise not_found()
+        case KeyReused():
+            raise Problem(422, "The Idempotency-Key was used for another request.")
+        case _:
+            assert_never(outcome)
+
+
+def _call(view: CallView) -> Call:
+    row = view.row
+    return Call(
+        id=row.id,
+        direction=row.direction,  # type: ignore[arg-type]
+        state=row.state,  # type: ignore[arg-type]
+        agent_id=row.agent_id,
+        agent=view.agent,
+        peer_agent_id=row.peer_agent_id,
+        peer_agent=view.peer_agent,
+        remote=view.remote,
+        local=view.local,
+        trunk_id=row.trunk_id,
+        recording_id=row.recording_id,
+        started_at=row.started_at,
+        answered_at=row.answered_at,
+        ended_at=row.ended_at,
+        duration_ms=row.duration_ms,
+        sip_status=row.sip_status,
+        end_reason=row.end_reason,
+        verdict=row.verdict,
+        verdict_reason=row.verdict_reason,
+        country=row.country,
+        number_class=row.number_class,
+        rules_version=row.rules_version,
+        agent_leg=row.agent_leg,
+        peer_leg=row.peer_leg,
+        quality=row.quality,
+    )

@@ -1,0 +1,114 @@
+"""/v1/agents, /v1/numbers, /v1/trunks: who is there, and who is reachable now."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from hushwire.api.access import Caller, Permission
+from hushwire.api.means import Given, needs, reader
+from hushwire.api.paging import Cursor, Limit, Page, read_id, write
+from hushwire.api.problems import not_found
+from hushwire.api.values import Id, parsed_id
+from hushwire.services.queries import AgentView
+
+router = APIRouter(prefix="/v1", tags=["directory"])
+Reading = Annotated[Caller, Depends(needs(Permission.DIRECTORY))]
+
+
+class Device(BaseModel):
+    """A device that is registered now."""
+
+    id: UUID
+    node_id: UUID
+    transport: str | None
+    user_agent: str | None
+    expires_at: datetime
+
+
+class Agent(BaseModel):
+    """One agent. `is_registered`: at least one device would ring."""
+
+    id: UUID
+    username: str
+    role: str
+    extension: str | None
+    caller_id: str | None
+    suspended: bool
+    created_at: datetime
+    is_registered: bool
+    devices: list[Device]
+
+
+class Number(BaseModel):
+    """A number of the organisation, and the agent that it rings."""
+
+    id: UUID
+    number: str
+    agent_id: UUID | None
+    agent: str | None
+    created_at: datetime
+
+
+class Trunk(BaseModel):
+    """A carrier of the deployment."""
+
+    id: UUID
+    name: str
+    uri: str
+    srtp: str = Field(description="never, optional or required")
+    media_ports: str
+
+
+@router.get("/agents")
+async def list_agents(means: Given, caller: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[Agent]:
+    """Agents with their live registrations, oldest first."""
+    views, more = await means.queries.agents(caller.org_id, reader(caller), after=read_id(cursor), limit=limit)
+    return Page(items=[_agent(view) for view in views], next=None if more is None else write(str(more)))
+
+
+@router.get("/agents/{agent_id}")
+async def get_agent(means: Given, caller: Reading, agent_id: Id) -> Agent:
+    """One agent with its live registrations."""
+    view = await means.queries.agent(caller.org_id, reader(caller), parsed_id(agent_id))
+    if view is None:
+        raise not_found()
+    return _agent(view)
+
+
+@router.get("/numbers")
+async def list_numbers(means: Given, caller: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[Number]:
+    """The organisation's numbers."""
+    views, more = await means.queries.numbers(caller.org_id, reader(caller), after=read_id(cursor), limit=limit)
+    items = [Number(id=v.id, number=v.number, agent_id=v.agent_id, agent=v.agent, created_at=v.created_at) for v in views]
+    return Page(items=items, next=None if more is None else write(str(more)))
+
+
+@router.get("/trunks")
+async def list_trunks(means: Given, caller: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[Trunk]:
+    """The deployment's carriers, which every organisation shares."""
+    del caller
+    views, more = await means.queries.trunks(after=read_id(cursor), limit=limit)
+    items = [Trunk(id=v.id, name=v.name, uri=v.uri, srtp=v.srtp, media_ports=v.media_ports) for v in views]
+    return Page(items=items, next=None if more is None else write(str(more)))
+
+
+def _agent(view: AgentView) -> Agent:
+    return Agent(
+        id=view.id,
+        username=view.username,
+        role=view.role,
+        extension=view.extension,
+        caller_id=view.caller_id,
+        suspended=view.suspended,
+        created_at=view.created_at,
+        is_registered=bool(view.devices),
+        devices=[
+            Device(
+                id=device.id, node_id=device.node_id, transport=device.transport, user_agent=device.user_agent, expires_at=device.expires_at
+            )
+            for device in view.devices
+        ],
+    )

@@ -1,0 +1,84 @@
+"""/healthz, /readyz, /metrics and the published keys: what operators and verifiers ask, without any tenant's data."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+import asyncpg
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse, Response
+from pydantic import BaseModel
+
+from hushwire.api import metrics
+from hushwire.api.means import Given, Means
+from hushwire.api.problems import unavailable
+from hushwire.core.errors import LocalError
+from hushwire.privacy import receipts
+from hushwire.store.database import Database
+
+router = APIRouter(tags=["operation"])
+_PATIENCE_S: Final = 2.0
+_ALIVE_WITHIN: Final = timedelta(seconds=30)
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class PublishedKeys(BaseModel):
+    """A JSON Web Key Set (RFC 7517, RFC 8037) with every key that ever signed a receipt."""
+
+    keys: list[dict[str, Any]]
+
+
+@router.get("/healthz")
+async def health() -> Health:
+    """The process is alive."""
+    return Health()
+
+
+@router.get("/readyz")
+async def readiness(means: Given) -> Health:
+    """Both databases answer, so requests can be served."""
+    away = await _away(means)
+    if away:
+        raise unavailable(f"Not ready: {' and '.join(f'the {name} database' for name in away)} can't be reached.")
+    return Health()
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def scrape(means: Given) -> Response:
+    """Counters in the Prometheus text format."""
+    if "main" not in await _away(means):
+        try:
+            async with means.main.transaction() as connection:
+                since = means.clock.now() - _ALIVE_WITHIN
+                means.metrics.note_gateways(await connection.fetchval("SELECT count(*) FROM nodes WHERE seen_at > $1", since))
+        except (LocalError, asyncpg.PostgresError):
+            means.metrics.note_database("main", False)
+    return Response(means.metrics.text(), media_type=metrics.MEDIA_TYPE)
+
+
+@router.get("/.well-known/hushwire-keys.json")
+async def published_keys(means: Given) -> PublishedKeys:
+    """The public keys that receipts verify under, retired ones included."""
+    keys = await means.keyring.public_signing_keys()
+    return PublishedKeys.model_validate(receipts.published([(key.id, key.public_key) for key in keys]))
+
+
+async def _away(means: Means) -> list[str]:
+    names = {"main": means.main, "keyring": means.keyring_db}
+    answers = await asyncio.gather(*(_answers(database) for database in names.values()))
+    for name, is_up in zip(names, answers, strict=True):
+        means.metrics.note_database(name, is_up)
+    return [name for name, is_up in zip(names, answers, strict=True) if not is_up]
+
+
+async def _answers(database: Database) -> bool:
+    try:
+        async with asyncio.timeout(_PATIENCE_S), database.transaction() as connection:
+            return bool(await connection.fetchval("SELECT true"))
+    except (LocalError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        return False

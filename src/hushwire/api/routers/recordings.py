@@ -1,0 +1,259 @@
+"""/v1/recordings: listed, found, played, and erased for good."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Literal, assert_never
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+from starlette.types import Receive, Scope, Send
+
+from hushwire.api.access import Caller, Permission
+from hushwire.api.means import Given, Means, PurposeHeader, needs, reader
+from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
+from hushwire.api.problems import Problem, not_found, unavailable
+from hushwire.api.values import AgentQuery, Body, BodyMoment, From, Id, To, TypedNumber, agent_of, indexes_of, parsed_id
+from hushwire.core.errors import HushwireError
+from hushwire.core.ids import CallId, RecordingId
+from hushwire.recording.containers import AudioFormat
+from hushwire.recording.failures import RecordingError
+from hushwire.services.erasure import Erased, NoRecording, Pending
+from hushwire.services.recordings import Audio, Elsewhere, Gone, Missing, PlaybackEnded
+from hushwire.store.recordings import Recording as Row
+from hushwire.store.recordings import RecordingFilter
+
+router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
+_log = structlog.get_logger(__name__)
+
+Reading = Annotated[Caller, Depends(needs(Permission.RECORDINGS))]
+Listening = Annotated[Caller, Depends(needs(Permission.CONTENT))]
+Erasing = Annotated[Caller, Depends(needs(Permission.ERASURE))]
+
+
+class Recording(BaseModel):
+    """One recording. `is_cut`: without its end, since it is still live or its writer died."""
+
+    id: UUID
+    org_id: UUID
+    call_id: UUID
+    agent_id: UUID | None
+    agent: str | None = Field(description="Username of the agent.")
+    peer_agent_id: UUID | None
+    peer_agent: str | None
+    segment: int
+    state: Literal["live", "closed", "crashed", "stored", "erasing", "erased", "failed"]
+    is_cut: bool
+    region: str
+    lawful_basis: str
+    started_at: datetime
+    ended_at: datetime | None
+    duration_ms: int | None
+    size_bytes: int | None
+    frames: int | None
+    digest: str | None = Field(description="SHA-256 of the sealed file, hexadecimal.")
+    erased_at: datetime | None
+
+
+class RecordingSearch(Body):
+    """What to look for. Numbers never stand in a URL, so this is a POST."""
+
+    number: TypedNumber | None = None
+    agent: str | None = Field(default=None, max_length=128, description="Id or username of an agent.")
+    call_id: UUID | None = Field(default=None, strict=False)
+    from_: BodyMoment | None = Field(default=None, alias="from")
+    to: BodyMoment | None = None
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=200)
+
+
+class Receipt(BaseModel):
+    """What an erasure is answered with: canonical JSON (RFC 8785), signed, to be verified offline byte for byte."""
+
+    type: str
+    receipt_id: UUID
+    org_id: UUID
+    recording_id: UUID
+    ledger_position: int
+    commitment: str
+    key_fingerprint: str
+    audit_position: int
+    audit_head: str
+    requested_at: str
+    unreadable_at: str
+    copies_unusable_by: str
+    key_id: UUID
+    signature: str
+
+
+@router.get("")
+async def list_recordings(
+    means: Given, caller: Reading, agent: AgentQuery = None, since: From = None, until: To = None, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Recording]:
+    """Recordings, newest first; erased ones are listed as such."""
+    wanted = RecordingFilter(agent=await agent_of(means.queries, caller, agent), since=since, until=until)
+    return await _page(means, caller, wanted, cursor, limit)
+
+
+@router.post("/search")
+async def search_recordings(means: Given, caller: Reading, body: RecordingSearch) -> Page[Recording]:
+    """Recordings of calls with a number on the far side, found by its blind index; or of an agent, a call, a time."""
+    index = None
+    if body.number is not None:
+        # Recordings belong to answered calls, so the number is canonical: +E.164 sorts before a national spelling.
+        index = (await indexes_of(means.queries, caller, body.number))[0]
+    wanted = RecordingFilter(
+        agent=await agent_of(means.queries, caller, body.agent),
+        remote_index=index,
+        call=None if body.call_id is None else CallId(body.call_id),
+        since=body.from_,
+        until=body.to,
+    )
+    return await _page(means, caller, wanted, body.cursor, body.limit)
+
+
+@router.get("/{recording_id}")
+async def get_recording(means: Given, caller: Reading, recording_id: Id) -> Recording:
+    """One recording."""
+    match found := await means.recordings.get(caller.org_id, RecordingId(parsed_id(recording_id))):
+        case Row():
+            names = await means.queries.usernames(caller.org_id, reader(caller), [found.agent_id, found.peer_agent_id])
+            return _recording(found, names)
+        case Gone():
+            raise _gone(recording_id)
+        case Missing():
+            raise not_found()
+        case _:
+            assert_never(found)
+
+
+@router.get(
+    "/{recording_id}/audio",
+    response_class=Response,
+    responses={200: {"description": "The call in stereo: agent left, other party right.", "content": {
+        media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in ("audio/ogg", "audio/flac", "audio/wav")
+    }}},
+)  # fmt: skip
+async def get_audio(
+    means: Given,
+    caller: Listening,
+    recording_id: Id,
+    audio_format: Annotated[AudioFormat, Query(alias="format")] = AudioFormat.OGG,
+    purpose: PurposeHeader = None,
+) -> Response:
+    """The recording's sound, streamed. If it is erased meanwhile, or its file is damaged, the answer breaks off without an end."""
+    why = purpose or caller.default_purpose
+    if not caller.may_read_for(why):
+        _log.warning("content.refused", key_id=str(caller.key_id), org_id=str(caller.org_id), reason="purpose")
+        raise Problem(403, "This purpose is unknown, or not one that the key's role may open content for.")
+    match found := await means.recordings.open_audio(
+        caller.org_id, RecordingId(parsed_id(recording_id)), audio_format, actor=caller.actor, purpose=why
+    ):
+        case Audio():
+            return await _streamed(found)
+        case Gone():
+            raise _gone(recording_id)
+        case Missing():
+            raise not_found()
+        case Elsewhere(retry_after_s):
+            raise unavailable("The recording is not within this node's reach yet: try again.", retry_after_s)
+        case _:
+            assert_never(found)
+
+
+@router.delete("/{recording_id}", response_class=Response, responses={200: {"model": Receipt, "description": "The signed receipt."}})
+async def erase_recording(means: Given, caller: Erasing, recording_id: Id) -> Response:
+    """Erase for good: its key is destroyed before this answers. Asked again, the receipt is the same."""
+    found = RecordingId(parsed_id(recording_id))
+    match outcome := await means.erasures.erase(caller.org_id, found, actor=caller.actor, reason="customer-request"):
+        case Erased(receipt, _):
+            return Response(receipt, media_type="application/json")
+        case Pending(_, retry_after_s):
+            raise unavailable("The erasure is in the ledger and will be carried out; ask again for its receipt.", retry_after_s)
+        case NoRecording():
+            raise not_found()
+        case _:
+            assert_never(outcome)
+
+
+class _Streaming(Response):
+    """An audio file whose making may fail half-way: then its end is not sent, so nobody takes it for a whole one."""
+
+    def __init__(self, first: bytes, rest: AsyncIterator[bytes], media_type: str, *, is_cut: bool) -> None:
+        super().__init__(media_type=media_type, headers={"Hushwire-Recording-Cut": "true"} if is_cut else None)
+        del self.headers["content-length"]
+        self._first = first
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
+        leaving = asyncio.create_task(_disconnect(receive), name="playback-listener")
+        try:
+            async for chunk in self._rest:
+                if leaving.done():
+                    return
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except (HushwireError, OSError) as error:
+            _log.warning("playback.broken_off", error=type(error).__name__)
+            return
+        finally:
+            leaving.cancel()
+            await self._rest.aclose()  # type: ignore[attr-defined]
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnect(receive: Receive) -> None:
+    """Returns when the listener has left, so that nothing more is decoded for nobody."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _streamed(audio: Audio) -> Response:
+    """The first piece is made before the answer begins, so that a file damaged at its start is an error, not an empty sound."""
+    try:
+        first = await anext(audio.chunks, b"")
+    except PlaybackEnded:
+        raise _gone(str(audio.recording.id)) from None
+    except RecordingError as error:
+        _log.error("recording.damaged", recording_id=str(audio.recording.id), failure=error.failure.value)
+        raise Problem(500, f"The sealed file is damaged ({error.failure.value}): it can't be played.") from None
+    return _Streaming(first, audio.chunks, audio.media_type, is_cut=audio.is_cut)
+
+
+async def _page(means: Means, caller: Caller, wanted: RecordingFilter, cursor: str | None, limit: int) -> Page[Recording]:
+    page = await means.recordings.listed(caller.org_id, wanted, after=read_place(cursor), limit=limit)
+    agents = [agent for row in page.rows for agent in (row.agent_id, row.peer_agent_id)]
+    names = await means.queries.usernames(caller.org_id, reader(caller), agents)
+    return Page(items=[_recording(row, names) for row in page.rows], next=place_cursor(page.next))
+
+
+def _gone(recording_id: str) -> Problem:
+    return Problem(410, "The recording was erased.", receipt=f"/v1/privacy/receipts/{recording_id.lower()}")
+
+
+def _recording(row: Row, names: dict[UUID, str]) -> Recording:
+    return Recording(
+        id=row.id,
+        org_id=row.org_id,
+        call_id=row.call_id,
+        agent_id=row.agent_id,
+        agent=names.get(row.agent_id) if row.agent_id else None,
+        peer_agent_id=row.peer_agent_id,
+        peer_agent=names.get(row.peer_agent_id) if row.peer_agent_id else None,
+        segment=row.segment,
+        state="erasing" if row.is_erasing and row.state != "erased" else row.state,  # type: ignore[arg-type]
+        is_cut=row.is_cut,
+        region=row.region,
+        lawful_basis=row.lawful_basis,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        duration_ms=row.duration_ms,
+        size_bytes=row.size_bytes,
+        frames=row.frames,
+        digest=None if row.digest is None else row.digest.hex(),
+        erased_at=row.erased_at,
+    )

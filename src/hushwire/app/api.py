@@ -1,0 +1,163 @@
+"""The api role: the HTTP application over TLS (or on loopback in clear), until the process is asked to end."""
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvicorn
+
+from hushwire.api.application import application
+from hushwire.api.means import Means
+from hushwire.api.metrics import Metrics
+from hushwire.app.certificates import served
+from hushwire.app.config import Config, Listen
+from hushwire.app.wiring import Wired
+from hushwire.core.errors import ConfigError
+from hushwire.policy.model import OwnHosts
+from hushwire.services.call_actions import CallActions
+from hushwire.services.erasure import Erasures
+from hushwire.services.queries import Queries
+from hushwire.services.recordings import Recordings
+from hushwire.services.recordings_shipping import Spool
+from hushwire.services.voice_security import VoiceSecurity
+from hushwire.vault.blobs import Blobs
+
+_CONNECTIONS: Final = 2000
+_KEEP_ALIVE_S: Final = 15
+_END_WITHIN_S: Final = 1
+_log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the role's `stop` is what ends it. `up` is set once it serves."""
+
+    def __init__(self, settings: uvicorn.Config) -> None:
+        super().__init__(settings)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run(wired: Wired) -> None:
+    """Serve until `wired.stop` is set; requests under way get a second to end."""
+    listen = wired.config.api.listen
+    means = await made_means(wired)
+    listener = bound(listen)
+    address = f"{listen.scheme}://{_host(listen.host)}:{listener.getsockname()[1]}"
+    server = _Server(_settings(wired, means, listen))
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="api-server")
+    stopping = asyncio.create_task(wired.stop.wait(), name="api-stop")
+    try:
+        await asyncio.wait({serving, asyncio.create_task(server.up.wait(), name="api-up")}, return_when=asyncio.FIRST_COMPLETED)
+        if server.up.is_set():
+            _log.info("api.ready", address=address)
+            wired.ready({"api": [address]})
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        server.should_exit = True
+        await serving
+        listener.close()
+    _log.info("api.ended")
+
+
+async def made_means(wired: Wired) -> Means:
+    """Everything that the routers use, wired."""
+    blobs = Blobs.open(wired.config.store_urls())
+    spool = Spool(wired.folders.spool)
+    erasures = Erasures(wired.main, wired.keyring, wired.clock, wired.random)
+    voice_security = VoiceSecurity(wired.main, wired.keyring, wired.clock, lambda slug: own_hosts(wired.config, slug, wired.folders.status))
+    actions = CallActions(wired.main, wired.clock, wired.random)
+    await erasures.listen()
+    await voice_security.listen()
+    await actions.listen()
+    return Means(
+        main=wired.main,
+        keyring_db=wired.keyring_db,
+        keyring=wired.keyring,
+        clock=wired.clock,
+        queries=Queries(wired.main, wired.keyring, wired.clock, wired.random),
+        recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock, wired.random),
+        erasures=erasures,
+        voice_security=voice_security,
+        actions=actions,
+        metrics=Metrics(),
+    )
+
+
+def bound(listen: Listen) -> socket.socket:
+    """A listening socket. Port 0 becomes a free one. ConfigError where the address can't be had."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((listen.host, listen.port))
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"[api] listen: {listen} can't be had ({error.strerror}): choose another address or port") from None
+    listener.setblocking(False)
+    return listener
+
+
+def own_hosts(config: Config, slug: str, status: Path) -> OwnHosts:
+    """Which hosts in a URI mean this gateway for an organisation: the domain, its own name below it, and where SIP listens."""
+    addresses = {str(ipaddress.ip_address(listen.host)) for listen in config.sip.listen}
+    if config.media.advertise:
+        addresses.add(str(ipaddress.ip_address(config.media.advertise)))
+    addresses -= {"0.0.0.0", "::"}
+    ports = {listen.port for listen in config.sip.listen if listen.port}
+    if any(not listen.port for listen in config.sip.listen):
+        ports |= _ports_in_use(status)
+    domain = config.sip.domain
+    return OwnHosts(frozenset({domain, f"{slug}.{domain}"}), frozenset(addresses), frozenset(ports))
+
+
+def _ports_in_use(status: Path) -> set[int]:
+    """Where the gateway of this machine listens, where the configuration left the choice to the system."""
+    try:
+        roles = json.loads(status.read_bytes())["roles"]
+        listed = roles["gateway"]["addresses"]["sip"]
+        return {int(address.rpartition(":")[2]) for address in listed}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _settings(wired: Wired, means: Means, listen: Listen) -> uvicorn.Config:
+    is_tls = listen.scheme == "https"
+    chain, key = served(wired.config, wired.folders) if is_tls else (None, None)
+    settings = uvicorn.Config(
+        application(means, is_tls=is_tls),
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ssl_certfile=chain,
+        ssl_keyfile=key,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_END_WITHIN_S,
+    )
+    settings.load()
+    if settings.ssl is not None:
+        settings.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    return settings
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
