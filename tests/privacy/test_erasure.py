@@ -45,8 +45,8 @@ async def erased(house: House, recording: RecordingId) -> bytes:
 
 
 @asynccontextmanager
-async def gateway(house: House, outcome: str = "ok", *, first_outcome: str | None = None) -> Any:
-    """The node's side of `recording.wipe`, as its database role sees it: hears the command, wipes, says so."""
+async def gateway(house: House, *, first_outcome: str | None = None, closes: bool = True) -> Any:
+    """The node's side of `recording.wipe`, as its database role sees it: hears the command, wipes, closes the row, says so."""
     db = await house.main("gateway")
     rung = asyncio.Event()
     await db.listen("hushwire_commands", lambda _: rung.set())
@@ -58,12 +58,11 @@ async def gateway(house: House, outcome: str = "ok", *, first_outcome: str | Non
             async with db.transaction() as connection:
                 waiting = await connection.fetch("SELECT org_id, command_id FROM open_commands($1)", house.node)
             for org_id, command_id in waiting:
+                outcome = answers.pop() if answers else "ok"
                 async with db.organisation(OrgId(org_id)) as connection:
-                    await connection.execute(
-                        "UPDATE node_commands SET done_at = now(), outcome = $2 WHERE id = $1",
-                        command_id,
-                        answers.pop() if answers else outcome,
-                    )
+                    if outcome == "ok" and closes:
+                        await connection.execute("UPDATE recordings SET state = 'closed' WHERE state = 'live'")
+                    await connection.execute("UPDATE node_commands SET done_at = now(), outcome = $2 WHERE id = $1", command_id, outcome)
                 done.append(command_id)
             await rung.wait()
             rung.clear()
@@ -186,6 +185,16 @@ async def test_a_node_that_could_not_stop_it_is_asked_again(house: House) -> Non
     async with gateway(house, first_outcome="media-away") as done:
         await erased(house, recording)
     assert len(done) == 2
+
+
+async def test_an_answer_is_not_believed_while_the_row_is_live(house: House) -> None:
+    """A gateway that was just started knows nothing of a call that the media process still records."""
+    recording = await house.record(state="live")
+    erasures = await house.erasures()
+    async with gateway(house, closes=False) as done:
+        assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.5), Pending)
+        assert len(done) == 1
+    assert await house.key_exists(recording)
 
 
 async def test_a_recording_that_ended_by_itself_meanwhile_needs_no_confirmation(house: House) -> None:
