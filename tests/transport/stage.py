@@ -71,10 +71,10 @@ def answer_calls(stage: Stage, event: Event) -> None:
 
 @asynccontextmanager
 async def stage(
-    *transports: Transport, react: Callable[[Stage, Event], None] | None = answer_calls, **options: object
+    *transports: Transport, react: Callable[[Stage, Event], None] | None = answer_calls, host: str = "127.0.0.1", **options: object
 ) -> AsyncIterator[Stage]:
-    """A started endpoint on free ports of 127.0.0.1."""
-    listen = tuple(Listen(transport, "127.0.0.1", 0) for transport in transports)
+    """A started endpoint on free ports of a loopback address."""
+    listen = tuple(Listen(transport, host, 0) for transport in transports)
     made = Stage(EndpointConfig(listen, **options), react)  # type: ignore[arg-type]
     await made.endpoint.start()
     try:

@@ -285,3 +285,51 @@ async def test_an_answer_parses_again() -> None:
         assert (first.status, second.status) == (180, 200)
         assert second.body == OFFER
         assert first.to_tag == second.to_tag != ""
+
+
+async def test_a_call_over_ipv6_writes_its_addresses_in_brackets() -> None:
+    async with stage(Transport.UDP, Transport.TCP, host="::1") as callee, stage(Transport.UDP, host="::1") as caller:
+        for transport in (Transport.UDP, Transport.TCP):
+            target = Target(transport, "::1", callee.port(transport))
+            caller.endpoint.invite(hop=target, uri=f"sip:bob@[::1]:{target.port}", from_=ANNA, to=BOB, body=OFFER)
+            received = await callee.next(RequestReceived)
+            assert isinstance(received, RequestReceived)
+            assert received.request.via.host == "[::1]"
+            acked = await callee.next(AckReceived)
+            assert isinstance(acked, AckReceived)
+            callee.endpoint.bye(acked.dialog)
+            assert isinstance(await caller.next(DialogEnded), DialogEnded)
+
+
+async def test_a_connection_that_ended_is_told_and_requests_to_it_fail() -> None:
+    gone = asyncio.Event()
+    async with stage(Transport.TCP) as made:
+        made.endpoint._on_flow_closed = lambda flow: gone.set()
+        reader, writer = await asyncio.open_connection("127.0.0.1", made.port(Transport.TCP))
+        writer.write(request_text("MESSAGE", transport="TCP"))
+        received = await made.next(RequestReceived)
+        assert isinstance(received, RequestReceived)
+        await read_messages(reader, 1)
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(10.0):
+            await gone.wait()
+        made.endpoint.invite(hop=received.flow, uri="sip:peer@127.0.0.1", from_=ANNA, to=BOB, body=OFFER)
+        rejected = await made.next(Rejected)
+        assert isinstance(rejected, Rejected)
+        assert rejected.cause is Cause.TRANSPORT
+
+
+async def test_listening_on_all_addresses_we_never_call_ourselves_by_the_wildcard() -> None:
+    async with stage(Transport.UDP) as callee, stage(Transport.UDP, host="0.0.0.0") as caller:
+        target = Target(Transport.UDP, "127.0.0.1", callee.port(Transport.UDP))
+        caller.endpoint.invite(hop=target, uri="sip:bob@127.0.0.1", from_=ANNA, to=BOB, body=OFFER)
+        received = await callee.next(RequestReceived)
+        assert isinstance(received, RequestReceived)
+        assert received.request.via.host == "127.0.0.1"
+        assert received.request.contact is not None
+        assert received.request.contact.sip_uri.host == "127.0.0.1"
+        acked = await callee.next(AckReceived)
+        assert isinstance(acked, AckReceived)
+        callee.endpoint.bye(acked.dialog)
+        assert isinstance(await caller.next(DialogEnded), DialogEnded)

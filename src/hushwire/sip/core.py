@@ -1,7 +1,7 @@
 """What the client and server halves of the user agent share: effects, timers, dialogs, and how we name ourselves."""
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,7 +24,10 @@ _WILDCARDS = ("0.0.0.0", "::")
 
 @dataclass(frozen=True, slots=True)
 class UserAgentConfig:
-    """`sent_by`: what Via and Contact call us, for each transport that we listen on."""
+    """`sent_by`: what Via and Contact call us, for each transport that we listen on.
+
+    Where that is a wildcard, `local_towards` tells our address as a numeric address or name sees it.
+    """
 
     sent_by: Mapping[Transport, Address] = field(default_factory=dict)
     product: str = "hushwire"
@@ -34,6 +37,7 @@ class UserAgentConfig:
     max_transactions: int = 50_000
     max_dialogs: int = 20_000
     timings: Timings = field(default_factory=Timings)
+    local_towards: Callable[[str], str] | None = None
 
 
 class Timed(Protocol):
@@ -142,10 +146,12 @@ class Core:
             if named.host in _WILDCARDS:
                 return Address(hop.local.host, named.port)
             return named
-        if named is not None:
-            return named
-        first = next(iter(self.config.sent_by.values()), None)
-        return Address(first.host if first else "127.0.0.1", hop.transport.default_port)
+        if named is None:
+            first = next(iter(self.config.sent_by.values()), Address("127.0.0.1", 0))
+            named = Address(first.host, hop.transport.default_port)
+        if named.host in _WILDCARDS and self.config.local_towards is not None:
+            return Address(self.config.local_towards(hop.host), named.port)
+        return named
 
     def via(self, hop: Hop, branch: str) -> str:
         """A Via value of ours; rport always (RFC 3581 section 3)."""

@@ -133,6 +133,7 @@ class SipEndpoint:
                 max_transactions=given.max_transactions,
                 max_dialogs=given.max_dialogs,
                 timings=given.timings,
+                local_towards=self.local_towards,
             ),
             self._random,
         )
@@ -421,18 +422,20 @@ class SipEndpoint:
 
     # ------------------------------------------------------------------------------------------------------- details
 
-    def local_towards(self, remote: str, bound: str) -> str:
-        """Our address as `remote` sees it, where the socket is bound to all."""
-        if bound not in _WILDCARDS:
-            return bound
+    def local_towards(self, remote: str) -> str:
+        """Our address on the way to `remote`, where a socket is bound to all; for a name that of the default route.
+
+        Connecting a UDP socket sends nothing: it only asks the kernel's routing table.
+        """
         known = self._locals.get(remote)
         if known is None:
-            with socket.socket(socket.AF_INET6 if ":" in remote else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            asked = remote if _is_numeric(remote) else "192.0.2.1"
+            with socket.socket(socket.AF_INET6 if ":" in asked else socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 try:
-                    probe.connect((remote, 9))
+                    probe.connect((asked, 9))
                     known = str(probe.getsockname()[0])
                 except OSError:
-                    known = bound
+                    known = "127.0.0.1"
             self._locals[remote] = known
             if len(self._locals) > _KEPT:
                 self._locals.popitem(last=False)
@@ -607,7 +610,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         endpoint = self._endpoint
         local = self.local
         if local.host in _WILDCARDS:
-            local = Address(endpoint.local_towards(addr[0], local.host), local.port)
+            local = Address(endpoint.local_towards(addr[0]), local.port)
         endpoint.received_datagram(data, Flow(Transport.UDP, self._id, local, Address(addr[0], addr[1])))
 
     def error_received(self, exc: Exception) -> None:
