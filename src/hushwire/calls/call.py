@@ -311,13 +311,18 @@ class Call:
 
     def _hang_up(self, side: Side, why: EndReason) -> None:
         """`side` is gone; the other party is told."""
-        if self._reoffer is not None and self._reoffer.tx_open and self._reoffer.side is not side:
-            self._do(effects.RespondReinvite(self._reoffer.tx, 487))
+        self._answer_open_reinvite()
         if self.end(side.other) is not None:
             self._do(effects.SendBye(side.other))
         self._end(why, None)
 
+    def _answer_open_reinvite(self) -> None:
+        """RFC 3261 section 15.1.2: what is pending in a dialog that ends is answered with 487."""
+        if self._reoffer is not None and self._reoffer.tx_open:
+            self._do(effects.RespondReinvite(self._reoffer.tx, 487))
+
     def _never_acknowledged(self, event: events.NeverAcknowledged) -> None:
+        self._answer_open_reinvite()
         if self.end(event.side.other) is not None:
             self._do(effects.SendBye(event.side.other, failures.ENDED_BY[EndReason.NO_ACK]))
         self._end(EndReason.NO_ACK, None)
@@ -331,8 +336,7 @@ class Call:
         """We end it, in whatever state it is."""
         words = failures.ENDED_BY.get(why)
         if self.state in (State.ACTIVE, State.OFFERING):
-            if self._reoffer is not None and self._reoffer.tx_open:
-                self._do(effects.RespondReinvite(self._reoffer.tx, 487))
+            self._answer_open_reinvite()
             for side in Side:
                 if self.end(side) is not None:
                     self._do(effects.SendBye(side, words))
