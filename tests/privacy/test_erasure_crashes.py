@@ -94,7 +94,7 @@ async def test_killed_between_any_two_steps_shipping_loses_nothing_and_is_finish
             except Killed:
                 assert house.ciphertext(recording)
                 await (await house.shipping()).ship_all()
-                await (await house.shipping()).free_stored()
+                await (await house.shipping()).tidy_spool()
             row = await house.row(recording)
             assert row.state == "stored"
             assert row.is_cut is (state == "crashed")

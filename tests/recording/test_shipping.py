@@ -150,6 +150,27 @@ async def test_a_recording_whose_file_never_was_is_failed_but_not_when_the_whole
     assert (await house.row(recording)).state == "failed"
 
 
+async def test_a_recording_given_up_for_lost_whose_file_is_there_is_taken_up_again(house: House) -> None:
+    recording = await house.record(CONTENT, state="failed", digest=False)
+    shipping = await house.shipping()
+    assert await shipping.tidy_spool() == 0
+    house.clock.ahead += timedelta(seconds=70)
+    assert await shipping.tidy_spool() == 1
+    assert await shipping.ship_all() == 1
+    row = await house.row(recording)
+    assert (row.state, row.duration_ms, row.is_cut) == ("stored", 3000, False)
+
+
+async def test_what_in_the_spool_is_no_recording_of_ours_is_left_alone(house: House) -> None:
+    for name, content in (("a.hwr", b""), ("b.hwr", b"HWR1" + bytes(100)), ("c.hwr", b"x" * 100)):
+        (house.spool.folder / name).write_bytes(content)
+    live = await house.record(CONTENT, state="live")
+    house.clock.ahead += timedelta(seconds=70)
+    assert await (await house.shipping()).tidy_spool() == 0
+    assert len(list(house.spool.folder.iterdir())) == 4
+    assert (await house.row(live)).state == "live"
+
+
 async def test_another_nodes_spool_is_left_alone(house: House) -> None:
     recording = await house.record(CONTENT)
     async with (await house.main("worker")).organisation(house.org) as connection:

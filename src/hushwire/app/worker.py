@@ -93,7 +93,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("erasures", upkeep.carry_on, 10.0, "erasures"),
         Job("crashed", shipping.mark_crashed, 15.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
-        Job("spool", shipping.free_stored, 3600.0),
+        Job("spool", shipping.tidy_spool, 3600.0),
         Job("expiry", lambda: expire(means.main, means.clock), 3600.0),
     ]
 

@@ -145,20 +145,25 @@ class Shipping:
                     _log.warning("recording.crashed", org_id=str(org_id), recording_id=str(recording_id))
         return marked
 
-    async def free_stored(self) -> int:
-        """Frees spool files whose recording is in the store already: a crash came between storing and freeing."""
-        freed = 0
+    async def tidy_spool(self) -> int:
+        """Frees files that are in the store already (a crash came between storing and freeing), and takes up those of recordings
+        that were given up for lost (the media process had begun one whose confirmation never arrived). Returns how many files.
+        """
+        done = 0
         for path in await asyncio.to_thread(lambda: sorted(self._spool.folder.glob("*.hwr"))):
             identity = await asyncio.to_thread(_named_in, path)
             if identity is None:
                 continue
             recording = await self._get(OrgId(identity.org_id), RecordingId(identity.recording_id))
-            if recording is not None and recording.state == "stored" and recording.spool_name == path.name:
-                if not await self._blobs.exists(recording.region, recording.blob_key):
-                    continue
+            if recording is None or recording.is_gone or recording.spool_name != path.name:
+                continue
+            if recording.state == "stored" and await self._blobs.exists(recording.region, recording.blob_key):
                 await asyncio.to_thread(self._spool.remove, recording)
-                freed += 1
-        return freed
+                done += 1
+            elif recording.state == "failed" and not await self._is_written_to(recording.org_id, recording.id):
+                async with self._main.organisation(recording.org_id) as connection:
+                    done += await recordings.mark_found(connection, recording.id)
+        return done
 
     async def _call_is_long_over(self, org_id: OrgId, recording_id: RecordingId) -> bool:
         async with self._main.organisation(org_id) as connection:

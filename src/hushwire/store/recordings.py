@@ -125,6 +125,12 @@ async def mark_failed(connection: Connection, recording_id: RecordingId) -> bool
     return tag == "UPDATE 1"
 
 
+async def mark_found(connection: Connection, recording_id: RecordingId) -> bool:
+    """failed -> crashed: its file is there after all."""
+    tag = await connection.execute("UPDATE recordings SET state = 'crashed' WHERE id = $1 AND state = 'failed'", recording_id)
+    return tag == "UPDATE 1"
+
+
 async def note_file(
     connection: Connection,
     recording_id: RecordingId,
