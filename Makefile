@@ -66,8 +66,11 @@ $(STAMPS)/apt-%: docker/apt-packages.txt docker/install-packages.sh
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/venv: docker/requirements.lock docker/choose-python.sh | $(STAMPS)/apt-build
-	@python=$$(sh docker/choose-python.sh) && { [ -x .venv/bin/python ] || { rm -rf .venv && "$$python" -m venv "$(HOME_OF_VENV)" && \
-	  { [ "$(HOME_OF_VENV)" = .venv ] || ln -sfn "$(HOME_OF_VENV)" .venv; }; }; } >&2
+	@python=$$(sh docker/choose-python.sh) && \
+	  if [ "$$(readlink -f .venv/bin/python)" != "$$(readlink -f "$$python")" ]; then \
+	    rm -rf .venv "$(HOME_OF_VENV)" && "$$python" -m venv "$(HOME_OF_VENV)" && \
+	    { [ "$(HOME_OF_VENV)" = .venv ] || ln -sfn "$(HOME_OF_VENV)" .venv; }; \
+	  fi >&2
 	@echo 'hushwire: installing Python packages' >&2
 	@$(HOME_OF_VENV)/bin/python -m pip install -q --disable-pip-version-check -r docker/requirements.lock >&2
 	@touch $@

@@ -5,10 +5,15 @@ set -u
 for candidate in ${PYTHON:-} python3 /usr/bin/python3 python3.13 python3.12 python3.11; do
     found=$(command -v "$candidate" 2>/dev/null) || continue
     "$found" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
-    if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null 2>&1; then
-        real=$("$found" -c 'import os, sys; print(os.path.realpath(sys.executable))')
-        (cd / && setpriv --reuid 65534 --regid 65534 --clear-groups "$real" -c 'import ssl') >/dev/null 2>&1 || continue
-        found=$real
+    if [ "$(id -u)" -eq 0 ]; then
+        found=$("$found" -c 'import os, sys; print(os.path.realpath(sys.executable))')
+        "$found" -c '
+import os, sys
+os.chdir("/")
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+os.execv(sys.argv[1], [sys.argv[1], "-c", "import ssl"])' "$found" >/dev/null 2>&1 || continue
     fi
     printf '%s\n' "$found"
     exit 0
