@@ -1,4 +1,4 @@
-// The packet thread's half of a recording: entries gather in a chunk of memory; full or 200 ms old, it goes
+// The packet thread's half of a recording: entries gather in a chunk of memory; full or 300 ms old, it goes
 // to the writer thread. No lock, no allocation, no system call here.
 #pragma once
 #include <cstdint>
@@ -18,7 +18,7 @@ using RecordingId = std::uint64_t;
 struct Chunk {
     RecordingId recording = 0;
     std::size_t used = 0;
-    std::array<std::byte, 5120 - 16> data;
+    std::array<std::byte, 7680 - 16> data;  // 0.4 s of both directions of G.711
 };
 
 /// The chunks between one worker (fills) and the writer (seals, wipes, gives back).
@@ -41,7 +41,7 @@ class ChunkExchange {
     void provide_for(std::size_t recordings);
 
   private:
-    static constexpr std::size_t kPerRecording = 3, kReserve = 256, kSlab = 64;
+    static constexpr std::size_t kPerRecording = 2, kReserve = 256, kSlab = 64;
 
     std::vector<std::unique_ptr<std::array<Chunk, kSlab>>> slabs_;
     Ring<Chunk*> free_, full_;
@@ -65,7 +65,7 @@ class Recorder final : public Tap {
         is_paused_ = false;
     }
     void format(ConstBytes json, std::int64_t now_us) { add(hwr::Kind::format, hwr::kNoLeg, json, now_us); }
-    /// Hands over what is older than 200 ms.
+    /// Hands over what is older than 300 ms.
     void flush_old(std::int64_t now_us) {
         if (chunk_ && now_us - chunk_since_us_ >= kMaxAgeUs) flush();
     }
@@ -78,7 +78,7 @@ class Recorder final : public Tap {
     std::uint64_t gaps() const { return gaps_; }
 
   private:
-    static constexpr std::int64_t kMaxAgeUs = 200'000;
+    static constexpr std::int64_t kMaxAgeUs = 300'000;
 
     void add(hwr::Kind kind, std::uint8_t leg, ConstBytes data, std::int64_t now_us) {
         auto time = static_cast<std::uint32_t>((now_us - start_us_) / 100);

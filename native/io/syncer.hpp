@@ -22,7 +22,7 @@ class Syncer {
     void finish(std::shared_ptr<SyncedFd> file, std::function<void()> done);
 
   private:
-    static constexpr std::chrono::milliseconds kInterval{2000};
+    static constexpr std::chrono::milliseconds kInterval{3500};
     struct Finish {
         std::shared_ptr<SyncedFd> file;
         std::function<void()> done;
