@@ -57,7 +57,7 @@ def application(means: Means, *, is_tls: bool) -> ASGIApp:
     )
     app.state.means = means
     problems.install(app)
-    for module in (calls, recordings, voice_security, directory, privacy, operation):
+    for module in (voice_security, calls, recordings, directory, privacy, operation):
         app.include_router(module.router)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return Gate(app, Authenticator(means.main, means.clock), means.metrics, means.clock, is_tls=is_tls)

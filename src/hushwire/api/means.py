@@ -1,6 +1,6 @@
 """What the routers are handed, and how they ask who calls."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -39,7 +39,7 @@ class Means:
     metrics: Metrics
 
 
-def _means(request: Request) -> Means:
+async def _means(request: Request) -> Means:
     means = request.app.state.means
     assert isinstance(means, Means)
     return means
@@ -48,10 +48,10 @@ def _means(request: Request) -> Means:
 Given = Annotated[Means, Depends(_means)]
 
 
-def needs(permission: Permission) -> Callable[..., Caller]:
+def needs(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller, whose role must have the permission (else 403)."""
 
-    def caller(request: Request, _: Annotated[object, Security(_bearer)]) -> Caller:
+    async def caller(request: Request, _: Annotated[object, Security(_bearer)]) -> Caller:
         found = request.state.caller
         assert isinstance(found, Caller)
         if not found.may(permission):

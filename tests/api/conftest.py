@@ -1,0 +1,3 @@
+from tests.api.serving import office
+
+__all__ = ["office"]
