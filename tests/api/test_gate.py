@@ -1,0 +1,190 @@
+"""Who gets in, with what, how often; and what every answer carries."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from hushwire.api.access import PERMISSIONS
+from hushwire.api.limits import Buckets, Rate
+from tests.api.serving import ROLES, Office, as_json, problem, shown
+from tests.polling import until
+from tests.recorded import HouseClock
+from tests.store.rows import insert
+
+UNKNOWN = uuid4()
+PATHS = [
+    ("GET", "/v1/calls", "calls"), ("GET", f"/v1/calls/{UNKNOWN}", "calls"), ("POST", "/v1/calls/search", "calls"),
+    ("POST", f"/v1/calls/{UNKNOWN}/hangup", "call-control"), ("POST", f"/v1/calls/{UNKNOWN}/recording", "call-control"),
+    ("GET", "/v1/recordings", "recordings"),
+    ("POST", "/v1/recordings/search", "recordings"), ("GET", f"/v1/recordings/{UNKNOWN}", "recordings"),
+    ("GET", f"/v1/recordings/{UNKNOWN}/audio", "content"), ("DELETE", f"/v1/recordings/{UNKNOWN}", "erasure"),
+    ("GET", "/v1/voice-security", "rules"), ("PUT", "/v1/voice-security", "rules-change"), ("POST", "/v1/voice-security/check", "check"),
+    ("GET", "/v1/agents", "directory"), ("GET", f"/v1/agents/{UNKNOWN}", "directory"), ("GET", "/v1/numbers", "directory"),
+    ("GET", "/v1/trunks", "directory"), ("GET", "/v1/audit", "audit"), ("GET", "/v1/privacy/receipts", "receipts"),
+    ("GET", f"/v1/privacy/receipts/{UNKNOWN}", "receipts"), ("GET", "/v1/privacy/inventory", "receipts"),
+]  # fmt: skip
+
+
+async def test_each_role_may_do_what_its_permissions_say_and_nothing_else(office: Office) -> None:
+    for role in ROLES:
+        async with office.client(role) as api:
+            for method, path, permission in PATHS:
+                answer = await api.request(method, path, **(as_json({}) if method in ("POST", "PUT") else {}))
+                assert (answer.status_code == 403) == (permission not in PERMISSIONS[role]), (role, method, path, answer.status_code)
+
+
+async def test_every_described_path_is_among_the_tested_ones_and_behind_a_key(office: Office) -> None:
+    async with office.stranger() as api:
+        described = shown(await api.get("/openapi.json"))["paths"]
+        listed = {(method.upper(), path) for path, methods in described.items() for method in methods if path.startswith("/v1/")}
+        tested = {(method, path) for method, path, _ in PATHS}
+        assert len(listed) == len(tested)
+        for method, path, _ in PATHS:
+            answer = await api.request(method, path)
+            problem(answer, 401)
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer x", "Bearer hw_", "Basic aHc6", "Bearer hw_" + "A" * 43, "Bearer hw_" + "A" * 500, "hw_x"]
+)
+async def test_what_is_no_valid_key_is_refused(office: Office, header: str) -> None:
+    async with office.stranger() as api:
+        problem(await api.get("/v1/calls", headers={"Authorization": header}), 401)
+
+
+async def test_a_revoked_key_is_refused_a_second_later_at_most(office: Office) -> None:
+    async with office.client("auditor") as api:
+        assert (await api.get("/v1/calls")).status_code == 200
+        async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+            await connection.execute("UPDATE api_keys SET revoked_at = now() WHERE role = 'auditor'")
+
+        async def is_refused() -> bool:
+            return (await api.get("/v1/calls")).status_code == 401
+
+        await until(is_refused, timeout_s=2)
+
+
+async def test_every_answer_has_its_security_headers_and_no_cookie(office: Office) -> None:
+    async with office.client() as api:
+        for path in ("/v1/calls", "/nowhere", "/v1/nowhere", "/healthz", "/metrics", "/openapi.json"):
+            headers = (await api.get(path)).headers
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["cache-control"] == "no-store"
+            assert headers["content-security-policy"].startswith("default-src 'none'")
+            assert headers["x-frame-options"] == "DENY"
+            assert "set-cookie" not in headers
+            assert "server" not in headers
+
+
+async def test_what_can_not_be_read_is_a_problem_of_its_own(office: Office) -> None:
+    async with office.client() as api:
+        search, check = "/v1/calls/search", "/v1/voice-security/check"
+        for path in (search, check):
+            problem(await api.post(path, content=b"{", headers={"Content-Type": "application/json"}), 400)
+            problem(await api.post(path, content=b"[" * 200_000, headers={"Content-Type": "application/json"}), 400)
+            problem(await api.post(path, content=b"\xff", headers={"Content-Type": "application/json"}), 400)
+            problem(await api.post(path, content=b"number=1", headers={"Content-Type": "application/x-www-form-urlencoded"}), 415)
+            problem(await api.post(path, content=b"{}", headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}), 415)
+            problem(await api.post(path, content=b" " * (1 << 20) + b"{}", headers={"Content-Type": "application/json"}), 413)
+        problem(await api.get("/nowhere"), 404)
+        problem(await api.get("/v1/calls/not-an-id"), 404)
+        answer = await api.delete("/v1/calls")
+        problem(answer, 405)
+        assert "GET" in answer.headers["allow"]
+
+
+async def test_a_body_that_grows_beyond_the_limit_while_it_is_sent_is_refused(office: Office) -> None:
+    async def endless() -> object:
+        for _ in range(40):
+            yield b" " * 65536
+
+    async with office.client() as api:
+        for path in ("/v1/calls/search", "/v1/voice-security/check"):
+            problem(await api.post(path, content=endless(), headers={"Content-Type": "application/json"}), 413)
+
+
+async def test_a_key_that_asks_too_often_is_told_to_wait(office: Office) -> None:
+    async with office.client("auditor") as api:
+        answers = await asyncio.gather(*(api.get("/v1/trunks", headers={"X": str(n)}) for n in range(40)))
+        assert {answer.status_code for answer in answers} == {200}
+    clock = HouseClock()
+    buckets = Buckets(Rate(10, 5), clock)
+    assert [buckets.take("key") for _ in range(5)] == [0.0] * 5
+    assert 0 < buckets.take("key") <= 0.1
+    assert buckets.take("another") == 0.0
+
+
+async def test_agents_numbers_and_trunks_are_listed_with_live_registrations(office: Office) -> None:
+    anna, ben = await office.add_agent("anna", extension="101"), await office.add_agent("ben")
+    keys = await (await office.house.keyring("owner")).org_context(office.house.org)
+    now = datetime.now(UTC)
+    contact = json.dumps({"contact": "sip:anna@198.51.100.7", "transport": "tls", "user_agent": "Phone"}).encode()
+    async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+        for agent, expires in ((anna, now.replace(year=2099)), (ben, now.replace(year=2020))):
+            row = uuid4()
+            sealed = keys.operational.seal(contact, table="registrations", column="contact_sealed", row=row, org=office.house.org)
+            await insert(
+                connection, "registrations", id=row, org_id=office.house.org, agent_id=agent, node_id=office.house.node,
+                contact_sealed=sealed, contact_index=row.bytes, call_id_hash=b"x", cseq=1, expires_at=expires, created_at=now,
+            )  # fmt: skip
+        number = uuid4()
+        sealed = keys.operational.seal(b"+493023125000", table="numbers", column="number_sealed", row=number, org=office.house.org)
+        await insert(
+            connection, "numbers", id=number, org_id=office.house.org, number_sealed=sealed, number_index=b"i", lookup=b"l", agent_id=anna,
+            created_at=now,
+        )  # fmt: skip
+        await insert(
+            connection,
+            "trunks",
+            id=uuid4(),
+            name="carrier",
+            uri="sip:192.0.2.9",
+            srtp="never",
+            username="u",
+            created_at=now,
+            updated_at=now,
+        )
+    async with office.client() as api:
+        agents = {item["username"]: item for item in shown(await api.get("/v1/agents"))["items"]}
+        assert agents["anna"]["is_registered"]
+        assert agents["anna"]["extension"] == "101"
+        assert agents["anna"]["devices"][0]["transport"] == "tls"
+        assert not agents["ben"]["is_registered"]
+        assert shown(await api.get(f"/v1/agents/{anna}")) == agents["anna"]
+        first = shown(await api.get("/v1/agents?limit=1"))
+        second = shown(await api.get("/v1/agents", params={"limit": 1, "cursor": first["next"]}))
+        assert {first["items"][0]["username"], second["items"][0]["username"]} == {"anna", "ben"}
+        assert second["next"] is None
+        (listed,) = shown(await api.get("/v1/numbers"))["items"]
+        assert (listed["number"], listed["agent"]) == ("+493023125000", "anna")
+        (trunk,) = shown(await api.get("/v1/trunks"))["items"]
+        assert (trunk["name"], trunk["srtp"]) == ("carrier", "never")
+        assert "username" not in trunk
+        inventory = shown(await api.get("/v1/privacy/inventory"))
+        assert any(column["column"] == "remote_sealed" and column["form"] == "sealed" for column in inventory["columns"])
+
+
+async def test_health_readiness_metrics_and_keys_need_no_key(office: Office) -> None:
+    async with office.stranger() as api:
+        assert shown(await api.get("/healthz")) == shown(await api.get("/readyz")) == {"status": "ok"}
+        keys = shown(await api.get("/.well-known/hushwire-keys.json"))["keys"]
+        assert keys[0]["crv"] == "Ed25519"
+        text = (await api.get("/metrics")).text
+        assert 'hushwire_http_requests_total{method="GET",route="/readyz",status="200"}' in text
+        assert "hushwire_gateways 1.0" in text
+        assert 'hushwire_database_up{database="main"} 1.0' in text
+
+
+async def test_readiness_says_which_database_is_away(office: Office) -> None:
+    await (await office.house.db("keyring", "api")).close()
+    async with office.stranger() as api:
+        answer = await api.get("/readyz")
+        assert "the keyring database" in problem(answer, 503)["detail"]
+        assert "retry-after" in answer.headers
+        assert (await api.get("/healthz")).status_code == 200
+    async with office.client() as api:
+        assert (await api.get("/v1/trunks")).status_code == 200
