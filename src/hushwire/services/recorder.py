@@ -255,7 +255,7 @@ class Recorder:
         """CallRefused, for a call that never was one."""
         identity = uuid7(int(at.timestamp() * 1000), self._random.token_bytes(10))
         reason = refused.end_reason if refused.verdict is None else refused.verdict.reason.value
-        facts = {"direction": refused.direction.value, "status": refused.status, "reason": reason}
+        facts: dict[str, str | int | bool | None] = {"direction": refused.direction.value, "status": refused.status, "reason": reason}
         if refused.agent is not None:
             facts["agent"] = str(refused.agent.id)
         return DomainEvent(identity, refused.org.id, EventKind.CALL_REFUSED, call_id, at, facts)
