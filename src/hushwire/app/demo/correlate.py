@@ -10,7 +10,7 @@ Samples = NDArray[np.int16] | NDArray[np.float64] | NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 SLIP_MS: Final = 100
-BLOCK_MS: Final = 500
+BLOCK_MS: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def correlate(sent: Samples, heard: Samples, rate: int, *, max_delay_ms: float =
 
 
 def correlate_with_slips(sent: Samples, heard: Samples, rate: int, *, max_delay_ms: float = 4000) -> Match:
-    """Like `correlate`, but blocks of half a second may each be up to 100 ms off the whole's delay.
+    """Like `correlate`, but blocks of a quarter second may each be up to 100 ms off the whole's delay.
 
     A jitter buffer that ran dry or over slips by whole packets; the sound is the same, its time is not. The score is the
     blocks' mean weighted by their energy; the delay that of the whole.

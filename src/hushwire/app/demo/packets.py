@@ -4,8 +4,10 @@ With CAP_NET_RAW everything on the loopback interface is seen (`Sniffer`); witho
 """
 
 import asyncio
+import ctypes
 import socket
-from collections.abc import Sequence
+import struct
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -17,6 +19,7 @@ from hushwire.app.demo.sockettap import udp_payload
 
 ETH_P_IP: Final = 0x0800
 PACKET_OUTGOING: Final = 4
+SO_ATTACH_FILTER: Final = 26
 SAMPLES: Final = 160
 PCMU: Final = 0
 MAX_PACKETS: Final = 40_000
@@ -73,7 +76,7 @@ def mulaw_to_linear(data: bytes) -> NDArray[np.int16]:
 
 
 class Sniffer:
-    """Keeps every IPv4 UDP packet on loopback while open; needs CAP_NET_RAW."""
+    """Keeps the IPv4 UDP packets on loopback that come from or go to given ports, while open; needs CAP_NET_RAW."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -81,30 +84,38 @@ class Sniffer:
         asyncio.get_running_loop().add_reader(sock, self._collect)
 
     @classmethod
-    def open(cls) -> Self | None:
-        """A sniffer, or None where this user may not look."""
+    def is_possible(cls) -> bool:
+        """May this user look at an interface?"""
         try:
-            sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))
-            sock.bind(("lo", ETH_P_IP))
+            socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0).close()
         except OSError:
-            return None
-        sock.setblocking(False)
+            return False
+        return True
+
+    @classmethod
+    def open(cls, ports: Collection[int]) -> Self:
+        """Raises OSError where this user may not look."""
+        # Protocol 0 receives nothing: the filter stands before the first packet comes, and other traffic is not even copied.
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        program = _port_filter(ports)
+        held = ctypes.create_string_buffer(program)
+        code = struct.pack("HL", len(program) // 8, ctypes.addressof(held))
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, code)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        sock.bind(("lo", ETH_P_IP))
+        sock.setblocking(False)
         return cls(sock)
 
-    def mark(self) -> int:
-        """The number of packets seen so far, for `since`."""
-        return len(self._packets)
-
-    def sent_from(self, port: int, *, since: int = 0) -> list[bytes]:
+    def sent_from(self, port: int) -> list[bytes]:
         """UDP payloads that left `port`, in order."""
-        return [data for source, _, data in self._packets[since:] if source == port]
+        return [data for source, _, data in self._packets if source == port]
 
-    def sent_to(self, port: int, *, since: int = 0) -> list[bytes]:
+    def sent_to(self, port: int) -> list[bytes]:
         """UDP payloads that went to `port`, in order."""
-        return [data for _, destination, data in self._packets[since:] if destination == port]
+        return [data for _, destination, data in self._packets if destination == port]
 
     def close(self) -> None:
+        """Stops looking; what was seen stays."""
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
 
@@ -120,3 +131,20 @@ class Sniffer:
             payload = udp_payload(data)
             if payload is not None:
                 self._packets.append(payload)
+
+
+def _port_filter(ports: Collection[int]) -> bytes:
+    """A classic BPF program that accepts UDP packets with one of the ports at either end (linux/filter.h)."""
+    count = len(ports)
+    lines = [
+        (0x30, 0, 0, 9),  # the protocol ...
+        (0x15, 0, 2 * count + 3, 17),  # ... is UDP
+        (0xB1, 0, 0, 0),  # X = length of the IP header
+        (0x48, 0, 0, 0),  # source port
+        *((0x15, 2 * count + 1 - n, 0, port) for n, port in enumerate(ports)),
+        (0x48, 0, 0, 2),  # destination port
+        *((0x15, count - n, 0, port) for n, port in enumerate(ports)),
+        (0x06, 0, 0, 0),
+        (0x06, 0, 0, 0xFFFF),
+    ]
+    return b"".join(struct.pack("HBBI", *line) for line in lines)

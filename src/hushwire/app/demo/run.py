@@ -79,19 +79,17 @@ async def _opened(exits: AsyncExitStack, board: Board, outcomes: list[Outcome], 
         agent_speech, carrier_speech = await asyncio.gather(
             asyncio.to_thread(speech.speak, speech.AGENT), asyncio.to_thread(speech.speak, speech.CARRIER)
         )
-        sniffer = Sniffer.open()
-        if sniffer is not None:
-            exits.callback(sniffer.close)
-        carrier = await Party.start("carrier", transport="udp", speech=carrier_speech, watch=sniffer is None)
+        may_sniff = Sniffer.is_possible()
+        carrier = await Party.start("carrier", transport="udp", speech=carrier_speech, watch=not may_sniff)
         exits.push_async_callback(carrier.close)
         await carrier.tell("account", uri=f"sip:carrier@{carrier.address}", srtp="off")
         await carrier.tell("policy", status=200, ring_s=0.2)
         stack = await Stack.start(folder)
         exits.push_async_callback(stack.stop)
         await stack.apply(PROVISIONING.format(carrier=carrier.address, caller_id=CALLER_ID))
-        agent = await Party.start("agent", transport="tls", ca=str(stack.authority), speech=agent_speech, watch=sniffer is None)
+        agent = await Party.start("agent", transport="tls", ca=str(stack.authority), speech=agent_speech, watch=not may_sniff)
         exits.push_async_callback(agent.close)
-        scene = Scene(stack, stack.api("acme/demo"), agent, carrier, agent_speech, carrier_speech, sniffer)
+        scene = Scene(stack, stack.api("acme/demo"), agent, carrier, agent_speech, carrier_speech, may_sniff)
         scene.figures["start_ms"] = round(stack.started_ms)
     except (HushwireError, OSError) as error:
         _fail(board, outcomes, START, began, str(error), str(folder / "hushwire.log"))

@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from hushwire.app.demo.packets import Look, Sniffer
+from hushwire.app.demo.packets import Look
 from hushwire.app.demo.party import Heard, Party
 from hushwire.app.demo.stack import DOMAIN, Api, Stack
 
@@ -84,7 +84,7 @@ class Scene:
     carrier: Party
     agent_speech: NDArray[np.int16]
     carrier_speech: NDArray[np.int16]
-    sniffer: Sniffer | None
+    may_sniff: bool
     figures: dict[str, float | int | str] = field(default_factory=dict)
     talk: Talk | None = None
     recording_id: UUID | None = None

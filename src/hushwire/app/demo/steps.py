@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hushwire.app import config as configuration
 from hushwire.app.databases import Databases
 from hushwire.app.demo.correlate import Match, correlate, correlate_with_slips
-from hushwire.app.demo.packets import Look, look
+from hushwire.app.demo.packets import Look, Sniffer, look
 from hushwire.app.demo.party import Heard, Party, PartyError
 from hushwire.app.demo.plaintext import Needles
 from hushwire.app.demo.scene import ALLOWED_NUMBER, CALLER_ID, FOREIGN_NUMBER, Scene, StepFailed, Talk
@@ -29,6 +29,7 @@ TALK_S: Final = 7.0
 SAME: Final = 0.9
 OTHER: Final = 0.3
 SEALED_WITHIN_S: Final = 10.0
+ROW_WITHIN_S: Final = 5.0
 
 Step = Callable[[Scene], Awaitable[str]]
 
@@ -84,7 +85,7 @@ async def encryption(scene: Scene) -> str:
     agent_leg, trunk_leg = (lived.api_call.get(leg) or {} for leg in ("agent_leg", "peer_leg"))
     scene.check(_is_srtp(agent_leg), f"the API does not call the agent's leg SRTP: {agent_leg}")
     scene.check(not _is_srtp(trunk_leg), f"the API does not call the trunk's leg clear: {trunk_leg}")
-    how = "on the interface" if scene.sniffer else "as the kernel copied them back"
+    how = "on the interface" if scene.may_sniff else "as the kernel copied them back"
     return f"{sum(s.packets for s in lived.looks.values())} packets looked at {how}: agent leg {agent_leg.get('suite')}, trunk leg clear"
 
 
@@ -92,10 +93,7 @@ async def refuse(scene: Scene) -> str:
     """A country that is not on the list is refused at once, before the trunk sees anything."""
     took_ms = await refused(scene, FOREIGN_NUMBER)
     scene.figures["refused_in_ms"] = took_ms
-    rows = (await scene.api.get("/v1/calls"))["items"]
-    row = next((r for r in rows if r["state"] == "refused"), None)
-    scene.check(row is not None, "the refusal is not among the calls that the admin sees", "GET /v1/calls")
-    assert row is not None
+    row = await _call_in(scene, "refused")
     return f"{FOREIGN_NUMBER} refused with 403 in {took_ms:.0f} ms ({row.get('verdict_reason')}); nothing reached the carrier"
 
 
@@ -208,7 +206,7 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
 
 async def talk(scene: Scene, number: str, seconds: float) -> Talk:
     """One answered call from the agent to the carrier, of `seconds`, ended by the agent."""
-    mark, seen = scene.sniffer.mark() if scene.sniffer else 0, len(scene.carrier.events)
+    seen = len(scene.carrier.events)
     began = time.monotonic()
     try:
         mine = await scene.agent.call(scene.uri(number))
@@ -221,16 +219,17 @@ async def talk(scene: Scene, number: str, seconds: float) -> Talk:
         raise StepFailed(f"the call to {number} did not come about: {error}", str(scene.stack.log)) from None
     scene.check(CALLER_ID in incoming["from"], "the carrier was not shown the agent's caller id")
     answered = time.monotonic()
-    await asyncio.sleep(seconds)
-    rows = (await scene.api.get("/v1/calls"))["items"]
-    live = next((row for row in rows if row["state"] == "active"), None)
-    scene.check(live is not None, "the API does not show the live call", "GET /v1/calls")
-    assert live is not None
     ports = {"agent": await scene.agent.tell("stats", call=mine), "trunk": await scene.carrier.tell("stats", call=theirs)}
+    numbers = {name: int(told["rtp_port"]) for name, told in ports.items()}
+    sniffer = Sniffer.open(numbers.values()) if scene.may_sniff else None
+    await asyncio.sleep(answered + seconds - time.monotonic())
+    live = await _call_in(scene, "active")
+    if sniffer is not None:
+        sniffer.close()
     await scene.agent.hangup(mine)
     lasted = time.monotonic() - answered
     await scene.carrier.expect_state(theirs, "disconnected")
-    looks = await _looks(scene, mark, {name: int(p["rtp_port"]) for name, p in ports.items()}, mine, theirs)
+    looks = await _looks(scene, sniffer, numbers, mine, theirs)
     return Talk(
         await scene.agent.heard(mine), await scene.carrier.heard(theirs), looks, await scene.api.get(f"/v1/calls/{live['id']}"), lasted
     )
@@ -289,6 +288,19 @@ def _search(scene: Scene) -> int:
     return size
 
 
+async def _call_in(scene: Scene, state: str) -> dict[str, Any]:
+    """The newest call in that state, as the admin sees it; rows follow events by moments."""
+    end = time.monotonic() + ROW_WITHIN_S
+    while True:
+        rows = (await scene.api.get(f"/v1/calls?state={state}"))["items"]
+        if rows:
+            newest: dict[str, Any] = rows[0]
+            return newest
+        if time.monotonic() > end:
+            raise StepFailed(f"the admin sees no call that is {state}", "GET /v1/calls")
+        await asyncio.sleep(0.05)
+
+
 async def _closed_recording(scene: Scene) -> dict[str, Any]:
     """The one recording, once it is closed."""
     end = time.monotonic() + SEALED_WITHIN_S
@@ -316,16 +328,16 @@ async def _key_rows(scene: Scene, identity: UUID) -> int:
         await connection.close()
 
 
-async def _looks(scene: Scene, mark: int, ports: dict[str, int], mine: int, theirs: int) -> dict[str, Look]:
+async def _looks(scene: Scene, sniffer: Sniffer | None, ports: dict[str, int], mine: int, theirs: int) -> dict[str, Look]:
     speech = {"agent": scene.agent_speech, "trunk": scene.carrier_speech}
     heard = {"agent": scene.carrier_speech, "trunk": scene.agent_speech}
-    if scene.sniffer is None:
+    if sniffer is None:
         taps: dict[str, tuple[Party, int]] = {"agent": (scene.agent, mine), "trunk": (scene.carrier, theirs)}
         return {f"{name} leg, sent": look(await party.packets(number), speech[name]) for name, (party, number) in taps.items()}
     looks = {}
     for name, port in ports.items():
-        looks[f"{name} leg, sent"] = look(scene.sniffer.sent_from(port, since=mark), speech[name])
-        looks[f"{name} leg, received"] = look(scene.sniffer.sent_to(port, since=mark), heard[name])
+        looks[f"{name} leg, sent"] = look(sniffer.sent_from(port), speech[name])
+        looks[f"{name} leg, received"] = look(sniffer.sent_to(port), heard[name])
     return looks
 
 
