@@ -3,17 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from uuid import UUID
 
 import asyncpg
 
-from hushwire.core.ids import CallId, OrgId
+from hushwire.core.ids import OrgId
 from hushwire.services.records import Records
 from hushwire.store.database import Connection
 from tests.databases import Databases
 from tests.services.location import build
-
-CALL, OTHER = CallId(UUID(int=1)), CallId(UUID(int=2))
 
 
 def note(seen: list[str], name: str) -> Callable[[Connection], Awaitable[object]]:
@@ -36,12 +33,12 @@ async def cut(databases: Databases, *, allow: bool) -> None:
         await administrator.close()
 
 
-async def test_writes_of_one_call_keep_their_order_through_an_outage(databases: Databases, tmp_path: Path) -> None:
+async def test_writes_keep_their_order_through_an_outage(databases: Databases, tmp_path: Path) -> None:
     world = await build(databases, tmp_path)
     org_id: OrgId = world.directory.default_organisation.id  # type: ignore[union-attr]
     records, seen = Records(world.db), list[str]()
     await cut(databases, allow=False)
-    waiting = [records.write(org_id, CALL, name, note(seen, name)) for name in ("begin", "answer", "end")]
+    waiting = [records.write(org_id, name, note(seen, name)) for name in ("begin", "answer", "end")]
     assert await records.drain(0.5) == 3
     assert seen == []
     await cut(databases, allow=True)
@@ -59,8 +56,8 @@ async def test_a_write_that_the_database_forbids_is_reported_and_holds_nothing_b
     async def forbidden(connection: Connection) -> None:
         await connection.execute("DELETE FROM audit_log")
 
-    refused = records.write(org_id, CALL, "forbidden", forbidden)
-    after = records.write(org_id, CALL, "after", note(seen, "after"))
-    beside = records.write(org_id, OTHER, "beside", note(seen, "beside"))
+    refused = records.write(org_id, "forbidden", forbidden)
+    after = records.write(org_id, "after", note(seen, "after"))
+    beside = records.write(org_id, "beside", note(seen, "beside"))
     assert [await refused, await after, await beside] == [False, True, True]
     assert sorted(seen) == ["after", "beside"]

@@ -51,7 +51,7 @@ class Gateway:
         self._started_at = clock.now()
         self.endpoint = SipEndpoint(endpoint_config(wired), clock, random, self._on_sip)
         self.link = MediaLink(wired.folders.media_socket, self._next_epoch, self)
-        self.pool = KeyPool(wired.keyring, clock, random, size=32)
+        self.pool = KeyPool(wired.keyring, clock, random, size=16, most=256)
         self.records = Records(wired.main)
         self._judge = Judge()
         self._config = config

@@ -86,9 +86,7 @@ class MediaClient:
     async def open_leg(self, bridge_id: UUID, leg: int) -> LegPorts:
         """Give leg 0 (agent) or 1 (other party) its ports. Raises MediaRefused (NO_PORTS)."""
         fields = await self._ask(Op.OPEN_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg))])
-        return LegPorts(
-            _ip(fields.need(Tag.LOCAL_IP)), fields.integer(Tag.RTP_PORT), fields.integer(Tag.RTCP_PORT), fields.integer(Tag.SSRC)
-        )
+        return _ports(fields)
 
     async def set_leg(self, bridge_id: UUID, leg: int, settings: LegSettings) -> None:
         """State where a leg's party is and how it is protected; may be repeated."""
@@ -96,19 +94,34 @@ class MediaClient:
 
     async def open_call(self, bridge_id: UUID, mode: Mode, legs: Iterable[int]) -> tuple[LegPorts, ...]:
         """A bridge with these legs, asked for in one go. Raises what the first refused request does; then no bridge stays."""
-        asked = [
-            self._ask(Op.OPEN_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes), (Tag.MODE, u8(mode))]),
-            *(self.open_leg(bridge_id, leg) for leg in legs),
-        ]
-        made, *found = await asyncio.gather(*asked, return_exceptions=True)
-        if isinstance(made, BaseException):
-            raise made
-        ports = [item for item in found if isinstance(item, LegPorts)]
-        if len(ports) < len(found):
+        name = (Tag.BRIDGE, bridge_id.bytes)
+        bridge = self._begin(Op.OPEN_BRIDGE, [name, (Tag.MODE, u8(mode))])
+        asked = [self._begin(Op.OPEN_LEG, [name, (Tag.LEG, u8(leg))]) for leg in legs]
+        try:
+            await self._finish(Op.OPEN_BRIDGE, bridge)
+        except BaseException:
+            await asyncio.gather(*asked, return_exceptions=True)
+            raise
+        try:
+            return tuple([_ports(await self._finish(Op.OPEN_LEG, answer)) for answer in asked])
+        except MediaRefused:
+            await asyncio.gather(*asked, return_exceptions=True)
             with suppress(MediaRefused, Unavailable):
                 await self.close_bridge(bridge_id)
-            raise next(item for item in found if isinstance(item, BaseException))
-        return tuple(ports)
+            raise
+
+    async def set_legs(self, bridge_id: UUID, legs: Iterable[tuple[int, LegSettings]]) -> None:
+        """State several legs, asked for in one go. Raises what the first refused request does, after all are answered."""
+        name = (Tag.BRIDGE, bridge_id.bytes)
+        asked = [self._begin(Op.SET_LEG, [name, (Tag.LEG, u8(leg)), *_settings(settings)]) for leg, settings in legs]
+        refused: MediaRefused | None = None
+        for answer in asked:
+            try:
+                await self._finish(Op.SET_LEG, answer)
+            except MediaRefused as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
 
     async def close_bridge(self, bridge_id: UUID) -> BridgeReport:
         """End a bridge, closing its recording first."""
@@ -173,16 +186,22 @@ class MediaClient:
         return request_id
 
     async def _ask(self, op: Op, fields: Iterable[Field] = (), timeout_s: float = ANSWER_S) -> Fields:
+        answer = self._begin(op, fields)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._finish(op, answer)
+        except TimeoutError as error:
+            raise Unavailable(f"hushwire-media did not answer {op.name} within {timeout_s:.0f} s") from error
+
+    def _begin(self, op: Op, fields: Iterable[Field]) -> asyncio.Future[Frame]:
+        """Send a request at once. Its answer needs no timeout where somebody pings beside it: a dead connection fails them all."""
         request_id = self._send(op, fields)
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answer
-        try:
-            async with asyncio.timeout(timeout_s):
-                frame = await answer
-        except TimeoutError as error:
-            raise Unavailable(f"hushwire-media did not answer {op.name} within {timeout_s:.0f} s") from error
-        finally:
-            self._waiting.pop(request_id, None)
+        return answer
+
+    async def _finish(self, op: Op, answer: asyncio.Future[Frame]) -> Fields:
+        frame = await answer
         status = Status(frame.fields.integer(Tag.STATUS))
         if frame.opcode != op:
             raise WireError("the media process answered another request")
@@ -205,16 +224,22 @@ class MediaClient:
             for answer in self._waiting.values():
                 if not answer.done():
                     answer.set_exception(Unavailable("hushwire-media closed the control connection"))
+                    answer.exception()  # known to be looked at, even where nobody waits for it any more
+            self._waiting.clear()
 
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.REPLY:
-            answer = self._waiting.get(frame.id)
+            answer = self._waiting.pop(frame.id, None)
             if answer is not None and not answer.done():
                 answer.set_result(frame)
         elif frame.opcode in _EVENT_TYPES:
             self._on_event(MediaEvent.read(frame.id, EventType(frame.opcode), frame.fields))
         else:
             self.acknowledge([frame.id])  # an event of a later version: nothing here could handle it
+
+
+def _ports(fields: Fields) -> LegPorts:
+    return LegPorts(_ip(fields.need(Tag.LOCAL_IP)), fields.integer(Tag.RTP_PORT), fields.integer(Tag.RTCP_PORT), fields.integer(Tag.SSRC))
 
 
 def _settings(settings: LegSettings) -> list[Field]:

@@ -42,7 +42,7 @@ class CallRows:
             await rows.begin(connection, org_id, new)
             await outbox.add(connection, event)
 
-        self._records.write(org_id, live.id, "call.begin", write)
+        self._records.write(org_id, "call.begin", write)
 
     def unstarted(self, live: LiveCall, at: datetime, why: EndReason, status: int) -> None:
         """The row of a call that ended before anything was opened for it."""
@@ -54,11 +54,11 @@ class CallRows:
             await rows.begin(connection, org_id, new)
             await outbox.add(connection, event)
 
-        self._records.write(org_id, live.id, "call.unstarted", write)
+        self._records.write(org_id, "call.unstarted", write)
 
     def legs(self, live: LiveCall, agent: Facts, peer: Facts) -> None:
         """How the legs are protected now."""
-        self._records.write(live.route.org.id, live.id, "call.legs", lambda connection: rows.update_legs(connection, live.id, agent, peer))
+        self._records.write(live.route.org.id, "call.legs", lambda connection: rows.update_legs(connection, live.id, agent, peer))
 
     def end(
         self,
@@ -89,7 +89,7 @@ class CallRows:
             await rows.end(connection, end)
             await outbox.add(connection, ended)
 
-        return self._records.write(live.route.org.id, live.id, "call.end", write)
+        return self._records.write(live.route.org.id, "call.end", write)
 
     def refused(self, call_id: CallId, refused: Refused, key: DataKey | None, at: datetime) -> None:
         """The row of a call that was never made: the admin sees what was refused and why."""
@@ -124,7 +124,7 @@ class CallRows:
             await rows.begin(connection, org.id, new)
             await outbox.add(connection, event)
 
-        self._records.write(org.id, call_id, "call.refused", write)
+        self._records.write(org.id, "call.refused", write)
 
     def _new(
         self, live: LiveCall, state: str, ended_at: datetime | None = None, why: EndReason | None = None, status: int | None = None

@@ -4,7 +4,7 @@ One thing at a time: events that come while effects are being carried out wait i
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, assert_never
 from uuid import UUID
@@ -18,7 +18,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import LocalError, Unavailable
 from hushwire.core.ids import CallId, NodeId, OrgId, uuid7
 from hushwire.media.link import MediaLink
-from hushwire.media.model import BridgeReport, MediaEvent, MediaRefused, Mode
+from hushwire.media.model import BridgeReport, LegSettings, MediaEvent, MediaRefused, Mode
 from hushwire.media.wire import EventType, Status
 from hushwire.services.call_rows import CallRows
 from hushwire.services.identity import Authenticator, Unknown
@@ -33,6 +33,7 @@ from hushwire.sip.headers import Line
 from hushwire.sip.message import Request, Response
 from hushwire.store.calls import CallAnswer
 from hushwire.transport.endpoint import SipEndpoint
+from hushwire.vault.buckets import DataKey, KeyKind
 from hushwire.vault.pool import KeyPool
 
 KEY_WAIT_S: Final = 2.0
@@ -82,6 +83,7 @@ class Calling:
         self._is_draining = False
         self._is_closing = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._making: defaultdict[tuple[OrgId, KeyKind], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # ------------------------------------------------------------------------------------------------------ what is there
 
@@ -301,15 +303,24 @@ class Calling:
         try:
             async with asyncio.timeout(KEY_WAIT_S):
                 if live.key is None:
-                    live.key = await self._pool.take_or_make(org_id, "call")
+                    live.key = await self._make_key(org_id, "call")
                 if live.route.plan.is_recorded and live.recording_key is None:
-                    live.recording_key = await self._pool.take_or_make(org_id, "recording")
+                    live.recording_key = await self._make_key(org_id, "recording")
         except (TimeoutError, LocalError, OSError) as error:
             _log.error("call.keys_missing", org_id=str(org_id), error=type(error).__name__)
         if live.is_ended:
             self.recorder.give_back(live)
             return
         self._start(live)
+
+    async def _make_key(self, org_id: OrgId, kind: KeyKind) -> DataKey | None:
+        """A key out of a batch that is made for everyone who waits: one by one they would cost three times as much."""
+        async with self._making[org_id, kind]:
+            key = self._pool.take(org_id, kind)
+            if key is None:
+                await self._pool.prepare(org_id, kind)
+                key = self._pool.take(org_id, kind)
+            return key
 
     def _start(self, live: LiveCall) -> None:
         route = live.route
@@ -428,12 +439,12 @@ class Calling:
         self.feed(live, event)
 
     def _set_legs(self, live: LiveCall, effect: effects.SetLegs) -> None:
-        for leg in effect.legs:
-            self._spawn(self._set_leg(live, leg), "call-leg")
+        legs = [(leg.leg, settings(leg.media, leg.signalling_address, leg.payload_types)) for leg in effect.legs]
+        self._spawn(self._state_legs(live, legs), "call-legs")
 
-    async def _set_leg(self, live: LiveCall, leg: effects.LegStatement) -> None:
+    async def _state_legs(self, live: LiveCall, legs: list[tuple[int, LegSettings]]) -> None:
         try:
-            await self._link.client.set_leg(live.id, leg.leg, settings(leg.media, leg.signalling_address, leg.payload_types))
+            await self._link.client.set_legs(live.id, legs)
         except MediaRefused as error:
             if error.status is Status.NOT_FOUND and live.is_ended:
                 return

@@ -163,14 +163,12 @@ class Recorder:
             for event in events:
                 await outbox.add(connection, event)
 
-        return self._records.write(org_id, live.id, "call.answered" if answer else "recording.begin", write)
+        return self._records.write(org_id, "call.answered" if answer else "recording.begin", write)
 
     def _fail(self, live: LiveCall, run: RecordingRun) -> None:
         now = self._clock.now()
         recording_id = RecordingId(run.id)
-        self._records.write(
-            live.route.org.id, live.id, "recording.failed", lambda connection: rows.fail_recording(connection, recording_id, now)
-        )
+        self._records.write(live.route.org.id, "recording.failed", lambda connection: rows.fail_recording(connection, recording_id, now))
         if not live.is_ended:
             self._on_impossible(live)
 
@@ -229,7 +227,7 @@ class Recorder:
             if await rows.close_recording(connection, end):
                 await outbox.add(connection, event)
 
-        written = self._records.write(org_id, live.id, "recording.closed", write)
+        written = self._records.write(org_id, "recording.closed", write)
         written.add_done_callback(lambda _: self.acknowledge(live))
         return written
 
