@@ -90,8 +90,8 @@ def _class(value: str) -> NumberClass:
     return NumberClass(value)
 
 
-Country = Annotated[str, AfterValidator(_country), Field(description="ISO 3166-1 alpha-2, or XK, AC, TA.", examples=["DE"])]
-ClassName = Annotated[str, AfterValidator(_class), Field(examples=["premium"])]
+Country = Annotated[str, AfterValidator(_country), Field(json_schema_extra={"enum": sorted(TERRITORIES)})]
+ClassName = Annotated[str, AfterValidator(_class), Field(json_schema_extra={"enum": sorted(PERMITTED_CLASSES)})]
 
 IdempotencyKey = Annotated[
     str | None,

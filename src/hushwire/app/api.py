@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ import uvicorn
 from hushwire.api.application import application
 from hushwire.api.means import Means
 from hushwire.api.metrics import Metrics
+from hushwire.app import hosts
 from hushwire.app.certificates import served
 from hushwire.app.config import Config, Listen
 from hushwire.app.wiring import Wired
@@ -114,26 +115,20 @@ def bound(listen: Listen) -> socket.socket:
 
 
 def own_hosts(config: Config, slug: str, status: Path) -> OwnHosts:
-    """Which hosts in a URI mean this gateway for an organisation: the domain, its own name below it, and where SIP listens."""
-    addresses = {str(ipaddress.ip_address(listen.host)) for listen in config.sip.listen}
-    if config.media.advertise:
-        addresses.add(str(ipaddress.ip_address(config.media.advertise)))
-    addresses -= {"0.0.0.0", "::"}
-    ports = {listen.port for listen in config.sip.listen if listen.port}
-    if any(not listen.port for listen in config.sip.listen):
-        ports |= _ports_in_use(status)
-    domain = config.sip.domain
-    return OwnHosts(frozenset({domain, f"{slug}.{domain}"}), frozenset(addresses), frozenset(ports))
+    """Which hosts in a URI mean this gateway for an organisation; `status` knows the ports that the system chose."""
+    own = hosts.own_hosts(config, slug)
+    is_chosen = any(not listen.port for listen in config.sip.listen)
+    return replace(own, ports=own.ports | _ports_in_use(status)) if is_chosen else own
 
 
-def _ports_in_use(status: Path) -> set[int]:
+def _ports_in_use(status: Path) -> frozenset[int]:
     """Where the gateway of this machine listens, where the configuration left the choice to the system."""
     try:
         roles = json.loads(status.read_bytes())["roles"]
         listed = roles["gateway"]["addresses"]["sip"]
-        return {int(address.rpartition(":")[2]) for address in listed}
+        return frozenset(int(address.rpartition(":")[2]) for address in listed)
     except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return frozenset()
 
 
 def _settings(wired: Wired, means: Means, listen: Listen) -> uvicorn.Config:
