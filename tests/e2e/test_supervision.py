@@ -50,9 +50,12 @@ async def test_after_kill_9_of_the_gateway_the_call_is_still_heard_and_recorded_
     async with start_deployment() as running, running.carrier() as carrier, running.phone("anna") as anna:
         call, theirs = await connected(running, anna, carrier)
         pids = running.stack.children()
+        # The supervisor is held, or it would have a new gateway up before we have listened.
+        running.stack.process.send_signal(signal.SIGSTOP)
         os.kill(pids["gateway"], signal.SIGKILL)
         assert await still_heard(anna, call)
         assert await still_heard(carrier, theirs)
+        running.stack.process.send_signal(signal.SIGCONT)
         await restarted(running, "gateway", pids["gateway"])
         assert running.stack.children()["hushwire-media"] == pids["hushwire-media"], "media was restarted with the gateway"
         # Orphans are ended within 60 s: their recording is closed, and their row says how they ended.
