@@ -14,7 +14,6 @@ from hushwire.app.certificates import served
 from hushwire.app.config import Config, bracketed
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import LocalError
-from hushwire.core.ids import OrgId
 from hushwire.media.link import MediaLink
 from hushwire.media.model import Greeting, MediaEvent
 from hushwire.policy.judge import Judge
@@ -180,13 +179,11 @@ class Gateway:
     async def _prepare_keys(self) -> None:
         """Keep keys ready for every organisation, so that no call waits for one."""
         while True:
-            await self.calling.prepare(self.directory.organisation_ids(), self._is_recorded)
+            for org_id in self.directory.organisation_ids():
+                org = self.directory.organisation(org_id)
+                await self.calling.keys.prepare(org_id, is_recorded=org is not None and org.record != "none")
             await self._new_orgs.wait()
             self._new_orgs.clear()
-
-    def _is_recorded(self, org_id: OrgId) -> bool:
-        org = self.directory.organisation(org_id)
-        return org is not None and org.record != "none"
 
     async def _kept_up(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Side work that meets a database that is away begins again: it never ends the calls."""

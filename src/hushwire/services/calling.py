@@ -4,7 +4,7 @@ One thing at a time: events that come while effects are being carried out wait i
 """
 
 import asyncio
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, assert_never
 from uuid import UUID
@@ -13,16 +13,17 @@ import structlog
 
 from hushwire.calls import effects, events
 from hushwire.calls.call import Call, State
-from hushwire.calls.model import EndReason, Ports, Side
+from hushwire.calls.model import EndReason, Side
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import LocalError, Unavailable
-from hushwire.core.ids import CallId, NodeId, OrgId, uuid7
+from hushwire.core.ids import CallId, NodeId, uuid7
 from hushwire.media.link import MediaLink
-from hushwire.media.model import BridgeReport, LegSettings, MediaEvent, MediaRefused, Mode
-from hushwire.media.wire import EventType, Status
+from hushwire.media.model import MediaEvent
+from hushwire.media.wire import EventType
+from hushwire.services.call_keys import CallKeys
+from hushwire.services.call_media import CallMedia, statements
 from hushwire.services.call_rows import CallRows
 from hushwire.services.identity import Authenticator, Unknown
-from hushwire.services.live import LiveCall, settings
+from hushwire.services.live import LiveCall
 from hushwire.services.recorder import Recorder
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused, Route, Router
@@ -33,11 +34,9 @@ from hushwire.sip.headers import Line
 from hushwire.sip.message import Request, Response
 from hushwire.store.calls import CallAnswer
 from hushwire.transport.endpoint import SipEndpoint
-from hushwire.vault.buckets import DataKey, KeyKind
+from hushwire.vault.buckets import DataKey
 from hushwire.vault.pool import KeyPool
 
-KEY_WAIT_S: Final = 2.0
-CLOSE_WAIT_S: Final = 2.0
 SILENT_DEVICE_S: Final = 8.0
 SILENT_TRUNK_S: Final = 16.0
 SDP_TYPE: Final = "application/sdp"
@@ -68,11 +67,12 @@ class Calling:
         self._authenticator = authenticator
         self._link = link
         self._records = records
-        self._pool = pool
         self._clock = clock
         self._random = random
         self._max_calls = max_calls
-        self.recorder = Recorder(link, records, pool, clock, random, node_id, self._recording_impossible)
+        self._media = CallMedia(link)
+        self.keys = CallKeys(pool)
+        self.recorder = Recorder(link, records, self.keys, clock, random, node_id, self._recording_impossible)
         self._rows = CallRows(records, self.recorder, node_id)
         self._calls: dict[CallId, LiveCall] = {}
         self._by_tx: dict[TxId, LiveCall] = {}
@@ -83,7 +83,6 @@ class Calling:
         self._is_draining = False
         self._is_closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._making: defaultdict[tuple[OrgId, KeyKind], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # ------------------------------------------------------------------------------------------------------ what is there
 
@@ -269,8 +268,18 @@ class Calling:
                 self._begin(tx, request, flow, route)
 
     def _refuse(self, tx: TxId, refused: Refused) -> None:
+        """Answer at once; the row follows."""
         self._endpoint.respond(tx, refused.status, headers=[("Reason", refused.reason)])
-        key = self._pool.take(refused.org.id, "call")
+        key = self.keys.take(refused.org.id, "call")
+        if key is None:
+            self._spawn(self._note_refusal_with_key(refused), "call-refused")
+        else:
+            self._note_refusal(refused, key)
+
+    async def _note_refusal_with_key(self, refused: Refused) -> None:
+        self._note_refusal(refused, await self.keys.for_refusal(refused.org.id))
+
+    def _note_refusal(self, refused: Refused, key: DataKey | None) -> None:
         call_id = self._new_id() if key is None else CallId(key.id)
         self._rows.refused(call_id, refused, key, self._clock.now())
         _log.info(
@@ -288,39 +297,17 @@ class Calling:
         hops = request.max_forwards if request.max_forwards is not None else 70
         live = LiveCall(self._new_id(), route, call, flow, tx, self._clock.now(), self._clock.monotonic(), max(0, hops - 1))
         self._by_tx[tx] = live
-        org_id = route.org.id
-        live.key = self._pool.take(org_id, "call")
-        if route.plan.is_recorded:
-            live.recording_key = self.recorder.take_key(org_id)
-        if live.key is None or (route.plan.is_recorded and live.recording_key is None):
-            self._spawn(self._wait_for_keys(live), "call-keys")
+        if self.keys.fill(live):
+            self._start(live)
+        else:
+            self._spawn(self._start_with_keys(live), "call-keys")
+
+    async def _start_with_keys(self, live: LiveCall) -> None:
+        await self.keys.wait(live)
+        if live.is_ended:
+            self.keys.give_back(live)
         else:
             self._start(live)
-
-    async def _wait_for_keys(self, live: LiveCall) -> None:
-        """The pool was empty (the organisation's first call, or a burst): make what is missing, but don't hold the caller for long."""
-        org_id = live.route.org.id
-        try:
-            async with asyncio.timeout(KEY_WAIT_S):
-                if live.key is None:
-                    live.key = await self._make_key(org_id, "call")
-                if live.route.plan.is_recorded and live.recording_key is None:
-                    live.recording_key = await self._make_key(org_id, "recording")
-        except (TimeoutError, LocalError, OSError) as error:
-            _log.error("call.keys_missing", org_id=str(org_id), error=type(error).__name__)
-        if live.is_ended:
-            self.recorder.give_back(live)
-            return
-        self._start(live)
-
-    async def _make_key(self, org_id: OrgId, kind: KeyKind) -> DataKey | None:
-        """A key out of a batch that is made for everyone who waits: one by one they would cost three times as much."""
-        async with self._making[org_id, kind]:
-            key = self._pool.take(org_id, kind)
-            if key is None:
-                await self._pool.prepare(org_id, kind)
-                key = self._pool.take(org_id, kind)
-            return key
 
     def _start(self, live: LiveCall) -> None:
         route = live.route
@@ -357,9 +344,9 @@ class Calling:
     def _do(self, live: LiveCall, effect: effects.Effect) -> None:
         match effect:
             case effects.OpenMedia():
-                self._spawn(self._open_media(live, effect), "call-media")
+                self._spawn(self._fed(live, self._media.open(live, effect)), "call-media")
             case effects.SetLegs():
-                self._set_legs(live, effect)
+                self._spawn(self._fed(live, self._media.state(live, statements(effect))), "call-legs")
             case effects.Respond():
                 self._respond(live, effect)
             case effects.SendInvite():
@@ -425,35 +412,6 @@ class Calling:
         else:
             self._by_request[request] = (live, effect.side)
 
-    async def _open_media(self, live: LiveCall, effect: effects.OpenMedia) -> None:
-        async with live.working:
-            if live.is_ended:
-                return
-            try:
-                ports = await self._link.client.open_call(live.id, Mode.ECHO if effect.is_echo else Mode.RELAY, effect.legs)
-                live.has_bridge = True
-                event: events.Event = events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
-            except (MediaRefused, Unavailable) as error:
-                _log.error("call.no_media", call_id=str(live.id), why=str(error))
-                event = events.MediaFailed()
-        self.feed(live, event)
-
-    def _set_legs(self, live: LiveCall, effect: effects.SetLegs) -> None:
-        legs = [(leg.leg, settings(leg.media, leg.signalling_address, leg.payload_types)) for leg in effect.legs]
-        self._spawn(self._state_legs(live, legs), "call-legs")
-
-    async def _state_legs(self, live: LiveCall, legs: list[tuple[int, LegSettings]]) -> None:
-        try:
-            await self._link.client.set_legs(live.id, legs)
-        except MediaRefused as error:
-            if error.status is Status.NOT_FOUND and live.is_ended:
-                return
-            _log.error("call.leg_refused", call_id=str(live.id), why=str(error))
-            self.feed(live, events.MediaFailed())
-        except Unavailable as error:
-            _log.error("call.leg_not_set", call_id=str(live.id), why=str(error))
-            self.feed(live, events.MediaFailed())
-
     def _answered(self, live: LiveCall) -> None:
         self._stop_ringing(live)
         live.answered_at, live.answered = self._clock.now(), self._clock.monotonic()
@@ -498,8 +456,8 @@ class Calling:
         """Close the bridge, then write how the call and its recording ended, together."""
         ended_at = self._clock.now()
         async with live.working:
-            report = await self._close_bridge(live)
-            self.recorder.give_back(live)
+            report = await self._media.close(live)
+            self.keys.give_back(live)
             run, live.recording = live.recording, None
             written = self._rows.end(live, effect, ended_at, duration_ms, report, run)
         try:
@@ -507,21 +465,6 @@ class Calling:
                 self.recorder.acknowledge(live)
         finally:
             self._calls.pop(live.id, None)
-
-    async def _close_bridge(self, live: LiveCall) -> BridgeReport | None:
-        try:
-            async with asyncio.timeout(CLOSE_WAIT_S):
-                while live.has_bridge:
-                    try:
-                        return await self._link.client.close_bridge(live.id)
-                    except MediaRefused:
-                        return None
-                    except Unavailable:
-                        # The connection comes back within moments, or `media_lost` says that the bridge is gone.
-                        await asyncio.sleep(0.05)
-        except TimeoutError:
-            _log.error("call.bridge_not_closed", call_id=str(live.id))
-        return None
 
     # -------------------------------------------------------------------------------------------------------------- media
 
@@ -535,7 +478,8 @@ class Calling:
                 self._recording_closed(live, event)
                 return True
             case EventType.MEDIA_TIMEOUT:
-                self._media_timeout(live, event.leg)
+                if self._media.note_silence(live, event.leg):
+                    self._spawn(self._end_if_silent(live), "call-silent")
             case EventType.BRIDGE_CLOSED:
                 live.has_bridge = False
                 self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
@@ -556,29 +500,17 @@ class Calling:
             self.recorder.write_end(live.route.org.id, live, result)
             self._recording_impossible(live)
 
-    def _media_timeout(self, live: LiveCall, leg: int | None) -> None:
-        """Both parties silent where both should be heard: nobody is there any more, and nobody would ever say so."""
-        if leg is None or live.is_ended:
-            return
-        media = [item for item in (live.call.media(side) for side in Side) if item is not None]
-        if any(item.is_held or not item.direction.receives for item in media):
-            return
-        live.silent_legs.add(leg)
-        _log.warning("call.silent", call_id=str(live.id), leg=leg)
-        if len(live.silent_legs) == len(live.route.plan.legs):
-            self._spawn(self._end_if_silent(live), "call-silent")
-
     async def _end_if_silent(self, live: LiveCall) -> None:
-        try:
-            report = await self._link.client.bridge(live.id)
-        except (MediaRefused, Unavailable):
-            return
-        if all(leg.silent_ms is None or leg.silent_ms >= 20_000 for leg in report.legs):
+        """Nobody is there any more, and nobody would ever say so."""
+        if await self._media.is_silent(live):
             self.feed(live, events.Stopped(EndReason.MEDIA_TIMEOUT))
-        else:
-            live.silent_legs = {leg.leg for leg in report.legs if leg.silent_ms is None or leg.silent_ms >= 20_000}
 
     # ------------------------------------------------------------------------------------------------------------ details
+
+    async def _fed(self, live: LiveCall, work: Coroutine[Any, Any, events.Event | None]) -> None:
+        event = await work
+        if event is not None:
+            self.feed(live, event)
 
     def _new_id(self) -> CallId:
         return CallId(uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10)))
@@ -587,16 +519,6 @@ class Calling:
         task = asyncio.get_running_loop().create_task(_logged(work, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def prepare(self, org_ids: Iterable[OrgId], recorded: Callable[[OrgId], bool]) -> None:
-        """Fill the pools of these organisations, so that their first call waits for nothing."""
-        for org_id in org_ids:
-            try:
-                await self._pool.prepare(org_id, "call")
-                if recorded(org_id):
-                    await self._pool.prepare(org_id, "recording")
-            except (LocalError, OSError) as error:
-                _log.error("call.keys_missing", org_id=str(org_id), error=type(error).__name__)
 
 
 async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:

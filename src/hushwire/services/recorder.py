@@ -5,7 +5,6 @@ ever recorded that could not be found and erased. Both directions are recorded f
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -19,6 +18,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import CallId, NodeId, OrgId, RecordingId, uuid7
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, RecordingState
+from hushwire.services.call_keys import CallKeys
 from hushwire.services.live import LiveCall, RecordingRun
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused
@@ -27,7 +27,6 @@ from hushwire.store import outbox
 from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
-from hushwire.vault.pool import KeyPool
 
 ROW_WAIT_S: Final = 3.0
 LAWFUL_BASIS: Final = "legitimate-interest"
@@ -41,7 +40,7 @@ class Recorder:
         self,
         link: MediaLink,
         records: Records,
-        pool: KeyPool,
+        keys: CallKeys,
         clock: Clock,
         random: Random,
         node_id: NodeId,
@@ -49,25 +48,11 @@ class Recorder:
     ) -> None:
         self._link = link
         self._records = records
-        self._pool = pool
+        self._keys = keys
         self._clock = clock
         self._random = random
         self._node_id = node_id
         self._on_impossible = on_impossible
-        self._spare: dict[OrgId, list[DataKey]] = defaultdict(list)
-
-    # Keys.
-
-    def take_key(self, org_id: OrgId) -> DataKey | None:
-        """A committed key that is ready now: one that an unanswered call left over, else one of the pool."""
-        spare = self._spare[org_id]
-        return spare.pop() if spare else self._pool.take(org_id, "recording")
-
-    def give_back(self, live: LiveCall) -> None:
-        """Keep the key of a call that was never recorded for the next one."""
-        key, live.recording_key = live.recording_key, None
-        if key is not None:
-            self._spare[live.route.org.id].append(key)
 
     # Beginning.
 
@@ -80,7 +65,7 @@ class Recorder:
         async with live.working:
             if live.is_ended:
                 live.recording_key = key
-                self.give_back(live)
+                self._keys.give_back(live)
                 self._write_answer(live, answer, None)
                 return
             await self._begin(live, key, answer)
@@ -94,7 +79,7 @@ class Recorder:
                 return "the call is not answered"
             if live.recording is not None:
                 return "ok"
-            key = self.take_key(live.route.org.id)
+            key = self._keys.take(live.route.org.id, "recording")
             if key is None:
                 return "no recording key is ready"
             return "ok" if await self._begin(live, key, None) else "the recording could not be begun"

@@ -1,6 +1,7 @@
 """Where a call goes: the agent's own world first (extensions, echo), then the verdict, and only what it allows reaches a trunk."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from hushwire.sip.routing import numeric
 from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user, parse_name_addr, parse_sip_uri
 
 ECHO: Final = frozenset({"*43", "echo"})
+_GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
+_SHORT: Final = re.compile(r"[0-9]{2,6}", re.ASCII)
 RING_AGENT_S: Final = 60.0
 RING_TRUNK_S: Final = 120.0
 Judge = Callable[[Attempt, Rules], Verdict]
@@ -175,6 +178,9 @@ def trunk_target(trunk: Trunk, allowed: Allow | Emergency, caller_id: Personal[s
 
     Raises LocalError if what would be sent is not byte for byte the judged number at the trunk's own host.
     """
+    wanted = _GLOBAL if isinstance(allowed, Allow) else _SHORT
+    if not wanted.fullmatch(allowed.number):
+        raise LocalError("the verdict's number is not one that may leave")
     params = tuple(pair for pair in trunk.uri.params if pair[0] == "transport")
     uri = str(replace(trunk.uri, user=allowed.number, password=None, params=params, headers=None))
     sent = parse_sip_uri(uri)

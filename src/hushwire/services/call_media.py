@@ -1,0 +1,90 @@
+"""What calls ask of the media process, with its refusals turned into what the machine understands."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from hushwire.calls import effects, events
+from hushwire.calls.model import Ports, Side
+from hushwire.core.errors import Unavailable
+from hushwire.media.link import MediaLink
+from hushwire.media.model import BridgeReport, LegSettings, MediaRefused, Mode
+from hushwire.media.wire import Status
+from hushwire.services.live import LiveCall, settings
+
+CLOSE_WAIT_S: Final = 2.0
+SILENT_MS: Final = 20_000
+_log = structlog.get_logger(__name__)
+
+
+class CallMedia:
+    """Bridges of calls."""
+
+    def __init__(self, link: MediaLink) -> None:
+        self._link = link
+
+    async def open(self, live: LiveCall, effect: effects.OpenMedia) -> events.Event | None:
+        """Open the bridge; None where the call ended before that."""
+        async with live.working:
+            if live.is_ended:
+                return None
+            try:
+                ports = await self._link.client.open_call(live.id, Mode.ECHO if effect.is_echo else Mode.RELAY, effect.legs)
+            except (MediaRefused, Unavailable) as error:
+                _log.error("call.no_media", call_id=str(live.id), why=str(error))
+                return events.MediaFailed()
+            live.has_bridge = True
+            return events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
+
+    async def state(self, live: LiveCall, legs: list[tuple[int, LegSettings]]) -> events.Event | None:
+        """State the legs; MediaFailed where that was not possible while the call lives."""
+        try:
+            await self._link.client.set_legs(live.id, legs)
+        except (MediaRefused, Unavailable) as error:
+            if isinstance(error, MediaRefused) and error.status is Status.NOT_FOUND and live.is_ended:
+                return None
+            _log.error("call.legs_not_set", call_id=str(live.id), why=str(error))
+            return events.MediaFailed()
+        return None
+
+    async def close(self, live: LiveCall) -> BridgeReport | None:
+        """Close the bridge, and its recording with it; None where nothing can be learnt of it any more."""
+        try:
+            async with asyncio.timeout(CLOSE_WAIT_S):
+                while live.has_bridge:
+                    try:
+                        return await self._link.client.close_bridge(live.id)
+                    except MediaRefused:
+                        return None
+                    except Unavailable:
+                        # The connection comes back within moments, or `media_lost` says that the bridge is gone.
+                        await asyncio.sleep(0.05)
+        except TimeoutError:
+            _log.error("call.bridge_not_closed", call_id=str(live.id))
+        return None
+
+    def note_silence(self, live: LiveCall, leg: int | None) -> bool:
+        """A leg is silent: whether all are now, where each should be heard (so not on hold)."""
+        if leg is None or live.is_ended:
+            return False
+        media = [item for item in (live.call.media(side) for side in Side) if item is not None]
+        if any(item.is_held or not item.direction.receives for item in media):
+            return False
+        live.silent_legs.add(leg)
+        _log.warning("call.silent", call_id=str(live.id), leg=leg)
+        return len(live.silent_legs) == len(live.route.plan.legs)
+
+    async def is_silent(self, live: LiveCall) -> bool:
+        """Whether really nobody is there: a silence is told when it begins, but not when it ends."""
+        try:
+            report = await self._link.client.bridge(live.id)
+        except (MediaRefused, Unavailable):
+            return False
+        live.silent_legs = {leg.leg for leg in report.legs if leg.silent_ms is None or leg.silent_ms >= SILENT_MS}
+        return len(live.silent_legs) == len(report.legs)
+
+
+def statements(effect: effects.SetLegs) -> list[tuple[int, LegSettings]]:
+    """The legs' statements as the media process takes them."""
+    return [(leg.leg, settings(leg.media, leg.signalling_address, leg.payload_types)) for leg in effect.legs]

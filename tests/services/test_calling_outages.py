@@ -1,0 +1,103 @@
+"""Calls while the database or the keyring is away, and while recording is not possible."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from hushwire.sip import effects as sip
+from hushwire.vault.pool import KeyPool
+from tests.databases import Databases
+from tests.polling import until
+from tests.services.running import FAR_NUMBER, Peer, World, need_program, running
+
+pytestmark = need_program
+
+
+@pytest.fixture
+async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
+    async with running(databases, tmp_path) as made:
+        yield made
+
+
+async def reachable(databases: Databases, *, allow: bool) -> None:
+    """Close the main database to everybody, or open it again."""
+    administrator = await asyncpg.connect(databases.cluster.dsn("postgres"))
+    try:
+        name = databases.names["main"]
+        await administrator.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {str(allow).lower()}")
+        if not allow:
+            await administrator.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+    finally:
+        await administrator.close()
+
+
+async def called(world: World, anna: Peer) -> tuple[sip.Accepted, sip.RequestReceived]:
+    anna.invite(FAR_NUMBER)
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    world.carrier.accept(incoming)
+    accepted = await anna.expect(sip.Accepted)
+    await world.carrier.expect(sip.AckReceived)
+    return accepted, incoming
+
+
+async def test_a_live_call_outlasts_the_database_and_its_end_is_written_when_it_is_back(world: World, databases: Databases) -> None:
+    anna = await world.peer("anna")
+    accepted, _ = await called(world, anna)
+    await world.row("recordings", state="live")
+    await until(lambda: all(live.recording and live.recording.is_running for live in world.gateway.calling.live))
+    await reachable(databases, allow=False)
+    anna.endpoint.bye(accepted.dialog)
+    await world.carrier.expect(sip.DialogEnded)
+    await anna.expect(sip.Responded)
+    await until(lambda: world.gateway.records.waiting == 1)
+    await reachable(databases, allow=True)
+    await world.row("calls", state="ended", end_reason="bye-agent")
+    assert (await world.row("recordings", state="closed"))["digest"] is not None
+
+
+@pytest.mark.parametrize("policy", ["refuse", "unrecorded"])
+async def test_without_a_row_nothing_is_recorded_and_the_organisation_decides_about_the_call(
+    databases: Databases, tmp_path: Path, policy: str
+) -> None:
+    async with running(databases, tmp_path, without_recording=policy) as world:
+        anna = await world.peer("anna")
+        await until(lambda: world.gateway.pool.ready(world.gateway.directory.organisation_ids()[0], "recording") > 0)
+        await reachable(databases, allow=False)
+        accepted, _ = await called(world, anna)
+        if policy == "refuse":
+            ended = await anna.expect(sip.DialogEnded)
+            assert "Recording is not possible" in (ended.request.headers.get("Reason") or "")
+            await world.carrier.expect(sip.DialogEnded)
+        else:
+            await until(lambda: all(live.recording is None for live in world.gateway.calling.live), timeout_s=5)
+            anna.endpoint.bye(accepted.dialog)
+            await world.carrier.expect(sip.DialogEnded)
+        await reachable(databases, allow=True)
+        row = await world.row("calls", state="ended")
+        assert row["end_reason"] == ("no-recording" if policy == "refuse" else "bye-agent")
+        await world.row("recordings", state="failed")
+        assert list((world.folder / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize(("policy", "status"), [("refuse", 503), ("unrecorded", None)])
+async def test_without_a_committed_key_the_organisation_decides_about_the_call(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, status: int | None
+) -> None:
+    async def none_of_them(*_: object) -> None:
+        raise OSError("the keyring's server is away")
+
+    async with running(databases, tmp_path, without_recording=policy) as world:
+        monkeypatch.setattr(KeyPool, "take", lambda *_: None)
+        monkeypatch.setattr(KeyPool, "prepare", none_of_them)
+        anna = await world.peer("anna")
+        if status is not None:
+            anna.invite(FAR_NUMBER)
+            assert (await anna.expect(sip.Rejected)).status == status
+            await world.row("calls", state="failed", end_reason="no-recording", sealed_with=None)
+        else:
+            accepted, _ = await called(world, anna)
+            anna.endpoint.bye(accepted.dialog)
+            await world.row("calls", state="ended", sealed_with=None, remote_sealed=None)
+        assert await world.rows("recordings") == []

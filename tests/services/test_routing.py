@@ -1,0 +1,72 @@
+"""Where calls go: what reaches a trunk, who counts as a trunk, and what keys need protection."""
+
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from hushwire.core.errors import LocalError
+from hushwire.core.ids import TrunkId
+from hushwire.core.personal import Personal
+from hushwire.policy.model import Allow, Emergency, NumberClass
+from hushwire.sdp.offer_answer import Srtp
+from hushwire.services.directory import Trunk
+from hushwire.services.routing import sends_from, trunk_target
+from hushwire.sip.flow import Address, Flow, Target, Transport
+from hushwire.sip.uri import parse_sip_uri
+
+URI = parse_sip_uri("sip:carrier.example.net:5080;transport=tcp")
+TRUNK = Trunk(TrunkId(UUID(int=1)), "carrier", URI, "never", None, frozenset({"192.0.2.1"}), "auto", is_declared=False)
+ALLOWED = Allow("+442079460123", "GB", NumberClass.FIXED, "Allowed.")
+
+
+def flow(host: str, port: int = 5060, transport: Transport = Transport.UDP) -> Flow:
+    return Flow(transport, 1, Address("192.0.2.99", 5060), Address(host, port))
+
+
+def test_the_request_uri_is_the_judged_number_at_the_trunks_host_and_nothing_else() -> None:
+    target = trunk_target(TRUNK, ALLOWED, Personal("+493023125000"), "voice.example.org")
+    assert target.uri == "sip:+442079460123@carrier.example.net:5080;transport=tcp"
+    assert target.hop == Target(Transport.TCP, "carrier.example.net", 5080)
+    assert str(target.from_) == "<sip:+493023125000@voice.example.org>"
+    assert target.headers == (("P-Asserted-Identity", "<sip:+493023125000@voice.example.org>"),)
+
+
+def test_an_emergency_verdict_reaches_the_trunk_too() -> None:
+    target = trunk_target(TRUNK, Emergency("112", "DE", "Emergency."), None, "voice.example.org")
+    assert target.uri.startswith("sip:112@carrier.example.net")
+    assert str(target.from_) == '"Anonymous" <sip:anonymous@anonymous.invalid>'
+
+
+@pytest.mark.parametrize("number", ["+44207946%3012", "+442;maddr=evil", "+44@evil.example", "+44?Route=x", ""])
+def test_what_would_not_arrive_byte_for_byte_as_judged_is_never_built(number: str) -> None:
+    with pytest.raises(LocalError):
+        trunk_target(TRUNK, replace(ALLOWED, number=number), None, "voice.example.org")
+
+
+@pytest.mark.parametrize(("host", "port", "is_trunk"), [("192.0.2.1", 5080, True), ("192.0.2.1", 5081, False), ("192.0.2.2", 5080, False)])
+def test_an_undeclared_trunk_is_its_uris_own_address_and_port(host: str, port: int, is_trunk: bool) -> None:
+    assert sends_from(TRUNK, flow(host, port)) is is_trunk
+
+
+@pytest.mark.parametrize(
+    ("entry", "host", "port", "is_trunk"),
+    [
+        ("192.0.2.7", "192.0.2.7", 33000, True),
+        ("192.0.2.7", "192.0.2.8", 33000, False),
+        ("192.0.2.0/28", "192.0.2.14", 1, True),
+        ("192.0.2.0/28", "192.0.2.16", 1, False),
+        ("192.0.2.7:5062", "192.0.2.7", 5062, True),
+        ("192.0.2.7:5062", "192.0.2.7", 5063, False),
+        ("2001:db8::7", "2001:db8::7", 5060, True),
+        ("[2001:db8::7]:5062", "2001:db8::7", 5063, False),
+        ("carrier.example.net", "192.0.2.7", 5060, False),
+    ],
+)
+def test_declared_addresses_may_be_networks_or_name_a_port(entry: str, host: str, port: int, is_trunk: bool) -> None:
+    trunk = replace(TRUNK, addresses=frozenset({entry}), is_declared=True)
+    assert sends_from(trunk, flow(host, port)) is is_trunk
+
+
+def test_a_trunks_srtp_setting_is_its_legs_term() -> None:
+    assert trunk_target(replace(TRUNK, srtp="required"), ALLOWED, None, "voice.example.org").terms.srtp is Srtp.REQUIRED
