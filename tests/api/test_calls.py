@@ -146,6 +146,9 @@ async def test_a_live_call_is_hung_up_and_its_recording_steered_by_its_node(offi
         for action in ("pause", "resume", "stop", "start"):
             assert shown(await api.post(f"/v1/calls/{call}/recording", json={"action": action}))["outcome"] == "ok"
         problem(await api.post(f"/v1/calls/{call}/recording", json={"action": "wipe"}), 422)
+    logged = await office.rows("SELECT action, object FROM audit_log ORDER BY position")
+    assert [row["action"] for row in logged] == [f"call.{action}" for action in asked]
+    assert {row["object"] for row in logged} == {f"call:{call}"}
     assert asked == ["hangup", "recording.pause", "recording.resume", "recording.stop", "recording.start"]
 
 

@@ -78,10 +78,10 @@ async def test_a_check_for_an_agent_takes_its_name_or_id_and_knows_no_others(off
     agent = await office.add_agent("anna")
     foreign = await office.add_agent("boris", org=office.other)
     async with office.client() as api:
-        for name in ("anna", str(agent)):
+        for name in ("anna", "acme/anna", str(agent)):
             said = shown(await api.post(CHECK, **as_json({"destination": "030123456", "channel": "invite", "agent": name})))
             assert said["verdict"] == "allow"
-        for name in ("boris", str(foreign), ""):
+        for name in ("boris", "globex/anna", str(foreign), ""):
             problem(await api.post(CHECK, **as_json({"destination": "030123456", "channel": "invite", "agent": name})), 404)
 
 

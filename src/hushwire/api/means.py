@@ -63,7 +63,7 @@ def needs(permission: Permission) -> Callable[..., Awaitable[Caller]]:
 
 PurposeHeader = Annotated[
     str | None,
-    Header(alias="Hushwire-Purpose", max_length=64, description="Why content is read; without it the key's own purpose."),
+    Header(alias="Hushwire-Purpose", description="Why content is read; without it the key's own purpose."),
 ]
 
 

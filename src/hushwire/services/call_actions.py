@@ -7,6 +7,7 @@ from uuid import UUID
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId, OrgId, uuid7
+from hushwire.privacy import audit
 from hushwire.store import commands, idempotency, search
 from hushwire.store.database import Connection, Database
 
@@ -71,15 +72,20 @@ class CallActions:
         """Hear outcomes at once; without it they are seen at the end of the wait."""
         await self._main.listen("hushwire_done", self._ring)
 
-    async def ask(self, org_id: OrgId, call_id: CallId, action: Action, once: Once | None = None, *, wait_s: float = WAIT_S) -> Outcome:
-        """Ask for `action` and wait for its outcome. With `once`, a request that is repeated waits for the same command."""
+    async def ask(
+        self, org_id: OrgId, call_id: CallId, action: Action, *, actor: str, once: Once | None = None, wait_s: float = WAIT_S
+    ) -> Outcome:
+        """Ask for `action` and wait for its outcome; who asked stands in the audit log.
+
+        With `once`, a request that is repeated waits for the same command.
+        """
         now = self._clock.now()
         command_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
         bell = asyncio.Event()
         self._waiting[bell] = str(command_id)
         try:
             async with self._main.organisation(org_id) as connection:
-                entered = await self._enter(connection, org_id, call_id, action, command_id, once)
+                entered = await self._enter(connection, org_id, call_id, action, actor, command_id, once)
             if not isinstance(entered, UUID):
                 return entered
             self._waiting[bell] = str(entered)
@@ -88,7 +94,7 @@ class CallActions:
             del self._waiting[bell]
 
     async def _enter(
-        self, connection: Connection, org_id: OrgId, call_id: CallId, action: Action, command_id: UUID, once: Once | None
+        self, connection: Connection, org_id: OrgId, call_id: CallId, action: Action, actor: str, command_id: UUID, once: Once | None
     ) -> UUID | Refused | NoCall | KeyReused:
         """Write the command, once; the id of the command whose outcome is the answer."""
         call = await search.get_call(connection, call_id)
@@ -107,6 +113,7 @@ class CallActions:
                 await idempotency.finish(connection, once.key, 409, {"reason": OVER})
             return Refused(OVER)
         await commands.ask(connection, command_id, org_id, call.node_id, call_id, action, now)
+        await audit.append(connection, org_id, now, actor, f"call.{action}", f"call:{call_id}", {"command": str(command_id)})
         return command_id
 
     async def _outcome_of(self, org_id: OrgId, command_id: UUID, bell: asyncio.Event, wait_s: float) -> Outcome:

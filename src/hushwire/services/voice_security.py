@@ -93,9 +93,9 @@ class VoiceSecurity:
         self, org_id: OrgId, destination: str, channel: Channel, *, agent: str | None = None, what_if: WhatIf | None = None
     ) -> Verdict | NoAgent:
         """The verdict on a destination, for the organisation or one of its agents. Nothing is written, counted or sent."""
+        rules = await self._snapshot(org_id)
         if agent is not None and not await self._has_agent(org_id, agent):
             return NoAgent()
-        rules = await self._snapshot(org_id)
         if what_if is not None:
             rules = replace(
                 rules,
@@ -130,7 +130,8 @@ class VoiceSecurity:
             if (agent_id := as_uuid(agent)) is not None:
                 return await listing.agent(connection, agent_id) is not None
             keys = await self._keyring.org_context(org_id)
-            index = keys.index("agents.username", agent.encode("utf-8", "replace").decode())
+            slug = self._known[org_id][1].slug if org_id in self._known else ""
+            index = keys.index("agents.username", agent.removeprefix(f"{slug}/").encode("utf-8", "replace").decode())
             return await listing.agent_named(connection, index) is not None
 
     def _forget(self, payload: str) -> None:

@@ -152,7 +152,7 @@ async def steer_recording(
 async def _ask(means: Means, caller: Caller, call_id: str, action: Action, response: Response, key: str | None) -> Outcome:
     found = parsed_id(call_id)
     once = None if key is None else Once(key, request_hash(caller, action, str(found)))
-    match outcome := await means.actions.ask(caller.org_id, CallId(found), action, once):
+    match outcome := await means.actions.ask(caller.org_id, CallId(found), action, actor=caller.actor, once=once):
         case Done(command_id):
             return Outcome(id=command_id, outcome="ok")
         case Accepted(command_id):
