@@ -57,13 +57,21 @@ class RawSip:
         ).encode()
 
     async def ask(self, message: bytes, timeout_s: float = 5) -> str:
-        """The final answer to a request."""
-        self.transport.sendto(message, self.target)
+        """The final answer to a request, which is sent again each half second (RFC 3261 section 17.1.2: T1)."""
         async with asyncio.timeout(timeout_s):
             while True:
-                answer = (await self.protocol.received.get()).decode(errors="replace")
-                if answer.startswith("SIP/2.0 ") and not answer.startswith("SIP/2.0 1"):
-                    return answer
+                self.transport.sendto(message, self.target)
+                try:
+                    async with asyncio.timeout(0.5):
+                        return await self._final(re.search(rb"CSeq: .*", message)[0].decode().strip())  # type: ignore[index]
+                except TimeoutError:
+                    continue
+
+    async def _final(self, cseq: str) -> str:
+        while True:
+            answer = (await self.protocol.received.get()).decode(errors="replace")
+            if answer.startswith("SIP/2.0 ") and not answer.startswith("SIP/2.0 1") and cseq in answer:
+                return answer
 
     def send(self, data: bytes) -> None:
         self.transport.sendto(data, self.target)
