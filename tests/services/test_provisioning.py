@@ -95,12 +95,18 @@ async def test_digest_credentials_stand_for_both_forms_and_algorithms_and_are_se
 
 async def test_nothing_personal_or_secret_stands_in_the_rows_in_the_clear(service: Provisioning) -> None:
     await service.apply(WHOLE)
-    found = b""
-    for table in ("agents", "numbers", "api_keys", "trunks"):
-        for row in await rows(service.main, f"SELECT * FROM {table}"):
-            found += repr(dict(row)).encode()
-    for marker in (b"anna", b"ben", b"101", b"3023125000", b"annas-password", b"trunk-password"):
-        assert marker not in found, marker
+    values = [
+        value
+        for table in ("agents", "numbers", "api_keys", "trunks")
+        for row in await rows(service.main, f"SELECT * FROM {table}")
+        for value in row.values()
+    ]
+    text = "\n".join(value for value in values if isinstance(value, str))
+    sealed = b"".join(value for value in values if isinstance(value, bytes))
+    for marker in ("anna", "ben", "101", "3023125000", "annas-password", "trunk-password"):
+        assert marker not in text, marker
+        # Three given bytes do stand in a thousand random ones now and then.
+        assert len(marker) < 4 or marker.encode() not in sealed, marker
 
 
 async def test_a_changed_setting_changes_that_row_alone(service: Provisioning) -> None:
