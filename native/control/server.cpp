@@ -15,6 +15,10 @@ namespace hushwire::control {
 namespace {
 
 constexpr std::int64_t kStopLimitUs = 10'000'000;
+constexpr std::size_t kReadAtOnce = 16'384;
+/// A frame that is not whole yet, and one more reading: within this room the buffer never moves and leaves no
+/// copy of a key behind.
+constexpr std::size_t kMostUnread = kLengthField + kMaxFrame + kReadAtOnce;
 
 sockaddr_un unix_address(const std::string& path) {
     sockaddr_un address{};
@@ -71,7 +75,9 @@ void Server::accept_all() {
         io::Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (!fd) return;
         if (connections_.size() >= kMaxConnections) continue;  // closes it
-        connections_[next_id_++].fd = std::move(fd);
+        auto& connection = connections_[next_id_++];
+        connection.fd = std::move(fd);
+        connection.in.reserve(kMostUnread);
     }
 }
 
@@ -89,7 +95,7 @@ void Server::flush(Connection& connection) {
 }
 
 void Server::read_from(ConnectionId id, Controller& controller) {
-    std::array<std::byte, 16'384> buffer;
+    std::array<std::byte, kReadAtOnce> buffer;
     auto& connection = connections_.at(id);
     auto n = ::recv(connection.fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return close(id);
@@ -122,8 +128,11 @@ bool Server::take_frames(ConnectionId id, Controller& controller) {
         }
         taken += kLengthField + length;
     }
-    OPENSSL_cleanse(connection.in.data(), taken);
-    connection.in.erase(connection.in.begin(), connection.in.begin() + static_cast<std::ptrdiff_t>(taken));
+    // Moved to the front, so that nothing of what was taken, nor a second copy of what was not, stays behind.
+    auto left = connection.in.size() - taken;
+    std::memmove(connection.in.data(), connection.in.data() + taken, left);
+    OPENSSL_cleanse(connection.in.data() + left, taken);
+    connection.in.resize(left);
     return is_readable;
 }
 

@@ -8,6 +8,7 @@ namespace hushwire {
 namespace {
 
 constexpr std::int64_t kOldKeyUs = 2'000'000;
+constexpr std::int64_t kSourceEventUs = 250'000;
 constexpr std::uint32_t kKeyRun = 1 << 20;  // room for a plain stream's restarts between two keyings
 
 /// The receiver's verdict, by the new key first, by the old one for a short time after a re-keying.
@@ -137,7 +138,16 @@ void Bridge::note_media(Leg& in, std::int64_t now_us) {
     if (in.has_media && source == in.reported_source) return;
     in.has_media = true;
     in.reported_source = source;
-    in.has_source_event = has_event_ = true;
+    in.is_source_untold = true;
+    tell_source(in, now_us);
+}
+
+/// A party may send each packet from another port: the events about it must not crowd out those that matter.
+void Bridge::tell_source(Leg& leg, std::int64_t now_us) {
+    if (!leg.is_source_untold || now_us < leg.next_source_event_us) return;
+    leg.is_source_untold = false;
+    leg.next_source_event_us = now_us + kSourceEventUs;
+    leg.has_source_event = has_event_ = true;
 }
 
 std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes buffer, std::size_t length,
@@ -255,6 +265,7 @@ std::optional<Forward> Bridge::receive_rtcp(Leg& in, Channel channel, const Addr
 void Bridge::tick(std::int64_t now_us) {
     for (auto& leg : legs_) {
         if (!leg || !leg->is_set) continue;
+        tell_source(*leg, now_us);
         if (leg->old_receiver && now_us > leg->old_receiver_until_us) leg->old_receiver.reset();
         auto timeout_us = std::int64_t{leg->settings.media_timeout_ms} * 1000;
         if (timeout_us && leg->settings.may_receive && !leg->is_timed_out

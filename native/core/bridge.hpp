@@ -101,6 +101,8 @@ class Bridge {
         bool has_media = false, is_timed_out = false;
         bool has_source_event = false, has_timeout_event = false;
         Address reported_source;
+        bool is_source_untold = false;
+        std::int64_t next_source_event_us = 0;
         std::optional<std::uint32_t> remote_lost;
         // out
         std::uint32_t ssrc;
@@ -127,6 +129,7 @@ class Bridge {
     std::optional<Forward> send_rtp(Leg& in, Leg& out, const rtp::Header& header, const Plain& plain,
                                     Bytes buffer, std::int64_t now_us);
     void note_media(Leg& in, std::int64_t now_us);
+    void tell_source(Leg& leg, std::int64_t now_us);
     Leg* other(const Leg& in) { return legs_[mode_ == Mode::echo ? in.number : 1 - in.number].get(); }
     static void count(Counters& counters, srtp::Outcome outcome);
 

@@ -1,5 +1,6 @@
 #include "io/log.hpp"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -38,7 +39,11 @@ void log_event(std::string_view level, std::string_view event, std::initializer_
         }
     }
     line += "}\n";
-    // One write, so that lines of several threads do not mix; a full or closed pipe must not stop a call.
+    // A full or closed pipe must not stop a call: a pipe that can be written to takes PIPE_BUF bytes at once,
+    // which no line of ours exceeds; a line that finds no room is lost. One write, so that lines of several
+    // threads do not mix.
+    pollfd out{STDERR_FILENO, POLLOUT, 0};
+    if (::poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT)) return;
     [[maybe_unused]] auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 

@@ -162,3 +162,27 @@ TEST("silence is told once, and again after media came back") {
     f.bridge.tick(f.now + 2 * kSecond);
     CHECK(timeouts() == 1);
 }
+
+TEST(
+    "a party that sends each packet from another port is told of at most four times a second, the last place "
+    "included") {
+    auto leg = secure_leg(address(1, 4000), srtp::Suite::aes_128_sha1_80, 1);
+    Fixture f(leg, plain_leg(address(2, 5000)));
+    srtp::Sender phone(*leg.recv_key);
+    std::vector<std::uint16_t> told;
+    auto collect = [&] {
+        while (auto event = f.bridge.take_event()) told.push_back(event->source.port);
+    };
+    for (std::uint16_t n = 1; n <= 1000; n++) {
+        f.now += 1000;
+        auto packet = rtp_packet(n, n * 160U, 1);
+        packet.resize(packet.size() + srtp::kMaxTag);
+        packet.resize(phone.protect_rtp(packet, 172, 12, n));
+        CHECK(f.put(0, packet, address(1, static_cast<std::uint16_t>(10'000 + n))).has_value());
+        collect();
+    }
+    f.bridge.tick(f.now += kSecond);
+    collect();
+    CHECK(told.size() >= 4 && told.size() <= 6);
+    CHECK(told.front() == 10'001 && told.back() == 11'000);
+}

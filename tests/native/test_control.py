@@ -392,3 +392,10 @@ def test_malformed_is_the_status_of_a_torn_field(media: Media) -> None:
         kind, _, ident, fields = control.read()
         assert (kind, ident, fields["status"]) == (1, 42, MALFORMED)
         assert control.is_closed()
+
+
+def test_nobody_reading_the_log_does_not_hold_up_control(media: Media) -> None:
+    for epoch in range(1, 1500):  # each takes a line: twice what a pipe holds
+        media.controller(epoch).sock.close()
+    with media.controller(1500) as control:
+        control.request("ping")
