@@ -218,13 +218,14 @@ async def start_deployment(*, more: str = "", provisioning: str = PROVISIONING) 
         pytest.skip(str(error))
     folder = Path(tempfile.mkdtemp(prefix="hushwire-test-"))
     folder.chmod(0o711)
-    stack = await Stack.start(folder, more=more)
     try:
-        port = free_port()
-        await stack.apply(provisioning.format(carrier=port))
-        yield Deployment(stack, port)
+        running = Deployment(await Stack.start(folder, more=more), free_port())
+        try:
+            await running.stack.apply(provisioning.format(carrier=running.carrier_port))
+            yield running
+        finally:
+            await running.stack.stop()
     finally:
-        await stack.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,5 +1,6 @@
 """A running hushwire with many agents, for the benches."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from hushwire.app.demo.stack import Stack
 
-PASSWORD = "bench"
+PASSWORD = "bench-password"
 HEAD = """\
 [[trunks]]
 name = "carrier"
@@ -63,7 +64,5 @@ async def running(agents: int, carrier_port: int, *, record: str, srtp: str) -> 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far, all its threads."""
-    import os
-
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

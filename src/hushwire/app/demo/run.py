@@ -2,11 +2,13 @@
 
 import asyncio
 import importlib.util
+import shutil
 import signal
 import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -45,10 +47,22 @@ def main(*, json: bool = False, keep: bool = False) -> int:
 
 
 async def _main(json: bool, keep: bool) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    # Whoever ends us ends hushwire and its folder too.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    folder = temporary_folder()
+    try:
+        return await _shown(json, keep, folder)
+    except asyncio.CancelledError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+async def _shown(json: bool, keep: bool, folder: Path) -> int:
     began = time.monotonic()
     outcomes: list[Outcome] = []
     figures: dict[str, Any] = {}
-    folder = temporary_folder()
     with Board([START, *(name for name, _ in STEPS)], quiet=json) as board:
         async with AsyncExitStack() as exits:
             scene = await _opened(exits, board, outcomes, folder)
@@ -65,13 +79,13 @@ async def _main(json: bool, keep: bool) -> int:
                 await _kept(board, scene)
         if is_ok:
             board.say(f"[bold green]All {len(STEPS)} steps hold[/] ({figures['total_ms'] / 1000:.1f} s)")
-            _remove(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         else:
             board.say(f"[bold red]The demo failed.[/] Its files are kept in {escape(str(folder))}")
     return 0 if is_ok else 1
 
 
-async def _opened(exits: AsyncExitStack, board: Board, outcomes: list[Outcome], folder: Any) -> Scene | None:
+async def _opened(exits: AsyncExitStack, board: Board, outcomes: list[Outcome], folder: Path) -> Scene | None:
     """Everything started: the carrier, hushwire, its provisioning, the agent's softphone. None when that failed."""
     board.begin(START)
     began = time.monotonic()
@@ -144,12 +158,6 @@ def _fail(board: Board, outcomes: list[Outcome], name: str, began: float, what: 
 def _end(board: Board, outcomes: list[Outcome], outcome: Outcome) -> None:
     outcomes.append(outcome)
     board.end(outcome.name, outcome.ok, outcome.ms, outcome.detail)
-
-
-def _remove(folder: Any) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ms(since: float) -> float:

@@ -460,6 +460,8 @@ def _pcm_format(rate: int) -> Any:
 def _hurry() -> None:
     """Goes before other work where we may: a telephone that speaks late loses packets on a busy machine."""
     with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    with suppress(OSError):
         os.nice(-10)
     # Linux may schedule whole sessions (sched(7), autogroup): then the session's own niceness counts.
     with suppress(OSError):

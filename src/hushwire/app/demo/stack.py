@@ -1,6 +1,7 @@
 """A whole hushwire in a temporary folder: started, provisioned, asked over its API, ended."""
 
 import asyncio
+import ctypes
 import http.client
 import os
 import shutil
@@ -9,7 +10,7 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from hushwire.core.errors import LocalError
 
 START_WITHIN_S: Final = 60.0
 END_WITHIN_S: Final = 10.0
+PR_SET_PDEATHSIG: Final = 1
 DOMAIN: Final = "hushwire.localhost"
 
 CONFIG: Final = """\
@@ -132,6 +134,7 @@ class Stack:
                 stderr=log,
                 env=environment(folder),
                 start_new_session=True,
+                preexec_fn=_ends_with_us(os.getpid()),
             )
         stack = cls(folder, config, process, {}, None, 0.0)
         try:
@@ -273,6 +276,18 @@ def descendants(pid: int) -> list[tuple[int, str]]:
             continue
         found += [(child, command), *descendants(child)]
     return found
+
+
+def _ends_with_us(parent: int) -> Callable[[], None]:
+    """Run in the child: hushwire gets Ctrl-C when we die, however we die (prctl(2))."""
+    libc = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
 
 
 def _kill(pid: int) -> None:

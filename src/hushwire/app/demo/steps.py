@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import av
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from hushwire.app import config as configuration
@@ -359,8 +360,6 @@ def _is_srtp(leg: dict[str, Any]) -> bool:
 
 
 def _receipt_bytes(body: bytes, value: dict[str, Any]) -> bytes:
-    import orjson
-
     inner = value.get("receipt")
     return orjson.dumps(inner) if isinstance(inner, dict) else body
 
