@@ -142,6 +142,7 @@ CREATE INDEX calls_by_time ON calls (org_id, started_at DESC, id DESC);
 CREATE INDEX calls_by_agent ON calls (org_id, agent_id, started_at DESC, id DESC);
 CREATE INDEX calls_by_peer_agent ON calls (org_id, peer_agent_id, started_at DESC, id DESC) WHERE peer_agent_id IS NOT NULL;
 CREATE INDEX calls_by_remote ON calls (org_id, remote_index, started_at DESC, id DESC);
+CREATE INDEX calls_by_state ON calls (org_id, state, started_at DESC, id DESC) WHERE state <> 'ended';     -- the few among the many
 CREATE INDEX calls_live ON calls (node_id) WHERE state IN ('ringing', 'active');
 
 CREATE TABLE recordings (
