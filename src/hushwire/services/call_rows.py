@@ -5,7 +5,7 @@ from datetime import datetime
 
 from hushwire.calls.effects import Ended
 from hushwire.calls.model import EndReason
-from hushwire.core.events import EventKind
+from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import CallId, NodeId, RecordingId
 from hushwire.core.personal import Personal
 from hushwire.media.model import BridgeReport
@@ -16,7 +16,6 @@ from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused
 from hushwire.store import calls as rows
-from hushwire.store import outbox
 from hushwire.store.calls import CallEnd, Facts, NewCall, RecordingEnd
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
@@ -38,9 +37,9 @@ class CallRows:
         event = self._recorder.event(live, EventKind.CALL_STARTED, live.started_at)
         org_id = live.route.org.id
 
-        async def write(connection: Connection) -> None:
+        async def write(connection: Connection) -> list[DomainEvent]:
             await rows.begin(connection, org_id, new)
-            await outbox.add(connection, event)
+            return [event]
 
         self._records.write(org_id, "call.begin", write)
 
@@ -50,9 +49,9 @@ class CallRows:
         event = self._recorder.event(live, EventKind.CALL_ENDED, at, reason=why.value, status=status)
         org_id = live.route.org.id
 
-        async def write(connection: Connection) -> None:
+        async def write(connection: Connection) -> list[DomainEvent]:
             await rows.begin(connection, org_id, new)
-            await outbox.add(connection, event)
+            return [event]
 
         self._records.write(org_id, "call.unstarted", write)
 
@@ -83,13 +82,12 @@ class CallRows:
             recording = RecordingEnd(RecordingId(run.id), at)
         closed = None if recording is None else self._recorder.event(live, EventKind.RECORDING_CLOSED, at, recording=recording.id)
 
-        async def write(connection: Connection) -> None:
-            if recording is not None and closed is not None and await rows.close_recording(connection, recording):
-                await outbox.add(connection, closed)
+        async def write(connection: Connection) -> list[DomainEvent]:
+            is_closed = recording is not None and await rows.close_recording(connection, recording)
             await rows.end(connection, end)
-            await outbox.add(connection, ended)
+            return [closed, ended] if is_closed and closed is not None else [ended]
 
-        return self._records.write(live.route.org.id, "call.end", write)
+        return self._records.write(live.route.org.id, "call.end", write, at_once=recording is not None)
 
     def refused(self, call_id: CallId, refused: Refused, key: DataKey | None, at: datetime) -> None:
         """The row of a call that was never made: the admin sees what was refused and why."""
@@ -120,9 +118,9 @@ class CallRows:
         )
         event = self._recorder.refusal(call_id, refused, at)
 
-        async def write(connection: Connection) -> None:
+        async def write(connection: Connection) -> list[DomainEvent]:
             await rows.begin(connection, org.id, new)
-            await outbox.add(connection, event)
+            return [event]
 
         self._records.write(org.id, "call.refused", write)
 

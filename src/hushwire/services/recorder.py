@@ -23,12 +23,12 @@ from hushwire.services.live import LiveCall, RecordingRun
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused
 from hushwire.store import calls as rows
-from hushwire.store import outbox
 from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
 
 ROW_WAIT_S: Final = 3.0
+UNCONFIRMED_RETRY_S: Final = 1.0
 LAWFUL_BASIS: Final = "legitimate-interest"
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +53,7 @@ class Recorder:
         self._random = random
         self._node_id = node_id
         self._on_impossible = on_impossible
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # Beginning.
 
@@ -128,9 +129,29 @@ class Recorder:
             _log.error("recording.not_begun", call_id=str(live.id), why=str(error))
             live.recording = None
             self._fail(live, run)
+            if isinstance(error, Unavailable):
+                task = asyncio.get_running_loop().create_task(self._end_unconfirmed(live), name="recording-unconfirmed")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             return False
         run.is_running = True
         return True
+
+    async def _end_unconfirmed(self, live: LiveCall) -> None:
+        """End what the media process may have begun without our hearing of it: nobody could pause it, or wipe its key."""
+        while True:
+            async with live.working:
+                if live.is_ended or live.recording is not None:
+                    return
+                try:
+                    await self._link.client.stop_recording(live.id)
+                    _log.warning("recording.unconfirmed_ended", call_id=str(live.id))
+                    return
+                except MediaRefused:
+                    return
+                except Unavailable:
+                    pass
+            await asyncio.sleep(UNCONFIRMED_RETRY_S)
 
     def _write_answer(self, live: LiveCall, answer: CallAnswer | None, recording: NewRecording | None) -> asyncio.Future[bool]:
         org_id, now = live.route.org.id, self._clock.now()
@@ -140,15 +161,15 @@ class Recorder:
         if recording is not None:
             events.append(self.event(live, EventKind.RECORDING_STARTED, now, recording=recording.id))
 
-        async def write(connection: Connection) -> None:
+        async def write(connection: Connection) -> list[DomainEvent]:
             if answer is not None:
                 await rows.answer(connection, answer)
             if recording is not None:
                 await rows.begin_recording(connection, org_id, recording)
-            for event in events:
-                await outbox.add(connection, event)
+            return events
 
-        return self._records.write(org_id, "call.answered" if answer else "recording.begin", write)
+        kind = "call.answered" if answer else "recording.begin"
+        return self._records.write(org_id, kind, write, at_once=recording is not None)
 
     def _fail(self, live: LiveCall, run: RecordingRun) -> None:
         now = self._clock.now()
@@ -208,11 +229,10 @@ class Recorder:
         end = recording_end(result, self._clock.now())
         event = self.event(live, EventKind.RECORDING_CLOSED, end.ended_at, recording=end.id)
 
-        async def write(connection: Connection) -> None:
-            if await rows.close_recording(connection, end):
-                await outbox.add(connection, event)
+        async def write(connection: Connection) -> list[DomainEvent]:
+            return [event] if await rows.close_recording(connection, end) else []
 
-        written = self._records.write(org_id, "recording.closed", write)
+        written = self._records.write(org_id, "recording.closed", write, at_once=True)
         written.add_done_callback(lambda _: self.acknowledge(live))
         return written
 

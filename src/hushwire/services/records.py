@@ -1,24 +1,29 @@
 """Rows of calls, written in order and never given up: a database that is away delays them, it loses none while this process lives.
 
-What an organisation's calls have to write while a transaction is under way goes into the next one together: so a busy gateway pays for
-few transactions. A write that no repetition mends is logged by its kind and dropped, and takes no other with it.
+What an organisation's calls have to write within some milliseconds goes into one transaction: so a busy gateway pays for few of them.
+What a call waits for goes at once, with all that is queued. A write that no repetition mends is logged by its kind and dropped, and
+takes no other with it.
 """
 
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
 import structlog
 
 from hushwire.core.errors import Unavailable
+from hushwire.core.events import DomainEvent
 from hushwire.core.ids import OrgId
+from hushwire.store import outbox
 from hushwire.store.database import Connection, Database
 
-Write = Callable[[Connection], Awaitable[object]]
+Write = Callable[[Connection], Awaitable[Sequence[DomainEvent] | None]]
+"""Writes rows; what it gives back goes into the outbox in the same transaction."""
 
 AWAY: Final = (
     OSError,
@@ -36,6 +41,8 @@ AWAY: Final = (
 
 RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 BATCH: Final = 64
+LINGER_S: Final = 0.02
+"""How long a write that nobody waits for may wait for company."""
 log = structlog.get_logger()
 
 
@@ -46,20 +53,26 @@ class _Entry:
     done: asyncio.Future[bool]
 
 
+@dataclass(slots=True)
+class _Queue:
+    entries: deque[_Entry] = field(default_factory=deque)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Records:
     """The queue of rows between the calls and the database."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._queues: dict[OrgId, deque[_Entry]] = {}
+        self._queues: dict[OrgId, _Queue] = {}
         self._workers: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
         """How many writes have not been committed yet."""
-        return sum(len(queue) for queue in self._queues.values())
+        return sum(len(queue.entries) for queue in self._queues.values())
 
-    def write(self, org_id: OrgId, kind: str, write: Write) -> asyncio.Future[bool]:
+    def write(self, org_id: OrgId, kind: str, write: Write, *, at_once: bool = False) -> asyncio.Future[bool]:
         """Run `write` in a transaction of the organisation, after all earlier writes of that organisation.
 
         The future gives True once it is committed, False where the database refused it for good. `kind` names it in logs.
@@ -68,28 +81,36 @@ class Records:
         entry = _Entry(kind, write, loop.create_future())
         queue = self._queues.get(org_id)
         if queue is None:
-            self._queues[org_id] = queue = deque([entry])
+            self._queues[org_id] = queue = _Queue()
             worker = loop.create_task(self._work(org_id, queue), name="call-records")
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
-        else:
-            queue.append(entry)
+        queue.entries.append(entry)
+        if at_once:
+            queue.hurry.set()
         return entry.done
 
     async def drain(self, timeout_s: float) -> int:
         """Wait for what is queued, at most so long; how many writes are left."""
+        for queue in self._queues.values():
+            queue.hurry.set()
         if self._workers:
             await asyncio.wait(set(self._workers), timeout=timeout_s)
         return self.waiting
 
-    async def _work(self, org_id: OrgId, queue: deque[_Entry]) -> None:
-        while queue:
-            batch = list(itertools.islice(queue, BATCH))
+    async def _work(self, org_id: OrgId, queue: _Queue) -> None:
+        while queue.entries:
+            if len(queue.entries) < BATCH:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER_S):
+                        await queue.hurry.wait()
+            queue.hurry.clear()
+            batch = list(itertools.islice(queue.entries, BATCH))
             outcome = await self._until_decided(org_id, batch)
             for entry in batch:
                 # One write that no repetition mends must not take the others with it: then each goes alone.
                 is_written = outcome if outcome or len(batch) == 1 else await self._until_decided(org_id, [entry])
-                queue.popleft()
+                queue.entries.popleft()
                 if not entry.done.done():
                     entry.done.set_result(is_written)
         del self._queues[org_id]
@@ -102,9 +123,11 @@ class Records:
             try:
                 async with self._db.organisation(org_id) as connection:
                     is_connected = True
+                    events: list[DomainEvent] = []
                     for entry in batch:
                         kind = entry.kind
-                        await entry.write(connection)
+                        events += await entry.write(connection) or ()
+                    await outbox.add_all(connection, events)
                 if tries:
                     log.info("record.written_late", kind=kind, count=len(batch), tries=tries + 1)
                 return True

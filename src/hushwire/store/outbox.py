@@ -1,23 +1,35 @@
 """The outbox: domain events written in the transaction that they tell of, taken out by the projections."""
 
 import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
 
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection
 
+_ADD: Final = (
+    "INSERT INTO outbox (id, org_id, kind, subject, at, fields) VALUES ($1, $2, $3, $4, $5, $6::jsonb) ON CONFLICT (id) DO NOTHING"
+)
+
 
 async def add(connection: Connection, event: DomainEvent) -> None:
     """Write the event in the caller's transaction; writing the same id again changes nothing."""
-    await connection.execute(
-        "INSERT INTO outbox (id, org_id, kind, subject, at, fields) VALUES ($1, $2, $3, $4, $5, $6::jsonb) ON CONFLICT (id) DO NOTHING",
-        event.id,
-        event.org_id,
-        event.kind.value,
-        event.subject,
-        event.at,
-        json.dumps(event.fields),
-    )
+    await connection.execute(_ADD, *_row(event))
+
+
+async def add_all(connection: Connection, events: Sequence[DomainEvent]) -> None:
+    """Write several in their order."""
+    if len(events) == 1:
+        await add(connection, events[0])
+    elif events:
+        await connection.executemany(_ADD, [_row(event) for event in events])
+
+
+def _row(event: DomainEvent) -> tuple[UUID, UUID, str, UUID, datetime, str]:
+    return event.id, event.org_id, event.kind.value, event.subject, event.at, json.dumps(event.fields)
 
 
 async def take(connection: Connection, limit: int) -> list[DomainEvent]:
