@@ -1,5 +1,6 @@
 """Calls while the database or the keyring is away, and while recording is not possible."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -101,3 +102,43 @@ async def test_without_a_committed_key_the_organisation_decides_about_the_call(
             anna.endpoint.bye(accepted.dialog)
             await world.row("calls", state="ended", sealed_with=None, remote_sealed=None)
         assert await world.rows("recordings") == []
+
+
+async def test_thirty_calls_that_end_in_every_way_leave_nothing_behind(world: World) -> None:
+    anna = await world.peer("anna")
+    ways = ("bye", "bye-carrier", "busy", "cancel", "hangup", "refused")
+    invites = [anna.invite("+33142685300" if ways[n % 6] == "refused" else FAR_NUMBER) for n in range(30)]
+    incoming = [await world.carrier.expect(sip.RequestReceived, 10) for _ in range(25)]
+    by_way = {way: incoming[at::5] for at, way in enumerate(ways[:5])}
+    for event in by_way["busy"]:
+        world.carrier.endpoint.respond(event.tx, 486)
+    for event in by_way["cancel"]:
+        world.carrier.endpoint.respond(event.tx, 180)
+    dialogs = [world.carrier.accept(event)[0] for way in ("bye", "bye-carrier", "hangup") for event in by_way[way]]
+    accepted, ringing = [], set()
+    async with asyncio.timeout(10):
+        while len(accepted) < 15 or len(ringing) < 5:
+            event = await anna.events.get()
+            if isinstance(event, sip.Accepted):
+                accepted.append(event)
+            elif isinstance(event, sip.Progress):
+                ringing.add(event.invite)
+    assert ringing <= set(invites)
+    for invite in ringing:
+        anna.endpoint.cancel(invite)
+    for dialog in dialogs[5:10]:
+        world.carrier.endpoint.bye(dialog)
+    for live in list(world.gateway.calling.live)[:3]:
+        world.gateway.calling.hang_up(live)
+    for one in accepted:
+        anna.endpoint.bye(one.dialog)
+    await until(lambda: not list(world.gateway.calling.live), timeout_s=10)
+    calling = world.gateway.calling
+    assert [len(table) for table in (calling._by_tx, calling._by_invite, calling._by_dialog, calling._by_request)] == [0, 0, 0, 0]
+    assert [entry async for entry in world.gateway.link.client.bridges()] == []
+    await until(lambda: not world.gateway.endpoint.ua._core.sessions, timeout_s=5)
+    await world.gateway.records.drain(5)
+    rows = await world.rows("calls")
+    assert len(rows) == 30
+    assert {row["state"] for row in rows} == {"ended", "refused"}
+    assert all(row["state"] == "closed" and row["digest"] for row in await world.rows("recordings"))

@@ -77,7 +77,7 @@ class MediaClient:
         """Let the media process forget these events. They come again with the next controller if this gets lost."""
         fields: list[Field] = [(Tag.EVENT, u32(event_id)) for event_id in event_ids]
         if fields and self._writer is not None and not self.closed.is_set():
-            self._send(Op.ACK, fields)
+            self._send((Op.ACK, fields))
 
     async def open_bridge(self, bridge_id: UUID, mode: Mode = Mode.RELAY) -> None:
         """Make an empty bridge. Raises MediaRefused (EXISTS, LIMIT)."""
@@ -95,8 +95,8 @@ class MediaClient:
     async def open_call(self, bridge_id: UUID, mode: Mode, legs: Iterable[int]) -> tuple[LegPorts, ...]:
         """A bridge with these legs, asked for in one go. Raises what the first refused request does; then no bridge stays."""
         name = (Tag.BRIDGE, bridge_id.bytes)
-        bridge = self._begin(Op.OPEN_BRIDGE, [name, (Tag.MODE, u8(mode))])
-        asked = [self._begin(Op.OPEN_LEG, [name, (Tag.LEG, u8(leg))]) for leg in legs]
+        opening = [(Op.OPEN_LEG, [name, (Tag.LEG, u8(leg))]) for leg in legs]
+        bridge, *asked = self._begin((Op.OPEN_BRIDGE, [name, (Tag.MODE, u8(mode))]), *opening)
         try:
             await self._finish(Op.OPEN_BRIDGE, bridge)
         except BaseException:
@@ -113,7 +113,7 @@ class MediaClient:
     async def set_legs(self, bridge_id: UUID, legs: Iterable[tuple[int, LegSettings]]) -> None:
         """State several legs, asked for in one go. Raises what the first refused request does, after all are answered."""
         name = (Tag.BRIDGE, bridge_id.bytes)
-        asked = [self._begin(Op.SET_LEG, [name, (Tag.LEG, u8(leg)), *_settings(settings)]) for leg, settings in legs]
+        asked = self._begin(*((Op.SET_LEG, [name, (Tag.LEG, u8(leg)), *_settings(settings)]) for leg, settings in legs))
         refused: MediaRefused | None = None
         for answer in asked:
             try:
@@ -177,28 +177,33 @@ class MediaClient:
         """Write a new format entry: payload types changed while recording."""
         await self._ask(Op.SET_FORMAT, [(Tag.BRIDGE, bridge_id.bytes), (Tag.FORMAT, recording_format)])
 
-    def _send(self, op: Op, fields: Iterable[Field]) -> int:
+    def _send(self, *requests: tuple[Op, Iterable[Field]]) -> list[int]:
         if self._writer is None or self.closed.is_set():
             raise Unavailable("hushwire-media is not connected")
-        request_id = self._next_id
-        self._next_id = request_id % 0xFFFFFFFF + 1
-        self._writer.write(encode(op, request_id, fields))
-        return request_id
+        ids, data = [], []
+        for op, fields in requests:
+            ids.append(self._next_id)
+            data.append(encode(op, self._next_id, fields))
+            self._next_id = self._next_id % 0xFFFFFFFF + 1
+        self._writer.write(b"".join(data))
+        return ids
 
     async def _ask(self, op: Op, fields: Iterable[Field] = (), timeout_s: float = ANSWER_S) -> Fields:
-        answer = self._begin(op, fields)
+        (answer,) = self._begin((op, fields))
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._finish(op, answer)
         except TimeoutError as error:
             raise Unavailable(f"hushwire-media did not answer {op.name} within {timeout_s:.0f} s") from error
 
-    def _begin(self, op: Op, fields: Iterable[Field]) -> asyncio.Future[Frame]:
-        """Send a request at once. Its answer needs no timeout where somebody pings beside it: a dead connection fails them all."""
-        request_id = self._send(op, fields)
-        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = answer
-        return answer
+    def _begin(self, *requests: tuple[Op, Iterable[Field]]) -> list[asyncio.Future[Frame]]:
+        """Send requests in one write. Answers need no timeout where somebody pings beside them: a dead connection fails them all."""
+        answers, loop = [], asyncio.get_running_loop()
+        for request_id in self._send(*requests):
+            answer: asyncio.Future[Frame] = loop.create_future()
+            self._waiting[request_id] = answer
+            answers.append(answer)
+        return answers
 
     async def _finish(self, op: Op, answer: asyncio.Future[Frame]) -> Fields:
         frame = await answer
