@@ -304,10 +304,10 @@ class Phone:
         media.clockRate = media.sndClockRate = self.rate
         media.noVad = True
         media.ecTailLen = 0
-        # As little jitter buffer as PJSUA2 can: what it saves up it throws away again bit by bit, which blurs the comparison of sound.
-        media.jbInit = media.jbMinPre = media.jbMaxPre = int(command.get("jitter_ms", 20))
+        media.jbInit = media.jbMinPre = media.jbMaxPre = int(command.get("jitter_ms", 60))
         media.jbMax = 500
         media.quality = 10
+        _keep_what_was_saved_up(media)
         self._endpoint.libInit(config)
         transport = pj.TransportConfig()
         transport.boundAddress = command.get("bind", "127.0.0.1")
@@ -455,6 +455,20 @@ def _pcm_format(rate: int) -> Any:
     form = pj.MediaFormatAudio()
     form.init(pj.PJMEDIA_FORMAT_PCM, rate, 1, FRAME_MS * 1000, 16)
     return form
+
+
+def _keep_what_was_saved_up(media: Any) -> None:
+    """Let the jitter buffer discard nothing: PJSUA2 would shorten its delay bit by bit, which blurs the comparison of sound.
+
+    The binding gives `jbDiscardAlgo` no usable type; the configuration's own JSON form does (0: PJMEDIA_JB_DISCARD_NONE).
+    """
+    written = pj.JsonDocument()
+    media.writeObject(written.getRootContainer())
+    text = orjson.loads(written.saveString())
+    text["MediaConfig"]["jbDiscardAlgo"] = 0
+    read = pj.JsonDocument()
+    read.loadString(orjson.dumps(text).decode())
+    media.readObject(read.getRootContainer())
 
 
 def _hurry() -> None:
