@@ -213,7 +213,7 @@ class Stack:
         """Process ids of everything below the supervisor, by name: gateway, api, worker, hushwire-media, postgres-main, ..."""
         found: dict[str, int] = {}
         for pid, command in descendants(self.process.pid):
-            words = command.split()
+            words = command.split() or [""]  # a process that is going has no command line any more
             name = next((role for role in ("gateway", "api", "worker") if words[-1:] == [role]), None)
             if name is None and "hushwire-media" in command:
                 name = "hushwire-media"
