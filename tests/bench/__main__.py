@@ -51,7 +51,7 @@ p99 = added latency of the slowest hundredth. A run whose generator was late by 
 
 ## Signalling
 
-SIPp as {agents} agents (digest, SHA-256 or MD5 as SIPp picks) and as the carrier; a whole call is INVITE, challenge, INVITE, verdict, media
+A small client as {agents} agents (digest with SHA-256), SIPp as the carrier; a whole call is INVITE, challenge, INVITE, verdict, media
 bridge, INVITE to the trunk, 180, 200, ACK, BYE, rows and events. CPU is the gateway process's alone. Post-dial delay: the agent's
 first INVITE to its 180, challenge included.
 

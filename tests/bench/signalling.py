@@ -1,4 +1,4 @@
-"""What a call costs the gateway: SIPp as 20 agents with digest on one side, SIPp as the carrier on the other, whole calls.
+"""What a call costs the gateway: 20 agents with digest on one side, SIPp as the carrier on the other, whole calls.
 
 INVITE, challenge, INVITE with credentials, verdict, bridge, INVITE to the trunk, 180, 200, ACK, BYE; rows and events included.
 The post-dial delay runs from the agent's first INVITE to its 180, the challenge included.
@@ -7,7 +7,6 @@ The post-dial delay runs from the agent's first INVITE to its 180, the challenge
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 import statistics
 import sys
@@ -18,97 +17,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from provisioned import PASSWORD, Bench, cpu_seconds, running
+from provisioned import Bench, cpu_seconds, running
+from sipclient import AgentCall, Wire
 
-from hushwire.app.demo.stack import DOMAIN
 from tests.interop.sipp import Sipp, answer, free_port, invite_received, receive, reply_in_dialog, sdp
 
 AGENTS = 20
 HOLD_MS = 200
-
-CALLER = f"""<?xml version="1.0" encoding="ISO-8859-1" ?>
-<scenario name="agent">
-<send retrans="500" start_rtd="pdd"><![CDATA[
-
-INVITE sip:+442079460123@acme.{DOMAIN} SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-From: <sip:[field0]@acme.{DOMAIN}>;tag=[call_number]a
-To: <sip:+442079460123@acme.{DOMAIN}>
-Call-ID: [call_id]
-CSeq: 1 INVITE
-Contact: <sip:[field0]@[local_ip]:[local_port]>
-Max-Forwards: 70
-Content-Type: application/sdp
-Content-Length: [len]
-
-{sdp()}
-
-]]></send>
-<recv response="100" optional="true"/>
-<recv response="401" auth="true"/>
-<send><![CDATA[
-
-ACK sip:+442079460123@acme.{DOMAIN} SIP/2.0
-[last_Via:]
-From: <sip:[field0]@acme.{DOMAIN}>;tag=[call_number]a
-[last_To:]
-Call-ID: [call_id]
-CSeq: 1 ACK
-Max-Forwards: 70
-Content-Length: 0
-
-]]></send>
-<send retrans="500"><![CDATA[
-
-INVITE sip:+442079460123@acme.{DOMAIN} SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-From: <sip:[field0]@acme.{DOMAIN}>;tag=[call_number]a
-To: <sip:+442079460123@acme.{DOMAIN}>
-Call-ID: [call_id]
-CSeq: 2 INVITE
-Contact: <sip:[field0]@[local_ip]:[local_port]>
-[authentication username=[field0] password={PASSWORD}]
-Max-Forwards: 70
-Content-Type: application/sdp
-Content-Length: [len]
-
-{sdp()}
-
-]]></send>
-<recv response="100" optional="true"/>
-<recv response="183" optional="true"/>
-<recv response="180" rtd="pdd"/>
-<recv response="200" rrs="true"/>
-<send><![CDATA[
-
-ACK [next_url] SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-From: <sip:[field0]@acme.{DOMAIN}>;tag=[call_number]a
-[last_To:]
-Call-ID: [call_id]
-CSeq: 2 ACK
-[routes]
-Max-Forwards: 70
-Content-Length: 0
-
-]]></send>
-<pause milliseconds="{HOLD_MS}"/>
-<send retrans="500"><![CDATA[
-
-BYE [next_url] SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-From: <sip:[field0]@acme.{DOMAIN}>;tag=[call_number]a
-[last_To:]
-Call-ID: [call_id]
-CSeq: 3 BYE
-[routes]
-Max-Forwards: 70
-Content-Length: 0
-
-]]></send>
-<recv response="200"/>
-</scenario>
-"""
 
 CARRIER = [
     invite_received(), answer(180, "Ringing"), answer(200, "OK", sdp=sdp(), retransmit=True), receive("ACK"), receive("BYE"),
@@ -137,45 +52,40 @@ class Result:
 async def one_rate(bench: Bench, folder: Path, rate: int, seconds: float) -> Result:
     """`rate` calls a second for `seconds`."""
     calls = int(rate * seconds)
-    folder.mkdir()
-    users = folder / "users.csv"
-    users.write_text("SEQUENTIAL\n" + "".join(f"agent{n}\n" for n in range(AGENTS)))
-    scenario = folder / "agent.xml"
-    scenario.write_text(CALLER)
-    host, port = bench.stack.sip("udp")
     gateway = bench.stack.children()["gateway"]
-    async with await Sipp.start(
-        folder / "carrier", CARRIER, port=bench.carrier_port, calls=10 * calls, timeout_s=600, echo=False, traces=False
-    ):
-        before, loop = cpu_seconds(gateway), asyncio.get_running_loop()
-        began = loop.time()
-        caller = await asyncio.create_subprocess_exec(
-            "sipp", f"{host}:{port}", "-sf", str(scenario), "-inf", str(users), "-i", "127.0.0.1", "-p", str(free_port()),
-            "-r", str(rate), "-m", str(calls), "-nostdin", "-nd", "-trace_rtt", "-rtt_freq", "1", "-trace_stat", "-fd", "1",
-            "-stf", str(folder / "stat.csv"), "-timeout", f"{int(seconds * 3 + 40)}s", "-l", str(max(1000, 10 * rate)),
-            cwd=folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        await caller.wait()
+    target = bench.stack.sip("udp")
+    wire = Wire()
+    await wire.open()
+    loop = asyncio.get_running_loop()
+    delays: list[float] = []
+    failures: list[str] = []
+
+    async def whole_call(number: int) -> None:
+        call = AgentCall(wire, target, f"agent{number % AGENTS}", "127.0.0.1:6000", None)
+        try:
+            await call.start()
+            delays.append(1000 * ((call.rang_at or call.confirmed_at) - call.began))
+            await asyncio.sleep(HOLD_MS / 1000)
+            await call.end()
+        except (TimeoutError, RuntimeError) as error:
+            failures.append(str(error) or "no answer")
+
+    async with await Sipp.start(folder, CARRIER, port=bench.carrier_port, calls=10 * calls, timeout_s=600, echo=False, traces=False):
+        before, began = cpu_seconds(gateway), loop.time()
+        async with asyncio.TaskGroup() as group:
+            for number in range(calls):
+                await asyncio.sleep(max(0.0, began + number / rate - loop.time()))
+                group.create_task(whole_call(number))
         took = loop.time() - began - HOLD_MS / 1000
+        await asyncio.sleep(1)  # rows and events of the last calls are part of the price
         spent = cpu_seconds(gateway) - before
-    with (folder / "stat.csv").open() as file:
-        last = list(csv.DictReader(file, delimiter=";"))[-1]
-    done, failed = int(last["SuccessfulCall(C)"]), int(last["FailedCall(C)"])
-    delays = sorted(rtt_ms(folder))
+    wire.close()
+    delays.sort()
+    done = calls - len(failures)
     return Result(
-        rate, done, failed, round(took, 2), round(1000 * spent / max(1, done), 3),
+        rate, done, len(failures), round(took, 2), round(1000 * spent / max(1, done), 3),
         round(statistics.median(delays), 2) if delays else -1, round(delays[int(0.99 * len(delays))], 2) if delays else -1,
     )  # fmt: skip
-
-
-def rtt_ms(folder: Path) -> list[float]:
-    """The post-dial delays that SIPp wrote."""
-    found = []
-    for path in folder.glob("*_rtt.csv"):
-        with path.open() as file:
-            for row in csv.DictReader(file, delimiter=";"):
-                found.append(float(row["response_time_ms"].replace(",", ".")))
-    return found
 
 
 async def run(
