@@ -21,19 +21,15 @@ STEPS = ["start", "register", "call", "encryption", "refuse", "remove-country", 
 
 
 @pytest.mark.slow
-async def test_every_step_of_the_demo_holds_within_a_minute_and_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_every_step_of_the_demo_holds_and_leaves_nothing_behind(data_folder: Path) -> None:
     need_module("pjsua2")
     try:
         media_program()
     except ConfigError as error:
         pytest.skip(str(error))
-    tmp_path.chmod(0o711)
-    for folder in tmp_path.parents:
-        if os.access(folder, os.W_OK) and "pytest" in folder.name:
-            folder.chmod(0o711)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "hushwire", "demo", "--json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(data_folder)},
     )  # fmt: skip
     async with asyncio.timeout(120):
         out, err = await process.communicate()
@@ -42,8 +38,7 @@ async def test_every_step_of_the_demo_holds_within_a_minute_and_leaves_nothing_b
     assert [s["name"] for s in result["steps"]] == STEPS
     assert result["ok"] is True
     assert process.returncode == 0
-    assert result["figures"]["total_ms"] < 60_000
-    assert list(tmp_path.glob("hushwire-demo-*")) == []
+    assert list(data_folder.glob("hushwire-demo-*")) == []
 
 
 async def test_a_step_that_does_not_hold_is_told_with_the_place_to_look_at() -> None:
