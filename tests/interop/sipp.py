@@ -45,6 +45,19 @@ def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM, *, even: bool = False
                 return port
 
 
+def free_ports_for_baresip() -> int:
+    """A port that is free for UDP and TCP, with the one above it free for TLS: what `sip_listen` takes."""
+    while True:
+        port = free_port()
+        with socket.socket() as tcp, socket.socket() as tls:
+            try:
+                tcp.bind(("127.0.0.1", port))
+                tls.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
 # Parts of a scenario that answers a call. SIPp replaces what stands in [brackets].
 
 
