@@ -102,6 +102,42 @@ def test_a_stream_message_without_content_length_ends_the_stream() -> None:
     assert list(parser.feed(INVITE)) == []
 
 
+@pytest.mark.parametrize("length", ["", "Content-Length: 5x\r\n", "Content-Length: 5, 5\r\n", "Content-Length: 00000000005\r\n"])
+def test_without_a_proper_length_nothing_behind_a_message_is_read_whatever_else_is_wrong_with_it(length: str) -> None:
+    inner = request_text("OPTIONS")
+    for broken in (b"From: nobody <\r\n", b"From: <sip:a@b>;tag=1\r\n"):
+        head = b"INVITE sip:a SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKx\r\n" + broken
+        found = list(StreamParser().feed(head + length.encode() + b"\r\n" + inner + inner))
+        assert len(found) == 1
+        assert isinstance(found[0], ParseError)
+        assert found[0].is_fatal
+
+
+def test_what_may_not_be_taken_is_passed_over_and_the_framing_is_kept() -> None:
+    answers = iter((False, True))
+    parser = StreamParser(may_take=lambda _size: next(answers))
+    (found,) = parser.feed(request_text("OPTIONS") + INVITE)
+    assert isinstance(found, Request)
+    assert found.method == "INVITE"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Contact", ",".join(["sip:a"] * 10_000)),
+        ("Route", ",".join(["<sip:a;lr>"] * 5_000)),
+        ("Record-Route", ",".join(["<sip:a;lr>"] * 5_000)),
+        ("Contact", "<sip:a>" + ";a" * 30_000),
+        ("Contact", '"' + '\\"' * 30_000 + '" <sip:a>'),
+        ("Contact", "<sip:a" + ";a" * 30_000 + ">"),
+    ],
+)
+def test_what_a_stranger_makes_us_take_apart_is_bounded(name: str, value: str) -> None:
+    made = parse(request_text("OPTIONS", contact=None, extra=f"{name}: {value}\r\n"))
+    with pytest.raises(ParseError):
+        _ = made.contacts, made.routes, made.record_routes
+
+
 @pytest.mark.parametrize("extra", ["Content-Length: 5\r\n", "l: 5\r\n", "Content-Length : 5\r\n"])
 def test_two_content_lengths_end_the_stream(extra: str) -> None:
     (error,) = StreamParser().feed(request_text(extra=extra))

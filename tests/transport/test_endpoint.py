@@ -155,6 +155,29 @@ async def test_a_flood_from_one_source_is_cut_before_parsing() -> None:
             assert b"SIP/2.0 200 " in await peer.received.get()
 
 
+async def test_a_flood_of_pings_on_a_connection_is_answered_once_and_then_cut_off() -> None:
+    async with stage(Transport.TCP, rate_per_s=1.0, burst=100.0) as us:
+        reader, writer = await asyncio.open_connection("127.0.0.1", us.port(Transport.TCP))
+        writer.write(b"\r\n\r\n" * 20)
+        assert await reader.read(100) == b"\r\n"
+        writer.write(b"\r\n\r\n" * 16_000)
+        with suppress(ConnectionError):
+            assert len(await reader.read()) <= 32
+        writer.close()
+
+
+async def test_a_flood_of_messages_on_a_connection_is_read_no_faster_than_its_rate() -> None:
+    async with stage(Transport.TCP, rate_per_s=1.0, burst=5.0) as us:
+        reader, writer = await asyncio.open_connection("127.0.0.1", us.port(Transport.TCP))
+        for number in range(50):
+            writer.write(request_text("OPTIONS", transport="TCP", branch=f"z9hG4bK{number}", call_id=f"c{number}"))
+        assert len(await read_messages(reader, 5)) == 5
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                assert (await reader.read(65_536)).count(b"SIP/2.0 200 ") <= 1
+        writer.close()
+
+
 async def test_connections_of_one_source_are_bounded() -> None:
     async with stage(Transport.TCP, max_connections_per_source=2) as made:
         port = made.port(Transport.TCP)

@@ -12,6 +12,10 @@ from hushwire.sip.uri import Params, format_params, parse_host_port, parse_param
 
 Line = tuple[str, str]
 
+# Of one line: more than any peer writes, and few enough to be looked at for somebody whom we don't know yet.
+_MOST_VALUES: Final = 128
+_LONGEST_VIA: Final = 4096
+
 # Compact forms: RFC 3261 section 20, RFC 3515, RFC 6665, RFC 4028, RFC 3892, RFC 3841, RFC 8224.
 _COMPACT: Final = {
     "a": "accept-contact",
@@ -116,6 +120,8 @@ class Headers:
                 values.append(line)
             else:
                 parts = split_quoted(line, ",") if '"' in line or "<" in line else line.split(",")
+                if len(parts) > _MOST_VALUES:
+                    raise ParseError("a header has too many values")
                 values += [part.strip(" \t") for part in parts]
         return values
 
@@ -255,7 +261,7 @@ def parse_via(text: str) -> Via:
         if space and transport.isalnum() and " " not in sent_by and "\t" not in sent_by:
             host, port = parse_host_port(sent_by)
             return Via(transport.upper(), host, port, parse_params(tail) if semicolon else ())
-    match = _VIA.fullmatch(text)
+    match = _VIA.fullmatch(text) if len(text) <= _LONGEST_VIA else None
     if match is None:
         raise ParseError("a Via does not follow its grammar")
     transport, sent_by, digits, tail = match.groups()

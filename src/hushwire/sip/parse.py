@@ -6,7 +6,7 @@ compact forms, bytes after the body of a datagram, methods and headers that nobo
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -180,13 +180,15 @@ class StreamParser:
     """Cuts a byte stream into messages; what a segment holds, many messages or part of one, does not matter.
 
     A ParseError among the results is to be answered like a datagram's; after one that is fatal the connection must end,
-    and nothing more comes out.
+    and nothing more comes out. `may_take` is asked before each message is parsed, with its size; what it refuses is passed over.
     """
 
     max_message: int = MAX_MESSAGE
+    may_take: Callable[[int], bool] = lambda _size: True
     _buffer: bytearray = field(default_factory=bytearray, init=False)
     _searched: int = field(default=0, init=False)
     _needed: int = field(default=0, init=False)
+    _has_length: bool = field(default=False, init=False)
     _is_broken: bool = field(default=False, init=False)
 
     @property
@@ -224,11 +226,17 @@ class StreamParser:
             whole = bytes(self._buffer[: self._needed])
             del self._buffer[: self._needed]
             self._searched = self._needed = 0
+            # Without a proper length nobody knows where the next message begins, whatever else is wrong with this one.
+            self._is_broken = not self._has_length
+            if not self.may_take(len(whole)):
+                if self._is_broken:
+                    yield ParseError("Content-Length is missing", status=None, is_fatal=True)
+                continue
             try:
                 yield parse(whole, is_stream=True)
             except ParseError as error:
-                self._is_broken = error.is_fatal
-                yield error
+                self._is_broken = self._is_broken or error.is_fatal
+                yield ParseError(error.words, status=error.status, request=error.request, is_fatal=self._is_broken)
 
     def _find_end(self) -> bool | ParseError:
         end = self._buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
@@ -240,7 +248,8 @@ class StreamParser:
         lengths = {int(digits) for digits in _CONTENT_LENGTH.findall(self._buffer, 0, end + 2)}
         if len(lengths) > 1:
             return ParseError("Content-Length stands twice", status=None, is_fatal=True)
-        # Where no length is found the message ends here, and `parse` says why that is fatal.
+        # Where no length is found the message ends here, and the stream with it.
+        self._has_length = bool(lengths)
         self._needed = end + 4 + (lengths.pop() if lengths else 0)
         if self._needed > self.max_message:
             return ParseError("the message is too long", status=None, is_fatal=True)
@@ -248,5 +257,5 @@ class StreamParser:
 
 
 _CONTENT_LENGTH: Final = re.compile(
-    rb"\r\n(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]|[Ll])[ \t]*:(?:[ \t]|\r\n[ \t])*([0-9]{1,9})"
+    rb"\r\n(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]|[Ll])[ \t]*:(?:[ \t]|\r\n[ \t])*([0-9]{1,9})(?=[ \t]*\r\n)"
 )

@@ -32,6 +32,10 @@ _OPAQUE: Final = re.compile(r"[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 # RFC 3966: "+" *phonedigit DIGIT *phonedigit, or local digits with hex, "*" and "#".
 _TEL: Final = re.compile(r"\+?[0-9A-Fa-f*#\-.()]+")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+_QUOTED: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# More than any phone writes: what a stranger may make us take apart before we know who it is.
+_MOST_PARAMS: Final = 64
+_LONGEST: Final = 8192
 _LWS: Final = " \t"
 
 
@@ -239,6 +243,8 @@ def parse_uri_params(text: str) -> Params:
     """`name=value;name` of a URI, names in lower case. Raises ParseError, also on a name that stands twice."""
     if ";" not in text:
         return (_uri_param(text),)
+    if text.count(";") >= _MOST_PARAMS:
+        raise ParseError("a URI has too many parameters")
     found = tuple([_uri_param(part) for part in text.split(";")])
     if len({name for name, _ in found}) != len(found):
         raise ParseError("a URI parameter stands twice")
@@ -342,6 +348,8 @@ def parse_name_addr(text: str) -> NameAddr:
     In the addr-spec form what follows the first semicolon belongs to the header (RFC 3261 section 20.10).
     """
     text = text.strip(_LWS)
+    if len(text) > _LONGEST:
+        raise ParseError("an address is too long")
     display: str | None = None
     if text.startswith('"'):
         end = quoted_end(text, 0)
@@ -380,7 +388,10 @@ def parse_params(text: str) -> Params:
     """`name=value; name="quoted"` of a header, names in lower case, values without quotes. Raises ParseError."""
     if ";" not in text and '"' not in text:
         return (_param(text),)
-    found = tuple([_param(part) for part in (split_quoted(text, ";") if '"' in text else text.split(";"))])
+    parts = split_quoted(text, ";") if '"' in text else text.split(";")
+    if len(parts) > _MOST_PARAMS:
+        raise ParseError("there are too many parameters")
+    found = tuple([_param(part) for part in parts])
     if len({name for name, _ in found}) != len(found):
         raise ParseError("a parameter stands twice")
     return found
@@ -400,15 +411,10 @@ def _param(text: str) -> tuple[str, str | None]:
 
 def quoted_end(text: str, start: int) -> int:
     """The index after the closing quote of the quoted-string that begins at `start`. Raises ParseError."""
-    index = start + 1
-    while True:
-        quote_at = text.find('"', index)
-        if quote_at < 0:
-            raise ParseError("a quoted string is not closed")
-        escape_at = text.find("\\", index, quote_at)
-        if escape_at < 0:
-            return quote_at + 1
-        index = escape_at + 2
+    match = _QUOTED.match(text, start)
+    if match is None:
+        raise ParseError("a quoted string is not closed")
+    return match.end()
 
 
 def unquote(text: str) -> str:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _MOST_UNSENT: Final = 1 << 20
 # How long one message, or the first one, may take to arrive.
 _PATIENCE_S: Final = 32.0
+# A source that has used up its rate is read on after this; one that sent so many messages beyond it at once is cut off.
+_PAUSE_S: Final = 0.1
+_MOST_REFUSED: Final = 256
 
 
 class Connection(asyncio.Protocol):
@@ -24,7 +27,9 @@ class Connection(asyncio.Protocol):
         self._endpoint = endpoint
         self._name = transport_name
         self._id = id_
-        self._parser = StreamParser(endpoint.config.max_message)
+        self._parser = StreamParser(endpoint.config.max_message, self._admits)
+        self._refused = 0
+        self._resume: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._active_at = 0.0
@@ -57,23 +62,44 @@ class Connection(asyncio.Protocol):
             return
         now = self._endpoint.now()
         self._active_at = now
+        self._refused = 0
+        has_ponged = False
         for item in self._parser.feed(data):
             self._whole_at = now
             if isinstance(item, Ping):
-                self.send(b"\r\n")
+                # One answer for all that came at once: otherwise four bytes of a stranger would cost us a system call.
+                if self._admits(4) and not has_ponged:
+                    has_ponged = True
+                    self.send(b"\r\n")
                 continue
             self._has_spoken = True
-            if not self._endpoint.received(item, flow):
-                continue
+            self._endpoint.received(item, flow)
             if isinstance(item, ParseError) and item.is_fatal:
                 # The framing is lost: what follows could be read as messages that nobody sent (RFC 3261 section 18.3).
                 self.close()
                 return
+        if self._refused > _MOST_REFUSED and self._wire is not None:
+            self._wire.abort()
+        elif self._refused and self._wire is not None and self._resume is None and not self._wire.is_closing():
+            self._wire.pause_reading()
+            self._resume = asyncio.get_running_loop().call_later(_PAUSE_S, self._read_on)
+
+    def _admits(self, size: int) -> bool:
+        is_admitted = self.flow is not None and self._endpoint.admits(self.flow.remote.host, size)
+        self._refused += not is_admitted
+        return is_admitted
+
+    def _read_on(self) -> None:
+        self._resume = None
+        if self._wire is not None and not self._wire.is_closing():
+            self._wire.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
         if self._watch is not None:
             self._watch.cancel()
+        if self._resume is not None:
+            self._resume.cancel()
         if self.flow is not None:
             self._endpoint.closed(self, self.flow)
 

@@ -33,6 +33,8 @@ _WILDCARDS: Final = ("0.0.0.0", "::")
 _CONNECT_S: Final = 8.0
 _NAMES_S: Final = 60.0
 _KEPT: Final = 1024
+# A message costs its source one more of its rate for each of these.
+_COST_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ class SipEndpoint:
         """One datagram; keep-alives (CRLF, zero bytes, STUN) are swallowed."""
         if len(data) < 20 or (data[0] < 0x20 and not data.startswith(b"\r\n")):
             return
-        if len(data) > self.config.max_message or not self._admits(flow.remote.host):
+        if len(data) > self.config.max_message or not self.admits(flow.remote.host, len(data)):
             return
         item: Message | ParseError
         try:
@@ -214,12 +216,9 @@ class SipEndpoint:
             item = error
         self._take(item, flow)
 
-    def received(self, item: Message | ParseError, flow: Flow) -> bool:
-        """One message of a connection; False where the source has used up its rate."""
-        if not self._admits(flow.remote.host):
-            return False
+    def received(self, item: Message | ParseError, flow: Flow) -> None:
+        """One message of a connection, which asked `admits` before it parsed it."""
         self._take(item, flow)
-        return True
 
     def opened(self, connection: Connection, flow: Flow) -> bool:
         """Whether a new connection may stay."""
@@ -252,8 +251,9 @@ class SipEndpoint:
         if self._on_flow_closed is not None:
             self._guarded(self._on_flow_closed, flow)
 
-    def _admits(self, host: str) -> bool:
-        return host in self._trusted or self._limiter.admit(host, self.now())
+    def admits(self, host: str, size: int) -> bool:
+        """Whether a message of so many bytes may be parsed; False where its source has used up its rate."""
+        return host in self._trusted or self._limiter.admit(host, self.now(), 1.0 + size // _COST_BYTES)
 
     def _take(self, item: Message | ParseError, flow: Flow) -> None:
         # A bad message must never end the loop, whatever it does to the engine.

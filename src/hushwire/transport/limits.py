@@ -18,16 +18,16 @@ class SourceLimiter:
         self._size = size
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def admit(self, source: str, now: float) -> bool:
-        """Whether one more message may be looked at."""
+    def admit(self, source: str, now: float, cost: float = 1.0) -> bool:
+        """Whether one more message may be looked at; a long one costs more."""
         found = self._buckets.get(source)
         if found is None:
             if len(self._buckets) >= self._size:
                 self._buckets.popitem(last=False)
-            self._buckets[source] = (self._burst - 1.0, now)
+            self._buckets[source] = (self._burst - cost, now)
             return True
         tokens, at = found
         tokens = min(self._burst, tokens + (now - at) * self._rate)
-        is_admitted = tokens >= 1.0
-        self._buckets[source] = (tokens - 1.0 if is_admitted else tokens, now)
+        is_admitted = tokens >= cost
+        self._buckets[source] = (tokens - cost if is_admitted else tokens, now)
         return is_admitted
