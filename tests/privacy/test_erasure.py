@@ -311,6 +311,44 @@ async def test_with_the_keyring_away_the_ledger_holds_the_wish_and_the_worker_ca
     assert await (await house.erasures()).receipt(house.org, recording) is not None
 
 
+async def test_a_key_that_could_only_go_days_later_gets_a_receipt_that_promises_nothing_past(house: House) -> None:
+    recording = await house.record()
+    erasures = await house.erasures()
+
+    async def away(*_: object) -> None:
+        raise Unavailable("away")
+
+    destroy, erasures._keyring.destroy_data_key = erasures._keyring.destroy_data_key, away  # type: ignore[method-assign, assignment]
+    assert isinstance(await erasures.erase(house.org, recording, **WHO), Pending)
+    erasures._keyring.destroy_data_key = destroy  # type: ignore[method-assign]
+    house.clock.ahead += timedelta(hours=30)
+    outcome = await erasures.erase(house.org, recording, **WHO)
+    assert isinstance(outcome, Erased)
+    found = receipts.verify(outcome.receipt, await published_keys(house)).erasure
+    assert found is not None
+    assert found.unreadable_at - found.requested_at >= timedelta(hours=30)
+    assert found.copies_unusable_by == found.unreadable_at + timedelta(hours=12)
+
+
+async def test_with_the_store_away_waiting_keys_are_destroyed_before_ciphertext_is_swept(house: House) -> None:
+    for _ in range(2):
+        await (await house.erasures()).erase(house.org, await house.record(), **WHO)
+    live = await house.record(state="live")
+    assert isinstance(await (await house.erasures()).erase(house.org, live, **WHO, wait_s=0), Pending)
+    async with (await house.main("gateway")).organisation(house.org) as connection:
+        await connection.execute("UPDATE recordings SET state = 'crashed' WHERE id = $1", live)
+    upkeep = await house.upkeep()
+    was_readable: list[bool] = []
+
+    async def away(*_: object) -> None:
+        was_readable.append(await house.key_exists(live))
+        raise Unavailable("away")
+
+    upkeep._blobs.delete = away  # type: ignore[method-assign, assignment]
+    await upkeep.carry_on()
+    assert was_readable == [False, False, False]
+
+
 async def test_the_gateway_can_neither_read_the_ledger_nor_open_keys(house: House) -> None:
     recording = await house.record()
     with pytest.raises(KeyUnavailable):

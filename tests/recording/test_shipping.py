@@ -133,6 +133,7 @@ async def test_a_file_that_is_written_to_is_never_crashed(house: House) -> None:
 
 async def test_a_recording_closed_without_its_measures_is_measured_from_its_file(house: House) -> None:
     recording = await house.record(CONTENT, digest=False)
+    house.clock.ahead += timedelta(seconds=6)
     assert await (await house.shipping()).ship_all() == 1
     row = await house.row(recording)
     assert (row.state, row.is_cut, row.frames, row.duration_ms) == ("stored", False, 3, 3000)
@@ -159,6 +160,27 @@ async def test_a_recording_given_up_for_lost_whose_file_is_there_is_taken_up_aga
     assert await shipping.ship_all() == 1
     row = await house.row(recording)
     assert (row.state, row.duration_ms, row.is_cut) == ("stored", 3000, False)
+
+
+async def test_a_recording_given_up_while_it_is_still_written_waits_for_its_writer(house: House) -> None:
+    recording = await house.record(CONTENT, state="crashed")
+    shipping = await house.shipping()
+    assert await shipping.ship_all() == 0
+    assert (house.spool.folder / f"{recording}.hwr").exists()
+    house.clock.ahead += timedelta(seconds=6)
+    assert await shipping.ship_all() == 1
+
+
+async def test_a_file_that_came_after_its_erasure_was_swept_is_removed(house: House) -> None:
+    recording = await house.record(CONTENT)
+    path = house.spool.folder / f"{recording}.hwr"
+    content = path.read_bytes()
+    await (await house.erasures()).erase(house.org, recording, actor="test", reason="test")
+    await (await house.upkeep()).carry_on()
+    assert not path.exists()
+    path.write_bytes(content)
+    assert await (await house.shipping()).tidy_spool() == 1
+    assert not path.exists()
 
 
 async def test_what_in_the_spool_is_no_recording_of_ours_is_left_alone(house: House) -> None:

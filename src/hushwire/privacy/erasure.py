@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from hushwire.privacy.receipts import COPIES_UNUSABLE_WITHIN
 from hushwire.store.ledger import LedgerEntry
 
 RENEW_AFTER: Final = timedelta(hours=12)
@@ -49,3 +50,8 @@ def next_step(entry: LedgerEntry) -> Step:
 def renewal_is_due(entry: LedgerEntry, now: datetime) -> bool:
     """Whether the entry has waited long enough for its bucket's renewal."""
     return entry.requested_at + RENEW_AFTER <= now
+
+
+def copies_unusable_by(entry: LedgerEntry, unreadable_at: datetime) -> datetime:
+    """What the receipt may promise: within 24 h of the request; for a key that could only go later, as long after as a renewal takes."""
+    return max(entry.requested_at + COPIES_UNUSABLE_WITHIN, unreadable_at + COPIES_UNUSABLE_WITHIN - RENEW_AFTER)

@@ -21,7 +21,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, RecordingId, uuid7
 from hushwire.privacy import audit, receipts
 from hushwire.privacy.canonical import canonical
-from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER, UNANSWERED_FOR, Step, next_step
+from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER, UNANSWERED_FOR, Step, copies_unusable_by, next_step
 from hushwire.store import ledger, outbox, recordings
 from hushwire.store.database import Connection, Database
 from hushwire.store.ledger import Intent, LedgerEntry
@@ -217,7 +217,7 @@ class Erasures:
                 audit_head=head.hash,
                 requested_at=entry.requested_at,
                 unreadable_at=now,
-                copies_unusable_by=entry.requested_at + receipts.COPIES_UNUSABLE_WITHIN,
+                copies_unusable_by=copies_unusable_by(entry, now),
             )
             receipt = canonical(receipts.sign(statement, key_id, key))
             await ledger.note_unreadable(connection, entry.id, now, receipt)

@@ -47,7 +47,8 @@ class Upkeep:
     async def carry_on(self) -> int:
         """Takes every open entry as far as it goes before its bucket's renewal; returns how many steps were done."""
         done = 0
-        for entry in await self._open_entries():
+        # A store that is away makes each sweep wait: keys that are still to be destroyed come first.
+        for entry in sorted(await self._open_entries(), key=lambda entry: entry.receipt is not None):
             if next_step(entry) not in (Step.RENEW, Step.NONE):
                 done += await self._guarded(entry)
         return done

@@ -35,6 +35,9 @@ CALL_OVER_FOR: Final = timedelta(seconds=120)
 
 SUSPECTED_FOR_S: Final = 40.0
 UNTOUCHED_FOR_S: Final = 60.0
+STILL_FOR_S: Final = 5.0
+"""A media process that still records writes several times in this time."""
+
 RETRY_FIRST_S: Final = 2.0
 RETRY_MOST_S: Final = 300.0
 _CHUNK: Final = 1 << 18
@@ -111,6 +114,8 @@ class Shipping:
                     raise Unavailable("the spool is not there")
                 return await self._without_file(recording)
             if recording.digest is None:
+                if await self._is_written_to(org_id, recording_id, STILL_FOR_S):
+                    return False  # given up too early: what it still gets would be lost
                 recording = await self._measure(recording, path)
             await self._put(recording, path)
             async with self._main.organisation(org_id) as connection:
@@ -155,9 +160,15 @@ class Shipping:
             if identity is None:
                 continue
             recording = await self._get(OrgId(identity.org_id), RecordingId(identity.recording_id))
-            if recording is None or recording.is_gone or recording.spool_name != path.name:
+            if recording is None or recording.spool_name != path.name:
                 continue
-            if recording.state == "stored" and await self._blobs.exists(recording.region, recording.blob_key):
+            if recording.state == "erased":
+                # Begun by a media process that answered only after it was swept, or left by a sweep of another node's worker.
+                await asyncio.to_thread(self._spool.remove, recording)
+                done += 1
+            elif recording.is_gone:
+                continue
+            elif recording.state == "stored" and await self._blobs.exists(recording.region, recording.blob_key):
                 await asyncio.to_thread(self._spool.remove, recording)
                 done += 1
             elif recording.state == "failed" and not await self._is_written_to(recording.org_id, recording.id):
@@ -170,7 +181,7 @@ class Shipping:
             ended_at = await recordings.call_ended_at(connection, recording_id)
         return ended_at is not None and self._clock.now() - ended_at > CALL_OVER_FOR
 
-    async def _is_written_to(self, org_id: OrgId, recording_id: RecordingId) -> bool:
+    async def _is_written_to(self, org_id: OrgId, recording_id: RecordingId, within_s: float = UNTOUCHED_FOR_S) -> bool:
         recording = await self._get(org_id, recording_id)
         if recording is None:
             return False
@@ -178,7 +189,7 @@ class Shipping:
             state = await asyncio.to_thread(self._spool.path(recording).stat)
         except FileNotFoundError:
             return False
-        return self._clock.now().timestamp() - state.st_mtime < UNTOUCHED_FOR_S
+        return abs(self._clock.now().timestamp() - state.st_mtime) < within_s
 
     async def _put(self, recording: Recording, path: Path) -> None:
         """In the store afterwards, as read back from it. Raises DigestDiffers if the spool's file isn't the one that was closed."""
