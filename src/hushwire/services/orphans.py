@@ -73,26 +73,29 @@ class Orphans:
         async with self._db.transaction() as connection:
             live_calls = await calls.live(connection, self._node_id)
             live_recordings = await recordings.live(connection, self._node_id)
-        await self._close_bridges()
+        is_known = await self._close_bridges()
         results: dict[UUID, RecordingResult] = {}
         events, self._events = self._events, []
         for report in (*(event.report for event in events), *self._reports.values()):
             if report.recording is not None:
                 results[report.recording.recording_id] = report.recording
         try:
-            for org_id, recording_id in live_recordings:
+            for org_id, recording_id in live_recordings if is_known else ():
                 if self._calling.find_recording(recording_id) is None:
                     await self._end_recording(org_id, recording_id, results.get(recording_id))
             for org_id, call_id in live_calls:
                 if not self._calling.knows(call_id):
                     await self._end_call(org_id, call_id)
+            if not is_known:
+                raise Unavailable("the media process has not said what it still records")
         except AWAY:
             self._events = events + self._events
             raise
         self._link.acknowledge(*(event.id for event in events))
         self._reports.clear()
 
-    async def _close_bridges(self) -> None:
+    async def _close_bridges(self) -> bool:
+        """False where the media process does not answer: it may still be recording, so no recording's end may be believed."""
         try:
             client = self._link.client
             async for entry in client.bridges():
@@ -104,8 +107,9 @@ class Orphans:
                 except MediaRefused:
                     continue  # it ended by itself between the two requests
         except Unavailable:
-            # No media process, no bridges: its next start looks again.
             _log.warning("orphans.media_away")
+            return False
+        return True
 
     async def _end_recording(self, org_id: OrgId, recording_id: RecordingId, result: RecordingResult | None) -> None:
         now = self._clock.now()
