@@ -22,6 +22,7 @@ from hushwire.app.wiring import Wired
 from hushwire.calls.ends import fresh_keys
 from hushwire.core.ids import NodeId
 from hushwire.sdp.offer_answer import Codec, Direction, LegMedia, LocalMedia, Refusal, Srtp, accept_answer, answer_offer, build_offer
+from hushwire.services.directory import Organisation
 from hushwire.services.provisioning import AgentSpec, Desired, NumberSpec, OrgSpec, Provisioning, TrunkSpec
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
@@ -120,6 +121,13 @@ class World:
     @property
     def port(self) -> int:
         return self.gateway.endpoint.addresses[Transport.UDP].port
+
+    @property
+    def organisation(self) -> Organisation:
+        """The gateway's newest snapshot of the only organisation."""
+        found = self.gateway.directory.default_organisation
+        assert found is not None
+        return found
 
     async def peer(self, user: str | None = None, transport: Transport = Transport.UDP) -> "Peer":
         """A phone; registered where a user is named."""

@@ -287,3 +287,46 @@ async def test_commands_pause_resume_stop_start_and_wipe_the_recording_and_hang_
     await anna.expect(sip.DialogEnded)
     await world.carrier.expect(sip.DialogEnded)
     await world.row("calls", state="ended", end_reason="hangup")
+
+
+async def test_a_suspended_colleague_cannot_be_reached_and_cannot_call(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    async with world.owner.organisation((await world.rows("orgs"))[0]["id"]) as connection:
+        await connection.execute("UPDATE agents SET suspended = true WHERE caller_id_sealed IS NULL")
+    await until(lambda: any(agent.is_suspended for agent in world.organisation.by_id.values()))
+    anna.invite("102")
+    assert (await anna.expect(sip.Rejected)).status == 480
+    ben.invite("101")
+    assert (await ben.expect(sip.Rejected)).status in (401, 403)
+    assert ben.events.empty()
+
+
+async def test_carriers_reach_assigned_numbers_only(world: World) -> None:
+    world.carrier.invite(f"sip:+493023125777@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    assert (await world.carrier.expect(sip.Rejected)).status == 404
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    assert (await world.carrier.expect(sip.Rejected)).status == 480
+    await world.row("calls", direction="inbound", state="ended", end_reason="unavailable")
+
+
+async def test_a_device_that_is_gone_does_not_keep_the_others_from_ringing(world: World) -> None:
+    gone, here = await world.peer("anna"), await world.peer("anna")
+    await gone.endpoint.close()
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    here.accept(await here.expect(sip.RequestReceived), srtp=Srtp.REQUIRED)
+    accepted = await world.carrier.expect(sip.Accepted)
+    world.carrier.endpoint.bye(accepted.dialog)
+    await world.row("calls", state="ended", end_reason="bye-peer")
+
+
+async def test_both_sides_sending_re_invites_at_once_leaves_the_call_standing(world: World) -> None:
+    anna, accepted, dialog = await connected(world)
+    assert anna.local is not None
+    anna.offer = build_offer(replace(anna.local, version=2), Srtp.REQUIRED, direction=Direction.SENDONLY)
+    anna.endpoint.reinvite(accepted.dialog, body=anna.offer)
+    theirs = build_offer(local_media(41000, keys=False, version=2), Srtp.NEVER, direction=Direction.SENDONLY)
+    world.carrier.endpoint.reinvite(dialog, body=theirs)
+    statuses = [(await anna.expect(sip.Responded)).status, (await world.carrier.expect(sip.Responded)).status]
+    assert 491 in statuses
+    anna.endpoint.bye(accepted.dialog)
+    await world.row("calls", state="ended", end_reason="bye-agent")

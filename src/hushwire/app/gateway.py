@@ -136,7 +136,11 @@ class Gateway:
     # What comes in.
 
     def _on_sip(self, event: Event) -> None:
-        if isinstance(event, RequestReceived) and event.request.method == "REGISTER":
+        if not self.is_ready:
+            # The sockets are bound before the world is known, since our own ports are part of it.
+            if isinstance(event, RequestReceived):
+                self.endpoint.respond(event.tx, 503, headers=[("Retry-After", "1")])
+        elif isinstance(event, RequestReceived) and event.request.method == "REGISTER":
             tx = event.tx
             self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
         else:

@@ -306,6 +306,8 @@ class Calling:
         await self.keys.wait(live)
         if live.is_ended:
             self.keys.give_back(live)
+        elif self._is_closing:
+            self._endpoint.respond(live.tx, 503, headers=[_reason("The gateway takes no calls now", 503)])
         else:
             self._start(live)
 
@@ -316,7 +318,7 @@ class Calling:
         if route.plan.is_recorded and live.recording_key is None:
             # No committed key, no recording: the organisation decides whether there is a call then.
             _log.error("recording.impossible", call_id=str(live.id), org_id=str(route.org.id), why="no key")
-            if not route.org.calls_without_recording:
+            if not route.may_go_unrecorded:
                 self._by_tx.pop(live.tx, None)
                 self._endpoint.respond(live.tx, 503, headers=[_reason("Recording is not possible", 503)])
                 self._rows.unstarted(live, self._clock.now(), EndReason.NO_RECORDING, 503)
@@ -430,7 +432,7 @@ class Calling:
             self._spawn(self.recorder.set_format(live), "recording-format")
 
     def _recording_impossible(self, live: LiveCall) -> None:
-        if not live.route.org.calls_without_recording:
+        if not live.route.may_go_unrecorded:
             self.feed(live, events.Stopped(EndReason.NO_RECORDING))
 
     # ---------------------------------------------------------------------------------------------------------- a call ends

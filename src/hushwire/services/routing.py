@@ -18,7 +18,7 @@ from hushwire.services.directory import Agent, Directory, Organisation, Trunk
 from hushwire.services.registration import Device
 from hushwire.sip import flow as flows
 from hushwire.sip.errors import ParseError
-from hushwire.sip.flow import Flow, Transport
+from hushwire.sip.flow import Address, Flow, Hop, Transport
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.routing import numeric
@@ -45,6 +45,11 @@ class Route:
     remote: Personal[str] | None = None
     local: Personal[str] | None = None
     verdict: Allow | Emergency | None = None
+
+    @property
+    def may_go_unrecorded(self) -> bool:
+        """Whether the call goes on where it can't be recorded: as the organisation decided; an emergency call always."""
+        return self.org.calls_without_recording or isinstance(self.verdict, Emergency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ class Router:
         host = f"{org.slug}.{self._directory.domain}"
         shown = (agent.extension or agent.username).reveal()
         from_ = NameAddr(SipUri(host, escape_user(shown)), agent.username.reveal())
-        targets = self._agent_targets(org, callee, from_, leg=1)
+        targets = () if callee.is_suspended else self._agent_targets(org, callee, from_, leg=1)
         remote = callee.extension or callee.username
         if not targets:
             words = reason_header(480, "No device can be reached")
@@ -157,6 +162,9 @@ class Router:
         to = NameAddr(SipUri(host, escape_user(agent.username.reveal())))
         targets = []
         for device in self._devices(agent):
+            if any(leads_to(trunk, device.hop) for trunk in self._directory.trunks):
+                # Whoever registered from a carrier's address would have it dial the Contact, which no verdict was asked about.
+                continue
             address = device.hop.remote.host if isinstance(device.hop, Flow) else device.hop.host
             terms = agent_terms(org, device.transport, address, leg)
             if terms is not None:
@@ -207,6 +215,20 @@ def sends_from(trunk: Trunk, flow: Flow) -> bool:
         port = trunk.uri.port or default.default_port
         return flow.remote.host in trunk.addresses and flow.remote.port == port
     return any(_covers(entry, flow) for entry in trunk.addresses)
+
+
+def leads_to(trunk: Trunk, hop: Hop) -> bool:
+    """Whether what is sent by this hop reaches the trunk."""
+    if isinstance(hop, Flow):
+        return sends_from(trunk, hop) or _is_at(trunk, hop.remote.host, hop.remote.port)
+    by = Flow(hop.transport, 0, Address(hop.host, hop.port), Address(hop.host, hop.port))
+    return sends_from(trunk, by) or _is_at(trunk, hop.host, hop.port)
+
+
+def _is_at(trunk: Trunk, host: str, port: int) -> bool:
+    default = Transport.TLS if trunk.uri.secure else Transport(trunk.uri.transport or "udp")
+    here, there = numeric(host), numeric(trunk.uri.host)
+    return here is not None and here == there and port == (trunk.uri.port or default.default_port)
 
 
 def _covers(entry: str, flow: Flow) -> bool:
