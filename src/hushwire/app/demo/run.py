@@ -136,7 +136,7 @@ async def _kept(board: Board, scene: Scene) -> None:
     addresses = "  ".join(a for listed in scene.stack.addresses.values() for a in listed)
     board.say(
         "\n[bold]Everything keeps running; Ctrl-C ends it.[/]\n"
-        f"  API        {scene.api.url}/docs   key {scene.api.key}\n"
+        f"  API        {scene.api.url}/openapi.json   key {scene.api.key}\n"
         f"  trust      {scene.stack.authority}\n"
         f"  listening  {addresses}\n"
         f"  your phone user ben, password {escape(ben['sip_password'])}, domain acme.{DOMAIN}, outbound proxy = a SIP address above\n"
