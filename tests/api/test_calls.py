@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from hushwire.api import paging
 from hushwire.core.ids import OrgId
 from tests.api.serving import Office, problem, shown
 
@@ -94,8 +95,12 @@ async def test_calls_are_filtered_by_time_state_direction_and_agent(office: Offi
             {"limit": "0"},
             {"cursor": "x"},
             {"cursor": "WzFd"},
+            {"cursor": paging.write("0001-01-01T00:00:00+14:00", str(late))},
+            {"cursor": paging.write("9999-12-31T23:59:59-14:00", str(late))},
         ):
             problem(await api.get("/v1/calls", params=wrong), 422)
+        for at in ("0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00"):
+            shown(await api.get("/v1/calls", params={"cursor": paging.write(at, str(late))}))
 
 
 async def test_calls_are_found_by_number_however_it_is_typed(office: Office) -> None:

@@ -209,7 +209,7 @@ class TestContacts:
             "<sip:anna@pbx.test>", "<sip:anna@acme.pbx.test:9>",
             "<sip:anna@PBX.test.>", "<sip:anna@192.0.2.1>", "<sip:anna@192.0.2.1:5061>", "<sip:+4930123456@192.0.2.9>",
             "<sip:004930123456@192.0.2.9>", "<sip:112@192.0.2.9>", "<sip:7@192.0.2.9;user=phone>", "<tel:+4930123456>", "<urn:service:sos>",
-            "<sip:%2B4930123456@192.0.2.9>",
+            "<sip:%2B4930123456@192.0.2.9>", "<sip:004930123456%23@192.0.2.9>", "<sip:*004930123456@192.0.2.9>",
         ],
     )  # fmt: skip
     def test_a_contact_that_names_loopback_a_number_or_ourselves_is_denied(self, contact: str) -> None:

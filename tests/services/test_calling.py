@@ -11,9 +11,10 @@ import pytest
 from hushwire.sdp.offer_answer import Direction, Refusal, Srtp, answer_offer, build_offer
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
+from hushwire.sip.uri import NameAddr, SipUri
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import ANNA_NUMBER, FAR_NUMBER, Peer, World, facts, local_media, need_program, running
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, HOST, Peer, World, facts, local_media, need_program, running
 
 pytestmark = need_program
 
@@ -123,6 +124,24 @@ async def test_an_extension_rings_the_colleague_on_both_sides_protected(world: W
     await ben.expect(sip.DialogEnded)
     recording = await world.row("recordings", state="closed")
     assert recording["peer_agent_id"] == row["peer_agent_id"]
+
+
+async def test_a_device_registered_from_the_carriers_address_is_never_rung(world: World) -> None:
+    assert await world.carrier.register("ben") == 200
+    anna = await world.peer("anna")
+    anna.invite("102")
+    assert (await anna.expect(sip.Rejected)).status == 480
+    assert world.carrier.events.empty()
+
+
+async def test_an_emergency_services_urn_reaches_the_trunk_as_its_number(world: World) -> None:
+    anna = await world.peer("anna")
+    anna.endpoint.invite(
+        hop=anna.hop, uri="urn:service:sos", from_=NameAddr(SipUri(HOST, "anna")), to=NameAddr(SipUri(HOST, "sos")),
+        body=build_offer(local_media(), Srtp.REQUIRED), credentials=anna.credentials,
+    )  # fmt: skip
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    assert incoming.request.uri.startswith("sip:112@")
 
 
 async def test_hold_and_resume_pass_through_from_either_side(world: World) -> None:

@@ -34,8 +34,8 @@ async def reachable(databases: Databases, *, allow: bool) -> None:
         await administrator.close()
 
 
-async def called(world: World, anna: Peer) -> tuple[sip.Accepted, sip.RequestReceived]:
-    anna.invite(FAR_NUMBER)
+async def called(world: World, anna: Peer, number: str = FAR_NUMBER) -> tuple[sip.Accepted, sip.RequestReceived]:
+    anna.invite(number)
     incoming = await world.carrier.expect(sip.RequestReceived)
     world.carrier.accept(incoming)
     accepted = await anna.expect(sip.Accepted)
@@ -102,6 +102,32 @@ async def test_without_a_committed_key_the_organisation_decides_about_the_call(
             anna.endpoint.bye(accepted.dialog)
             await world.row("calls", state="ended", sealed_with=None, remote_sealed=None)
         assert await world.rows("recordings") == []
+
+
+@pytest.mark.parametrize("lacks", ["row", "key"])
+async def test_an_emergency_call_is_never_refused_or_ended_for_want_of_its_recording(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    async def none_of_them(*_: object) -> None:
+        raise OSError("the keyring's server is away")
+
+    async with running(databases, tmp_path, without_recording="refuse") as world:
+        anna = await world.peer("anna")
+        await until(lambda: world.gateway.pool.ready(world.gateway.directory.organisation_ids()[0], "recording") > 0)
+        if lacks == "key":
+            monkeypatch.setattr(KeyPool, "take", lambda *_: None)
+            monkeypatch.setattr(KeyPool, "prepare", none_of_them)
+        else:
+            await reachable(databases, allow=False)
+        accepted, incoming = await called(world, anna, "112")
+        assert incoming.request.uri.startswith("sip:112@")
+        await until(lambda: all(live.recording is None for live in world.gateway.calling.live), timeout_s=8)
+        assert len(list(world.gateway.calling.live)) == 1
+        anna.endpoint.bye(accepted.dialog)
+        await world.carrier.expect(sip.DialogEnded)
+        if lacks == "row":
+            await reachable(databases, allow=True)
+        assert (await world.row("calls", state="ended", end_reason="bye-agent"))["verdict"] == "emergency"
 
 
 async def test_thirty_calls_that_end_in_every_way_leave_nothing_behind(world: World) -> None:

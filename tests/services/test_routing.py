@@ -11,7 +11,7 @@ from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Emergency, NumberClass
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.directory import Trunk
-from hushwire.services.routing import sends_from, trunk_target
+from hushwire.services.routing import leads_to, sends_from, trunk_target
 from hushwire.sip.flow import Address, Flow, Target, Transport
 from hushwire.sip.uri import parse_sip_uri
 
@@ -70,3 +70,19 @@ def test_declared_addresses_may_be_networks_or_name_a_port(entry: str, host: str
 
 def test_a_trunks_srtp_setting_is_its_legs_term() -> None:
     assert trunk_target(replace(TRUNK, srtp="required"), ALLOWED, None, "voice.example.org").terms.srtp is Srtp.REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "is_there"),
+    [("192.0.2.1", 5080, True), ("192.0.2.1", 5081, False), ("192.0.2.2", 5080, False)],
+)
+def test_a_device_that_registered_from_the_trunks_address_is_the_trunk(host: str, port: int, is_there: bool) -> None:
+    assert leads_to(TRUNK, flow(host, port)) is is_there
+    assert leads_to(TRUNK, Target(Transport.UDP, host, port)) is is_there
+
+
+def test_where_inbound_addresses_are_declared_the_trunks_own_address_is_no_device_either() -> None:
+    trunk = replace(TRUNK, uri=parse_sip_uri("sip:192.0.2.1"), addresses=frozenset({"198.51.100.0/24"}), is_declared=True)
+    assert leads_to(trunk, flow("192.0.2.1", 5060))
+    assert leads_to(trunk, flow("198.51.100.7", 40000))
+    assert not leads_to(trunk, flow("192.0.2.1", 5062))

@@ -266,6 +266,7 @@ def test_a_required_extension_gets_420_naming_it() -> None:
 
 def test_a_foreign_uri_scheme_gets_416_but_tel_is_handed_up() -> None:
     assert responses(World().receive(request_text(uri="nobodyknows:totallyopaque"))) == [416]
+    assert responses(World().receive(request_text("OPTIONS", uri="urn:service:sos"))) == [416]
     text = request_text().replace(b"INVITE sip:+4930555@192.0.2.1 SIP", b"INVITE tel:+4930555 SIP")
     assert len(events(World().receive(text), RequestReceived)) == 1
 
@@ -366,3 +367,24 @@ def test_nothing_is_left_when_all_is_over() -> None:
     assert world.ua._server._merged == {}
     assert world.ua._server._unacked == {}
     assert world.ua._core.sessions == {}
+
+
+def test_an_invite_to_the_urn_of_a_service_is_handed_up_for_it_may_be_an_emergency() -> None:
+    received = one(World().receive(request_text(uri="urn:service:sos")), RequestReceived)
+    assert received.request.uri == "urn:service:sos"
+
+
+@pytest.mark.parametrize("method", ["INVITE", "BYE"])
+def test_a_dialog_over_tls_never_goes_on_in_the_clear(method: str) -> None:
+    tls = Flow(Transport.TLS, 3, Address("192.0.2.1", 5061), Address("192.0.2.99", 40002))
+    world = World()
+    received = one(world.receive(request_text(), tls), RequestReceived)
+    key = world.ua.respond(received.tx, 200, now=world.now, body=OFFER)
+    assert key is not None
+    world.drain()
+    world.receive(request_text("ACK", branch="z9hG4bKack", to_tag=key.local_tag), tls)
+    for clear in (UDP, TCP):
+        stray = request_text(method, branch=f"z9hG4bK{clear.transport}", to_tag=key.local_tag, cseq=2)
+        assert responses(world.receive(stray, clear)) == [403]
+    world.ua.bye(key, now=world.now)
+    assert [effect.hop for effect in world.drain() if isinstance(effect, Send)] == [tls]

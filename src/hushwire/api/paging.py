@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -47,8 +47,9 @@ def read_place(cursor: str | None) -> Place | None:
         at = datetime.fromisoformat(str(started_at))
         if at.tzinfo is None:
             raise ValueError("no time zone")
-        return Place(at, UUID(str(row_id)))
-    except (ValueError, TypeError):
+        # In UTC already here: at the ends of the calendar a zone leads out of it, and the database driver would be the one to say so.
+        return Place(at.astimezone(UTC), UUID(str(row_id)))
+    except (ValueError, TypeError, OverflowError):
         raise invalid("cursor", "is not a cursor of this list") from None
 
 

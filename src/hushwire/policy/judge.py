@@ -165,7 +165,7 @@ def _contact(device: Device, attempt: Attempt, rules: Rules) -> Verdict:
 
 def _is_number(user: str, rules: Rules) -> bool:
     """True if a gateway at the contact's host would dial the user part; short digits are device and extension names."""
-    subject = user.partition(";")[0].translate(str.maketrans("", "", "-.()"))
+    subject = user.partition(";")[0].translate(str.maketrans("", "", "-.()*#"))
     if subject.startswith("+"):
         return True
     return subject.isdigit() and (len(subject) >= 7 or emergency.is_emergency(subject, rules.home_country))

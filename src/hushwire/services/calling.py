@@ -341,7 +341,13 @@ class Calling:
 
     def _handle(self, live: LiveCall, event: events.Event) -> None:
         for effect in live.call.handle(event):
-            self._do(live, effect)
+            try:
+                self._do(live, effect)
+            except Exception as error:
+                # The others must still happen: a BYE that can't be sent must not keep the bridge, or the other party, for ever.
+                _log.error("call.internal_error", exc_info=error)
+                if not live.is_ended and not isinstance(event, events.Stopped):
+                    self._queue.append((live, events.Stopped(EndReason.INTERNAL_ERROR)))
 
     def _do(self, live: LiveCall, effect: effects.Effect) -> None:
         match effect:

@@ -224,7 +224,8 @@ class Server:
             self.answer(tx, 405, now)
             return
         uri = request.request_uri
-        if isinstance(uri, OtherUri):
+        if isinstance(uri, OtherUri) and not (uri.scheme.lower() == "urn" and request.method == "INVITE"):
+            # An INVITE may go to a service's URN (RFC 5031): an emergency call must not fail over how it is written.
             self.answer(tx, 416, now)
             return
         if isinstance(uri, SipUri) and uri.headers is not None:
@@ -277,6 +278,10 @@ class Server:
 
     def _inspect_in_dialog(self, tx: ServerTx, session: Session, request: Request, flow: Flow, now: float) -> None:
         core, dialog, number = self.core, session.dialog, request.cseq.number
+        if dialog.hop.transport.is_protected and not flow.transport.is_protected:
+            # The dialog would go on in the clear, with the media keys of the next offer or answer.
+            self.answer(tx, 403, now)
+            return
         tx.session = session
         if dialog.remote_cseq is not None and number <= dialog.remote_cseq:
             # "If the remote sequence number is not empty, but the sequence number of the request is lower than the remote sequence
