@@ -1,4 +1,4 @@
-"""What the media process did not answer is not believed: neither that a recording never began, nor that it ended."""
+"""What the media process did not answer is not believed, and what can not be sent keeps nothing open."""
 
 from pathlib import Path
 from typing import Any
@@ -70,3 +70,24 @@ async def test_while_the_media_process_does_not_answer_no_recording_counts_as_en
         monkeypatch.setattr(MediaClient, "close_bridge", close)
         closed = await world.row("recordings", state="closed")
         assert closed["digest"] is not None
+
+
+async def test_a_bye_that_can_not_be_sent_keeps_neither_bridge_nor_rows_open(
+    databases: Databases, tmp_path: Path, monkeypatch: Any
+) -> None:
+    async with running(databases, tmp_path) as world:
+        anna = await world.peer("anna")
+        anna.invite("03023125999")
+        dialog, _ = world.carrier.accept(await world.carrier.expect(sip.RequestReceived))
+        await anna.expect(sip.Accepted)
+        await world.carrier.expect(sip.AckReceived)
+        await world.row("recordings", state="live")
+
+        def broken(*_: Any, **__: Any) -> None:
+            raise ValueError("can not be said")
+
+        monkeypatch.setattr(world.gateway.endpoint, "bye", broken)
+        world.carrier.endpoint.bye(dialog)
+        await world.row("calls", state="ended")
+        await world.row("recordings", state="closed")
+        assert [entry async for entry in world.gateway.link.client.bridges()] == []

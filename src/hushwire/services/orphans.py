@@ -18,6 +18,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import CallId, NodeId, OrgId, RecordingId, uuid7
 from hushwire.media.link import MediaLink
 from hushwire.media.model import BridgeReport, MediaEvent, MediaRefused, RecordingResult
+from hushwire.media.wire import EventType
 from hushwire.services.calling import Calling
 from hushwire.services.live import quality
 from hushwire.services.recorder import recording_end
@@ -52,6 +53,8 @@ class Orphans:
         """An event that no call here has to do with."""
         if event.report.recording is None:
             self._link.acknowledge(event.id)
+            if event.type is EventType.MEDIA_TIMEOUT:
+                self._wake.set()  # a bridge that is silent and nobody's: its close was lost on the way
             return
         self._events.append(event)
         self._wake.set()

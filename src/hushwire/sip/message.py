@@ -192,12 +192,12 @@ class _Message:
     @property
     def routes(self) -> tuple[NameAddr, ...]:
         """All Route values, topmost first."""
-        return self._list("Route", parse_name_addr)
+        return self._list("Route", _parse_route)
 
     @property
     def record_routes(self) -> tuple[NameAddr, ...]:
         """All Record-Route values, topmost first."""
-        return self._list("Record-Route", parse_name_addr)
+        return self._list("Record-Route", _parse_route)
 
     @property
     def max_forwards(self) -> int | None:
@@ -323,6 +323,14 @@ def response_to(request: Request, status: int, reason: str | None = None, *, to_
 
 def _parse_top_via(text: str) -> Via:
     return parse_via(split_quoted(text, ",")[0].strip(" \t") if "," in text else text)
+
+
+def _parse_route(text: str) -> NameAddr:
+    """A route that can be followed: any other scheme would only fail once a dialog is to be ended by it."""
+    route = parse_name_addr(text)
+    if not isinstance(route.uri, SipUri):
+        raise ParseError("a route is not a SIP URI")
+    return route
 
 
 def _serialise(start: str, headers: Headers, body: bytes) -> bytes:

@@ -8,7 +8,7 @@ from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
-from hushwire.sip.uri import NameAddr, SipUri, parse_sip_uri
+from hushwire.sip.uri import NameAddr, SipUri, parse_sip_uri, quote
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -169,7 +169,7 @@ def _answer(request: Request, live: Sequence[Binding], now: float) -> tuple[Line
         if binding.q != 1.0:
             params += f";q={binding.q:g}"
         if binding.instance is not None:
-            params += f';+sip.instance="{binding.instance}"'
+            params += f";+sip.instance={quote(binding.instance)}"
         if binding.reg_id is not None:
             params += f";reg-id={binding.reg_id}"
         lines.append(("Contact", f"<{binding.contact}>{params}"))
