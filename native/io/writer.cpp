@@ -20,7 +20,8 @@ Fd open_folder(const std::string& path) {
 }  // namespace
 
 Writer::Writer(const std::string& spool, std::vector<ChunkExchange*> exchanges, Failed failed)
-    : folder_(open_folder(spool)),
+    : spool_(spool),
+      folder_(open_folder(spool)),
       exchanges_(std::move(exchanges)),
       failed_(std::move(failed)),
       syncer_(open_folder(spool)),
@@ -90,7 +91,17 @@ void Writer::drain() {
 
 void Writer::do_open(const RecordingOrder& order, const Opened& opened) {
     int error = 0;
-    auto file = SpoolFile::create(folder_.get(), order.file, order.key, order.identity, error);
+    auto create = [&] {
+        return SpoolFile::create(folder_.get(), order.file, order.key, order.identity, error);
+    };
+    auto file = create();
+    if (!file && error == ENOENT) {  // the folder was removed; where it was made anew, that one is used
+        Fd fresh(::open(spool_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        if (fresh) {
+            folder_ = std::move(fresh);
+            file = create();
+        }
+    }
     if (!file) return opened(error ? error : EIO);
     std::vector<std::byte> first(2 * hwr::kEntryHeader + 8 + order.format.size());
     std::array<std::byte, 8> anchor;

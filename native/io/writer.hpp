@@ -50,6 +50,7 @@ class Writer {
     void do_open(const RecordingOrder& order, const Opened& opened);
     void do_end(RecordingId id, std::uint32_t end_100us, std::uint64_t gaps, const Ended& ended);
 
+    std::string spool_;
     Fd folder_;
     std::vector<ChunkExchange*> exchanges_;
     Failed failed_;

@@ -255,3 +255,16 @@ def test_no_plain_audio_reaches_the_disk(media: Media, control: Controller) -> N
     files = [p for p in media.folder.rglob("*") if p.is_file()]
     assert files
     assert not any(marker[:16] in p.read_bytes() or recorded.key in p.read_bytes() for p in files)
+
+
+def test_a_spool_folder_that_was_made_anew_is_used(media: Media, control: Controller) -> None:
+    call = Call(control)
+    media.spool.rmdir()
+    with pytest.raises(RequestError) as caught:
+        Recorded(call)
+    assert caught.value.status == SPOOL
+    media.spool.mkdir()
+    recorded = Recorded(call)
+    talk(call, 0, 5)
+    assert recorded.stop()["recording_state"] == 2
+    assert read((media.spool / recorded.name).read_bytes(), recorded.key).is_final
