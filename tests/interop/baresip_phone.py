@@ -53,7 +53,7 @@ class Phone:
         extra = f"sip_listen 127.0.0.1:{port}\n" if port else ""
         if command.get("ca"):
             extra += f"sip_cafile {command['ca']}\nsip_verify_server yes\n"
-        extra += "jitter_buffer_type fixed\njitter_buffer_delay 1-5\n"
+        extra += "jitter_buffer_type fixed\njitter_buffer_delay 4-20\n"
         self._transport = command.get("transport", "udp")
         await self._runtime.start(Config(net_interface="127.0.0.1", extra_config_text=extra, native_log_level="warning"))
         return {"address": f"127.0.0.1:{port}"}

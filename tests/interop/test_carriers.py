@@ -39,7 +39,7 @@ async def test_the_carrier_answers_and_hangs_up(deployment: Deployment, tmp_path
         await anna.expect_state(call, "disconnected")
         await carrier.succeeded()
         heard = (await anna.heard(call)).samples
-        assert correlate_with_slips(bundled(AGENT)[: len(heard)], heard, RATE).score >= 0.75, "SIPp echoes: anna should hear herself"
+        assert correlate_with_slips(bundled(AGENT)[: len(heard)], heard, RATE).score >= 0.9, "SIPp echoes: anna should hear herself"
 
 
 async def test_only_the_canonical_number_and_no_header_of_the_agent_leaves_the_house(deployment: Deployment, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ async def test_early_media_is_heard_before_the_answer(deployment: Deployment, tm
         assert ended["status"] == 486
         await carrier.succeeded()
         heard = (await anna.heard(call)).samples
-        assert correlate_with_slips(bundled(AGENT)[: len(heard)], heard, RATE).score >= 0.75
+        assert correlate_with_slips(bundled(AGENT)[: len(heard)], heard, RATE).score >= 0.9
 
 
 async def test_a_carrier_that_asks_for_credentials_gets_them(deployment: Deployment, tmp_path: Path) -> None:
