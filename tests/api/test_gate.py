@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+import structlog
 
 from hushwire.api.access import PERMISSIONS
 from hushwire.api.limits import Buckets, Rate
@@ -188,3 +189,15 @@ async def test_readiness_says_which_database_is_away(office: Office) -> None:
         assert (await api.get("/healthz")).status_code == 200
     async with office.client() as api:
         assert (await api.get("/v1/trunks")).status_code == 200
+
+
+async def test_who_leaves_before_the_body_is_whole_is_no_fault_of_ours(office: Office) -> None:
+    with structlog.testing.capture_logs() as logged:
+        _, writer = await asyncio.open_connection(*office.url.removeprefix("http://").split(":"))
+        key = office.keys["acme", "owner"]
+        head = f"POST /v1/voice-security/check HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+        await writer.drain()
+        writer.close()
+        await until(lambda: any(entry["event"] == "http.request" for entry in logged))
+    assert [(entry["event"], entry.get("status")) for entry in logged] == [("http.request", 499)]

@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hushwire.api import problems
@@ -23,6 +24,7 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import KeyUnavailable, Unavailable
 
 MOST_BODY: Final = 1 << 20
+_LEFT: Final = 499
 CHECK_PATH: Final = "/v1/voice-security/check"
 
 _SECURITY: Final = {
@@ -71,6 +73,9 @@ class Gate:
                 await problems.response(problem)(scope, receive, sending)
             else:
                 await self._app(scope, _limited(receive), sending)
+        except ClientDisconnect:
+            # Gone before its body was whole: nobody is left to answer, and no fault of ours.
+            status = _LEFT
         except Exception as error:
             _log.error("http.failed", route=_route(scope), exc_info=error)
             await self._fail(Problem(500, "The request could not be carried out."), scope, receive, sending, is_begun)
