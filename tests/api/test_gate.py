@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 import structlog
 
+from hushwire.api import gate
 from hushwire.api.access import PERMISSIONS
 from hushwire.api.limits import Buckets, Rate
 from tests.api.serving import ROLES, Office, as_json, problem, shown
@@ -201,3 +202,16 @@ async def test_who_leaves_before_the_body_is_whole_is_no_fault_of_ours(office: O
         writer.close()
         await until(lambda: any(entry["event"] == "http.request" for entry in logged))
     assert [(entry["event"], entry.get("status")) for entry in logged] == [("http.request", 499)]
+
+
+async def test_a_body_that_drips_in_is_ended_in_time(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "BODY_WITHIN_S", 0.3)
+    reader, writer = await asyncio.open_connection(*office.url.removeprefix("http://").split(":"))
+    key = office.keys["acme", "owner"]
+    head = f"POST /v1/voice-security/check HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"problem+json" in answer
+    writer.close()

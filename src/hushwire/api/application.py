@@ -36,6 +36,7 @@ _GUARDED: Final = {
     "401": "No valid API key.",
     "403": "The key's role or the purpose does not allow it.",
     "404": "Unknown here, or another organisation's.",
+    "408": "The body was not whole in time.",
     "409": "Not in the present state.",
     "410": "Erased.",
     "413": "The body is larger than 1 MiB.",

@@ -3,6 +3,7 @@
 Nothing of a path, query or body is logged: the line has the route's template, and the caller's key id.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -24,6 +25,7 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import KeyUnavailable, Unavailable
 
 MOST_BODY: Final = 1 << 20
+BODY_WITHIN_S: Final = 20.0
 _LEFT: Final = 499
 CHECK_PATH: Final = "/v1/voice-security/check"
 
@@ -150,11 +152,20 @@ def _body_problem(method: str, headers: Headers) -> Problem | None:
 
 
 def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
-    size = 0
+    """The body in bounds: at most `MOST_BODY` bytes, whole within `BODY_WITHIN_S` of its first reading."""
+    size, is_whole, until = 0, False, 0.0
 
     async def receiving() -> Message:
-        nonlocal size
-        message = await receive()
+        nonlocal size, is_whole, until
+        if is_whole:
+            return await receive()
+        until = until or asyncio.get_running_loop().time() + BODY_WITHIN_S
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, headers={"Connection": "close"}) from None
+        is_whole = message["type"] != "http.request" or not message.get("more_body", False)
         if message["type"] == "http.request":
             size += len(message.get("body", b""))
             if size > MOST_BODY:

@@ -22,6 +22,7 @@ _TITLES: Final = {
     403: ("forbidden", "The API key does not allow this"),
     404: ("not-found", "There is no such thing here"),
     405: ("method-not-allowed", "The method is not offered here"),
+    408: ("too-slow", "The request did not come in time"),
     409: ("conflict", "This can't be done in the present state"),
     410: ("gone", "It was erased"),
     413: ("too-large", "The request is too large"),
@@ -97,6 +98,7 @@ async def _http(_request: Request, error: Exception) -> Response:
     details = {
         400: "The body is not JSON.",
         404: "There is no such path.",
+        408: "The body was not whole in time.",
         413: "The body is larger than 1 MiB.",
         405: "This path does not offer the method: see the Allow header.",
     }

@@ -87,7 +87,7 @@ class End:
 
     def read(self, offer: bytes) -> LegMedia | Refusal:
         """What the party's offer makes possible, before we answer."""
-        outcome = answer_offer(offer, replace(self.local, codecs=AUDIO_CODECS), self.terms.srtp)
+        outcome = answer_offer(offer, replace(self.local, codecs=AUDIO_CODECS), self._answers_with)
         return outcome if isinstance(outcome, Refusal) else outcome.media
 
     def answer(self, offer: bytes, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV) -> bytes | Refusal:
@@ -97,12 +97,18 @@ class End:
         if like is not None:
             prefer = [codec.name for codec in like.codecs]
             local = replace(local, codecs=tuple(codec for codec in AUDIO_CODECS if codec.name in prefer), dtmf=like.dtmf is not None)
-        outcome = answer_offer(offer, local, self.terms.srtp, direction=direction, prefer=prefer)
+        outcome = answer_offer(offer, local, self._answers_with, direction=direction, prefer=prefer)
         if isinstance(outcome, Answered):
             self.agreed = self._guarded(outcome.media)
             self._next_version()
             return outcome.body
         return outcome
+
+    @property
+    def _answers_with(self) -> Srtp:
+        """What is protected once stays so: a later offer in the clear is refused, one that begins to protect is welcome."""
+        is_protected = self.agreed is not None and self.agreed.send_crypto is not None
+        return Srtp.REQUIRED if self.terms.srtp is Srtp.OPTIONAL and is_protected else self.terms.srtp
 
     def _next_version(self) -> None:
         # RFC 3264 section 8: each new description has a version one higher.
