@@ -5,10 +5,12 @@ import shutil
 import socket
 import ssl
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from hushwire.core.errors import ConfigError
 from hushwire.sip.effects import Accepted, AckReceived, Cause, DialogEnded, Event, Rejected, RequestReceived, Responded
@@ -193,6 +195,71 @@ async def test_connections_of_one_source_are_bounded() -> None:
         for _, open_writer in [*kept, (reader, writer)]:
             open_writer.close()
             await asyncio.gather(open_writer.wait_closed(), return_exceptions=True)
+
+
+async def open_handshake(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A TLS connection whose peer never says a word."""
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def ended(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionError):
+        assert await reader.read() == b""
+
+
+async def test_handshakes_in_progress_count_against_the_limits_of_connections(tmp_path: Path) -> None:
+    _, certificate, key = certificates(tmp_path)
+    context = server_context(certificate, key)
+    async with stage(Transport.TLS, server_tls=context, max_connections_per_source=10, handshake_s=60.0) as made:
+        opened = [await open_handshake(made.port(Transport.TLS)) for _ in range(40)]
+        waiting = {asyncio.create_task(ended(reader)) for reader, _ in opened}
+        async with asyncio.timeout(10.0):
+            while len(waiting) > 10:
+                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert made.endpoint._taken == 10
+        for _, writer in opened:
+            writer.close()
+        await asyncio.gather(*waiting, *(writer.wait_closed() for _, writer in opened), return_exceptions=True)
+        async with asyncio.timeout(10.0):
+            while made.endpoint._taken:  # noqa: ASYNC110 - the ends arrive by themselves
+                await asyncio.sleep(0.01)
+
+
+async def test_a_handshake_that_is_not_done_in_time_is_cut_off_and_leaves_its_place(tmp_path: Path) -> None:
+    ca, certificate, key = certificates(tmp_path)
+    context = server_context(certificate, key)
+    async with stage(Transport.TLS, server_tls=context, max_connections=1, handshake_s=0.2) as made:
+        reader, writer = await open_handshake(made.port(Transport.TLS))
+        async with asyncio.timeout(5.0):
+            await ended(reader)
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        assert await options_over_tls(made.port(Transport.TLS), client_context(ca)) == 200
+
+
+async def options_over_tls(port: int, context: ssl.SSLContext, number: int = 0) -> int:
+    """The status of an OPTIONS that is sent with the end of the handshake."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    writer.write(request_text("OPTIONS", transport="TLS", branch=f"z9hG4bK{number}", call_id=f"c{number}"))
+    (response,) = await read_messages(reader, 1)
+    writer.close()
+    await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+    assert isinstance(response, Response)
+    return response.status
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_tls_peers_that_speak_at_once_are_heard_on_every_loop(tmp_path: Path, make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    peers = 40
+
+    async def speak() -> list[int]:
+        ca, certificate, key = certificates(tmp_path)
+        async with stage(Transport.TLS, server_tls=server_context(certificate, key)) as made:
+            port, context = made.port(Transport.TLS), client_context(ca)
+            return await asyncio.gather(*(options_over_tls(port, context, number) for number in range(peers)))
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        assert runner.run(speak()) == [200] * peers
 
 
 async def test_a_silent_connection_is_closed() -> None:

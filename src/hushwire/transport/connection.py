@@ -21,9 +21,9 @@ _MOST_REFUSED: Final = 256
 
 
 class Connection(asyncio.Protocol):
-    """A connection that a peer opened, or that we opened to it."""
+    """A connection that a peer opened, or that we opened to it. `has_place`: it was counted before its handshake already."""
 
-    def __init__(self, endpoint: "SipEndpoint", transport_name: Transport, id_: int) -> None:
+    def __init__(self, endpoint: "SipEndpoint", transport_name: Transport, id_: int, *, has_place: bool = False) -> None:
         self._endpoint = endpoint
         self._name = transport_name
         self._id = id_
@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
         self._active_at = 0.0
         self._whole_at = 0.0
         self._has_spoken = False
+        self.has_place = has_place
         self.flow: Flow | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 _WILDCARDS: Final = ("0.0.0.0", "::")
 _CONNECT_S: Final = 8.0
+_BACKLOG: Final = 1024
+_ACCEPT_AGAIN_S: Final = 0.1
 _NAMES_S: Final = 60.0
 _KEPT: Final = 1024
 # A message costs its source one more of its rate for each of these.
@@ -51,7 +53,8 @@ class EndpointConfig:
     """What the endpoint listens on, and the limits that come before any state.
 
     `advertise` replaces the listening host in Via and Contact. `rate_per_s` and `burst` are messages of one source address;
-    `trusted_hosts` (carriers) have no such limit. `idle_s` closes silent connections.
+    `trusted_hosts` (carriers) have no such limit. Connections count from TCP's on; `handshake_s` is how long TLS's may take, and
+    `idle_s` closes silent connections.
     """
 
     listen: tuple[Listen, ...]
@@ -61,6 +64,7 @@ class EndpointConfig:
     max_message: int = 65536
     max_connections: int = 4096
     max_connections_per_source: int = 512
+    handshake_s: float = 5.0
     idle_s: float = 600.0
     rate_per_s: float = 500.0
     burst: float = 1000.0
@@ -96,6 +100,7 @@ class SipEndpoint:
         self._udp: dict[int, _Datagrams] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
+        self._taken = 0
         self._per_source: dict[str, int] = {}
         self._targets: dict[Target, Connection] = {}
         self._opening: dict[Target, list[Send]] = {}
@@ -146,21 +151,49 @@ class SipEndpoint:
             _, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(self, id_), local_addr=(listen.host, listen.port))
             self._udp[id_] = datagrams
             return datagrams.local.port
-        context = None
         if listen.transport is Transport.TLS:
             context = self.config.server_tls
             if context is None or context.minimum_version < ssl.TLSVersion.TLSv1_2:
                 raise ConfigError("[sip] listen: a tls:// listener needs a certificate and TLS 1.2 or newer")
+            family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+            listener = socket.create_server((listen.host, listen.port), family=family, backlog=_BACKLOG)
+            listener.setblocking(False)
+            self._spawn(self._accept(listener, context))
+            return int(listener.getsockname()[1])
         server = await loop.create_server(
-            lambda: Connection(self, listen.transport, self._new_id()),
-            listen.host,
-            listen.port,
-            ssl=context,
-            ssl_handshake_timeout=_CONNECT_S if context is not None else None,
-            backlog=1024,
+            lambda: Connection(self, listen.transport, self._new_id()), listen.host, listen.port, backlog=_BACKLOG
         )
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
+
+    async def _accept(self, listener: socket.socket, context: ssl.SSLContext) -> None:
+        """Take TLS peers in. An asyncio server would tell of them only after the handshake: too late to limit those in progress."""
+        loop = asyncio.get_running_loop()
+        with listener:
+            while True:
+                try:
+                    peer, address = await loop.sock_accept(listener)
+                except OSError as error:
+                    _log.warning("sip.accept_failed", error=type(error).__name__)
+                    await asyncio.sleep(_ACCEPT_AGAIN_S)
+                    continue
+                if self.enters(address[0], Transport.TLS):
+                    self._spawn(self._secure(peer, address[0], context))
+                else:
+                    peer.close()
+
+    async def _secure(self, peer: socket.socket, host: str, context: ssl.SSLContext) -> None:
+        connection = Connection(self, Transport.TLS, self._new_id(), has_place=True)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection, peer, ssl=context, ssl_handshake_timeout=self.config.handshake_s
+            )
+        except OSError as error:
+            # ssl.SSLError, and the error of a handshake that takes too long, are OSErrors.
+            _log.debug("sip.handshake_failed", error=type(error).__name__)
+        finally:
+            if connection.flow is None:
+                self.leaves(host)
 
     async def close(self) -> None:
         """Close listeners and connections."""
@@ -220,28 +253,38 @@ class SipEndpoint:
         """One message of a connection, which asked `admits` before it parsed it."""
         self._take(item, flow)
 
+    def enters(self, host: str, transport: Transport) -> bool:
+        """Whether one more connection of this source may stay; it then has a place until `leaves`."""
+        count = self._per_source.get(host, 0)
+        is_full = self._taken >= self.config.max_connections or count >= self.config.max_connections_per_source
+        if self._is_closed or (is_full and host not in self._trusted):
+            _log.warning("sip.connection_refused", transport=transport.value, connections=self._taken)
+            return False
+        self._taken += 1
+        self._per_source[host] = count + 1
+        return True
+
+    def leaves(self, host: str) -> None:
+        """A place is free again."""
+        self._taken -= 1
+        left = self._per_source.get(host, 1) - 1
+        if left > 0:
+            self._per_source[host] = left
+        else:
+            self._per_source.pop(host, None)
+
     def opened(self, connection: Connection, flow: Flow) -> bool:
         """Whether a new connection may stay."""
-        host = flow.remote.host
-        count = self._per_source.get(host, 0)
-        is_full = len(self._connections) >= self.config.max_connections or count >= self.config.max_connections_per_source
-        if self._is_closed or (is_full and host not in self._trusted):
-            _log.warning("sip.connection_refused", transport=flow.transport.value, connections=len(self._connections))
+        if not connection.has_place and not self.enters(flow.remote.host, flow.transport):
             return False
         self._connections[flow.id] = connection
-        self._per_source[host] = count + 1
         return True
 
     def closed(self, connection: Connection, flow: Flow) -> None:
         """A connection ended."""
         if self._connections.pop(flow.id, None) is None:
             return
-        host = flow.remote.host
-        left = self._per_source.get(host, 1) - 1
-        if left > 0:
-            self._per_source[host] = left
-        else:
-            self._per_source.pop(host, None)
+        self.leaves(flow.remote.host)
         for target in [target for target, known in self._targets.items() if known is connection]:
             del self._targets[target]
         if self._is_closed:
