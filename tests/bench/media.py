@@ -32,7 +32,7 @@ from hushwire.media.model import LegSettings, Protection, RecordingOrder, Suite
 HERE = Path(__file__).parent
 RELAY_CPU, LOAD_CPU = 0, 1
 LATE_US = 2_000  # a generator that was held up longer than this says nothing about the relay
-TRIES = 4
+TRIES = 2
 FORMAT = b'{"legs":[{"0":"PCMU/8000"},{"0":"PCMU/8000"}]}'
 
 
