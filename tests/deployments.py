@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,12 +171,17 @@ class Deployment:
             yield party
 
     @asynccontextmanager
-    async def carrier(self, **policy: Any) -> AsyncIterator[Party]:
-        """A PJSUA2 carrier at the trunk's address: UDP, plain RTP."""
+    async def carrier(
+        self, *, srtp: str = "off", srtp_suites: Sequence[str] = (), opened: Mapping[str, Any] | None = None, **policy: Any
+    ) -> AsyncIterator[Party]:
+        """A PJSUA2 carrier at the trunk's address: UDP, plain RTP and G.711 unless told otherwise; `opened` as for `Phone.do_open`."""
         need_module("pjsua2")
-        party = await Party.start("carrier", transport="udp", port=self.carrier_port, speech=bundled(CARRIER))
+        options = {"transport": "udp", "port": self.carrier_port, "speech": bundled(CARRIER), **(opened or {})}
+        party = await Party.start("carrier", **options)
         async with party:
-            await party.tell("account", uri=f"sip:carrier@127.0.0.1:{self.carrier_port}", srtp="off")
+            bind = options.get("bind", "127.0.0.1")
+            uri = f"sip:carrier@{bind}:{options['port']};transport={options['transport']}"
+            await party.tell("account", uri=uri, srtp=srtp, srtp_suites=list(srtp_suites), bind=bind)
             await party.tell("policy", **{"status": 200, "ring_s": 0.1, **policy})
             yield party
 

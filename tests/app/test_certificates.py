@@ -10,7 +10,7 @@ from cryptography import x509
 
 from hushwire.app import certificates
 from hushwire.app.config import Config, load
-from hushwire.app.folders import Folders, account, prepare
+from hushwire.app.folders import Account, Folders, account, prepare
 from hushwire.core.errors import ConfigError
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -119,7 +119,7 @@ def test_a_configured_key_that_only_root_may_read_reaches_the_dropped_roles_as_a
     assert owner is not None
     served = certificates.ensure(theirs, there, owner, NOW)
     assert (os.stat(served.key).st_uid, os.stat(served.key).st_mode & 0o777) == (owner.uid, 0o600)
-    assert certificates.settled(theirs, served).tls.key == served.key
+    assert certificates.settled(theirs, served, None).tls.key == served.key
     assert os.stat(made.key).st_uid == 0
 
 
@@ -128,3 +128,23 @@ def test_damage_to_the_server_certificate_is_mended(tmp_path: Path) -> None:
     made = certificates.ensure(config, folders, None, NOW)
     made.chain.write_text("not a certificate")
     assert certificates.ensure(config, folders, None, NOW).is_new
+
+
+def test_carriers_authorities_reach_the_gateway_as_a_file_that_it_may_read_and_a_bad_one_is_named(data_folder: Path) -> None:
+    plain, folders = configured(data_folder / "a")
+    assert certificates.ensure_trunk_authorities(plain, folders, None) is None
+    made = certificates.ensure(plain, folders, None, datetime.now(UTC))
+    file = data_folder / "carriers.pem"
+    config, there = configured(data_folder / "b", HUSHWIRE_TLS__TRUNK_AUTHORITIES=str(file))
+    with pytest.raises(ConfigError, match=r"trunk_authorities: .*carriers\.pem: can't be read"):
+        certificates.ensure_trunk_authorities(config, there, None)
+    file.write_text("not a certificate")
+    with pytest.raises(ConfigError, match="holds no PEM certificate"):
+        certificates.ensure_trunk_authorities(config, there, None)
+    file.write_bytes(made.chain.read_bytes())
+    assert certificates.ensure_trunk_authorities(config, there, None) == file
+    copy = certificates.ensure_trunk_authorities(config, there, Account("nobody", 65534, 65534))
+    assert copy is not None
+    assert copy.read_bytes() == file.read_bytes()
+    assert os.stat(copy).st_mode & 0o777 == 0o644
+    assert certificates.settled(config, made, copy).tls.trunk_authorities == copy

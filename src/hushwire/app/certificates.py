@@ -65,11 +65,34 @@ def ensure(config: Config, folders: Folders, owner: Account | None, now: datetim
     return Certificates(chain, key_file, authority_file, is_new)
 
 
-def settled(config: Config, served: Certificates) -> Config:
+def ensure_trunk_authorities(config: Config, folders: Folders, owner: Account | None) -> Path | None:
+    """The authorities that vouch for carriers, in a file that the gateway may read; None where the system's do.
+
+    Raises ConfigError for a file that is missing or holds no certificate.
+    """
+    source = config.tls.trunk_authorities
+    if source is None:
+        return None
+    try:
+        data = source.read_bytes()
+        x509.load_pem_x509_certificates(data)
+    except OSError as error:
+        raise ConfigError(f"[tls] trunk_authorities: {source}: can't be read ({error.strerror}): name a PEM file") from None
+    except ValueError:
+        raise ConfigError(f"[tls] trunk_authorities: {source}: holds no PEM certificate: name the carriers' authorities") from None
+    if owner is None:
+        return source
+    copy = folders.tls / "trunk-authorities.pem"
+    _write_public(copy, data)
+    return copy
+
+
+def settled(config: Config, served: Certificates, trunk_authorities: Path | None) -> Config:
     """The configuration as roles get it: with the files that they may read."""
-    if served.authority is not None:
-        return config
-    return config.model_copy(update={"tls": config.tls.model_copy(update={"certificate": served.chain, "key": served.key})})
+    files: dict[str, Path | None] = {"trunk_authorities": trunk_authorities}
+    if served.authority is None:
+        files |= {"certificate": served.chain, "key": served.key}
+    return config.model_copy(update={"tls": config.tls.model_copy(update=files)})
 
 
 def served(config: Config, folders: Folders) -> tuple[Path, Path]:

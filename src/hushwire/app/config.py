@@ -179,6 +179,7 @@ class Sip(Section):
 class Tls(Section):
     certificate: FilePath | None = None
     key: FilePath | None = None
+    trunk_authorities: FilePath | None = None
 
     @model_validator(mode="after")
     def _both(self) -> "Tls":
@@ -401,12 +402,9 @@ def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...
         return Path(os.path.normpath(base / value.expanduser()))
 
     update: dict[str, Any] = {"data": config.data.model_copy(update={"dir": settle(config.data.dir, "data", "dir")})}
-    if config.tls.certificate and config.tls.key:
-        files = {
-            "certificate": settle(config.tls.certificate, "tls", "certificate"),
-            "key": settle(config.tls.key, "tls", "key"),
-        }
-        update["tls"] = config.tls.model_copy(update=files)
+    tls = config.tls
+    named = {"certificate": tls.certificate, "key": tls.key, "trunk_authorities": tls.trunk_authorities}
+    update["tls"] = tls.model_copy(update={name: settle(path, "tls", name) for name, path in named.items() if path is not None})
     settled = config.model_copy(update=update)
     settled._source = path
     return settled

@@ -50,6 +50,7 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
                 f"[data] dir: another hushwire (process {holder(folders)}) is using {folders.root}: end it, or use another folder"
             )
         served = certificates.ensure(config, folders, owner, SystemClock().now())
+        trunk_authorities = certificates.ensure_trunk_authorities(config, folders, owner)
         if served.is_new:
             _log.info("certificate.made", path=str(served.chain))
         node_id(folders)
@@ -62,7 +63,8 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
                 _log.warning("root_key.made", where=new_key, advice="keep a copy in a safe place: without it nothing stored can be opened")
             if stop.is_set():
                 return
-            keeper = supervisor.Supervisor(certificates.settled(config, served), folders, owner, databases, root.key, log_form)
+            settled = certificates.settled(config, served, trunk_authorities)
+            keeper = supervisor.Supervisor(settled, folders, owner, databases, root.key, log_form)
             await keeper.run(stop, lambda addresses: on_up(Up(addresses, served.authority, new_key)))
         finally:
             await databases.stop()

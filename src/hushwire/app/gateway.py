@@ -154,10 +154,10 @@ class Gateway:
         _log.info("media.ready", program=greeting.program, bridges=greeting.bridges)
         self.orphans.look()
 
-    def media_lost(self) -> None:
-        """Noticed at once, since its socket closed."""
-        _log.error("media.lost", calls=sum(1 for _ in self.calling.live))
-        self.calling.media_lost()
+    def media_lost(self, *, is_gone: bool) -> None:
+        """Noticed at once where its socket closed."""
+        _log.error("media.lost", calls=sum(1 for _ in self.calling.live), is_gone=is_gone)
+        self.calling.media_lost(is_gone=is_gone)
 
     def media_event(self, event: MediaEvent) -> None:
         """To the call that it concerns, else to the orphans."""
@@ -209,7 +209,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
     return EndpointConfig(
         listen=listens,
         server_tls=server_context(chain, key) if has_tls else None,
-        client_tls=client_context(),
+        client_tls=client_context(config.tls.trunk_authorities),
         max_message=limits.message_bytes,
         max_connections=limits.connections,
         max_connections_per_source=limits.connections_per_source,

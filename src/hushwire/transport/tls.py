@@ -20,10 +20,10 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def client_context(ca: Path | None = None) -> ssl.SSLContext:
-    """A context for connections to carriers; `ca` is the bundle to trust, None the system's. Names are always checked."""
+    """A context for connections to carriers; `ca` is the bundle to trust instead of the system's. Names are always checked."""
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=None if ca is None else str(ca))
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"the CA bundle {ca} can't be loaded") from error
+        raise ConfigError(f"[tls] trunk_authorities: {ca} can't be loaded: name a PEM file of authorities") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

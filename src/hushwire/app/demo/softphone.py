@@ -290,7 +290,10 @@ class Phone:
     # Commands.
 
     def do_open(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Starts the endpoint: transport udp|tcp|tls, bind address, port, CA file, codecs, speech (base64 of 16-bit PCM), rate."""
+        """Starts the endpoint: transport udp|tcp|tls, bind address, port, codecs, speech (base64 of 16-bit PCM), rate.
+
+        TLS: `ca` is whom it trusts; `certificate` and `key` are what it shows to who calls it.
+        """
         self.rate = int(command.get("rate", 8000))
         self.pcm = base64.b64decode(command.get("speech", ""))
         self.watching = bool(command.get("watch", False))
@@ -315,6 +318,8 @@ class Phone:
         kind = command.get("transport", "udp")
         if kind == "tls":
             transport.tlsConfig.CaListFile = command["ca"]
+            transport.tlsConfig.certFile = command.get("certificate", "")
+            transport.tlsConfig.privKeyFile = command.get("key", "")
             transport.tlsConfig.verifyServer = True
             transport.tlsConfig.method = pj.PJSIP_TLSV1_2_METHOD
         number = self._endpoint.transportCreate(TRANSPORTS[kind], transport)
