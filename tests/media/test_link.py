@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
+import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from hushwire.core.errors import Unavailable
+from hushwire.media import link as link_module
 from hushwire.media.link import MediaLink
 from hushwire.media.model import Greeting, MediaEvent, MediaRefused, Mode, RecordingOrder, RecordingState
 from hushwire.media.wire import EventType, Status
@@ -31,8 +33,8 @@ class Observer:
     def media_ready(self, greeting: Greeting) -> None:
         self.told.append("ready")
 
-    def media_lost(self) -> None:
-        self.told.append("lost")
+    def media_lost(self, *, is_gone: bool) -> None:
+        self.told.append("lost" if is_gone else "silent")
 
     def media_event(self, event: MediaEvent) -> None:
         self.events.append(event)
@@ -125,6 +127,42 @@ async def test_the_program_dying_is_told_within_a_second_and_its_successor_is_fo
     await rig.program.start()
     await until(lambda: observer.told == ["ready", "lost", "ready"], timeout_s=5)
     assert link.instance != instance
+
+
+@contextmanager
+def stopped(program: MediaProgram) -> Iterator[None]:
+    """The program does nothing for a while, but it is there, with all its keys."""
+    assert program.process is not None
+    program.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        program.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_program_that_stalls_for_seconds_keeps_its_bridges(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "_PING_EVERY_S", 0.05)
+    link, observer = await rig.link()
+    bridge = uuid4()
+    await link.client.open_call(bridge, Mode.RELAY, (0, 1))
+    before = link.client
+    with stopped(rig.program):
+        await asyncio.sleep(6.0)
+        assert observer.told == ["ready"]
+    assert [entry.bridge_id async for entry in before.bridges()] == [bridge]
+    assert link.client is before
+    assert observer.told == ["ready"]
+
+
+async def test_a_program_that_stays_silent_is_told_apart_from_one_that_is_gone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "_PING_EVERY_S", 0.05)
+    monkeypatch.setattr(link_module, "PATIENCE_S", 0.3)
+    link, observer = await rig.link()
+    instance = link.instance
+    with stopped(rig.program):
+        await until(lambda: observer.told == ["ready", "silent"], timeout_s=5)
+    await until(lambda: observer.told == ["ready", "silent", "ready"], timeout_s=10)
+    assert link.instance == instance
 
 
 async def test_a_newer_controller_takes_over_and_gets_the_events_that_nobody_acknowledged(rig: Rig) -> None:

@@ -1,9 +1,11 @@
 """What the media process did not answer is not believed, and what can not be sent keeps nothing open."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
 from hushwire.core.errors import Unavailable
+from hushwire.media import link
 from hushwire.media.client import MediaClient
 from hushwire.sip import effects as sip
 from tests.databases import Databases
@@ -70,6 +72,26 @@ async def test_while_the_media_process_does_not_answer_no_recording_counts_as_en
         monkeypatch.setattr(MediaClient, "close_bridge", close)
         closed = await world.row("recordings", state="closed")
         assert closed["digest"] is not None
+
+
+async def test_the_recording_of_a_media_process_that_stalls_stays_live_until_it_has_wiped_its_key(
+    databases: Databases, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(link, "_PING_EVERY_S", 0.05)
+    monkeypatch.setattr(link, "PATIENCE_S", 0.3)
+    async with running(databases, tmp_path) as world:
+        await call(world)
+        await world.row("recordings", state="live")
+        await until(lambda: all(live.recording and live.recording.is_running for live in world.gateway.calling.live))
+        assert world.media.process is not None
+        world.media.process.send_signal(signal.SIGSTOP)
+        try:
+            await world.carrier.expect(sip.DialogEnded)
+            await world.row("calls", state="ended", end_reason="media-lost")
+            await world.row("recordings", state="live")
+        finally:
+            world.media.process.send_signal(signal.SIGCONT)
+        assert (await world.row("recordings", state="closed"))["digest"] is not None
 
 
 async def test_a_bye_that_can_not_be_sent_keeps_neither_bridge_nor_rows_open(

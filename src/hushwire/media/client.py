@@ -69,9 +69,9 @@ class MediaClient:
         if self._reading is not None:
             await self._reading
 
-    async def ping(self) -> None:
+    async def ping(self, timeout_s: float = ANSWER_S) -> None:
         """Return once the media process has answered."""
-        await self._ask(Op.PING)
+        await self._ask(Op.PING, timeout_s=timeout_s)
 
     def acknowledge(self, event_ids: Iterable[int]) -> None:
         """Let the media process forget these events. They come again with the next controller if this gets lost."""

@@ -1,9 +1,12 @@
 """A lasting link to hushwire-media: HELLO under a fresh epoch, connecting again, and telling when its bridges are gone.
 
-A connection that ends is made again. Only when the program itself is gone, or another run of it answers, are its bridges lost.
+A connection that ends is made again. Only when the program itself is gone, or another run of it answers, are its bridges lost. A program
+that is slow (a busy machine, a stopped process) still has them, and their keys: it is waited for.
 """
 
 import asyncio
+import errno
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +21,8 @@ from hushwire.media.model import Greeting, MediaEvent, MediaRefused
 
 GRACE_S: Final = 0.5
 """How long a lost connection may take to come back to the same program before its bridges count as lost."""
+PATIENCE_S: Final = 10.0
+"""How long a program that is there may leave a PING unanswered before its bridges count as lost."""
 _RETRY_S: Final = 0.05
 _PING_EVERY_S: Final = 5.0
 _log = structlog.get_logger(__name__)
@@ -29,8 +34,8 @@ class MediaObserver(Protocol):
     def media_ready(self, greeting: Greeting) -> None:
         """A program answers: for the first time, or after `media_lost`. Its waiting events follow."""
 
-    def media_lost(self) -> None:
-        """The program is gone, and every bridge of it."""
+    def media_lost(self, *, is_gone: bool) -> None:
+        """Every bridge is lost. `is_gone`: the program has ended; else it only does not answer, and may still hold keys and record."""
 
     def media_event(self, event: MediaEvent) -> None:
         """An event; acknowledge it by `MediaLink.acknowledge` once it is dealt with for good."""
@@ -98,21 +103,21 @@ class MediaLink:
                 await client.close()
                 done, _ = await asyncio.wait({patient}, timeout=GRACE_S)
                 if not done:
-                    self._tell_lost()
+                    self._tell_lost(is_gone=_is_deserted(self._path))
                 client = await patient
             finally:
                 patient.cancel()
             _log.info("media.connection_back", same_program=self.instance == instance)
 
     async def _watch(self, client: MediaClient) -> None:
-        """Return when the connection ended, or the program no longer answers on it."""
+        """Return when the connection ended, or the program has not answered on it for too long. The pings are its sign that we live."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PING_EVERY_S):
                     await client.closed.wait()
                 return
             try:
-                await client.ping()
+                await client.ping(PATIENCE_S)
             except (Unavailable, MediaRefused):
                 return
 
@@ -142,7 +147,7 @@ class MediaLink:
             await client.close()
             raise
         if self._greeting is not None and greeting.instance != self._greeting.instance:
-            self._tell_lost()
+            self._tell_lost(is_gone=True)
         self._greeting, self._client = greeting, client
         if not self._is_up:
             self._is_up = True
@@ -152,7 +157,14 @@ class MediaLink:
             self._observer.media_event(event)
         return client
 
-    def _tell_lost(self) -> None:
+    def _tell_lost(self, *, is_gone: bool) -> None:
         if self._is_up:
             self._is_up = False
-            self._observer.media_lost()
+            self._observer.media_lost(is_gone=is_gone)
+
+
+def _is_deserted(path: Path) -> bool:
+    """Whether the program that made this socket has ended: the kernel takes connections for one that is merely slow."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED

@@ -49,13 +49,17 @@ class CallMedia:
         return None
 
     async def close(self, live: LiveCall) -> BridgeReport | None:
-        """Close the bridge, and its recording with it; None where nothing can be learnt of it any more."""
+        """Close the bridge, and its recording with it; None where nothing can be learnt of it any more.
+
+        `live.has_bridge` stays where it may still be open: the media process did not answer.
+        """
         try:
             async with asyncio.timeout(CLOSE_WAIT_S):
                 while live.has_bridge:
                     try:
                         return await self._link.client.close_bridge(live.id)
-                    except MediaRefused:
+                    except MediaRefused as error:
+                        live.has_bridge = error.status is not Status.NOT_FOUND
                         return None
                     except Unavailable:
                         # The connection comes back within moments, or `media_lost` says that the bridge is gone.

@@ -120,10 +120,10 @@ class Calling:
         """End a call from our side."""
         self.feed(live, events.Stopped(reason))
 
-    def media_lost(self) -> None:
-        """The media process is gone: so is every call's sound. Both parties are told by BYE."""
+    def media_lost(self, *, is_gone: bool) -> None:
+        """Every call's sound is lost. Both parties are told by BYE. Only a media process that is gone is known to record no more."""
         for live in list(self._calls.values()):
-            live.has_bridge = False
+            live.has_bridge = live.has_bridge and not is_gone
             self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
 
     async def close(self, timeout_s: float) -> None:
@@ -467,6 +467,10 @@ class Calling:
             report = await self._media.close(live)
             self.keys.give_back(live)
             run, live.recording = live.recording, None
+            if run is not None and report is None and live.has_bridge:
+                # It may still hold the key: the row stays live until it, or its successor, says otherwise (the orphans' business).
+                _log.warning("recording.end_unknown", call_id=str(live.id), recording_id=str(run.id))
+                live.is_end_unknown, run = True, None
             written = self._rows.end(live, effect, ended_at, duration_ms, report, run)
         try:
             if await written and live.recording_events:
@@ -479,7 +483,7 @@ class Calling:
     def media_event(self, event: MediaEvent) -> bool:
         """An event of the media process; False where no call here has to do with it (the orphans' business)."""
         live = self._calls.get(CallId(event.bridge_id))
-        if live is None:
+        if live is None or (live.is_end_unknown and event.report.recording is not None):
             return False
         match event.type:
             case EventType.RECORDING_CLOSED | EventType.RECORDING_FAILED:

@@ -61,6 +61,8 @@ class LiveCall:
     recording_events: list[int] = field(default_factory=list)
     silent_legs: set[int] = field(default_factory=set)
     is_ended: bool = False
+    is_end_unknown: bool = False
+    """The call is over, but the media process has not said that its recording is."""
     facts: tuple[Facts, Facts] | None = None
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the bridge is opened or closed and while a recording begins or ends: one after the other."""
