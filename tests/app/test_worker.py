@@ -37,6 +37,7 @@ async def test_the_worker_ships_what_is_closed_and_sweeps_what_is_erased_as_soon
     means = await wired(house)
     task = asyncio.create_task(worker.run(means))
     recording = await house.record(state="live")
+    house.rest(recording)
     async with (await house.main("gateway")).organisation(house.org) as connection:
         await connection.execute("UPDATE recordings SET state = 'closed' WHERE id = $1", recording)
 

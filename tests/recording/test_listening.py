@@ -90,7 +90,8 @@ async def test_a_crashed_recording_plays_before_and_after_it_was_shipped(house: 
     recording = await house.record(call(3), state="crashed")
     audio, before = await audio_of(house, recording)
     assert audio.is_cut
-    await (await house.shipping()).ship_all()
+    house.rest(recording)
+    assert await (await house.shipping()).ship_all() == 1
     audio, after = await audio_of(house, recording)
     assert audio.is_cut
     assert before == after
@@ -98,7 +99,8 @@ async def test_a_crashed_recording_plays_before_and_after_it_was_shipped(house: 
 
 async def test_a_crashed_recording_that_lost_more_in_the_store_is_an_error(house: House) -> None:
     recording = await house.record(call(3), state="crashed")
-    await (await house.shipping()).ship_all()
+    house.rest(recording)
+    assert await (await house.shipping()).ship_all() == 1
     (path,) = house.ciphertext(recording)
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(RecordingError) as caught:

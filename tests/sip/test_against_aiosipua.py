@@ -1,5 +1,6 @@
 """Ordinary messages read the same here and in aiosipua, an implementation that we did not write."""
 
+import aiosipua
 import pytest
 
 from hushwire.sdp.session import parse_session
@@ -7,8 +8,6 @@ from hushwire.sip.message import Request, Response
 from hushwire.sip.parse import parse
 from hushwire.sip.uri import SipUri
 from tests.sip.world import OFFER, request_text
-
-aiosipua = pytest.importorskip("aiosipua")
 
 MESSAGES = [
     request_text(body=OFFER, extra="Content-Type: application/sdp\r\nSupported: replaces, timer\r\n"),
