@@ -10,7 +10,7 @@ import pytest
 from hushwire.app.demo.correlate import correlate_with_slips
 from hushwire.app.demo.party import Party
 from hushwire.app.demo.speech import AGENT, CARRIER, RATE, bundled
-from hushwire.app.demo.stack import descendants
+from hushwire.app.demo.stack import Answer, StackError, descendants
 from hushwire.app.demo.steps import decode_stereo
 from tests.deployments import FAR_NUMBER, PROVISIONING, Deployment, start_deployment
 from tests.polling import until
@@ -117,7 +117,7 @@ async def test_kill_9_of_api_or_worker_does_not_touch_the_call(name: str) -> Non
 async def in_store(running: Deployment) -> list[dict[str, Any]]:
     try:
         return [row for row in await recordings(running) if row["state"] == "stored"]
-    except OSError:
+    except (OSError, StackError):  # the API, or a database of its, is coming back
         return []
 
 
@@ -134,6 +134,59 @@ async def test_kill_9_of_postgresql_leaves_the_call_alone_and_its_record_is_writ
         assert len(rows) == 1
         second, _ = await connected(running, anna, carrier)
         await anna.hangup(second)
+
+
+async def test_kill_9_of_the_keyrings_postgresql_leaves_the_call_alone_and_its_recording_closes_plays_and_is_deleted() -> None:
+    async with start_deployment() as running, running.carrier() as carrier, running.phone("anna") as anna:
+        call, theirs = await connected(running, anna, carrier)
+        old = running.stack.children()["postgres-keyring"]
+        os.kill(old, signal.SIGKILL)
+        assert await still_heard(anna, call)
+        assert await still_heard(carrier, theirs)
+        await anna.hangup(call)
+        await carrier.expect_state(theirs, "disconnected")
+        await restarted(running, "postgres-keyring", old)
+        (kept,) = await until(lambda: in_store(running), timeout_s=40, what="the recording shipped to the store")
+        path = f"/v1/recordings/{kept['id']}"
+        answer = await until(lambda: answered(running, "GET", f"{path}/audio?format=wav"), timeout_s=20, what="the audio played")
+        left, right = decode_stereo(answer.body)
+        assert len(left) / RATE >= 4.5, "the recording ends where the keyring died"
+        assert correlate_with_slips(bundled(AGENT)[: len(left)], left, RATE).score >= 0.9
+        assert correlate_with_slips(bundled(CARRIER)[: len(right)], right, RATE).score >= 0.9
+        deleted = await running.api().ask("DELETE", path)
+        assert deleted.status == 200, deleted.body
+        assert (await running.api().ask("GET", f"{path}/audio?format=wav")).status == 410
+        async with running.database("keyring") as keyring:
+            assert await keyring.fetchval("SELECT count(*) FROM data_keys WHERE id = $1", kept["id"]) == 0
+        # New calls are recorded under keys that the keyring came back to give.
+        second, theirs = await connected(running, anna, carrier)
+        await anna.hangup(second)
+        stored = await until(lambda: in_store(running), timeout_s=30, what="the next recording shipped to the store")
+        assert stored[0]["id"] != kept["id"]
+
+
+async def test_a_call_while_the_keyring_is_away_is_recorded_with_a_key_that_was_ready() -> None:
+    async with start_deployment() as running, running.carrier() as carrier, running.phone("anna") as anna:
+        old = running.stack.children()["postgres-keyring"]
+        # The supervisor is held, or it would have the keyring back before the call.
+        running.stack.process.send_signal(signal.SIGSTOP)
+        os.kill(old, signal.SIGKILL)
+        call, theirs = await connected(running, anna, carrier)
+        assert await still_heard(anna, call)
+        await anna.hangup(call)
+        await carrier.expect_state(theirs, "disconnected")
+        running.stack.process.send_signal(signal.SIGCONT)
+        await restarted(running, "postgres-keyring", old)
+        (kept,) = await until(lambda: in_store(running), timeout_s=40, what="the recording shipped to the store")
+        path = f"/v1/recordings/{kept['id']}/audio?format=wav"
+        answer = await until(lambda: answered(running, "GET", path), timeout_s=20, what="the audio played")
+        assert len(decode_stereo(answer.body)[0]) / RATE >= 3
+
+
+async def answered(running: Deployment, method: str, path: str) -> Answer | None:
+    """The answer, once it is 200: the API may still be finding its database again."""
+    answer = await running.api().ask(method, path)
+    return answer if answer.status == 200 else None
 
 
 async def ended_or_none(running: Deployment) -> list[dict[str, Any]]:
