@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,11 +59,17 @@ class Secured:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secured]:
-    folder = tmp_path_factory.mktemp("authorities")
+    uri = f"sip:{CARRIER_HOST}:{{carrier}};transport=tls"
+    async with start_secured(tmp_path_factory.mktemp("authorities"), uri) as started:
+        yield started
+
+
+@asynccontextmanager
+async def start_secured(folder: Path, uri: str, *, is_private: bool = True) -> AsyncIterator[Secured]:
+    """A hushwire with a trunk over TLS that must carry SRTP; the system's authorities count unless there `is_private` one."""
     authority, stranger = ThrowAway.make(folder / "good"), ThrowAway.make(folder / "other")
-    more = f'[tls]\ntrunk_authorities = "{authority.file}"'
-    provisioning = trunk(f"sip:{CARRIER_HOST}:{{carrier}};transport=tls", "required")
-    async with start_deployment(more=more, provisioning=provisioning) as running:
+    more = f'[tls]\ntrunk_authorities = "{authority.file}"' if is_private else ""
+    async with start_deployment(more=more, provisioning=trunk(uri, "required")) as running:
         yield Secured(running, authority, stranger)
 
 
@@ -175,6 +182,27 @@ async def test_a_carrier_whose_certificate_is_wrong_hears_nothing_and_the_call_f
         else:
             assert failure == (503, "trunk-failed")
             assert carrier.events == []
+
+
+async def test_a_trunk_by_sips_is_reached_over_tls_only_and_both_hear_each_other(tmp_path: Path) -> None:
+    async with (
+        start_secured(tmp_path, f"sips:{CARRIER_HOST}:{{carrier}}") as secured,
+        secured.carrier(secured.honest, srtp="mandatory") as carrier,
+        secured.running.phone("anna", transport="tls") as anna,
+    ):
+        call, theirs, row = await talk_out(secured.running, carrier, anna)
+        await assert_heard(anna, call, carrier, theirs)
+        assert row["peer_leg"]["tls"] is True
+
+
+async def test_without_authorities_of_its_own_only_the_systems_count(tmp_path: Path) -> None:
+    async with (
+        start_secured(tmp_path, f"sip:{CARRIER_HOST}:{{carrier}};transport=tls", is_private=False) as secured,
+        secured.carrier(secured.honest, srtp="mandatory") as carrier,
+        secured.running.phone("anna", transport="tls") as anna,
+    ):
+        assert await fails(secured.running, anna) == (503, "trunk-failed")
+        assert carrier.events == []
 
 
 async def test_a_carrier_without_srtp_gets_no_call_where_the_trunk_requires_it(secured: Secured) -> None:

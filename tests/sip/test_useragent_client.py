@@ -345,3 +345,15 @@ def test_nothing_is_left_when_all_is_over() -> None:
     assert world.ua._client.transactions == {}
     assert world.ua._client.invites == {}
     assert world.ua._core.sessions == {}
+
+
+def test_an_invite_to_a_sips_uri_names_a_sips_contact() -> None:
+    hop = Target(Transport.TLS, "192.0.2.99", 5061)
+    for uri, contact in (
+        ("sips:+4930123@192.0.2.99", "<sips:192.0.2.1:5061>"),
+        ("sip:+4930123@192.0.2.99;transport=tls", "<sip:192.0.2.1:5061;transport=tls>"),
+    ):
+        world = World()
+        world.ua.invite(hop=hop, uri=uri, from_=ANNA, to=BOB, now=world.now, body=OFFER)
+        (request,) = requests(world.drain())
+        assert request.headers.get("Contact") == contact

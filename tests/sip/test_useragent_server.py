@@ -388,3 +388,23 @@ def test_a_dialog_over_tls_never_goes_on_in_the_clear(method: str) -> None:
         assert responses(world.receive(stray, clear)) == [403]
     world.ua.bye(key, now=world.now)
     assert [effect.hop for effect in world.drain() if isinstance(effect, Send)] == [tls]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_sips"),
+    [
+        ({"uri": "sips:+4930555@192.0.2.1"}, True),
+        ({"contact": "<sips:peer@192.0.2.99:5061>"}, True),
+        ({"extra": "Record-Route: <sips:192.0.2.98;lr>\r\n"}, True),
+        ({"contact": "<sips:peer@192.0.2.99:5061>", "extra": "Record-Route: <sip:192.0.2.98;transport=tls;lr>\r\n"}, False),
+        ({}, False),
+    ],
+)
+def test_a_dialog_that_began_with_sips_is_given_a_sips_contact(options: dict[str, str], is_sips: bool) -> None:
+    tls = Flow(Transport.TLS, 3, Address("192.0.2.1", 5061), Address("192.0.2.99", 40002))
+    world = World()
+    received = one(world.receive(request_text(transport="TLS", **options), tls), RequestReceived)  # type: ignore[arg-type]
+    world.ua.respond(received.tx, 200, now=world.now, body=OFFER)
+    (answered,) = sent(world.drain())
+    wanted = "<sips:192.0.2.1:5061>" if is_sips else "<sip:192.0.2.1:5061;transport=tls>"
+    assert answered.headers.get("Contact") == wanted

@@ -157,12 +157,15 @@ class Core:
         """A Via value of ours; rport always (RFC 3581 section 3)."""
         return f"SIP/2.0/{hop.transport.upper()} {self.sent_by(hop).host_port()};rport;branch={branch}"
 
-    def contact(self, hop: Hop, user: str | None = None) -> NameAddr:
-        """Our Contact on this hop."""
+    def contact(self, hop: Hop, *, is_sips: bool = False) -> NameAddr:
+        """Our Contact on this hop; a SIPS URI where the dialog's own are (RFC 3261 sections 8.1.1.8 and 12.1.1)."""
         address = self.sent_by(hop)
         host = f"[{address.host}]" if ":" in address.host else address.host
+        is_sips = is_sips and hop.transport.is_protected
         transport = {"udp": None, "wss": "ws"}.get(hop.transport, hop.transport.value)
-        return NameAddr(SipUri(host, user, address.port, (("transport", transport),) if transport else ()))
+        if is_sips and hop.transport is Transport.TLS:
+            transport = None  # sips says it already (RFC 5630 section 3.1.4)
+        return NameAddr(SipUri(host, None, address.port, (("transport", transport),) if transport else (), secure=is_sips))
 
 
 def compose(

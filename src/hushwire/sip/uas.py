@@ -179,7 +179,7 @@ class Server:
         is_invite = request.method == "INVITE"
         if is_invite and 100 < status < 300:
             if tx.session is None:
-                own = contact or core.contact(tx.flow)
+                own = contact or core.contact(tx.flow, is_sips=_asks_for_sips(tx.request))
                 dialog = dialog_of_callee(request, tx.to_tag, own, tx.flow, is_early=status < 200)
                 if follow_contact:
                     dialog = replace(dialog, hop=next_hop(dialog, tx.flow))
@@ -476,3 +476,11 @@ def _fallback(tx: ServerTx) -> Target:
     """Where a response goes when its connection is gone: the source's address, the port of sent-by (RFC 3261 section 18.2.2)."""
     via = tx.request.via
     return Target(tx.flow.transport, tx.flow.remote.host, via.port or tx.flow.transport.default_port)
+
+
+def _asks_for_sips(request: Request) -> bool:
+    """Whether our Contact must be a SIPS URI (RFC 3261 section 12.1.1): the Request-URI is, or the top Record-Route, else the Contact."""
+    if request.uri[:5].lower() == "sips:":
+        return True
+    named = request.record_routes[:1] or request.contacts[:1]
+    return any(isinstance(name.uri, SipUri) and name.uri.secure for name in named)

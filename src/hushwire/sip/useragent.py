@@ -124,7 +124,7 @@ class UserAgent:
         `follow_contact`: then to the address in the
         peer's Record-Route or Contact, where that is numeric, allowed and of the same transport.
         """
-        own = contact or self._core.contact(hop)
+        own = contact or self._core.contact(hop, is_sips=str(uri).lower().startswith("sips:"))
         outgoing = Outgoing(
             self._core.number(),
             "INVITE",
@@ -231,7 +231,7 @@ class UserAgent:
 
         Contact is sent for REGISTER and where `contact` is given.
         """
-        own = contact or self._core.contact(hop)
+        own = contact or self._core.contact(hop, is_sips=str(uri).lower().startswith("sips:"))
         lines = [("Contact", str(own))] if contact is not None or method == "REGISTER" else []
         outgoing = Outgoing(
             self._core.number(),
