@@ -1,6 +1,7 @@
 """Strangers' bytes: 10,000 random datagrams and torn streams at every open port, with calls going on all the while."""
 
 import asyncio
+import os
 import random
 import socket
 from pathlib import Path
@@ -20,6 +21,8 @@ DATAGRAMS = 10_000
 
 def open_udp_ports(pids: list[int]) -> set[int]:
     """UDP ports that these processes hold, from the kernel's own tables."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may look at the sockets of processes that can't be dumped")
     inodes = set()
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").iterdir():
