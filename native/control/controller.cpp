@@ -35,7 +35,7 @@ Controller::Controller(const ControllerOptions& options, Outlet& outlet, io::Mai
       workers_(std::move(workers)),
       load_(workers_.size()),
       writer_(writer),
-      alone_since_us_(now_us) {
+      heard_us_(now_us) {
     if (RAND_bytes(uchars(instance_.data()), static_cast<int>(instance_.size())) != 1)
         throw std::runtime_error("no randomness");
 }
@@ -57,6 +57,7 @@ void Controller::tell(EventType type, const std::function<void(FrameWriter&)>& f
 }
 
 void Controller::handle(ConnectionId from, const Header& header, ConstBytes frame) {
+    if (from == controller_) heard_us_ = io::monotonic_us();
     auto request = std::make_shared<Request>(from, header, frame);
     auto op = static_cast<Op>(header.opcode);
     auto parsed = parse_fields(request->bytes, op);
@@ -95,6 +96,7 @@ Controller::Outcome Controller::hello(const Request& request, const Fields& fiel
         return refusal(Status::fenced, "the epoch is not greater than every epoch seen");
     highest_epoch_ = epoch;
     closing_all_.reset();  // somebody looks after the bridges again
+    heard_us_ = io::monotonic_us();
     auto older = std::exchange(controller_, request.connection);
     if (older && older != request.connection) outlet_.close(older);
     auto frame = ok(request.header);
@@ -111,14 +113,16 @@ Controller::Outcome Controller::hello(const Request& request, const Fields& fiel
 void Controller::disconnected(ConnectionId connection, std::int64_t now_us) {
     if (connection != controller_) return;
     controller_ = 0;
-    alone_since_us_ = now_us;
+    heard_us_ = now_us;
 }
 
 void Controller::tick(std::int64_t now_us) {
-    if (controller_ || is_stopping_ || bridges_.empty()) return;
-    if (now_us - alone_since_us_ < options_.orphan_timeout_us) return;
+    if (is_stopping_ || bridges_.empty()) return;
+    if (now_us - heard_us_ < options_.orphan_timeout_us) return;
     io::log_event("warning", "media.orphaned", {{"bridges", static_cast<std::int64_t>(bridges_.size())}});
-    alone_since_us_ = now_us;
+    heard_us_ = now_us;
+    // A controller that hangs could neither pause nor erase: its socket alone is no sign of life.
+    if (controller_) outlet_.close(std::exchange(controller_, 0));
     close_all(Reason::no_controller);
 }
 

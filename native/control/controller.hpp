@@ -123,7 +123,7 @@ class Controller {
     io::RecordingId next_recording_ = 1;
     std::uint64_t highest_epoch_ = 0;
     ConnectionId controller_ = 0;
-    std::int64_t alone_since_us_;
+    std::int64_t heard_us_;  ///< when a controller last asked for something, or went
     std::optional<Reason> closing_all_;
     bool is_stopping_ = false;
 };

@@ -59,6 +59,10 @@ bool SpoolFile::write_all(ConstBytes bytes) {
 
 bool SpoolFile::append(ConstBytes plaintext, bool is_final) {
     if (is_failed() || !sealer_) return false;
+    if (fd_->is_lost.load(std::memory_order_acquire)) {
+        failure_ = Failure::write_error;
+        return false;
+    }
     frame_.resize(hwr::kFrameOverhead + plaintext.size());
     hwr::Nonce nonce;
     if (RAND_bytes(uchars(nonce.data()), static_cast<int>(nonce.size())) != 1) {

@@ -31,6 +31,7 @@ struct RecordingResult {
 struct SyncedFd {
     Fd fd;
     std::atomic<bool> is_dirty{false};
+    std::atomic<bool> is_lost{false};  ///< the disk did not take some of it
 };
 
 struct FreeDigest {

@@ -21,7 +21,7 @@ void Syncer::watch(const std::shared_ptr<SyncedFd>& file) {
     is_folder_dirty_ = true;
 }
 
-void Syncer::finish(std::shared_ptr<SyncedFd> file, std::function<void()> done) {
+void Syncer::finish(std::shared_ptr<SyncedFd> file, std::function<void(bool)> done) {
     {
         std::lock_guard lock(mutex_);
         finishing_.push_back({std::move(file), std::move(done)});
@@ -31,17 +31,29 @@ void Syncer::finish(std::shared_ptr<SyncedFd> file, std::function<void()> done) 
 
 void Syncer::sync_dirty() {
     std::vector<std::shared_ptr<SyncedFd>> files;
-    bool is_folder_dirty = false;
     {
         std::lock_guard lock(mutex_);
         std::erase_if(watched_, [](const auto& w) { return w.expired(); });
         for (const auto& w : watched_)
             if (auto file = w.lock()) files.push_back(std::move(file));
-        is_folder_dirty = std::exchange(is_folder_dirty_, false);
     }
+    // The kernel tells of lost pages once only: a later sync that succeeds proves nothing.
     for (const auto& file : files)
-        if (file->is_dirty.exchange(false, std::memory_order_acquire)) ::fdatasync(file->fd.get());
-    if (is_folder_dirty) ::fsync(folder_.get());
+        if (file->is_dirty.exchange(false, std::memory_order_acquire) && ::fdatasync(file->fd.get()) != 0)
+            file->is_lost.store(true, std::memory_order_release);
+    sync_folder();
+}
+
+/// False where files made lately may have no name on disk; tried again with the next.
+bool Syncer::sync_folder() {
+    {
+        std::lock_guard lock(mutex_);
+        if (!std::exchange(is_folder_dirty_, false)) return true;
+    }
+    if (::fsync(folder_.get()) == 0) return true;
+    std::lock_guard lock(mutex_);
+    is_folder_dirty_ = true;
+    return false;
 }
 
 void Syncer::run() {
@@ -59,10 +71,11 @@ void Syncer::run() {
             batch.swap(finishing_);
             if (batch.empty() && is_stopping_) return;
         }
+        bool has_names = batch.empty() || sync_folder();
         for (auto& job : batch) {
-            ::fsync(job.file->fd.get());
+            bool is_on_disk = ::fsync(job.file->fd.get()) == 0 && !job.file->is_lost.load() && has_names;
             job.file.reset();
-            job.done();
+            job.done(is_on_disk);
         }
         if (std::chrono::steady_clock::now() >= next) {
             sync_dirty();

@@ -18,18 +18,19 @@ class Syncer {
 
     /// From now on synced at least every 5 s, until finished.
     void watch(const std::shared_ptr<SyncedFd>& file);
-    /// Synced once more, closed, then `done` is called (in this thread).
-    void finish(std::shared_ptr<SyncedFd> file, std::function<void()> done);
+    /// Synced once more, closed, then `done` is called (in this thread) with whether all of it is on disk.
+    void finish(std::shared_ptr<SyncedFd> file, std::function<void(bool)> done);
 
   private:
     static constexpr std::chrono::milliseconds kInterval{3500};
     struct Finish {
         std::shared_ptr<SyncedFd> file;
-        std::function<void()> done;
+        std::function<void(bool)> done;
     };
 
     void run();
     void sync_dirty();
+    bool sync_folder();
 
     Fd folder_;
     std::mutex mutex_;

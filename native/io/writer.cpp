@@ -123,7 +123,8 @@ void Writer::do_end(RecordingId id, std::uint32_t end_100us, std::uint64_t gaps,
     if (found == files_.end()) return;
     auto file = std::move(found->second);
     files_.erase(found);
-    if (!file->is_failed()) {
+    bool is_told = file->is_failed();
+    if (!is_told) {
         std::array<std::byte, hwr::kEntryHeader> end;
         auto size = hwr::write_entry(end, hwr::Kind::end, hwr::kNoLeg, end_100us, {});
         file->append(std::span(end).first(size), true);
@@ -134,7 +135,14 @@ void Writer::do_end(RecordingId id, std::uint32_t end_100us, std::uint64_t gaps,
     result.gaps = gaps;
     auto synced = file->synced();
     file.reset();
-    syncer_.finish(std::move(synced), [ended, result] { ended(result); });
+    syncer_.finish(std::move(synced), [this, id, is_told, ended, result](bool is_on_disk) mutable {
+        if (!is_on_disk && !result.is_failed) {
+            result.is_failed = true;
+            result.failure = Failure::write_error;
+        }
+        if (result.is_failed && !is_told) failed_(id, result);
+        ended(result);
+    });
 }
 
 }  // namespace hushwire::io

@@ -30,6 +30,7 @@ class Writer {
     /// Called in the writer's or the syncer's thread.
     using Opened = std::function<void(int error)>;
     using Ended = std::function<void(const RecordingResult&)>;
+    /// Once for each recording that fails, at the latest before its `Ended`.
     using Failed = std::function<void(RecordingId, const RecordingResult&)>;
 
     Writer(const std::string& spool, std::vector<ChunkExchange*> exchanges, Failed failed);

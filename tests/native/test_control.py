@@ -99,6 +99,29 @@ def test_without_a_controller_bridges_and_recordings_end_after_the_orphan_timeou
             assert second.hello["count"] == 0
 
 
+def test_a_controller_that_hangs_counts_as_none_though_its_socket_is_open(media_program: str) -> None:
+    with running_media(media_program, "--orphan-timeout", "1") as media, media.controller(1) as hung:
+        call = Call(hung)
+        recorded = Recorded(call)
+        talk(call, 0, 3)
+        assert hung.is_closed()
+        with media.controller(2) as second:
+            assert second.event("bridge_closed").fields["reason"] == 2
+            assert second.event("recording_closed").fields["recording_result"]["recording"] == recorded.id.bytes  # type: ignore[index]
+            assert "bridge_entry" not in second.request("list_bridges")
+        assert read((media.spool / recorded.name).read_bytes(), recorded.key).is_final
+
+
+def test_a_controller_that_only_pings_keeps_bridges_and_recordings(media_program: str) -> None:
+    with running_media(media_program, "--orphan-timeout", "1") as media, media.controller(1) as control:
+        call = Call(control)
+        recorded = Recorded(call)
+        for _ in range(25):
+            control.request("ping")
+            time.sleep(0.1)
+        assert recorded.stop()["recording_state"] == 2
+
+
 def test_unacknowledged_events_come_again_and_acknowledged_ones_do_not(media: Media) -> None:
     with media.controller(1) as first:
         call = Call(first)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import resource
+import shutil
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -242,6 +245,73 @@ def test_a_spool_with_no_room_left_is_told_at_the_start_and_later(media_program:
             assert media.is_running()
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+FAULTS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/types.h>
+#include <unistd.h>
+static int is_set(const char* name) { return access(getenv(name), F_OK) == 0; }
+static int synced(int fd, const char* name) {
+    if (is_set("FAIL_SYNC")) return errno = EIO, -1;
+    return ((int (*)(int))dlsym(RTLD_NEXT, name))(fd);
+}
+int fsync(int fd) { return synced(fd, "fsync"); }
+int fdatasync(int fd) { return synced(fd, "fdatasync"); }
+ssize_t write(int fd, const void* data, size_t size) {
+    if (fd > 2 && size > 16 && is_set("FAIL_WRITE")) return errno = ENOSPC, -1;  // not the 8 bytes of a wake-up
+    return ((ssize_t (*)(int, const void*, size_t))dlsym(RTLD_NEXT, "write"))(fd, data, size);
+}
+"""
+
+
+@contextlib.contextmanager
+def faulty_disk(program: str, folder: Path) -> Iterator[tuple[Media, Path, Path]]:
+    """hushwire-media on a disk that fails once a file is there: (media, the file for syncs, the file for writes)."""
+    if not (compiler := shutil.which("cc")):
+        pytest.skip("no C compiler")
+    source, library, sync, write = (folder / name for name in ("faults.c", "faults.so", "sync", "write"))
+    source.write_text(FAULTS)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    env = {**os.environ, "LD_PRELOAD": str(library), "FAIL_SYNC": str(sync), "FAIL_WRITE": str(write)}
+    with running_media(program, env=env) as media:
+        yield media, sync, write
+
+
+@pytest.mark.parametrize("end", ["stop_recording", "close_bridge"])
+@pytest.mark.parametrize("fault", ["sync", "write"])
+def test_what_the_disk_did_not_take_at_the_end_is_reported_as_failed(media_program: str, tmp_path: Path, fault: str, end: str) -> None:
+    with faulty_disk(media_program, tmp_path) as (media, sync, write), media.controller() as control:
+        call = Call(control)
+        recorded = Recorded(call)
+        talk(call, 0, 5)
+        (sync if fault == "sync" else write).touch()
+        result = control.request(end, bridge=call.id)["recording_result"]
+        assert (result["recording_state"], result["failure"]) == (3, 2 if fault == "sync" else 1)  # type: ignore[index]
+        failed = control.event("recording_failed").fields["recording_result"]
+        assert failed["recording"] == recorded.id.bytes  # type: ignore[index]
+        control.request("ping")
+        assert [event.kind for event in control.events if event.kind.startswith("recording")] == []
+
+
+def test_a_sync_that_fails_on_the_way_ends_the_recording_though_later_ones_succeed(media_program: str, tmp_path: Path) -> None:
+    with faulty_disk(media_program, tmp_path) as (media, sync, _), media.controller() as control:
+        call = Call(control)
+        Recorded(call)
+        sync.touch()
+        until = time.monotonic() + 4.5  # syncs come every 3.5 s
+        n = 0
+        while time.monotonic() < until:
+            talk(call, n, 1)
+            n += 1
+            time.sleep(0.1)
+        sync.unlink()
+        talk(call, n, 50)
+        result = control.event("recording_failed").fields["recording_result"]
+        assert (result["recording_state"], result["failure"]) == (3, 2)  # type: ignore[index]
 
 
 def test_no_plain_audio_reaches_the_disk(media: Media, control: Controller) -> None:
