@@ -130,7 +130,8 @@ class Router:
     def trunk_of(self, flow: Flow, request: Request) -> Trunk | None:
         """The carrier that sent this, by its address alone; None for everybody else.
 
-        A trunk without declared addresses sends from its URI's own address and port; over TCP and TLS the port is any.
+        A trunk without declared addresses sends from its URI's own address and port; one that connects to us (TCP, TLS) does so from
+        any port, and has to be declared.
         """
         return next((trunk for trunk in self._directory.trunks if sends_from(trunk, flow)), None)
 
