@@ -23,6 +23,7 @@ from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_shipping import Shipping, Spool
+from hushwire.store import nodes
 from hushwire.store import recordings as table
 from hushwire.store.database import Connection, Database
 from hushwire.store.recordings import Recording
@@ -210,14 +211,16 @@ class House:
         assert found is not None
         return found
 
-    async def beat(self, at: datetime | None = None) -> None:
+    async def beat(self) -> None:
         """The gateway's sign of life."""
         async with (await self.main("gateway")).transaction() as connection:
-            await connection.execute(
-                "INSERT INTO nodes (id, started_at, seen_at) VALUES ($1, $2, $2) ON CONFLICT (id) DO UPDATE SET seen_at = $2",
-                self.node,
-                at or self.clock.now(),
-            )
+            await nodes.beat(connection, self.node, self.clock.now(), None)
+
+    async def later(self, **passed: float) -> None:
+        """Time passes, by this machine's clock and by the database's."""
+        self.clock.ahead += timedelta(**passed)
+        async with (await self.main("gateway")).transaction() as connection:
+            await connection.execute("UPDATE nodes SET seen_at = seen_at - $1::interval", timedelta(**passed))
 
     async def key_exists(self, recording: UUID) -> bool:
         return await (await self.keyring("api")).fingerprint(self.org, "recording", recording) is not None

@@ -209,16 +209,24 @@ async def test_a_recording_that_ended_by_itself_meanwhile_needs_no_confirmation(
 async def test_a_node_unseen_for_longer_than_media_records_without_it_is_not_waited_for(house: House) -> None:
     recording = await house.record(state="live")
     erasures = await house.erasures()
-    house.clock.ahead += timedelta(seconds=80)
+    await house.later(seconds=80)
     assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
-    house.clock.ahead += timedelta(seconds=20)
+    await house.later(seconds=20)
     assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
-    house.clock.ahead += timedelta(seconds=20)
+    await house.later(seconds=20)
     assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Erased)
 
 
+async def test_clocks_of_two_machines_are_not_compared_when_a_node_is_judged(house: House) -> None:
+    recording = await house.record(state="live")
+    erasures = await house.erasures()
+    assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
+    house.clock.ahead += timedelta(hours=1)  # this machine alone believes so
+    assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
+
+
 async def test_after_an_outage_of_the_database_a_node_gets_time_to_answer(house: House) -> None:
-    house.clock.ahead += timedelta(hours=1)
+    await house.later(hours=1)
     recording = await house.record(state="live")
     erasures = await house.erasures()
     assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
@@ -250,7 +258,7 @@ async def test_ciphertext_is_swept_from_spool_and_store_and_the_bucket_renewed_b
     assert entry.swept_at is not None
     assert entry.renewed_at is None
     assert await upkeep.renew_buckets() == 0
-    house.clock.ahead += timedelta(hours=13)
+    await house.later(hours=13)
     assert await upkeep.renew_buckets() == 1
     entry = await entry_of(house, recording)
     assert entry is not None
@@ -321,7 +329,7 @@ async def test_a_key_that_could_only_go_days_later_gets_a_receipt_that_promises_
     destroy, erasures._keyring.destroy_data_key = erasures._keyring.destroy_data_key, away  # type: ignore[method-assign, assignment]
     assert isinstance(await erasures.erase(house.org, recording, **WHO), Pending)
     erasures._keyring.destroy_data_key = destroy  # type: ignore[method-assign]
-    house.clock.ahead += timedelta(hours=30)
+    await house.later(hours=30)
     outcome = await erasures.erase(house.org, recording, **WHO)
     assert isinstance(outcome, Erased)
     found = receipts.verify(outcome.receipt, await published_keys(house)).erasure

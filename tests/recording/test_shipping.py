@@ -77,16 +77,16 @@ async def test_a_failed_shipment_waits_longer_each_time(house: House) -> None:
     assert await shipping.ship_all() == 0
     (house.folder / "spool" / f"{recording}.hwr").write_bytes(good)
     assert await shipping.ship_all() == 0
-    house.clock.ahead += timedelta(seconds=3)
+    await house.later(seconds=3)
     assert await shipping.ship_all() == 1
 
 
 async def test_recordings_of_a_node_that_died_become_crashed_are_measured_and_shipped(house: House) -> None:
     recording = await house.record(CONTENT, state="live")
     shipping = await house.shipping()
-    house.clock.ahead += timedelta(seconds=100)
+    await house.later(seconds=100)
     assert await shipping.mark_crashed() == 0
-    house.clock.ahead += timedelta(seconds=45)
+    await house.later(seconds=45)
     assert await shipping.mark_crashed() == 1
     assert (await house.row(recording)).state == "crashed"
     assert await shipping.ship_all() == 1
@@ -103,7 +103,7 @@ async def test_a_recording_that_is_live_long_after_its_call_ended_is_crashed(hou
     shipping = await house.shipping()
     assert await shipping.mark_crashed() == 0
     for seconds, marked in ((130, 0), (45, 1)):
-        house.clock.ahead += timedelta(seconds=seconds)
+        await house.later(seconds=seconds)
         await house.beat()
         assert await shipping.mark_crashed() == marked
 
@@ -111,12 +111,12 @@ async def test_a_recording_that_is_live_long_after_its_call_ended_is_crashed(hou
 async def test_after_an_outage_of_the_database_nodes_get_time_to_be_seen_again(house: House) -> None:
     recording = await house.record(CONTENT, state="live")
     shipping = await house.shipping()
-    house.clock.ahead += timedelta(seconds=200)
+    await house.later(seconds=200)
     assert await shipping.mark_crashed() == 0
     await house.beat()
-    house.clock.ahead += timedelta(seconds=45)
+    await house.later(seconds=45)
     assert await shipping.mark_crashed() == 0
-    house.clock.ahead += timedelta(seconds=50)
+    await house.later(seconds=50)
     assert await shipping.mark_crashed() == 0
     assert (await house.row(recording)).state == "live"
 
@@ -125,7 +125,7 @@ async def test_a_file_that_is_written_to_is_never_crashed(house: House) -> None:
     recording = await house.record(CONTENT, state="live")
     shipping = await house.shipping()
     for _ in range(4):
-        house.clock.ahead += timedelta(seconds=100)
+        await house.later(seconds=100)
         written = house.clock.now().timestamp()
         os.utime(house.ciphertext(recording)[0], (written, written))
         assert await shipping.mark_crashed() == 0
@@ -133,7 +133,7 @@ async def test_a_file_that_is_written_to_is_never_crashed(house: House) -> None:
 
 async def test_a_recording_closed_without_its_measures_is_measured_from_its_file(house: House) -> None:
     recording = await house.record(CONTENT, digest=False)
-    house.clock.ahead += timedelta(seconds=6)
+    await house.later(seconds=6)
     assert await (await house.shipping()).ship_all() == 1
     row = await house.row(recording)
     assert (row.state, row.is_cut, row.frames, row.duration_ms) == ("stored", False, 3, 3000)
@@ -146,7 +146,7 @@ async def test_a_recording_whose_file_never_was_is_failed_but_not_when_the_whole
     assert await shipping.ship_all() == 0
     assert (await house.row(recording)).state == "closed"
     house.spool.folder.mkdir()
-    house.clock.ahead += timedelta(seconds=3)
+    await house.later(seconds=3)
     assert await shipping.ship_all() == 0
     assert (await house.row(recording)).state == "failed"
 
@@ -155,7 +155,7 @@ async def test_a_recording_given_up_for_lost_whose_file_is_there_is_taken_up_aga
     recording = await house.record(CONTENT, state="failed", digest=False)
     shipping = await house.shipping()
     assert await shipping.tidy_spool() == 0
-    house.clock.ahead += timedelta(seconds=70)
+    await house.later(seconds=70)
     assert await shipping.tidy_spool() == 1
     assert await shipping.ship_all() == 1
     row = await house.row(recording)
@@ -167,7 +167,7 @@ async def test_a_recording_given_up_while_it_is_still_written_waits_for_its_writ
     shipping = await house.shipping()
     assert await shipping.ship_all() == 0
     assert (house.spool.folder / f"{recording}.hwr").exists()
-    house.clock.ahead += timedelta(seconds=6)
+    await house.later(seconds=6)
     assert await shipping.ship_all() == 1
 
 
@@ -187,7 +187,7 @@ async def test_what_in_the_spool_is_no_recording_of_ours_is_left_alone(house: Ho
     for name, content in (("a.hwr", b""), ("b.hwr", b"HWR1" + bytes(100)), ("c.hwr", b"x" * 100)):
         (house.spool.folder / name).write_bytes(content)
     live = await house.record(CONTENT, state="live")
-    house.clock.ahead += timedelta(seconds=70)
+    await house.later(seconds=70)
     assert await (await house.shipping()).tidy_spool() == 0
     assert len(list(house.spool.folder.iterdir())) == 4
     assert (await house.row(live)).state == "live"

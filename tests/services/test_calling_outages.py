@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from hushwire.services import heartbeat
 from hushwire.sip import effects as sip
 from hushwire.vault.pool import KeyPool
 from tests.databases import Databases
@@ -56,6 +57,32 @@ async def test_a_live_call_outlasts_the_database_and_its_end_is_written_when_it_
     await reachable(databases, allow=True)
     await world.row("calls", state="ended", end_reason="bye-agent")
     assert (await world.row("recordings", state="closed"))["digest"] is not None
+
+
+async def test_a_gateway_that_is_cut_off_from_the_database_ends_its_recordings_but_not_the_calls(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(heartbeat, "RETRY_S", 0.1)
+    monkeypatch.setattr(heartbeat, "CUT_OFF_AFTER_S", 0.5)
+    async with running(databases, tmp_path, without_recording="unrecorded") as world:
+        await called(world, await world.peer("anna"))
+        await world.row("recordings", state="live")
+        await until(lambda: all(live.recording and live.recording.is_running for live in world.gateway.calling.live))
+        await reachable(databases, allow=False)
+
+        async def is_recorded() -> list[bool]:
+            return [entry.recording_id is not None async for entry in world.gateway.link.client.bridges()]
+
+        async def is_ended() -> bool:
+            return await is_recorded() == [False]
+
+        assert await is_recorded() == [True]
+        await until(is_ended, timeout_s=5, what="the media process records no more")
+        assert len(list(world.gateway.calling.live)) == 1
+        await reachable(databases, allow=True)
+        assert (await world.row("recordings", state="closed"))["digest"] is not None
+        await world.row("calls", state="active")
 
 
 @pytest.mark.parametrize("policy", ["refuse", "unrecorded"])

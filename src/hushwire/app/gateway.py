@@ -21,6 +21,7 @@ from hushwire.policy.model import Attempt, Rules, Verdict
 from hushwire.services.calling import Calling
 from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
+from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
 from hushwire.services.orphans import Orphans
 from hushwire.services.records import Records
@@ -35,7 +36,6 @@ from hushwire.transport.endpoint import EndpointConfig, Listen, SipEndpoint
 from hushwire.transport.tls import client_context, server_context
 from hushwire.vault.pool import KeyPool
 
-HEARTBEAT_S: Final = 5.0
 END_CALLS_S: Final = 1.8
 RETRY_S: Final = 1.0
 _log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ class Gateway:
                 ("registrations", self.registrations.run),
                 ("commands", self.commands.run),
                 ("orphans", self.orphans.run),
-                ("heartbeat", self._beat),
+                ("heartbeat", self.heartbeat.run),
                 ("keys", self._prepare_keys),
             ):
                 tasks.append(asyncio.create_task(self._kept_up(name, work), name=name))
@@ -128,6 +128,7 @@ class Gateway:
             max_calls=self._config.limits.calls,
         )
         self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)
+        self.heartbeat = Heartbeat(wired.main, self.link, self.calling, wired.clock, wired.node_id, self._started_at)
         self.orphans = Orphans(wired.main, self.link, self.calling, wired.clock, wired.random, wired.node_id)
 
     def _decide(self, attempt: Attempt, rules: Rules) -> Verdict:
@@ -169,12 +170,6 @@ class Gateway:
     async def _next_epoch(self) -> int:
         async with self._wired.main.transaction() as connection:
             return await nodes.next_epoch(connection)
-
-    async def _beat(self) -> None:
-        while True:
-            async with self._wired.main.transaction() as connection:
-                await nodes.beat(connection, self._wired.node_id, self._started_at, self._wired.clock.now(), self.link.instance)
-            await asyncio.sleep(HEARTBEAT_S)
 
     def _directory_changed(self) -> None:
         self.endpoint.trust(address for trunk in self.directory.trunks for address in trunk.addresses if trunk.is_declared)

@@ -17,7 +17,8 @@ RENEW_AFTER: Final = timedelta(hours=12)
 """How long erasures are gathered before the bucket's key is renewed; a receipt promises 24 h."""
 
 NODE_IS_DEAD_AFTER: Final = timedelta(seconds=90)
-"""Without its gateway the media process stops recording after 60 s and wipes its keys; so a node unseen for longer records nothing."""
+"""Without its gateway the media process stops recording after 60 s and wipes its keys, and a gateway that is cut off from the database
+ends its recordings after 60 s (`services/heartbeat.py`); so a node unseen for longer records nothing."""
 
 UNANSWERED_FOR: Final = timedelta(seconds=30)
 """A node is given up only if it also left the command itself unanswered: after an outage of the database every node looks unseen."""

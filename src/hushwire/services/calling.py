@@ -126,6 +126,11 @@ class Calling:
             live.has_bridge = live.has_bridge and not is_gone
             self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
 
+    async def stop_recordings(self) -> None:
+        """End every recording, since nobody can reach this node to pause or erase it; the calls go on as their organisations allow."""
+        running = [live for live in self._calls.values() if live.recording is not None and not live.is_ended]
+        await asyncio.gather(*(self.recorder.cut_off(live) for live in running))
+
     async def close(self, timeout_s: float) -> None:
         """Take no more calls, end those that there are with BYE on both sides, and see their rows written."""
         self._is_closing = True

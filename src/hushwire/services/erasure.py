@@ -164,11 +164,10 @@ class Erasures:
         recording = await recordings.get(connection, entry.recording_id)
         if recording is None or recording.state != "live":
             return True
-        now = self._clock.now()
-        if now - entry.requested_at < UNANSWERED_FOR:
+        if self._clock.now() - entry.requested_at < UNANSWERED_FOR:
             return False
-        seen_at = await recordings.node_seen_at(connection, recording.node_id)
-        return seen_at is None or now - seen_at > NODE_IS_DEAD_AFTER
+        unseen_for = await recordings.node_unseen_for(connection, recording.node_id)
+        return unseen_for is None or unseen_for > NODE_IS_DEAD_AFTER
 
     async def _command_again(self, connection: Connection, entry: LedgerEntry) -> bool:
         """Asks the node anew if it never was asked, or answered that it couldn't."""

@@ -205,13 +205,29 @@ class Recorder:
     async def stop(self, live: LiveCall) -> str:
         """End the recording while the call goes on; returns when its key is wiped and its row closed. `ok`, or why not."""
         async with live.working:
-            run = live.recording
-            if run is None:
+            if live.recording is None:
                 return "ok"
-            result = await self._link.client.stop_recording(live.id)
-            live.recording = None
-            await asyncio.shield(self.write_end(live.route.org.id, live, result))
+            await asyncio.shield(await self._end(live))
             return "ok"
+
+    async def cut_off(self, live: LiveCall) -> None:
+        """End the recording while the database is away: its row is closed once it is back. What can't be ended now is tried again."""
+        async with live.working:
+            run = live.recording
+            if run is None or live.is_ended:
+                return
+            try:
+                await self._end(live)
+            except (MediaRefused, Unavailable) as error:
+                _log.error("recording.not_cut_off", call_id=str(live.id), why=str(error))
+                return
+        _log.error("recording.cut_off", call_id=str(live.id), recording_id=str(run.id), why="the database is away for too long")
+        self._on_impossible(live)
+
+    async def _end(self, live: LiveCall) -> asyncio.Future[bool]:
+        result = await self._link.client.stop_recording(live.id)
+        live.recording = None
+        return self.write_end(live.route.org.id, live, result)
 
     async def set_format(self, live: LiveCall) -> None:
         """Tell a running recording that payload types mean something else now."""

@@ -135,8 +135,8 @@ class Shipping:
         """
         async with self._main.transaction() as connection:
             live = await recordings.live(connection, self._node_id)
-            seen_at = await recordings.node_seen_at(connection, self._node_id)
-        node_is_dead = seen_at is None or self._clock.now() - seen_at > NODE_IS_DEAD_AFTER
+            unseen_for = await recordings.node_unseen_for(connection, self._node_id)
+        node_is_dead = unseen_for is None or unseen_for > NODE_IS_DEAD_AFTER
         suspects = {found for found in live if node_is_dead or await self._call_is_long_over(*found)}
         moment = self._clock.monotonic()
         self._suspected = {found: self._suspected.get(found, moment) for found in suspects}

@@ -1,7 +1,7 @@
 """Rows of recordings. Every function runs in a transaction of the organisation, so another organisation's rows don't exist for it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -192,10 +192,10 @@ async def call_ended_at(connection: Connection, recording_id: RecordingId) -> da
     return ended
 
 
-async def node_seen_at(connection: Connection, node: NodeId) -> datetime | None:
-    """When the node's gateway last gave a sign of life."""
-    seen: datetime | None = await connection.fetchval("SELECT seen_at FROM nodes WHERE id = $1", node)
-    return seen
+async def node_unseen_for(connection: Connection, node: NodeId) -> timedelta | None:
+    """How long ago the node's gateway last gave a sign of life, by the database's clock alone; None where it never did."""
+    unseen: timedelta | None = await connection.fetchval("SELECT clock_timestamp() - seen_at FROM nodes WHERE id = $1", node)
+    return unseen
 
 
 async def note_access(

@@ -14,6 +14,7 @@ from hushwire.api.means import Given, Means
 from hushwire.api.problems import unavailable
 from hushwire.core.errors import LocalError
 from hushwire.privacy import receipts
+from hushwire.store import nodes
 from hushwire.store.database import Database
 
 router = APIRouter(tags=["operation"])
@@ -54,8 +55,7 @@ async def scrape(means: Given) -> Response:
     if "main" not in await _away(means):
         try:
             async with means.main.transaction() as connection:
-                since = means.clock.now() - _ALIVE_WITHIN
-                means.metrics.note_gateways(await connection.fetchval("SELECT count(*) FROM nodes WHERE seen_at > $1", since))
+                means.metrics.note_gateways(await nodes.count_alive(connection, _ALIVE_WITHIN))
         except (LocalError, asyncpg.PostgresError):
             means.metrics.note_database("main", False)
     return Response(means.metrics.text(), media_type=metrics.MEDIA_TYPE)

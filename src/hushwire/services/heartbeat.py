@@ -1,0 +1,58 @@
+"""A gateway's signs of life, and what follows where it can give none.
+
+An erasure waits for the node that records. A node unseen for `NODE_IS_DEAD_AFTER` is not waited for: so one that is cut off from the
+database, but lives, must have ended its recordings by then. Nobody could pause or erase them meanwhile anyway.
+"""
+
+import asyncio
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import structlog
+
+from hushwire.core.clock import Clock
+from hushwire.core.errors import LocalError
+from hushwire.core.ids import NodeId
+from hushwire.media.link import MediaLink
+from hushwire.services.calling import Calling
+from hushwire.store import nodes
+from hushwire.store.database import Database
+
+HEARTBEAT_S: Final = 5.0
+ANSWER_S: Final = 5.0
+RETRY_S: Final = 1.0
+CUT_OFF_AFTER_S: Final = 60.0
+AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_log = structlog.get_logger(__name__)
+
+
+class Heartbeat:
+    """One gateway's."""
+
+    def __init__(self, db: Database, link: MediaLink, calling: Calling, clock: Clock, node_id: NodeId, started_at: datetime) -> None:
+        self._db = db
+        self._link = link
+        self._calling = calling
+        self._clock = clock
+        self._node_id = node_id
+        self._started_at = started_at
+        self._seen = clock.monotonic()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            # What counts is when it was sent: the database may note it any time later.
+            sent = self._clock.monotonic()
+            try:
+                async with asyncio.timeout(ANSWER_S), self._db.transaction() as connection:
+                    await nodes.beat(connection, self._node_id, self._started_at, self._link.instance)
+            except AWAY as error:
+                unseen_s = self._clock.monotonic() - self._seen
+                _log.warning("node.unseen", error=type(error).__name__, unseen_s=round(unseen_s))
+                if unseen_s >= CUT_OFF_AFTER_S:
+                    await self._calling.stop_recordings()
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._seen = sent
+                await asyncio.sleep(HEARTBEAT_S)
