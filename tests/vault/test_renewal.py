@@ -7,13 +7,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
 
 from hushwire.core.errors import KeyUnavailable
 from hushwire.core.ids import BucketId, OrgId
+from hushwire.vault import keyring as keyring_module
 from hushwire.vault import renewal
 from hushwire.vault.buckets import BucketSecrets, DataKey, fingerprint_of
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.renewal import buckets_to_renew, renew_bucket, renew_due
+from tests.polling import until
 from tests.vault.conftest import Vault
 
 
@@ -189,6 +192,49 @@ async def test_a_bucket_whose_survivors_do_not_open_is_not_destroyed(vault: Vaul
     shutil.move(aside, vault.folder / str(old.id))
     await renew_bucket(worker, vault.org, old.id)
     assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", made.id) == made
+
+
+async def test_a_data_key_that_does_not_open_is_told_and_holds_up_no_renewal(vault: Vault) -> None:
+    gateway, worker = await vault.keyring("gateway"), await vault.keyring("worker")
+    broken, kept = await gateway.new_data_keys(vault.org, "recording", [uuid4(), uuid4()])
+    old = await gateway.current_bucket(vault.org)
+    async with worker.db.organisation(vault.org) as connection:
+        await connection.execute("UPDATE data_keys SET sealed = set_byte(sealed, 40, 255 - get_byte(sealed, 40)) WHERE id = $1", broken.id)
+    with structlog.testing.capture_logs() as logs:
+        await renew_bucket(worker, vault.org, old.id)
+    told = [entry for entry in logs if entry["event"] == "vault.data_key_does_not_open"]
+    assert [(entry["org_id"], entry["data_key_id"]) for entry in told] == [(str(vault.org), str(broken.id))]
+    assert (await _bucket_row(worker, vault.org, old.id))["state"] == "destroyed"
+    api = await vault.keyring("api")
+    assert await api.open_data_key(vault.org, "recording", kept.id) == kept
+    with pytest.raises(KeyUnavailable):
+        await api.open_data_key(vault.org, "recording", broken.id)
+    gone = await api.destroy_data_key(vault.org, "recording", broken.id)
+    assert gone is not None
+    assert gone.fingerprint == broken.fingerprint
+
+
+async def test_a_bucket_whose_public_key_was_replaced_is_not_destroyed(vault: Vault) -> None:
+    gateway, worker = await vault.keyring("gateway"), await vault.keyring("worker")
+    await gateway.new_data_key(vault.org, "recording", uuid4())
+    old = await gateway.current_bucket(vault.org)
+    async with worker.db.organisation(vault.org) as connection:
+        await connection.execute("UPDATE buckets SET public_key = $2 WHERE id = $1", old.id, bytes(32))
+    with pytest.raises(KeyUnavailable):
+        await renew_bucket(worker, vault.org, old.id)
+    assert (await _bucket_row(worker, vault.org, old.id))["private_sealed"] is not None
+
+
+async def test_another_process_forgets_a_destroyed_buckets_private_key_by_itself(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert keyring_module._PRIVATE_CACHE_S <= 5.0
+    monkeypatch.setattr(keyring_module, "_PRIVATE_CACHE_S", 0.1)
+    worker, api = await vault.keyring("worker"), await vault.keyring("api")
+    made = await (await vault.keyring("gateway")).new_data_key(vault.org, "recording", uuid4())
+    old = await worker.current_bucket(vault.org)
+    await api.open_data_key(vault.org, "recording", made.id)
+    assert set(api._private) == {old.id}
+    await renew_bucket(worker, vault.org, old.id)
+    await until(lambda: not api._private, timeout_s=2, what="the private key is forgotten without a further opening")
 
 
 async def test_another_organisations_bucket_can_not_be_renewed_from_here(vault: Vault) -> None:

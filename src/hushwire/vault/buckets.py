@@ -65,6 +65,11 @@ class PrivateBucket:
     org_id: OrgId
     private_key: X25519PrivateKey = field(repr=False)
 
+    @property
+    def public_key(self) -> bytes:
+        """What keys are sealed to."""
+        return self.private_key.public_key().public_bytes_raw()
+
     def open(self, sealed: bytes, kind: KeyKind, data_key_id: UUID) -> DataKey:
         """Raises KeyUnavailable if it was sealed to another bucket, for another id, kind or organisation, or a bit differs."""
         try:

@@ -23,7 +23,8 @@ from hushwire.vault.root import RoleKeys
 from hushwire.vault.seal import KEY_BYTES, Columns, blind_index, context, open_sealed, seal
 
 BUCKET_NOT_CURRENT: Final = "HW001"
-_PRIVATE_CACHE_S: Final = 60.0
+_PRIVATE_CACHE_S: Final = 5.0
+"""Another process may destroy a bucket at any time: this soon after, no memory holds its private key either."""
 _SEAL_TRIES: Final = 3
 
 
@@ -81,7 +82,7 @@ class Keyring:
         self._orgs: dict[OrgId, OrgKeys] = {}
         self._deployment: DeploymentKeys | None = None
         self._current: dict[OrgId, PublicBucket] = {}
-        self._private: dict[BucketId, tuple[float, PrivateBucket]] = {}
+        self._private: dict[BucketId, PrivateBucket] = {}
 
     # Keys that every role reads.
 
@@ -296,9 +297,7 @@ class Keyring:
         return known
 
     async def _private_buckets(self, connection: Connection, org_id: OrgId, wanted: Iterable[BucketId]) -> Mapping[BucketId, PrivateBucket]:
-        now = asyncio.get_running_loop().time()
-        self._private = {key: entry for key, entry in self._private.items() if now - entry[0] < _PRIVATE_CACHE_S}
-        found = {bucket_id: self._private[bucket_id][1] for bucket_id in wanted if bucket_id in self._private}
+        found = {bucket_id: self._private[bucket_id] for bucket_id in wanted if bucket_id in self._private}
         missing = [bucket_id for bucket_id in wanted if bucket_id not in found]
         if missing:
             vault = self.bucket_secrets()
@@ -307,8 +306,8 @@ class Keyring:
                 if row["private_sealed"] is None:
                     raise KeyUnavailable(f"the private key of bucket {row['id']} was destroyed")
                 bucket = vault.open(org_id, BucketId(row["id"]), row["private_sealed"])
-                self._private[bucket.id] = (now, bucket)
-                found[bucket.id] = bucket
+                self._private[bucket.id] = found[bucket.id] = bucket
+                asyncio.get_running_loop().call_later(_PRIVATE_CACHE_S, self._private.pop, bucket.id, None)
         for bucket_id in missing:
             if bucket_id not in found:
                 raise KeyUnavailable(f"the keyring holds no bucket {bucket_id}")

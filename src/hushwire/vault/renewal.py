@@ -41,7 +41,8 @@ async def buckets_to_renew(keyring: Keyring) -> list[tuple[OrgId, BucketId]]:
 async def renew_bucket(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> Renewal:
     """Renew one bucket to the end, from wherever an earlier attempt stopped. Returns at once if it is done.
 
-    Raises KeyUnavailable if the bucket is not the organisation's, or survivors can't be opened: then nothing is destroyed.
+    A survivor that its own bucket does not open is of no use to anybody: it is told, and stays as it is. Raises KeyUnavailable if the
+    bucket is not the organisation's, or its private key can't be had: then nothing is destroyed.
     """
     moved = 0
     if await _begin(keyring, org_id, bucket_id):
@@ -103,7 +104,11 @@ async def _move_batch(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> i
         if not rows:
             return 0
         source = await keyring.private_bucket(connection, org_id, bucket_id)
-        sealed = await asyncio.to_thread(_reseal, source, target, [(row["id"], row["kind"], row["sealed"]) for row in rows])
+        if source.public_key != await connection.fetchval("SELECT public_key FROM buckets WHERE id = $1", bucket_id):
+            raise KeyUnavailable(f"the public and the private key of bucket {bucket_id} are no pair")
+        sealed, broken = await asyncio.to_thread(_reseal, source, target, [(row["id"], row["kind"], row["sealed"]) for row in rows])
+        for key_id in broken:
+            _log.error("vault.data_key_does_not_open", org_id=str(org_id), bucket_id=str(bucket_id), data_key_id=str(key_id))
         await connection.execute(
             "UPDATE data_keys SET bucket_id = $1, sealed = moved.sealed"
             " FROM unnest($2::uuid[], $3::bytea[]) AS moved (id, sealed) WHERE data_keys.id = moved.id AND data_keys.bucket_id = $4",
@@ -115,8 +120,16 @@ async def _move_batch(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> i
     return len(rows)
 
 
-def _reseal(source: PrivateBucket, target: PublicBucket, keys: list[tuple[UUID, KeyKind, bytes]]) -> list[bytes]:
-    return [target.seal(source.open(sealed, kind, key_id)) for key_id, kind, sealed in keys]
+def _reseal(source: PrivateBucket, target: PublicBucket, keys: list[tuple[UUID, KeyKind, bytes]]) -> tuple[list[bytes], list[UUID]]:
+    """The new sealed forms, and the ids of those that do not open and are left as they are."""
+    moved, broken = [], []
+    for key_id, kind, sealed in keys:
+        try:
+            moved.append(target.seal(source.open(sealed, kind, key_id)))
+        except KeyUnavailable:
+            moved.append(sealed)
+            broken.append(key_id)
+    return moved, broken
 
 
 async def _retire(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> bool:
