@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,8 +99,12 @@ async def test_streams_of_noise_and_half_a_message_leave_the_gateway_answering(d
             del reader
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(b"OPTIONS sip:x SIP/2.0\r\nContent-Length: 99999999999\r\n\r\n" + b"x" * 70_000)
-        async with asyncio.timeout(10):
-            assert b"200 OK" not in await reader.read(65536)
+        answer = b""
+        # Closed with bytes of ours unread, TCP says so by a reset.
+        with suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                answer = await reader.read(65536)
+        assert b"200 OK" not in answer
         writer.close()
     async with await RawSip.open(deployment.stack.sip("udp")) as raw:
         assert status(await raw.ask(raw.request("OPTIONS", f"sip:{DOMAIN}", "sip:probe@127.0.0.1"))) == 200
