@@ -27,7 +27,6 @@ FORBIDDEN: list[tuple[RoleName, DatabaseName, str]] = [
     ("api", "main", "INSERT INTO recordings (id) VALUES (gen_random_uuid())"),
     ("api", "main", "DELETE FROM recordings"),
     ("api", "main", "SELECT nextval('media_epoch')"),
-    ("api", "keyring", "INSERT INTO data_keys (id) VALUES (gen_random_uuid())"),
     ("api", "keyring", "UPDATE data_keys SET sealed = 'x'"),
     ("api", "keyring", "INSERT INTO buckets (id) VALUES (gen_random_uuid())"),
     ("api", "keyring", "UPDATE buckets SET private_sealed = NULL"),
@@ -37,6 +36,9 @@ FORBIDDEN: list[tuple[RoleName, DatabaseName, str]] = [
     ("worker", "keyring", "UPDATE root_key SET fingerprint = 'x'"),
     ("worker", "keyring", "INSERT INTO signing_keys (id) VALUES (gen_random_uuid())"),
     ("worker", "keyring", "DELETE FROM buckets"),
+    ("gateway", "keyring", "SELECT * FROM tombstones"),
+    ("api", "keyring", "DELETE FROM tombstones"),
+    ("worker", "keyring", "UPDATE tombstones SET at = now()"),
 ]
 
 

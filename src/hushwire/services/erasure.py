@@ -27,6 +27,7 @@ from hushwire.store.database import Connection, Database
 from hushwire.store.ledger import Intent, LedgerEntry
 from hushwire.store.recordings import Recording
 from hushwire.vault.keyring import Keyring
+from hushwire.vault.tombstones import Tombstone
 
 RETRY_AFTER_S: Final = 5
 WAIT_S: Final = 5.0
@@ -186,7 +187,10 @@ class Erasures:
     async def _destroy(self, entry: LedgerEntry) -> bytes:
         """Destroys the key, then notes it everywhere in one transaction. Between the two a crash leaves no key and an open entry."""
         _, (key_id, key) = await asyncio.gather(
-            self._keyring.destroy_data_key(entry.org_id, "recording", entry.recording_id), self._keyring.signing_key()
+            self._keyring.destroy_data_key(
+                entry.org_id, "recording", entry.recording_id, Tombstone(entry.id, "recording", entry.recording_id, entry.requested_at)
+            ),
+            self._keyring.signing_key(),
         )
         async with self._main.organisation(entry.org_id) as connection:
             entry = await ledger.lock(connection, entry.id)

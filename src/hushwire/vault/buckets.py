@@ -22,7 +22,7 @@ from hushwire.core.errors import ConfigError, KeyUnavailable, MalformedError
 from hushwire.core.ids import BucketId, OrgId
 from hushwire.vault.seal import KEY_BYTES, context, open_sealed, seal
 
-KeyKind = Literal["recording", "call"]
+KeyKind = Literal["recording", "call", "message", "contact", "document", "case"]
 
 SEALED_KEY_BYTES: Final = 32 + KEY_BYTES + 16
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
@@ -30,7 +30,7 @@ _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """The key of one recording or call, and that recording's or call's id."""
+    """The key of one recording, call, contact ..., and that thing's id."""
 
     id: UUID
     kind: KeyKind

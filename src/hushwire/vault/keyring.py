@@ -21,6 +21,7 @@ from hushwire.store.database import Connection, Database
 from hushwire.vault.buckets import BucketSecrets, DataKey, KeyKind, PrivateBucket, PublicBucket, fingerprint_of
 from hushwire.vault.root import RoleKeys
 from hushwire.vault.seal import KEY_BYTES, Columns, blind_index, context, open_sealed, seal
+from hushwire.vault.tombstones import Tombstone, bury
 
 BUCKET_NOT_CURRENT: Final = "HW001"
 _PRIVATE_CACHE_S: Final = 5.0
@@ -235,16 +236,29 @@ class Keyring:
             row = await connection.fetchrow("SELECT bucket_id, fingerprint FROM data_keys WHERE id = $1 AND kind = $2", data_key_id, kind)
         return None if row is None else Destroyed(BucketId(row["bucket_id"]), row["fingerprint"])
 
-    async def destroy_data_key(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID) -> Destroyed | None:
+    async def destroy_data_key(
+        self, org_id: OrgId, kind: KeyKind, data_key_id: UUID, tombstone: Tombstone | None = None
+    ) -> Destroyed | None:
         """Delete the key, committed before this returns; None if it was gone already. From here on nothing opens what it sealed."""
+        destroyed = await self.destroy_data_keys(org_id, kind, [data_key_id], [] if tombstone is None else [tombstone])
+        return destroyed.get(data_key_id)
+
+    async def destroy_data_keys(
+        self, org_id: OrgId, kind: KeyKind, ids: Sequence[UUID], tombstones: Sequence[Tombstone] = ()
+    ) -> dict[UUID, Destroyed]:
+        """Delete keys and write their tombstones in one transaction, committed before this returns; keys gone already are absent."""
         async with self.db.organisation(org_id) as connection:
-            row = await connection.fetchrow(
-                "DELETE FROM data_keys WHERE id = $1 AND kind = $2 RETURNING bucket_id, fingerprint", data_key_id, kind
+            if tombstones:
+                await bury(connection, org_id, tombstones)
+            rows = await connection.fetch(
+                "WITH gone AS (DELETE FROM data_keys WHERE id = ANY($1::uuid[]) AND kind = $2 RETURNING id, bucket_id, fingerprint),"
+                " counted AS (UPDATE buckets SET erasures = erasures + lost.keys"
+                " FROM (SELECT bucket_id, count(*) AS keys FROM gone GROUP BY bucket_id) AS lost WHERE buckets.id = lost.bucket_id)"
+                " SELECT id, bucket_id, fingerprint FROM gone",
+                list(ids),
+                kind,
             )
-            if row is None:
-                return None
-            await connection.execute("UPDATE buckets SET erasures = erasures + 1 WHERE id = $1", row["bucket_id"])
-        return Destroyed(BucketId(row["bucket_id"]), row["fingerprint"])
+        return {row["id"]: Destroyed(BucketId(row["bucket_id"]), row["fingerprint"]) for row in rows}
 
     # Signing keys.
 

@@ -1,0 +1,28 @@
+"""Files outside the databases that hold data of a person, or keys that open it."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hushwire.privacy.inventory.vocabulary import BUCKET, CALL, CONTENT, KEY, Erasure, Form, Holding, Residency, Retention
+
+
+@dataclass(frozen=True, slots=True)
+class BlobKind:
+    """A kind of file outside the databases. `place` is a folder of the data directory, or `store` for the object store."""
+
+    name: str
+    place: str
+    holding: Holding
+
+
+KINDS: Final = (
+    BlobKind("recording", "store", CONTENT),
+    BlobKind("recording in the spool", "spool", replace(CONTENT, retention=Retention.DELIVERY, residency=Residency.NODE)),
+    BlobKind(
+        "call record waiting for the database",
+        "journal",
+        replace(CALL, form=Form.SEALED, retention=Retention.DELIVERY, erasure=Erasure.DELETE_OBJECT, residency=Residency.NODE),
+    ),
+    BlobKind("root key", "keys", replace(KEY, form=Form.PLAIN)),
+    BlobKind("bucket secret", "buckets", replace(BUCKET, form=Form.PLAIN)),
+)

@@ -1,0 +1,89 @@
+"""What calls, agents, recordings, the ledger and the logs hold, in the main database."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from hushwire.privacy.inventory.vocabulary import (
+    AGENT,
+    AGENT_INDEX,
+    AGENT_SEALED,
+    ANSWER,
+    API_KEY,
+    AUDIT,
+    CALL,
+    CALL_ID,
+    COMMAND,
+    CREDENTIAL,
+    DEVICE,
+    EVENT,
+    FAR_INDEX,
+    FAR_NUMBER,
+    LEDGER,
+    MIGRATIONS,
+    NUMBER,
+    OPERATOR,
+    ORG,
+    RECORDING,
+    RECORDING_ID,
+    RULE,
+    TECHNICAL,
+    Form,
+    Holding,
+    Purpose,
+    Subject,
+    same,
+)
+
+TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
+    "schema_migrations": MIGRATIONS,
+    "orgs": same(ORG, "id slug name home_country residency created_at updated_at")
+    | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version"),
+    "trunks": same(OPERATOR, "id name uri srtp username realm addresses media_ports created_at updated_at")
+    | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
+    "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")
+    | same(AGENT, "role suspended created_at updated_at")
+    | same(AGENT_SEALED, "username_sealed extension_sealed caller_id_sealed")
+    | same(AGENT_INDEX, "username_index extension_index")
+    | same(CREDENTIAL, "ha1_sealed")
+    | same(replace(CREDENTIAL, form=Form.HASH), "password_hash"),
+    "numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "id org_id agent_id")
+    | same(NUMBER, "number_sealed")
+    | same(replace(NUMBER, form=Form.INDEX), "number_index lookup")
+    | same(replace(NUMBER, form=Form.PLAIN), "created_at"),
+    "api_keys": same(replace(API_KEY, form=Form.PSEUDONYM), "id org_id")
+    | same(API_KEY, "name role purpose revoked_at created_at")
+    | same(replace(API_KEY, form=Form.HASH), "secret_hash"),
+    "registrations": same(replace(DEVICE, form=Form.PSEUDONYM), "id org_id agent_id node_id")
+    | same(replace(DEVICE, form=Form.SEALED), "contact_sealed")
+    | same(replace(DEVICE, form=Form.INDEX), "contact_index")
+    | same(replace(DEVICE, form=Form.HASH), "call_id_hash")
+    | same(DEVICE, "cseq expires_at created_at"),
+    "nodes": same(TECHNICAL, "id started_at seen_at media_instance"),
+    "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with")
+    | same(CALL, "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality")
+    | same(replace(CALL, purpose=Purpose.VOICE_SECURITY), "verdict verdict_reason country number_class rules_version")
+    | same(FAR_NUMBER, "remote_sealed")
+    | same(FAR_INDEX, "remote_index")
+    | same(replace(FAR_NUMBER, subject=Subject.AGENT), "local_sealed"),
+    "recordings": same(RECORDING_ID, "id org_id call_id agent_id peer_agent_id node_id spool_name object_key")
+    | same(RECORDING, "segment state region lawful_basis started_at ended_at duration_ms frames size_bytes erased_at")
+    | same(replace(RECORDING, form=Form.HASH), "digest key_fingerprint")
+    | same(replace(FAR_INDEX, purpose=Purpose.RECORDING), "remote_index"),
+    "node_commands": same(COMMAND, "id org_id node_id call_id")
+    | same(replace(COMMAND, form=Form.PLAIN), "action created_at done_at outcome"),
+    "outbox": same(EVENT, "id org_id subject") | same(replace(EVENT, form=Form.PLAIN), "xid seq kind at fields"),
+    "erasure_ledger": same(LEDGER, "id org_id recording_id actor bucket_id")
+    | same(replace(LEDGER, form=Form.HASH), "commitment commitment_salt key_fingerprint")
+    | same(
+        replace(LEDGER, form=Form.PLAIN),
+        "position requested_at reason stopped_at unreadable_at swept_at renewed_at closed_at receipt",
+    ),
+    "audit_log": same(AUDIT, "org_id actor object")
+    | same(replace(AUDIT, form=Form.PLAIN), "position at action fields")
+    | same(replace(AUDIT, form=Form.HASH), "previous hash"),
+    "access_log": same(AUDIT, "id org_id actor object") | same(replace(AUDIT, form=Form.PLAIN), "at purpose"),
+    "idempotency": same(replace(ANSWER, form=Form.PSEUDONYM), "org_id key")
+    | same(replace(ANSWER, form=Form.HASH), "request_hash")
+    | same(ANSWER, "status response created_at"),
+}
