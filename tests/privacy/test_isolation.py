@@ -115,6 +115,7 @@ async def _fill_keyring(keyring: Database, org: OrgId) -> None:
         await insert(connection, "buckets", id=bucket, org_id=org, public_key=b"p", private_sealed=b"s", state="current", created_at=NOW)
         key = {"id": uuid4(), "kind": "call", "sealed": b"s", "fingerprint": b"f", "created_at": NOW}
         await insert(connection, "data_keys", org_id=org, bucket_id=bucket, **key)
+        await insert(connection, "tombstones", id=uuid4(), org_id=org, kind="call", object=uuid4(), at=NOW)
 
 
 # What the schema says.
