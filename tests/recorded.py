@@ -30,6 +30,7 @@ from hushwire.store.recordings import Recording
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.root import RootKey
+from hushwire.vault.unseal import AccessLog
 from tests.databases import Databases, RoleName
 from tests.store.rows import add_call, add_org, insert
 
@@ -141,7 +142,8 @@ class House:
     async def keyring(self, role: RoleName, fate: Fate | None = None) -> Keyring:
         db = await self.db("keyring", role)
         keys = self.root.role_keys(opener=role != "gateway", buckets=self.folder / "buckets")
-        return Keyring(MortalDatabase.of(db, fate) if fate else db, keys)
+        log = None if role == "gateway" else AccessLog(await self.main(role, fate), self.clock, Chance())
+        return Keyring(MortalDatabase.of(db, fate) if fate else db, keys, log)
 
     async def main(self, role: RoleName, fate: Fate | None = None) -> Database:
         db = await self.db("main", role)
@@ -167,7 +169,7 @@ class House:
         return Shipping(main, keyring, self.blobs(fate), self.spool, self.node, self.clock, Chance())
 
     async def recordings(self) -> Recordings:
-        return Recordings(await self.main("api"), await self.keyring("api"), self.blobs(), self.spool, self.clock, Chance())
+        return Recordings(await self.main("api"), await self.keyring("api"), self.blobs(), self.spool, self.clock)
 
     async def record(
         self,

@@ -26,6 +26,7 @@ from hushwire.app.deployment import administration
 from hushwire.core.ids import OrgId
 from hushwire.recording.entries import EntryKind
 from hushwire.recording.hwr import Identity, Reader
+from hushwire.vault.unseal import INTEGRITY
 from media import addresses, build_load
 from tests.interop.sipp import free_port
 
@@ -144,7 +145,7 @@ async def recorded_packets(bench: Bench, rows: list[dict[str, Any]]) -> int:
             org_id = OrgId(await connection.fetchval("SELECT find_org('acme')"))
         for row in rows:
             identity = UUID(row["id"])
-            key = await means.keyring.open_data_key(org_id, "recording", identity)
+            key = await means.keyring.open_data_key(org_id, "recording", identity, INTEGRITY)
             path = next(path for path in files if str(identity) in str(path) or identity.hex in str(path))
             reader = Reader(key.key, Identity(org_id, identity))
             frames = reader.feed(path.read_bytes())

@@ -19,6 +19,7 @@ from hushwire.services.recordings_shipping import alone
 from hushwire.store import ledger, recordings
 from hushwire.store.ledger import LedgerEntry
 from hushwire.vault.renewal import renew_due
+from hushwire.vault.unseal import Why
 from tests.polling import until
 from tests.recorded import House, house
 from tests.store.rows import add_org
@@ -26,6 +27,7 @@ from tests.store.rows import add_org
 __all__ = ["house"]
 
 WHO = {"actor": "api-key:1", "reason": "customer-request"}
+WHY = Why("api-key:1", "customer-service")
 
 
 async def entry_of(house: House, recording: RecordingId) -> LedgerEntry | None:
@@ -266,7 +268,7 @@ async def test_ciphertext_is_swept_from_spool_and_store_and_the_bucket_renewed_b
     assert entry.closed_at is not None
     async with (await house.keyring("worker")).db.organisation(house.org) as connection:
         assert await connection.fetchval("SELECT state FROM buckets WHERE id = $1", entry.bucket_id) == "destroyed"
-    assert (await (await house.keyring("api")).open_data_key(house.org, "recording", survivor)).key
+    assert (await (await house.keyring("api")).open_data_key(house.org, "recording", survivor, WHY)).key
 
 
 async def test_a_key_that_moved_to_another_bucket_before_it_went_is_covered_by_that_buckets_renewal(house: House) -> None:
@@ -360,7 +362,7 @@ async def test_with_the_store_away_waiting_keys_are_destroyed_before_ciphertext_
 async def test_the_gateway_can_neither_read_the_ledger_nor_open_keys(house: House) -> None:
     recording = await house.record()
     with pytest.raises(KeyUnavailable):
-        await (await house.keyring("gateway")).open_data_key(house.org, "recording", recording)
+        await (await house.keyring("gateway")).open_data_key(house.org, "recording", recording, WHY)
     with pytest.raises(Exception, match="permission denied"):
         async with (await house.main("gateway")).organisation(house.org) as connection:
             await connection.fetch("SELECT * FROM erasure_ledger")

@@ -20,12 +20,13 @@ from hushwire.recording.playback import Player
 from hushwire.services.erasure import Erased, Pending
 from hushwire.services.recordings import Audio, Elsewhere, Gone, Missing, PlaybackEnded
 from hushwire.store.recordings import RecordingFilter
+from hushwire.vault.unseal import Why
 from tests.recorded import House, house
 from tests.store.rows import add_agent
 
 __all__ = ["house"]
 
-WHY = {"actor": "api-key:7", "purpose": "quality"}
+WHY = Why("api-key:7", "quality-assurance")
 
 
 def call(seconds: float) -> list[list[Entry]]:
@@ -41,7 +42,7 @@ def call(seconds: float) -> list[list[Entry]]:
 
 
 async def audio_of(house: House, recording: RecordingId, audio_format: AudioFormat = AudioFormat.WAV) -> tuple[Audio, bytes]:
-    audio = await (await house.recordings()).open_audio(house.org, recording, audio_format, **WHY)
+    audio = await (await house.recordings()).open_audio(house.org, recording, audio_format, WHY)
     assert isinstance(audio, Audio)
     return audio, b"".join([chunk async for chunk in audio.chunks])
 
@@ -71,8 +72,8 @@ async def test_a_recording_plays_from_the_spool_and_from_the_store(house: House,
 
 async def test_the_access_stands_in_the_log_before_a_byte_flows(house: House) -> None:
     recording = await house.record(call(1))
-    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.OGG, **WHY)
-    assert await accesses(house) == [("api-key:7", "quality", f"recording:{recording}")]
+    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.OGG, WHY)
+    assert await accesses(house) == [("api-key:7", "quality-assurance", f"recording:{recording}")]
     assert isinstance(audio, Audio)
     assert [chunk async for chunk in audio.chunks]
 
@@ -123,14 +124,14 @@ async def test_an_erased_recording_is_gone_in_every_way(house: House) -> None:
     assert isinstance(await (await house.erasures()).erase(house.org, recording, actor="api-key:1", reason="request"), Erased)
     service = await house.recordings()
     assert await service.get(house.org, recording) == Gone()
-    assert await service.open_audio(house.org, recording, AudioFormat.WAV, **WHY) == Gone()
+    assert await service.open_audio(house.org, recording, AudioFormat.WAV, WHY) == Gone()
     assert await accesses(house) == []
 
 
 async def test_an_erasure_ends_a_playback_that_is_under_way_within_a_second(house: House) -> None:
     recording = await house.record(call(120))
     service = await house.recordings()
-    audio = await service.open_audio(house.org, recording, AudioFormat.WAV, **WHY)
+    audio = await service.open_audio(house.org, recording, AudioFormat.WAV, WHY)
     assert isinstance(audio, Audio)
     heard = len(await anext(audio.chunks))
     assert isinstance(await (await house.erasures()).erase(house.org, recording, actor="api-key:1", reason="request"), Erased)
@@ -147,7 +148,7 @@ async def test_an_erasure_ends_a_playback_that_is_under_way_within_a_second(hous
 
 async def test_a_playback_never_reaches_its_end_without_a_key(house: House) -> None:
     recording = await house.record(call(20))
-    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, **WHY)
+    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, WHY)
     assert isinstance(audio, Audio)
     await (await house.erasures()).erase(house.org, recording, actor="api-key:1", reason="request")
     with pytest.raises(PlaybackEnded):
@@ -156,7 +157,7 @@ async def test_a_playback_never_reaches_its_end_without_a_key(house: House) -> N
 
 async def test_an_erasure_that_still_waits_for_a_live_call_ends_playback_too(house: House) -> None:
     recording = await house.record(call(20), state="live")
-    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.OGG, **WHY)
+    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.OGG, WHY)
     assert isinstance(audio, Audio)
     outcome = await (await house.erasures()).erase(house.org, recording, actor="api-key:1", reason="request", wait_s=0.0)
     assert isinstance(outcome, Pending)
@@ -167,7 +168,7 @@ async def test_an_erasure_that_still_waits_for_a_live_call_ends_playback_too(hou
 async def test_a_recording_without_its_key_is_gone_whatever_the_row_says(house: House) -> None:
     recording = await house.record(call(1))
     await (await house.keyring("worker")).destroy_data_key(house.org, "recording", recording)
-    assert await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, **WHY) == Gone()
+    assert await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, WHY) == Gone()
 
 
 async def test_what_is_unknown_or_another_organisations_is_missing(house: House) -> None:
@@ -176,20 +177,20 @@ async def test_what_is_unknown_or_another_organisations_is_missing(house: House)
     assert await service.get(house.org, RecordingId(uuid4())) == Missing()
     other = OrgId(UUID(int=5))
     assert await service.get(other, recording) == Missing()
-    assert await service.open_audio(other, recording, AudioFormat.WAV, **WHY) == Missing()
+    assert await service.open_audio(other, recording, AudioFormat.WAV, WHY) == Missing()
     assert (await service.listed(other, RecordingFilter())).rows == []
 
 
 async def test_bytes_in_another_machines_spool_are_elsewhere(house: House) -> None:
     recording = await house.record(call(1))
     house.ciphertext(recording)[0].unlink()
-    assert await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, **WHY) == Elsewhere()
+    assert await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, WHY) == Elsewhere()
     assert await accesses(house) == []
 
 
 async def test_a_file_that_is_shipped_between_opening_and_reading_plays_from_the_store(house: House) -> None:
     recording = await house.record(call(2))
-    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, **WHY)
+    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, WHY)
     await (await house.shipping()).ship_all()
     assert isinstance(audio, Audio)
     assert len(b"".join([chunk async for chunk in audio.chunks])) == 44 + 2 * 8000 * 4
@@ -249,7 +250,7 @@ async def test_decrypting_and_encoding_run_in_threads_never_on_the_loop(house: H
 async def test_a_listener_who_leaves_early_frees_the_file(house: House) -> None:
     recording = await house.record(call(60))
     path = str(house.ciphertext(recording)[0])
-    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, **WHY)
+    audio = await (await house.recordings()).open_audio(house.org, recording, AudioFormat.WAV, WHY)
     assert isinstance(audio, Audio)
     await anext(audio.chunks)
     assert path in open_files()

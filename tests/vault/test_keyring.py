@@ -10,7 +10,7 @@ from hushwire.core.ids import OrgId
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.root import RootKey
 from hushwire.vault.seal import Columns
-from tests.vault.conftest import Vault
+from tests.vault.conftest import WHY, Vault
 
 
 async def test_every_role_reads_the_operational_keys_and_agrees_on_them(vault: Vault) -> None:
@@ -41,9 +41,9 @@ async def test_the_gateway_seals_and_api_and_worker_open(vault: Vault) -> None:
     gateway = await vault.keyring("gateway")
     made = await gateway.new_data_key(vault.org, "recording", uuid4())
     for role in ("api", "worker"):
-        assert await (await vault.keyring(role)).open_data_key(vault.org, "recording", made.id) == made  # type: ignore[arg-type]
+        assert await (await vault.keyring(role)).open_data_key(vault.org, "recording", made.id, WHY) == made  # type: ignore[arg-type]
     with pytest.raises(KeyUnavailable):
-        await gateway.open_data_key(vault.org, "recording", made.id)
+        await gateway.open_data_key(vault.org, "recording", made.id, WHY)
     with pytest.raises(KeyUnavailable):
         await gateway.signing_key()
 
@@ -72,9 +72,11 @@ async def test_the_gateways_database_role_reads_no_sealed_key_and_changes_none(v
 
 async def test_even_with_the_opener_key_the_gateways_database_role_opens_nothing(vault: Vault) -> None:
     made = await (await vault.keyring("gateway")).new_data_key(vault.org, "recording", uuid4())
-    greedy = Keyring(await vault.databases.connect("keyring", "gateway"), vault.root.role_keys(opener=True, buckets=vault.folder))
+    greedy = Keyring(
+        await vault.databases.connect("keyring", "gateway"), vault.root.role_keys(opener=True, buckets=vault.folder), await vault.log("api")
+    )
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await greedy.open_data_key(vault.org, "recording", made.id)
+        await greedy.open_data_key(vault.org, "recording", made.id, WHY)
 
 
 async def test_a_key_of_another_kind_or_organisation_is_not_there(vault: Vault) -> None:
@@ -84,10 +86,10 @@ async def test_a_key_of_another_kind_or_organisation_is_not_there(vault: Vault) 
     made = await (await vault.keyring("gateway")).new_data_key(vault.org, "recording", uuid4())
     api = await vault.keyring("api")
     with pytest.raises(KeyUnavailable):
-        await api.open_data_key(vault.org, "call", made.id)
+        await api.open_data_key(vault.org, "call", made.id, WHY)
     with pytest.raises(KeyUnavailable):
-        await api.open_data_key(other, "recording", made.id)
-    assert await api.open_many(other, "recording", [made.id]) == {}
+        await api.open_data_key(other, "recording", made.id, WHY)
+    assert await api.open_many(other, "recording", [made.id], WHY) == {}
 
 
 async def test_a_sealed_key_moved_to_another_row_does_not_open(vault: Vault) -> None:
@@ -99,14 +101,14 @@ async def test_a_sealed_key_moved_to_another_row_does_not_open(vault: Vault) -> 
         await connection.execute("UPDATE data_keys SET sealed = $1 WHERE id = $2", stolen, two.id)
     api = await vault.keyring("api")
     with pytest.raises(KeyUnavailable):
-        await api.open_data_key(vault.org, "recording", two.id)
-    assert (await api.open_data_key(vault.org, "recording", one.id)).key == one.key
+        await api.open_data_key(vault.org, "recording", two.id, WHY)
+    assert (await api.open_data_key(vault.org, "recording", one.id, WHY)).key == one.key
 
 
 async def test_a_destroyed_key_is_gone_counted_and_the_second_time_says_so(vault: Vault) -> None:
     gateway, api = await vault.keyring("gateway"), await vault.keyring("api")
     made, kept = await gateway.new_data_keys(vault.org, "recording", [uuid4(), uuid4()])
-    await api.open_data_key(vault.org, "recording", made.id)
+    await api.open_data_key(vault.org, "recording", made.id, WHY)
     said = await gateway.fingerprint(vault.org, "recording", made.id)
     destroyed = await api.destroy_data_key(vault.org, "recording", made.id)
     assert destroyed is not None
@@ -114,24 +116,28 @@ async def test_a_destroyed_key_is_gone_counted_and_the_second_time_says_so(vault
     assert destroyed.fingerprint == made.fingerprint
     for role in ("api", "worker"):
         with pytest.raises(KeyUnavailable):
-            await (await vault.keyring(role)).open_data_key(vault.org, "recording", made.id)  # type: ignore[arg-type]
+            await (await vault.keyring(role)).open_data_key(vault.org, "recording", made.id, WHY)  # type: ignore[arg-type]
     with pytest.raises(KeyUnavailable):
-        await api.open_data_key(vault.org, "recording", made.id)
+        await api.open_data_key(vault.org, "recording", made.id, WHY)
     assert await api.destroy_data_key(vault.org, "recording", made.id) is None
     assert await gateway.fingerprint(vault.org, "recording", made.id) is None
-    assert await api.open_many(vault.org, "recording", [made.id, kept.id]) == {kept.id: kept}
+    assert await api.open_many(vault.org, "recording", [made.id, kept.id], WHY) == {kept.id: kept}
     async with api.db.organisation(vault.org) as connection:
         assert await connection.fetchval("SELECT erasures FROM buckets WHERE id = $1", destroyed.bucket_id) == 1
 
 
 async def test_another_root_key_opens_nothing_of_this_keyring(vault: Vault) -> None:
     made = await (await vault.keyring("gateway")).new_data_key(vault.org, "recording", uuid4())
-    stranger = Keyring(await vault.databases.connect("keyring", "api"), RootKey(bytes(32)).role_keys(opener=True, buckets=vault.folder))
+    stranger = Keyring(
+        await vault.databases.connect("keyring", "api"),
+        RootKey(bytes(32)).role_keys(opener=True, buckets=vault.folder),
+        await vault.log("api"),
+    )
     for attempt in (
         stranger.org_context(vault.org),
         stranger.deployment(),
         stranger.signing_key(),
-        stranger.open_data_key(vault.org, "recording", made.id),
+        stranger.open_data_key(vault.org, "recording", made.id, WHY),
     ):
         with pytest.raises(KeyUnavailable):
             await attempt
@@ -167,7 +173,7 @@ async def test_a_call_key_seals_columns_that_only_an_opener_reads(vault: Vault) 
     call = await (await vault.keyring("gateway")).new_data_key(vault.org, "call", uuid4())
     place = {"table": "calls", "column": "remote_sealed", "row": call.id, "org": vault.org}
     sealed = Columns(call.key).seal(b"+493012345", **place)  # type: ignore[arg-type]
-    opened = await (await vault.keyring("api")).open_many(vault.org, "call", [call.id])
+    opened = await (await vault.keyring("api")).open_many(vault.org, "call", [call.id], WHY)
     assert Columns(opened[call.id].key).open(sealed, **place) == b"+493012345"  # type: ignore[arg-type]
     with pytest.raises(MalformedError):
         Columns(opened[call.id].key).open(sealed, **(place | {"column": "local_sealed"}))  # type: ignore[arg-type]

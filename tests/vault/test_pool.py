@@ -11,7 +11,7 @@ from hushwire.core.errors import KeyUnavailable
 from hushwire.core.ids import OrgId
 from hushwire.vault.pool import KeyPool
 from hushwire.vault.renewal import renew_bucket
-from tests.vault.conftest import Vault
+from tests.vault.conftest import WHY, Vault
 
 
 class _Clock:
@@ -29,7 +29,7 @@ async def test_a_taken_key_is_committed_and_its_id_is_a_uuid_of_version_7(vault:
     assert taken is not None
     assert taken.id.version == 7
     assert taken.id.int >> 80 == int(_Clock().now().timestamp() * 1000)
-    assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", taken.id) == taken
+    assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", taken.id, WHY) == taken
     await pool.close()
 
 
@@ -50,7 +50,7 @@ async def test_no_key_is_handed_out_twice_and_the_unused_ones_come_back(vault: V
     ids = [key.id for key in keys] + [key.id for _, key in unused]
     assert len(set(ids)) == len(ids)
     api = await vault.keyring("api")
-    found = await api.open_many(vault.org, "recording", ids)
+    found = await api.open_many(vault.org, "recording", ids, WHY)
     assert set(found) == set(ids)
 
 
@@ -70,7 +70,7 @@ async def test_keys_of_a_bucket_renewed_meanwhile_are_still_good(vault: Vault) -
     await renew_bucket(await vault.keyring("worker"), vault.org, (await gateway.current_bucket(vault.org)).id)
     taken = pool.take(vault.org, "recording")
     assert taken is not None
-    assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", taken.id) == taken
+    assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", taken.id, WHY) == taken
     await pool.close()
 
 

@@ -17,7 +17,7 @@ from hushwire.vault.buckets import BucketSecrets, DataKey, fingerprint_of
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.renewal import buckets_to_renew, renew_bucket, renew_due
 from tests.polling import until
-from tests.vault.conftest import Vault
+from tests.vault.conftest import WHY, Vault
 
 
 async def _bucket_row(keyring: Keyring, org: OrgId, bucket: BucketId) -> Any:
@@ -48,7 +48,7 @@ async def test_survivors_open_and_copies_of_what_was_erased_are_useless_even_wit
     assert row["destroyed_at"] is not None
     assert not (vault.folder / str(old.id)).exists()
     for role in ("api", "worker"):
-        assert await (await vault.keyring(role)).open_data_key(vault.org, "recording", kept.id) == kept  # type: ignore[arg-type]
+        assert await (await vault.keyring(role)).open_data_key(vault.org, "recording", kept.id, WHY) == kept  # type: ignore[arg-type]
     assert await buckets_to_renew(worker) == []
     assert await renew_bucket(worker, vault.org, old.id) == renewal.Renewal(old.id, 0)
 
@@ -62,7 +62,7 @@ async def test_a_gateway_that_still_knows_the_old_bucket_seals_to_the_new_one(va
     found = await gateway.fingerprint(vault.org, "recording", late.id)
     assert found is not None
     assert found.bucket_id != old.id
-    assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", late.id) == late
+    assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", late.id, WHY) == late
 
 
 async def test_a_renewal_waits_for_keys_on_their_way_into_the_bucket_and_loses_none(vault: Vault) -> None:
@@ -87,7 +87,7 @@ async def test_a_renewal_waits_for_keys_on_their_way_into_the_bucket_and_loses_n
                 await asyncio.sleep(0.01)
         assert not renewing.done()
     assert (await renewing).moved == 1
-    assert (await (await vault.keyring("api")).open_data_key(vault.org, "recording", made)) == key
+    assert (await (await vault.keyring("api")).open_data_key(vault.org, "recording", made, WHY)) == key
 
 
 class _Killed(BaseException):
@@ -115,7 +115,7 @@ async def test_a_renewal_stopped_after_any_step_goes_on_to_the_same_end(vault: V
     assert (row["state"], row["private_sealed"]) == ("destroyed", None)
     assert not (vault.folder / str(old.id)).exists()
     api = await vault.keyring("api")
-    assert await api.open_many(vault.org, "recording", [key.id for key in keys]) == {key.id: key for key in keys[1:]}
+    assert await api.open_many(vault.org, "recording", [key.id for key in keys], WHY) == {key.id: key for key in keys[1:]}
     assert await buckets_to_renew(again) == []
     assert len(list(vault.folder.iterdir())) == 1
 
@@ -165,7 +165,7 @@ async def test_a_key_erased_while_its_bucket_is_renewed_stays_erased(vault: Vaul
 
     await asyncio.gather(renew_bucket(worker, vault.org, old.id), erase())
     await renew_due(worker)
-    left = await (await vault.keyring("api")).open_many(vault.org, "recording", [key.id for key in keys])
+    left = await (await vault.keyring("api")).open_many(vault.org, "recording", [key.id for key in keys], WHY)
     assert left == {key.id: key for key in keys[1::2]}
     async with worker.db.organisation(vault.org) as connection:
         rows = await connection.fetch("SELECT state, erasures FROM buckets WHERE state <> 'destroyed'")
@@ -177,7 +177,9 @@ async def test_two_renewals_at_once_lose_nothing(vault: Vault) -> None:
     keys = await gateway.new_data_keys(vault.org, "recording", [uuid4() for _ in range(30)])
     old = await gateway.current_bucket(vault.org)
     await asyncio.gather(*[renew_bucket(await vault.keyring("worker"), vault.org, old.id) for _ in range(3)])
-    assert await (await vault.keyring("api")).open_many(vault.org, "recording", [key.id for key in keys]) == {key.id: key for key in keys}
+    assert await (await vault.keyring("api")).open_many(vault.org, "recording", [key.id for key in keys], WHY) == {
+        key.id: key for key in keys
+    }
     assert len(list(vault.folder.iterdir())) == 1
 
 
@@ -191,7 +193,7 @@ async def test_a_bucket_whose_survivors_do_not_open_is_not_destroyed(vault: Vaul
     assert (await _bucket_row(worker, vault.org, old.id))["private_sealed"] is not None
     shutil.move(aside, vault.folder / str(old.id))
     await renew_bucket(worker, vault.org, old.id)
-    assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", made.id) == made
+    assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", made.id, WHY) == made
 
 
 async def test_a_data_key_that_does_not_open_is_told_and_holds_up_no_renewal(vault: Vault) -> None:
@@ -206,9 +208,9 @@ async def test_a_data_key_that_does_not_open_is_told_and_holds_up_no_renewal(vau
     assert [(entry["org_id"], entry["data_key_id"]) for entry in told] == [(str(vault.org), str(broken.id))]
     assert (await _bucket_row(worker, vault.org, old.id))["state"] == "destroyed"
     api = await vault.keyring("api")
-    assert await api.open_data_key(vault.org, "recording", kept.id) == kept
+    assert await api.open_data_key(vault.org, "recording", kept.id, WHY) == kept
     with pytest.raises(KeyUnavailable):
-        await api.open_data_key(vault.org, "recording", broken.id)
+        await api.open_data_key(vault.org, "recording", broken.id, WHY)
     gone = await api.destroy_data_key(vault.org, "recording", broken.id)
     assert gone is not None
     assert gone.fingerprint == broken.fingerprint
@@ -231,7 +233,7 @@ async def test_another_process_forgets_a_destroyed_buckets_private_key_by_itself
     worker, api = await vault.keyring("worker"), await vault.keyring("api")
     made = await (await vault.keyring("gateway")).new_data_key(vault.org, "recording", uuid4())
     old = await worker.current_bucket(vault.org)
-    await api.open_data_key(vault.org, "recording", made.id)
+    await api.open_data_key(vault.org, "recording", made.id, WHY)
     assert set(api._private) == {old.id}
     await renew_bucket(worker, vault.org, old.id)
     await until(lambda: not api._private, timeout_s=2, what="the private key is forgotten without a further opening")

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from hushwire.core import purposes
 from hushwire.core.ids import OrgId
 
 
@@ -36,27 +37,14 @@ PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     "agent": frozenset({Permission.CHECK}),
 }
 
-_MANAGING: Final = frozenset(
-    {
-        "customer-service",
-        "quality-assurance",
-        "training",
-        "dispute-resolution",
-        "fraud-prevention",
-        "legal-obligation",
-        "data-subject-request",
-    }
-)
 PURPOSES: Final[dict[str, frozenset[str]]] = {
-    "owner": _MANAGING | {"audit"},
-    "admin": _MANAGING | {"audit"},
-    "supervisor": frozenset({"customer-service", "quality-assurance", "training", "dispute-resolution"}),
-    "auditor": frozenset({"audit"}),
+    "owner": purposes.OF_PEOPLE,
+    "admin": purposes.OF_PEOPLE,
+    "supervisor": frozenset({purposes.CUSTOMER_SERVICE, purposes.QUALITY_ASSURANCE, purposes.TRAINING, purposes.DISPUTE_RESOLUTION}),
+    "auditor": frozenset({purposes.AUDIT}),
     "agent": frozenset(),
 }
-"""Purposes that content may be read for, by role; a key's own purpose is allowed to it besides."""
-
-_DEFAULT_OF_KEYS: Final = "customer-service"
+"""Purposes that content may be read for, by role; a key's own purpose is allowed to it besides, never one of the system's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +64,7 @@ class Caller:
     @property
     def default_purpose(self) -> str:
         """Why it reads where the request does not say: the key's own purpose, for an auditor the audit."""
-        return "audit" if self.role == "auditor" and self.own_purpose == _DEFAULT_OF_KEYS else self.own_purpose
+        return purposes.AUDIT if self.role == "auditor" and self.own_purpose == purposes.CUSTOMER_SERVICE else self.own_purpose
 
     def may(self, permission: Permission) -> bool:
         """Whether the key's role has the permission."""
@@ -84,4 +72,6 @@ class Caller:
 
     def may_read_for(self, purpose: str) -> bool:
         """Whether content may be opened for this purpose."""
+        if purpose in purposes.OF_THE_SYSTEM:
+            return False
         return purpose == self.default_purpose or purpose in PURPOSES.get(self.role, frozenset())

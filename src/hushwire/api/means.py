@@ -13,11 +13,12 @@ from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
 from hushwire.services.call_actions import CallActions
 from hushwire.services.erasure import Erasures
-from hushwire.services.queries import Queries, Reader
+from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
+from hushwire.vault.unseal import Why
 
 # For the description only: the gate in front has looked at the header already.
 _bearer = HTTPBearer(auto_error=False, bearerFormat="hw_...", description="An API key of the organisation.")
@@ -67,6 +68,6 @@ PurposeHeader = Annotated[
 ]
 
 
-def reader(caller: Caller) -> Reader:
+def reader(caller: Caller) -> Why:
     """What the access log says of a read that needs no purpose of its own."""
-    return Reader(caller.actor, caller.default_purpose)
+    return Why(caller.actor, caller.default_purpose)

@@ -91,7 +91,7 @@ async def made_means(wired: Wired) -> Means:
         keyring=wired.keyring,
         clock=wired.clock,
         queries=Queries(wired.main, wired.keyring, wired.clock, wired.random),
-        recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock, wired.random),
+        recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock),
         erasures=erasures,
         voice_security=voice_security,
         actions=actions,

@@ -19,6 +19,7 @@ from hushwire.core.errors import ConfigError
 from hushwire.store import roles
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
+from hushwire.vault.unseal import AccessLog
 
 _log = structlog.get_logger(__name__)
 
@@ -103,4 +104,5 @@ async def administration(config: Config) -> AsyncIterator[Administration]:
         keyring_db = await Database.connect(databases.keyring_dsn(roles.OWNER), max_size=2)
         stack.push_async_callback(keyring_db.close)
         keys = root.key.role_keys(opener=True, buckets=folders.buckets)
-        yield Administration(config, main, Keyring(keyring_db, keys), SystemClock(), SystemRandom())
+        clock, random = SystemClock(), SystemRandom()
+        yield Administration(config, main, Keyring(keyring_db, keys, AccessLog(main, clock, random)), clock, random)

@@ -23,6 +23,7 @@ from hushwire.core.ids import NodeId, uuid7
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.root import EnvironmentProvider, FileProvider, Provider, RoleKeys
+from hushwire.vault.unseal import AccessLog
 
 Role = Literal["gateway", "api", "worker"]
 KEYS_FD: Final = "HUSHWIRE_KEYS_FD"
@@ -70,17 +71,19 @@ async def wired(role: Role, config: Config, *, pool_size: int = 8) -> AsyncItera
         stack.push_async_callback(main.close)
         keyring_db = await Database.connect(config.keyring.dsn, max_size=max(2, pool_size // 2))
         stack.push_async_callback(keyring_db.close)
+        clock, random = SystemClock(), SystemRandom()
         yield Wired(
             role=role,
             config=config,
             folders=folders,
             node_id=node_id(folders),
-            clock=SystemClock(),
-            random=SystemRandom(),
+            clock=clock,
+            random=random,
             keys=keys,
             main=main,
             keyring_db=keyring_db,
-            keyring=Keyring(keyring_db, keys),
+            # The gateway opens nothing, so it has nothing to note and no right to.
+            keyring=Keyring(keyring_db, keys, None if role == "gateway" else AccessLog(main, clock, random)),
             stop=stop,
         )
 

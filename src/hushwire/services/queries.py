@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -12,29 +12,22 @@ import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import MalformedError
-from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, TrunkId, uuid7
+from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, TrunkId
 from hushwire.policy import numbers
 from hushwire.services.voice_security import as_uuid
-from hushwire.store import access, listing, search
+from hushwire.store import listing, search
 from hushwire.store import rules as rules_table
 from hushwire.store.database import Connection, Database
 from hushwire.store.recordings import Place
 from hushwire.store.search import CallFilter, CallRow
 from hushwire.vault.keyring import Keyring, OrgKeys
 from hushwire.vault.seal import Columns
+from hushwire.vault.unseal import AccessLog, Why
 
 REMOTE: Final = "calls.remote"
 _TYPED: Final = re.compile(r"\+?[0-9()\-./ ]{1,40}", re.ASCII)
 _NOT_DIGITS: Final = re.compile(r"[^0-9]", re.ASCII)
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Who reads and why: what the access log says."""
-
-    actor: str
-    purpose: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +103,28 @@ class Queries:
         self._main = main
         self._keyring = keyring
         self._clock = clock
-        self._random = random
+        self._log = AccessLog(main, clock, random)
 
     # Calls.
 
-    async def calls(self, org_id: OrgId, reader: Reader, wanted: CallFilter, *, after: Place | None = None, limit: int = 50) -> CallPage:
+    async def calls(self, org_id: OrgId, why: Why, wanted: CallFilter, *, after: Place | None = None, limit: int = 50) -> CallPage:
         """A page of calls."""
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
             rows = await search.find_calls(connection, wanted, after=after, limit=limit + 1)
-            more = rows[limit - 1] if len(rows) > limit else None
-            items = await self._opened(connection, keys, reader, rows[:limit])
-        return CallPage(items, None if more is None else Place(more.started_at, more.id))
+            names = await self._agents_of(connection, keys, rows[:limit])
+        more = rows[limit - 1] if len(rows) > limit else None
+        return CallPage(await self._opened(keys, why, rows[:limit], names), None if more is None else Place(more.started_at, more.id))
 
-    async def call(self, org_id: OrgId, reader: Reader, call_id: CallId) -> CallView | None:
+    async def call(self, org_id: OrgId, why: Why, call_id: CallId) -> CallView | None:
         """One call."""
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
             row = await search.get_call(connection, call_id)
-            return None if row is None else (await self._opened(connection, keys, reader, [row]))[0]
+            if row is None:
+                return None
+            names = await self._agents_of(connection, keys, [row])
+        return (await self._opened(keys, why, [row], names))[0]
 
     async def number_indexes(self, org_id: OrgId, typed: str) -> list[bytes] | None:
         """Blind indexes that a number as a person types it may have in calls and recordings; None if it is no number."""
@@ -153,26 +149,22 @@ class Queries:
         async with self._main.organisation(org_id) as connection:
             return await listing.agent_named(connection, keys.index("agents.username", agent))
 
-    async def agents(
-        self, org_id: OrgId, reader: Reader, *, after: UUID | None = None, limit: int = 50
-    ) -> tuple[list[AgentView], UUID | None]:
+    async def agents(self, org_id: OrgId, why: Why, *, after: UUID | None = None, limit: int = 50) -> tuple[list[AgentView], UUID | None]:
         """A page of agents, and the id after which the next page begins."""
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
             rows = await listing.agents(connection, after=after, limit=limit + 1)
-            views = await self._agent_views(connection, keys, reader, rows[:limit])
+            views = await self._agent_views(connection, keys, why, rows[:limit])
         return views, rows[limit - 1].id if len(rows) > limit else None
 
-    async def agent(self, org_id: OrgId, reader: Reader, agent_id: UUID) -> AgentView | None:
+    async def agent(self, org_id: OrgId, why: Why, agent_id: UUID) -> AgentView | None:
         """One agent."""
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
             row = await listing.agent(connection, agent_id)
-            return None if row is None else (await self._agent_views(connection, keys, reader, [row]))[0]
+            return None if row is None else (await self._agent_views(connection, keys, why, [row]))[0]
 
-    async def numbers(
-        self, org_id: OrgId, reader: Reader, *, after: UUID | None = None, limit: int = 50
-    ) -> tuple[list[NumberView], UUID | None]:
+    async def numbers(self, org_id: OrgId, why: Why, *, after: UUID | None = None, limit: int = 50) -> tuple[list[NumberView], UUID | None]:
         """A page of the organisation's numbers, and the id after which the next page begins."""
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
@@ -188,7 +180,7 @@ class Queries:
                 )
                 for row in rows[:limit]
             ]
-            await self._note(connection, org_id, reader, [f"number:{view.id}" for view in views])
+            await self._log.note_in(connection, org_id, why, [f"number:{view.id}" for view in views])
         return views, rows[limit - 1].id if len(rows) > limit else None
 
     async def trunks(self, *, after: UUID | None = None, limit: int = 50) -> tuple[list[TrunkView], UUID | None]:
@@ -198,24 +190,30 @@ class Queries:
         views = [TrunkView(row.id, row.name, row.uri, row.srtp, row.media_ports) for row in rows[:limit]]
         return views, rows[limit - 1].id if len(rows) > limit else None
 
-    async def usernames(self, org_id: OrgId, reader: Reader, ids: Iterable[UUID | None]) -> dict[UUID, str]:
+    async def usernames(self, org_id: OrgId, why: Why, ids: Iterable[UUID | None]) -> dict[UUID, str]:
         """Usernames of these agents, for rows that name agents by id."""
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
             names = await self._usernames(connection, keys, ids)
-            await self._note(connection, org_id, reader, [f"agent:{agent_id}" for agent_id in names])
+            await self._log.note_in(connection, org_id, why, [f"agent:{agent_id}" for agent_id in names])
         return names
 
-    async def _opened(self, connection: Connection, keys: OrgKeys, reader: Reader, rows: Sequence[CallRow]) -> list[CallView]:
-        data_keys = await self._keyring.open_many(keys.org_id, "call", {row.sealed_with for row in rows if row.sealed_with is not None})
+    async def _agents_of(self, connection: Connection, keys: OrgKeys, rows: Sequence[CallRow]) -> dict[UUID, str]:
+        return await self._usernames(connection, keys, [agent for row in rows for agent in (row.agent_id, row.peer_agent_id)])
+
+    async def _opened(self, keys: OrgKeys, why: Why, rows: Sequence[CallRow], names: Mapping[UUID, str]) -> list[CallView]:
+        """Outside any transaction of the main database: the keyring notes what it opens in one of its own."""
+        wanted = {row.sealed_with for row in rows if row.sealed_with is not None}
+        data_keys = await self._keyring.open_many(keys.org_id, "call", wanted, why)
+        # A call whose key is gone is read all the same: names, times.
+        await self._log.note(keys.org_id, why, [f"call:{row.id}" for row in rows if row.id not in data_keys])
         columns = {key_id: Columns(data_key.key) for key_id, data_key in data_keys.items()}
-        names = await self._usernames(connection, keys, [agent for row in rows for agent in (row.agent_id, row.peer_agent_id)])
 
         def number(row: CallRow, sealed: bytes | None, column: str) -> str | None:
             key = columns.get(row.sealed_with) if row.sealed_with is not None else None
             return None if key is None or sealed is None else _open(key, keys.org_id, sealed, "calls", column, row.id)
 
-        views = [
+        return [
             CallView(
                 row,
                 agent=names.get(row.agent_id) if row.agent_id else None,
@@ -225,12 +223,8 @@ class Queries:
             )
             for row in rows
         ]
-        await self._note(connection, keys.org_id, reader, [f"call:{row.id}" for row in rows])
-        return views
 
-    async def _agent_views(
-        self, connection: Connection, keys: OrgKeys, reader: Reader, rows: Sequence[listing.AgentRow]
-    ) -> list[AgentView]:
+    async def _agent_views(self, connection: Connection, keys: OrgKeys, why: Why, rows: Sequence[listing.AgentRow]) -> list[AgentView]:
         devices: dict[AgentId, list[DeviceView]] = {}
         for device in await listing.devices(connection, [row.id for row in rows], self._clock.now()):
             devices.setdefault(device.agent_id, []).append(_device(keys, device))
@@ -238,7 +232,7 @@ class Queries:
         def opened(sealed: bytes | None, column: str, row_id: UUID) -> str | None:
             return None if sealed is None else _open(keys.operational, keys.org_id, sealed, "agents", column, row_id)
 
-        await self._note(connection, keys.org_id, reader, [f"agent:{row.id}" for row in rows])
+        await self._log.note_in(connection, keys.org_id, why, [f"agent:{row.id}" for row in rows])
         return [
             AgentView(
                 row.id,
@@ -260,12 +254,6 @@ class Queries:
             agent_id: _open(keys.operational, keys.org_id, value, "agents", "username_sealed", agent_id)
             for agent_id, value in sealed.items()
         }
-
-    async def _note(self, connection: Connection, org_id: OrgId, reader: Reader, names: Sequence[str]) -> None:
-        now = self._clock.now()
-        unix_ms = int(now.timestamp() * 1000)
-        objects = [(uuid7(unix_ms, self._random.token_bytes(10)), name) for name in names]
-        await access.note(connection, org_id, now, reader.actor, reader.purpose, objects)
 
 
 def _open(columns: Columns, org_id: OrgId, sealed: bytes, table: str, column: str, row: UUID) -> str:

@@ -1,6 +1,6 @@
 """Recordings as the API gives them out: found, described, and played to somebody who says why.
 
-Content is opened only here. The access log is written before the first byte flows, and while bytes flow the ledger and the
+The keyring notes each opening in the access log before the first byte flows, and while bytes flow the ledger and the
 key's existence are checked each second: an erasure ends a playback that is under way.
 """
 
@@ -13,9 +13,9 @@ from typing import Final
 
 import structlog
 
-from hushwire.core.clock import Clock, Random
+from hushwire.core.clock import Clock
 from hushwire.core.errors import KeyUnavailable, LocalError
-from hushwire.core.ids import OrgId, RecordingId, uuid7
+from hushwire.core.ids import OrgId, RecordingId
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.hwr import Closed, Identity, Reader
 from hushwire.recording.playback import Player, measure
@@ -25,6 +25,7 @@ from hushwire.store.database import Database
 from hushwire.store.recordings import Place, Recording, RecordingFilter
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.keyring import Keyring
+from hushwire.vault.unseal import Why
 
 CHECK_EACH_S: Final = 1.0
 _CHUNK: Final = 1 << 16
@@ -73,13 +74,12 @@ class Elsewhere:
 class Recordings:
     """What the API needs of recordings. `spool` is this machine's."""
 
-    def __init__(self, main: Database, keyring: Keyring, blobs: Blobs, spool: Spool, clock: Clock, random: Random) -> None:
+    def __init__(self, main: Database, keyring: Keyring, blobs: Blobs, spool: Spool, clock: Clock) -> None:
         self._main = main
         self._keyring = keyring
         self._blobs = blobs
         self._spool = spool
         self._clock = clock
-        self._random = random
 
     async def listed(self, org_id: OrgId, wanted: RecordingFilter, *, after: Place | None = None, limit: int = 50) -> Page:
         """A page of recordings, erased ones included (as such)."""
@@ -97,7 +97,7 @@ class Recordings:
         return Gone() if found.is_gone else found
 
     async def open_audio(
-        self, org_id: OrgId, recording_id: RecordingId, audio_format: AudioFormat, *, actor: str, purpose: str
+        self, org_id: OrgId, recording_id: RecordingId, audio_format: AudioFormat, why: Why
     ) -> Audio | Gone | Missing | Elsewhere:
         """The recording as an audio file, in chunks. The access is logged, committed, before this returns.
 
@@ -109,21 +109,18 @@ class Recordings:
             return found
         if found.state == "failed":
             return Missing()
-        try:
-            key = (await self._keyring.open_data_key(org_id, "recording", recording_id)).key
-        except KeyUnavailable:
-            return await self._without_key(org_id, recording_id)
         source = await self._source(found)
         if source is None:
-            return Elsewhere()
+            has_key = await self._keyring.fingerprint(org_id, "recording", recording_id) is not None
+            return Elsewhere() if has_key else await self._without_key(org_id, recording_id)
+        try:
+            key = (await self._keyring.open_data_key(org_id, "recording", recording_id, why)).key
+        except KeyUnavailable:
+            return await self._without_key(org_id, recording_id)
         length_ms = found.duration_ms
         if found.is_cut and audio_format is not AudioFormat.OGG and (length_ms is None or found.state == "live"):
             # a WAV header states the length; what there is now is measured, without decoding
             length_ms = await _measured(source(), _reader(found, key, is_whole=False))
-        now = self._clock.now()
-        async with self._main.organisation(org_id) as connection:
-            access_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
-            await table.note_access(connection, access_id, org_id, now, actor, purpose, recording_id)
         player = Player(_reader(found, key, is_whole=found.state != "live"), audio_format, length_ms=length_ms)
         return Audio(found, audio_format.media_type, found.is_cut, self._play(org_id, recording_id, player, source()))
 

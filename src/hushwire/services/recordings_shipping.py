@@ -29,6 +29,7 @@ from hushwire.store.database import Connection, Database
 from hushwire.store.recordings import Recording
 from hushwire.vault.blobs import BlobExists, BlobMissing, Blobs
 from hushwire.vault.keyring import Keyring
+from hushwire.vault.unseal import INTEGRITY
 
 CALL_OVER_FOR: Final = timedelta(seconds=120)
 """A recording that is still live this long after its call ended lost its writer: nobody will close it any more."""
@@ -212,7 +213,7 @@ class Shipping:
     async def _measure(self, recording: Recording, path: Path) -> Recording:
         """What the file of a recording holds that nobody closed properly, noted in its row."""
         digest, size = await asyncio.to_thread(_digest, path)
-        key = (await self._keyring.open_data_key(recording.org_id, "recording", recording.id)).key
+        key = (await self._keyring.open_data_key(recording.org_id, "recording", recording.id, INTEGRITY)).key
         reader = Reader(key, Identity(recording.org_id, recording.id, recording.segment), crashed=True)
         duration_ms = await asyncio.to_thread(lambda: measure(_chunks(path), reader))
         frames = reader.frame_count if reader.finish() is Ending.FINAL else None

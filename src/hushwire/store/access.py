@@ -1,4 +1,4 @@
-"""The access log: who read which personal data, why, and when. Written in the transaction that reads."""
+"""The access log: who read which personal data, why, and when."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -196,18 +196,3 @@ async def node_unseen_for(connection: Connection, node: NodeId) -> timedelta | N
     """How long ago the node's gateway last gave a sign of life, by the database's clock alone; None where it never did."""
     unseen: timedelta | None = await connection.fetchval("SELECT clock_timestamp() - seen_at FROM nodes WHERE id = $1", node)
     return unseen
-
-
-async def note_access(
-    connection: Connection, access_id: UUID, org_id: OrgId, at: datetime, actor: str, purpose: str, recording_id: RecordingId
-) -> None:
-    """One read of content: who, why, what."""
-    await connection.execute(
-        "INSERT INTO access_log (id, org_id, at, actor, purpose, object) VALUES ($1, $2, $3, $4, $5, $6)",
-        access_id,
-        org_id,
-        at,
-        actor,
-        purpose,
-        f"recording:{recording_id}",
-    )

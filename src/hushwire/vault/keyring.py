@@ -22,6 +22,7 @@ from hushwire.vault.buckets import BucketSecrets, DataKey, KeyKind, PrivateBucke
 from hushwire.vault.root import RoleKeys
 from hushwire.vault.seal import KEY_BYTES, Columns, blind_index, context, open_sealed, seal
 from hushwire.vault.tombstones import Tombstone, bury
+from hushwire.vault.unseal import UnsealLog, Why
 
 BUCKET_NOT_CURRENT: Final = "HW001"
 _PRIVATE_CACHE_S: Final = 5.0
@@ -73,10 +74,11 @@ class PublicSigningKey:
 
 
 class Keyring:
-    """One role's view of the keyring."""
+    """One role's view of the keyring. Without a `log` it opens no data key and no bucket, whatever keys it holds."""
 
-    def __init__(self, db: Database, keys: RoleKeys) -> None:
+    def __init__(self, db: Database, keys: RoleKeys, log: UnsealLog | None = None) -> None:
         self.db = db
+        self._log = log
         self._role_wrap = keys.role
         self._opener_wrap = keys.opener
         self._secrets = None if keys.opener is None or keys.buckets is None else BucketSecrets(keys.buckets, keys.opener)
@@ -206,17 +208,24 @@ class Keyring:
                 self._current.pop(org_id, None)
         raise Unavailable(f"the buckets of organisation {org_id} are renewed faster than a key can be sealed")
 
-    async def open_data_key(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID) -> DataKey:
+    async def open_data_key(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID, why: Why) -> DataKey:
         """The key. Raises KeyUnavailable when it was destroyed, never existed, is another organisation's, or this role can't open."""
-        found = await self.open_many(org_id, kind, [data_key_id])
+        found = await self.open_many(org_id, kind, [data_key_id], why)
         if data_key_id not in found:
             raise KeyUnavailable(f"the key of {kind} {data_key_id} is gone")
         return found[data_key_id]
 
-    async def open_many(self, org_id: OrgId, kind: KeyKind, ids: Iterable[UUID]) -> dict[UUID, DataKey]:
-        """The keys that still exist, by id; what is gone is absent."""
+    async def open_many(self, org_id: OrgId, kind: KeyKind, ids: Iterable[UUID], why: Why) -> dict[UUID, DataKey]:
+        """The keys that still exist, by id; what is gone is absent.
+
+        Each is noted in the access log as `<kind>:<id>`, committed, before any is handed out. Raises Unavailable, and hands out
+        nothing, if the log can't be written. Don't call it inside a transaction of the main database: the log takes another one.
+        """
         self._opener()
+        log = self._unseal_log()
         wanted = list(ids)
+        if not wanted:
+            return {}
         async with self.db.organisation(org_id) as connection:
             rows = await connection.fetch(
                 "SELECT id, bucket_id, sealed, fingerprint FROM data_keys WHERE id = ANY($1::uuid[]) AND kind = $2", wanted, kind
@@ -228,6 +237,7 @@ class Keyring:
             if data_key.fingerprint != row["fingerprint"]:
                 raise KeyUnavailable(f"the key of {kind} {row['id']} does not match its fingerprint")
             opened[data_key.id] = data_key
+        await log.note(org_id, why, [f"{kind}:{data_key_id}" for data_key_id in opened])
         return opened
 
     async def fingerprint(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID) -> Destroyed | None:
@@ -288,8 +298,9 @@ class Keyring:
             raise KeyUnavailable("this role can't open: it holds no opener key, or was not told where bucket secrets are")
         return self._secrets
 
-    async def private_bucket(self, connection: Connection, org_id: OrgId, bucket_id: BucketId) -> PrivateBucket:
-        """A bucket that opens. Raises KeyUnavailable if it was destroyed."""
+    async def private_bucket(self, connection: Connection, org_id: OrgId, bucket_id: BucketId, why: Why) -> PrivateBucket:
+        """A bucket that opens all its keys, noted as `bucket:<id>`. Raises KeyUnavailable if it was destroyed."""
+        await self._unseal_log().note(org_id, why, [f"bucket:{bucket_id}"])
         return (await self._private_buckets(connection, org_id, {bucket_id}))[bucket_id]
 
     def drop_bucket(self, bucket_id: BucketId) -> None:
@@ -326,6 +337,11 @@ class Keyring:
             if bucket_id not in found:
                 raise KeyUnavailable(f"the keyring holds no bucket {bucket_id}")
         return found
+
+    def _unseal_log(self) -> UnsealLog:
+        if self._log is None:
+            raise KeyUnavailable("this keyring can't open: it was given no access log to note it in")
+        return self._log
 
     def _opener(self) -> bytes:
         if self._opener_wrap is None:

@@ -18,6 +18,7 @@ from hushwire.core.ids import BucketId, OrgId
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import KeyKind, PrivateBucket, PublicBucket
 from hushwire.vault.keyring import Keyring
+from hushwire.vault.unseal import RENEWAL
 
 _BATCH: Final = 200
 _log = structlog.get_logger(__name__)
@@ -103,7 +104,7 @@ async def _move_batch(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> i
         )
         if not rows:
             return 0
-        source = await keyring.private_bucket(connection, org_id, bucket_id)
+        source = await keyring.private_bucket(connection, org_id, bucket_id, RENEWAL)
         if source.public_key != await connection.fetchval("SELECT public_key FROM buckets WHERE id = $1", bucket_id):
             raise KeyUnavailable(f"the public and the private key of bucket {bucket_id} are no pair")
         sealed, broken = await asyncio.to_thread(_reseal, source, target, [(row["id"], row["kind"], row["sealed"]) for row in rows])

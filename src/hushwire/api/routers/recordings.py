@@ -25,6 +25,7 @@ from hushwire.services.erasure import Erased, NoRecording, Pending
 from hushwire.services.recordings import Audio, Elsewhere, Gone, Missing, PlaybackEnded
 from hushwire.store.recordings import Recording as Row
 from hushwire.store.recordings import RecordingFilter
+from hushwire.vault.unseal import Why
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 _log = structlog.get_logger(__name__)
@@ -150,7 +151,7 @@ async def get_audio(
         _log.warning("content.refused", key_id=str(caller.key_id), org_id=str(caller.org_id), reason="purpose")
         raise Problem(403, "This purpose is unknown, or not one that the key's role may open content for.")
     match found := await means.recordings.open_audio(
-        caller.org_id, RecordingId(parsed_id(recording_id)), audio_format, actor=caller.actor, purpose=why
+        caller.org_id, RecordingId(parsed_id(recording_id)), audio_format, Why(caller.actor, why)
     ):
         case Audio():
             return await _streamed(found)
