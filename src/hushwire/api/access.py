@@ -21,6 +21,7 @@ class Permission(StrEnum):
     RULES_CHANGE = "rules-change"
     CHECK = "check"
     DIRECTORY = "directory"
+    DIRECTORY_CHANGE = "directory-change"
     AUDIT = "audit"
     RECEIPTS = "receipts"
 

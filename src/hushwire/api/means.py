@@ -11,6 +11,7 @@ from hushwire.api.access import Caller, Permission
 from hushwire.api.metrics import Metrics
 from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
+from hushwire.services.agents import Agents
 from hushwire.services.call_actions import CallActions
 from hushwire.services.erasure import Erasures
 from hushwire.services.queries import Queries
@@ -37,6 +38,7 @@ class Means:
     erasures: Erasures
     voice_security: VoiceSecurity
     actions: CallActions
+    agents: Agents
     metrics: Metrics
 
 

@@ -22,6 +22,7 @@ from hushwire.app.config import Config, Listen
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import OwnHosts
+from hushwire.services.agents import Agents
 from hushwire.services.call_actions import CallActions
 from hushwire.services.erasure import Erasures
 from hushwire.services.queries import Queries
@@ -95,6 +96,7 @@ async def made_means(wired: Wired) -> Means:
         erasures=erasures,
         voice_security=voice_security,
         actions=actions,
+        agents=Agents(wired.main, wired.clock),
         metrics=Metrics(),
     )
 

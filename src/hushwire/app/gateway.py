@@ -174,6 +174,7 @@ class Gateway:
     def _directory_changed(self) -> None:
         self.endpoint.trust(address for trunk in self.directory.trunks for address in trunk.addresses if trunk.is_declared)
         self._new_orgs.set()
+        self.calling.obey_directory()
 
     async def _prepare_keys(self) -> None:
         """Keep keys ready for every organisation, so that no call waits for one."""

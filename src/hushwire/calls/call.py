@@ -343,7 +343,7 @@ class Call:
             self._end(why, None)
             return
         self._cancel_branches(words)
-        status = 480 if why is EndReason.HANGUP else 488 if why is EndReason.NO_COMMON_MEDIA else 503
+        status = 480 if why in (EndReason.HANGUP, EndReason.SUSPENDED) else 488 if why is EndReason.NO_COMMON_MEDIA else 503
         self._do(effects.Respond(status, reason=words))
         self._end(why, status)
 

@@ -63,6 +63,7 @@ def reason_header(status: int, text: str | None = None) -> str:
 
 ENDED_BY: Final[dict[EndReason, str]] = {
     EndReason.HANGUP: 'SIP;cause=200;text="Ended by an administrator"',
+    EndReason.SUSPENDED: 'SIP;cause=403;text="The agent is suspended"',
     EndReason.MEDIA_LOST: 'SIP;cause=503;text="media-lost"',
     EndReason.MEDIA_FAILED: 'SIP;cause=503;text="Media failed"',
     EndReason.MEDIA_TIMEOUT: 'SIP;cause=408;text="No media"',

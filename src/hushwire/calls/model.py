@@ -48,6 +48,7 @@ class EndReason(StrEnum):
     TRUNK_FAILED = "trunk-failed"
     NO_ACK = "no-ack"
     HANGUP = "hangup"  # by the API
+    SUSPENDED = "suspended"  # an agent of the call may call no more
     MEDIA_LOST = "media-lost"
     MEDIA_FAILED = "media-failed"
     MEDIA_TIMEOUT = "media-timeout"

@@ -120,6 +120,13 @@ class Calling:
         """End a call from our side."""
         self.feed(live, events.Stopped(reason))
 
+    def obey_directory(self) -> None:
+        """What changed of agents holds for calls under way too: those of a suspended agent end, with BYE to both sides."""
+        for live in list(self._calls.values()):
+            if not live.is_ended and self._router.is_barred(live.route):
+                _log.info("call.barred", call_id=str(live.id))
+                self.hang_up(live, EndReason.SUSPENDED)
+
     def media_lost(self, *, is_gone: bool) -> None:
         """Every call's sound is lost. Both parties are told by BYE. Only a media process that is gone is known to record no more."""
         for live in list(self._calls.values()):
@@ -320,6 +327,14 @@ class Calling:
         route = live.route
         if live.key is not None:
             live.id = CallId(live.key.id)
+        if self._router.is_barred(route):
+            # Suspended while the call waited for its keys.
+            self.keys.give_back(live)
+            self._by_tx.pop(live.tx, None)
+            self._endpoint.respond(live.tx, 403, headers=[_reason("The agent is suspended", 403)])
+            self._rows.unstarted(live, self._clock.now(), EndReason.SUSPENDED, 403)
+            live.is_ended = True
+            return
         if route.plan.is_recorded and live.recording_key is None:
             # No committed key, no recording: the organisation decides whether there is a call then.
             _log.error("recording.impossible", call_id=str(live.id), org_id=str(route.org.id), why="no key")

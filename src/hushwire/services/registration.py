@@ -224,7 +224,10 @@ class Registrations:
             is_active = agent is not None and not agent.is_suspended
             kept = [place for place in places if is_active and place.binding.expires_at > now]
             if agent is not None:
-                self._unremoved[agent.org_id].update(place.row_id for place in places if place not in kept)
+                gone = {place.row_id for place in places if place not in kept}
+                self._unremoved[agent.org_id] |= gone
+                for row_id in gone:  # else the batch would write again what it removes
+                    self._unwritten[agent.org_id].pop(row_id, None)
             if kept:
                 self._places[agent_id] = kept
             else:

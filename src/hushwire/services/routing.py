@@ -125,6 +125,13 @@ class Router:
         plan = Plan(CallDirection.INTERNAL, terms, targets, RING_AGENT_S, org.record == "all")
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
 
+    def is_barred(self, route: Route) -> bool:
+        """Whether an agent of the call was suspended or removed since it was routed. An emergency call is nobody's to end but theirs."""
+        if isinstance(route.verdict, Emergency):
+            return False
+        newest = [self._directory.agent(agent.id) for agent in (route.agent, route.peer_agent) if agent is not None]
+        return any(agent is None or agent.is_suspended for agent in newest)
+
     # From trunks.
 
     def trunk_of(self, flow: Flow, request: Request) -> Trunk | None:

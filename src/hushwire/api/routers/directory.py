@@ -1,4 +1,4 @@
-"""/v1/agents, /v1/numbers, /v1/trunks: who is there, and who is reachable now."""
+"""/v1/agents, /v1/numbers, /v1/trunks: who is there, who is reachable now, and who may call no more."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from hushwire.api.access import Caller, Permission
-from hushwire.api.means import Given, needs, reader
+from hushwire.api.means import Given, Means, needs, reader
 from hushwire.api.paging import Cursor, Limit, Page, read_id, write
 from hushwire.api.problems import not_found
 from hushwire.api.values import Id, parsed_id
@@ -16,6 +16,7 @@ from hushwire.services.queries import AgentView
 
 router = APIRouter(prefix="/v1", tags=["directory"])
 Reading = Annotated[Caller, Depends(needs(Permission.DIRECTORY))]
+Changing = Annotated[Caller, Depends(needs(Permission.DIRECTORY_CHANGE))]
 
 
 class Device(BaseModel):
@@ -78,6 +79,18 @@ async def get_agent(means: Given, caller: Reading, agent_id: Id) -> Agent:
     return _agent(view)
 
 
+@router.post("/agents/{agent_id}/suspend")
+async def suspend_agent(means: Given, caller: Changing, agent_id: Id) -> Agent:
+    """From now on the agent can neither register nor call; its live calls end, an emergency call excepted. Safe to repeat."""
+    return await _set_suspended(means, caller, agent_id, True)
+
+
+@router.post("/agents/{agent_id}/resume")
+async def resume_agent(means: Given, caller: Changing, agent_id: Id) -> Agent:
+    """The agent's phones may register and call again. Safe to repeat."""
+    return await _set_suspended(means, caller, agent_id, False)
+
+
 @router.get("/numbers")
 async def list_numbers(means: Given, caller: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[Number]:
     """The organisation's numbers."""
@@ -93,6 +106,16 @@ async def list_trunks(means: Given, caller: Reading, limit: Limit = 50, cursor: 
     views, more = await means.queries.trunks(after=read_id(cursor), limit=limit)
     items = [Trunk(id=v.id, name=v.name, uri=v.uri, srtp=v.srtp, media_ports=v.media_ports) for v in views]
     return Page(items=items, next=None if more is None else write(str(more)))
+
+
+async def _set_suspended(means: Means, caller: Caller, agent_id: str, suspended: bool) -> Agent:
+    found = parsed_id(agent_id)
+    if not await means.agents.set_suspended(caller.org_id, found, suspended, actor=caller.actor):
+        raise not_found()
+    view = await means.queries.agent(caller.org_id, reader(caller), found)
+    if view is None:
+        raise not_found()
+    return _agent(view)
 
 
 def _agent(view: AgentView) -> Agent:

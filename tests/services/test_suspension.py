@@ -1,0 +1,99 @@
+"""A suspended agent can neither register nor call, and its live calls end: through the API's own service and a whole gateway."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hushwire.app.sources import SystemClock
+from hushwire.core.ids import OrgId
+from hushwire.sdp.offer_answer import Srtp
+from hushwire.services.agents import Agents
+from hushwire.sip import effects as sip
+from tests.databases import Databases
+from tests.polling import until
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, Peer, World, need_program, running
+
+pytestmark = need_program
+
+
+@pytest.fixture
+async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
+    async with running(databases, tmp_path) as made:
+        yield made
+
+
+async def suspend(world: World, username: str, suspended: bool = True) -> OrgId:
+    """As the API does it, with its database role."""
+    org = world.organisation
+    service = Agents(await world.databases.connect("main", "api", max_size=1), SystemClock())
+    assert await service.set_suspended(org.id, org.by_username[username].id, suspended, actor="api-key:test")
+    return org.id
+
+
+async def connected(world: World, caller: Peer, to: str = FAR_NUMBER) -> None:
+    caller.invite(to)
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    world.carrier.accept(incoming)
+    await caller.expect(sip.Accepted)
+    await world.carrier.expect(sip.AckReceived)
+    await world.row("calls", state="active")
+
+
+async def test_within_a_second_a_suspended_agents_live_call_ends_with_bye_on_both_sides(world: World) -> None:
+    anna = await world.peer("anna")
+    await connected(world, anna)
+    async with asyncio.timeout(1.0):
+        await suspend(world, "anna")
+        await anna.expect(sip.DialogEnded)
+        await world.carrier.expect(sip.DialogEnded)
+    await world.row("calls", state="ended", end_reason="suspended")
+    await world.row("recordings", state="closed")
+
+
+async def test_a_suspended_agent_neither_registers_nor_calls_nor_is_called_until_it_is_resumed(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    await suspend(world, "anna")
+    await until(lambda: world.organisation.by_username["anna"].is_suspended, timeout_s=1)
+    assert await anna.register("anna") == 403
+    anna.invite(FAR_NUMBER)
+    assert (await anna.expect(sip.Rejected)).status == 403
+    ben.invite("101")
+    assert (await ben.expect(sip.Rejected)).status == 480
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    assert (await world.carrier.expect(sip.Rejected)).status == 480
+    assert len(await world.rows("registrations")) == 1
+    await suspend(world, "anna", False)
+    await until(lambda: not world.organisation.by_username["anna"].is_suspended, timeout_s=1)
+    assert await anna.register("anna") == 200
+
+
+async def test_a_call_that_rings_at_a_suspended_agent_stops_ringing(world: World) -> None:
+    anna = await world.peer("anna")
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    await anna.expect(sip.RequestReceived)
+    await suspend(world, "anna")
+    await anna.expect(sip.CancelReceived)
+    assert (await world.carrier.expect(sip.Rejected)).status == 480
+    await world.row("calls", end_reason="suspended")
+
+
+async def test_suspending_one_agent_leaves_the_others_calls_alone(world: World) -> None:
+    anna = await world.peer("anna")
+    await connected(world, anna)
+    version = world.organisation.rules.version
+    await suspend(world, "ben")
+    await until(lambda: world.organisation.rules.version > version, timeout_s=1)
+    assert [live.is_ended for live in world.gateway.calling.live] == [False]
+    assert anna.events.empty()
+
+
+async def test_an_emergency_call_of_a_suspended_agent_goes_on(world: World) -> None:
+    anna = await world.peer("anna")
+    await connected(world, anna, "112")
+    version = world.organisation.rules.version
+    await suspend(world, "anna")
+    await until(lambda: world.organisation.rules.version > version, timeout_s=1)
+    assert [live.is_ended for live in world.gateway.calling.live] == [False]
+    assert anna.events.empty()
