@@ -53,10 +53,10 @@ async def test_the_form_of_a_column_is_what_its_name_and_type_say(databases: Dat
     for (table, name), kind in (await _live(databases, database)).items():
         form = holding(database, table, name).form
         assert (form is Form.SEALED) == (name == "sealed" or name.endswith("_sealed")), f"{table}.{name}"
-        if name.endswith("_index"):
+        if name.endswith(("_index", "_indexes")):
             assert form is Form.INDEX, f"{table}.{name}"
         if form in (Form.SEALED, Form.INDEX):
-            assert kind == "bytea", f"{table}.{name}"
+            assert kind == ("bytea[]" if name.endswith("_indexes") else "bytea"), f"{table}.{name}"
         if kind == "uuid":
             assert form in (Form.PSEUDONYM, Form.PLAIN), f"{table}.{name}"
 

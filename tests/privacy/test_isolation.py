@@ -106,6 +106,19 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "access_log", id=uuid4(), org_id=org, purpose="support", **entry)
         answer = {"request_hash": mark, "status": 200, "response": "{}", "created_at": NOW}
         await insert(connection, "idempotency", org_id=org, key="key", **answer)
+        await _fill_erasure(connection, org)
+
+
+async def _fill_erasure(connection: Connection, org: OrgId) -> None:
+    operation, hold, mark = uuid4(), uuid4(), org.bytes
+    asked = {"actor": "a", "reason": "r", "requested_at": NOW, "selector_commitment": mark}
+    await insert(connection, "erasure_operations", id=operation, org_id=org, scope="time", state="deferred", **asked)
+    placed = {"reason": "r", "authority_sealed": mark, "placed_at": NOW, "placed_by": "a"}
+    await insert(connection, "legal_holds", id=hold, org_id=org, scope="organisation", **placed)
+    await insert(connection, "deferred_erasures", org_id=org, operation_id=operation, hold_id=hold, deferred_at=NOW)
+    rule = {"keep_days": 1, "changed_at": NOW, "changed_by": "a"}
+    await insert(connection, "retention_rules", id=uuid4(), org_id=org, **{"class": "call"}, **rule)
+    await insert(connection, "retention_state", org_id=org, last_seen_at=NOW)
 
 
 async def _fill_keyring(keyring: Database, org: OrgId) -> None:
@@ -248,7 +261,9 @@ async def test_a_row_can_be_neither_put_nor_moved_into_another_organisation(tena
                     template = await administrator.fetchrow(f"SELECT * FROM {table} WHERE {key} = $1", tenants.ours)
                     assert template is not None
                     values = {column: template[column] for column in await _allowed(connection, table, "INSERT") if column != "xid"}
-                    values |= {column: uuid4() for column in ("id", "recording_id") if isinstance(values.get(column), UUID)}
+                    values |= {
+                        column: uuid4() for column in ("id", "object_id", "recording_id", "hold_id") if isinstance(values.get(column), UUID)
+                    }
                     values[key] = tenants.theirs
                     with pytest.raises(asyncpg.PostgresError, match=r"row-level security|not current"):
                         async with connection.transaction():

@@ -101,8 +101,8 @@ async def add_event(connection: Connection, org: OrgId) -> UUID:
 async def add_erasure(connection: Connection, org: OrgId) -> UUID:
     entry = uuid4()
     await connection.execute(
-        "INSERT INTO erasure_ledger (id, org_id, position, recording_id, requested_at, actor, reason, commitment, commitment_salt,"
-        " key_fingerprint, bucket_id) VALUES ($1, $2, 1, $3, now(), 'api-key:x', 'request', 'c', 's', 'f', $4)",
+        "INSERT INTO erasure_ledger (id, org_id, position, kind, object_id, requested_at, actor, reason, commitment, commitment_salt,"
+        " key_fingerprint, bucket_id) VALUES ($1, $2, 1, 'recording', $3, now(), 'api-key:x', 'request', 'c', 's', 'f', $4)",
         entry,
         org,
         uuid4(),

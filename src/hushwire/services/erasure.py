@@ -116,7 +116,8 @@ class Erasures:
                 org_id,
                 Intent(
                     id=self._new_id(now),
-                    recording_id=recording_id,
+                    kind="recording",
+                    object_id=recording_id,
                     requested_at=now,
                     actor=actor,
                     reason=reason,
@@ -215,7 +216,7 @@ class Erasures:
                 recording_id=entry.recording_id,
                 ledger_position=entry.position,
                 commitment=entry.commitment,
-                key_fingerprint=entry.key_fingerprint,
+                key_fingerprint=entry.key_fingerprint or b"",
                 audit_position=head.position,
                 audit_head=head.hash,
                 requested_at=entry.requested_at,

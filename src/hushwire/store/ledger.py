@@ -1,4 +1,4 @@
-"""The erasure ledger's rows: one per erased recording, there before anything is destroyed, never deleted."""
+"""The erasure ledger's rows: one per erased object of any kind, there before anything is destroyed, never deleted."""
 
 import json
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from hushwire.core.ids import BucketId, CallId, NodeId, OrgId, RecordingId
 from hushwire.store.database import Connection
 
 _COLUMNS: Final = (
-    "id, org_id, position, recording_id, requested_at, actor, reason, commitment, commitment_salt, key_fingerprint, bucket_id,"
-    " stopped_at, unreadable_at, swept_at, renewed_at, closed_at, receipt"
+    "id, org_id, position, kind, object_id, operation_id, caused_by, requested_at, actor, reason, commitment, commitment_salt,"
+    " key_fingerprint, bucket_id, stopped_at, unreadable_at, swept_at, renewed_at, closed_at, evidence, receipt"
 )
 
 
@@ -22,20 +22,30 @@ class LedgerEntry:
     id: UUID
     org_id: OrgId
     position: int
-    recording_id: RecordingId
+    kind: str
+    object_id: UUID
+    operation_id: UUID | None
+    caused_by: UUID | None
     requested_at: datetime
     actor: str
     reason: str
     commitment: bytes
     commitment_salt: bytes
-    key_fingerprint: bytes
-    bucket_id: BucketId
+    key_fingerprint: bytes | None
+    bucket_id: BucketId | None
     stopped_at: datetime | None
     unreadable_at: datetime | None
     swept_at: datetime | None
     renewed_at: datetime | None
     closed_at: datetime | None
+    evidence: dict[str, Any] | None
     receipt: dict[str, Any] | None
+
+    @property
+    def recording_id(self) -> RecordingId:
+        """The recording that it erases."""
+        assert self.kind == "recording"
+        return RecordingId(self.object_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +53,33 @@ class Intent:
     """What a new entry says; its position is the ledger's to give."""
 
     id: UUID
-    recording_id: RecordingId
+    kind: str
+    object_id: UUID
     requested_at: datetime
     actor: str
     reason: str
     commitment: bytes
     commitment_salt: bytes
-    key_fingerprint: bytes
-    bucket_id: BucketId
+    key_fingerprint: bytes | None
+    bucket_id: BucketId | None
     stopped_at: datetime | None
+    operation_id: UUID | None = None
+    caused_by: UUID | None = None
 
 
 async def append(connection: Connection, org_id: OrgId, intent: Intent) -> LedgerEntry:
-    """The new entry at the next position, or the one that this recording has already. Waits for other appends to commit."""
+    """The new entry at the next position, or the one that this object has already. Waits for other appends to commit."""
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('ledger:' || $1, 0))", str(org_id))
-    if (known := await by_recording(connection, intent.recording_id)) is not None:
+    if (known := await by_object(connection, intent.kind, intent.object_id)) is not None:
         return known
     await connection.execute(
-        "INSERT INTO erasure_ledger (id, org_id, position, recording_id, requested_at, actor, reason, commitment, commitment_salt,"
-        " key_fingerprint, bucket_id, stopped_at)"
-        " SELECT $1, $2, coalesce(max(position), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11 FROM erasure_ledger",
+        "INSERT INTO erasure_ledger (id, org_id, position, kind, object_id, requested_at, actor, reason, commitment, commitment_salt,"
+        " key_fingerprint, bucket_id, stopped_at, operation_id, caused_by)"
+        " SELECT $1, $2, coalesce(max(position), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM erasure_ledger",
         intent.id,
         org_id,
-        intent.recording_id,
+        intent.kind,
+        intent.object_id,
         intent.requested_at,
         intent.actor,
         intent.reason,
@@ -74,13 +88,24 @@ async def append(connection: Connection, org_id: OrgId, intent: Intent) -> Ledge
         intent.key_fingerprint,
         intent.bucket_id,
         intent.stopped_at,
+        intent.operation_id,
+        intent.caused_by,
     )
     return await lock(connection, intent.id)
 
 
 async def by_recording(connection: Connection, recording_id: RecordingId) -> LedgerEntry | None:
     """The entry of a recording, if its erasure was ever asked for."""
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM erasure_ledger WHERE recording_id = $1", recording_id)  # noqa: S608
+    return await by_object(connection, "recording", recording_id)
+
+
+async def by_object(connection: Connection, kind: str, object_id: UUID) -> LedgerEntry | None:
+    """The entry of an object of any kind, if its erasure was ever asked for."""
+    row = await connection.fetchrow(
+        f"SELECT {_COLUMNS} FROM erasure_ledger WHERE kind = $1 AND object_id = $2",  # noqa: S608
+        kind,
+        object_id,
+    )
     return None if row is None else _entry(row)
 
 
@@ -182,5 +207,7 @@ async def last_wipe(connection: Connection, call: CallId, since: datetime) -> Wi
 
 def _entry(row: Any) -> LedgerEntry:
     fields = dict(row)
-    receipt = fields["receipt"]
-    return LedgerEntry(**{**fields, "receipt": json.loads(receipt) if isinstance(receipt, str) else receipt})
+    for name in ("evidence", "receipt"):
+        if isinstance(fields[name], str):
+            fields[name] = json.loads(fields[name])
+    return LedgerEntry(**fields)

@@ -11,7 +11,7 @@ from hushwire.store.database import Connection
 _COLUMNS: Final = (
     "r.id, r.org_id, r.call_id, r.agent_id, r.peer_agent_id, r.node_id, r.segment, r.state, r.spool_name, r.object_key, r.region,"
     " r.lawful_basis, r.started_at, r.ended_at, r.duration_ms, r.frames, r.size_bytes, r.digest, r.key_fingerprint, r.erased_at,"
-    " EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.recording_id = r.id) AS is_erasing"
+    " EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = r.id) AS is_erasing"
 )
 
 
@@ -158,7 +158,7 @@ async def mark_stored(connection: Connection, recording_id: RecordingId, object_
     """closed or crashed -> stored; False if it was erased meanwhile."""
     tag = await connection.execute(
         "UPDATE recordings SET state = 'stored', object_key = $2 WHERE id = $1 AND state IN ('closed', 'crashed')"
-        " AND NOT EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.recording_id = $1)",
+        " AND NOT EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = $1)",
         recording_id,
         object_key,
     )

@@ -19,7 +19,6 @@ from hushwire.privacy.inventory.vocabulary import (
     EVENT,
     FAR_INDEX,
     FAR_NUMBER,
-    LEDGER,
     MIGRATIONS,
     NUMBER,
     OPERATOR,
@@ -37,7 +36,7 @@ from hushwire.privacy.inventory.vocabulary import (
 
 TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "schema_migrations": MIGRATIONS,
-    "orgs": same(ORG, "id slug name home_country residency created_at updated_at")
+    "orgs": same(ORG, "id slug name home_country residency created_at updated_at erased_at")
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version"),
     "trunks": same(OPERATOR, "id name uri srtp username realm addresses media_ports created_at updated_at")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
@@ -61,7 +60,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(DEVICE, "cseq expires_at created_at"),
     "nodes": same(TECHNICAL, "id started_at seen_at media_instance"),
     "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with")
-    | same(CALL, "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality")
+    | same(CALL, "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality erased_at")
     | same(replace(CALL, purpose=Purpose.VOICE_SECURITY), "verdict verdict_reason country number_class rules_version")
     | same(FAR_NUMBER, "remote_sealed")
     | same(FAR_INDEX, "remote_index")
@@ -73,12 +72,6 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "node_commands": same(COMMAND, "id org_id node_id call_id")
     | same(replace(COMMAND, form=Form.PLAIN), "action created_at done_at outcome"),
     "outbox": same(EVENT, "id org_id subject") | same(replace(EVENT, form=Form.PLAIN), "xid seq kind at fields"),
-    "erasure_ledger": same(LEDGER, "id org_id recording_id actor bucket_id")
-    | same(replace(LEDGER, form=Form.HASH), "commitment commitment_salt key_fingerprint")
-    | same(
-        replace(LEDGER, form=Form.PLAIN),
-        "position requested_at reason stopped_at unreadable_at swept_at renewed_at closed_at receipt",
-    ),
     "audit_log": same(AUDIT, "org_id actor object")
     | same(replace(AUDIT, form=Form.PLAIN), "position at action fields")
     | same(replace(AUDIT, form=Form.HASH), "previous hash"),

@@ -52,6 +52,8 @@ class Purpose(StrEnum):
     VOICE_SECURITY = "voice security"
     ACCOUNT = "account management"
     ERASURE_PROOF = "proof of erasure"
+    LEGAL_HOLD = "legal retention and claims"
+    RETENTION = "storage limitation"
     AUDIT = "audit"
     SECURITY = "key management"
     OPERATION = "operation"
@@ -87,6 +89,8 @@ class Retention(StrEnum):
     DELIVERY = "until processed"
     DAY = "24 hours"
     PROOF = "life of the agreement and limitation of claims"
+    ERASURE = "until the erasure is done"
+    HOLD = "until the hold is released, and limitation of claims"
     KEY = "as long as what it opens"
     DEPLOYMENT = "life of the deployment"
 
