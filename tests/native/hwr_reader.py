@@ -42,6 +42,8 @@ def read(data: bytes, key: bytes) -> Recording:
     at, is_final, nonces = 76, False, set()
     while at + 4 <= len(data) and not is_final:
         (word,) = struct.unpack_from(">I", data, at)
+        if not any(data[at:]):
+            break  # a file that the system had grown before the crash kept its bytes away
         length = word & 0x7FFFFFFF
         assert length <= 1 << 20
         if at + 4 + length > len(data):

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from hushwire.core.errors import ConfigError, KeyUnavailable, MalformedError
 from hushwire.core.ids import BucketId, OrgId
+from hushwire.vault.failures import DataKeyError, Failure
 from hushwire.vault.seal import KEY_BYTES, context, open_sealed, seal
 
 KeyKind = Literal["recording", "call", "message", "contact", "document", "case"]
@@ -71,11 +72,14 @@ class PrivateBucket:
         return self.private_key.public_key().public_bytes_raw()
 
     def open(self, sealed: bytes, kind: KeyKind, data_key_id: UUID) -> DataKey:
-        """Raises KeyUnavailable if it was sealed to another bucket, for another id, kind or organisation, or a bit differs."""
+        """Raises DataKeyError (a KeyUnavailable): sealed to another bucket, for another id, kind or organisation, or a bit differs."""
+        if len(sealed) != SEALED_KEY_BYTES:
+            failure = Failure.TRUNCATED if len(sealed) < SEALED_KEY_BYTES else Failure.TRAILING
+            raise DataKeyError(failure, "a sealed data key has another length")
         try:
             key = _SUITE.decrypt(sealed, self.private_key, _info(self.org_id, self.id, kind, data_key_id))
         except (InvalidTag, ValueError):
-            raise KeyUnavailable("a data key does not open: altered, moved, or sealed to another bucket") from None
+            raise DataKeyError(Failure.NOT_HERE, "a data key does not open: altered, moved, or sealed to another bucket") from None
         return DataKey(data_key_id, kind, key, fingerprint_of(key, data_key_id))
 
 

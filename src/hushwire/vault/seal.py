@@ -14,7 +14,8 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hushwire.core.errors import KeyUnavailable, MalformedError
+from hushwire.core.errors import KeyUnavailable
+from hushwire.vault.failures import Failure, SealedError
 
 KEY_BYTES: Final = 32
 OVERHEAD_BYTES: Final = 1 + 12 + 16
@@ -37,13 +38,15 @@ def seal(key: bytes, plaintext: bytes, place: bytes) -> bytes:
 
 
 def open_sealed(key: bytes, sealed: bytes, place: bytes) -> bytes:
-    """What `seal` was given. Raises MalformedError if a bit differs, the place is another, or the key is."""
-    if len(sealed) < OVERHEAD_BYTES or sealed[:1] != _VERSION:
-        raise MalformedError("not a sealed value of a version known here")
+    """What `seal` was given. Raises SealedError (a MalformedError) if a bit differs, the place is another, or the key is."""
+    if sealed and sealed[:1] != _VERSION:
+        raise SealedError(Failure.UNSUPPORTED, "not a sealed value of a version known here")
+    if len(sealed) < OVERHEAD_BYTES:
+        raise SealedError(Failure.TRUNCATED, "a sealed value is cut")
     try:
         return _cipher(key, place).decrypt(sealed[1:13], sealed[13:], place)
     except InvalidTag:
-        raise MalformedError("a sealed value does not open here: altered, moved, or sealed under another key") from None
+        raise SealedError(Failure.NOT_HERE, "a sealed value does not open here: altered, moved, or sealed under another key") from None
 
 
 def _cipher(key: bytes, place: bytes) -> AESGCM:
@@ -67,7 +70,7 @@ class Columns:
     def open(self, sealed: bytes, *, table: str, column: str, row: UUID, org: UUID) -> bytes:
         """What was sealed for exactly this place.
 
-        Raises MalformedError if a bit differs, it was sealed for another place, or under another key.
+        Raises SealedError if a bit differs, it was sealed for another place, or under another key.
         """
         return open_sealed(self._key, sealed, context("column", table, column, row, org))
 

@@ -43,6 +43,12 @@ def sealed(key: bytes, who: Identity) -> list[bytes]:
     return [writer.header, *(writer.frame(frame, is_final=frame is CONTENT[-1]) for frame in CONTENT)]
 
 
+def of_bad_entries() -> list[bytes]:
+    """An authentic file that breaks the rules of entries: its final frame doesn't end with the end entry."""
+    writer = Writer(KEY, WHO, Counting())
+    return [writer.header, writer.frame(CONTENT[0]), writer.frame([entries.pause(300)], is_final=True)]
+
+
 def vectors() -> dict[str, Any]:
     """All of them, with what they share."""
     header, a, b, c, last = sealed(KEY, WHO)
@@ -65,11 +71,29 @@ def vectors() -> dict[str, Any]:
         ("bit-flip", bytes(flipped), False, 0, "damaged"),
         ("wrong-key", b"".join(other_key), False, 0, "wrong-key"),
         ("foreign-header", b"".join(other_who), False, 0, "foreign"),
+        ("foreign-organisation", b"".join(sealed(KEY, Identity(UUID(int=1), WHO.recording_id, 1))), False, 0, "foreign"),
+        ("foreign-segment", b"".join(sealed(KEY, Identity(WHO.org_id, WHO.recording_id, 2))), False, 0, "foreign"),
+        (
+            "relabelled-for-our-organisation",
+            header + b"".join(sealed(KEY, Identity(UUID(int=1), WHO.recording_id, 1))[1:]),
+            False,
+            0,
+            "damaged",
+        ),
         ("header-of-another-key", other_key[0] + a + b + c + last, False, 0, "wrong-key"),
         ("unknown-version", good[:4] + b"\x02" + good[5:], False, 0, "unsupported"),
         ("not-a-recording", b"OggS" + good[4:], False, 0, "not-a-recording"),
         ("trailing-byte", good + b"\x00", False, 4, "trailing"),
+        ("impossible-length", header + a + b"\x00\x00\x00\x00" + b + c + last, False, 1, "damaged"),
+        ("bad-entries", b"".join(of_bad_entries()), False, 2, "bad-entries"),
     ]
+    # What the row says of the file: None, or frame count and digest as they were noted at closing.
+    closed = {
+        "whole": (4, good),
+        "another-digest": (4, good + b"\x00"),
+        "another-count": (5, good),
+    }
+    made += [("another-digest", good, False, 4, "digest-mismatch"), ("another-count", good, False, 4, "digest-mismatch")]
     return {
         "key": KEY.hex(),
         "org_id": str(WHO.org_id),
@@ -82,6 +106,7 @@ def vectors() -> dict[str, Any]:
                 "crashed": crashed,
                 "frames": frames,
                 "failure": failure,
+                "closed": {"frames": closed[name][0], "sha256": hashlib.sha256(closed[name][1]).hexdigest()} if name in closed else None,
                 "sha256": hashlib.sha256(blob).hexdigest(),
                 "file": blob.hex(),
             }
