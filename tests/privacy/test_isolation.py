@@ -17,7 +17,7 @@ from hushwire.store.database import Connection, Database
 from hushwire.store.roles import APPLICATION_ROLES, FINDER, LOGIN_ROLES, OWNER
 from hushwire.vault.keyring import BUCKET_NOT_CURRENT
 from tests.databases import DatabaseName, Databases, RoleName
-from tests.store.rows import NOW, add_agent, add_call, add_command, add_erasure, add_event, add_org, add_recording, insert
+from tests.store.rows import NOW, add_agent, add_call, add_clock, add_command, add_erasure, add_event, add_org, add_recording, insert
 
 ROLES: tuple[RoleName, ...] = ("gateway", "api", "worker", "owner")
 DATABASES: tuple[DatabaseName, ...] = ("main", "keyring")
@@ -106,6 +106,7 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "access_log", id=uuid4(), org_id=org, purpose="support", **entry)
         answer = {"request_hash": mark, "status": 200, "response": "{}", "created_at": NOW}
         await insert(connection, "idempotency", org_id=org, key="key", **answer)
+        await add_clock(connection, org)
         await _fill_erasure(connection, org)
 
 

@@ -1,6 +1,6 @@
 """Minimal valid rows, for tests that need something to look at."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from hushwire.core.ids import OrgId
@@ -109,3 +109,11 @@ async def add_erasure(connection: Connection, org: OrgId) -> UUID:
         uuid4(),
     )
     return entry
+
+
+async def add_clock(connection: Connection, org: OrgId) -> UUID:
+    clock = uuid4()
+    times = {"started_at": NOW, "due_at": NOW + timedelta(days=1), "warn_at": [NOW + timedelta(hours=12)], "look_at": NOW}
+    subject = {"kind": "dispute", "subject_kind": "case", "subject_id": uuid4(), "jurisdictions": ["DE"]}
+    await insert(connection, "clocks", id=clock, org_id=org, **subject, **times)
+    return clock

@@ -15,6 +15,8 @@ import structlog
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
+from hushwire.services.clock_watch import ClockWatch
+from hushwire.services.clocks import Clocks
 from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
@@ -87,10 +89,12 @@ async def made_jobs(means: Wired) -> list[Job]:
     await erasures.listen()
     shipping = Shipping(means.main, means.keyring, blobs, spool, means.node_id, means.clock, means.random)
     upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures)
+    watch = ClockWatch(means.main, Clocks(means.clock, means.random))
     return [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
         Job("erasures", upkeep.carry_on, 10.0, "erasures"),
+        Job("clocks", watch.look, 15.0, "clocks"),
         Job("crashed", shipping.mark_crashed, 15.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("spool", shipping.tidy_spool, 3600.0),

@@ -20,6 +20,11 @@ class EventKind(StrEnum):
     RECORDING_STORED = "recording.stored"
     RECORDING_ERASED = "recording.erased"
     RULES_CHANGED = "rules.changed"
+    CLOCK_STARTED = "clock.started"
+    CLOCK_WARNED = "clock.warned"
+    CLOCK_OVERDUE = "clock.overdue"
+    CLOCK_ELAPSED = "clock.elapsed"
+    CLOCK_ENDED = "clock.ended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return _entry(event, "organisation")
         case EventKind.RECORDING_STARTED | EventKind.RECORDING_CLOSED | EventKind.RECORDING_STORED:
             return _entry(event, "recording")
+        case EventKind.CLOCK_STARTED | EventKind.CLOCK_OVERDUE | EventKind.CLOCK_ELAPSED | EventKind.CLOCK_ENDED:
+            return _entry(event, "clock")
+        case EventKind.CLOCK_WARNED:
+            return None
         case EventKind.RECORDING_ERASED | EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ENDED:
             return None
 
