@@ -23,6 +23,7 @@ from hushwire.core.ids import CallId, OrgId, RecordingId
 from hushwire.policy.model import OwnHosts
 from hushwire.services.agents import Agents
 from hushwire.services.call_actions import CallActions
+from hushwire.services.clocks import Clocks
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
 from hushwire.services.queries import Queries
 from hushwire.services.voice_security import VoiceSecurity
@@ -124,6 +125,7 @@ async def made_means(house: House) -> Means:
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=await house.erasures("api"),
         voice_security=voice_security, actions=actions, agents=Agents(main, house.clock), metrics=Metrics(),
+        clocks=Clocks(house.clock, Chance()),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
 from hushwire.services.agents import Agents
 from hushwire.services.call_actions import CallActions
+from hushwire.services.clocks import Clocks
 from hushwire.services.erasure import Erasures
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
@@ -40,6 +41,7 @@ class Means:
     actions: CallActions
     agents: Agents
     metrics: Metrics
+    clocks: Clocks
 
 
 async def _means(request: Request) -> Means:

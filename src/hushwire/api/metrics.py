@@ -23,6 +23,9 @@ class Metrics:
         self._verdicts = Counter("hushwire_checks", "Destinations checked", ["verdict"], registry=self.registry)
         self._gateways = Gauge("hushwire_gateways", "Gateways that gave a sign of life in the last 30 s", registry=self.registry)
         self._databases = Gauge("hushwire_database_up", "Whether the database answers", ["database"], registry=self.registry)
+        self._overdue = Gauge(
+            "hushwire_clocks_overdue", "Duties whose time is over and that are not done", ["kind"], registry=self.registry
+        )
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request is over."""
@@ -40,6 +43,10 @@ class Metrics:
     def note_database(self, name: str, is_up: bool) -> None:
         """Whether `main` or `keyring` answered."""
         self._databases.labels(name).set(1 if is_up else 0)
+
+    def note_overdue(self, kind: str, count: int) -> None:
+        """So many clocks of a kind are overdue, of all organisations together."""
+        self._overdue.labels(kind).set(count)
 
     def text(self) -> bytes:
         """What a scrape is answered with."""

@@ -24,6 +24,7 @@ from hushwire.core.errors import ConfigError
 from hushwire.policy.model import OwnHosts
 from hushwire.services.agents import Agents
 from hushwire.services.call_actions import CallActions
+from hushwire.services.clocks import Clocks
 from hushwire.services.erasure import Erasures
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
@@ -98,6 +99,7 @@ async def made_means(wired: Wired) -> Means:
         actions=actions,
         agents=Agents(wired.main, wired.clock),
         metrics=Metrics(),
+        clocks=Clocks(wired.clock, wired.random),
     )
 
 

@@ -56,6 +56,8 @@ async def scrape(means: Given) -> Response:
         try:
             async with means.main.transaction() as connection:
                 means.metrics.note_gateways(await nodes.count_alive(connection, _ALIVE_WITHIN))
+                for kind, count in (await means.clocks.overdue(connection)).items():
+                    means.metrics.note_overdue(kind.value, count)
         except (LocalError, asyncpg.PostgresError):
             means.metrics.note_database("main", False)
     return Response(means.metrics.text(), media_type=metrics.MEDIA_TYPE)
