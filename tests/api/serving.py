@@ -22,6 +22,7 @@ from hushwire.app.config import Listen
 from hushwire.core.ids import CallId, OrgId, RecordingId
 from hushwire.policy.model import OwnHosts
 from hushwire.services.agents import Agents
+from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
@@ -126,6 +127,7 @@ async def made_means(house: House) -> Means:
         queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=await house.erasures("api"),
         voice_security=voice_security, actions=actions, agents=Agents(main, house.clock), metrics=Metrics(),
         clocks=Clocks(house.clock, Chance()),
+        audit_exports=AuditExports(main, keyring, house.clock),
     )  # fmt: skip
 
 

@@ -151,3 +151,18 @@ def test_wrong_usage_is_explained_with_status_2(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_an_audit_export_is_verified_offline_and_a_changed_one_is_refused(tmp_path: Path) -> None:
+    stored = json.loads((TOP / "tests" / "vectors" / "audit" / "vectors.json").read_bytes())
+    (tmp_path / "keys.json").write_text(json.dumps(stored["keys"]))
+    for vector in stored["vectors"]:
+        if vector["name"] not in ("whole", "removed", "rewritten-against-signed-heads"):
+            continue
+        (tmp_path / "export.jsonl").write_text(vector["export"])
+        done = run("audit", "verify", "--export", tmp_path / "export.jsonl", "--keys", tmp_path / "keys.json", "--json", folder=tmp_path)
+        (found,) = json.loads(done.stdout)["organisations"]
+        assert (found["kind"], done.returncode) == (vector["kind"], 0 if vector["kind"] is None else 1)
+        assert found["broken_at"] == vector["at"]
+    assert not (tmp_path / "data").exists()
+    assert "--keys" in mistake(run("audit", "verify", "--export", tmp_path / "export.jsonl", folder=tmp_path))

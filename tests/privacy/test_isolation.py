@@ -103,6 +103,8 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "registrations", id=uuid4(), org_id=org, agent_id=agent, node_id=node, **device)
         entry = {"at": NOW, "actor": "a", "object": "o"}
         await insert(connection, "audit_log", org_id=org, position=1, action="x", fields="{}", previous=mark, hash=mark, **entry)
+        head = {"position": 1, "hash": mark, "previous": mark, "at": NOW, "key_id": uuid4(), "signature": mark}
+        await insert(connection, "audit_heads", org_id=org, seq=1, **head)
         await insert(connection, "access_log", id=uuid4(), org_id=org, purpose="support", **entry)
         answer = {"request_hash": mark, "status": 200, "response": "{}", "created_at": NOW}
         await insert(connection, "idempotency", org_id=org, key="key", **answer)

@@ -176,9 +176,34 @@ async def test_other_organisations_and_trunks_are_left_alone_by_a_file_that_does
 async def test_what_was_applied_stands_in_the_audit_chain(service: Provisioning) -> None:
     await service.apply(WHOLE)
     await service.apply(WHOLE)
-    (row,) = await rows(service.main, "SELECT actor, action, fields FROM audit_log")
-    assert (row["actor"], row["action"]) == ("operator", "provisioning.applied")
+    found = await rows(service.main, "SELECT actor, action, object, fields FROM audit_log ORDER BY position")
+    assert {row["actor"] for row in found} == {"operator"}
+    assert [row["action"] for row in found] == [
+        "organisation.made", "agent.added", "agent.added", "number.assigned", "api-key.made", "provisioning.applied",
+    ]  # fmt: skip
     assert all(result.is_whole for result in await audit.verify_all(service.main))
+
+
+async def test_each_change_of_agents_numbers_keys_and_rules_is_told_by_its_own_row(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    promoted = dataclasses.replace(ANNA, role="admin", suspended=True)
+    await service.apply(
+        org(
+            row=dataclasses.replace(ROW, allowed_countries=("DE",)), agents=(promoted,), numbers=(),
+            api_keys=(KeySpec("ci", "auditor", "audit"),),
+        ), prune=True,
+    )  # fmt: skip
+    await service.apply(org(agents=(ANNA,), api_keys=()), prune=True)
+    found = await rows(service.main, "SELECT action, fields FROM audit_log WHERE position > 6 ORDER BY position")
+    told = [(row["action"], json.loads(row["fields"])) for row in found]
+    assert [action for action, _ in told] == [
+        "organisation.changed", "rules.changed", "agent.role-changed", "agent.suspended", "agent.suspended", "number.released",
+        "api-key.changed", "provisioning.applied",
+        "organisation.changed", "rules.changed", "agent.role-changed", "agent.resumed", "number.assigned", "api-key.revoked",
+        "provisioning.applied",
+    ]  # fmt: skip
+    assert told[2][1] == {"role": "admin", "role_before": "agent"}
+    assert told[6][1] == {"role": "auditor", "purpose": "audit"}
 
 
 async def test_two_runs_at_once_make_everything_once(service: Provisioning) -> None:

@@ -11,7 +11,7 @@ from hushwire.api import problems
 from hushwire.api.authentication import Authenticator
 from hushwire.api.gate import Gate
 from hushwire.api.means import Means
-from hushwire.api.routers import calls, clocks, directory, operation, privacy, recordings, voice_security
+from hushwire.api.routers import auditing, calls, clocks, directory, operation, privacy, recordings, voice_security
 from hushwire.api.routers.voice_security import Question
 
 _PROBLEM: Final[dict[str, Any]] = {
@@ -58,7 +58,7 @@ def application(means: Means, *, is_tls: bool) -> ASGIApp:
     )
     app.state.means = means
     problems.install(app)
-    for module in (voice_security, calls, recordings, directory, privacy, clocks, operation):
+    for module in (voice_security, calls, recordings, directory, privacy, clocks, operation, auditing):
         app.include_router(module.router)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return Gate(app, Authenticator(means.main, means.clock), means.metrics, means.clock, is_tls=is_tls)

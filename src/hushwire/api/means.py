@@ -12,6 +12,7 @@ from hushwire.api.metrics import Metrics
 from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
 from hushwire.services.agents import Agents
+from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.erasure import Erasures
@@ -40,6 +41,7 @@ class Means:
     voice_security: VoiceSecurity
     actions: CallActions
     agents: Agents
+    audit_exports: AuditExports
     metrics: Metrics
     clocks: Clocks
 

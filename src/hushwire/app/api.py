@@ -23,6 +23,7 @@ from hushwire.app.wiring import Wired
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import OwnHosts
 from hushwire.services.agents import Agents
+from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.erasure import Erasures
@@ -98,6 +99,7 @@ async def made_means(wired: Wired) -> Means:
         voice_security=voice_security,
         actions=actions,
         agents=Agents(wired.main, wired.clock),
+        audit_exports=AuditExports(wired.main, wired.keyring, wired.clock),
         metrics=Metrics(),
         clocks=Clocks(wired.clock, wired.random),
     )

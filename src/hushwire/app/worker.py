@@ -15,6 +15,7 @@ import structlog
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
+from hushwire.services.audit_heads import AuditHeads
 from hushwire.services.clock_watch import ClockWatch
 from hushwire.services.clocks import Clocks
 from hushwire.services.erasure import Erasures
@@ -98,6 +99,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("crashed", shipping.mark_crashed, 15.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("spool", shipping.tidy_spool, 3600.0),
+        Job("audit-heads", AuditHeads(means.main, means.keyring, means.clock).sign_due, 60.0),
         Job("expiry", lambda: expire(means.main, means.clock), 3600.0),
     ]
 

@@ -1,48 +1,64 @@
 """The audit log: a hash chain per organisation, over pseudonyms only.
 
-Each row's hash covers the row and the hash before it, so a row that is altered, taken out or moved breaks the chain after it. A
-chain that was cut at its end is whole in itself: that is found by a head kept elsewhere, such as those in receipts.
+Each row's hash covers the row and the hash before it (`audit_chain`). Heads are signed each hour (`audit_heads`), and receipts and
+exports carry heads to people outside: so neither a cut nor a rewritten chain goes unnoticed. `append` is how rows are made.
 """
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
+from hushwire.privacy import audit_heads, receipts
+from hushwire.privacy.audit_chain import Anchor, Chain, ChainResult, Fault, Head, Kept, beginning, failed, link
+from hushwire.privacy.audit_heads import SignedHead
 from hushwire.privacy.canonical import canonical
+from hushwire.privacy.signed import key_set
 from hushwire.store import audit as table
 from hushwire.store.audit import AuditRow
 from hushwire.store.database import Connection, Database
 
-_DOMAIN: Final = b"hushwire/audit/1\x00"
 Fields = Mapping[str, str | int | bool | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The newest link of a chain: whoever keeps it notices when the chain is cut or rewritten."""
+class Action(StrEnum):
+    """What is worth a row, besides domain events (`core/events.py`). Names are stable: rows carry them for good."""
 
-    position: int
-    hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ChainResult:
-    """The verdict on one organisation's chain. `broken_at` is the position where it fails, with one sentence."""
-
-    org_id: OrgId
-    rows: int
-    head: Head | None
-    broken_at: int | None = None
-    explanation: str = "every row is in its place and unchanged"
-
-    @property
-    def is_whole(self) -> bool:
-        """True when nothing was found."""
-        return self.broken_at is None
+    API_KEY_MADE = "api-key.made"
+    API_KEY_CHANGED = "api-key.changed"  # fields: role, and role_before where it changed
+    API_KEY_REVOKED = "api-key.revoked"
+    AGENT_ADDED = "agent.added"
+    AGENT_CHANGED = "agent.changed"
+    AGENT_ROLE_CHANGED = "agent.role-changed"  # fields: role, role_before
+    AGENT_SUSPENDED = "agent.suspended"
+    AGENT_RESUMED = "agent.resumed"
+    AGENT_REMOVED = "agent.removed"
+    NUMBER_ASSIGNED = "number.assigned"
+    NUMBER_MOVED = "number.moved"
+    NUMBER_RELEASED = "number.released"
+    ORGANISATION_MADE = "organisation.made"
+    ORGANISATION_CHANGED = "organisation.changed"
+    PROVISIONING_APPLIED = "provisioning.applied"
+    RULES_CHANGED = "rules.changed"
+    HOLD_PLACED = "hold.placed"
+    HOLD_RELEASED = "hold.released"
+    RETENTION_CHANGED = "retention.changed"
+    CUSTODY_CHANGED = "custody.changed"
+    CONTENT_REFUSED = "content.refused"  # fields: reason ("purpose", "undertaking", "restricted", ...)
+    EXPORT_DELIVERED = "export.delivered"
+    RESTORED = "restored"  # a backup was brought back; fields: backup time, what was replayed
+    PURPOSES_CHANGED = "purposes.changed"
+    UNDERTAKING_SIGNED = "undertaking.signed"
+    UNDERTAKING_WITHDRAWN = "undertaking.withdrawn"
+    BREACH_REGISTERED = "breach.registered"
+    BREACH_COMPUTED = "breach.computed"
+    BREACH_NOTICED = "breach.noticed"
+    AUDIT_REQUESTED = "audit.requested"
+    AUDIT_ACCESS_GIVEN = "audit.access-given"
+    AUDIT_BUNDLED = "audit.bundled"
 
 
 async def append(
@@ -50,69 +66,102 @@ async def append(
 ) -> Head:
     """Adds a row within the caller's transaction and returns the new head.
 
-    `actor` and `subject` are pseudonyms (`api-key:<id>`, `recording:<id>`); `fields` hold no personal value. Other appends of the
-    organisation wait until the transaction ends, so append last.
+    `actor` and `subject` are pseudonyms (`api-key:<id>`, `recording:<id>`); `fields` hold no personal value. `action` is an `Action`
+    or the name of a domain event. Other appends of the organisation wait until the transaction ends, so append last.
     """
     found = await table.lock_head(connection, org_id)
-    position, previous = (found[0] + 1, found[1]) if found else (1, _beginning(org_id))
-    unlinked = AuditRow(org_id, position, at.astimezone(UTC), actor, action, subject, dict(fields or {}), previous, b"")
+    position, previous = (found[0] + 1, found[1]) if found else (1, beginning(org_id))
+    unlinked = AuditRow(org_id, position, at.astimezone(UTC), actor, str(action), subject, dict(fields or {}), previous, b"")
     digest = link(unlinked)
-    await table.insert(connection, AuditRow(org_id, position, at, actor, action, subject, dict(fields or {}), previous, digest))
+    await table.insert(connection, AuditRow(org_id, position, at, actor, str(action), subject, dict(fields or {}), previous, digest))
     return Head(position, digest)
 
 
-def link(row: AuditRow) -> bytes:
-    """The hash that a row must have."""
-    content = {
-        "org_id": str(row.org_id),
-        "position": row.position,
-        "at": row.at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "actor": row.actor,
-        "action": row.action,
-        "object": row.object,
-        "fields": row.fields,
-        "previous": row.previous.hex(),
-    }
-    return hashlib.sha256(_DOMAIN + canonical(content)).digest()
+async def verify(
+    db: Database, org_id: OrgId, *, known: Head | None = None, keys: bytes | None = None, kept: Iterable[Kept] = ()
+) -> ChainResult:
+    """Checks an organisation's whole chain against its signed heads, its receipts, and what is `known` or was `kept` elsewhere.
 
-
-async def verify(db: Database, org_id: OrgId, *, known: Head | None = None) -> ChainResult:
-    """Checks an organisation's whole chain, against the heads in its receipts and `known` too."""
+    With `keys` (the published key set) the signatures of heads and receipts are checked too, so that forging them doesn't help.
+    """
     async with db.organisation(org_id) as connection:
-        heads = {int(receipt["audit_position"]): bytes.fromhex(receipt["audit_head"]) for receipt in await table.receipts(connection)}
-        if known is not None:
-            if heads.get(known.position, known.hash) != known.hash:
-                return ChainResult(org_id, 0, None, known.position, "the head given and the receipts contradict each other")
-            heads[known.position] = known.hash
-        head = Head(0, _beginning(org_id))
+        heads = await signed_heads(connection)
+        given = [(known.position, Anchor(known.hash, "the head given"))] if known is not None else []
+        given += [(one.position, one.anchor) for one in kept if one.org_id == org_id]
+        anchors = vouched(org_id, heads, await table.receipts(connection), given, keys)
+        if isinstance(anchors, ChainResult):
+            return anchors
+        chain = Chain(org_id, anchors)
         async for row in table.rows(connection):
-            if (fault := _fault(row, org_id, head, heads)) is not None:
-                return ChainResult(org_id, head.position, head if head.position else None, head.position + 1, fault)
-            head = Head(row.position, row.hash)
-    missing = [position for position in heads if position > head.position]
-    if missing:
-        return ChainResult(org_id, head.position, head, head.position + 1, f"the end is missing: the chain once reached {max(missing)}")
-    return ChainResult(org_id, head.position, head if head.position else None)
+            chain.feed(row)
+    signed_at = heads[-1].at if heads else None
+    return replace(chain.finish(), heads=len(heads), signed_at=signed_at, notes=_notes(heads))
 
 
-async def verify_all(db: Database) -> list[ChainResult]:
+async def verify_all(db: Database, *, keys: bytes | None = None, kept: Sequence[Kept] = ()) -> list[ChainResult]:
     """`verify` for every organisation."""
     async with db.transaction() as connection:
         found: list[UUID] = [row[0] for row in await connection.fetch("SELECT org_ids()")]
-    return [await verify(db, OrgId(org_id)) for org_id in found]
+    gone = {OrgId(one.org_id): one for one in kept if one.org_id not in found}
+    return [await verify(db, OrgId(org_id), keys=keys, kept=kept) for org_id in found] + [
+        failed(org_id, Fault.TRUNCATED, 1, f"the organisation is gone, and {one.anchor.source} names its log")
+        for org_id, one in gone.items()
+    ]
 
 
-def _fault(row: AuditRow, org_id: OrgId, head: Head, heads: Mapping[int, bytes]) -> str | None:
-    if row.position != head.position + 1:
-        return f"row {head.position + 1} is missing"
-    if row.org_id != org_id or row.previous != head.hash:
-        return f"row {row.position} doesn't follow the row before it"
-    if link(row) != row.hash:
-        return f"row {row.position} was altered"
-    if heads.get(row.position, row.hash) != row.hash:
-        return f"row {row.position} is not the one that a receipt names: the chain was rewritten"
-    return None
+async def signed_heads(connection: Connection) -> list[SignedHead]:
+    """Every signed head of the organisation, oldest first."""
+    return [SignedHead(**row) for row in await table.heads(connection)]
 
 
-def _beginning(org_id: OrgId) -> bytes:
-    return hashlib.sha256(_DOMAIN + UUID(int=org_id.int).bytes).digest()
+def vouched(
+    org_id: OrgId,
+    heads: Sequence[SignedHead],
+    named_by: Iterable[Mapping[str, Any]],
+    kept: Iterable[tuple[int, Anchor]],
+    keys: bytes | None,
+    *,
+    from_first: bool = True,
+) -> dict[int, Anchor] | ChainResult:
+    """What vouches for an organisation's chain, by position; a verdict at once where it is forged or contradicts itself.
+
+    `named_by`: receipts. `kept`: heads from outside, verified by whoever gives them.
+    """
+    wrong = audit_heads.fault(org_id, heads, None if keys is None else key_set(keys), from_first=from_first)
+    if wrong is not None:
+        return failed(org_id, Fault.HEAD_REMOVED if wrong.is_missing else Fault.HEAD_FORGED, wrong.seq, wrong.explanation)
+    found = [(head.position, Anchor(head.hash, f"signed head {head.seq}")) for head in heads]
+    for receipt in named_by:
+        position, source = int(receipt["audit_position"]), f"receipt {receipt['receipt_id']}"
+        if keys is not None and not receipts.verify(canonical(receipt), keys).is_valid:
+            return failed(org_id, Fault.RECEIPT_FORGED, position, f"{source} was altered")
+        found.append((position, Anchor(bytes.fromhex(receipt["audit_head"]), source)))
+    anchors = {0: Anchor(beginning(org_id), "the chain's beginning")}
+    for position, anchor in (*found, *kept):
+        other = anchors.setdefault(position, anchor)
+        if other.hash != anchor.hash:
+            return failed(org_id, Fault.CONTRADICTION, position, f"{anchor.source} and {other.source} contradict each other")
+    return anchors
+
+
+def _notes(heads: Sequence[SignedHead]) -> tuple[str, ...]:
+    silence = audit_heads.longest_silence(heads)
+    return (f"no head was signed for {silence.total_seconds() / 3600:.1f} hours",) if silence > 3 * audit_heads.EACH else ()
+
+
+__all__ = [
+    "Action",
+    "Anchor",
+    "Chain",
+    "ChainResult",
+    "Fault",
+    "Fields",
+    "Head",
+    "Kept",
+    "append",
+    "link",
+    "signed_heads",
+    "verify",
+    "verify_all",
+    "vouched",
+]

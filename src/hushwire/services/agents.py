@@ -22,6 +22,6 @@ class Agents:
         async with self._main.organisation(org_id) as connection:
             changed = await table.set_suspended(connection, agent_id, suspended, now)
             if changed:
-                action = "agent.suspended" if suspended else "agent.resumed"
+                action = audit.Action.AGENT_SUSPENDED if suspended else audit.Action.AGENT_RESUMED
                 await audit.append(connection, org_id, now, actor, action, f"agent:{agent_id}")
         return changed is not None

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -19,6 +19,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.privacy import audit
+from hushwire.privacy.audit import Action
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import provisioning as rows
 from hushwire.store.database import Connection, Database
@@ -166,16 +167,26 @@ class Provisioning:
         keys = await self.keyring.org_context(org_id)
         await rows.enter(connection, org_id)
         old = await rows.org(connection) if found else None
+        work = _Organisation(connection, org_id, spec, keys, deployment, self, outcome, now, prune)
         if old != spec.row:
             await rows.put_org(connection, org_id, spec.row, now)
             outcome.changes.append(f"organisation {spec.row.slug}: {'changed' if old else 'made'}")
-        work = _Organisation(connection, org_id, spec, keys, deployment, self, outcome, now, prune)
+            work.note(Action.ORGANISATION_CHANGED if old else Action.ORGANISATION_MADE, "organisation", org_id)
+            if old is not None and (set(old.allowed_countries), set(old.classes)) != (
+                set(spec.row.allowed_countries),
+                set(spec.row.classes),
+            ):
+                work.note(Action.RULES_CHANGED, "organisation", org_id, countries=len(spec.row.allowed_countries))
         before = len(outcome.changes) - (old != spec.row)
         agents = await work.agents()
         await work.numbers(agents)
         await work.api_keys()
+        for action, subject, fields in work.noted:
+            await audit.append(connection, org_id, now, OPERATOR, action, subject, fields)
         if changes := len(outcome.changes) - before:
-            await audit.append(connection, org_id, now, OPERATOR, "provisioning.applied", f"organisation:{org_id}", {"changes": changes})
+            await audit.append(
+                connection, org_id, now, OPERATOR, Action.PROVISIONING_APPLIED, f"organisation:{org_id}", {"changes": changes}
+            )
 
     def new_id(self, now: datetime) -> UUID:
         """A fresh row id."""
@@ -195,6 +206,11 @@ class _Organisation:
     outcome: Outcome
     now: datetime
     prune: bool
+    noted: list[tuple[Action, str, audit.Fields]] = field(default_factory=list)
+
+    def note(self, action: Action, kind: str, row_id: UUID, **fields: str | int | bool | None) -> None:
+        """What the audit log will say once all is done: other appends of the organisation wait from the first one on."""
+        self.noted.append((action, f"{kind}:{row_id}", fields))
 
     def _name(self, part: str) -> str:
         return f"{self.spec.row.slug}/{part}"
@@ -228,15 +244,28 @@ class _Organisation:
         )
         for row, old, username in changed:
             await rows.put_agent(self.connection, self.org_id, row, self.now)
+            self._note_agent(row, old)
             self.outcome.changes.append(f"agent {self._name(username)}: {'changed' if old else 'made'}")
         for row in known.values():
             username = self._open(row.username_sealed, "agents", "username_sealed", row.id) or ""
             if self.prune and not row.suspended:
                 await rows.suspend_agent(self.connection, row.id, self.now)
+                self.note(Action.AGENT_SUSPENDED, "agent", row.id, reason="no longer declared")
                 self.outcome.changes.append(f"agent {self._name(username)}: suspended")
             elif not row.suspended:
                 self.outcome.kept.append(f"agent {self._name(username)}")
         return ids
+
+    def _note_agent(self, row: rows.AgentRow, old: rows.AgentRow | None) -> None:
+        if old is None:
+            self.note(Action.AGENT_ADDED, "agent", row.id, role=row.role)
+            return
+        if row.role != old.role:
+            self.note(Action.AGENT_ROLE_CHANGED, "agent", row.id, role=row.role, role_before=old.role)
+        if row.suspended != old.suspended:
+            self.note(Action.AGENT_SUSPENDED if row.suspended else Action.AGENT_RESUMED, "agent", row.id)
+        if replace(row, role=old.role, suspended=old.suspended) != old:
+            self.note(Action.AGENT_CHANGED, "agent", row.id, credentials=row.ha1_sealed != old.ha1_sealed)
 
     def _agent(self, spec: AgentSpec, index: bytes, old: rows.AgentRow | None) -> rows.AgentRow:
         row_id = old.id if old else self.service.new_id(self.now)
@@ -276,7 +305,9 @@ class _Organisation:
         if self.prune:
             declared = {self.keys.index("numbers.number", spec.number) for spec in self.spec.numbers}
             for index in [index for index in known if index not in declared]:
-                await rows.remove_number(self.connection, known.pop(index).id)
+                released = known.pop(index)
+                await rows.remove_number(self.connection, released.id)
+                self.note(Action.NUMBER_RELEASED, "number", released.id)
                 self.outcome.changes.append(f"a number of {self.spec.row.slug}: removed")
         for position, spec in enumerate(self.spec.numbers, 1):
             index, lookup = self.keys.index("numbers.number", spec.number), self.deployment.lookup(spec.number)
@@ -288,6 +319,8 @@ class _Organisation:
             row = rows.NumberRow(row_id, sealed, index, lookup, agents[spec.to] if spec.to else None)
             if row != old:
                 await rows.put_number(self.connection, self.org_id, row, self.now)
+                agent = str(row.agent_id) if row.agent_id else None
+                self.note(Action.NUMBER_MOVED if old else Action.NUMBER_ASSIGNED, "number", row.id, agent=agent)
                 target = self._name(spec.to) if spec.to else "nobody"
                 self.outcome.changes.append(f"number {position} of {self.spec.row.slug}: {'moved' if old else 'assigned'} to {target}")
         if known:
@@ -309,12 +342,14 @@ class _Organisation:
             row_id = old.id if old else self.service.new_id(self.now)
             row = rows.ApiKeyRow(row_id, spec.name, spec.role, spec.purpose, secret_hash, revoked=False)
             await rows.put_api_key(self.connection, self.org_id, row, self.now)
+            self.note(Action.API_KEY_MADE if is_new else Action.API_KEY_CHANGED, "api-key", row_id, role=spec.role, purpose=spec.purpose)
             self.outcome.changes.append(f"API key {self._name(spec.name)}: {'made' if is_new else 'changed'}")
         for name, row in known.items():
             if row.revoked:
                 continue
             if self.prune:
                 await rows.revoke_api_key(self.connection, row.id, self.now)
+                self.note(Action.API_KEY_REVOKED, "api-key", row.id)
                 self.outcome.changes.append(f"API key {self._name(name)}: revoked")
             else:
                 self.outcome.kept.append(f"API key {self._name(name)}")
