@@ -374,4 +374,4 @@ def test_an_hour_starts_within_300_ms_and_a_long_pause_takes_no_memory() -> None
             break
     assert time.process_time() - started < 0.3
     assert first.startswith(b"OggS")
-    assert all(len(leg._samples) < 16_000 * 90 for leg in player._legs or ())
+    assert all(len(leg._samples) < 16_000 * 90 for leg in player._renderer.legs or ())

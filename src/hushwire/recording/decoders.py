@@ -15,6 +15,9 @@ SAMPLE_RATES: Final = {"PCMU": 8000, "PCMA": 8000, "G722": 16000}
 class Decoder(Protocol):
     """One stream's decoder; it may keep state from packet to packet."""
 
+    lead_in: int
+    """Packets after which a fresh decoder sounds as one that was there all the time; 0: it keeps no state."""
+
     def decode(self, payload: bytes) -> Samples:
         """The payload's samples; empty if it can't be decoded."""
         ...
@@ -22,6 +25,8 @@ class Decoder(Protocol):
 
 class Table:
     """G.711 (ITU-T G.711): a look-up per byte."""
+
+    lead_in = 0
 
     def __init__(self, table: Samples) -> None:
         self._table = table
@@ -33,6 +38,8 @@ class Table:
 
 class G722:
     """G.722 at 64 kbit/s, adaptive: packets must come in order."""
+
+    lead_in = 50
 
     def __init__(self) -> None:
         self._context = av.AudioCodecContext.create("g722", "r")
@@ -78,6 +85,15 @@ class Converter:
     def reset(self) -> None:
         """Forgets the past: what comes next doesn't continue what was."""
         self._tail = np.zeros(2 * _HALF, np.float32)
+
+    @property
+    def past(self) -> list[int]:
+        """What it keeps of what went through it (whole numbers), to go on from later."""
+        return [int(value) for value in self._tail]
+
+    def go_on_from(self, past: list[int]) -> None:
+        """As if what is told by `past` had gone through it."""
+        self._tail = np.array(past, np.float32)
 
     def convert(self, samples: Samples) -> Samples:
         """The samples at the output rate."""

@@ -63,12 +63,21 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a frame stands in its file: how many come before it, and its first byte."""
+
+    sequence: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
-    """One opened frame."""
+    """One opened frame; `offset`: the byte of the file at which it begins."""
 
     sequence: int
     is_final: bool
     plaintext: bytes
+    offset: int
 
     def entries(self) -> Iterator[Entry]:
         """Its entries, in order. Raises RecordingError(BAD_ENTRIES)."""
@@ -94,9 +103,22 @@ class Reader:
         self._cipher: AESGCM | None = None
         self._header_digest = b""
         self._sequence = 0
+        self._offset = 0
         self._is_over = False
         self._is_zero_tail = False
         self._suspect: RecordingError | None = None
+
+    @classmethod
+    def within(cls, key: bytes, identity: Identity, header: bytes, place: Place, *, crashed: bool = False) -> "Reader":
+        """A reader that is fed from `place` on, after the file's header. Each frame authenticates in its place as ever, and so does
+        the final one; the digest of the whole file can't be checked by who reads a part of it.
+        """
+        made = cls(key, identity, crashed=crashed)
+        made._buffer += header
+        if not made._read_header():
+            raise RecordingError(Failure.TRUNCATED, "the header is cut")
+        made._sequence, made._offset = place.sequence, place.offset
+        return made
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes, in order."""
@@ -146,6 +168,7 @@ class Reader:
         self._cipher = AESGCM(frame_key(self._key, header[: _CONTEXT.size]))
         self._header_digest = hashlib.sha256(header).digest()
         del self._buffer[:HEADER_LENGTH]
+        self._offset = HEADER_LENGTH
         return True
 
     def _next_frame(self) -> Frame | None:
@@ -164,7 +187,8 @@ class Reader:
             self._refuse(body, is_final, nothing_follows=len(self._buffer) == _WORD.size + length)
             return None
         del self._buffer[: _WORD.size + length]
-        frame = Frame(self._sequence, is_final, plaintext)
+        frame = Frame(self._sequence, is_final, plaintext, self._offset)
+        self._offset += _WORD.size + length
         self._sequence += 1
         self._is_over = is_final
         return frame
@@ -242,19 +266,20 @@ def read(
 class Order:
     """Checks what spans frames: anchor and format open the file; the end entry closes the final frame and stands nowhere else."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, count: int = 0) -> None:
+        self.count = count
+        """Entries so far."""
 
     def checked(self, frame: Frame) -> Iterator[Entry]:
         """The frame's entries. Raises RecordingError(BAD_ENTRIES)."""
         kind = None
         for entry in frame.entries():
             kind = entry.kind
-            if (kind is EntryKind.ANCHOR) != (self._count == 0) or (self._count == 1 and kind is not EntryKind.FORMAT):
+            if (kind is EntryKind.ANCHOR) != (self.count == 0) or (self.count == 1 and kind is not EntryKind.FORMAT):
                 raise RecordingError(Failure.BAD_ENTRIES, "anchor and format must open the file, once")
             if kind is EntryKind.END and not frame.is_final:
                 raise RecordingError(Failure.BAD_ENTRIES, "an end entry outside the final frame")
-            self._count += 1
+            self.count += 1
             yield entry
         if frame.is_final and kind is not EntryKind.END:
             raise RecordingError(Failure.BAD_ENTRIES, "the final frame doesn't end with the end entry")
