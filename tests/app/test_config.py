@@ -148,3 +148,15 @@ def test_zero_means_any_free_media_port(tmp_path: Path) -> None:
 def test_http_in_the_clear_is_for_loopback_only(tmp_path: Path) -> None:
     config = load(written(tmp_path, '[data]\ndir = "a"\n[api]\nlisten = "http://127.0.0.1:0"'), {})
     assert config.api.listen == Listen(scheme="http", host="127.0.0.1", port=0)
+
+
+@pytest.mark.parametrize("zone2", ["a", "a/zone2", "."])
+def test_a_second_zone_inside_the_data_folder_or_around_it_is_refused(tmp_path: Path, zone2: str) -> None:
+    with pytest.raises(ConfigError, match=r"\[zone2\] dir: must lie outside"):
+        load(written(tmp_path, f'[data]\ndir = "a"\n[zone2]\ndir = "{zone2}"'), {})
+
+
+def test_the_second_zone_is_named_from_the_files_folder_and_reaches_the_children(tmp_path: Path) -> None:
+    config = load(written(tmp_path, '[data]\ndir = "a"\n[zone2]\ndir = "b"'), {})
+    assert config.zone2.dir == tmp_path / "b"
+    assert load(None, config.to_environment()).zone2.dir == tmp_path / "b"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hushwire.app.folders import Folders, account, holder, locked, prepare, write_secret
+from hushwire.app.folders import Folders, Zone2, account, holder, locked, prepare, prepare_zone2, write_secret
 from hushwire.core.errors import ConfigError
 
 
@@ -83,3 +83,27 @@ def test_a_data_folder_that_the_dropped_user_cannot_enter_is_said(tmp_path: Path
     closed.mkdir(mode=0o700)
     with pytest.raises(ConfigError, match="can't enter"):
         prepare(Folders(closed / "data"), account("nobody"))
+
+
+def test_a_second_zone_is_known_again_and_an_empty_mount_point_is_not_taken_for_it(data_folder: Path) -> None:
+    folders, zone2 = Folders(data_folder / "data"), Zone2(data_folder / "zone2")
+    prepare(folders, account("nobody"))
+    prepare_zone2(folders, zone2, account("nobody"))
+    prepare_zone2(folders, zone2, account("nobody"))
+    assert os.stat(zone2.buckets).st_mode & 0o777 == 0o700
+    zone2.root.rename(data_folder / "unmounted")
+    zone2.root.mkdir()
+    with pytest.raises(ConfigError, match="mounted"):
+        prepare_zone2(folders, zone2, account("nobody"))
+    assert list(zone2.root.iterdir()) == []
+    zone2.mark.write_text("11111111-1111-1111-1111-111111111111\n")
+    with pytest.raises(ConfigError, match="another data folder"):
+        prepare_zone2(folders, zone2, account("nobody"))
+
+
+def test_a_new_data_folder_takes_over_the_second_zone_of_the_one_that_was_lost(data_folder: Path) -> None:
+    lost, new, zone2 = Folders(data_folder / "lost"), Folders(data_folder / "new"), Zone2(data_folder / "zone2")
+    for folders in (lost, new):
+        prepare(folders, account("nobody"))
+        prepare_zone2(folders, zone2, account("nobody"))
+    assert lost.zone2_mark.read_text() == new.zone2_mark.read_text() == zone2.mark.read_text()

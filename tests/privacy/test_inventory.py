@@ -6,7 +6,7 @@ from typing import get_args
 import asyncpg
 import pytest
 
-from hushwire.app.folders import Folders
+from hushwire.app.folders import Folders, Zone2
 from hushwire.privacy import inventory
 from hushwire.privacy.inventory import DatabaseName, Erasure, Form, Residency, blob_kinds, columns, holding, personal_columns
 from tests.databases import Databases
@@ -76,7 +76,7 @@ def test_free_text_that_names_a_person_is_nowhere_plain() -> None:
 
 
 def test_content_lies_in_the_organisations_region_and_files_in_known_folders() -> None:
-    places = {name for name in dir(Folders) if not name.startswith("_")} | {"store", "buckets"}
+    places = {name for name in dir(Folders) if not name.startswith("_")} | {f"zone2/{name}" for name in dir(Zone2)}
     for kind in blob_kinds():
         assert kind.place in places, kind.name
         if kind.place == "store":

@@ -14,7 +14,7 @@ import pytest
 from hushwire.core.ids import OrgId
 from hushwire.privacy.inventory import Form, holding
 from hushwire.store.database import Connection, Database
-from hushwire.store.roles import APPLICATION_ROLES, FINDER, LOGIN_ROLES, OWNER
+from hushwire.store.roles import APPLICATION_ROLES, FINDER, LOGIN_ROLES, OWNER, WATCHER
 from hushwire.vault.keyring import BUCKET_NOT_CURRENT
 from tests.databases import DatabaseName, Databases, RoleName
 from tests.store.rows import NOW, add_agent, add_call, add_clock, add_command, add_erasure, add_event, add_org, add_recording, insert
@@ -325,19 +325,20 @@ async def test_no_role_is_a_superuser_bypasses_security_owns_a_table_or_is_a_mem
         members = await connection.fetch("SELECT member::regrole::text AS member, roleid::regrole::text AS role FROM pg_auth_members")
     finally:
         await connection.close()
-    assert {row["rolname"] for row in roles} == {*LOGIN_ROLES, FINDER}
+    assert {row["rolname"] for row in roles} == {*LOGIN_ROLES, FINDER, WATCHER}
     for row in roles:
         for right in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication", "rolinherit"):
-            assert not row[right], (row["rolname"], right)
-    assert [row["rolcanlogin"] for row in roles if row["rolname"] == FINDER] == [False]
+            assert not row[right] or (row["rolname"], right) == (WATCHER, "rolinherit"), (row["rolname"], right)
+    assert [row["rolcanlogin"] for row in roles if row["rolname"] in (FINDER, WATCHER)] == [False, False]
     assert owners == {OWNER}
     ours = [(row["member"], row["role"]) for row in members if row["member"].startswith("hushwire_")]
-    assert ours == [(OWNER, FINDER)]
+    assert sorted(ours) == [(OWNER, FINDER), (OWNER, WATCHER), (WATCHER, "pg_read_all_stats")]
 
 
 ESCAPES = [
     f"SET ROLE {OWNER}",
     f"SET ROLE {FINDER}",
+    f"SET ROLE {WATCHER}",
     "SET ROLE postgres",
     f"SET SESSION AUTHORIZATION {OWNER}",
     "SET session_replication_role = replica",
@@ -408,7 +409,7 @@ async def test_functions_that_look_across_tenants_give_ids_only_and_stand_on_fir
     for function in functions:
         assert not function["anyone"], function["proname"]
         if function["prosecdef"]:
-            assert function["owner"] == FINDER
+            assert function["owner"] == (WATCHER if function["proname"] == "second_zone_lacks" else FINDER)
             assert function["proconfig"] == ["search_path=pg_catalog, public, pg_temp"]
             assert set(function["columns"] or [function["returns"]]) <= {"uuid", "bigint"}, function["proname"]
     assert readable

@@ -8,7 +8,7 @@ import pytest
 
 from hushwire.core.ids import OrgId
 from hushwire.vault.keyring import Keyring
-from hushwire.vault.root import RootKey
+from hushwire.vault.root import BucketFolders, RootKey
 from hushwire.vault.unseal import AccessLog, Why
 from tests.databases import Databases, RoleName
 from tests.recorded import Chance, HouseClock
@@ -23,10 +23,11 @@ class Vault:
     root: RootKey
     folder: Path
     org: OrgId
+    second: Path | None = None
 
     async def keyring(self, role: RoleName) -> Keyring:
         """A fresh view, with nothing cached."""
-        keys = self.root.role_keys(opener=role != "gateway", buckets=self.folder)
+        keys = self.root.role_keys(opener=role != "gateway", buckets=BucketFolders(self.folder, self.second))
         return Keyring(await self.databases.connect("keyring", role), keys, None if role == "gateway" else await self.log(role))
 
     async def log(self, role: RoleName) -> AccessLog:

@@ -13,7 +13,8 @@ from hushwire.core.errors import KeyUnavailable
 from hushwire.core.ids import BucketId, OrgId
 from hushwire.vault import keyring as keyring_module
 from hushwire.vault import renewal
-from hushwire.vault.buckets import BucketSecrets, DataKey, fingerprint_of
+from hushwire.vault.bucket_secrets import BucketSecrets
+from hushwire.vault.buckets import DataKey, fingerprint_of
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.renewal import buckets_to_renew, renew_bucket, renew_due
 from tests.polling import until

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from hushwire.core.errors import KeyUnavailable
 from hushwire.core.ids import BucketId, OrgId
-from hushwire.vault.buckets import BucketSecrets, PrivateBucket, fingerprint_of
+from hushwire.vault.bucket_secrets import BucketSecrets
+from hushwire.vault.buckets import PrivateBucket, fingerprint_of
 from hushwire.vault.failures import DataKeyError, Failure, SealedError
 from hushwire.vault.seal import Columns, blind_index, context, open_sealed
 

@@ -222,6 +222,10 @@ class Keyring(Section):
     dsn: Dsn | None = None
 
 
+class Zone2(Section):
+    dir: FilePath | None = None
+
+
 class Store(Section):
     regions: dict[str, str] = Field(default_factory=dict)
 
@@ -278,6 +282,7 @@ class Config(Section):
     api: Api = Api()
     database: Database = Database()
     keyring: Keyring = Keyring()
+    zone2: Zone2 = Zone2()
     store: Store = Store()
     keys: Keys = Keys()
     mail: Mail = Mail()
@@ -402,6 +407,13 @@ def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...
         return Path(os.path.normpath(base / value.expanduser()))
 
     update: dict[str, Any] = {"data": config.data.model_copy(update={"dir": settle(config.data.dir, "data", "dir")})}
+    if config.zone2.dir is not None:
+        zone2 = settle(config.zone2.dir, "zone2", "dir")
+        data = update["data"].dir
+        if zone2 == data or zone2.is_relative_to(data) or data.is_relative_to(zone2):
+            source = origins.get(("zone2", "dir")) or (str(path) if path else "configuration")
+            raise ConfigError(f"{source}: [zone2] dir: must lie outside [data] dir, on a disk that does not fail with it")
+        update["zone2"] = Zone2(dir=zone2)
     tls = config.tls
     named = {"certificate": tls.certificate, "key": tls.key, "trunk_authorities": tls.trunk_authorities}
     update["tls"] = tls.model_copy(update={name: settle(path, "tls", name) for name, path in named.items() if path is not None})

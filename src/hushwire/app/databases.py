@@ -12,7 +12,7 @@ from hushwire.app.config import Config
 from hushwire.app.folders import Account, Folders
 from hushwire.app.postgres import SUPERUSER, Cluster, Name, Passwords
 from hushwire.app.sources import SystemRandom
-from hushwire.app.wiring import key_provider
+from hushwire.app.wiring import bucket_folders, key_provider
 from hushwire.core.errors import ConfigError, Unavailable
 from hushwire.store import roles
 from hushwire.store.database import Database
@@ -106,7 +106,7 @@ class Databases:
             keyring = await Database.connect(self.keyring_dsn(roles.OWNER), max_size=2)
             try:
                 opened = await self._open_root(main, keyring)
-                await Keyring(keyring, opened.key.role_keys(opener=True, buckets=self._folders.buckets)).establish()
+                await Keyring(keyring, opened.key.role_keys(opener=True, buckets=bucket_folders(self._config, self._folders))).establish()
                 return opened
             finally:
                 await keyring.close()

@@ -12,9 +12,9 @@ import structlog
 from hushwire.app import certificates, processes, supervisor
 from hushwire.app.config import Config
 from hushwire.app.databases import Databases
-from hushwire.app.folders import Folders, account, holder, locked, prepare
+from hushwire.app.folders import Account, Folders, account, holder, locked, prepare, prepare_zone2
 from hushwire.app.sources import SystemClock, SystemRandom
-from hushwire.app.wiring import key_provider, node_id
+from hushwire.app.wiring import bucket_folders, key_provider, node_id, second_zone
 from hushwire.core.errors import ConfigError
 from hushwire.store import roles
 from hushwire.store.database import Database
@@ -50,6 +50,9 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
             raise ConfigError(
                 f"[data] dir: another hushwire (process {holder(folders)}) is using {folders.root}: end it, or use another folder"
             )
+        _prepare_zone2(config, folders, owner)
+        if config.zone2.dir is None:
+            _log.warning("zone2.none", advice="set [zone2] dir: the loss of this disk would lose every key")
         served = certificates.ensure(config, folders, owner, SystemClock().now())
         trunk_authorities = certificates.ensure_trunk_authorities(config, folders, owner)
         if served.is_new:
@@ -69,6 +72,17 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
             await keeper.run(stop, lambda addresses: on_up(Up(addresses, served.authority, new_key)))
         finally:
             await databases.stop()
+
+
+def _prepare_zone2(config: Config, folders: Folders, owner: Account | None) -> None:
+    zone2 = second_zone(config)
+    if zone2 is not None:
+        prepare_zone2(folders, zone2, owner)
+    elif folders.zone2_mark.exists():
+        raise ConfigError(
+            f"[zone2] dir: {folders.root} has a second zone, and the configuration does not name it: what is erased would live on there. "
+            f"Name it; or destroy it for good, and then remove {folders.zone2_mark}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,7 @@ async def administration(config: Config) -> AsyncIterator[Administration]:
         databases = Databases(config, folders, owner)
         if is_ours:
             prepare(folders, owner)
+            _prepare_zone2(config, folders, owner)
             stack.push_async_callback(databases.stop)
             await databases.start()
         elif databases.clusters:
@@ -103,6 +118,6 @@ async def administration(config: Config) -> AsyncIterator[Administration]:
         stack.push_async_callback(main.close)
         keyring_db = await Database.connect(databases.keyring_dsn(roles.OWNER), max_size=2)
         stack.push_async_callback(keyring_db.close)
-        keys = root.key.role_keys(opener=True, buckets=folders.buckets)
+        keys = root.key.role_keys(opener=True, buckets=bucket_folders(config, folders))
         clock, random = SystemClock(), SystemRandom()
         yield Administration(config, main, Keyring(keyring_db, keys, AccessLog(main, clock, random)), clock, random)

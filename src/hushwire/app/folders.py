@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from hushwire.core.errors import ConfigError
 
@@ -71,6 +72,11 @@ class Folders:
         return self.run / "hushwire.json"
 
     @property
+    def zone2_mark(self) -> Path:
+        """The id of the second zone that belongs to this data folder, so that an empty mount point is not taken for it."""
+        return self.root / "zone2"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 
@@ -86,6 +92,31 @@ class Folders:
     @property
     def media_socket(self) -> Path:
         return self.run / "media.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Zone2:
+    """Paths of the second zone: the keyring's synchronous copy, the buckets' secrets again, and backups."""
+
+    root: Path
+
+    @property
+    def keyring(self) -> Path:
+        """A hot standby of the keyring's server: newest state only."""
+        return self.root / "keyring"
+
+    @property
+    def buckets(self) -> Path:
+        return self.root / "buckets"
+
+    @property
+    def backups(self) -> Path:
+        return self.root / "backups"
+
+    @property
+    def mark(self) -> Path:
+        """Whose second zone this is: the id in the data folder's `zone2`."""
+        return self.root / "zone"
 
 
 def account(user: str) -> Account | None:
@@ -124,6 +155,40 @@ def prepare(folders: Folders, owner: Account | None) -> None:
         raise ConfigError(
             f'[data] dir: the user "{owner.name}" can\'t enter {closed}: choose a folder such as /var/lib/hushwire, or set [run] user'
         )
+
+
+def prepare_zone2(folders: Folders, zone2: Zone2, owner: Account | None) -> None:
+    """Make the second zone's folders. Raises ConfigError where what is there is not this data folder's second zone, or is not there."""
+    known = _mark(folders.zone2_mark)
+    try:
+        if known is not None and (found := _mark(zone2.mark)) != known:
+            what = "is not there (is it mounted?)" if found is None else "belongs to another data folder"
+            raise ConfigError(
+                f"[zone2] dir: the second zone of {folders.root} {what}: {zone2.mark} must say {known}. To begin a new second zone, "
+                f"remove {folders.zone2_mark}"
+            )
+        zone2.root.mkdir(parents=True, exist_ok=True)
+        if os.stat(zone2.root).st_uid == os.geteuid():
+            os.chmod(zone2.root, 0o711 if owner else 0o700)
+        for folder in (zone2.buckets, zone2.backups):
+            folder.mkdir(exist_ok=True)
+            _claim(folder, owner)
+        if known is None:
+            # taken over as it is where the data folder was lost: what is in it decides what may be done with it
+            known = _mark(zone2.mark) or str(uuid4())
+            write_secret(zone2.mark, f"{known}\n".encode(), 0o644)
+            write_secret(folders.zone2_mark, f"{known}\n".encode(), 0o644)
+    except (PermissionError, FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise ConfigError(f"[zone2] dir: {error.filename}: {error.strerror}: give hushwire a folder that it may write") from None
+    if owner and (closed := closed_to(owner, zone2.root)):
+        raise ConfigError(f'[zone2] dir: the user "{owner.name}" can\'t enter {closed}: choose another folder, or set [run] user')
+
+
+def _mark(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
 
 
 def _claim(folder: Path, owner: Account | None) -> None:

@@ -28,7 +28,7 @@ from hushwire.app.databases import Databases
 from hushwire.app.folders import Account, Folders, closed_to, write_secret
 from hushwire.app.postgres import Cluster
 from hushwire.app.sources import SystemClock
-from hushwire.app.wiring import KEYS_FD, READY_FD, Role
+from hushwire.app.wiring import KEYS_FD, READY_FD, Role, bucket_folders
 from hushwire.core.errors import ConfigError, Unavailable
 from hushwire.store import roles
 from hushwire.vault.root import RootKey
@@ -192,7 +192,7 @@ class Supervisor:
         return process
 
     async def _start_role(self, role: Role) -> asyncio.subprocess.Process:
-        keys = self._root.role_keys(opener=role != "gateway", buckets=self._folders.buckets)
+        keys = self._root.role_keys(opener=role != "gateway", buckets=bucket_folders(self._config, self._folders))
         keys_out, keys_in = os.pipe()
         ready_out, ready_in = os.pipe()
         try:

@@ -16,13 +16,13 @@ from typing import Final, Literal
 from uuid import UUID
 
 from hushwire.app.config import Config
-from hushwire.app.folders import Folders, write_secret
+from hushwire.app.folders import Folders, Zone2, write_secret
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.errors import ConfigError, KeyUnavailable
 from hushwire.core.ids import NodeId, uuid7
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
-from hushwire.vault.root import EnvironmentProvider, FileProvider, Provider, RoleKeys
+from hushwire.vault.root import BucketFolders, EnvironmentProvider, FileProvider, Provider, RoleKeys
 from hushwire.vault.unseal import AccessLog
 
 Role = Literal["gateway", "api", "worker"]
@@ -96,7 +96,18 @@ def role_keys(role: Role, config: Config, folders: Folders) -> RoleKeys:
     root = provider.load()
     if root is None:
         raise KeyUnavailable(f"the root key is missing: {provider.where} does not exist")
-    return root.role_keys(opener=role != "gateway", buckets=folders.buckets)
+    return root.role_keys(opener=role != "gateway", buckets=bucket_folders(config, folders))
+
+
+def second_zone(config: Config) -> Zone2 | None:
+    """The folder of `[zone2] dir`, if there is one."""
+    return None if config.zone2.dir is None else Zone2(config.zone2.dir)
+
+
+def bucket_folders(config: Config, folders: Folders) -> BucketFolders:
+    """Where the buckets' secrets lie: in the data folder, and once more in the second zone."""
+    zone2 = second_zone(config)
+    return BucketFolders(folders.buckets, None if zone2 is None else zone2.buckets)
 
 
 def key_provider(config: Config, folders: Folders, environ: Mapping[str, str]) -> Provider:

@@ -23,6 +23,7 @@ from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.vault.blobs import Blobs
+from hushwire.vault.zones import tidy_secrets
 
 RETRY_MOST_S: Final = 60.0
 HEARTBEAT_S: Final = 60.0
@@ -98,6 +99,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("clocks", watch.look, 15.0, "clocks"),
         Job("crashed", shipping.mark_crashed, 15.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
+        Job("zones", lambda: tidy_secrets(means.keyring), 300.0),
         Job("spool", shipping.tidy_spool, 3600.0),
         Job("audit-heads", AuditHeads(means.main, means.keyring, means.clock).sign_due, 60.0),
         Job("expiry", lambda: expire(means.main, means.clock), 3600.0),

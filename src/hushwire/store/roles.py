@@ -3,6 +3,7 @@
     administrator     whoever runs this module: makes roles and databases, then steps back (embedded: the cluster's superuser)
     hushwire_owner    owns tables, runs migrations and provisioning; row-level security is forced upon it too
     hushwire_finder   nobody logs in as it: owns the look-up functions, and may read ids and look-up columns across tenants
+    hushwire_watcher  nobody logs in as it: owns the one function that says how far the keyring's second zone is behind
     hushwire_gateway, hushwire_api, hushwire_worker    the application; what each may touch stands in the migrations
 
 None of them is a superuser, bypasses row-level security, or can become another one. Roles belong to a whole cluster, so where
@@ -14,6 +15,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import asyncpg
@@ -22,6 +24,7 @@ from hushwire.core.errors import ConfigError
 
 OWNER: Final = "hushwire_owner"
 FINDER: Final = "hushwire_finder"
+WATCHER: Final = "hushwire_watcher"
 GATEWAY: Final = "hushwire_gateway"
 API: Final = "hushwire_api"
 WORKER: Final = "hushwire_worker"
@@ -51,11 +54,13 @@ async def ensure_roles(dsn: str, passwords: Mapping[str, str]) -> None:
     try:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            for role in (*LOGIN_ROLES, FINDER):
+            for role in (*LOGIN_ROLES, FINDER, WATCHER):
                 await _ensure_role(connection, role)
-            # The owner hands functions over to the finder, and inherits nothing from it (it is NOINHERIT).
-            if not await connection.fetchval("SELECT pg_has_role($1::name, $2::name, 'MEMBER')", OWNER, FINDER):
-                await connection.execute(f"GRANT {FINDER} TO {OWNER}")
+            # The owner hands functions over to these two, and inherits nothing from them (it is NOINHERIT).
+            for role in (FINDER, WATCHER):
+                if not await connection.fetchval("SELECT pg_has_role($1::name, $2::name, 'MEMBER')", OWNER, role):
+                    await connection.execute(f"GRANT {role} TO {OWNER}")
+            await _let_watch(connection)
             for role, password in passwords.items():
                 await connection.execute(f"ALTER ROLE {role} PASSWORD '{scram_verifier(password)}'")
             for role in LOGIN_ROLES:
@@ -111,15 +116,26 @@ def scram_verifier(password: str) -> str:
     return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
 
 
+async def _let_watch(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Let the watcher see the state of replication, which is nobody's data. A managed server may refuse: then that state stays unknown."""
+    if await connection.fetchval("SELECT pg_has_role($1::name, 'pg_read_all_stats', 'MEMBER')", WATCHER):
+        return
+    with suppress(asyncpg.InsufficientPrivilegeError):
+        async with connection.transaction():
+            await connection.execute(f"GRANT pg_read_all_stats TO {WATCHER}")
+
+
 async def _ensure_role(connection: "asyncpg.Connection[asyncpg.Record]", role: str) -> None:
     found = await connection.fetchrow(
         "SELECT rolsuper, rolbypassrls, rolcreaterole, rolinherit, rolreplication FROM pg_roles WHERE rolname = $1", role
     )
     if found is None:
-        login = "NOLOGIN" if role == FINDER else "LOGIN"
-        await connection.execute(f"CREATE ROLE {role} {login} NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOINHERIT NOREPLICATION")
+        login = "NOLOGIN" if role in (FINDER, WATCHER) else "LOGIN"
+        # Only the watcher has anything to inherit: the right to see the state of replication.
+        inherit = "INHERIT" if role == WATCHER else "NOINHERIT"
+        await connection.execute(f"CREATE ROLE {role} {login} NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE {inherit} NOREPLICATION")
         return
-    if any(found.values()):
+    if any(value for right, value in found.items() if (role, right) != (WATCHER, "rolinherit")):
         raise ConfigError(
             f"the database role {role} must not be a superuser, bypass row-level security, create roles, replicate or inherit: "
             f"ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION NOINHERIT"

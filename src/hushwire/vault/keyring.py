@@ -7,6 +7,7 @@ Who can do what follows from the keys that a process holds and the grants of its
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -18,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hushwire.core.errors import KeyUnavailable, MalformedError, Unavailable
 from hushwire.core.ids import BucketId, OrgId
 from hushwire.store.database import Connection, Database
-from hushwire.vault.buckets import BucketSecrets, DataKey, KeyKind, PrivateBucket, PublicBucket, fingerprint_of
+from hushwire.vault.bucket_secrets import BucketSecrets
+from hushwire.vault.buckets import DataKey, KeyKind, PrivateBucket, PublicBucket, fingerprint_of
 from hushwire.vault.root import RoleKeys
 from hushwire.vault.seal import KEY_BYTES, Columns, blind_index, context, open_sealed, seal
 from hushwire.vault.tombstones import Tombstone, bury
@@ -167,7 +169,8 @@ class Keyring:
                 made.private_sealed,
             )
         except BaseException:
-            vault.destroy(bucket_id)
+            with suppress(Unavailable):  # a zone that went away meanwhile: `zones.tidy_secrets` finds what is nobody's
+                vault.destroy(bucket_id)
             raise
         return bucket_id
 

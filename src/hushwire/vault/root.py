@@ -31,12 +31,20 @@ _PIPE_LIMIT: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class BucketFolders:
+    """Where the buckets' secrets lie, and where they lie once more, if there is a second zone."""
+
+    first: Path
+    second: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RoleKeys:
-    """What one process may hold. `opener` is None in the gateway. `buckets` is the folder of the buckets' secrets."""
+    """What one process may hold. `opener` is None in the gateway. `buckets`: the folders of the buckets' secrets."""
 
     role: bytes = field(repr=False)
     opener: bytes | None = field(default=None, repr=False)
-    buckets: Path | None = None
+    buckets: BucketFolders | None = None
 
     def to_json(self) -> bytes:
         """What the supervisor writes into the child's pipe (and closes it)."""
@@ -44,7 +52,9 @@ class RoleKeys:
         if self.opener is not None:
             message["opener"] = base64.b64encode(self.opener).decode()
         if self.buckets is not None:
-            message["buckets"] = str(self.buckets)
+            message["buckets"] = str(self.buckets.first)
+            if self.buckets.second is not None:
+                message["buckets_again"] = str(self.buckets.second)
         return json.dumps(message).encode()
 
     @classmethod
@@ -52,11 +62,11 @@ class RoleKeys:
         """Raises KeyUnavailable if it is not what `to_json` writes."""
         try:
             message = json.loads(data)
-            opener, buckets = message.get("opener"), message.get("buckets")
+            opener, buckets, again = message.get("opener"), message.get("buckets"), message.get("buckets_again")
             return cls(
                 base64.b64decode(message["role"], validate=True),
                 None if opener is None else base64.b64decode(opener, validate=True),
-                None if buckets is None else Path(buckets),
+                None if buckets is None else BucketFolders(Path(buckets), None if again is None else Path(again)),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise KeyUnavailable("the keys that this process was started with can't be read") from error
@@ -93,9 +103,10 @@ class RootKey:
         """Tells this key from another and reveals nothing of it."""
         return self._derive("fingerprint")
 
-    def role_keys(self, *, opener: bool, buckets: Path | None = None) -> RoleKeys:
-        """The share of one process; `opener` for api, worker and provisioning, with the folder of bucket secrets."""
-        return RoleKeys(self.role_wrap(), self.opener_wrap() if opener else None, buckets if opener else None)
+    def role_keys(self, *, opener: bool, buckets: BucketFolders | Path | None = None) -> RoleKeys:
+        """The share of one process; `opener` for api, worker and provisioning, with the folders of bucket secrets (a path: one zone)."""
+        folders = BucketFolders(buckets) if isinstance(buckets, Path) else buckets
+        return RoleKeys(self.role_wrap(), self.opener_wrap() if opener else None, folders if opener else None)
 
     def to_text(self) -> str:
         """The one line that a key file or variable holds."""

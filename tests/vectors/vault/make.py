@@ -19,7 +19,8 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from hushwire.core.ids import BucketId, OrgId
-from hushwire.vault.buckets import BucketSecrets, DataKey, PublicBucket, fingerprint_of
+from hushwire.vault.bucket_secrets import BucketSecrets
+from hushwire.vault.buckets import DataKey, PublicBucket, fingerprint_of
 from hushwire.vault.seal import Columns, blind_index
 
 KEY, OTHER_KEY = (hashlib.sha256(name).digest() for name in (b"hushwire test column key", b"another column key"))

@@ -8,7 +8,10 @@ from hushwire.privacy.inventory.vocabulary import BUCKET, CALL, CONTENT, KEY, Er
 
 @dataclass(frozen=True, slots=True)
 class BlobKind:
-    """A kind of file outside the databases. `place` is a folder of the data directory, or `store` for the object store."""
+    """A kind of file outside the databases.
+
+    `place`: a folder of the data directory, `zone2/` one of the second zone, `store` the object store.
+    """
 
     name: str
     place: str
@@ -25,4 +28,6 @@ KINDS: Final = (
     ),
     BlobKind("root key", "keys", replace(KEY, form=Form.PLAIN)),
     BlobKind("bucket secret", "buckets", replace(BUCKET, form=Form.PLAIN)),
+    BlobKind("bucket secret in the second zone", "zone2/buckets", replace(BUCKET, form=Form.PLAIN)),
+    BlobKind("the keyring's copy in the second zone", "zone2/keyring", replace(KEY, form=Form.SEALED)),
 )

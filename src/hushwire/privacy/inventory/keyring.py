@@ -14,7 +14,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(ORG_KEY, form=Form.PLAIN), "purpose")
     | same(ORG_KEY, "sealed"),
     "buckets": same(replace(BUCKET, form=Form.PSEUDONYM), "id org_id")
-    | same(BUCKET, "public_key state erasures created_at destroyed_at")
+    | same(BUCKET, "public_key state erasures created_at destroyed_at survivors moved renewing_since")
     | same(replace(BUCKET, form=Form.SEALED), "private_sealed"),
     "data_keys": same(DATA_KEY, "id org_id bucket_id")
     | same(replace(DATA_KEY, form=Form.PLAIN), "kind created_at")
