@@ -17,13 +17,25 @@ from hushwire.store.database import Connection, Database
 from hushwire.store.roles import APPLICATION_ROLES, FINDER, LOGIN_ROLES, OWNER, WATCHER
 from hushwire.vault.keyring import BUCKET_NOT_CURRENT
 from tests.databases import DatabaseName, Databases, RoleName
-from tests.store.rows import NOW, add_agent, add_call, add_clock, add_command, add_erasure, add_event, add_org, add_recording, insert
+from tests.store.rows import (
+    NOW,
+    add_agent,
+    add_agreement,
+    add_call,
+    add_clock,
+    add_command,
+    add_erasure,
+    add_event,
+    add_org,
+    add_recording,
+    insert,
+)
 
 ROLES: tuple[RoleName, ...] = ("gateway", "api", "worker", "owner")
 DATABASES: tuple[DatabaseName, ...] = ("main", "keyring")
 # The operator's and the machinery's own tables hold no tenant's data, so no policy.
 SHARED: dict[str, set[str]] = {
-    "main": {"trunks", "nodes", "schema_migrations"},
+    "main": {"trunks", "nodes", "schema_migrations", "subprocessors", "subprocessor_lists", "policies"},
     "keyring": {"root_key", "deployment_keys", "signing_keys", "schema_migrations"},
 }
 TABLES = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
@@ -109,6 +121,7 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         answer = {"request_hash": mark, "status": 200, "response": "{}", "created_at": NOW}
         await insert(connection, "idempotency", org_id=org, key="key", **answer)
         await add_clock(connection, org)
+        await add_agreement(connection, org)
         await _fill_erasure(connection, org)
 
 

@@ -117,3 +117,28 @@ async def add_clock(connection: Connection, org: OrgId) -> UUID:
     subject = {"kind": "dispute", "subject_kind": "case", "subject_id": uuid4(), "jurisdictions": ["DE"]}
     await insert(connection, "clocks", id=clock, org_id=org, **subject, **times)
     return clock
+
+
+async def add_agreement(connection: Connection, org: OrgId) -> None:
+    """A row of each table of the agreement; the operator's list and policy are made once."""
+    entry, policy = UUID(int=0x5B), UUID(int=0x90)
+    await connection.execute(
+        "INSERT INTO subprocessors (id, name, purpose, country, categories, announced_at)"
+        " VALUES ($1, 'carrier', 'calls', 'DE', '{content}', $2) ON CONFLICT DO NOTHING",
+        entry,
+        NOW,
+    )
+    await connection.execute(
+        "INSERT INTO policies (id, kind, version, text, digest, published_at, effective_at)"
+        " VALUES ($1, 'agreement', '1', 'text', 'd', $2, $2) ON CONFLICT DO NOTHING",
+        policy,
+        NOW,
+    )
+    await insert(connection, "subprocessor_standings", org_id=org, subprocessor_id=entry, notified_at=NOW, active_from=NOW)
+    sealed = {"actor": "a", "id": uuid4(), "org_id": org}
+    await insert(connection, "objections", **sealed, subprocessor_id=entry, grounds_sealed=b"s", objected_at=NOW, state="withdrawn")
+    await insert(connection, "cases", **sealed, kind="dispute", state="open", text_sealed=b"s", opened_at=NOW)
+    await insert(connection, "policy_notices", org_id=org, policy_id=policy, notified_at=NOW)
+    await insert(connection, "instructions", **sealed, version=1, text_sealed=b"s", at=NOW)
+    await insert(connection, "safeguards", **sealed, country="US", kind="eu-us-dpf", document_digest=b"d", filed_at=NOW)
+    await insert(connection, "terminations", **sealed, requested_at=NOW, effective_at=NOW)

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError, PeerError
+from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
 from hushwire.services.provisioning import AgentSpec, Desired, KeySpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.sip.uri import SipUri, parse_uri
 from hushwire.store.provisioning import OrgRow
@@ -72,6 +74,7 @@ def _password(value: str) -> str:
     return value
 
 
+Safeguard = Literal["scc-module-1", "scc-module-2", "scc-module-3", "scc-module-4", "uk-addendum", "swiss-fadp", "pdpa", "app", "eu-us-dpf"]
 Country = Annotated[str, AfterValidator(_country)]
 Number = Annotated[str, AfterValidator(_number)]
 Slug = Annotated[str, _matching(_SLUG, 'must be lower-case letters, digits and hyphens, such as "acme"')]
@@ -94,6 +97,7 @@ class Trunk(Table):
     realm: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     addresses: list[Annotated[str, AfterValidator(_address)]] = []
     media_ports: Literal["auto", "shared", "own"] = "auto"
+    subprocessor: Name | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "Trunk":
@@ -147,7 +151,30 @@ class Org(Table):
     api_keys: list[ApiKey] = []
 
 
+class Subprocessor(Table):
+    name: Name
+    purpose: Annotated[str, Field(min_length=1, max_length=200)]
+    country: Country
+    categories: Annotated[list[Literal["customer", "contact", "user", "content", "metadata", "identity", "document"]], Field(min_length=1)]
+    safeguard: Safeguard | None = None
+
+
+class Policy(Table):
+    kind: Annotated[str, _matching(re.compile(r"[a-z][a-z-]{0,39}", re.ASCII), 'must be a word such as "agreement"')]
+    version: Annotated[str, _matching(re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}", re.ASCII), 'must be a name such as "2026-11"')]
+    text: Annotated[str, Field(min_length=1, max_length=500_000)]
+    effective_at: datetime
+
+    @model_validator(mode="after")
+    def _in_a_zone(self) -> "Policy":
+        if self.effective_at.tzinfo is None:
+            raise ValueError("effective_at needs its offset, such as 2026-12-01T00:00:00Z")
+        return self
+
+
 class Document(Table):
+    subprocessors: list[Subprocessor] = []
+    policies: list[Policy] = []
     trunks: list[Trunk] = []
     orgs: list[Org] = []
 
@@ -200,6 +227,7 @@ def _place(tree: Any, location: tuple[int | str, ...]) -> str:
 def _contradictions(document: Document, regions: set[str]) -> Iterable[str]:
     """What is wrong between entries, each of which is right by itself."""
     yield from (f'trunks: the name "{name}" stands twice' for name in _twice(trunk.name for trunk in document.trunks))
+    yield from (f'subprocessors: the name "{name}" stands twice' for name in _twice(entry.name for entry in document.subprocessors))
     yield from (f'orgs: the slug "{slug}" stands twice' for slug in _twice(org.slug for org in document.orgs))
     seen_in: dict[str, str] = {}
     for org in document.orgs:
@@ -237,9 +265,15 @@ def _is_emergency(extension: str, country: str) -> bool:
 
 def _desired(document: Document) -> Desired:
     trunks = tuple(
-        TrunkSpec(t.name, t.uri, t.srtp, t.username, t.password, t.realm, tuple(t.addresses), t.media_ports) for t in document.trunks
+        TrunkSpec(t.name, t.uri, t.srtp, t.username, t.password, t.realm, tuple(t.addresses), t.media_ports, t.subprocessor)
+        for t in document.trunks
     )
-    return Desired(trunks, tuple(_org(org) for org in document.orgs))
+    listed = tuple(
+        SubprocessorSpec(entry.name, entry.purpose, entry.country, tuple(sorted(set(entry.categories))), entry.safeguard)
+        for entry in document.subprocessors
+    )
+    policies = tuple(PolicySpec(policy.kind, policy.version, policy.text, policy.effective_at) for policy in document.policies)
+    return Desired(trunks, tuple(_org(org) for org in document.orgs), listed, policies)
 
 
 def _org(org: Org) -> OrgSpec:

@@ -20,11 +20,13 @@ from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId, TrunkId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import NumberClass, OwnHosts, Rules
+from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.sip.digest import Credentials
 from hushwire.sip.errors import ParseError
 from hushwire.sip.uri import SipUri, parse_sip_uri
+from hushwire.store import agreement as agreement_rows
 from hushwire.store import directory as rows
-from hushwire.store.database import Database
+from hushwire.store.database import Connection, Database
 from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
 
 POLL_S: Final = 1.0
@@ -62,6 +64,12 @@ class Organisation:
     by_id: Mapping[AgentId, Agent] = field(repr=False)
     by_username: Mapping[str, Agent] = field(repr=False)
     by_extension: Mapping[str, Agent] = field(repr=False)
+    subprocessors: frozenset[str] = frozenset()
+    """Names of the sub-processors that the organisation's data may go to now (privacy/agreement.py)."""
+
+    def may_use(self, trunk: "Trunk") -> bool:
+        """Whether calls may go to a carrier: one that is nobody's sub-processor, or one that nothing stands against."""
+        return trunk.subprocessor is None or trunk.subprocessor in self.subprocessors
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,7 @@ class Trunk:
     addresses: frozenset[str]
     media_ports: str
     is_declared: bool = True
+    subprocessor: str | None = None
 
 
 class Directory:
@@ -245,7 +254,8 @@ class Directory:
     async def _learn(self, org_id: OrgId) -> None:
         async with self._db.organisation(org_id) as connection:
             found = await rows.organisation(connection)
-        if found is None:
+            free = None if found is None else await self._free_subprocessors(connection, found[0].residency)
+        if found is None or free is None:
             self._forget(org_id)
             return
         row, agent_rows, number_rows = found
@@ -253,7 +263,7 @@ class Directory:
         # From here on nothing waits: calls never meet half an organisation.
         self._forget(org_id)
         agents = [_agent(keys, agent) for agent in agent_rows]
-        self._orgs[org_id] = _organisation(row, keys, agents, self._own_hosts(row.slug))
+        self._orgs[org_id] = _organisation(row, keys, agents, self._own_hosts(row.slug), free)
         self._agents |= self._orgs[org_id].by_id
         self._slugs[row.slug] = org_id
         self._numbers[org_id] = {
@@ -262,6 +272,25 @@ class Directory:
             )
             for number in number_rows
         }
+
+    async def _free_subprocessors(self, connection: Connection, residency: str) -> frozenset[str]:
+        """Those that nothing stands against at this moment; a day that comes raises the organisation's version (the worker sees to it)."""
+        now = self._clock.now()
+        listed = await agreement_rows.subprocessors(connection)
+        standings, safeguarded = await agreement_rows.barred_facts(connection, now)
+        standing = {name: Standing(active_from, objected) for name, active_from, objected in standings}
+        return frozenset(
+            row.name
+            for row in listed
+            if barred(
+                Subprocessor(row.id, row.name, row.country, row.safeguard, row.withdrawn_at is not None),
+                standing.get(row.name),
+                residency,
+                safeguarded,
+                now,
+            )
+            is None
+        )
 
     def _own_hosts(self, slug: str) -> OwnHosts:
         return OwnHosts(frozenset({self._domain, f"{slug}.{self._domain}"}), self._addresses, self._ports)
@@ -279,7 +308,17 @@ class Directory:
             )
             credentials = Credentials(row.username, password.decode(), row.realm)
         addresses = frozenset(row.addresses) or frozenset({uri.host.strip("[]")})
-        return Trunk(row.id, row.name, replace(uri, user=None), row.srtp, credentials, addresses, row.media_ports, bool(row.addresses))
+        return Trunk(
+            row.id,
+            row.name,
+            replace(uri, user=None),
+            row.srtp,
+            credentials,
+            addresses,
+            row.media_ports,
+            bool(row.addresses),
+            row.subprocessor,
+        )
 
 
 def _open(keys: OrgKeys, sealed: bytes, table: str, column: str, row: UUID) -> str:
@@ -302,7 +341,7 @@ def _agent(keys: OrgKeys, row: rows.AgentRow) -> Agent:
     )
 
 
-def _organisation(row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], own_hosts: OwnHosts) -> Organisation:
+def _organisation(row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], own_hosts: OwnHosts, free: frozenset[str]) -> Organisation:
     return Organisation(
         id=row.id,
         slug=row.slug,
@@ -323,4 +362,5 @@ def _organisation(row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], own_host
         by_id={agent.id: agent for agent in agents},
         by_username={agent.username.reveal(): agent for agent in agents},
         by_extension={agent.extension.reveal(): agent for agent in agents if agent.extension is not None},
+        subprocessors=free,
     )

@@ -20,6 +20,7 @@ from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.privacy import audit
 from hushwire.privacy.audit import Action
+from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import provisioning as rows
 from hushwire.store.database import Connection, Database
@@ -42,6 +43,7 @@ class TrunkSpec:
     realm: str | None
     addresses: tuple[str, ...]
     media_ports: str
+    subprocessor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Desired:
 
     trunks: tuple[TrunkSpec, ...]
     orgs: tuple[OrgSpec, ...]
+    subprocessors: tuple[SubprocessorSpec, ...] = ()
+    policies: tuple[PolicySpec, ...] = ()
 
 
 @dataclass(slots=True)
@@ -122,6 +126,9 @@ class Provisioning:
         deployment = await self.keyring.deployment()
         async with self.main.transaction() as connection:
             await rows.lock(connection)
+            published = Publishing(connection, now, self._id)
+            outcome.changes += await published.subprocessors(desired.subprocessors, prune=prune)
+            outcome.changes += await published.policies(desired.policies)
             if desired.trunks:
                 await self._trunks(connection, desired.trunks, deployment, outcome, now, prune=prune)
             for spec in desired.orgs:
@@ -147,7 +154,16 @@ class Provisioning:
             if opened(password) != spec.password:
                 password = None if spec.password is None else keys.operational.seal(spec.password.encode(), **place)  # type: ignore[arg-type]
             new = rows.TrunkRow(
-                row_id, spec.name, spec.uri, spec.srtp, spec.username, password, spec.realm, spec.addresses, spec.media_ports
+                row_id,
+                spec.name,
+                spec.uri,
+                spec.srtp,
+                spec.username,
+                password,
+                spec.realm,
+                spec.addresses,
+                spec.media_ports,
+                spec.subprocessor,
             )
             if new != old:
                 await rows.put_trunk(connection, new, now)
@@ -170,6 +186,8 @@ class Provisioning:
         work = _Organisation(connection, org_id, spec, keys, deployment, self, outcome, now, prune)
         if old != spec.row:
             await rows.put_org(connection, org_id, spec.row, now)
+            if old is None:
+                await accept_list(connection, org_id, now)
             outcome.changes.append(f"organisation {spec.row.slug}: {'changed' if old else 'made'}")
             work.note(Action.ORGANISATION_CHANGED if old else Action.ORGANISATION_MADE, "organisation", org_id)
             if old is not None and (set(old.allowed_countries), set(old.classes)) != (

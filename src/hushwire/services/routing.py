@@ -103,7 +103,9 @@ class Router:
                 raise LocalError("the verdict on an INVITE was one on a Contact")
 
     def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency) -> Route | Refused:
-        trunk = next(iter(self._directory.trunks), None)
+        # An emergency call goes whatever stands between the customer and a carrier.
+        usable = (trunk for trunk in self._directory.trunks if org.may_use(trunk) or isinstance(verdict, Emergency))
+        trunk = next(usable, None)
         remote = Personal(verdict.number)
         if trunk is None:
             return Refused(

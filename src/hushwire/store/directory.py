@@ -64,6 +64,7 @@ class TrunkRow:
     realm: str | None
     addresses: list[str]
     media_ports: str
+    subprocessor: str | None
 
 
 async def versions(connection: Connection) -> dict[OrgId, int]:

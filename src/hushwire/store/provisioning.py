@@ -26,6 +26,7 @@ class TrunkRow:
     realm: str | None
     addresses: tuple[str, ...]
     media_ports: str
+    subprocessor: str | None
 
 
 @dataclass(frozen=True, slots=True)
