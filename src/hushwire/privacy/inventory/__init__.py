@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from hushwire.privacy.inventory import agreement, audit, clocks, erasure, files, foundation, keyring
-from hushwire.privacy.inventory import agreement, clocks, erasure, files, foundation, keyring
 from hushwire.privacy.inventory.files import BlobKind
 from hushwire.privacy.inventory.vocabulary import (
     DatabaseName,
