@@ -35,7 +35,7 @@ ROLES: tuple[RoleName, ...] = ("gateway", "api", "worker", "owner")
 DATABASES: tuple[DatabaseName, ...] = ("main", "keyring")
 # The operator's and the machinery's own tables hold no tenant's data, so no policy.
 SHARED: dict[str, set[str]] = {
-    "main": {"trunks", "nodes", "schema_migrations", "subprocessors", "subprocessor_lists", "policies"},
+    "main": {"trunks", "nodes", "replay", "schema_migrations", "subprocessors", "subprocessor_lists", "policies"},
     "keyring": {"root_key", "deployment_keys", "signing_keys", "schema_migrations"},
 }
 TABLES = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"

@@ -16,6 +16,7 @@ from hushwire.app.folders import Account, Folders, account, holder, locked, prep
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.app.wiring import bucket_folders, key_provider, node_id, second_zone
 from hushwire.core.errors import ConfigError
+from hushwire.services.replay import Followed, Replay
 from hushwire.store import roles
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
@@ -65,6 +66,7 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
             new_key = key_provider(config, folders, {}).where if root.is_new else None
             if new_key:
                 _log.warning("root_key.made", where=new_key, advice="keep a copy in a safe place: without it nothing stored can be opened")
+            await followed(databases)
             if stop.is_set():
                 return
             settled = certificates.settled(config, served, trunk_authorities)
@@ -83,6 +85,16 @@ def _prepare_zone2(config: Config, folders: Folders, owner: Account | None) -> N
             f"[zone2] dir: {folders.root} has a second zone, and the configuration does not name it: what is erased would live on there. "
             f"Name it; or destroy it for good, and then remove {folders.zone2_mark}"
         )
+
+
+async def followed(databases: Databases) -> Followed:
+    """Make the main database follow the keyring's tombstones: nothing may serve before. Raises what `Replay.run` raises."""
+    async with AsyncExitStack() as stack:
+        main = await Database.connect(databases.main_dsn(roles.OWNER), max_size=2)
+        stack.push_async_callback(main.close)
+        keyring = await Database.connect(databases.keyring_dsn(roles.OWNER), max_size=2)
+        stack.push_async_callback(keyring.close)
+        return await Replay(main, keyring, SystemClock()).run()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.recordings_shipping import Shipping, Spool
+from hushwire.services.replay import keep_up
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.zones import tidy_secrets
 
@@ -102,6 +103,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),
         Job("spool", shipping.tidy_spool, 3600.0),
         Job("audit-heads", AuditHeads(means.main, means.keyring, means.clock).sign_due, 60.0),
+        Job("replay", lambda: keep_up(means.main, means.keyring_db, means.clock), 3600.0),
         Job("expiry", lambda: expire(means.main, means.clock), 3600.0),
     ]
 

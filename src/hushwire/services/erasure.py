@@ -19,7 +19,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, RecordingId, uuid7
-from hushwire.privacy import audit, receipts
+from hushwire.privacy import audit, endings, receipts
 from hushwire.privacy.canonical import canonical
 from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER, UNANSWERED_FOR, Step, copies_unusable_by, next_step
 from hushwire.store import ledger, outbox, recordings
@@ -27,7 +27,6 @@ from hushwire.store.database import Connection, Database
 from hushwire.store.ledger import Intent, LedgerEntry
 from hushwire.store.recordings import Recording
 from hushwire.vault.keyring import Keyring
-from hushwire.vault.tombstones import Tombstone
 
 RETRY_AFTER_S: Final = 5
 WAIT_S: Final = 5.0
@@ -188,9 +187,7 @@ class Erasures:
     async def _destroy(self, entry: LedgerEntry) -> bytes:
         """Destroys the key, then notes it everywhere in one transaction. Between the two a crash leaves no key and an open entry."""
         _, (key_id, key) = await asyncio.gather(
-            self._keyring.destroy_data_key(
-                entry.org_id, "recording", entry.recording_id, Tombstone(entry.id, "recording", entry.recording_id, entry.requested_at)
-            ),
+            self._keyring.destroy_data_key(entry.org_id, "recording", entry.recording_id, endings.of_erasure(entry)),
             self._keyring.signing_key(),
         )
         async with self._main.organisation(entry.org_id) as connection:

@@ -18,13 +18,15 @@ from uuid import UUID
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId, uuid7
-from hushwire.privacy import audit
+from hushwire.privacy import audit, endings
 from hushwire.privacy.audit import Action
 from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import provisioning as rows
 from hushwire.store.database import Connection, Database
+from hushwire.vault import tombstones
 from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
+from hushwire.vault.tombstones import Tombstone
 
 OPERATOR: Final = "operator"  # who has the machine: named so in the audit log
 FORMS: Final = ("username", "username@slug")
@@ -109,6 +111,20 @@ class Outcome:
         return {"agents": self.agents, "api_keys": self.api_keys}
 
 
+@dataclass(slots=True)
+class _Stones:
+    """What ends for an organisation, to be in the keyring before the rows change, and what begins again, to be there after it."""
+
+    ended: dict[OrgId, list[Tombstone]] = field(default_factory=dict)
+    lifted: dict[OrgId, list[Tombstone]] = field(default_factory=dict)
+
+    def end(self, org_id: OrgId, tombstone: Tombstone) -> None:
+        self.ended.setdefault(org_id, []).append(tombstone)
+
+    def lift(self, org_id: OrgId, tombstone: Tombstone) -> None:
+        self.lifted.setdefault(org_id, []).append(tombstone)
+
+
 @dataclass(frozen=True, slots=True)
 class Provisioning:
     """Applies files to one deployment, as its owner. `domain` is `[sip] domain`, the realm of every agent's digest."""
@@ -121,7 +137,7 @@ class Provisioning:
 
     async def apply(self, desired: Desired, *, prune: bool = False) -> Outcome:
         """Make it so, in one transaction. Raises ConfigError, with nothing changed, for what only the database can tell."""
-        outcome = Outcome()
+        outcome, stones = Outcome(), _Stones()
         now = self.clock.now()
         deployment = await self.keyring.deployment()
         async with self.main.transaction() as connection:
@@ -132,7 +148,11 @@ class Provisioning:
             if desired.trunks:
                 await self._trunks(connection, desired.trunks, deployment, outcome, now, prune=prune)
             for spec in desired.orgs:
-                await self._organisation(connection, spec, deployment, outcome, now, prune=prune)
+                await self._organisation(connection, spec, deployment, outcome, stones, now, prune=prune)
+            for org_id, ended in stones.ended.items():
+                await tombstones.write(self.keyring.db, org_id, ended)
+        for org_id, lifted in stones.lifted.items():
+            await tombstones.write(self.keyring.db, org_id, lifted)
         return outcome
 
     def _id(self, now: datetime) -> UUID:
@@ -175,7 +195,15 @@ class Provisioning:
                 outcome.kept.append(f"trunk {name}" + (" (call records name it)" if prune else ""))
 
     async def _organisation(
-        self, connection: Connection, spec: OrgSpec, deployment: DeploymentKeys, outcome: Outcome, now: datetime, *, prune: bool
+        self,
+        connection: Connection,
+        spec: OrgSpec,
+        deployment: DeploymentKeys,
+        outcome: Outcome,
+        stones: _Stones,
+        now: datetime,
+        *,
+        prune: bool,
     ) -> None:
         found = await rows.find_org(connection, spec.row.slug)
         org_id = found or OrgId(self._id(now))
@@ -183,11 +211,13 @@ class Provisioning:
         keys = await self.keyring.org_context(org_id)
         await rows.enter(connection, org_id)
         old = await rows.org(connection) if found else None
-        work = _Organisation(connection, org_id, spec, keys, deployment, self, outcome, now, prune)
+        work = _Organisation(connection, org_id, spec, keys, deployment, self, outcome, stones, now, prune)
         if old != spec.row:
             await rows.put_org(connection, org_id, spec.row, now)
             if old is None:
                 await accept_list(connection, org_id, now)
+            if old:
+                await self._rules_changed(connection, org_id, old, spec.row, stones, now)
             outcome.changes.append(f"organisation {spec.row.slug}: {'changed' if old else 'made'}")
             work.note(Action.ORGANISATION_CHANGED if old else Action.ORGANISATION_MADE, "organisation", org_id)
             if old is not None and (set(old.allowed_countries), set(old.classes)) != (
@@ -206,6 +236,16 @@ class Provisioning:
                 connection, org_id, now, OPERATOR, Action.PROVISIONING_APPLIED, f"organisation:{org_id}", {"changes": changes}
             )
 
+    async def _rules_changed(
+        self, connection: Connection, org_id: OrgId, old: rows.OrgRow, new: rows.OrgRow, stones: _Stones, now: datetime
+    ) -> None:
+        """What stays allowed, kept before the change; what is added, after it."""
+        version = await rows.rules_version(connection)
+        countries, classes = set(old.allowed_countries) & set(new.allowed_countries), set(old.classes) & set(new.classes)
+        stones.end(org_id, endings.rules_now(tombstones.new_id(), org_id, version, sorted(countries), sorted(classes), now))
+        if countries < set(new.allowed_countries) or classes < set(new.classes):
+            stones.lift(org_id, endings.rules_now(tombstones.new_id(), org_id, version, new.allowed_countries, new.classes, now))
+
     def new_id(self, now: datetime) -> UUID:
         """A fresh row id."""
         return self._id(now)
@@ -222,6 +262,7 @@ class _Organisation:
     deployment: DeploymentKeys
     service: Provisioning
     outcome: Outcome
+    stones: _Stones
     now: datetime
     prune: bool
     noted: list[tuple[Action, str, audit.Fields]] = field(default_factory=list)
@@ -263,12 +304,15 @@ class _Organisation:
         for row, old, username in changed:
             await rows.put_agent(self.connection, self.org_id, row, self.now)
             self._note_agent(row, old)
+            if old:
+                await self._agent_changed(old, row)
             self.outcome.changes.append(f"agent {self._name(username)}: {'changed' if old else 'made'}")
         for row in known.values():
             username = self._open(row.username_sealed, "agents", "username_sealed", row.id) or ""
             if self.prune and not row.suspended:
                 await rows.suspend_agent(self.connection, row.id, self.now)
                 self.note(Action.AGENT_SUSPENDED, "agent", row.id, reason="no longer declared")
+                self.stones.end(self.org_id, endings.agent_suspended(tombstones.new_id(), row.id, self.now))
                 self.outcome.changes.append(f"agent {self._name(username)}: suspended")
             elif not row.suspended:
                 self.outcome.kept.append(f"agent {self._name(username)}")
@@ -284,6 +328,18 @@ class _Organisation:
             self.note(Action.AGENT_SUSPENDED if row.suspended else Action.AGENT_RESUMED, "agent", row.id)
         if replace(row, role=old.role, suspended=old.suspended) != old:
             self.note(Action.AGENT_CHANGED, "agent", row.id, credentials=row.ha1_sealed != old.ha1_sealed)
+
+    async def _agent_changed(self, old: rows.AgentRow, new: rows.AgentRow) -> None:
+        """A suspension and replaced credentials outlive a restore; letting an agent in again ends the suspensions known until now."""
+        if new.suspended and not old.suspended:
+            self.stones.end(self.org_id, endings.agent_suspended(tombstones.new_id(), new.id, self.now))
+        if old.suspended and not new.suspended:
+            async with self.service.keyring.db.organisation(self.org_id) as connection:
+                known = await tombstones.of_object(connection, endings.AGENT, new.id)
+            suspensions = [stone.tombstone.id for stone in known if stone.tombstone.fields.get("state") == "suspended"]
+            self.stones.lift(self.org_id, endings.agent_let_in(tombstones.new_id(), new.id, suspensions, self.now))
+        if old.ha1_sealed and new.ha1_sealed != old.ha1_sealed:
+            self.stones.end(self.org_id, endings.credentials_replaced(tombstones.new_id(), new.id, old.ha1_sealed, self.now))
 
     def _agent(self, spec: AgentSpec, index: bytes, old: rows.AgentRow | None) -> rows.AgentRow:
         row_id = old.id if old else self.service.new_id(self.now)
@@ -361,6 +417,8 @@ class _Organisation:
             row = rows.ApiKeyRow(row_id, spec.name, spec.role, spec.purpose, secret_hash, revoked=False)
             await rows.put_api_key(self.connection, self.org_id, row, self.now)
             self.note(Action.API_KEY_MADE if is_new else Action.API_KEY_CHANGED, "api-key", row_id, role=spec.role, purpose=spec.purpose)
+            if not is_new:
+                self.stones.end(self.org_id, endings.key_changed(tombstones.new_id(), row_id, secret_hash, spec.role, self.now))
             self.outcome.changes.append(f"API key {self._name(spec.name)}: {'made' if is_new else 'changed'}")
         for name, row in known.items():
             if row.revoked:
@@ -368,6 +426,7 @@ class _Organisation:
             if self.prune:
                 await rows.revoke_api_key(self.connection, row.id, self.now)
                 self.note(Action.API_KEY_REVOKED, "api-key", row.id)
+                self.stones.end(self.org_id, endings.key_revoked(tombstones.new_id(), row.id, row.secret_hash, self.now))
                 self.outcome.changes.append(f"API key {self._name(name)}: revoked")
             else:
                 self.outcome.kept.append(f"API key {self._name(name)}")

@@ -2,23 +2,28 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
+
+import structlog
 
 from hushwire.core.clock import Clock
 from hushwire.core.errors import Unavailable
 from hushwire.core.ids import OrgId
 from hushwire.policy.judge import Judge
 from hushwire.policy.model import Attempt, Channel, NumberClass, OwnHosts, Rules, Verdict
-from hushwire.privacy import audit
+from hushwire.privacy import audit, endings
 from hushwire.store import listing
 from hushwire.store import rules as table
 from hushwire.store.database import Database
 from hushwire.store.rules import RulesRow
+from hushwire.vault import tombstones
 from hushwire.vault.keyring import Keyring
 
 FRESH_S: Final = 1.0
 _MOST_ORGS: Final = 10_000
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,11 @@ class VoiceSecurity:
             return _found(await table.get(connection))
 
     async def change(self, org_id: OrgId, change: Change, *, actor: str) -> RulesRow | Outdated:
-        """Save new lists and say so in the audit log, in one transaction; the gateways are told by the database."""
+        """Save new lists and say so in the audit log, in one transaction; the gateways are told by the database.
+
+        What is left of the old lists stands in the keyring before the row changes, the new lists after it: a restore of an older
+        main database never brings back more than was allowed last (`privacy/endings.py`).
+        """
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
             before = _found(await table.get(connection, for_update=True))
@@ -84,10 +93,22 @@ class VoiceSecurity:
             classes = sorted(before.classes if change.classes is None else change.classes)
             await table.put(connection, countries, classes, now)
             after = _found(await table.get(connection))
-            if after.version != before.version:
+            is_changed = after.version != before.version
+            if is_changed:
                 await audit.append(connection, org_id, now, actor, "rules.changed", f"organisation:{org_id}", _difference(before, after))
+                await self._bury(after, sorted({*before.allowed_countries} & {*countries}), sorted({*before.classes} & {*classes}), now)
         self._known.pop(org_id, None)
+        if is_changed and ({*countries} - {*before.allowed_countries} or {*classes} - {*before.classes}):
+            try:
+                await self._bury(after, countries, classes, now)
+            except Unavailable:
+                # It holds already; a restore of an older database would leave out what was added just now, and say so.
+                _log.warning("rules.widening_not_kept", org_id=str(org_id))
         return after
+
+    async def _bury(self, rules: RulesRow, countries: Sequence[str], classes: Sequence[str], now: datetime) -> None:
+        stone = endings.rules_now(tombstones.new_id(), rules.org_id, rules.version, countries, classes, now)
+        await tombstones.write(self._keyring.db, rules.org_id, [stone])
 
     async def check(
         self, org_id: OrgId, destination: str, channel: Channel, *, agent: str | None = None, what_if: WhatIf | None = None

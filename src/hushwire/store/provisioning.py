@@ -112,6 +112,11 @@ async def put_org(connection: Connection, org_id: OrgId, row: OrgRow, now: datet
     await _put(connection, "orgs", ["id", *columns], [org_id, *_values(row)], now, has_updated_at=True)
 
 
+async def rules_version(connection: Connection) -> int:
+    """The version of the rules of the organisation that was entered."""
+    return int(await connection.fetchval("SELECT rules_version FROM orgs"))
+
+
 async def trunks(connection: Connection) -> list[TrunkRow]:
     """Every trunk."""
     return await _all(connection, TrunkRow, "trunks")

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hushwire.core.clock import Random
 from hushwire.core.errors import ConfigError, KeyUnavailable
 from hushwire.store.database import Database
+from hushwire.vault.archive import SealingKey
 from hushwire.vault.seal import KEY_BYTES
 
 _PREFIX: Final = "hushwire-root-1 "
@@ -98,6 +99,10 @@ class RootKey:
     def opener_wrap(self) -> bytes:
         """Wraps what only api and worker may open."""
         return self._derive("opener")
+
+    def sealing_key(self) -> SealingKey:
+        """Seals the data keys of backups; with it nothing of the databases opens."""
+        return SealingKey(self._derive("backup"), self.fingerprint())
 
     def fingerprint(self) -> bytes:
         """Tells this key from another and reveals nothing of it."""

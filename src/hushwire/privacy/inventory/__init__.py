@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hushwire.privacy.inventory import agreement, audit, clocks, erasure, files, foundation, keyring
+from hushwire.privacy.inventory import agreement, audit, backup, clocks, erasure, files, foundation, keyring
 from hushwire.privacy.inventory.files import BlobKind
 from hushwire.privacy.inventory.vocabulary import (
     DatabaseName,
@@ -63,8 +63,10 @@ _MAIN: Final[Mapping[str, Mapping[str, Holding]]] = {
     **foundation.TABLES,
     **agreement.TABLES,
     **erasure.TABLES,
+    **backup.TABLES,
     **clocks.TABLES,
     **audit.TABLES,
+    **erasure.TABLES,
 }
 
 

@@ -20,6 +20,6 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(DATA_KEY, form=Form.PLAIN), "kind created_at")
     | same(replace(DATA_KEY, form=Form.SEALED), "sealed")
     | same(replace(DATA_KEY, form=Form.HASH), "fingerprint"),
-    "tombstones": same(LEDGER, "id org_id object") | same(replace(LEDGER, form=Form.PLAIN), "kind at seq fields"),
+    "tombstones": same(LEDGER, "id org_id object") | same(replace(LEDGER, form=Form.PLAIN), "kind at seq fields written_at"),
     "signing_keys": same(replace(KEY, form=Form.PLAIN), "id public_key created_at retired_at") | same(KEY, "private_sealed"),
 }
