@@ -30,6 +30,8 @@ from tests.store.rows import (
     add_recording,
     insert,
 )
+from tests.store.rights import fill_rights
+from tests.store.rows import NOW, add_agent, add_call, add_clock, add_command, add_erasure, add_event, add_org, add_recording, insert
 
 ROLES: tuple[RoleName, ...] = ("gateway", "api", "worker", "owner")
 DATABASES: tuple[DatabaseName, ...] = ("main", "keyring")
@@ -123,6 +125,7 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await add_clock(connection, org)
         await add_agreement(connection, org)
         await _fill_erasure(connection, org)
+        await fill_rights(connection, org)
 
 
 async def _fill_erasure(connection: Connection, org: OrgId) -> None:

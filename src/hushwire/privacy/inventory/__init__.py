@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from hushwire.privacy.inventory import agreement, audit, backup, clocks, erasure, files, foundation, keyring
+from hushwire.privacy.inventory import agreement, audit, clocks, erasure, files, foundation, keyring
+from hushwire.privacy.inventory import clocks, erasure, files, foundation, keyring, rights
 from hushwire.privacy.inventory.files import BlobKind
 from hushwire.privacy.inventory.vocabulary import (
     DatabaseName,
@@ -67,6 +69,7 @@ _MAIN: Final[Mapping[str, Mapping[str, Holding]]] = {
     **clocks.TABLES,
     **audit.TABLES,
     **erasure.TABLES,
+    **rights.TABLES,
 }
 
 

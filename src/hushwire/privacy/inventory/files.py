@@ -3,7 +3,21 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hushwire.privacy.inventory.vocabulary import BUCKET, CALL, CONTENT, KEY, Erasure, Form, Holding, Residency, Retention
+from hushwire.privacy.inventory.vocabulary import (
+    BUCKET,
+    CALL,
+    CONTENT,
+    KEY,
+    DataClass,
+    Erasure,
+    Form,
+    Holding,
+    Purpose,
+    Recipient,
+    Residency,
+    Retention,
+    Source,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +32,20 @@ class BlobKind:
     holding: Holding
 
 
+EXPORT: Final = replace(
+    CONTENT,
+    data_class=DataClass.DOCUMENT,
+    purpose=Purpose.RIGHTS,
+    source=Source.HUSHWIRE,
+    retention=Retention.WEEK,
+    recipients=Recipient.CUSTOMER_AND_SUBJECT,
+)
+
 KINDS: Final = (
     BlobKind("recording", "store", CONTENT),
     BlobKind("recording in the spool", "spool", replace(CONTENT, retention=Retention.DELIVERY, residency=Residency.NODE)),
+    BlobKind("export bundle", "store", EXPORT),
+    BlobKind("export bundle being built", "spool", replace(EXPORT, retention=Retention.DELIVERY, residency=Residency.NODE)),
     BlobKind(
         "call record waiting for the database",
         "journal",

@@ -56,6 +56,8 @@ class Purpose(StrEnum):
     RETENTION = "storage limitation"
     AUDIT = "audit"
     SECURITY = "key management"
+    CONTACTS = "contact lists"
+    RIGHTS = "rights of data subjects"
     OPERATION = "operation"
 
 
@@ -66,6 +68,7 @@ class Source(StrEnum):
     AGENT_DEVICE = "agent's device"
     CALL = "call"
     CARRIER = "carrier"
+    DATA_SUBJECT = "data subject"
     HUSHWIRE = "generated"
     OPERATOR = "operator"
 
@@ -77,6 +80,7 @@ class Recipient(StrEnum):
     CARRIER = "carrier of the call"
     CUSTOMER = "customer"
     CUSTOMER_AND_CARRIER = "customer, carrier of the call"
+    CUSTOMER_AND_SUBJECT = "customer, the data subject"
 
 
 class Retention(StrEnum):
@@ -93,6 +97,8 @@ class Retention(StrEnum):
     HOLD = "until the hold is released, and limitation of claims"
     KEY = "as long as what it opens"
     DEPLOYMENT = "life of the deployment"
+    WEEK = "7 days"
+    OBJECTION = "life of the agreement: an objection outlives the erasure of all else"
 
 
 class Erasure(StrEnum):
@@ -103,6 +109,7 @@ class Erasure(StrEnum):
     EMPTY = "emptied"
     KEEP = "kept: names no person"
     KEEP_PSEUDONYM = "kept as a pseudonym: proof that the erasure took place"
+    KEEP_OBJECTION = "kept as a keyed index: so that the objection goes on being obeyed"
     KEEP_BILLING = "kept as a pseudonym: billing"
     WITH_ORGANISATION = "deleted with the organisation"
     RENEW = "private key destroyed when the bucket is renewed"
