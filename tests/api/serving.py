@@ -25,6 +25,7 @@ from hushwire.services.agents import Agents
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
+from hushwire.services.contacts import Contacts
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
 from hushwire.services.queries import Queries
 from hushwire.services.voice_security import VoiceSecurity
@@ -125,7 +126,8 @@ async def made_means(house: House) -> Means:
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=await house.erasures("api"),
-        voice_security=voice_security, actions=actions, agents=Agents(main, house.clock), metrics=Metrics(),
+        voice_security=voice_security, actions=actions, agents=Agents(main, house.clock),
+        contacts=Contacts(main, keyring, house.clock, Chance()), metrics=Metrics(),
         clocks=Clocks(house.clock, Chance()),
         audit_exports=AuditExports(main, keyring, house.clock),
     )  # fmt: skip

@@ -17,6 +17,7 @@ from hushwire.store.database import Connection, Database
 from hushwire.store.roles import APPLICATION_ROLES, FINDER, LOGIN_ROLES, OWNER, WATCHER
 from hushwire.vault.keyring import BUCKET_NOT_CURRENT
 from tests.databases import DatabaseName, Databases, RoleName
+from tests.store.rights import fill_rights
 from tests.store.rows import (
     NOW,
     add_agent,
@@ -30,8 +31,6 @@ from tests.store.rows import (
     add_recording,
     insert,
 )
-from tests.store.rights import fill_rights
-from tests.store.rows import NOW, add_agent, add_call, add_clock, add_command, add_erasure, add_event, add_org, add_recording, insert
 
 ROLES: tuple[RoleName, ...] = ("gateway", "api", "worker", "owner")
 DATABASES: tuple[DatabaseName, ...] = ("main", "keyring")

@@ -22,17 +22,21 @@ class Permission(StrEnum):
     CHECK = "check"
     DIRECTORY = "directory"
     DIRECTORY_CHANGE = "directory-change"
+    CONTACTS = "contacts"
+    CONTACTS_CHANGE = "contacts-change"
     AUDIT = "audit"
     RECEIPTS = "receipts"
 
 
 _EVERYTHING: Final = frozenset(Permission)
-_READING: Final = frozenset({Permission.CALLS, Permission.RECORDINGS, Permission.RULES, Permission.CHECK, Permission.DIRECTORY})
+_READING: Final = frozenset(
+    {Permission.CALLS, Permission.RECORDINGS, Permission.RULES, Permission.CHECK, Permission.DIRECTORY, Permission.CONTACTS}
+)
 
 PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     "owner": _EVERYTHING,
     "admin": _EVERYTHING,
-    "supervisor": _READING | {Permission.CALL_CONTROL, Permission.CONTENT},
+    "supervisor": _READING | {Permission.CALL_CONTROL, Permission.CONTENT, Permission.CONTACTS_CHANGE},
     "auditor": _READING | {Permission.CONTENT, Permission.AUDIT, Permission.RECEIPTS},
     # A key of this role names no agent, so there is nothing that would be its own.
     "agent": frozenset({Permission.CHECK}),

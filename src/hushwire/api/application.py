@@ -11,7 +11,17 @@ from hushwire.api import problems
 from hushwire.api.authentication import Authenticator
 from hushwire.api.gate import Gate
 from hushwire.api.means import Means
-from hushwire.api.routers import auditing, calls, clocks, directory, operation, privacy, recordings, voice_security
+from hushwire.api.routers import (
+    auditing,
+    calls,
+    clocks,
+    contacts,
+    directory,
+    operation,
+    privacy,
+    recordings,
+    voice_security,
+)
 from hushwire.api.routers.voice_security import Question
 
 _PROBLEM: Final[dict[str, Any]] = {
@@ -45,6 +55,18 @@ _GUARDED: Final = {
     "429": "Too many requests: see Retry-After.",
 }
 
+_ROUTERS: Final = (
+    voice_security,
+    calls,
+    recordings,
+    contacts,
+    directory,
+    privacy,
+    clocks,
+    operation,
+    auditing,
+)
+
 
 def application(means: Means, *, is_tls: bool) -> ASGIApp:
     """The whole application, ready to be served."""
@@ -58,7 +80,7 @@ def application(means: Means, *, is_tls: bool) -> ASGIApp:
     )
     app.state.means = means
     problems.install(app)
-    for module in (voice_security, calls, recordings, directory, privacy, clocks, operation, auditing):
+    for module in _ROUTERS:
         app.include_router(module.router)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return Gate(app, Authenticator(means.main, means.clock), means.metrics, means.clock, is_tls=is_tls)

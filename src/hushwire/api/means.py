@@ -15,6 +15,7 @@ from hushwire.services.agents import Agents
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
+from hushwire.services.contacts import Contacts
 from hushwire.services.erasure import Erasures
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
@@ -42,6 +43,7 @@ class Means:
     actions: CallActions
     agents: Agents
     audit_exports: AuditExports
+    contacts: Contacts
     metrics: Metrics
     clocks: Clocks
 

@@ -64,6 +64,11 @@ def unavailable(detail: str = "A part of the system does not answer: try again."
     return Problem(503, detail, headers={"Retry-After": str(retry_after_s)})
 
 
+def restricted() -> Problem:
+    """What is kept, and not shown."""
+    return Problem(403, "Its processing is restricted: it is kept, and not shown until the restriction is lifted.", reason="restricted")
+
+
 def invalid(field: str, message: str) -> Problem:
     """One field whose value is not valid."""
     return Problem(422, f"{field}: {message}", errors=[{"field": field, "message": message}])

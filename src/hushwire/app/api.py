@@ -26,6 +26,7 @@ from hushwire.services.agents import Agents
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
+from hushwire.services.contacts import Contacts
 from hushwire.services.erasure import Erasures
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
@@ -100,6 +101,7 @@ async def made_means(wired: Wired) -> Means:
         actions=actions,
         agents=Agents(wired.main, wired.clock),
         audit_exports=AuditExports(wired.main, wired.keyring, wired.clock),
+        contacts=Contacts(wired.main, wired.keyring, wired.clock, wired.random),
         metrics=Metrics(),
         clocks=Clocks(wired.clock, wired.random),
     )

@@ -18,6 +18,7 @@ from hushwire.projections.outbox import project
 from hushwire.services.audit_heads import AuditHeads
 from hushwire.services.clock_watch import ClockWatch
 from hushwire.services.clocks import Clocks
+from hushwire.services.contacts import Contacts
 from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
@@ -93,11 +94,13 @@ async def made_jobs(means: Wired) -> list[Job]:
     shipping = Shipping(means.main, means.keyring, blobs, spool, means.node_id, means.clock, means.random)
     upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures)
     watch = ClockWatch(means.main, Clocks(means.clock, means.random))
+    contacts = Contacts(means.main, means.keyring, means.clock, means.random)
     return [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
         Job("erasures", upkeep.carry_on, 10.0, "erasures"),
         Job("clocks", watch.look, 15.0, "clocks"),
+        Job("retired-keys", contacts.destroy_retired, 60.0, "retired-keys"),
         Job("crashed", shipping.mark_crashed, 15.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),

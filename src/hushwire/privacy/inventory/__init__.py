@@ -11,9 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hushwire.privacy.inventory import agreement, audit, backup, clocks, erasure, files, foundation, keyring
-from hushwire.privacy.inventory import agreement, audit, clocks, erasure, files, foundation, keyring
-from hushwire.privacy.inventory import clocks, erasure, files, foundation, keyring, rights
+from hushwire.privacy.inventory import (
+    agreement,
+    audit,
+    backup,
+    clocks,
+    erasure,
+    files,
+    foundation,
+    keyring,
+    rights,
+)
 from hushwire.privacy.inventory.files import BlobKind
 from hushwire.privacy.inventory.vocabulary import (
     DatabaseName,
@@ -68,7 +76,6 @@ _MAIN: Final[Mapping[str, Mapping[str, Holding]]] = {
     **backup.TABLES,
     **clocks.TABLES,
     **audit.TABLES,
-    **erasure.TABLES,
     **rights.TABLES,
 }
 

@@ -23,6 +23,12 @@ CREATE FUNCTION is_restricted(number bytea, VARIADIC objects uuid[]) RETURNS boo
 $$ SELECT EXISTS (SELECT 1 FROM public.restricted_subjects AS s WHERE s.lifted_at IS NULL AND s.remote_index = number)
        OR EXISTS (SELECT 1 FROM public.restricted_subjects AS s WHERE s.lifted_at IS NULL AND s.object_id = ANY (objects)) $$;
 
+CREATE FUNCTION contact_is_restricted(contact uuid) RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT public.is_restricted(NULL, contact)
+       OR EXISTS (SELECT 1 FROM public.contact_numbers AS n
+                  JOIN public.restricted_subjects AS s ON s.remote_index = n.remote_index AND s.lifted_at IS NULL
+                  WHERE n.contact_id = contact) $$;
+
 -- Numbers that no gateway records: their owner objected, or a contact with the number is a minor. Survives the erasure of all else.
 CREATE TABLE unrecorded_numbers (
     id uuid PRIMARY KEY,
@@ -39,7 +45,7 @@ CALL isolate_tenants('restricted_subjects');
 CALL isolate_tenants('unrecorded_numbers');
 CREATE TRIGGER touch_rules AFTER INSERT OR DELETE ON unrecorded_numbers FOR EACH ROW EXECUTE FUNCTION touch_rules();
 
-GRANT EXECUTE ON FUNCTION is_restricted(bytea, uuid[]) TO hushwire_api, hushwire_worker;
+GRANT EXECUTE ON FUNCTION is_restricted(bytea, uuid[]), contact_is_restricted(uuid) TO hushwire_api, hushwire_worker;
 GRANT SELECT, INSERT, UPDATE (remote_index, lifted_at, lifted_by) ON restricted_subjects TO hushwire_api;
 GRANT SELECT, INSERT, DELETE ON unrecorded_numbers TO hushwire_api;
 GRANT SELECT, UPDATE (remote_index, lifted_at, lifted_by) ON restricted_subjects TO hushwire_worker;
