@@ -146,6 +146,10 @@ async def _fill_keyring(keyring: Database, org: OrgId) -> None:
         await insert(connection, "buckets", id=bucket, org_id=org, public_key=b"p", private_sealed=b"s", state="current", created_at=NOW)
         key = {"id": uuid4(), "kind": "call", "sealed": b"s", "fingerprint": b"f", "created_at": NOW}
         await insert(connection, "data_keys", org_id=org, bucket_id=bucket, **key)
+        recipient = {"id": uuid4(), "name_sealed": b"n", "algorithm": "x25519", "public_key": b"p", "state": "active", "created_at": NOW}
+        await insert(connection, "custody", org_id=org, mode="hushwire", version=1, changed_at=NOW)
+        await insert(connection, "recipients", org_id=org, fingerprint=b"f", **recipient)
+        await insert(connection, "data_key_copies", org_id=org, data_key_id=key["id"], recipient_id=recipient["id"], sealed=b"s")
         await insert(connection, "tombstones", id=uuid4(), org_id=org, kind="call", object=uuid4(), at=NOW)
 
 
@@ -283,7 +287,7 @@ async def test_a_row_can_be_neither_put_nor_moved_into_another_organisation(tena
                         column: uuid4() for column in ("id", "object_id", "recording_id", "hold_id") if isinstance(values.get(column), UUID)
                     }
                     values[key] = tenants.theirs
-                    with pytest.raises(asyncpg.PostgresError, match=r"row-level security|not current"):
+                    with pytest.raises(asyncpg.PostgresError, match=r"row-level security|not current|not active"):
                         async with connection.transaction():
                             await insert(connection, table, **values)
                     refused += 1

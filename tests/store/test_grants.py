@@ -71,6 +71,14 @@ FORBIDDEN: list[tuple[RoleName, DatabaseName, str]] = [
     ("gateway", "keyring", "SELECT * FROM tombstones"),
     ("api", "keyring", "DELETE FROM tombstones"),
     ("worker", "keyring", "UPDATE tombstones SET at = now()"),
+    ("gateway", "keyring", "SELECT sealed FROM data_key_copies"),
+    ("gateway", "keyring", "SELECT name_sealed FROM recipients"),
+    ("gateway", "keyring", "UPDATE recipients SET state = 'active'"),
+    ("gateway", "keyring", "INSERT INTO custody (org_id) VALUES (gen_random_uuid())"),
+    ("gateway", "keyring", "DELETE FROM data_key_copies"),
+    ("api", "keyring", "UPDATE data_key_copies SET sealed = 'x'"),
+    ("worker", "keyring", "UPDATE custody SET mode = 'hushwire'"),
+    ("worker", "keyring", "UPDATE recipients SET state = 'active'"),
 ]
 
 

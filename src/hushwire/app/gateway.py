@@ -173,6 +173,9 @@ class Gateway:
 
     def _directory_changed(self) -> None:
         self.endpoint.trust(address for trunk in self.directory.trunks for address in trunk.addresses if trunk.is_declared)
+        for org_id in self.directory.organisation_ids():
+            if (org := self.directory.organisation(org_id)) is not None:
+                self.pool.follow(org_id, org.custody_version)
         self._new_orgs.set()
         self.calling.obey_directory()
 

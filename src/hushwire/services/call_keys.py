@@ -27,8 +27,9 @@ class CallKeys:
 
     def take(self, org_id: OrgId, kind: KeyKind) -> DataKey | None:
         """A key that is ready now, or None."""
-        if kind == "recording" and self._spare[org_id]:
-            return self._spare[org_id].pop()
+        while kind == "recording" and self._spare[org_id]:
+            if self._pool.is_good(org_id, spare := self._spare[org_id].pop()):
+                return spare
         return self._pool.take(org_id, kind)
 
     def give_back(self, live: LiveCall) -> None:
@@ -55,6 +56,18 @@ class CallKeys:
                     live.recording_key = await self._make(org_id, "recording")
         except (TimeoutError, LocalError, OSError) as error:
             _log.error("call.keys_missing", org_id=str(org_id), error=type(error).__name__)
+
+    async def instead_of(self, org_id: OrgId, refused: DataKey) -> DataKey | None:
+        """Another recording key for one that came too late: the customer's custody was changed, or a recipient expired."""
+        _log.warning("call.key_refused", org_id=str(org_id), custody_version=refused.custody_version)
+        self._pool.drop(org_id)
+        self._spare.pop(org_id, None)
+        try:
+            async with asyncio.timeout(WAIT_S):
+                return await self._make(org_id, "recording")
+        except (TimeoutError, LocalError, OSError) as error:
+            _log.error("call.keys_missing", org_id=str(org_id), error=type(error).__name__)
+            return None
 
     async def for_refusal(self, org_id: OrgId) -> DataKey | None:
         """A key for the row of a call that is refused already: nobody waits for it."""

@@ -59,6 +59,7 @@ class Organisation:
     needs_srtp: bool
     allows_sdes_in_clear: bool
     calls_without_recording: bool
+    custody_version: int
     rules: Rules
     keys: OrgKeys
     by_id: Mapping[AgentId, Agent] = field(repr=False)
@@ -350,6 +351,7 @@ def _organisation(row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], own_host
         needs_srtp=row.agent_srtp == "required",
         allows_sdes_in_clear=row.allow_sdes_in_clear,
         calls_without_recording=row.without_recording == "unrecorded",
+        custody_version=row.custody_version,
         rules=Rules(
             version=row.rules_version,
             home_country=row.home_country,

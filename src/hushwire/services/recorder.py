@@ -6,6 +6,7 @@ ever recorded that could not be found and erased. Both directions are recorded f
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -31,6 +32,13 @@ ROW_WAIT_S: Final = 3.0
 UNCONFIRMED_RETRY_S: Final = 1.0
 LAWFUL_BASIS: Final = "legitimate-interest"
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Admitted:
+    """What the transaction that wrote a recording's row said of its key."""
+
+    is_so: bool = False
 
 
 class Recorder:
@@ -86,6 +94,20 @@ class Recorder:
             return "ok" if await self._begin(live, key, None) else "the recording could not be begun"
 
     async def _begin(self, live: LiveCall, key: DataKey, answer: CallAnswer | None) -> bool:
+        """The row, then the recording. A key that its customer's custody no longer admits is changed for another, once."""
+        begun = await self._begin_with(live, key, answer)
+        if begun is not None:
+            return begun
+        another = await self._keys.instead_of(live.route.org.id, key)
+        if another is not None and (begun := await self._begin_with(live, another, None)) is not None:
+            return begun
+        _log.error("recording.not_begun", call_id=str(live.id), why="the customer's custody admits none of the keys that are ready")
+        if not live.is_ended:
+            self._on_impossible(live)
+        return False
+
+    async def _begin_with(self, live: LiveCall, key: DataKey, answer: CallAnswer | None) -> bool | None:
+        """True once it records, False if it could not be begun, None where the key came too late and nothing was begun."""
         run = RecordingRun(key, 0, f"{key.id}-0.hwr")
         now = self._clock.now()
         new = NewRecording(
@@ -101,9 +123,13 @@ class Recorder:
             lawful_basis=LAWFUL_BASIS,
             started_at=now,
             key_fingerprint=key.fingerprint,
+            custody=key.custody,
+            custody_version=key.custody_version,
+            key_good_until=key.good_until,
         )
         live.recording = run
-        written = self._write_answer(live, answer, new)
+        admitted = _Admitted()
+        written = self._write_answer(live, answer, new, admitted)
         try:
             async with asyncio.timeout(ROW_WAIT_S):
                 is_written = await asyncio.shield(written)
@@ -114,6 +140,9 @@ class Recorder:
             live.recording = None
             self._fail(live, run)
             return False
+        if not admitted.is_so:
+            live.recording = None
+            return None
         order = RecordingOrder(
             org_id=live.route.org.id,
             recording_id=key.id,
@@ -153,20 +182,22 @@ class Recorder:
                     pass
             await asyncio.sleep(UNCONFIRMED_RETRY_S)
 
-    def _write_answer(self, live: LiveCall, answer: CallAnswer | None, recording: NewRecording | None) -> asyncio.Future[bool]:
+    def _write_answer(
+        self, live: LiveCall, answer: CallAnswer | None, recording: NewRecording | None, admitted: "_Admitted | None" = None
+    ) -> asyncio.Future[bool]:
         org_id, now = live.route.org.id, self._clock.now()
-        events = []
-        if answer is not None:
-            events.append(self.event(live, EventKind.CALL_ANSWERED, answer.answered_at))
-        if recording is not None:
-            events.append(self.event(live, EventKind.RECORDING_STARTED, now, recording=recording.id))
+        answered = [] if answer is None else [self.event(live, EventKind.CALL_ANSWERED, answer.answered_at)]
+        started = [] if recording is None else [self.event(live, EventKind.RECORDING_STARTED, now, recording=recording.id)]
 
         async def write(connection: Connection) -> list[DomainEvent]:
             if answer is not None:
                 await rows.answer(connection, answer)
-            if recording is not None:
-                await rows.begin_recording(connection, org_id, recording)
-            return events
+            if recording is None:
+                return answered
+            is_begun = await rows.begin_recording(connection, org_id, recording)
+            if admitted is not None:
+                admitted.is_so = is_begun
+            return answered + started if is_begun else answered
 
         kind = "call.answered" if answer else "recording.begin"
         return self._records.write(org_id, kind, write, at_once=recording is not None)

@@ -82,6 +82,9 @@ class NewRecording:
     lawful_basis: str
     started_at: datetime
     key_fingerprint: bytes = field(repr=False)
+    custody: str = "hushwire"
+    custody_version: int = 0
+    key_good_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +180,16 @@ async def end(connection: Connection, call: CallEnd) -> bool:
     return tag == "UPDATE 1"
 
 
-async def begin_recording(connection: Connection, org_id: OrgId, recording: NewRecording) -> None:
-    """Insert the row of a recording and name it on its call's row."""
-    await connection.execute(
+async def begin_recording(connection: Connection, org_id: OrgId, recording: NewRecording) -> bool:
+    """Insert the row of a recording and name it on its call's row.
+
+    False, and nothing is written, if its key was sealed under a custody that the organisation has changed since, or to a recipient
+    that has expired.
+    """
+    tag = await connection.execute(
         "INSERT INTO recordings (org_id, id, call_id, agent_id, peer_agent_id, node_id, segment, state, remote_index, spool_name, region,"
-        " lawful_basis, started_at, key_fingerprint) VALUES ($1, $2, $3, $4, $5, $6, $7, 'live', $8, $9, $10, $11, $12, $13)"
+        " lawful_basis, started_at, key_fingerprint, custody)"
+        " SELECT $1, $2, $3, $4, $5, $6, $7, 'live', $8, $9, $10, $11, $12, $13, $14 WHERE custody_admits($15, $16)"
         " ON CONFLICT (id) DO NOTHING",
         org_id,
         recording.id,
@@ -196,8 +204,14 @@ async def begin_recording(connection: Connection, org_id: OrgId, recording: NewR
         recording.lawful_basis,
         recording.started_at,
         recording.key_fingerprint,
+        recording.custody,
+        recording.custody_version,
+        recording.key_good_until,
     )
+    if tag != "INSERT 0 1" and not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM recordings WHERE id = $1)", recording.id):
+        return False
     await connection.execute("UPDATE calls SET recording_id = $2 WHERE id = $1", recording.call_id, recording.id)
+    return True
 
 
 async def close_recording(connection: Connection, recording: RecordingEnd) -> bool:

@@ -26,6 +26,7 @@ class OrgRow:
     allowed_countries: list[str]
     classes: list[str]
     rules_version: int
+    custody_version: int
 
 
 @dataclass(frozen=True, slots=True)

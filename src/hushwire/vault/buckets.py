@@ -7,6 +7,7 @@ every copy ever taken of the private key useless, which is what a receipt promis
 
 import hmac
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -26,12 +27,18 @@ _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """The key of one recording, call, contact ..., and that thing's id."""
+    """The key of one recording, call, contact ..., and that thing's id.
+
+    A new one also knows how it was sealed: the custody's mode and version, and when the first of its recipients expires.
+    """
 
     id: UUID
     kind: KeyKind
     key: bytes = field(repr=False)
     fingerprint: bytes
+    custody: Literal["hushwire", "both", "customer"] = field(default="hushwire", compare=False)
+    custody_version: int = field(default=0, compare=False)
+    good_until: datetime | None = field(default=None, compare=False)
 
 
 def fingerprint_of(key: bytes, data_key_id: UUID) -> bytes:

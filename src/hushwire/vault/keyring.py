@@ -16,9 +16,10 @@ from uuid import UUID
 import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hushwire.core.errors import KeyUnavailable, MalformedError, Unavailable
+from hushwire.core.errors import CustomerHeld, KeyUnavailable, MalformedError, Unavailable
 from hushwire.core.ids import BucketId, OrgId
 from hushwire.store.database import Connection, Database
+from hushwire.vault import custody
 from hushwire.vault.bucket_secrets import BucketSecrets
 from hushwire.vault.buckets import DataKey, KeyKind, PrivateBucket, PublicBucket, fingerprint_of
 from hushwire.vault.root import RoleKeys
@@ -27,6 +28,7 @@ from hushwire.vault.tombstones import Tombstone, bury
 from hushwire.vault.unseal import UnsealLog, Why
 
 BUCKET_NOT_CURRENT: Final = "HW001"
+CUSTODY_CHANGED: Final = "HW002"
 _PRIVATE_CACHE_S: Final = 5.0
 """Another process may destroy a bucket at any time: this soon after, no memory holds its private key either."""
 _SEAL_TRIES: Final = 3
@@ -87,6 +89,7 @@ class Keyring:
         self._orgs: dict[OrgId, OrgKeys] = {}
         self._deployment: DeploymentKeys | None = None
         self._current: dict[OrgId, PublicBucket] = {}
+        self._custody: dict[OrgId, custody.Custody] = {}
         self._private: dict[BucketId, PrivateBucket] = {}
 
     # Keys that every role reads.
@@ -118,6 +121,7 @@ class Keyring:
         """Drop what is cached of an organisation (its keys were destroyed or replaced)."""
         self._orgs.pop(org_id, None)
         self._current.pop(org_id, None)
+        self._custody.pop(org_id, None)
 
     # Setting up: the owner's role, with an opener.
 
@@ -182,19 +186,28 @@ class Keyring:
         return made
 
     async def new_data_keys(self, org_id: OrgId, kind: KeyKind, ids: Sequence[UUID]) -> list[DataKey]:
-        """Like `new_data_key` for several ids in one transaction. Raises KeyUnavailable if the organisation has no bucket."""
-        made = []
-        for data_key_id in ids:
-            key = secrets.token_bytes(KEY_BYTES)
-            made.append(DataKey(data_key_id, kind, key, fingerprint_of(key, data_key_id)))
+        """Like `new_data_key` for several ids in one transaction, sealed as the organisation's custody wants it.
+
+        Raises KeyUnavailable if the organisation has no bucket, or wants them sealed to keys of its own and none of those is active.
+        """
+        keys = [(data_key_id, secrets.token_bytes(KEY_BYTES)) for data_key_id in ids]
         for _ in range(_SEAL_TRIES):
             bucket = await self._current_bucket(org_id)
-            sealed = [bucket.seal(data_key) for data_key in made]
+            held = await self._custody_of(org_id) if kind in custody.HELD_KINDS else custody.OURS
+            made = [
+                DataKey(data_key_id, kind, key, fingerprint_of(key, data_key_id), held.mode, held.version, held.good_until)
+                for data_key_id, key in keys
+            ]
+            if held.mode == "hushwire":
+                sealed, copies = held.seal(org_id, bucket, made)
+            else:
+                # Several public-key operations a key, some of them long: not on the loop that carries calls.
+                sealed, copies = await asyncio.to_thread(held.seal, org_id, bucket, made)
             try:
                 async with self.db.organisation(org_id) as connection:
                     await connection.execute(
-                        "INSERT INTO data_keys (id, org_id, bucket_id, kind, sealed, fingerprint, created_at)"
-                        " SELECT id, $1, $2, $3, sealed, fingerprint, now()"
+                        "INSERT INTO data_keys (id, org_id, bucket_id, kind, sealed, fingerprint, custody_version, created_at)"
+                        " SELECT id, $1, $2, $3, sealed, fingerprint, $7, now()"
                         " FROM unnest($4::uuid[], $5::bytea[], $6::bytea[]) AS made (id, sealed, fingerprint)",
                         org_id,
                         bucket.id,
@@ -202,24 +215,45 @@ class Keyring:
                         [data_key.id for data_key in made],
                         sealed,
                         [data_key.fingerprint for data_key in made],
+                        held.version,
                     )
+                    if copies:
+                        await custody.add_copies(connection, org_id, copies)
                 return made
             except asyncpg.PostgresError as error:
-                if error.sqlstate != BUCKET_NOT_CURRENT:
+                if error.sqlstate not in (BUCKET_NOT_CURRENT, CUSTODY_CHANGED):
                     raise
-                # The bucket is being renewed: seal to its successor.
+                # The bucket is being renewed, or the custody was changed: seal as it is wanted now.
                 self._current.pop(org_id, None)
-        raise Unavailable(f"the buckets of organisation {org_id} are renewed faster than a key can be sealed")
+                self._custody.pop(org_id, None)
+        raise Unavailable(f"the buckets or the custody of organisation {org_id} change faster than a key can be sealed")
+
+    async def _custody_of(self, org_id: OrgId) -> custody.Custody:
+        """Whom new keys are sealed to. Raises KeyUnavailable where that should be the customer and can't be."""
+        if (known := self._custody.get(org_id)) is None:
+            async with self.db.organisation(org_id) as connection:
+                known = await custody.current(connection)
+            if known.is_impossible:
+                raise KeyUnavailable(f"organisation {org_id} holds its own keys, and none of them is active and unexpired")
+            self._custody[org_id] = known
+        return known
+
+    async def envelopes(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID) -> list[custody.Copy]:
+        """The copies of a key that customers' keys open, by recipient; none where there are none, or the key is gone."""
+        async with self.db.organisation(org_id) as connection:
+            return await custody.copies(connection, kind, data_key_id)
 
     async def open_data_key(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID, why: Why) -> DataKey:
-        """The key. Raises KeyUnavailable when it was destroyed, never existed, is another organisation's, or this role can't open."""
+        """The key. Raises KeyUnavailable when it was destroyed, never existed, is another organisation's, or this role can't open;
+        CustomerHeld (a KeyUnavailable) where it exists and only the customer's own key opens it.
+        """
         found = await self.open_many(org_id, kind, [data_key_id], why)
         if data_key_id not in found:
             raise KeyUnavailable(f"the key of {kind} {data_key_id} is gone")
         return found[data_key_id]
 
     async def open_many(self, org_id: OrgId, kind: KeyKind, ids: Iterable[UUID], why: Why) -> dict[UUID, DataKey]:
-        """The keys that still exist, by id; what is gone is absent.
+        """The keys that still exist, by id; what is gone is absent. Raises CustomerHeld if one of them is only the customer's to open.
 
         Each is noted in the access log as `<kind>:<id>`, committed, before any is handed out. Raises Unavailable, and hands out
         nothing, if the log can't be written. Don't call it inside a transaction of the main database: the log takes another one.
@@ -236,6 +270,8 @@ class Keyring:
             buckets = await self._private_buckets(connection, org_id, {BucketId(row["bucket_id"]) for row in rows})
         opened = {}
         for row in rows:
+            if row["sealed"] is None:
+                raise CustomerHeld(f"the key of {kind} {row['id']} opens under the customer's own key only")
             data_key = buckets[row["bucket_id"]].open(row["sealed"], kind, row["id"])
             if data_key.fingerprint != row["fingerprint"]:
                 raise KeyUnavailable(f"the key of {kind} {row['id']} does not match its fingerprint")

@@ -14,6 +14,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import KeyUnavailable, Unavailable
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.vault.buckets import DataKey, KeyKind
+from hushwire.vault.custody import HELD_KINDS
 from hushwire.vault.keyring import Keyring
 
 _RETRY_FIRST_S: Final = 0.1
@@ -40,6 +41,7 @@ class KeyPool:
         self._most = max(size, most)
         self._sizes: dict[_Slot, int] = {}
         self._ready: dict[_Slot, deque[DataKey]] = {}
+        self._custody: dict[OrgId, int] = {}
         self._refilling: set[_Slot] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -48,12 +50,30 @@ class KeyPool:
         slot = (org_id, kind)
         ready = self._ready.setdefault(slot, deque())
         taken = ready.popleft() if ready else None
+        while taken is not None and not self.is_good(org_id, taken):
+            taken = ready.popleft() if ready else None
         if taken is None and slot in self._sizes:
             self._sizes[slot] = min(2 * self._sizes[slot], self._most)
         # Below half: so a busy organisation costs one transaction for several keys.
         if len(ready) <= self._sizes.setdefault(slot, self._size) // 2:
             self._start_refill(slot)
         return taken
+
+    def follow(self, org_id: OrgId, custody_version: int) -> None:
+        """Keys that were sealed under an older custody of the organisation are of no use any more: they are not handed out."""
+        self._custody[org_id] = max(custody_version, self._custody.get(org_id, 0))
+
+    def drop(self, org_id: OrgId) -> None:
+        """Forget the ready keys that a customer may hold: one of them was refused."""
+        for kind in HELD_KINDS:
+            self._ready.setdefault((org_id, kind), deque()).clear()
+
+    def is_good(self, org_id: OrgId, data_key: DataKey) -> bool:
+        """Whether the key is sealed as the organisation wants it now, as far as is known here, to recipients that have not expired."""
+        if data_key.kind not in HELD_KINDS:
+            return True
+        is_current = data_key.custody_version >= self._custody.get(org_id, 0)
+        return is_current and (data_key.good_until is None or data_key.good_until > self._clock.now())
 
     async def prepare(self, org_id: OrgId, kind: KeyKind) -> None:
         """Fill up now. Raises Unavailable if the keyring is away, KeyUnavailable if the organisation has no bucket."""
@@ -65,7 +85,7 @@ class KeyPool:
 
     def ready(self, org_id: OrgId, kind: KeyKind) -> int:
         """How many keys could be taken without waiting."""
-        return len(self._ready.get((org_id, kind), ()))
+        return sum(self.is_good(org_id, data_key) for data_key in self._ready.get((org_id, kind), ()))
 
     async def close(self) -> list[tuple[OrgId, DataKey]]:
         """Stop refilling, and hand back the keys that were never used, for whoever may destroy them."""
@@ -106,9 +126,15 @@ class KeyPool:
     async def _fill(self, slot: _Slot) -> None:
         org_id, kind = slot
         ready = self._ready.setdefault(slot, deque())
+        for _ in range(len(ready)):
+            if self.is_good(org_id, data_key := ready.popleft()):
+                ready.append(data_key)
         # In portions: making a key keeps the loop that carries calls busy for some 0.1 ms.
         while (wanted := min(_PORTION, self._sizes.setdefault(slot, self._size) - len(ready))) > 0:
-            ready.extend(await self._keyring.new_data_keys(org_id, kind, [self._new_id() for _ in range(wanted)]))
+            made = await self._keyring.new_data_keys(org_id, kind, [self._new_id() for _ in range(wanted)])
+            if kind in HELD_KINDS:
+                self.follow(org_id, made[0].custody_version)
+            ready.extend(made)
 
     def _new_id(self) -> UUID:
         return uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))

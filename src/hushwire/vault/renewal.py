@@ -121,10 +121,19 @@ async def _move_batch(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> i
     return len(rows)
 
 
-def _reseal(source: PrivateBucket, target: PublicBucket, keys: list[tuple[UUID, KeyKind, bytes]]) -> tuple[list[bytes], list[UUID]]:
-    """The new sealed forms, and the ids of those that do not open and are left as they are."""
-    moved, broken = [], []
+def _reseal(
+    source: PrivateBucket, target: PublicBucket, keys: list[tuple[UUID, KeyKind, bytes | None]]
+) -> tuple[list[bytes | None], list[UUID]]:
+    """The new sealed forms, and the ids of those that do not open and are left as they are.
+
+    A key that only its customer holds (None) has nothing sealed to us: it moves as it is, and customers' copies are not touched.
+    """
+    moved: list[bytes | None] = []
+    broken: list[UUID] = []
     for key_id, kind, sealed in keys:
+        if sealed is None:
+            moved.append(None)
+            continue
         try:
             moved.append(target.seal(source.open(sealed, kind, key_id)))
         except KeyUnavailable:

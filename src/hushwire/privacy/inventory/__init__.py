@@ -16,6 +16,7 @@ from hushwire.privacy.inventory import (
     audit,
     backup,
     clocks,
+    custody,
     erasure,
     files,
     foundation,
@@ -79,9 +80,14 @@ _MAIN: Final[Mapping[str, Mapping[str, Holding]]] = {
     **rights.TABLES,
 }
 
+_KEYRING: Final[Mapping[str, Mapping[str, Holding]]] = {
+    **keyring.TABLES,
+    **custody.KEYRING_TABLES,
+}
+
 
 def _all() -> Iterator[Column]:
-    schemas: tuple[tuple[DatabaseName, Mapping[str, Mapping[str, Holding]]], ...] = (("main", _MAIN), ("keyring", keyring.TABLES))
+    schemas: tuple[tuple[DatabaseName, Mapping[str, Mapping[str, Holding]]], ...] = (("main", _MAIN), ("keyring", _KEYRING))
     for database, tables in schemas:
         for table, entries in tables.items():
             for name, entry in entries.items():

@@ -37,7 +37,8 @@ from hushwire.privacy.inventory.vocabulary import (
 TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "schema_migrations": MIGRATIONS,
     "orgs": same(ORG, "id slug name home_country residency jurisdictions created_at updated_at erased_at")
-    | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version"),
+    | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
+    | same(RULE, "custody_version"),
     "trunks": same(OPERATOR, "id name uri srtp username realm addresses media_ports subprocessor created_at updated_at")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")
@@ -66,7 +67,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(FAR_INDEX, "remote_index")
     | same(replace(FAR_NUMBER, subject=Subject.AGENT), "local_sealed"),
     "recordings": same(RECORDING_ID, "id org_id call_id agent_id peer_agent_id node_id spool_name object_key")
-    | same(RECORDING, "segment state region lawful_basis started_at ended_at duration_ms frames size_bytes erased_at")
+    | same(RECORDING, "segment state custody region lawful_basis started_at ended_at duration_ms frames size_bytes erased_at")
     | same(replace(RECORDING, form=Form.HASH), "digest key_fingerprint")
     | same(replace(FAR_INDEX, purpose=Purpose.RECORDING), "remote_index"),
     "node_commands": same(COMMAND, "id org_id node_id call_id")

@@ -17,7 +17,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(BUCKET, "public_key state erasures created_at destroyed_at survivors moved renewing_since")
     | same(replace(BUCKET, form=Form.SEALED), "private_sealed"),
     "data_keys": same(DATA_KEY, "id org_id bucket_id")
-    | same(replace(DATA_KEY, form=Form.PLAIN), "kind created_at")
+    | same(replace(DATA_KEY, form=Form.PLAIN), "kind custody_version created_at")
     | same(replace(DATA_KEY, form=Form.SEALED), "sealed")
     | same(replace(DATA_KEY, form=Form.HASH), "fingerprint"),
     "tombstones": same(LEDGER, "id org_id object") | same(replace(LEDGER, form=Form.PLAIN), "kind at seq fields written_at"),
