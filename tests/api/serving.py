@@ -28,6 +28,7 @@ from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
 from hushwire.services.queries import Queries
+from hushwire.services.restrictions import Restrictions
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.vault.seal import Columns
 from tests.databases import Databases
@@ -127,7 +128,8 @@ async def made_means(house: House) -> Means:
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=await house.erasures("api"),
         voice_security=voice_security, actions=actions, agents=Agents(main, house.clock),
-        contacts=Contacts(main, keyring, house.clock, Chance()), metrics=Metrics(),
+        contacts=Contacts(main, keyring, house.clock, Chance()),
+        restrictions=Restrictions(main, keyring, house.clock, Chance()), metrics=Metrics(),
         clocks=Clocks(house.clock, Chance()),
         audit_exports=AuditExports(main, keyring, house.clock),
     )  # fmt: skip

@@ -24,6 +24,7 @@ class Permission(StrEnum):
     DIRECTORY_CHANGE = "directory-change"
     CONTACTS = "contacts"
     CONTACTS_CHANGE = "contacts-change"
+    REQUESTS = "requests"
     AUDIT = "audit"
     RECEIPTS = "receipts"
 

@@ -20,6 +20,7 @@ from hushwire.api.routers import (
     operation,
     privacy,
     recordings,
+    restrictions,
     voice_security,
 )
 from hushwire.api.routers.voice_security import Question
@@ -61,6 +62,7 @@ _ROUTERS: Final = (
     recordings,
     contacts,
     directory,
+    restrictions,
     privacy,
     clocks,
     operation,

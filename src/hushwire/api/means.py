@@ -19,6 +19,7 @@ from hushwire.services.contacts import Contacts
 from hushwire.services.erasure import Erasures
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
+from hushwire.services.restrictions import Restrictions
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
@@ -44,6 +45,7 @@ class Means:
     agents: Agents
     audit_exports: AuditExports
     contacts: Contacts
+    restrictions: Restrictions
     metrics: Metrics
     clocks: Clocks
 

@@ -31,6 +31,7 @@ from hushwire.services.erasure import Erasures
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_shipping import Spool
+from hushwire.services.restrictions import Restrictions
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.vault.blobs import Blobs
 
@@ -102,6 +103,7 @@ async def made_means(wired: Wired) -> Means:
         agents=Agents(wired.main, wired.clock),
         audit_exports=AuditExports(wired.main, wired.keyring, wired.clock),
         contacts=Contacts(wired.main, wired.keyring, wired.clock, wired.random),
+        restrictions=Restrictions(wired.main, wired.keyring, wired.clock, wired.random),
         metrics=Metrics(),
         clocks=Clocks(wired.clock, wired.random),
     )

@@ -72,7 +72,7 @@ class Calling:
         self._max_calls = max_calls
         self._media = CallMedia(link)
         self.keys = CallKeys(pool)
-        self.recorder = Recorder(link, records, self.keys, clock, random, node_id, self._recording_impossible)
+        self.recorder = Recorder(link, records, self.keys, clock, random, node_id, self._recording_impossible, router.may_record)
         self._rows = CallRows(records, self.recorder, node_id)
         self._calls: dict[CallId, LiveCall] = {}
         self._by_tx: dict[TxId, LiveCall] = {}
@@ -121,11 +121,18 @@ class Calling:
         self.feed(live, events.Stopped(reason))
 
     def obey_directory(self) -> None:
-        """What changed of agents holds for calls under way too: those of a suspended agent end, with BYE to both sides."""
+        """What changed of agents and numbers holds for calls under way too.
+
+        Those of a suspended agent end, with BYE to both sides; the recording of who objected to it ends, and the call goes on.
+        """
         for live in list(self._calls.values()):
-            if not live.is_ended and self._router.is_barred(live.route):
+            if live.is_ended:
+                continue
+            if self._router.is_barred(live.route):
                 _log.info("call.barred", call_id=str(live.id))
                 self.hang_up(live, EndReason.SUSPENDED)
+            elif live.recording is not None and not self._router.may_record(live.route):
+                self._spawn(self.recorder.objected(live), "recording-objected")
 
     def media_lost(self, *, is_gone: bool) -> None:
         """Every call's sound is lost. Both parties are told by BYE. Only a media process that is gone is known to record no more."""

@@ -68,6 +68,9 @@ class Organisation:
     subprocessors: frozenset[str] = frozenset()
     """Names of the sub-processors that the organisation's data may go to now (privacy/agreement.py)."""
 
+    unrecorded: frozenset[bytes] = frozenset()
+    """Blind indexes (`calls.remote`) of numbers that are never recorded: their owners objected, or are minors."""
+
     def may_use(self, trunk: "Trunk") -> bool:
         """Whether calls may go to a carrier: one that is nobody's sub-processor, or one that nothing stands against."""
         return trunk.subprocessor is None or trunk.subprocessor in self.subprocessors
@@ -255,6 +258,7 @@ class Directory:
     async def _learn(self, org_id: OrgId) -> None:
         async with self._db.organisation(org_id) as connection:
             found = await rows.organisation(connection)
+            unrecorded = await rows.unrecorded(connection)
             free = None if found is None else await self._free_subprocessors(connection, found[0].residency)
         if found is None or free is None:
             self._forget(org_id)
@@ -264,7 +268,7 @@ class Directory:
         # From here on nothing waits: calls never meet half an organisation.
         self._forget(org_id)
         agents = [_agent(keys, agent) for agent in agent_rows]
-        self._orgs[org_id] = _organisation(row, keys, agents, self._own_hosts(row.slug), free)
+        self._orgs[org_id] = _organisation(row, keys, agents, self._own_hosts(row.slug), free, unrecorded)
         self._agents |= self._orgs[org_id].by_id
         self._slugs[row.slug] = org_id
         self._numbers[org_id] = {
@@ -342,7 +346,9 @@ def _agent(keys: OrgKeys, row: rows.AgentRow) -> Agent:
     )
 
 
-def _organisation(row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], own_hosts: OwnHosts, free: frozenset[str]) -> Organisation:
+def _organisation(
+    row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], own_hosts: OwnHosts, free: frozenset[str], unrecorded: frozenset[bytes]
+) -> Organisation:
     return Organisation(
         id=row.id,
         slug=row.slug,
@@ -361,6 +367,7 @@ def _organisation(row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], own_host
             own_hosts=own_hosts,
         ),
         keys=keys,
+        unrecorded=unrecorded,
         by_id={agent.id: agent for agent in agents},
         by_username={agent.username.reveal(): agent for agent in agents},
         by_extension={agent.extension.reveal(): agent for agent in agents if agent.extension is not None},

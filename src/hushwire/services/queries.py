@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -27,6 +27,12 @@ from hushwire.vault.unseal import AccessLog, Why
 REMOTE: Final = "calls.remote"
 _TYPED: Final = re.compile(r"\+?[0-9()\-./ ]{1,40}", re.ASCII)
 _NOT_DIGITS: Final = re.compile(r"[^0-9]", re.ASCII)
+_HIDDEN: Final = (
+    "agent_id", "peer_agent_id", "trunk_id", "recording_id", "answered_at", "ended_at", "duration_ms", "sip_status", "end_reason",
+    "verdict", "verdict_reason", "country", "number_class", "rules_version", "agent_leg", "peer_leg", "quality", "sealed_with",
+    "remote_sealed", "local_sealed",
+)  # fmt: skip
+"""What is not shown of a call whose processing is restricted."""
 _log = structlog.get_logger(__name__)
 
 
@@ -203,6 +209,8 @@ class Queries:
 
     async def _opened(self, keys: OrgKeys, why: Why, rows: Sequence[CallRow], names: Mapping[UUID, str]) -> list[CallView]:
         """Outside any transaction of the main database: the keyring notes what it opens in one of its own."""
+        nothing: dict[str, Any] = dict.fromkeys(_HIDDEN)
+        rows = [replace(row, **nothing) if row.is_restricted else row for row in rows]
         wanted = {row.sealed_with for row in rows if row.sealed_with is not None}
         data_keys = await self._keyring.open_many(keys.org_id, "call", wanted, why)
         # A call whose key is gone is read all the same: names, times.

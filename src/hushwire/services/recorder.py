@@ -22,7 +22,7 @@ from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, 
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.live import LiveCall, RecordingRun
 from hushwire.services.records import Records
-from hushwire.services.routing import Refused
+from hushwire.services.routing import Refused, Route
 from hushwire.store import calls as rows
 from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd
 from hushwire.store.database import Connection
@@ -42,7 +42,10 @@ class _Admitted:
 
 
 class Recorder:
-    """Begins and ends recordings. `on_impossible` is told of a call that should be recorded and can't be."""
+    """Begins and ends recordings. `on_impossible` is told of a call that should be recorded and can't be.
+
+    `may_record` says whether the far side of a call may be recorded, asked when a recording is to begin.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Recorder:
         random: Random,
         node_id: NodeId,
         on_impossible: Callable[[LiveCall], None],
+        may_record: Callable[[Route], bool],
     ) -> None:
         self._link = link
         self._records = records
@@ -61,6 +65,7 @@ class Recorder:
         self._random = random
         self._node_id = node_id
         self._on_impossible = on_impossible
+        self._may_record = may_record
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Beginning.
@@ -72,17 +77,21 @@ class Recorder:
             self._write_answer(live, answer, None)
             return
         async with live.working:
-            if live.is_ended:
+            if live.is_ended or not self._may_record(live.route):
                 live.recording_key = key
                 self._keys.give_back(live)
                 self._write_answer(live, answer, None)
                 return
             await self._begin(live, key, answer)
+        if not self._may_record(live.route):
+            await self.objected(live)  # while it began
 
     async def start(self, live: LiveCall) -> str:
         """Record from now on, on demand; `ok`, or why not."""
         if live.route.org.record == "none":
             return "recording is switched off for this organisation"
+        if not self._may_record(live.route):
+            return "the other party is not recorded: it objected, or is a minor"
         async with live.working:
             if live.is_ended or live.answered_at is None:
                 return "the call is not answered"
@@ -240,6 +249,13 @@ class Recorder:
                 return "ok"
             await asyncio.shield(await self._end(live))
             return "ok"
+
+    async def objected(self, live: LiveCall) -> None:
+        """End the recording of somebody who is not to be recorded any more; the call goes on, whatever the organisation's setting."""
+        try:
+            await self.stop(live)
+        except (MediaRefused, Unavailable) as error:
+            _log.error("recording.not_ended", call_id=str(live.id), why=str(error))
 
     async def cut_off(self, live: LiveCall) -> None:
         """End the recording while the database is away: its row is closed once it is back. What can't be ended now is tried again."""

@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PlaybackEnded(LocalError):
-    """The recording was erased while it was played: what was sent so far is all there is."""
+    """The recording was erased or restricted while it was played: what was sent so far is all there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,11 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Restricted:
+    """Its processing is restricted: kept, and not given out. 403."""
+
+
+@dataclass(frozen=True, slots=True)
 class Elsewhere:
     """It exists, but its bytes aren't within reach now: still in another machine's spool. 503, to be tried again."""
 
@@ -88,17 +93,19 @@ class Recordings:
         more = rows[limit - 1] if len(rows) > limit else None
         return Page(rows[:limit], None if more is None else Place(more.started_at, more.id))
 
-    async def get(self, org_id: OrgId, recording_id: RecordingId) -> Recording | Gone | Missing:
+    async def get(self, org_id: OrgId, recording_id: RecordingId) -> Recording | Gone | Missing | Restricted:
         """One recording's row."""
         async with self._main.organisation(org_id) as connection:
             found = await table.get(connection, recording_id)
         if found is None:
             return Missing()
-        return Gone() if found.is_gone else found
+        if found.is_gone:
+            return Gone()
+        return Restricted() if found.is_restricted else found
 
     async def open_audio(
         self, org_id: OrgId, recording_id: RecordingId, audio_format: AudioFormat, why: Why
-    ) -> Audio | Gone | Missing | Elsewhere:
+    ) -> Audio | Gone | Missing | Restricted | Elsewhere:
         """The recording as an audio file, in chunks. The access is logged, committed, before this returns.
 
         Iterating raises PlaybackEnded if it is erased meanwhile, and RecordingError if the file is damaged: in both cases the
@@ -141,11 +148,11 @@ class Recordings:
             yield audio
 
     async def _check(self, org_id: OrgId, recording_id: RecordingId) -> None:
-        """Raises PlaybackEnded once an erasure was entered, or the key is gone."""
+        """Raises PlaybackEnded once an erasure was entered, the key is gone, or its processing was restricted."""
         is_gone = not isinstance(await self.get(org_id, recording_id), Recording)
         if is_gone or await self._keyring.fingerprint(org_id, "recording", recording_id) is None:
-            _log.info("playback.ended_by_erasure", org_id=str(org_id), recording_id=str(recording_id))
-            raise PlaybackEnded("the recording was erased while it was played")
+            _log.info("playback.ended", org_id=str(org_id), recording_id=str(recording_id))
+            raise PlaybackEnded("the recording was erased or restricted while it was played")
 
     async def _without_key(self, org_id: OrgId, recording_id: RecordingId) -> Gone:
         """No key, no content, whatever the row says: an erasure is just under way, or the key was lost with no entry to show for it."""

@@ -112,7 +112,7 @@ class Router:
                 503, reason_header(503, "No trunk"), "trunk-failed", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None
             )
         target = trunk_target(trunk, verdict, agent.caller_id, self._directory.domain)
-        plan = Plan(CallDirection.OUTBOUND, terms, (target,), RING_TRUNK_S, org.record == "all")
+        plan = Plan(CallDirection.OUTBOUND, terms, (target,), RING_TRUNK_S, _is_recorded(org, remote))
         return Route(plan, org, agent, trunk=trunk, remote=remote, local=agent.caller_id, verdict=verdict)
 
     def _internal(self, org: Organisation, agent: Agent, callee: Agent, terms: Terms) -> Route | Refused:
@@ -133,6 +133,10 @@ class Router:
             return False
         newest = [self._directory.agent(agent.id) for agent in (route.agent, route.peer_agent) if agent is not None]
         return any(agent is None or agent.is_suspended for agent in newest)
+
+    def may_record(self, route: Route) -> bool:
+        """Whether the call may be recorded, by what is known now of its far side: it may have objected since the call was routed."""
+        return not _is_unrecorded(self._directory.organisation(route.org.id) or route.org, route.remote)
 
     # From trunks.
 
@@ -162,7 +166,7 @@ class Router:
         if not targets:
             return Refused(480, words, "unavailable", CallDirection.INBOUND, org, agent, trunk, remote)
         terms = Terms(1, Srtp(trunk.srtp), flow.remote.host)
-        plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, org.record == "all")
+        plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote))
         return Route(plan, org, agent, trunk=trunk, remote=remote, local=assigned.number)
 
     # Targets.
@@ -180,6 +184,16 @@ class Router:
             if terms is not None:
                 targets.append(Target(device.hop, str(device.contact), from_, to, terms))
         return tuple(targets)
+
+
+def _is_recorded(org: Organisation, remote: Personal[str] | None) -> bool:
+    """Whether a call with this number is recorded. Who objected goes before the organisation's setting: the call is made, unrecorded."""
+    return org.record == "all" and not _is_unrecorded(org, remote)
+
+
+def _is_unrecorded(org: Organisation, remote: Personal[str] | None) -> bool:
+    """Whether this number is never recorded: its owner objected, or is a minor. One look-up, however many there are."""
+    return bool(org.unrecorded) and remote is not None and org.keys.index("calls.remote", remote.reveal()) in org.unrecorded
 
 
 def agent_terms(org: Organisation, transport: Transport, address: str, leg: int) -> Terms | None:

@@ -81,6 +81,11 @@ async def organisation(connection: Connection) -> tuple[OrgRow, list[AgentRow], 
     return OrgRow(**dict(found)), await _all(connection, AgentRow, "agents"), await _all(connection, NumberRow, "numbers")
 
 
+async def unrecorded(connection: Connection) -> frozenset[bytes]:
+    """Blind indexes (`calls.remote`) of the numbers of the entered organisation that are not recorded."""
+    return frozenset(row[0] for row in await connection.fetch("SELECT remote_index FROM unrecorded_numbers"))
+
+
 async def trunks(connection: Connection) -> list[TrunkRow]:
     """Every trunk, by name. They belong to the operator: no organisation is entered."""
     return sorted(await _all(connection, TrunkRow, "trunks"), key=lambda trunk: trunk.name)

@@ -11,13 +11,17 @@ from hushwire.store.database import Connection
 _COLUMNS: Final = (
     "r.id, r.org_id, r.call_id, r.agent_id, r.peer_agent_id, r.node_id, r.segment, r.state, r.spool_name, r.object_key, r.region,"
     " r.lawful_basis, r.started_at, r.ended_at, r.duration_ms, r.frames, r.size_bytes, r.digest, r.key_fingerprint, r.erased_at,"
-    " EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = r.id) AS is_erasing"
+    " EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = r.id) AS is_erasing,"
+    " is_restricted(r.remote_index, r.id, r.call_id) AS is_restricted"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One row. `is_erasing` is true from the moment that the ledger holds its erasure: no content is given out any more."""
+    """One row. `is_erasing` is true from the moment that the ledger holds its erasure: no content is given out any more.
+
+    `is_restricted`: it is kept, and not given out either, until the restriction is lifted.
+    """
 
     id: RecordingId
     org_id: OrgId
@@ -40,6 +44,7 @@ class Recording:
     key_fingerprint: bytes
     erased_at: datetime | None
     is_erasing: bool
+    is_restricted: bool
 
     @property
     def is_gone(self) -> bool:

@@ -14,7 +14,7 @@ from hushwire.store.recordings import Place
 _COLUMNS: Final = (
     "id, org_id, agent_id, peer_agent_id, trunk_id, node_id, recording_id, direction, state, started_at, answered_at, ended_at,"
     " duration_ms, sip_status, end_reason, verdict, verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed,"
-    " local_sealed, agent_leg, peer_leg, quality"
+    " local_sealed, agent_leg, peer_leg, quality, is_restricted(remote_index, id) AS is_restricted"
 )
 
 
@@ -51,6 +51,7 @@ class CallRow:
     agent_leg: dict[str, Any] | None
     peer_leg: dict[str, Any] | None
     quality: dict[str, Any] | None
+    is_restricted: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, Means, needs, reader
 from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
-from hushwire.api.problems import Problem, not_found
+from hushwire.api.problems import Problem, not_found, restricted
 from hushwire.api.values import (
     AgentQuery,
     Body,
@@ -66,6 +66,7 @@ class Call(BaseModel):
     agent_leg: dict[str, Any] | None
     peer_leg: dict[str, Any] | None
     quality: dict[str, Any] | None
+    is_restricted: bool = Field(description="Its processing is restricted: it is kept, listed with little more than its id, and not read.")
 
 
 class CallSearch(Body):
@@ -126,6 +127,8 @@ async def get_call(means: Given, caller: Reading, call_id: Id) -> Call:
     view = await means.queries.call(caller.org_id, reader(caller), CallId(parsed_id(call_id)))
     if view is None:
         raise not_found()
+    if view.row.is_restricted:
+        raise restricted()
     return _call(view)
 
 
@@ -196,4 +199,5 @@ def _call(view: CallView) -> Call:
         agent_leg=row.agent_leg,
         peer_leg=row.peer_leg,
         quality=row.quality,
+        is_restricted=row.is_restricted,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal, assert_never
 from uuid import UUID
@@ -15,14 +16,14 @@ from starlette.types import Receive, Scope, Send
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, Means, PurposeHeader, needs, reader
 from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
-from hushwire.api.problems import Problem, not_found, unavailable
+from hushwire.api.problems import Problem, not_found, restricted, unavailable
 from hushwire.api.values import AgentQuery, Body, BodyMoment, From, Id, To, TypedNumber, agent_of, indexes_of, parsed_id
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import CallId, RecordingId
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.failures import RecordingError
 from hushwire.services.erasure import Erased, NoRecording, Pending
-from hushwire.services.recordings import Audio, Elsewhere, Gone, Missing, PlaybackEnded
+from hushwire.services.recordings import Audio, Elsewhere, Gone, Missing, PlaybackEnded, Restricted
 from hushwire.store.recordings import Recording as Row
 from hushwire.store.recordings import RecordingFilter
 from hushwire.vault.unseal import Why
@@ -48,6 +49,7 @@ class Recording(BaseModel):
     segment: int
     state: Literal["live", "closed", "crashed", "stored", "erasing", "erased", "failed"]
     is_cut: bool
+    is_restricted: bool = Field(description="Its processing is restricted: it is kept, listed with little more than its id, and not read.")
     region: str
     lawful_basis: str
     started_at: datetime
@@ -125,6 +127,8 @@ async def get_recording(means: Given, caller: Reading, recording_id: Id) -> Reco
             return _recording(found, names)
         case Gone():
             raise _gone(recording_id)
+        case Restricted():
+            raise restricted()
         case Missing():
             raise not_found()
         case _:
@@ -157,6 +161,8 @@ async def get_audio(
             return await _streamed(found)
         case Gone():
             raise _gone(recording_id)
+        case Restricted():
+            raise restricted()
         case Missing():
             raise not_found()
         case Elsewhere(retry_after_s):
@@ -237,6 +243,8 @@ def _gone(recording_id: str) -> Problem:
 
 
 def _recording(row: Row, names: dict[UUID, str]) -> Recording:
+    if row.is_restricted:
+        row = replace(row, agent_id=None, peer_agent_id=None, ended_at=None, duration_ms=None, size_bytes=None, frames=None, digest=None)
     return Recording(
         id=row.id,
         org_id=row.org_id,
@@ -248,6 +256,7 @@ def _recording(row: Row, names: dict[UUID, str]) -> Recording:
         segment=row.segment,
         state="erasing" if row.is_erasing and row.state != "erased" else row.state,  # type: ignore[arg-type]
         is_cut=row.is_cut,
+        is_restricted=row.is_restricted,
         region=row.region,
         lawful_basis=row.lawful_basis,
         started_at=row.started_at,
