@@ -241,6 +241,12 @@ class Store(Section):
         return value
 
 
+class Backup(Section):
+    every_h: Annotated[int, Field(ge=0, le=24 * 31)] = 24
+    keep: Annotated[int, Field(ge=1, le=10_000)] = 14
+    programs: FilePath | None = None
+
+
 class Keys(Section):
     provider: Literal["file", "environment"] = "file"
 
@@ -284,6 +290,7 @@ class Config(Section):
     keyring: Keyring = Keyring()
     zone2: Zone2 = Zone2()
     store: Store = Store()
+    backup: Backup = Backup()
     keys: Keys = Keys()
     mail: Mail = Mail()
     run: Run = Run()
@@ -414,6 +421,9 @@ def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...
             source = origins.get(("zone2", "dir")) or (str(path) if path else "configuration")
             raise ConfigError(f"{source}: [zone2] dir: must lie outside [data] dir, on a disk that does not fail with it")
         update["zone2"] = Zone2(dir=zone2)
+    if config.backup.programs is not None:
+        programs = settle(config.backup.programs, "backup", "programs")
+        update["backup"] = config.backup.model_copy(update={"programs": programs})
     tls = config.tls
     named = {"certificate": tls.certificate, "key": tls.key, "trunk_authorities": tls.trunk_authorities}
     update["tls"] = tls.model_copy(update={name: settle(path, "tls", name) for name, path in named.items() if path is not None})

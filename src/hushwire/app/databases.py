@@ -42,11 +42,11 @@ class Server:
     def admin_dsn(self, database: str) -> str:
         return urlunsplit(urlsplit(self.admin)._replace(path=f"/{database}"))
 
-    def dsn(self, role: str) -> str:
+    def dsn(self, role: str, database: str | None = None) -> str:
         parts = urlsplit(self.admin)
         place = parts.netloc.rpartition("@")[2]
         login = f"{role}:{quote(self.passwords()[role], safe='')}@{place}"
-        return urlunsplit(parts._replace(netloc=login, path=f"/{self.database}"))
+        return urlunsplit(parts._replace(netloc=login, path=f"/{database or self.database}"))
 
 
 class Databases:
@@ -63,13 +63,28 @@ class Databases:
         """The embedded servers."""
         return [place for place in (self._main, self._keyring) if isinstance(place, Cluster)]
 
-    def main_dsn(self, role: str) -> str:
-        """How a role reaches the main database."""
-        return self._main.dsn(role)
+    def main_dsn(self, role: str, database: str | None = None) -> str:
+        """How a role reaches the main database, or another one of its server."""
+        return self._main.dsn(role, database)
 
     def keyring_dsn(self, role: str) -> str:
         """How a role reaches the keyring."""
         return self._keyring.dsn(role)
+
+    @property
+    def main_database(self) -> str:
+        """The name of the main database."""
+        return self._main.database
+
+    def main_admin_dsn(self, database: str = "postgres") -> str:
+        """How the main database's administrator reaches a database of its server."""
+        return self._main.dsn(SUPERUSER, database) if isinstance(self._main, Cluster) else self._main.admin_dsn(database)
+
+    def main_login_dsn(self, role: str, password: str, database: str | None = None) -> str:
+        """How a role with this password reaches the main database, or another one of its server."""
+        parts = urlsplit(self.main_admin_dsn(database or self.main_database))
+        place = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{role}:{quote(password, safe='')}@{place}"))
 
     async def start(self) -> None:
         """Start the embedded servers, both at once; bring roles and schema of both databases up to date."""

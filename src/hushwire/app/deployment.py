@@ -13,6 +13,7 @@ from hushwire.app import certificates, processes, supervisor
 from hushwire.app.config import Config
 from hushwire.app.databases import Databases
 from hushwire.app.folders import Account, Folders, account, holder, locked, prepare, prepare_zone2
+from hushwire.app.restore import drop_leftovers
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.app.wiring import bucket_folders, key_provider, node_id, second_zone
 from hushwire.core.errors import ConfigError
@@ -20,6 +21,7 @@ from hushwire.services.replay import Followed, Replay
 from hushwire.store import roles
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
+from hushwire.vault.root import RootKey
 from hushwire.vault.unseal import AccessLog
 
 _log = structlog.get_logger(__name__)
@@ -66,6 +68,7 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
             new_key = key_provider(config, folders, {}).where if root.is_new else None
             if new_key:
                 _log.warning("root_key.made", where=new_key, advice="keep a copy in a safe place: without it nothing stored can be opened")
+            await drop_leftovers(databases)
             await followed(databases)
             if stop.is_set():
                 return
@@ -102,6 +105,8 @@ class Administration:
     """The deployment as its owner sees it: both databases and the keys."""
 
     config: Config
+    databases: Databases
+    root: RootKey
     main: Database = field(repr=False)
     keyring: Keyring = field(repr=False)
     clock: SystemClock
@@ -132,4 +137,5 @@ async def administration(config: Config) -> AsyncIterator[Administration]:
         stack.push_async_callback(keyring_db.close)
         keys = root.key.role_keys(opener=True, buckets=bucket_folders(config, folders))
         clock, random = SystemClock(), SystemRandom()
-        yield Administration(config, main, Keyring(keyring_db, keys, AccessLog(main, clock, random)), clock, random)
+        keyring = Keyring(keyring_db, keys, AccessLog(main, clock, random))
+        yield Administration(config, databases, root.key, main, keyring, clock, random)

@@ -5,17 +5,19 @@
     hushwire_finder   nobody logs in as it: owns the look-up functions, and may read ids and look-up columns across tenants
     hushwire_watcher  nobody logs in as it: owns the one function that says how far the keyring's second zone is behind
     hushwire_gateway, hushwire_api, hushwire_worker    the application; what each may touch stands in the migrations
+    hushwire_backup   reads every row of the main database and writes none; nobody can log in as it but a backup, while it runs
 
-None of them is a superuser, bypasses row-level security, or can become another one. Roles belong to a whole cluster, so where
-both databases live in one cluster this runs once; grants belong to a database and stand in its first migration.
+None of them is a superuser or can become another one, and none but the last bypasses row-level security. Roles belong to a whole
+cluster, so where both databases live in one cluster this runs once; grants belong to a database and stand in its first migration.
 """
 
 import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import asyncpg
@@ -28,6 +30,7 @@ WATCHER: Final = "hushwire_watcher"
 GATEWAY: Final = "hushwire_gateway"
 API: Final = "hushwire_api"
 WORKER: Final = "hushwire_worker"
+BACKUP: Final = "hushwire_backup"
 
 APPLICATION_ROLES: Final = (GATEWAY, API, WORKER)
 LOGIN_ROLES: Final = (OWNER, *APPLICATION_ROLES)
@@ -37,6 +40,8 @@ STATEMENT_TIMEOUT_S: Final = {OWNER: 0, GATEWAY: 5, API: 15, WORKER: 60}
 IDLE_IN_TRANSACTION_TIMEOUT_S: Final = {OWNER: 0, GATEWAY: 15, API: 60, WORKER: 300}
 
 _LOCK: Final = 0x6877_726F_6C65  # "hwrole"
+_BACKUP_LOCK: Final = 0x6877_6261_636B  # "hwback"
+_BACKUP_WITHIN: Final = timedelta(hours=24)
 _SCRAM_ITERATIONS: Final = 4096
 
 
@@ -72,6 +77,45 @@ async def ensure_roles(dsn: str, passwords: Mapping[str, str]) -> None:
         await connection.close()
 
 
+@asynccontextmanager
+async def backup_login(dsn: str, database: str) -> AsyncIterator[str]:
+    """The password of `hushwire_backup` while a backup of `database` runs; before and after it nobody can log in as that role.
+
+    `dsn` is an administrator's connection. The role bypasses row-level security (docs/adr/0011-backups.md): it may read everything in
+    this one database, write nothing, and its password lives in memory only. Raises ConfigError if another backup is running, or if
+    the administrator can't make such a role.
+    """
+    password = secrets.token_urlsafe(32)
+    connection = await asyncpg.connect(dsn)
+    try:
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _BACKUP_LOCK):
+            raise ConfigError("another backup of this database is running: let it end first")
+        try:
+            async with connection.transaction():
+                if not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)", BACKUP):
+                    await connection.execute(
+                        f"CREATE ROLE {BACKUP} NOLOGIN NOSUPERUSER BYPASSRLS NOCREATEDB NOCREATEROLE INHERIT NOREPLICATION"
+                    )
+                await connection.execute(f"GRANT pg_read_all_data TO {BACKUP}")
+                await connection.execute(f"GRANT CONNECT ON DATABASE {_quoted(database)} TO {BACKUP}")
+                await connection.execute(f"ALTER ROLE {BACKUP} SET default_transaction_read_only = on")
+                await connection.execute(
+                    f"ALTER ROLE {BACKUP} LOGIN BYPASSRLS CONNECTION LIMIT 4 PASSWORD '{scram_verifier(password)}'"
+                    f" VALID UNTIL '{datetime.now(UTC) + _BACKUP_WITHIN:%Y-%m-%d %H:%M:%S}+00'"
+                )
+        except asyncpg.InsufficientPrivilegeError:
+            raise ConfigError(
+                "[database] dsn: its user can't make the role that reads all rows for a backup: let a superuser run "
+                f"CREATE ROLE {BACKUP} NOLOGIN BYPASSRLS; GRANT pg_read_all_data TO {BACKUP}, and let that user administer it"
+            ) from None
+        try:
+            yield password
+        finally:
+            await connection.execute(f"ALTER ROLE {BACKUP} NOLOGIN PASSWORD NULL")
+    finally:
+        await connection.close()
+
+
 async def ensure_database(dsn: str, name: str) -> bool:
     """Make the database `name`, owned by `hushwire_owner` and closed to everyone but our roles; True if it is new.
 
@@ -79,7 +123,7 @@ async def ensure_database(dsn: str, name: str) -> bool:
     """
     connection = await asyncpg.connect(dsn)
     try:
-        quoted = '"' + name.replace('"', '""') + '"'
+        quoted = _quoted(name)
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
         exists = bool(await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name))
         if not exists:
@@ -140,3 +184,7 @@ async def _ensure_role(connection: "asyncpg.Connection[asyncpg.Record]", role: s
             f"the database role {role} must not be a superuser, bypass row-level security, create roles, replicate or inherit: "
             f"ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION NOINHERIT"
         )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -153,6 +153,11 @@ def _open_store(region: str, url: str, options: S3Options) -> LocalStore | S3Sto
     raise ConfigError(f"[store] regions.{region} must be file:///an/absolute/folder or s3://bucket/prefix")
 
 
+def opened_s3(name: str, bucket: str, prefix: str) -> S3Store:
+    """A bucket beside the regions' stores, reached as the environment says."""
+    return _open_s3(name, bucket, prefix, S3Options())
+
+
 def _open_s3(region: str, bucket: str, prefix: str, options: S3Options) -> S3Store:
     arguments: dict[str, str] = {}
     if options.signing_region is not None:

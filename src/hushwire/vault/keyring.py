@@ -54,6 +54,10 @@ class DeploymentKeys:
     operational: Columns
     lookup_key: bytes = field(repr=False)
 
+    def identity(self) -> bytes:
+        """Names this deployment's keyring, whatever its root key is at the time, and reveals nothing of it."""
+        return blind_index(self.lookup_key, UUID(int=0), "deployment", "identity")
+
     def lookup(self, number: str) -> bytes:
         """`numbers.lookup` of a canonical +E.164 number."""
         return blind_index(self.lookup_key, UUID(int=0), "numbers.lookup", number)
