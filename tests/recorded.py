@@ -156,7 +156,7 @@ class House:
 
     async def erasures(self, role: RoleName = "api", fate: Fate | None = None) -> Erasures:
         made = Erasures(await self.main(role, fate), await self.keyring(role, fate), self.clock, Chance())
-        await (await self.main(role)).listen("hushwire_done", made._ring)
+        await (await self.main(role)).listen("hushwire_done", made._stopping._ring)
         return made
 
     async def upkeep(self, fate: Fate | None = None) -> Upkeep:
@@ -178,6 +178,8 @@ class House:
         state: str = "closed",
         digest: bool = True,
         started_at: datetime | None = None,
+        call: UUID | None = None,
+        **more: object,
     ) -> RecordingId:
         """A recording as the gateway and the media process leave it: key committed first, file sealed, row in `state`.
 
@@ -195,7 +197,7 @@ class House:
         length_ms = frames[-1][-1].time // 10
         begun = started_at or self.clock.now() - timedelta(milliseconds=length_ms)
         async with (await self.main("gateway")).organisation(self.org) as connection:
-            call = CallId(await add_call(connection, self.org, self.node))
+            call = call or CallId(await add_call(connection, self.org, self.node))
             row: dict[str, object] = {
                 "id": recording, "org_id": self.org, "call_id": call, "node_id": self.node, "state": state, "spool_name": name,
                 "region": "eu", "lawful_basis": "contract", "started_at": begun, "key_fingerprint": key.fingerprint,
@@ -204,8 +206,14 @@ class House:
             if is_whole and digest:
                 row |= {"ended_at": begun + timedelta(milliseconds=length_ms), "duration_ms": length_ms, "frames": len(frames),
                         "size_bytes": len(blob), "digest": hashlib.sha256(blob).digest()}  # fmt: skip
-            await insert(connection, "recordings", **row)
+            await insert(connection, "recordings", **(row | more))
         return recording
+
+    async def another(self, slug: str) -> OrgId:
+        """A second organisation."""
+        org = await add_org(await self.main("owner"), slug)
+        await (await self.keyring("owner")).create_organisation(org)
+        return org
 
     async def row(self, recording: RecordingId) -> Recording:
         async with (await self.main("api")).organisation(self.org) as connection:

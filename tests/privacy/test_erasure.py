@@ -276,7 +276,7 @@ async def test_a_key_that_moved_to_another_bucket_before_it_went_is_covered_by_t
     erasures = await house.erasures()
     assert isinstance(await erasures.erase(house.org, first, **WHO), Erased)
     entry = await erasures._enter(house.org, second, "api-key:1", "request")
-    assert entry is not None
+    assert isinstance(entry, LedgerEntry)
     await renew_due(await house.keyring("worker"))
     await erasures.advance(entry)
     upkeep = await house.upkeep()
@@ -311,8 +311,7 @@ async def test_with_the_keyring_away_the_ledger_holds_the_wish_and_the_worker_ca
     async def away(*_: object) -> None:
         raise Unavailable("away")
 
-    keyring = erasures._keyring
-    keyring.destroy_data_key = away  # type: ignore[method-assign, assignment]
+    erasures._keyring.destroy_keys = away  # type: ignore[method-assign, assignment]
     outcome = await erasures.erase(house.org, recording, **WHO)
     assert isinstance(outcome, Pending)
     assert isinstance(await (await house.recordings()).get(house.org, recording), Gone)
@@ -328,9 +327,9 @@ async def test_a_key_that_could_only_go_days_later_gets_a_receipt_that_promises_
     async def away(*_: object) -> None:
         raise Unavailable("away")
 
-    destroy, erasures._keyring.destroy_data_key = erasures._keyring.destroy_data_key, away  # type: ignore[method-assign, assignment]
+    destroy, erasures._keyring.destroy_keys = erasures._keyring.destroy_keys, away  # type: ignore[method-assign, assignment]
     assert isinstance(await erasures.erase(house.org, recording, **WHO), Pending)
-    erasures._keyring.destroy_data_key = destroy  # type: ignore[method-assign]
+    erasures._keyring.destroy_keys = destroy  # type: ignore[method-assign]
     await house.later(hours=30)
     outcome = await erasures.erase(house.org, recording, **WHO)
     assert isinstance(outcome, Erased)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 from fastapi import FastAPI, Request
@@ -67,6 +68,12 @@ def unavailable(detail: str = "A part of the system does not answer: try again."
 def restricted() -> Problem:
     """What is kept, and not shown."""
     return Problem(403, "Its processing is restricted: it is kept, and not shown until the restriction is lifted.", reason="restricted")
+
+
+def held(hold_id: UUID, reason: str) -> Problem:
+    """A legal hold keeps it."""
+    detail = "A legal hold keeps this: nothing was erased. What was asked for is noted and is carried out when the hold is released."
+    return Problem(409, detail, hold=str(hold_id), reason=reason)
 
 
 def invalid(field: str, message: str) -> Problem:

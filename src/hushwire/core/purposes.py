@@ -20,6 +20,9 @@ KEY_RENEWAL: Final = "key-renewal"
 STORAGE_INTEGRITY: Final = "storage-integrity"
 """A file whose writer died is measured, or a store verified; no content leaves."""
 
+ERASURE: Final = "erasure"
+"""What an operation was asked to erase is read, to find what it means."""
+
 OF_PEOPLE: Final = frozenset(
     {
         AUDIT,
@@ -32,4 +35,4 @@ OF_PEOPLE: Final = frozenset(
         TRAINING,
     }
 )
-OF_THE_SYSTEM: Final = frozenset({KEY_RENEWAL, STORAGE_INTEGRITY})
+OF_THE_SYSTEM: Final = frozenset({KEY_RENEWAL, STORAGE_INTEGRITY, ERASURE})

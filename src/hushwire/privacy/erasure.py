@@ -39,7 +39,7 @@ def next_step(entry: LedgerEntry) -> Step:
     """The first step that isn't noted as done."""
     if entry.stopped_at is None:
         return Step.STOP
-    if entry.receipt is None:
+    if entry.unreadable_at is None:
         return Step.DESTROY
     if entry.swept_at is None:
         return Step.SWEEP
@@ -48,11 +48,11 @@ def next_step(entry: LedgerEntry) -> Step:
     return Step.CLOSE if entry.closed_at is None else Step.NONE
 
 
-def renewal_is_due(entry: LedgerEntry, now: datetime) -> bool:
-    """Whether the entry has waited long enough for its bucket's renewal."""
-    return entry.requested_at + RENEW_AFTER <= now
+def renewal_is_due(requested_at: datetime, now: datetime) -> bool:
+    """Whether an erasure has waited long enough for its bucket's renewal."""
+    return requested_at + RENEW_AFTER <= now
 
 
-def copies_unusable_by(entry: LedgerEntry, unreadable_at: datetime) -> datetime:
+def copies_unusable_by(requested_at: datetime, unreadable_at: datetime) -> datetime:
     """What the receipt may promise: within 24 h of the request; for a key that could only go later, as long after as a renewal takes."""
-    return max(entry.requested_at + COPIES_UNUSABLE_WITHIN, unreadable_at + COPIES_UNUSABLE_WITHIN - RENEW_AFTER)
+    return max(requested_at + COPIES_UNUSABLE_WITHIN, unreadable_at + COPIES_UNUSABLE_WITHIN - RENEW_AFTER)

@@ -1,18 +1,15 @@
-"""Receipts of erasure: signed statements that verify offline, against published keys, years later.
+"""Receipts of erasure, and their verification: signed statements that verify offline, against published keys, years later.
 
 A receipt holds ids, a salted commitment and fingerprints, never a number or a name. It is canonical JSON (RFC 8785) and is
 signed with Ed25519 (RFC 8032) over everything but the signature. Which key signed it stands in it by id only: the key itself
 comes from the published set (`/.well-known/hushwire-keys.json`, a JSON Web Key Set, RFC 8037), or there is no verdict.
 """
 
-import base64
 import binascii
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -21,7 +18,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from hushwire.core.errors import MalformedError
+from hushwire.privacy import operation_receipts
 from hushwire.privacy.canonical import canonical, parse
+from hushwire.privacy.operation_receipts import Inclusion, OperationErasure
+from hushwire.privacy.receipt_fields import Reason, digest, is_known_layout, position, published
+from hushwire.privacy.signed import base64url, exact, key_set, read_time, spelled_time, unbase64url
 
 TYPE: Final = "hushwire.erasure-receipt.v1"
 COPIES_UNUSABLE_WITHIN: Final = timedelta(hours=24)
@@ -47,48 +48,35 @@ class Erasure:
     copies_unusable_by: datetime
 
 
-class Reason(StrEnum):
-    """Why a receipt was rejected."""
-
-    UNREADABLE = "unreadable"  # the file itself can't be read
-    MALFORMED = "malformed"  # not the JSON of a receipt
-    UNKNOWN_LAYOUT = "unknown-layout"  # JSON of a receipt, spelled as no tool spells it
-    WRONG_FIELDS = "wrong-fields"  # names missing, added, or values of another shape
-    UNKNOWN_KEY = "unknown-key"  # signed under a key that is not in the published set
-    BAD_SIGNATURE = "bad-signature"  # changed after signing, or signed by somebody else
-    BAD_KEYS = "bad-keys"  # the published set itself can't be used
-    IMPLAUSIBLE = "implausible"  # times that contradict each other, though signed
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The verdict on a receipt: `erasure` where it is valid, else a reason and one sentence."""
+    """The verdict on a receipt: what it states where it is valid, else a reason and one sentence.
+
+    `erasure`: of one recording (version 1); `operation`: of many things at once (version 2); `item`: one of these.
+    """
 
     erasure: Erasure | None
     reason: Reason | None
     explanation: str
+    operation: OperationErasure | None = None
+    item: Inclusion | None = None
 
     @property
     def is_valid(self) -> bool:
         """True only for an authentic receipt."""
-        return self.erasure is not None and self.reason is None
+        return self.reason is None and (self.erasure is not None or self.operation is not None)
 
 
-def commitment(salt: bytes, recording_id: UUID, key_fingerprint: bytes, digest: bytes | None) -> bytes:
+def commitment(salt: bytes, recording_id: UUID, key_fingerprint: bytes, file_digest: bytes | None) -> bytes:
     """Binds a receipt to what was erased, without showing it: whoever holds the salt can open the commitment, nobody can guess it."""
-    parts = (b"hushwire/erasure-commitment/1", salt, recording_id.bytes, key_fingerprint, digest or b"")
+    parts = (b"hushwire/erasure-commitment/1", salt, recording_id.bytes, key_fingerprint, file_digest or b"")
     return hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
 
 
 def sign(erasure: Erasure, key_id: UUID, key: Ed25519PrivateKey) -> dict[str, str | int]:
     """The receipt as a flat object; `canonical` of it is what is handed out."""
     fields = _fields(erasure, key_id)
-    return {**fields, "signature": _base64url(key.sign(_DOMAIN + canonical(fields)))}
-
-
-def published(keys: Iterable[tuple[UUID, bytes]]) -> dict[str, object]:
-    """The key set to publish: ids and raw Ed25519 public keys, retired ones included, since their receipts stay valid."""
-    return {"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": str(i), "x": _base64url(raw)} for i, raw in keys]}
+    return {**fields, "signature": base64url(key.sign(_DOMAIN + canonical(fields)))}
 
 
 def verify_file(receipt_path: Path, keys_path: Path) -> Result:
@@ -106,7 +94,7 @@ def verify(receipt: bytes, keys: bytes) -> Result:
     Every byte counts: besides the canonical form only the layouts that common tools give JSON are accepted.
     """
     try:
-        known = _published_keys(keys)
+        known = key_set(keys)
     except MalformedError:
         return _rejected(Reason.BAD_KEYS, "the file of published keys is not a key set with Ed25519 keys")
     try:
@@ -117,28 +105,58 @@ def verify(receipt: bytes, keys: bytes) -> Result:
         return _rejected(Reason.MALFORMED, "this is not the JSON of a receipt")
     if not isinstance(found, dict):
         return _rejected(Reason.MALFORMED, "this is not the JSON of a receipt")
-    if not _is_known_layout(receipt, found):
+    if not is_known_layout(receipt, found):
         return _rejected(Reason.UNKNOWN_LAYOUT, "the receipt is spelled in a way that no tool does: a byte was changed")
     return _judge(found, known)
 
 
 def _judge(found: dict[str, Any], known: Mapping[UUID, Ed25519PublicKey]) -> Result:
-    if found.get("type") != TYPE:
-        return _rejected(Reason.WRONG_FIELDS, "this is not a receipt of erasure, or of a version unknown here")
+    kind = found.get("type")
     try:
+        if kind == operation_receipts.TYPE:
+            return _judge_operation(found, known)
+        if kind == operation_receipts.ITEM_TYPE:
+            return _judge_item(found, known)
+        if kind != TYPE:
+            return _rejected(Reason.WRONG_FIELDS, "this is not a receipt of erasure, or of a version unknown here")
         erasure, key_id, signature = _read(found)
     except (ValueError, KeyError, TypeError, binascii.Error):
         return _rejected(Reason.WRONG_FIELDS, "a field is missing, added, or not of the shape that it has in a receipt")
+    if (fault := _forged(known, key_id, signature, _DOMAIN + canonical(_fields(erasure, key_id)))) is not None:
+        return fault
+    if not erasure.requested_at <= erasure.unreadable_at:
+        return _rejected(Reason.IMPLAUSIBLE, "the receipt says that the recording was unreadable before its erasure was requested")
+    return Result(erasure, None, "the receipt is authentic and unchanged")
+
+
+def _judge_operation(found: dict[str, Any], known: Mapping[UUID, Ed25519PublicKey]) -> Result:
+    operation, key_id, signature = operation_receipts.read(found)
+    if (fault := _forged(known, key_id, signature, operation_receipts.signed_bytes(operation, key_id))) is not None:
+        return fault
+    if (contradiction := operation_receipts.contradiction(operation)) is not None:
+        return _rejected(Reason.IMPLAUSIBLE, contradiction)
+    return Result(None, None, "the receipt is authentic and unchanged", operation)
+
+
+def _judge_item(found: dict[str, Any], known: Mapping[UUID, Ed25519PublicKey]) -> Result:
+    item, receipt = operation_receipts.read_item(found)
+    whole = _judge_operation(receipt, known)
+    if whole.operation is None:
+        return whole
+    if not operation_receipts.is_included(item, whole.operation):
+        return _rejected(Reason.NOT_INCLUDED, "the receipt is authentic, but this thing is not among those that it speaks of")
+    return Result(None, None, "the receipt is authentic, and this thing is among those that it speaks of", whole.operation, item)
+
+
+def _forged(known: Mapping[UUID, Ed25519PublicKey], key_id: UUID, signature: bytes, statement: bytes) -> Result | None:
     key = known.get(key_id)
     if key is None:
         return _rejected(Reason.UNKNOWN_KEY, "the key that signed this receipt is not among the published ones")
     try:
-        key.verify(signature, _DOMAIN + canonical(_fields(erasure, key_id)))
+        key.verify(signature, statement)
     except InvalidSignature:
         return _rejected(Reason.BAD_SIGNATURE, "the signature doesn't fit: the receipt was changed, or signed by another key")
-    if not erasure.requested_at <= erasure.unreadable_at:
-        return _rejected(Reason.IMPLAUSIBLE, "the receipt says that the recording was unreadable before its erasure was requested")
-    return Result(erasure, None, "the receipt is authentic and unchanged")
+    return None
 
 
 def _rejected(reason: Reason, explanation: str) -> Result:
@@ -156,98 +174,32 @@ def _fields(erasure: Erasure, key_id: UUID) -> dict[str, str | int]:
         "key_fingerprint": erasure.key_fingerprint.hex(),
         "audit_position": erasure.audit_position,
         "audit_head": erasure.audit_head.hex(),
-        "requested_at": _spelled_time(erasure.requested_at),
-        "unreadable_at": _spelled_time(erasure.unreadable_at),
-        "copies_unusable_by": _spelled_time(erasure.copies_unusable_by),
+        "requested_at": spelled_time(erasure.requested_at),
+        "unreadable_at": spelled_time(erasure.unreadable_at),
+        "copies_unusable_by": spelled_time(erasure.copies_unusable_by),
         "key_id": str(key_id),
     }
 
 
 def _read(found: dict[str, Any]) -> tuple[Erasure, UUID, bytes]:
     erasure = Erasure(
-        receipt_id=_exact(found["receipt_id"], UUID, str),
-        org_id=_exact(found["org_id"], UUID, str),
-        recording_id=_exact(found["recording_id"], UUID, str),
-        ledger_position=_count(found["ledger_position"]),
-        commitment=_digest(found["commitment"]),
-        key_fingerprint=_digest(found["key_fingerprint"]),
-        audit_position=_count(found["audit_position"]),
-        audit_head=_digest(found["audit_head"]),
-        requested_at=_exact(found["requested_at"], _time, _spelled_time),
-        unreadable_at=_exact(found["unreadable_at"], _time, _spelled_time),
-        copies_unusable_by=_exact(found["copies_unusable_by"], _time, _spelled_time),
+        receipt_id=exact(found["receipt_id"], UUID, str),
+        org_id=exact(found["org_id"], UUID, str),
+        recording_id=exact(found["recording_id"], UUID, str),
+        ledger_position=position(found["ledger_position"]),
+        commitment=digest(found["commitment"]),
+        key_fingerprint=digest(found["key_fingerprint"]),
+        audit_position=position(found["audit_position"]),
+        audit_head=digest(found["audit_head"]),
+        requested_at=exact(found["requested_at"], read_time, spelled_time),
+        unreadable_at=exact(found["unreadable_at"], read_time, spelled_time),
+        copies_unusable_by=exact(found["copies_unusable_by"], read_time, spelled_time),
     )
-    key_id: UUID = _exact(found["key_id"], UUID, str)
-    signature: bytes = _exact(found["signature"], _unbase64url, _base64url)
+    key_id: UUID = exact(found["key_id"], UUID, str)
+    signature: bytes = exact(found["signature"], unbase64url, base64url)
     if found.keys() != {*_fields(erasure, key_id), "signature"}:
         raise ValueError("another set of names")
     return erasure, key_id, signature
 
 
-def _exact(text: object, read: Callable[[str], Any], spell: Callable[[Any], str]) -> Any:
-    """The value of a text that is spelled in the one right way: two spellings of one value would let a byte be changed."""
-    if not isinstance(text, str):
-        raise TypeError("not a string")
-    value = read(text)
-    if spell(value) != text:
-        raise ValueError("another spelling")
-    return value
-
-
-def _count(value: object) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError("not a position")
-    return value
-
-
-def _digest(text: object) -> bytes:
-    value: bytes = _exact(text, bytes.fromhex, bytes.hex)
-    if len(value) != 32:
-        raise ValueError("not 32 bytes")
-    return value
-
-
-def _time(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-
-
-def _spelled_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _base64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _unbase64url(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-
-
-def _published_keys(data: bytes) -> dict[UUID, Ed25519PublicKey]:
-    """Raises MalformedError. Keys of other kinds are passed over; two keys of one id are refused."""
-    found = parse(data)
-    if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
-        raise MalformedError("no key set")
-    known: dict[UUID, Ed25519PublicKey] = {}
-    for key in found["keys"]:
-        if not isinstance(key, dict) or (key.get("kty"), key.get("crv")) != ("OKP", "Ed25519"):
-            continue
-        try:
-            key_id = _exact(key.get("kid"), UUID, str)
-            public = Ed25519PublicKey.from_public_bytes(_exact(key.get("x"), _unbase64url, _base64url))
-        except (ValueError, TypeError, binascii.Error) as error:
-            raise MalformedError("a key that can't be read") from error
-        if key_id in known:
-            raise MalformedError("two keys of one id")
-        known[key_id] = public
-    if not known:
-        raise MalformedError("no Ed25519 key")
-    return known
-
-
-def _is_known_layout(data: bytes, found: dict[str, Any]) -> bool:
-    """Canonical, or as re-printed by tools that keep or sort names: compact, with blanks, or indented; a newline may follow."""
-    layouts = [canonical(found)]
-    for separators, indent in (((",", ":"), None), ((", ", ": "), None), ((",", ": "), 2), ((",", ": "), 4), ((",", ": "), "\t")):
-        layouts.append(json.dumps(found, separators=separators, indent=indent).encode())
-    return data in layouts or (data.endswith(b"\n") and data[:-1] in layouts)
+__all__ = ["COPIES_UNUSABLE_WITHIN", "Erasure", "Reason", "Result", "commitment", "published", "sign", "verify", "verify_file"]

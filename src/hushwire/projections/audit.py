@@ -30,7 +30,11 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return _entry(event, "clock")
         case EventKind.CLOCK_WARNED:
             return None
-        case EventKind.RECORDING_ERASED | EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ENDED:
+        case EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ENDED:
+            return None
+        case EventKind.RECORDING_ERASED | EventKind.CALL_ERASED | EventKind.MESSAGE_ERASED:
+            return None
+        case EventKind.CONTACT_ERASED | EventKind.DOCUMENT_ERASED | EventKind.CASE_ERASED:
             return None
 
 

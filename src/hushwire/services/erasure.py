@@ -1,15 +1,19 @@
-"""Erasing a recording, up to the receipt. What follows it (sweeping, renewal) is in `erasure_upkeep`.
+"""The one erasure path, up to the receipt. What follows it (sweeping, renewal) is in `erasure_upkeep`.
 
-async with Erasures.open(...) as erasures:
     match await erasures.erase(org_id, recording_id, actor="api-key:...", reason="customer-request"):
-        case Erased(receipt): ...      # 200, and the same bytes each time it is asked again
+        case Erased(receipt): ...         # 200, and the same bytes each time it is asked again
         case Pending(retry_after_s): ...  # 503, Retry-After: the ledger holds it, the worker carries it out
-        case NoRecording(): ...        # 404
+        case Held(hold_id, reason): ...   # 409: nothing was changed; its release runs the erasure
+        case NoRecording(): ...           # 404
+
+    operation = await erasures.erase_matching(org_id, Selector(number=Personal("+493023125000")), actor=..., reason=...)
+    operation.receipt                     # version 2, once every key is destroyed; else the worker goes on: ask `operation(...)` again
+
+`erase_object` is `erase` for a thing of any kind of the register (`privacy/erasable.py`).
 """
 
-import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -17,15 +21,21 @@ import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import Unavailable
-from hushwire.core.events import DomainEvent, EventKind
-from hushwire.core.ids import OrgId, RecordingId, uuid7
-from hushwire.privacy import audit, endings, receipts
+from hushwire.core.ids import OrgId, RecordingId
+from hushwire.privacy import selection
 from hushwire.privacy.canonical import canonical
-from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER, UNANSWERED_FOR, Step, copies_unusable_by, next_step
-from hushwire.store import ledger, outbox, recordings
+from hushwire.privacy.erasable import KINDS
+from hushwire.privacy.erasure import Step, next_step
+from hushwire.privacy.selection import Selector
+from hushwire.services.erasure_destroying import Destroying
+from hushwire.services.erasure_entering import Asked, Entering
+from hushwire.services.erasure_operations import WITHIN_S, Operation, Operations
+from hushwire.services.erasure_stopping import Stopping
+from hushwire.store import erasable, holds, ledger, operations
 from hushwire.store.database import Connection, Database
-from hushwire.store.ledger import Intent, LedgerEntry
-from hushwire.store.recordings import Recording
+from hushwire.store.erasable import Found, Search
+from hushwire.store.ledger import LedgerEntry
+from hushwire.store.operations import OperationRow
 from hushwire.vault.keyring import Keyring
 
 RETRY_AFTER_S: Final = 5
@@ -50,11 +60,20 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A legal hold keeps it: nothing was changed. The refused erasure is noted (`operation_id`) and runs when the hold is released."""
+
+    hold_id: UUID
+    reason: str
+    operation_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class NoRecording:
-    """The organisation has no such recording."""
+    """The organisation has no such recording, or no such thing of another kind."""
 
 
-Outcome = Erased | Pending | NoRecording
+Outcome = Erased | Pending | Held | NoRecording
 
 
 class Erasures:
@@ -65,169 +84,179 @@ class Erasures:
         self._keyring = keyring
         self._clock = clock
         self._random = random
-        self._waiting: set[asyncio.Event] = set()
+        self._entering = Entering(keyring, random)
+        self._stopping = Stopping(main, clock, random)
+        self._destroying = Destroying(main, keyring, clock, random)
+        self.operations = Operations(main, keyring, clock, random, self._entering, self._stopping, self._destroying)
 
     async def listen(self) -> None:
         """Hear nodes' confirmations at once; without it they are seen at the end of the wait."""
-        await self._main.listen("hushwire_done", self._ring)
+        await self._stopping.listen()
+
+    # One thing.
 
     async def erase(self, org_id: OrgId, recording_id: RecordingId, *, actor: str, reason: str, wait_s: float = WAIT_S) -> Outcome:
         """Erases for good. Idempotent: asked again, the answer is the same receipt.
 
         Raises Unavailable only if nothing was entered in the ledger.
         """
-        entry = await self._enter(org_id, recording_id, actor, reason)
-        if entry is None:
-            return NoRecording()
+        entered = await self._enter(org_id, recording_id, actor, reason)
+        if not isinstance(entered, LedgerEntry):
+            return entered
         try:
-            return await self.advance(entry, wait_s=wait_s)
+            return await self.advance(entered, wait_s=wait_s)
         except Unavailable:
-            _log.warning("erasure.delayed", org_id=str(org_id), ledger_id=str(entry.id))
-            return Pending(entry.id)
+            _log.warning("erasure.delayed", org_id=str(org_id), ledger_id=str(entered.id))
+            return Pending(entered.id)
+
+    async def erase_object(
+        self, org_id: OrgId, kind: str, object_id: UUID, *, actor: str, reason: str, note: str | None = None, wait_s: float = WAIT_S
+    ) -> Outcome:
+        """Erases a thing of any kind, and what is part of it. Idempotent, like `erase`; raises as it does."""
+        if kind == "recording":
+            return await self.erase(org_id, RecordingId(object_id), actor=actor, reason=reason, wait_s=wait_s)
+        selector = Selector(objects={kind: [object_id]})
+        async with self._main.organisation(org_id) as connection:
+            known = await ledger.by_object(connection, kind, object_id)
+            found = [] if known else await erasable.find(connection, KINDS[kind], Search(ids=[object_id]), kinds=KINDS)
+            if known is None and not found:
+                return NoRecording()
+            if found and found[0].hold_id is not None:
+                return await self._defer(connection, org_id, selector, found[0].hold_id, actor, reason)
+        if known is None:
+            begun = await self.operations.begin(org_id, selector, actor=actor, reason=reason, note=note)
+            try:
+                await self.operations.run(org_id, begun.id, within_s=wait_s, selector=selector)
+            except Unavailable:
+                _log.warning("erasure.delayed", org_id=str(org_id), operation_id=str(begun.id))
+                return Pending(begun.id)
+        async with self._main.organisation(org_id) as connection:
+            known = await ledger.by_object(connection, kind, object_id)
+            if known is None:
+                # A hold came in between: what it kept is deferred already.
+                found = await erasable.find(connection, KINDS[kind], Search(ids=[object_id]), kinds=KINDS)
+                if not found or found[0].hold_id is None:
+                    return NoRecording()
+                return await self._defer(connection, org_id, selector, found[0].hold_id, actor, reason)
+        return await self._answer(known)
 
     async def advance(self, entry: LedgerEntry, *, wait_s: float = 0.0) -> Erased | Pending:
         """Carries an entry on to its receipt, from wherever it stands."""
-        if next_step(entry) is Step.STOP and not await self._stop(entry, wait_s):
+        if next_step(entry) is Step.STOP and not await self._stopping.stop(entry.org_id, [entry], wait_s):
             return Pending(entry.id)
-        if entry.receipt is not None:
-            return Erased(canonical(entry.receipt), entry.id)
-        return Erased(await self._destroy(entry), entry.id)
+        if entry.unreadable_at is None:
+            receipt = (await self._destroying.destroy(entry.org_id, [entry])).get(entry.id)
+            if receipt is not None:
+                return Erased(receipt, entry.id)
+            async with self._main.organisation(entry.org_id) as connection:
+                entry = await ledger.get(connection, entry.id) or entry
+        return await self._answer(entry)
+
+    async def advance_all(self, org_id: OrgId, entries: Sequence[LedgerEntry]) -> int:
+        """Carries entries on as far as goes without waiting; returns how many are unreadable now."""
+        waiting = [entry for entry in entries if entry.stopped_at is None]
+        await self._stopping.stop(org_id, waiting, 0.0)
+        async with self._main.organisation(org_id) as connection:
+            stopped = await ledger.stopped_among(connection, [entry.id for entry in entries])
+        if stopped:
+            await self._destroying.destroy(org_id, stopped)
+        return len(stopped)
 
     async def receipt(self, org_id: OrgId, recording_id: RecordingId) -> bytes | None:
         """The receipt of an erased recording, if there is one."""
-        async with self._main.organisation(org_id) as connection:
-            entry = await ledger.by_recording(connection, recording_id)
-        return None if entry is None or entry.receipt is None else canonical(entry.receipt)
+        return await self.receipt_of(org_id, "recording", recording_id)
 
-    async def _enter(self, org_id: OrgId, recording_id: RecordingId, actor: str, reason: str) -> LedgerEntry | None:
+    async def receipt_of(self, org_id: OrgId, kind: str, object_id: UUID) -> bytes | None:
+        """The receipt of an erased thing of any kind: its own, or the proof that it is among those of an operation."""
+        async with self._main.organisation(org_id) as connection:
+            entry = await ledger.by_object(connection, kind, object_id)
+        if entry is None:
+            return None
+        answer = await self._answer(entry)
+        return answer.receipt if isinstance(answer, Erased) else None
+
+    # Everything that a selector means.
+
+    async def erase_matching(
+        self, org_id: OrgId, selector: Selector, *, actor: str, reason: str, note: str | None = None, within_s: float = WITHIN_S
+    ) -> Operation:
+        """Erases what the selector means: whatever no hold keeps now, the rest when its hold is released.
+
+        Answers after `within_s` at most (and a batch), with all keys destroyed where that is possible; the worker does the rest. Raises
+        MalformedError for a selector that can't be meant, Unavailable only if nothing was entered.
+        """
+        begun = await self.operations.begin(org_id, selector, actor=actor, reason=reason, note=note)
+        try:
+            await self.operations.run(org_id, begun.id, within_s=within_s, selector=selector)
+        except Unavailable:
+            _log.warning("erasure.delayed", org_id=str(org_id), operation_id=str(begun.id))
+            return begun
+        view = await self.operations.view(org_id, begun.id)
+        assert view is not None
+        return Operation(view.row, view.counts, begun.selector_salt)
+
+    async def operation(self, org_id: OrgId, operation_id: UUID) -> Operation | None:
+        """An operation and its progress."""
+        return await self.operations.view(org_id, operation_id)
+
+    # Steps.
+
+    async def _enter(self, org_id: OrgId, recording_id: RecordingId, actor: str, reason: str) -> LedgerEntry | Held | NoRecording:
         """The ledger row, committed: before it nothing is destroyed, after it nothing is given out."""
-        held = await self._keyring.fingerprint(org_id, "recording", recording_id)
         async with self._main.organisation(org_id) as connection:
             if (known := await ledger.by_recording(connection, recording_id)) is not None:
                 return known
-            recording = await recordings.get(connection, recording_id, for_update=True)
-            if recording is None:
-                return None
-            bucket_id = held.bucket_id if held else (await self._keyring.current_bucket(org_id)).id
-            now, salt = self._clock.now(), self._random.token_bytes(32)
-            entry = await ledger.append(
-                connection,
-                org_id,
-                Intent(
-                    id=self._new_id(now),
-                    kind="recording",
-                    object_id=recording_id,
-                    requested_at=now,
-                    actor=actor,
-                    reason=reason,
-                    commitment=receipts.commitment(salt, recording_id, recording.key_fingerprint, recording.digest),
-                    commitment_salt=salt,
-                    key_fingerprint=recording.key_fingerprint,
-                    bucket_id=bucket_id,
-                    stopped_at=None if recording.state == "live" else now,
-                ),
-            )
-            if entry.stopped_at is None:
-                await self._command(connection, recording, now)
+            await ledger.lock_ledger(connection, org_id)
+            if (known := await ledger.by_recording(connection, recording_id)) is not None:
+                return known
+            found = await erasable.find(connection, KINDS["recording"], Search(ids=[recording_id]), kinds=KINDS, lock=True)
+            if not found:
+                return NoRecording()
+            if (hold_id := _hold(found)) is not None:
+                return await self._defer(connection, org_id, Selector(objects={"recording": [recording_id]}), hold_id, actor, reason)
+            (entry,) = await self._entering.enter(connection, org_id, Asked(self._clock.now(), actor, reason), found)
         _log.info("erasure.entered", org_id=str(org_id), ledger_id=str(entry.id), recording_id=str(recording_id))
         return entry
 
-    async def _stop(self, entry: LedgerEntry, wait_s: float) -> bool:
-        """Waits until no process records it any more; False if that isn't known in time."""
-        bell = asyncio.Event()
-        self._waiting.add(bell)
-        until = self._clock.monotonic() + wait_s
-        may_repeat = True
-        try:
-            while True:
-                bell.clear()
-                async with self._main.organisation(entry.org_id) as connection:
-                    if await self._is_stopped(connection, entry):
-                        await ledger.note_stopped(connection, entry.id, self._clock.now())
-                        return True
-                    may_repeat = may_repeat and not await self._command_again(connection, entry)
-                left = until - self._clock.monotonic()
-                if left <= 0:
-                    return False
-                try:
-                    async with asyncio.timeout(left):
-                        await bell.wait()
-                except TimeoutError:
-                    until = self._clock.monotonic()
-        finally:
-            self._waiting.discard(bell)
+    async def _answer(self, entry: LedgerEntry) -> Erased | Pending:
+        if entry.receipt is not None:
+            return Erased(canonical(entry.receipt), entry.id)
+        if entry.unreadable_at is None or entry.operation_id is None:
+            return Pending(entry.id)
+        receipt = await self.operations.item_receipt(entry.org_id, entry.operation_id, entry.object_id)
+        return Pending(entry.id) if receipt is None else Erased(receipt, entry.id)
 
-    async def _is_stopped(self, connection: Connection, entry: LedgerEntry) -> bool:
-        """Whether the row says so: a node closes it once the media process has wiped the key, and before it answers the command.
-
-        The answer alone isn't enough: a gateway that was just started knows nothing of a call that its media process still records.
-        """
-        recording = await recordings.get(connection, entry.recording_id)
-        if recording is None or recording.state != "live":
-            return True
-        if self._clock.now() - entry.requested_at < UNANSWERED_FOR:
-            return False
-        unseen_for = await recordings.node_unseen_for(connection, recording.node_id)
-        return unseen_for is None or unseen_for > NODE_IS_DEAD_AFTER
-
-    async def _command_again(self, connection: Connection, entry: LedgerEntry) -> bool:
-        """Asks the node anew if it never was asked, or answered that it couldn't."""
-        recording = await recordings.get(connection, entry.recording_id)
-        if recording is None:
-            return False
-        wipe = await ledger.last_wipe(connection, recording.call_id, entry.requested_at)
-        if wipe is not None and (not wipe.is_done or wipe.outcome == "ok"):
-            return False
-        await self._command(connection, recording, self._clock.now())
-        return True
-
-    async def _command(self, connection: Connection, recording: Recording, now: datetime) -> None:
-        await ledger.command_wipe(connection, self._new_id(now), recording.org_id, recording.node_id, recording.call_id, now)
-
-    async def _destroy(self, entry: LedgerEntry) -> bytes:
-        """Destroys the key, then notes it everywhere in one transaction. Between the two a crash leaves no key and an open entry."""
-        _, (key_id, key) = await asyncio.gather(
-            self._keyring.destroy_data_key(entry.org_id, "recording", entry.recording_id, endings.of_erasure(entry)),
-            self._keyring.signing_key(),
+    async def _defer(self, connection: Connection, org_id: OrgId, selector: Selector, hold_id: UUID, actor: str, reason: str) -> Held:
+        """Notes a refused erasure, once for each hold; nothing else is changed."""
+        code = await holds.reason_of(connection, hold_id)
+        known = await operations.deferred_like(connection, hold_id, selector.plain())
+        if known is not None:
+            return Held(hold_id, code, known)
+        now = self._clock.now()
+        row = OperationRow(
+            id=self._entering.new_id(now),
+            org_id=org_id,
+            scope=selector.scope,
+            state="deferred",
+            requested_at=now,
+            actor=actor,
+            reason=reason,
+            selector=selector.plain(),
+            selector_sealed=None,
+            selector_commitment=selection.commitment(self._random.token_bytes(32), selector),
+            note_sealed=None,
+            planned_at=now,
+            unreadable_at=None,
+            done_at=None,
+            deferred=sum(len(ids) for ids in selector.objects.values()),
+            follows=None,
+            receipt=None,
         )
-        async with self._main.organisation(entry.org_id) as connection:
-            entry = await ledger.lock(connection, entry.id)
-            if entry.receipt is not None:
-                return canonical(entry.receipt)
-            now = max(self._clock.now(), entry.requested_at)  # two machines' clocks may differ
-            await recordings.mark_erased(connection, entry.recording_id, now)
-            event = DomainEvent(self._new_id(now), entry.org_id, EventKind.RECORDING_ERASED, entry.recording_id, now, {})
-            await outbox.add(connection, event)
-            head = await audit.append(
-                connection,
-                entry.org_id,
-                now,
-                entry.actor,
-                EventKind.RECORDING_ERASED.value,
-                f"recording:{entry.recording_id}",
-                {"ledger_position": entry.position, "reason": entry.reason, "receipt_id": str(entry.id)},
-            )
-            statement = receipts.Erasure(
-                receipt_id=entry.id,
-                org_id=entry.org_id,
-                recording_id=entry.recording_id,
-                ledger_position=entry.position,
-                commitment=entry.commitment,
-                key_fingerprint=entry.key_fingerprint or b"",
-                audit_position=head.position,
-                audit_head=head.hash,
-                requested_at=entry.requested_at,
-                unreadable_at=now,
-                copies_unusable_by=copies_unusable_by(entry, now),
-            )
-            receipt = canonical(receipts.sign(statement, key_id, key))
-            await ledger.note_unreadable(connection, entry.id, now, receipt)
-        _log.info("erasure.unreadable", org_id=str(entry.org_id), ledger_id=str(entry.id), recording_id=str(entry.recording_id))
-        return receipt
+        await operations.add(connection, row)
+        await operations.defer(connection, org_id, row.id, [hold_id], now)
+        _log.info("erasure.held", org_id=str(org_id), operation_id=str(row.id), hold_id=str(hold_id))
+        return Held(hold_id, code, row.id)
 
-    def _ring(self, _command_id: str) -> None:
-        for bell in self._waiting:
-            bell.set()
 
-    def _new_id(self, now: datetime) -> UUID:
-        return uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
+def _hold(found: list[Found]) -> UUID | None:
+    return next((each.hold_id for each in found if each.hold_id is not None), None)

@@ -1,6 +1,6 @@
-"""What follows an erasure: carrying on what was interrupted, sweeping ciphertext, renewing buckets, closing the ledger entry."""
+"""What follows an erasure: carrying on what was interrupted, sweeping, renewing buckets, closing ledger entries and operations."""
 
-import asyncio
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -9,25 +9,23 @@ import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import HushwireError, LocalError
-from hushwire.core.ids import NodeId, OrgId
+from hushwire.core.errors import HushwireError
+from hushwire.core.ids import BucketId, NodeId, OrgId
 from hushwire.privacy import receipts
 from hushwire.privacy.erasure import Step, next_step, renewal_is_due
 from hushwire.services.erasure import Erasures
-from hushwire.services.recordings_shipping import Spool, alone
-from hushwire.store import ledger, recordings
+from hushwire.services.erasure_sweeping import StillThere, Sweeping
+from hushwire.services.recordings_shipping import Spool
+from hushwire.store import ledger, operations
 from hushwire.store.database import Database
-from hushwire.store.ledger import LedgerEntry
+from hushwire.store.ledger import Waiting
 from hushwire.vault import renewal
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.keyring import Keyring
 
+_BATCH: Final = 1000
 _CLOCKS_DIFFER_BY: Final = timedelta(minutes=1)
 _log = structlog.get_logger(__name__)
-
-
-class StillThere(LocalError):
-    """Ciphertext that was removed is still found."""
 
 
 class Upkeep:
@@ -39,108 +37,111 @@ class Upkeep:
         self._main = main
         self._keyring = keyring
         self._blobs = blobs
-        self._spool = spool
-        self._node_id = node_id
         self._clock = clock
         self._erasures = erasures
+        self._sweeping = Sweeping(main, blobs, spool, node_id, clock)
 
     async def carry_on(self) -> int:
-        """Takes every open entry as far as it goes before its bucket's renewal; returns how many steps were done."""
+        """Takes everything open as far as it goes before its bucket's renewal; returns how many steps were done."""
         done = 0
+        async with self._main.transaction() as connection:
+            released = await operations.released(connection)
+            under_way = await operations.open_operations(connection)
+            organisations = await ledger.organisations(connection)
+        for org_id, operation_id in released:
+            done += await self._guarded(org_id, self._again(org_id, operation_id))
+        for org_id, operation_id in under_way:
+            done += await self._guarded(org_id, self._run(org_id, operation_id))
         # A store that is away makes each sweep wait: keys that are still to be destroyed come first.
-        for entry in sorted(await self._open_entries(), key=lambda entry: entry.receipt is not None):
-            if next_step(entry) not in (Step.RENEW, Step.NONE):
-                done += await self._guarded(entry)
+        for org_id in organisations:
+            done += await self._guarded(org_id, self._destroy(org_id))
+        for org_id in organisations:
+            done += await self._guarded(org_id, self._sweep(org_id))
+            done += await self._guarded(org_id, self._close(org_id))
         return done
 
     async def renew_buckets(self, *, at_once: bool = False) -> int:
         """Renews buckets once an erasure has waited long enough (or `at_once`), and closes entries; returns how many were closed."""
         now = self._clock.now()
-        waiting = [entry for entry in await self._open_entries() if entry.renewed_at is None and entry.receipt is not None]
-        if waiting and (at_once or any(renewal_is_due(entry, now) for entry in waiting)):
+        async with self._main.transaction() as connection:
+            organisations = await ledger.organisations(connection)
+        waiting: dict[OrgId, list[Waiting]] = {}
+        for org_id in organisations:
+            async with self._main.organisation(org_id) as connection:
+                waiting[org_id] = await ledger.waiting_for_renewal(connection)
+        every = [each for found in waiting.values() for each in found]
+        if every and (at_once or any(renewal_is_due(each.oldest, now) for each in every)):
             await renewal.renew_due(self._keyring)
         closed = 0
-        for entry in waiting:
-            if entry.unreadable_at is not None and now > entry.requested_at + receipts.COPIES_UNUSABLE_WITHIN:
-                _log.error("erasure.overdue", org_id=str(entry.org_id), ledger_id=str(entry.id), step=next_step(entry).value)
-            if next_step(entry) is Step.RENEW and await self._is_renewed(entry):
-                async with self._main.organisation(entry.org_id) as connection:
-                    await ledger.note_renewed(connection, entry.id, self._clock.now())
-                closed += await self._guarded(await self._read(entry.org_id, entry.id))
+        for org_id, found in waiting.items():
+            if found:
+                if now > min(each.oldest for each in found) + receipts.COPIES_UNUSABLE_WITHIN:
+                    _log.error("erasure.overdue", org_id=str(org_id), entries=sum(each.entries for each in found), step=Step.RENEW.value)
+                await self._note_renewed(org_id, now)
+                closed += await self._guarded(org_id, self._close(org_id))
         return closed
 
-    async def _guarded(self, entry: LedgerEntry) -> int:
+    async def _guarded(self, org_id: OrgId, work: Awaitable[int]) -> int:
+        """What fails for one organisation holds up no other."""
         try:
-            return await self._carry_on(entry)
+            return await work
         except (HushwireError, asyncpg.PostgresError, OSError) as error:
-            _log.error("erasure.delayed", org_id=str(entry.org_id), ledger_id=str(entry.id), error=type(error).__name__)
+            _log.error("erasure.delayed", org_id=str(org_id), error=type(error).__name__)
             return 0
 
-    async def _carry_on(self, entry: LedgerEntry) -> int:
+    async def _again(self, org_id: OrgId, operation_id: UUID) -> int:
+        return int(await self._erasures.operations.again(org_id, operation_id) is not None)
+
+    async def _run(self, org_id: OrgId, operation_id: UUID) -> int:
+        await self._erasures.operations.run(org_id, operation_id)
+        return 1
+
+    async def _destroy(self, org_id: OrgId) -> int:
         done = 0
         while True:
-            before = next_step(entry)
-            if before in (Step.STOP, Step.DESTROY):
-                await self._erasures.advance(entry)
-            elif before is Step.SWEEP:
-                await self._sweep(entry)
-            elif before is Step.CLOSE:
-                async with self._main.organisation(entry.org_id) as connection:
-                    await ledger.note_closed(connection, entry.id, self._clock.now())
-                _log.info("erasure.closed", org_id=str(entry.org_id), ledger_id=str(entry.id))
-            else:
+            async with self._main.organisation(org_id) as connection:
+                entries = await ledger.readable_entries(connection, limit=_BATCH)
+            moved = await self._erasures.advance_all(org_id, entries) if entries else 0
+            done += moved
+            if not moved:
                 return done
-            entry = await self._read(entry.org_id, entry.id)
-            if next_step(entry) is before:
+
+    async def _sweep(self, org_id: OrgId) -> int:
+        done, after = 0, 0
+        while True:
+            async with self._main.organisation(org_id) as connection:
+                entries = await ledger.open_entries(connection, after=after, limit=_BATCH)
+            done += await self._sweeping.sweep(org_id, [entry for entry in entries if next_step(entry) is Step.SWEEP])
+            if len(entries) < _BATCH:
                 return done
-            done += 1
+            after = entries[-1].position
 
-    async def _sweep(self, entry: LedgerEntry) -> None:
-        """Removes the ciphertext from spool and store, asks both whether it is gone, and only then says so."""
-        async with self._main.organisation(entry.org_id) as connection:
-            recording = await recordings.get(connection, entry.recording_id)
-        if recording is not None and recording.node_id != self._node_id:
-            return  # its spool is on another machine, whose worker sweeps it
-        if recording is not None:
-            async with alone(self._main, recording.id) as is_alone:
-                if not is_alone:
-                    return
-                await asyncio.to_thread(self._spool.remove, recording)
-                await self._blobs.delete(recording.region, recording.blob_key)
-                in_spool = await asyncio.to_thread(self._spool.path(recording).exists)
-                if in_spool or await self._blobs.exists(recording.region, recording.blob_key):
-                    raise StillThere("ciphertext that was removed is still found")
-        async with self._main.organisation(entry.org_id) as connection:
-            await ledger.note_swept(connection, entry.id, self._clock.now())
-        _log.info("erasure.swept", org_id=str(entry.org_id), ledger_id=str(entry.id))
+    async def _close(self, org_id: OrgId) -> int:
+        async with self._main.organisation(org_id) as connection:
+            closed = await ledger.close_all(connection, self._clock.now())
+            finished = await operations.close_finished(connection, self._clock.now())
+        for ledger_id in closed if len(closed) < 10 else ():
+            _log.info("erasure.closed", org_id=str(org_id), ledger_id=str(ledger_id))
+        if closed or finished:
+            _log.info("erasure.all_closed", org_id=str(org_id), entries=len(closed), operations=len(finished))
+        return len(closed)
 
-    async def _is_renewed(self, entry: LedgerEntry) -> bool:
-        """Whether every bucket that may have held the erased key is destroyed, its secret included.
+    async def _note_renewed(self, org_id: OrgId, now: datetime) -> None:
+        """Notes the entries of which every bucket that may have held the erased key is destroyed, its secret included.
 
         The key was in the entry's bucket, or in one that this was renewed into before the key went: each bucket that lost a key
         and is older than the erasure has to be gone.
         """
-        assert entry.unreadable_at is not None
-        latest: datetime = entry.unreadable_at + _CLOCKS_DIFFER_BY
-        async with self._keyring.db.organisation(entry.org_id) as connection:
-            is_left: bool = await connection.fetchval(
-                "SELECT EXISTS (SELECT 1 FROM buckets WHERE destroyed_at IS NULL AND (id = $1 OR (erasures > 0 AND created_at <= $2)))",
-                entry.bucket_id,
-                latest,
-            )
-        return not is_left
-
-    async def _open_entries(self) -> list[LedgerEntry]:
-        async with self._main.transaction() as connection:
-            organisations = await ledger.organisations(connection)
-        found = []
-        for org_id in organisations:
-            async with self._main.organisation(org_id) as connection:
-                found += await ledger.open_entries(connection)
-        return found
-
-    async def _read(self, org_id: OrgId, ledger_id: UUID) -> LedgerEntry:
+        async with self._keyring.db.organisation(org_id) as connection:
+            rows = await connection.fetch("SELECT id, erasures, created_at FROM buckets WHERE destroyed_at IS NULL")
+        oldest = min((row["created_at"] for row in rows if row["erasures"] > 0), default=None)
         async with self._main.organisation(org_id) as connection:
-            entry = await ledger.get(connection, ledger_id)
-        assert entry is not None  # ledger rows are never deleted
-        return entry
+            await ledger.note_renewed_where(
+                connection,
+                now,
+                unreadable_before=None if oldest is None else oldest - _CLOCKS_DIFFER_BY,
+                but_buckets=[BucketId(row["id"]) for row in rows],
+            )
+
+
+__all__ = ["StillThere", "Upkeep"]

@@ -28,3 +28,12 @@ async def canonical_number(connection: Connection, typed: str) -> str | None:
     if isinstance(found, numbers.Found):
         return found.number
     return f"+{digits}" if typed.startswith("+") and _FEWEST <= len(digits) <= _MOST and digits[0] != "0" else None
+
+
+async def spellings(connection: Connection, typed: str) -> list[str] | None:
+    """How this number may stand in rows of the organisation: canonical, and as it was dialled; None if it is no number."""
+    if not _TYPED.fullmatch(typed) or not (digits := _NOT_DIGITS.sub("", typed)):
+        return None
+    as_typed = f"+{digits}" if typed.startswith("+") else digits
+    canonical = await canonical_number(connection, typed)
+    return sorted({as_typed} if canonical is None else {as_typed, canonical})

@@ -1,7 +1,6 @@
 """What the API shows of calls, agents, numbers and trunks: rows with their personal columns opened, and each reading logged."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,10 +12,9 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import MalformedError
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, TrunkId
-from hushwire.policy import numbers
+from hushwire.services.phone_numbers import spellings
 from hushwire.services.voice_security import as_uuid
 from hushwire.store import listing, search
-from hushwire.store import rules as rules_table
 from hushwire.store.database import Connection, Database
 from hushwire.store.recordings import Place
 from hushwire.store.search import CallFilter, CallRow
@@ -25,8 +23,6 @@ from hushwire.vault.seal import Columns
 from hushwire.vault.unseal import AccessLog, Why
 
 REMOTE: Final = "calls.remote"
-_TYPED: Final = re.compile(r"\+?[0-9()\-./ ]{1,40}", re.ASCII)
-_NOT_DIGITS: Final = re.compile(r"[^0-9]", re.ASCII)
 _HIDDEN: Final = (
     "agent_id", "peer_agent_id", "trunk_id", "recording_id", "answered_at", "ended_at", "duration_ms", "sip_status", "end_reason",
     "verdict", "verdict_reason", "country", "number_class", "rules_version", "agent_leg", "peer_leg", "quality", "sealed_with",
@@ -134,16 +130,10 @@ class Queries:
 
     async def number_indexes(self, org_id: OrgId, typed: str) -> list[bytes] | None:
         """Blind indexes that a number as a person types it may have in calls and recordings; None if it is no number."""
-        if not _TYPED.fullmatch(typed) or not (digits := _NOT_DIGITS.sub("", typed)):
-            return None
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
-            rules = await rules_table.get(connection)
-        home, prefix = (rules.home_country, rules.outside_prefix) if rules else ("001", None)
-        found = numbers.international(digits, home) if typed.startswith("+") else numbers.dialled(digits, home, prefix)
-        as_typed = f"+{digits}" if typed.startswith("+") else digits
-        spellings = {as_typed, found.number} if isinstance(found, numbers.Found) else {as_typed}
-        return [keys.index(REMOTE, spelling) for spelling in sorted(spellings)]
+            found = await spellings(connection, typed)
+        return None if found is None else [keys.index(REMOTE, spelling) for spelling in found]
 
     # Agents, numbers, trunks.
 

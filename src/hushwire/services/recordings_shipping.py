@@ -6,7 +6,7 @@ The rows are the queue: a recording that is `closed` or `crashed` is to be shipp
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -271,6 +271,25 @@ async def alone(main: Database, recording_id: RecordingId) -> AsyncIterator[bool
             yield True
         finally:
             await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", name)
+
+
+@asynccontextmanager
+async def alone_with(main: Database, ids: Sequence[RecordingId]) -> AsyncIterator[set[RecordingId]]:
+    """Like `alone` for many at once, on one connection: those of the recordings that nobody else is at."""
+    if not ids:
+        yield set()
+        return
+    async with main.session() as connection:
+        rows = await connection.fetch(
+            "SELECT id, pg_try_advisory_lock(hashtextextended('ciphertext:' || id, 0)) AS is_mine FROM unnest($1::uuid[]) AS id", ids
+        )
+        try:
+            yield {RecordingId(row["id"]) for row in rows if row["is_mine"]}
+        finally:
+            held = [row["id"] for row in rows if row["is_mine"]]
+            await connection.execute(
+                "SELECT pg_advisory_unlock(hashtextextended('ciphertext:' || id, 0)) FROM unnest($1::uuid[]) AS id", held
+            )
 
 
 def _digest(path: Path) -> tuple[bytes, int]:

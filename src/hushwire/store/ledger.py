@@ -1,9 +1,10 @@
 """The erasure ledger's rows: one per erased object of any kind, there before anything is destroyed, never deleted."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from hushwire.core.ids import BucketId, CallId, NodeId, OrgId, RecordingId
@@ -67,31 +68,47 @@ class Intent:
     caused_by: UUID | None = None
 
 
-async def append(connection: Connection, org_id: OrgId, intent: Intent) -> LedgerEntry:
-    """The new entry at the next position, or the one that this object has already. Waits for other appends to commit."""
+async def lock_ledger(connection: Connection, org_id: OrgId) -> None:
+    """Nobody else appends to the organisation's ledger, or places a hold, until this transaction ends."""
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('ledger:' || $1, 0))", str(org_id))
-    if (known := await by_object(connection, intent.kind, intent.object_id)) is not None:
-        return known
+
+
+async def append(connection: Connection, org_id: OrgId, intents: Sequence[Intent]) -> list[LedgerEntry]:
+    """The new entries at the next positions, in their order. The ledger must be locked, and none of the objects stand in it."""
     await connection.execute(
         "INSERT INTO erasure_ledger (id, org_id, position, kind, object_id, requested_at, actor, reason, commitment, commitment_salt,"
         " key_fingerprint, bucket_id, stopped_at, operation_id, caused_by)"
-        " SELECT $1, $2, coalesce(max(position), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM erasure_ledger",
-        intent.id,
+        " SELECT n.id, $1, (SELECT coalesce(max(position), 0) FROM erasure_ledger) + n.place, n.kind, n.object_id, n.requested_at, n.actor,"
+        " n.reason, n.commitment, n.salt, n.fingerprint, n.bucket_id, n.stopped_at, n.operation_id, n.caused_by"
+        " FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::text[], $7::text[], $8::bytea[], $9::bytea[],"
+        " $10::bytea[], $11::uuid[], $12::timestamptz[], $13::uuid[], $14::uuid[]) WITH ORDINALITY"
+        " AS n (id, kind, object_id, requested_at, actor, reason, commitment, salt, fingerprint, bucket_id, stopped_at, operation_id,"
+        " caused_by, place)",
         org_id,
-        intent.kind,
-        intent.object_id,
-        intent.requested_at,
-        intent.actor,
-        intent.reason,
-        intent.commitment,
-        intent.commitment_salt,
-        intent.key_fingerprint,
-        intent.bucket_id,
-        intent.stopped_at,
-        intent.operation_id,
-        intent.caused_by,
+        *(
+            [getattr(intent, name) for intent in intents]
+            for name in (
+                "id",
+                "kind",
+                "object_id",
+                "requested_at",
+                "actor",
+                "reason",
+                "commitment",
+                "commitment_salt",
+                "key_fingerprint",
+                "bucket_id",
+                "stopped_at",
+                "operation_id",
+                "caused_by",
+            )
+        ),
     )
-    return await lock(connection, intent.id)
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM erasure_ledger WHERE id = ANY($1::uuid[]) ORDER BY position",  # noqa: S608
+        [intent.id for intent in intents],
+    )
+    return [_entry(row) for row in rows]
 
 
 async def by_recording(connection: Connection, recording_id: RecordingId) -> LedgerEntry | None:
@@ -115,10 +132,59 @@ async def get(connection: Connection, ledger_id: UUID) -> LedgerEntry | None:
     return None if row is None else _entry(row)
 
 
-async def lock(connection: Connection, ledger_id: UUID) -> LedgerEntry:
-    """The entry as it stands, held until the transaction ends."""
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM erasure_ledger WHERE id = $1 FOR UPDATE", ledger_id)  # noqa: S608
-    return _entry(row)
+async def lock_readable(connection: Connection, ids: Sequence[UUID]) -> list[LedgerEntry]:
+    """Those of the entries whose keys are not noted as destroyed yet, held until the transaction ends."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM erasure_ledger WHERE id = ANY($1::uuid[]) AND unreadable_at IS NULL ORDER BY position FOR UPDATE",  # noqa: S608
+        ids,
+    )
+    return [_entry(row) for row in rows]
+
+
+async def stopped_among(connection: Connection, ids: Sequence[UUID]) -> list[LedgerEntry]:
+    """Those of the entries that wait for nothing but the end of their keys."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM erasure_ledger WHERE id = ANY($1::uuid[]) AND stopped_at IS NOT NULL AND unreadable_at IS NULL"  # noqa: S608
+        " ORDER BY position",
+        ids,
+    )
+    return [_entry(row) for row in rows]
+
+
+async def caused_by(connection: Connection, ledger_id: UUID) -> list[LedgerEntry]:
+    """The entries of what falls with an entry's object."""
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM erasure_ledger WHERE caused_by = $1 ORDER BY position", ledger_id)  # noqa: S608
+    return [_entry(row) for row in rows]
+
+
+async def of_operation(
+    connection: Connection, operation_id: UUID, *, step: Literal["stop", "destroy"], limit: int | None = None
+) -> list[LedgerEntry]:
+    """The entries of an operation that wait for a live recording to stop, or for their keys to be destroyed."""
+    waiting = "stopped_at IS NULL" if step == "stop" else "stopped_at IS NOT NULL AND unreadable_at IS NULL"
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM erasure_ledger WHERE operation_id = $1 AND {waiting} ORDER BY position LIMIT $2",  # noqa: S608
+        operation_id,
+        limit,
+    )
+    return [_entry(row) for row in rows]
+
+
+async def items(connection: Connection, operation_id: UUID) -> list[tuple[str, UUID, int, bytes]]:
+    """Kind, object, position and commitment of an operation's entries, in the order of the ledger."""
+    rows = await connection.fetch(
+        "SELECT kind, object_id, position, commitment FROM erasure_ledger WHERE operation_id = $1 ORDER BY position", operation_id
+    )
+    return [(row["kind"], row["object_id"], row["position"], row["commitment"]) for row in rows]
+
+
+async def is_any_readable(connection: Connection, operation_id: UUID) -> bool:
+    """Whether a key of an operation's entries may still exist."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM erasure_ledger WHERE operation_id = $1 AND unreadable_at IS NULL)", operation_id
+        )
+    )
 
 
 async def listed(connection: Connection, *, before: int | None = None, limit: int = 50) -> list[LedgerEntry]:
@@ -137,18 +203,77 @@ async def organisations(connection: Connection) -> list[OrgId]:
     return list(dict.fromkeys(OrgId(row["org_id"]) for row in rows))
 
 
-async def open_entries(connection: Connection) -> list[LedgerEntry]:
-    """The organisation's entries with steps left, oldest first."""
-    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM erasure_ledger WHERE closed_at IS NULL ORDER BY requested_at, id")  # noqa: S608
+async def open_entries(connection: Connection, *, after: int = 0, limit: int = 1000) -> list[LedgerEntry]:
+    """The organisation's entries after a position that have steps left before their bucket's renewal, in the order of the ledger."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM erasure_ledger WHERE position > $1 AND swept_at IS NULL AND closed_at IS NULL ORDER BY position LIMIT $2",  # noqa: S608
+        after,
+        limit,
+    )
     return [_entry(row) for row in rows]
 
 
-async def note_stopped(connection: Connection, ledger_id: UUID, at: datetime) -> None:
-    """No process records it any more."""
-    await connection.execute("UPDATE erasure_ledger SET stopped_at = $2 WHERE id = $1 AND stopped_at IS NULL", ledger_id, at)
+async def readable_entries(connection: Connection, *, limit: int = 1000) -> list[LedgerEntry]:
+    """The organisation's entries whose keys may still exist; those that wait for nobody first."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM erasure_ledger WHERE unreadable_at IS NULL ORDER BY stopped_at IS NULL, position LIMIT $1",  # noqa: S608
+        limit,
+    )
+    return [_entry(row) for row in rows]
 
 
-async def note_unreadable(connection: Connection, ledger_id: UUID, at: datetime, receipt: bytes) -> None:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Entries that wait for the renewal of one bucket: how many, and when the oldest was asked for."""
+
+    bucket_id: BucketId | None
+    entries: int
+    oldest: datetime
+
+
+async def waiting_for_renewal(connection: Connection) -> list[Waiting]:
+    """By bucket."""
+    rows = await connection.fetch(
+        "SELECT bucket_id, count(*) AS entries, min(requested_at) AS oldest FROM erasure_ledger"
+        " WHERE closed_at IS NULL AND renewed_at IS NULL AND unreadable_at IS NOT NULL GROUP BY bucket_id"
+    )
+    return [Waiting(**dict(row)) for row in rows]
+
+
+async def note_renewed_where(
+    connection: Connection, at: datetime, *, unreadable_before: datetime | None, but_buckets: Sequence[BucketId]
+) -> int:
+    """Notes entries whose keys went before a time (None: any), and were in none of these buckets; returns how many."""
+    tag = await connection.execute(
+        "UPDATE erasure_ledger SET renewed_at = $1 WHERE closed_at IS NULL AND renewed_at IS NULL"
+        " AND unreadable_at < coalesce($2::timestamptz, 'infinity') AND NOT coalesce(bucket_id = ANY($3::uuid[]), false)",
+        at,
+        unreadable_before,
+        but_buckets,
+    )
+    return int(tag.rpartition(" ")[2])
+
+
+async def close_all(connection: Connection, at: datetime) -> list[UUID]:
+    """Closes the entries that have nothing left to do; returns their ids."""
+    rows = await connection.fetch(
+        "UPDATE erasure_ledger SET closed_at = $1 WHERE closed_at IS NULL AND swept_at IS NOT NULL AND renewed_at IS NOT NULL RETURNING id",
+        at,
+    )
+    return [row[0] for row in rows]
+
+
+async def note_stopped(connection: Connection, ids: Sequence[UUID], at: datetime) -> None:
+    """No process records them any more."""
+    await connection.execute("UPDATE erasure_ledger SET stopped_at = $2 WHERE id = ANY($1::uuid[]) AND stopped_at IS NULL", ids, at)
+
+
+async def note_unreadable(connection: Connection, ids: Sequence[UUID], at: datetime) -> None:
+    """The keys are gone."""
+    await connection.execute("UPDATE erasure_ledger SET unreadable_at = $2 WHERE id = ANY($1::uuid[]) AND unreadable_at IS NULL", ids, at)
+
+
+async def note_receipt(connection: Connection, ledger_id: UUID, at: datetime, receipt: bytes) -> None:
     """The key is gone, and here is the receipt that says so."""
     await connection.execute(
         "UPDATE erasure_ledger SET unreadable_at = $2, receipt = $3::jsonb WHERE id = $1 AND receipt IS NULL",
@@ -158,19 +283,15 @@ async def note_unreadable(connection: Connection, ledger_id: UUID, at: datetime,
     )
 
 
-async def note_swept(connection: Connection, ledger_id: UUID, at: datetime) -> None:
-    """No store holds its ciphertext any more, each was asked."""
-    await connection.execute("UPDATE erasure_ledger SET swept_at = $2 WHERE id = $1 AND swept_at IS NULL", ledger_id, at)
-
-
-async def note_renewed(connection: Connection, ledger_id: UUID, at: datetime) -> None:
-    """The private key that its sealed key could be opened with is destroyed."""
-    await connection.execute("UPDATE erasure_ledger SET renewed_at = $2 WHERE id = $1 AND renewed_at IS NULL", ledger_id, at)
-
-
-async def note_closed(connection: Connection, ledger_id: UUID, at: datetime) -> None:
-    """Nothing is left to do."""
-    await connection.execute("UPDATE erasure_ledger SET closed_at = $2 WHERE id = $1 AND closed_at IS NULL", ledger_id, at)
+async def note_swept(connection: Connection, evidence: Mapping[UUID, Mapping[str, Any]], at: datetime) -> None:
+    """Nothing of them is left: every place was asked, and here is what each answered."""
+    await connection.execute(
+        "UPDATE erasure_ledger AS e SET swept_at = $3, evidence = n.evidence::jsonb"
+        " FROM unnest($1::uuid[], $2::text[]) AS n (id, evidence) WHERE e.id = n.id AND e.swept_at IS NULL",
+        list(evidence),
+        [json.dumps(found) for found in evidence.values()],
+        at,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +303,17 @@ class Wipe:
     outcome: str | None
 
 
-async def command_wipe(connection: Connection, command_id: UUID, org_id: OrgId, node: NodeId, call: CallId, at: datetime) -> None:
-    """Ask the node of a live recording to stop it and wipe its key; the database tells the node."""
+async def command_wipe(connection: Connection, org_id: OrgId, wipes: Sequence[tuple[UUID, NodeId, CallId]], at: datetime) -> None:
+    """Ask the nodes of live recordings to stop them and wipe their keys (command's id, node, call); the database tells the nodes."""
     await connection.execute(
-        "INSERT INTO node_commands (id, org_id, node_id, call_id, action, created_at) VALUES ($1, $2, $3, $4, 'recording.wipe', $5)",
-        command_id,
+        "INSERT INTO node_commands (id, org_id, node_id, call_id, action, created_at)"
+        " SELECT n.id, $1, n.node_id, n.call_id, 'recording.wipe', $2"
+        " FROM unnest($3::uuid[], $4::uuid[], $5::uuid[]) AS n (id, node_id, call_id)",
         org_id,
-        node,
-        call,
         at,
+        [command for command, _, _ in wipes],
+        [node for _, node, _ in wipes],
+        [call for _, _, call in wipes],
     )
 
 

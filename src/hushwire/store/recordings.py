@@ -1,5 +1,6 @@
 """Rows of recordings. Every function runs in a transaction of the organisation, so another organisation's rows don't exist for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -86,6 +87,12 @@ async def get(connection: Connection, recording_id: RecordingId, *, for_update: 
     query = f"SELECT {_COLUMNS} FROM recordings AS r WHERE r.id = $1"  # noqa: S608
     row = await connection.fetchrow(query + " FOR UPDATE OF r" if for_update else query, recording_id)
     return None if row is None else Recording(**dict(row))
+
+
+async def get_all(connection: Connection, ids: Sequence[RecordingId]) -> list[Recording]:
+    """The rows of several."""
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM recordings AS r WHERE r.id = ANY($1::uuid[])", ids)  # noqa: S608
+    return [Recording(**dict(row)) for row in rows]
 
 
 async def find(connection: Connection, wanted: RecordingFilter, *, after: Place | None = None, limit: int = 50) -> list[Recording]:

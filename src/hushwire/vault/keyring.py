@@ -289,6 +289,23 @@ class Keyring:
             row = await connection.fetchrow("SELECT bucket_id, fingerprint FROM data_keys WHERE id = $1 AND kind = $2", data_key_id, kind)
         return None if row is None else Destroyed(BucketId(row["bucket_id"]), row["fingerprint"])
 
+    async def fingerprints(self, org_id: OrgId, ids: Sequence[UUID]) -> dict[UUID, Destroyed]:
+        """Bucket and fingerprint of those of these keys that exist, of whatever kind; every role may ask."""
+        async with self.db.organisation(org_id) as connection:
+            rows = await connection.fetch("SELECT id, bucket_id, fingerprint FROM data_keys WHERE id = ANY($1::uuid[])", list(ids))
+        return {row["id"]: Destroyed(BucketId(row["bucket_id"]), row["fingerprint"]) for row in rows}
+
+    async def destroy_keys(self, org_id: OrgId, ids: Sequence[UUID], tombstones: Sequence[Tombstone]) -> None:
+        """Delete keys of any kinds and write their tombstones in one transaction, committed before this returns."""
+        async with self.db.organisation(org_id) as connection:
+            await bury(connection, org_id, tombstones)
+            await connection.execute(
+                "WITH gone AS (DELETE FROM data_keys WHERE id = ANY($1::uuid[]) RETURNING bucket_id)"
+                " UPDATE buckets SET erasures = erasures + lost.keys"
+                " FROM (SELECT bucket_id, count(*) AS keys FROM gone GROUP BY bucket_id) AS lost WHERE buckets.id = lost.bucket_id",
+                list(ids),
+            )
+
     async def destroy_data_key(
         self, org_id: OrgId, kind: KeyKind, data_key_id: UUID, tombstone: Tombstone | None = None
     ) -> Destroyed | None:

@@ -39,6 +39,7 @@ class Why:
 
 RENEWAL: Final = Why("system:worker", purposes.KEY_RENEWAL)
 INTEGRITY: Final = Why("system:worker", purposes.STORAGE_INTEGRITY)
+ERASURE: Final = Why("system:worker", purposes.ERASURE)
 
 
 class UnsealLog(Protocol):

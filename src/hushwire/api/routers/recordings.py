@@ -16,13 +16,13 @@ from starlette.types import Receive, Scope, Send
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, Means, PurposeHeader, needs, reader
 from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
-from hushwire.api.problems import Problem, not_found, restricted, unavailable
+from hushwire.api.problems import Problem, held, not_found, restricted, unavailable
 from hushwire.api.values import AgentQuery, Body, BodyMoment, From, Id, To, TypedNumber, agent_of, indexes_of, parsed_id
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import CallId, RecordingId
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.failures import RecordingError
-from hushwire.services.erasure import Erased, NoRecording, Pending
+from hushwire.services.erasure import Erased, Held, NoRecording, Pending
 from hushwire.services.recordings import Audio, Elsewhere, Gone, Missing, PlaybackEnded, Restricted
 from hushwire.store.recordings import Recording as Row
 from hushwire.store.recordings import RecordingFilter
@@ -180,6 +180,8 @@ async def erase_recording(means: Given, caller: Erasing, recording_id: Id) -> Re
             return Response(receipt, media_type="application/json")
         case Pending(_, retry_after_s):
             raise unavailable("The erasure is in the ledger and will be carried out; ask again for its receipt.", retry_after_s)
+        case Held(hold_id, code):
+            raise held(hold_id, code)
         case NoRecording():
             raise not_found()
         case _:

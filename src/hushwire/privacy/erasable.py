@@ -1,0 +1,44 @@
+"""The register of what can be erased: for each kind where its rows are, which key opens it, what is emptied, what it is part of.
+
+Whoever adds a kind of personal data adds it here (rows) and in `privacy/places.py` (everything else that may still name or hold it).
+There is no other way to delete: bulk, retention, requests of data subjects and the end of an organisation all go by this table.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from hushwire.store.erasable import Erasable
+
+CALL: Final = Erasable(
+    kind="call",
+    table="calls",
+    began="started_at",
+    key="sealed_with",
+    emptied=("sealed_with", "remote_sealed", "remote_index", "local_sealed"),
+    number="remote_index",
+    agents=("agent_id", "peer_agent_id"),
+)
+RECORDING: Final = Erasable(
+    kind="recording",
+    table="recordings",
+    began="started_at",
+    emptied=("remote_index",),
+    becomes=("state = 'erased'",),
+    number="remote_index",
+    agents=("agent_id", "peer_agent_id"),
+    part_of=("call", "call_id"),
+    fingerprint="key_fingerprint",
+    digest="digest",
+    live="r.state = 'live'",
+)
+
+KINDS: Final[Mapping[str, Erasable]] = {what.kind: what for what in (CALL, RECORDING)}
+"""Wholes before their parts: a call takes its recordings with it."""
+
+NUMBER_COLUMNS: Final = ("calls.remote",)
+"""The blind indexes that a number may stand under (`keys.index` names); calls and their recordings share one."""
+
+
+def parts_of(kind: str) -> tuple[Erasable, ...]:
+    """The kinds whose rows are parts of rows of `kind`, and fall with them."""
+    return tuple(what for what in KINDS.values() if what.part_of is not None and what.part_of[0] == kind)

@@ -1,0 +1,26 @@
+"""The places that are asked after a sweep, beside spool and stores: tables whose rows may still tell of what was erased.
+
+Whoever keeps copies, queues or answers that may name an erasable thing adds the table here.
+"""
+
+from typing import Final
+
+from hushwire.store.places import RowPlace
+
+_UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_NAMED: Final = f"regexp_matches(a.response::text, '{_UUID}', 'g') AS m (found)"
+_ANSWERS: Final = f"SELECT a.key, (m.found)[1]::uuid AS id FROM idempotency AS a, {_NAMED}"  # noqa: S608
+
+ROW_PLACES: Final = (
+    RowPlace(
+        "idempotency",
+        count=f"SELECT id, count(*) AS n FROM ({_ANSWERS}) AS named WHERE id = ANY($1::uuid[]) GROUP BY id",  # noqa: S608
+        clear=f"DELETE FROM idempotency WHERE key IN (SELECT key FROM ({_ANSWERS}) AS named WHERE id = ANY($1::uuid[]))",  # noqa: S608
+    ),
+    # Events name ids only, and leave within seconds of the commit that they tell of.
+    RowPlace(
+        "outbox",
+        count="SELECT subject AS id, count(*) AS n FROM outbox WHERE subject = ANY($1::uuid[]) GROUP BY subject",
+        must_be_empty=False,
+    ),
+)

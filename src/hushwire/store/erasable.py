@@ -1,0 +1,191 @@
+"""Finding and emptying rows of whatever can be erased: one `Erasable` says where the rows of a kind are, the statements follow from it.
+
+Everything runs in a transaction of the organisation. Names of tables and columns come from `privacy/erasable.py`, never from a request.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from hushwire.core.ids import BucketId
+from hushwire.store.database import Connection
+from hushwire.vault.buckets import KeyKind
+
+
+@dataclass(frozen=True, slots=True)
+class Erasable:
+    """A kind of thing that can be erased. Columns are those of `table`.
+
+    `began`: when it came into being. `key`: the id of its data key, None in the row where nothing was sealed. `number`: blind index of
+    a number that it concerns; `agents`: agents that it concerns; `contact`: the contact that it belongs to. `part_of`: the kind that it
+    is a part of, and the column with that one's id. `emptied`: set to null. `becomes`: what else is set, as SQL. `live`: SQL that is
+    true while a process still writes it (its node and call are then columns `node_id` and `call_id`).
+    """
+
+    kind: KeyKind
+    table: str
+    began: str
+    emptied: tuple[str, ...]
+    key: str = "id"
+    number: str | None = None
+    agents: tuple[str, ...] = ()
+    contact: str | None = None
+    part_of: tuple[str, str] | None = None
+    becomes: tuple[str, ...] = ()
+    fingerprint: str | None = None
+    digest: str | None = None
+    live: str = "false"
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which rows of a kind; all that is given must hold. `ids` may also name what the row is a part of (`parts_of`)."""
+
+    ids: Collection[UUID] | None = None
+    parts_of: Collection[UUID] | None = None
+    number_indexes: Sequence[bytes] | None = None
+    agent: UUID | None = None
+    contact: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A row that can be erased. `hold_id`: what keeps it."""
+
+    kind: str
+    id: UUID
+    key_id: UUID | None
+    began_at: datetime
+    is_live: bool
+    hold_id: UUID | None = None
+    node_id: UUID | None = None
+    call_id: UUID | None = None
+    digest: bytes | None = None
+    fingerprint: bytes | None = None
+    bucket_id: BucketId | None = None
+
+
+Place = tuple[datetime, UUID]
+
+
+async def find(
+    connection: Connection,
+    what: Erasable,
+    search: Search,
+    *,
+    kinds: Mapping[str, Erasable],
+    after: Place | None = None,
+    limit: int | None = None,
+    is_held: bool | None = None,
+    lock: bool = False,
+) -> list[Found]:
+    """Rows that are in no ledger yet, oldest first. `is_held`: only held or only free ones. `lock` keeps them until the end."""
+    arguments: list[Any] = [what.kind]
+    conditions = ["NOT EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = $1 AND e.object_id = r.id)"]
+    conditions += _conditions(what, search, arguments)
+    if after is not None:
+        arguments += after
+        conditions.append(f"(r.{what.began}, r.id) > (${len(arguments) - 1}, ${len(arguments)})")
+    hold = _hold(what, kinds)
+    if is_held is not None:
+        conditions.append(f"{hold} IS {'NOT ' if is_held else ''}NULL")
+    live = f"({what.live}) AS is_live" + (
+        ", r.node_id, r.call_id" if what.live != "false" else ", NULL::uuid AS node_id, NULL::uuid AS call_id"
+    )
+    rows = await connection.fetch(
+        f"SELECT r.id, r.{what.key} AS key_id, r.{what.began} AS began_at, {live}, {hold} AS hold_id,"  # noqa: S608
+        f" {_column(what.digest)} AS digest, {_column(what.fingerprint)} AS fingerprint"
+        f" FROM {what.table} AS r WHERE {' AND '.join(conditions)} ORDER BY r.{what.began}, r.id"
+        + (f" LIMIT {limit}" if limit is not None else "")
+        + (" FOR UPDATE OF r" if lock else ""),
+        *arguments,
+    )
+    return [Found(kind=what.kind, **dict(row)) for row in rows]
+
+
+async def key_ids(connection: Connection, what: Erasable, ids: Sequence[UUID]) -> list[UUID]:
+    """The ids of the data keys of these rows, as far as they have one."""
+    if what.key == "id":
+        return list(ids)
+    query = f"SELECT {what.key} FROM {what.table} WHERE id = ANY($1::uuid[]) AND {what.key} IS NOT NULL"  # noqa: S608
+    return [row[0] for row in await connection.fetch(query, ids)]
+
+
+async def any_hold(connection: Connection) -> bool:
+    """Whether the organisation has a hold in force at all."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM legal_holds WHERE released_at IS NULL)"))
+
+
+async def empty(connection: Connection, what: Erasable, ids: Sequence[UUID], at: datetime) -> None:
+    """What remains of these rows is pseudonymous."""
+    sets = [f"{column} = NULL" for column in what.emptied] + list(what.becomes)
+    await connection.execute(
+        f"UPDATE {what.table} SET erased_at = $2, {', '.join(sets)} WHERE id = ANY($1::uuid[]) AND erased_at IS NULL",  # noqa: S608
+        ids,
+        at,
+    )
+
+
+def _hold(what: Erasable, kinds: Mapping[str, Erasable]) -> str:
+    in_force = f"SELECT h.id FROM legal_holds AS h WHERE h.released_at IS NULL AND ({_held(what, 'r', kinds)})"  # noqa: S608
+    return f"({in_force} ORDER BY h.placed_at, h.id LIMIT 1)"
+
+
+def _held(what: Erasable, row: str, kinds: Mapping[str, Erasable]) -> str:
+    """SQL that is true where the hold `h` keeps a row: by its id, number, agents, contact or time, as a part, or because a part is held."""
+    ways = [
+        "h.scope = 'organisation'",
+        f"(h.scope = '{what.kind}' AND h.object_id = {row}.id)",
+        f"(h.scope = 'range' AND {row}.{what.began} >= coalesce(h.since, '-infinity')"
+        f" AND {row}.{what.began} < coalesce(h.until, 'infinity'))",
+    ]
+    if what.number is not None:
+        ways.append(f"(h.scope = 'number' AND {row}.{what.number} = ANY (h.number_indexes))")
+    if what.agents:
+        ways.append(f"(h.scope = 'agent' AND h.object_id IN ({', '.join(f'{row}.{column}' for column in what.agents)}))")
+    if what.contact is not None:
+        ways.append(f"(h.scope = 'contact' AND h.object_id = {row}.{what.contact})")
+    if what.part_of is not None:
+        whole, column = what.part_of
+        ways.append(f"(h.scope = '{whole}' AND h.object_id = {row}.{column})")
+    for part in kinds.values():
+        # The whole of a held part says whom the part concerns: it is kept with it.
+        if part.part_of is not None and part.part_of[0] == what.kind:
+            inner = f"{row}p"
+            is_part = f"{inner}.{part.part_of[1]} = {row}.id AND {inner}.erased_at IS NULL"
+            ways.append(f"EXISTS (SELECT 1 FROM {part.table} AS {inner} WHERE {is_part} AND ({_held(part, inner, {})}))")  # noqa: S608
+    return " OR ".join(ways)
+
+
+def _conditions(what: Erasable, search: Search, arguments: list[Any]) -> list[str]:
+    conditions = list[str]()
+
+    def given(value: Any) -> str:
+        arguments.append(value)
+        return f"${len(arguments)}"
+
+    if search.ids is not None:
+        conditions.append(f"r.id = ANY({given(list(search.ids))}::uuid[])")
+    if search.parts_of is not None:
+        conditions.append("false" if what.part_of is None else f"r.{what.part_of[1]} = ANY({given(list(search.parts_of))}::uuid[])")
+    if search.number_indexes is not None:
+        conditions.append("false" if what.number is None else f"r.{what.number} = ANY({given(list(search.number_indexes))}::bytea[])")
+    if search.agent is not None:
+        agent = given(search.agent)
+        conditions.append("(" + " OR ".join(["false", *(f"r.{column} = {agent}" for column in what.agents)]) + ")")
+    if search.contact is not None:
+        column = "id" if what.kind == "contact" else what.contact
+        conditions.append("false" if column is None else f"r.{column} = {given(search.contact)}")
+    if search.since is not None:
+        conditions.append(f"r.{what.began} >= {given(search.since)}")
+    if search.until is not None:
+        conditions.append(f"r.{what.began} < {given(search.until)}")
+    return conditions
+
+
+def _column(name: str | None) -> str:
+    return "NULL::bytea" if name is None else f"r.{name}"
