@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from hushwire.core.errors import MalformedError, Unavailable
@@ -166,6 +167,15 @@ async def test_the_receipt_verifies_offline_and_each_thing_is_proven_to_be_in_it
     chain = await audit.verify(await house.main("api"), house.org)
     assert chain.is_whole
     assert chain.head == audit.Head(result.operation.audit_position, result.operation.audit_head)
+
+
+async def test_the_audit_log_rewritten_contradicts_the_receipt_of_an_operation(house: House) -> None:
+    await called(house, ANNA)
+    await erase(house, Selector(number=Personal(ANNA)))
+    administrator = await asyncpg.connect(house.databases.dsn("main", "administrator"))
+    await administrator.execute("DELETE FROM audit_log WHERE position = (SELECT max(position) FROM audit_log)")
+    await administrator.close()
+    assert not (await audit.verify(await house.main("api"), house.org)).is_whole
 
 
 async def test_a_recording_erased_in_bulk_answers_a_later_wish_with_its_proof(house: House) -> None:

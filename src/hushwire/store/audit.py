@@ -84,10 +84,10 @@ async def newest(connection: Connection, *, before: int | None = None, limit: in
 
 
 async def receipts(connection: Connection, *, first: int = 0, last: int = (1 << 62) - 1) -> list[dict[str, Any]]:
-    """The receipts of the organisation's ledger that name a head of these positions: each is one that the chain had."""
+    """The receipts, of single erasures and of operations, that name a head of these positions: each is one that the chain had."""
     found = await connection.fetch(
-        "SELECT receipt FROM erasure_ledger WHERE receipt IS NOT NULL"
-        " AND (receipt->>'audit_position')::bigint BETWEEN $1 AND $2 ORDER BY position",
+        "SELECT receipt FROM (SELECT receipt FROM erasure_ledger UNION ALL SELECT receipt FROM erasure_operations) AS given"
+        " WHERE receipt IS NOT NULL AND (receipt->>'audit_position')::bigint BETWEEN $1 AND $2",
         first,
         last,
     )
