@@ -160,3 +160,22 @@ def test_the_second_zone_is_named_from_the_files_folder_and_reaches_the_children
     config = load(written(tmp_path, '[data]\ndir = "a"\n[zone2]\ndir = "b"'), {})
     assert config.zone2.dir == tmp_path / "b"
     assert load(None, config.to_environment()).zone2.dir == tmp_path / "b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['smtp = "mail.example.org"', 'smtp = "http://mail.example.org"', 'smtp = "smtps://mail.example.org:99999"', 'smtp = "smtps://"',
+     'smtp = "smtps://m.example.org/x"', 'sender = "privacy"', 'sender = "a@b.de\\r\\nBcc: c@d.de"', 'password = ""'],
+)  # fmt: skip
+def test_a_mail_server_or_sender_that_is_none_is_refused_without_a_secret_in_the_words(tmp_path: Path, text: str) -> None:
+    (line,) = mistakes(written(tmp_path, f'[data]\ndir = "state"\n[mail]\n{text}'))
+    assert "[mail]" in line
+    assert "Bcc" not in line
+
+
+def test_the_mail_servers_password_comes_from_the_environment_and_shows_in_no_representation(tmp_path: Path) -> None:
+    path = written(tmp_path, '[data]\ndir = "state"\n[mail]\nsmtp = "smtps://me:other@mail.example.org"\nauthorities = "ca.pem"')
+    config = load(path, {"HUSHWIRE_MAIL__PASSWORD": "hunter-two"})
+    assert (config.mail.password, config.mail.authorities) == ("hunter-two", tmp_path / "ca.pem")
+    assert "hunter-two" not in repr(config)
+    assert "other" not in repr(config)

@@ -27,6 +27,7 @@ from pydantic import (
 
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError
+from hushwire.privacy import mail
 
 ENV_PREFIX: Final = "HUSHWIRE_"
 DEFAULT_PATHS: Final = (Path("hushwire.toml"), Path("config/hushwire.toml"), Path("/etc/hushwire/hushwire.toml"))
@@ -252,16 +253,28 @@ class Keys(Section):
 
 
 class Mail(Section):
-    smtp: str | None = None
+    smtp: str | None = Field(default=None, repr=False)
+    password: str | None = Field(default=None, repr=False, min_length=1, max_length=1024)
+    sender: str | None = None
+    authorities: FilePath | None = None
 
     @field_validator("smtp")
     @classmethod
     def _url(cls, value: str | None) -> str | None:
         if value is not None:
-            parts = urlsplit(value)
-            if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-                raise ValueError('write it as "smtps://user@mail.example.org:465"')
+            try:
+                parts = urlsplit(value)
+                port = parts.port
+            except ValueError:
+                port = 0
+            if port == 0 or parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+                raise ValueError('write it as "smtps://user@mail.example.org:465" (or smtp:// for STARTTLS)')
         return value
+
+    @field_validator("sender")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else mail.address(value)
 
 
 class Run(Section):
@@ -427,6 +440,8 @@ def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...
     tls = config.tls
     named = {"certificate": tls.certificate, "key": tls.key, "trunk_authorities": tls.trunk_authorities}
     update["tls"] = tls.model_copy(update={name: settle(path, "tls", name) for name, path in named.items() if path is not None})
+    if config.mail.authorities is not None:
+        update["mail"] = config.mail.model_copy(update={"authorities": settle(config.mail.authorities, "mail", "authorities")})
     settled = config.model_copy(update=update)
     settled._source = path
     return settled

@@ -215,9 +215,13 @@ class Supervisor:
     def _environment(self, role: Role, keys_fd: int, ready_fd: int) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HUSHWIRE_")}
         database_role = _DATABASE_ROLE[role]
+        told = settled(self._config, self._children[role].addresses).to_environment()
+        if role != "worker":
+            # Only the worker sends mail: nobody else gets the password.
+            told = {name: value for name, value in told.items() if not name.startswith("HUSHWIRE_MAIL__")}
         return {
             **kept,
-            **settled(self._config, self._children[role].addresses).to_environment(),
+            **told,
             "HUSHWIRE_DATABASE__DSN": self._databases.main_dsn(database_role),
             "HUSHWIRE_KEYRING__DSN": self._databases.keyring_dsn(database_role),
             "HUSHWIRE_RUN__LOG": self._log_form,
