@@ -110,3 +110,31 @@ def test_files_of_another_kind_are_said_to_be_so(tmp_path: Path, content: bytes)
         return
     with pytest.raises(ConfigError, match=r"is not (UTF-8|TOML)"):
         provision_file.read(path, ["*"])
+
+
+def test_jurisdictions_and_contacts_are_read_in_their_one_spelling(tmp_path: Path) -> None:
+    text = ORG + 'jurisdiction = ["EU/DE", "GB"]\n[[orgs.contacts]]\nemail = "Privacy@ACME.example"\nrole = "privacy"\n'
+    (org,) = read(tmp_path, text).orgs
+    assert org.jurisdictions == ("DE", "UK")
+    assert org.contacts is not None
+    assert [(role, email.reveal()) for role, email in org.contacts] == [("privacy", "Privacy@acme.example")]
+    (bare,) = read(tmp_path, ORG).orgs
+    assert (bare.jurisdictions, bare.contacts) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ('jurisdiction = ["Germany"]', "must be a jurisdiction such as"),
+        ('jurisdiction = ["DE", "EU/DE"]', '"DE" stands twice'),
+        ("jurisdiction = []", "jurisdiction"),
+        ('[[orgs.contacts]]\nemail = "privacy"\nrole = "privacy"', "must be an e-mail address"),
+        ('[[orgs.contacts]]\nemail = "a@b.de\\r\\nBcc: c@d.de"\nrole = "privacy"', "must be an e-mail address"),
+        ('[[orgs.contacts]]\nemail = "a@b.de"\nrole = "boss"', "role"),
+        ('[[orgs.contacts]]\nemail = "a@b.de"\nrole = "privacy"\n' * 2, "stands twice with the role privacy"),
+    ],
+)
+def test_a_contact_or_jurisdiction_that_is_none_says_so_and_repeats_no_address(tmp_path: Path, text: str, mend: str) -> None:
+    said = mistakes(tmp_path, ORG + text)
+    assert mend in said
+    assert "b.de" not in said

@@ -28,6 +28,7 @@ from tests.store.rows import (
     add_erasure,
     add_event,
     add_org,
+    add_profile,
     add_recording,
     insert,
 )
@@ -122,6 +123,7 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         answer = {"request_hash": mark, "status": 200, "response": "{}", "created_at": NOW}
         await insert(connection, "idempotency", org_id=org, key="key", **answer)
         await add_clock(connection, org)
+        await add_profile(connection, org)
         await add_agreement(connection, org)
         await _fill_erasure(connection, org)
         await fill_rights(connection, org)

@@ -11,7 +11,9 @@ import pytest
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId
+from hushwire.core.personal import Personal
 from hushwire.privacy import audit
+from hushwire.privacy.notices import ContactRole
 from hushwire.services.provisioning import (
     AgentSpec,
     Desired,
@@ -209,3 +211,23 @@ async def test_each_change_of_agents_numbers_keys_and_rules_is_told_by_its_own_r
 async def test_two_runs_at_once_make_everything_once(service: Provisioning) -> None:
     outcomes = await asyncio.gather(service.apply(WHOLE), service.apply(WHOLE))
     assert sorted(len(outcome.changes) for outcome in outcomes) == [0, 6]
+
+
+CONTACTS = tuple(
+    (role, Personal(email))
+    for role, email in ((ContactRole.PRIVACY, "privacy@acme.example"), (ContactRole.SECURITY, "privacy@acme.example"))
+)
+
+
+async def test_jurisdictions_and_contacts_are_made_once_and_left_alone_where_they_are_not_declared(service: Provisioning) -> None:
+    first = await service.apply(org(jurisdictions=("DE", "US-CA"), contacts=CONTACTS))
+    assert "jurisdiction of acme: DE, US-CA" in first.changes
+    assert "contacts of acme: 2 designated, 0 removed, 0 moved" in first.changes
+    assert (await service.apply(org(jurisdictions=("DE", "US-CA"), contacts=CONTACTS))).changes == []
+    assert (await service.apply(WHOLE)).changes == []
+    assert [row["jurisdictions"] for row in await rows(service.main, "SELECT jurisdictions FROM orgs")] == [["DE", "US-CA"]]
+    turned = await service.apply(org(contacts=CONTACTS[::-1]))
+    assert turned.changes == ["contacts of acme: 0 designated, 0 removed, 2 moved"]
+    assert (await service.apply(org(contacts=()))).changes == ["contacts of acme: 0 designated, 2 removed, 0 moved"]
+    left = await rows(service.main, "SELECT email_sealed FROM org_contacts")
+    assert [row["email_sealed"] for row in left] == [None, None]

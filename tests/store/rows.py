@@ -142,3 +142,14 @@ async def add_agreement(connection: Connection, org: OrgId) -> None:
     await insert(connection, "instructions", **sealed, version=1, text_sealed=b"s", at=NOW)
     await insert(connection, "safeguards", **sealed, country="US", kind="eu-us-dpf", document_digest=b"d", filed_at=NOW)
     await insert(connection, "terminations", **sealed, requested_at=NOW, effective_at=NOW)
+
+
+async def add_profile(connection: Connection, org: OrgId) -> None:
+    """A designated contact, a record and a notice."""
+    contact, mark = uuid4(), org.bytes
+    who = {"role": "privacy", "position": 1, "designated_at": NOW, "designated_by": "operator"}
+    await insert(connection, "org_contacts", id=contact, org_id=org, email_sealed=mark, email_index=mark, **who)
+    record = {"kind": "billing", "version": 1, "recorded_at": NOW, "recorded_by": "operator"}
+    await insert(connection, "org_records", id=uuid4(), org_id=org, body_sealed=mark, **record)
+    about = {"kind": "test", "subject_kind": "organisation", "subject_id": org, "state": "queued", "next_at": NOW, "created_at": NOW}
+    await insert(connection, "notices", id=uuid4(), org_id=org, content_sealed=mark, contact_id=contact, **about)

@@ -4,10 +4,10 @@ import ipaddress
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import phonenumbers
 from phonenumbers import shortnumberinfo
@@ -15,12 +15,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError, PeerError
+from hushwire.core.personal import Personal
+from hushwire.privacy import mail, notices
+from hushwire.privacy.jurisdictions import tag_of
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
 from hushwire.services.provisioning import AgentSpec, Desired, KeySpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.sip.uri import SipUri, parse_uri
 from hushwire.store.provisioning import OrgRow
 
+ContactRole = Literal["privacy", "security", "billing"]
 Role = Literal["owner", "admin", "supervisor", "agent", "auditor"]
+T = TypeVar("T", bound=Hashable)
 SHORTEST_PASSWORD: Final = 8
 
 _SLUG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
@@ -42,6 +47,13 @@ def _country(value: str) -> str:
     if value not in phonenumbers.SUPPORTED_REGIONS:
         raise ValueError('must be an ISO 3166-1 code of two capital letters, such as "DE"')
     return value
+
+
+def _jurisdiction(value: str) -> str:
+    try:
+        return tag_of(value)
+    except ValueError:
+        raise ValueError('must be a jurisdiction such as "DE", "EU", "UK", "CH", "US-CA", "SG", "AU" (docs/clocks.md lists them)') from None
 
 
 def _number(value: str) -> str:
@@ -76,6 +88,8 @@ def _password(value: str) -> str:
 
 Safeguard = Literal["scc-module-1", "scc-module-2", "scc-module-3", "scc-module-4", "uk-addendum", "swiss-fadp", "pdpa", "app", "eu-us-dpf"]
 Country = Annotated[str, AfterValidator(_country)]
+Jurisdiction = Annotated[str, AfterValidator(_jurisdiction)]
+Email = Annotated[str, AfterValidator(mail.address)]
 Number = Annotated[str, AfterValidator(_number)]
 Slug = Annotated[str, _matching(_SLUG, 'must be lower-case letters, digits and hyphens, such as "acme"')]
 Name = Annotated[str, _matching(_NAME, "must begin and end with a letter or digit, and have at most 64 characters")]
@@ -134,6 +148,11 @@ class ApiKey(Table):
     )
 
 
+class Contact(Table):
+    email: Email
+    role: ContactRole
+
+
 class Org(Table):
     slug: Slug
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -146,6 +165,8 @@ class Org(Table):
     allow_sdes_in_clear: bool = False
     without_recording: Literal["refuse", "unrecorded"] = "refuse"
     outside_prefix: Prefix | None = None
+    jurisdiction: Annotated[list[Jurisdiction], Field(min_length=1, max_length=16)] | None = None
+    contacts: Annotated[list[Contact], Field(max_length=32)] | None = None
     agents: list[Agent] = []
     numbers: list[AssignedNumber] = []
     api_keys: list[ApiKey] = []
@@ -242,6 +263,11 @@ def _contradictions(document: Document, regions: set[str]) -> Iterable[str]:
         )
         yield from (f'{where} api_keys: the name "{name}" stands twice' for name in _twice(key.name for key in org.api_keys))
         yield from (f'{where} allowed_countries: "{code}" stands twice' for code in _twice(org.allowed_countries))
+        yield from (
+            f"{where} contacts: an address stands twice with the role {role}"
+            for role, _ in _twice((contact.role, contact.email) for contact in org.contacts or [])
+        )
+        yield from (f'{where} jurisdiction: "{tag}" stands twice' for tag in _twice(org.jurisdiction or []))
         usernames = {agent.username for agent in org.agents}
         for position, agent in enumerate(org.agents, 1):
             if agent.extension and _is_emergency(agent.extension, org.home_country):
@@ -255,7 +281,7 @@ def _contradictions(document: Document, regions: set[str]) -> Iterable[str]:
             seen_in[entry.number] = place
 
 
-def _twice(names: Iterable[str]) -> list[str]:
+def _twice(names: Iterable[T]) -> list[T]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
@@ -292,7 +318,12 @@ def _org(org: Org) -> OrgSpec:
     )
     agents = tuple(AgentSpec(a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended) for a in org.agents)
     numbers = tuple(NumberSpec(entry.number, entry.to) for entry in org.numbers)
-    return OrgSpec(row, agents, numbers, tuple(KeySpec(key.name, key.role, key.purpose) for key in org.api_keys))
+    contacts = None
+    if org.contacts is not None:
+        contacts = tuple((notices.ContactRole(contact.role), Personal(contact.email)) for contact in org.contacts)
+    jurisdictions = None if org.jurisdiction is None else tuple(org.jurisdiction)
+    api_keys = tuple(KeySpec(key.name, key.role, key.purpose) for key in org.api_keys)
+    return OrgSpec(row, agents, numbers, api_keys, jurisdictions, contacts)
 
 
 def countries(codes: Iterable[str]) -> list[str]:

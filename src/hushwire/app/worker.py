@@ -12,6 +12,7 @@ from typing import Final
 import asyncpg
 import structlog
 
+from hushwire.app.mailing import mail_server
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
@@ -22,6 +23,9 @@ from hushwire.services.contacts import Contacts
 from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
+from hushwire.services.notice_sending import NoticeSending
+from hushwire.services.notices import Notices
+from hushwire.services.organisation import Organisations
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.services.replay import keep_up
 from hushwire.vault.blobs import Blobs
@@ -93,14 +97,20 @@ async def made_jobs(means: Wired) -> list[Job]:
     await erasures.listen()
     shipping = Shipping(means.main, means.keyring, blobs, spool, means.node_id, means.clock, means.random)
     upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures)
-    watch = ClockWatch(means.main, Clocks(means.clock, means.random))
     contacts = Contacts(means.main, means.keyring, means.clock, means.random)
+    clocks = Clocks(means.clock, means.random)
+    watch = ClockWatch(means.main, clocks)
+    notices = Notices(means.main, means.keyring, clocks, means.clock, means.random)
+    sending = NoticeSending(notices, mail_server(means.config))
+    organisations = Organisations(means.main, means.keyring, means.clock, means.random)
     return [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
         Job("erasures", upkeep.carry_on, 10.0, "erasures"),
         Job("clocks", watch.look, 15.0, "clocks"),
         Job("retired-keys", contacts.destroy_retired, 60.0, "retired-keys"),
+        Job("notices", sending.send, 15.0, "notices"),
+        Job("profiles", organisations.forget_all, 600.0, "profiles"),
         Job("crashed", shipping.mark_crashed, 15.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),

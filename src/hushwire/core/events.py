@@ -30,6 +30,10 @@ class EventKind(StrEnum):
     CLOCK_OVERDUE = "clock.overdue"
     CLOCK_ELAPSED = "clock.elapsed"
     CLOCK_ENDED = "clock.ended"
+    NOTICE_SENT = "notice.sent"
+    NOTICE_REFUSED = "notice.refused"
+    NOTICE_FAILED = "notice.failed"
+    NOTICE_ACKNOWLEDGED = "notice.acknowledged"
 
 
 @dataclass(frozen=True, slots=True)

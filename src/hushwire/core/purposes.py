@@ -19,6 +19,8 @@ KEY_RENEWAL: Final = "key-renewal"
 """Survivors of a bucket are sealed to its successor; nothing of what they open is read."""
 STORAGE_INTEGRITY: Final = "storage-integrity"
 """A file whose writer died is measured, or a store verified; no content leaves."""
+NOTICE: Final = "notice"
+"""A notice is sent to the organisation's designated contact."""
 
 ERASURE: Final = "erasure"
 """What an operation was asked to erase is read, to find what it means."""
@@ -35,4 +37,4 @@ OF_PEOPLE: Final = frozenset(
         TRAINING,
     }
 )
-OF_THE_SYSTEM: Final = frozenset({KEY_RENEWAL, STORAGE_INTEGRITY, ERASURE})
+OF_THE_SYSTEM: Final = frozenset({ERASURE, KEY_RENEWAL, NOTICE, STORAGE_INTEGRITY})

@@ -28,6 +28,8 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return _entry(event, "recording")
         case EventKind.CLOCK_STARTED | EventKind.CLOCK_OVERDUE | EventKind.CLOCK_ELAPSED | EventKind.CLOCK_ENDED:
             return _entry(event, "clock")
+        case EventKind.NOTICE_SENT | EventKind.NOTICE_REFUSED | EventKind.NOTICE_FAILED | EventKind.NOTICE_ACKNOWLEDGED:
+            return _entry(event, "notice")
         case EventKind.CLOCK_WARNED:
             return None
         case EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ENDED:

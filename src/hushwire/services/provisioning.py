@@ -18,10 +18,14 @@ from uuid import UUID
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.personal import Personal
 from hushwire.privacy import audit, endings
 from hushwire.privacy.audit import Action
+from hushwire.privacy.notices import ContactRole
 from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
+from hushwire.services.organisation import designate
 from hushwire.sip.digest import Algorithm, ha1
+from hushwire.store import organisation
 from hushwire.store import provisioning as rows
 from hushwire.store.database import Connection, Database
 from hushwire.vault import tombstones
@@ -85,6 +89,9 @@ class OrgSpec:
     agents: tuple[AgentSpec, ...]
     numbers: tuple[NumberSpec, ...]
     api_keys: tuple[KeySpec, ...]
+    # None: what the organisation has set itself stays.
+    jurisdictions: tuple[str, ...] | None = None
+    contacts: tuple[tuple[ContactRole, Personal[str]], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +236,7 @@ class Provisioning:
         agents = await work.agents()
         await work.numbers(agents)
         await work.api_keys()
+        await work.profile()
         for action, subject, fields in work.noted:
             await audit.append(connection, org_id, now, OPERATOR, action, subject, fields)
         if changes := len(outcome.changes) - before:
@@ -430,6 +438,19 @@ class _Organisation:
                 self.outcome.changes.append(f"API key {self._name(name)}: revoked")
             else:
                 self.outcome.kept.append(f"API key {self._name(name)}")
+
+    async def profile(self) -> None:
+        """Bring jurisdictions and designated contacts up to date, where the file declares them."""
+        slug, declared = self.spec.row.slug, self.spec
+        known = await organisation.profile(self.connection)
+        if declared.jurisdictions is not None and known is not None and known.jurisdictions != declared.jurisdictions:
+            await organisation.put_jurisdictions(self.connection, declared.jurisdictions, self.now)
+            self.outcome.changes.append(f"jurisdiction of {slug}: {', '.join(declared.jurisdictions)}")
+        if declared.contacts is not None:
+            keyring = self.service.keyring
+            done = await designate(self.connection, keyring, self.org_id, declared.contacts, self.now, OPERATOR, self.service.new_id)
+            if done:
+                self.outcome.changes.append(f"contacts of {slug}: {done.added} designated, {done.removed} removed, {done.moved} moved")
 
 
 def credentials(username: str, slug: str, realm: str, password: str) -> dict[str, str]:
