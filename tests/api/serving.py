@@ -26,6 +26,8 @@ from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
+from hushwire.services.notices import Notices
+from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
 from hushwire.services.queries import Queries
 from hushwire.services.restrictions import Restrictions
@@ -131,6 +133,8 @@ async def made_means(house: House) -> Means:
         contacts=Contacts(main, keyring, house.clock, Chance()),
         restrictions=Restrictions(main, keyring, house.clock, Chance()), metrics=Metrics(),
         clocks=Clocks(house.clock, Chance()),
+        notices=Notices(main, keyring, Clocks(house.clock, Chance()), house.clock, Chance()),
+        organisations=Organisations(main, keyring, house.clock, Chance()),
         audit_exports=AuditExports(main, keyring, house.clock),
     )  # fmt: skip
 

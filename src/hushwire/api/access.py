@@ -27,6 +27,8 @@ class Permission(StrEnum):
     REQUESTS = "requests"
     AUDIT = "audit"
     RECEIPTS = "receipts"
+    ORGANISATION = "organisation"
+    ORGANISATION_CHANGE = "organisation-change"
 
 
 _EVERYTHING: Final = frozenset(Permission)
@@ -38,7 +40,7 @@ PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     "owner": _EVERYTHING,
     "admin": _EVERYTHING,
     "supervisor": _READING | {Permission.CALL_CONTROL, Permission.CONTENT, Permission.CONTACTS_CHANGE},
-    "auditor": _READING | {Permission.CONTENT, Permission.AUDIT, Permission.RECEIPTS},
+    "auditor": _READING | {Permission.CONTENT, Permission.AUDIT, Permission.RECEIPTS, Permission.ORGANISATION},
     # A key of this role names no agent, so there is nothing that would be its own.
     "agent": frozenset({Permission.CHECK}),
 }

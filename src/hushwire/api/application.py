@@ -17,7 +17,9 @@ from hushwire.api.routers import (
     clocks,
     contacts,
     directory,
+    notices,
     operation,
+    organisation,
     privacy,
     recordings,
     restrictions,
@@ -65,6 +67,8 @@ _ROUTERS: Final = (
     restrictions,
     privacy,
     clocks,
+    notices,
+    organisation,
     operation,
     auditing,
 )

@@ -17,6 +17,8 @@ from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
 from hushwire.services.erasure import Erasures
+from hushwire.services.notices import Notices
+from hushwire.services.organisation import Organisations
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.restrictions import Restrictions
@@ -48,6 +50,8 @@ class Means:
     restrictions: Restrictions
     metrics: Metrics
     clocks: Clocks
+    notices: Notices
+    organisations: Organisations
 
 
 async def _means(request: Request) -> Means:

@@ -28,6 +28,8 @@ from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
 from hushwire.services.erasure import Erasures
+from hushwire.services.notices import Notices
+from hushwire.services.organisation import Organisations
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_shipping import Spool
@@ -106,6 +108,8 @@ async def made_means(wired: Wired) -> Means:
         restrictions=Restrictions(wired.main, wired.keyring, wired.clock, wired.random),
         metrics=Metrics(),
         clocks=Clocks(wired.clock, wired.random),
+        notices=Notices(wired.main, wired.keyring, Clocks(wired.clock, wired.random), wired.clock, wired.random),
+        organisations=Organisations(wired.main, wired.keyring, wired.clock, wired.random),
     )
 
 
