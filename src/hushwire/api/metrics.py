@@ -26,6 +26,11 @@ class Metrics:
         self._overdue = Gauge(
             "hushwire_clocks_overdue", "Duties whose time is over and that are not done", ["kind"], registry=self.registry
         )
+        # With a label, so that nothing is said where there is no second zone.
+        self._zone2_up = Gauge("hushwire_zone2_up", "Whether the second zone follows", ["database"], registry=self.registry)
+        self._zone2_lacks = Gauge(
+            "hushwire_zone2_lacks_bytes", "Bytes of the log that the second zone lacks", ["database"], registry=self.registry
+        )
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request is over."""
@@ -47,6 +52,12 @@ class Metrics:
     def note_overdue(self, kind: str, count: int) -> None:
         """So many clocks of a kind are overdue, of all organisations together."""
         self._overdue.labels(kind).set(count)
+
+    def note_zone2(self, lacks: int | None) -> None:
+        """How many bytes the keyring's second zone lacks; None: it does not follow."""
+        self._zone2_up.labels("keyring").set(0 if lacks is None else 1)
+        if lacks is not None:
+            self._zone2_lacks.labels("keyring").set(lacks)
 
     def text(self) -> bytes:
         """What a scrape is answered with."""

@@ -12,7 +12,8 @@ from hushwire.app.config import Config
 from hushwire.app.folders import Account, Folders
 from hushwire.app.postgres import SUPERUSER, Cluster, Name, Passwords
 from hushwire.app.sources import SystemRandom
-from hushwire.app.wiring import bucket_folders, key_provider
+from hushwire.app.standby import KeyringCopy, Standby
+from hushwire.app.wiring import bucket_folders, key_provider, second_zone
 from hushwire.core.errors import ConfigError, Unavailable
 from hushwire.store import roles
 from hushwire.store.database import Database
@@ -54,14 +55,24 @@ class Databases:
 
     def __init__(self, config: Config, folders: Folders, owner: Account | None) -> None:
         self._main = _place("main", config.database.dsn, folders, owner)
-        self._keyring = _place("keyring", config.keyring.dsn, folders, owner)
+        zone2 = second_zone(config)
+        self._keyring = _place("keyring", config.keyring.dsn, folders, owner, is_copied=zone2 is not None)
+        self._copy: KeyringCopy | None = None
+        if zone2 is not None and isinstance(self._keyring, Cluster):
+            standby = Standby(self._keyring, folders, zone2, owner, roles.LOGIN_ROLES)
+            self._copy = KeyringCopy(self._keyring, standby, folders, zone2)
         self._config = config
         self._folders = folders
 
     @property
     def clusters(self) -> list[Cluster]:
-        """The embedded servers."""
+        """The embedded servers, but for the keyring's copy."""
         return [place for place in (self._main, self._keyring) if isinstance(place, Cluster)]
+
+    @property
+    def copy(self) -> KeyringCopy | None:
+        """The keyring's copy in the second zone, if there is one of ours."""
+        return self._copy
 
     def main_dsn(self, role: str, database: str | None = None) -> str:
         """How a role reaches the main database, or another one of its server."""
@@ -88,12 +99,22 @@ class Databases:
 
     async def start(self) -> None:
         """Start the embedded servers, both at once; bring roles and schema of both databases up to date."""
+        if self._copy is not None:
+            self._copy.refuse_if_lost()
         await asyncio.gather(*(cluster.start() for cluster in self.clusters))
+        if self._copy is not None:
+            await self._copy.begin()
         await asyncio.gather(_prepare(self._main), _prepare(self._keyring))
+        if self._copy is not None:
+            await self._copy.start()
 
     async def stop(self) -> None:
         """Stop the embedded servers."""
+        if self._copy is not None:
+            await self._copy.stop_watching()
         await asyncio.gather(*(cluster.stop() for cluster in self.clusters))
+        if self._copy is not None:
+            await self._copy.stop()
 
     async def wait(self) -> None:
         """Return when the servers, which another process is starting, answer with a finished schema. Raises Unavailable."""
@@ -132,11 +153,12 @@ class Databases:
         return await open_root(key_provider(self._config, self._folders, os.environ), keyring, main, SystemRandom())
 
 
-def _place(name: Name, dsn: str | None, folders: Folders, owner: Account | None) -> Cluster | Server:
-    return Cluster(name, folders, owner, roles.LOGIN_ROLES) if dsn is None else Server(name, dsn, folders)
+def _place(name: Name, dsn: str | None, folders: Folders, owner: Account | None, *, is_copied: bool = False) -> Cluster | Server:
+    return Cluster(name, folders, owner, roles.LOGIN_ROLES, is_copied=is_copied) if dsn is None else Server(name, dsn, folders)
 
 
 async def _prepare(place: Cluster | Server) -> None:
+    name: Name = "main" if place.name == "main" else "keyring"
     if isinstance(place, Cluster):
         admin, here = place.dsn(SUPERUSER, "postgres"), place.dsn(SUPERUSER)
     else:
@@ -146,7 +168,7 @@ async def _prepare(place: Cluster | Server) -> None:
         await roles.ensure_database(admin, place.database)
         if isinstance(place, Server):
             await _give_to_owner(here, place.database)
-        await migrate(place.dsn(roles.OWNER), place.name)
+        await migrate(place.dsn(roles.OWNER), name)
     except asyncpg.InsufficientPrivilegeError as error:
         section = "database" if place.name == "main" else "keyring"
         raise ConfigError(f"[{section}] dsn: its user must be allowed to create roles and databases ({type(error).__name__})") from None

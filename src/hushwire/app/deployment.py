@@ -135,7 +135,7 @@ async def administration(config: Config) -> AsyncIterator[Administration]:
         stack.push_async_callback(main.close)
         keyring_db = await Database.connect(databases.keyring_dsn(roles.OWNER), max_size=2)
         stack.push_async_callback(keyring_db.close)
-        keys = root.key.role_keys(opener=True, buckets=bucket_folders(config, folders))
+        keys = root.key.role_keys(opener=True, buckets=bucket_folders(config, folders), is_confirmed=config.zone2.dir is not None)
         clock, random = SystemClock(), SystemRandom()
         keyring = Keyring(keyring_db, keys, AccessLog(main, clock, random))
         yield Administration(config, databases, root.key, main, keyring, clock, random)

@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from hushwire.core.errors import ConfigError
 
-# A unix socket's path has at most 107 bytes, and the longest name below the folder is /pg-keyring/.s.PGSQL.5432.
-_LONGEST_RUN_FOLDER: Final = 107 - len("/pg-keyring/.s.PGSQL.5432.lock")
+# A unix socket's path has at most 107 bytes, and the longest name below the folder is /pg-keyring-2/.s.PGSQL.5432.
+_LONGEST_RUN_FOLDER: Final = 107 - len("/pg-keyring-2/.s.PGSQL.5432.lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,11 @@ class Folders:
         return self.root / "zone2"
 
     @property
+    def zone2_state(self) -> Path:
+        """Whether the second zone's copy of the keyring has everything, and since when."""
+        return self.postgres / "zone2.json"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 
@@ -112,6 +117,11 @@ class Zone2:
     @property
     def backups(self) -> Path:
         return self.root / "backups"
+
+    @property
+    def passwords(self) -> Path:
+        """The keyring's database passwords again, 0600: without them the copy could be promoted but not be used."""
+        return self.root / "keyring.json"
 
     @property
     def mark(self) -> Path:

@@ -27,6 +27,8 @@ from hushwire.core.errors import ConfigError, Unavailable
 Name = Literal["main", "keyring"]
 
 SUPERUSER: Final = "hushwire_admin"
+REPLICA: Final = "hushwire_replica"
+"""May copy the keyring to its second zone, and nothing else."""
 READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 3.0
 _POLL_S: Final = 0.02
@@ -47,8 +49,16 @@ _SETTINGS: Final = {
     "log_parameter_max_length_on_error": "0",
     "log_checkpoints": "off",
 }
-# Newest state only: a short log that nothing is archived or copied from.
+# Newest state only: a short log that nothing is archived from, and that is copied nowhere but to the second zone.
 _KEYRING_SETTINGS: Final = {"wal_level": "minimal", "max_wal_senders": "0", "min_wal_size": "32MB", "max_wal_size": "64MB"}
+# No slot: it would keep the log of what was erased for as long as the second zone is away. A copy that fell behind is made anew.
+COPIED_SETTINGS: Final = {
+    "wal_level": "replica",
+    "max_wal_senders": "4",
+    "max_replication_slots": "0",
+    "wal_keep_size": "64MB",
+    "wal_sender_timeout": "5s",
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -85,25 +95,41 @@ class Passwords:
 class Cluster:
     """One embedded server: made on first use, started, reached, stopped."""
 
-    def __init__(self, name: Name, folders: Folders, owner: Account | None, roles: tuple[str, ...]) -> None:
-        self.name = name
+    def __init__(self, name: Name, folders: Folders, owner: Account | None, roles: tuple[str, ...], *, is_copied: bool = False) -> None:
+        self.name: str = name
+        self._settings = _SETTINGS | (_KEYRING_SETTINGS if name == "keyring" else {}) | (COPIED_SETTINGS if is_copied else {})
         self._owner = owner
         self._data = folders.postgres / name
         self._sockets = folders.run / f"pg-{name}"
         self._log_file = folders.postgres / f"{name}.log"
         self._secrets_file = folders.postgres / f"{name}.json"
-        self._roles = (SUPERUSER, *roles)
+        self._roles = (SUPERUSER, *roles, *((REPLICA,) if is_copied else ()))
         self._process: asyncio.subprocess.Process | None = None
 
     @property
     def database(self) -> str:
         """The name of hushwire's database in this cluster."""
-        return "hushwire" if self.name == "main" else "hushwire_keys"
+        return "hushwire" if self.name == "main" else "hushwire_keys"  # the keyring's copy has the keyring's
 
     def passwords(self) -> dict[str, str]:
         """Role -> password, the superuser's not among them."""
         kept = Passwords.kept(self._secrets_file, self._roles).by_role
-        return {role: password for role, password in kept.items() if role != SUPERUSER}
+        return {role: password for role, password in kept.items() if role not in (SUPERUSER, REPLICA)}
+
+    @property
+    def secrets_file(self) -> Path:
+        """Where all passwords of this cluster are kept."""
+        return self._secrets_file
+
+    @property
+    def sockets(self) -> Path:
+        """The folder of its unix socket."""
+        return self._sockets
+
+    @property
+    def exists(self) -> bool:
+        """Whether the cluster was made."""
+        return (self._data / "PG_VERSION").exists()
 
     def dsn(self, role: str, database: str | None = None) -> str:
         """How `role` reaches this cluster. Raises ConfigError where its password can't be read (another user's data folder)."""
@@ -121,13 +147,12 @@ class Cluster:
 
     async def start(self) -> None:
         """Make the cluster if it does not exist, start the server and return when it answers (after a crash: when recovered)."""
-        if not (self._data / "PG_VERSION").exists():
+        if not self.exists:
             await self._initialise()
-        await self._end_leftover()
+        await self.end_leftover()
         self._own_files()
-        settings = _SETTINGS | (_KEYRING_SETTINGS if self.name == "keyring" else {})
         command = [str(programs() / "postgres"), "-D", str(self._data), "-c", f"unix_socket_directories={self._sockets}"]
-        for key, value in settings.items():
+        for key, value in self._settings.items():
             command += ["-c", f"{key}={value}"]
         with self._open_log() as log:
             self._process = await processes.start_child(
@@ -195,7 +220,7 @@ class Cluster:
         if self._owner:
             give(self._sockets, self._owner)
 
-    async def _end_leftover(self) -> None:
+    async def end_leftover(self) -> None:
         """A server that outlived its supervisor's kill -9 is stopped; a pid file that names somebody else's process goes.
 
         The caller holds the data folder's lock, so no other supervisor can be using the cluster.

@@ -90,6 +90,8 @@ class Supervisor:
         for cluster in self._databases.clusters:
             name = f"postgres-{cluster.name}"
             self._children[name] = Child(name, self._restart_of(cluster), cluster.process)
+        if self._databases.copy is not None:
+            self._databases.copy.on_change = self._write_status
         keepers: list[asyncio.Task[None]] = []
         try:
             await self._first(Child("media", self._start_media))
@@ -192,7 +194,11 @@ class Supervisor:
         return process
 
     async def _start_role(self, role: Role) -> asyncio.subprocess.Process:
-        keys = self._root.role_keys(opener=role != "gateway", buckets=bucket_folders(self._config, self._folders))
+        keys = self._root.role_keys(
+            opener=role != "gateway",
+            buckets=bucket_folders(self._config, self._folders),
+            is_confirmed=self._config.zone2.dir is not None,
+        )
         keys_out, keys_in = os.pipe()
         ready_out, ready_in = os.pipe()
         try:
@@ -271,6 +277,8 @@ class Supervisor:
             child.name: {"pid": child.process.pid if child.process else None, "restarts": child.restarts, "addresses": child.addresses}
             for child in self._children.values()
         }
+        if (copy := self._databases.copy) is not None and not self._stopping:
+            listed["postgres-zone2"] = {"pid": copy.pid, "restarts": copy.restarts, "addresses": {}}
         new = self._folders.status.with_suffix(".new")
         write_secret(new, json.dumps({"pid": os.getpid(), "roles": listed}).encode())
         os.replace(new, self._folders.status)

@@ -96,7 +96,7 @@ def role_keys(role: Role, config: Config, folders: Folders) -> RoleKeys:
     root = provider.load()
     if root is None:
         raise KeyUnavailable(f"the root key is missing: {provider.where} does not exist")
-    return root.role_keys(opener=role != "gateway", buckets=bucket_folders(config, folders))
+    return root.role_keys(opener=role != "gateway", buckets=bucket_folders(config, folders), is_confirmed=config.zone2.dir is not None)
 
 
 def second_zone(config: Config) -> Zone2 | None:

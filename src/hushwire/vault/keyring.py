@@ -32,6 +32,8 @@ CUSTODY_CHANGED: Final = "HW002"
 _PRIVATE_CACHE_S: Final = 5.0
 """Another process may destroy a bucket at any time: this soon after, no memory holds its private key either."""
 _SEAL_TRIES: Final = 3
+_CONFIRMED_WITHIN_S: Final = 3.0
+_CONFIRM_POLL_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Keyring:
         self.db = db
         self._log = log
         self._role_wrap = keys.role
+        self._is_confirmed = keys.is_confirmed
         self._opener_wrap = keys.opener
         self._secrets = None if keys.opener is None or keys.buckets is None else BucketSecrets(keys.buckets, keys.opener)
         self._orgs: dict[OrgId, OrgKeys] = {}
@@ -316,7 +319,10 @@ class Keyring:
     async def destroy_data_keys(
         self, org_id: OrgId, kind: KeyKind, ids: Sequence[UUID], tombstones: Sequence[Tombstone] = ()
     ) -> dict[UUID, Destroyed]:
-        """Delete keys and write their tombstones in one transaction, committed before this returns; keys gone already are absent."""
+        """Delete keys and write their tombstones in one transaction, committed before this returns; keys gone already are absent.
+
+        Raises Unavailable, though the keys are gone from here, while the second zone does not have it: call it again until it returns.
+        """
         async with self.db.organisation(org_id) as connection:
             if tombstones:
                 await bury(connection, org_id, tombstones)
@@ -328,7 +334,39 @@ class Keyring:
                 list(ids),
                 kind,
             )
+        await self.confirm_zones()
         return {row["id"]: Destroyed(BucketId(row["bucket_id"]), row["fingerprint"]) for row in rows}
+
+    # Zones.
+
+    @property
+    def has_second_zone(self) -> bool:
+        """Whether what ends for good must be known in a second zone too."""
+        return self._is_confirmed
+
+    async def second_zone_lacks(self) -> int | None:
+        """Bytes of the keyring's log that its second zone does not have on its disk; None: no second zone is connected."""
+        async with self.db.transaction() as connection:
+            lacks: int | None = await connection.fetchval("SELECT second_zone_lacks(pg_current_wal_lsn())")
+        return lacks
+
+    async def confirm_zones(self) -> None:
+        """Return when the second zone has on its disk all that was committed here so far; at once where there is none.
+
+        A commit waits for the second zone by itself, but only while that is there. Raises Unavailable if it isn't there in time.
+        """
+        if not self._is_confirmed:
+            return
+        until = asyncio.get_running_loop().time() + _CONFIRMED_WITHIN_S
+        async with self.db.transaction() as connection:
+            upto = await connection.fetchval("SELECT pg_current_wal_lsn()::text")
+            while True:
+                lacks = await connection.fetchval("SELECT second_zone_lacks($1::text::pg_lsn)", upto)
+                if lacks is not None and lacks <= 0:
+                    return
+                if asyncio.get_running_loop().time() >= until:
+                    raise Unavailable("the keyring's second zone is away: what was destroyed here may live on there")
+                await asyncio.sleep(_CONFIRM_POLL_S)
 
     # Signing keys.
 

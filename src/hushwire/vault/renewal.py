@@ -52,6 +52,8 @@ async def renew_bucket(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> 
             moved += batch
             if batch == 0 and await _retire(keyring, org_id, bucket_id):
                 break
+    # A second zone that still had the survivors under the old bucket would lose them with it.
+    await keyring.confirm_zones()
     secrets = keyring.bucket_secrets()
     await asyncio.to_thread(secrets.destroy, bucket_id)
     keyring.drop_bucket(bucket_id)

@@ -46,10 +46,12 @@ class RoleKeys:
     role: bytes = field(repr=False)
     opener: bytes | None = field(default=None, repr=False)
     buckets: BucketFolders | None = None
+    is_confirmed: bool = False
+    """What ends for good counts only once the second zone's copy of the keyring has it on its disk."""
 
     def to_json(self) -> bytes:
         """What the supervisor writes into the child's pipe (and closes it)."""
-        message = {"role": base64.b64encode(self.role).decode()}
+        message: dict[str, str | bool] = {"role": base64.b64encode(self.role).decode(), "is_confirmed": self.is_confirmed}
         if self.opener is not None:
             message["opener"] = base64.b64encode(self.opener).decode()
         if self.buckets is not None:
@@ -68,6 +70,7 @@ class RoleKeys:
                 base64.b64decode(message["role"], validate=True),
                 None if opener is None else base64.b64decode(opener, validate=True),
                 None if buckets is None else BucketFolders(Path(buckets), None if again is None else Path(again)),
+                message["is_confirmed"] is True,
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise KeyUnavailable("the keys that this process was started with can't be read") from error
@@ -108,10 +111,12 @@ class RootKey:
         """Tells this key from another and reveals nothing of it."""
         return self._derive("fingerprint")
 
-    def role_keys(self, *, opener: bool, buckets: BucketFolders | Path | None = None) -> RoleKeys:
+    def role_keys(self, *, opener: bool, buckets: BucketFolders | Path | None = None, is_confirmed: bool = False) -> RoleKeys:
         """The share of one process; `opener` for api, worker and provisioning, with the folders of bucket secrets (a path: one zone)."""
         folders = BucketFolders(buckets) if isinstance(buckets, Path) else buckets
-        return RoleKeys(self.role_wrap(), self.opener_wrap() if opener else None, folders if opener else None)
+        if not opener:
+            return RoleKeys(self.role_wrap())
+        return RoleKeys(self.role_wrap(), self.opener_wrap(), folders, is_confirmed)
 
     def to_text(self) -> str:
         """The one line that a key file or variable holds."""

@@ -19,6 +19,7 @@ from hushwire.store.database import Database
 
 router = APIRouter(tags=["operation"])
 _PATIENCE_S: Final = 2.0
+_FAR_BEHIND_BYTES: Final = 1 << 20
 _ALIVE_WITHIN: Final = timedelta(seconds=30)
 
 
@@ -26,6 +27,12 @@ class Health(BaseModel):
     """The process answers."""
 
     status: Literal["ok"] = "ok"
+
+
+class Readiness(Health):
+    """Requests can be served. `zone2`: whether the keyring's second zone has everything; absent where there is none."""
+
+    zone2: Literal["in-sync", "away"] | None = None
 
 
 class PublishedKeys(BaseModel):
@@ -40,19 +47,24 @@ async def health() -> Health:
     return Health()
 
 
-@router.get("/readyz")
-async def readiness(means: Given) -> Health:
-    """Both databases answer, so requests can be served."""
+@router.get("/readyz", response_model_exclude_none=True)
+async def readiness(means: Given) -> Readiness:
+    """Both databases answer, so requests can be served; without the second zone too, though erasures wait for it."""
     away = await _away(means)
     if away:
         raise unavailable(f"Not ready: {' and '.join(f'the {name} database' for name in away)} can't be reached.")
-    return Health()
+    if not means.keyring.has_second_zone:
+        return Readiness()
+    return Readiness(zone2="away" if await _zone2_lacks(means) is None else "in-sync")
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
 async def scrape(means: Given) -> Response:
     """Counters in the Prometheus text format."""
-    if "main" not in await _away(means):
+    away = await _away(means)
+    if means.keyring.has_second_zone and "keyring" not in away:
+        means.metrics.note_zone2(await _zone2_lacks(means))
+    if "main" not in away:
         try:
             async with means.main.transaction() as connection:
                 means.metrics.note_gateways(await nodes.count_alive(connection, _ALIVE_WITHIN))
@@ -68,6 +80,16 @@ async def published_keys(means: Given) -> PublishedKeys:
     """The public keys that receipts verify under, retired ones included."""
     keys = await means.keyring.public_signing_keys()
     return PublishedKeys.model_validate(receipts.published([(key.id, key.public_key) for key in keys]))
+
+
+async def _zone2_lacks(means: Means) -> int | None:
+    """Bytes that the second zone lacks of the keyring's log; None where it is not connected, or far behind."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            lacks = await means.keyring.second_zone_lacks()
+    except (LocalError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        return None
+    return None if lacks is None or lacks > _FAR_BEHIND_BYTES else max(0, lacks)
 
 
 async def _away(means: Means) -> list[str]:
