@@ -107,7 +107,8 @@ async def _fill_main(main: Database, org: OrgId) -> None:
     async with main.organisation(org) as connection:
         agent = await add_agent(connection, org)
         call = await add_call(connection, org, node)
-        await add_recording(connection, org, node, call)
+        recording = await add_recording(connection, org, node, call)
+        await insert(connection, "derivatives", org_id=org, recording_id=recording, kind="index", sealed=mark, made_at=NOW)
         await add_command(connection, org, node)
         await add_event(connection, org)
         await add_erasure(connection, org)

@@ -37,7 +37,7 @@ def excerpt(
     blob: bytes, index: Index, start: int, stop: int, *, step: int = 65_536, crashed: bool = False
 ) -> tuple["np.ndarray[tuple[int, int], np.dtype[np.int16]]", int]:
     """The samples, and how many bytes of the file were read for them."""
-    made = Excerpt(KEY, WHO, blob[:HEADER_LENGTH], index, start, stop, crashed=crashed)
+    made = Excerpt(KEY, WHO, index, start, stop, crashed=crashed)
     at, out = made.offset, []
     while not made.is_done and at < len(blob):
         out += made.feed(blob[at : at + step])

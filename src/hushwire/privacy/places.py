@@ -17,6 +17,11 @@ ROW_PLACES: Final = (
         count=f"SELECT id, count(*) AS n FROM ({_ANSWERS}) AS named WHERE id = ANY($1::uuid[]) GROUP BY id",  # noqa: S608
         clear=f"DELETE FROM idempotency WHERE key IN (SELECT key FROM ({_ANSWERS}) AS named WHERE id = ANY($1::uuid[]))",  # noqa: S608
     ),
+    RowPlace(
+        "derivatives",
+        count="SELECT recording_id AS id, count(*) AS n FROM derivatives WHERE recording_id = ANY($1::uuid[]) GROUP BY recording_id",
+        clear="DELETE FROM derivatives WHERE recording_id = ANY($1::uuid[])",
+    ),
     # Events name ids only, and leave within seconds of the commit that they tell of.
     RowPlace(
         "outbox",

@@ -51,21 +51,26 @@ def container(audio_format: AudioFormat, rate: int, frames: int | None) -> Conta
             return Encoded("ogg", "libopus", rate, OPUS_BIT_RATE)
 
 
+def wav_header(rate: int, frames: int | None) -> bytes:
+    """The 44 bytes before the samples of a stereo file."""
+    size = None if frames is None or frames * 4 + 36 > _UNKNOWN_SIZE else frames * 4
+    return b"".join(
+        (
+            b"RIFF",
+            struct.pack("<I", _UNKNOWN_SIZE if size is None else size + 36),
+            b"WAVEfmt ",
+            struct.pack("<IHHIIHH", 16, 1, 2, rate, rate * 4, 4, 16),
+            b"data",
+            struct.pack("<I", _UNKNOWN_SIZE if size is None else size),
+        )
+    )
+
+
 class Wav:
     """16-bit PCM. With a known length the sizes in the header are right; else they are the customary "unknown"."""
 
     def __init__(self, rate: int, frames: int | None) -> None:
-        size = None if frames is None or frames * 4 + 36 > _UNKNOWN_SIZE else frames * 4
-        self._header = b"".join(
-            (
-                b"RIFF",
-                struct.pack("<I", _UNKNOWN_SIZE if size is None else size + 36),
-                b"WAVEfmt ",
-                struct.pack("<IHHIIHH", 16, 1, 2, rate, rate * 4, 4, 16),
-                b"data",
-                struct.pack("<I", _UNKNOWN_SIZE if size is None else size),
-            )
-        )
+        self._header = wav_header(rate, frames)
 
     def add(self, block: Stereo) -> bytes:
         """See Container."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hushwire.recording.containers import AudioFormat, Container, Stereo, container
-from hushwire.recording.entries import TICKS_PER_S
+from hushwire.recording.entries import TICKS_PER_S, EntryKind, leg_formats
 from hushwire.recording.hwr import Ending, Identity, Reader
-from hushwire.recording.rendering import Gap, Renderer
+from hushwire.recording.rendering import Gap, Renderer, rate_of
 from hushwire.recording.timeline import Counts
 
 
@@ -68,6 +68,15 @@ def measure(chunks: Iterable[bytes], reader: Reader) -> int:
             for entry in frame.entries():
                 ticks = max(ticks, entry.time)
     return ticks * 1000 // TICKS_PER_S
+
+
+def rate_in(reader: Reader, sealed: bytes) -> int | None:
+    """Samples a second of what is played from a file, once its first frame was fed. Raises RecordingError."""
+    for frame in reader.frames(sealed):
+        for entry in frame.entries():
+            if entry.kind is EntryKind.FORMAT:
+                return rate_of(leg_formats(entry))
+    return None
 
 
 def play(

@@ -6,7 +6,7 @@ last one. There it exchanges decoders that remember (`Timeline.renew`), always, 
 (`Checkpoint`) goes on from there and gets the samples that the way from the start would have given, to the bit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -170,8 +170,7 @@ class Renderer:
             case EntryKind.FORMAT:
                 formats = leg_formats(entry)
                 if self.legs is None:
-                    wide = any(name.upper().startswith("G722/") for leg in formats for name in leg.values())
-                    self._open(16000 if wide else 8000)
+                    self._open(rate_of(formats))
                 assert self.legs is not None
                 for leg, meaning in zip(self.legs, formats, strict=True):
                     leg.set_formats(meaning)
@@ -214,6 +213,11 @@ class Renderer:
             self._written += count
             due -= count
         return out
+
+
+def rate_of(formats: Sequence[Mapping[int, str]]) -> int:
+    """Samples a second of a recording that begins with these formats."""
+    return 16000 if any(name.upper().startswith("G722/") for leg in formats for name in leg.values()) else 8000
 
 
 def block_of(rate: int) -> int:

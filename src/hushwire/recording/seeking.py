@@ -24,9 +24,10 @@ MOST_BYTES: Final = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Where a file can be entered. `digest`: SHA-256 of the sealed file; `length_ms` as its row says."""
+    """Where a file can be entered. `digest`: SHA-256 of the sealed file, `header` its first bytes; `length_ms` as its row says."""
 
     digest: bytes
+    header: bytes
     rate: int
     length_ms: int
     checkpoints: tuple[Checkpoint, ...]
@@ -38,7 +39,13 @@ class Index:
 
     def pack(self) -> bytes:
         """As bytes, to be sealed."""
-        found = {"rendering": RENDERING, "digest": self.digest.hex(), "rate": self.rate, "length_ms": self.length_ms}
+        found = {
+            "rendering": RENDERING,
+            "digest": self.digest.hex(),
+            "header": self.header.hex(),
+            "rate": self.rate,
+            "length_ms": self.length_ms,
+        }
         return zlib.compress(orjson.dumps(found | {"checkpoints": [asdict(kept) for kept in self.checkpoints]}))
 
     @classmethod
@@ -48,7 +55,7 @@ class Index:
         if found["rendering"] != RENDERING:
             raise MalformedError("an index of another rendering")
         kept = tuple(_checkpoint(one) for one in found["checkpoints"])
-        return cls(bytes.fromhex(found["digest"]), int(found["rate"]), int(found["length_ms"]), kept)
+        return cls(bytes.fromhex(found["digest"]), bytes.fromhex(found["header"]), int(found["rate"]), int(found["length_ms"]), kept)
 
     def before(self, sample: int) -> Checkpoint | None:
         """The last checkpoint from which that sample comes out right; None: only from the beginning."""
@@ -59,12 +66,10 @@ class Index:
 class Excerpt:
     """Samples `start` up to (not including) `stop` of a recording. Feed it the file's bytes from `offset` on until it `is_done`.
 
-    `header`: the file's first 76 bytes. Every frame that is read is authentic and in its place; what is not read is not checked.
+    Every frame that is read is authentic and in its place; what is not read is not checked.
     """
 
-    def __init__(
-        self, key: bytes, identity: Identity, header: bytes, index: Index, start: int, stop: int, *, crashed: bool = False
-    ) -> None:
+    def __init__(self, key: bytes, identity: Identity, index: Index, start: int, stop: int, *, crashed: bool = False) -> None:
         if not 0 <= start <= stop <= index.samples:
             raise ValueError("an excerpt lies within its recording")
         self._index, self._start, self._stop = index, start, stop
@@ -72,7 +77,7 @@ class Excerpt:
         self._kept = index.before(self._first)
         place = Place(0, HEADER_LENGTH) if self._kept is None else self._kept.replay
         self.offset = place.offset
-        self._reader = Reader.within(key, identity, header, place, crashed=crashed)
+        self._reader = Reader.within(key, identity, index.header, place, crashed=crashed)
         self._renderer = Renderer(length_ms=index.length_ms) if self._kept is None else None
         self._wanted = set() if self._kept is None else {ordinal for state in self._kept.legs for ordinal in needed(state)}
         self._replayed: dict[int, tuple[int, bytes]] = {}

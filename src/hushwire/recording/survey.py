@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from hushwire.recording.hwr import Ending, Reader
+from hushwire.recording.hwr import HEADER_LENGTH, Ending, Reader
 from hushwire.recording.peaks import Measuring, Peaks
 from hushwire.recording.rendering import Checkpoint, Renderer
 from hushwire.recording.seeking import Index
@@ -25,12 +25,15 @@ class Survey:
         self._reader = reader
         self._length_ms = length_ms
         self._digest = digest
+        self._header = b""
         self._checkpoints: list[Checkpoint] = []
         self._renderer = Renderer(length_ms=length_ms, on_checkpoint=self._checkpoints.append, with_history=True)
         self._peaks = Measuring()
 
     def feed(self, sealed: bytes) -> None:
         """The next bytes. Raises RecordingError."""
+        if len(self._header) < HEADER_LENGTH:
+            self._header += sealed[: HEADER_LENGTH - len(self._header)]
         for frame in self._reader.frames(sealed):
             for block in self._renderer.frame(frame):
                 self._peaks.add(self._renderer.rate, block)
@@ -50,4 +53,6 @@ class Survey:
             "pauses": [{"from_ms": gap.start_ms, "to_ms": min(gap.end_ms, self._length_ms)} for gap in self._renderer.gaps],
             "legs": legs,
         }
-        return Surveyed(Index(self._digest, rate, self._length_ms, tuple(self._checkpoints)), self._peaks.done(rate), timeline)
+        return Surveyed(
+            Index(self._digest, self._header, rate, self._length_ms, tuple(self._checkpoints)), self._peaks.done(rate), timeline
+        )

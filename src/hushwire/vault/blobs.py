@@ -92,11 +92,11 @@ class Blobs:
                 length = (await obstore.head_async(store, _checked(key)))["size"] - start
             return bytes(await obstore.get_range_async(store, _checked(key), start=start, length=length)) if length > 0 else b""
 
-    async def stream(self, residency: str, key: str) -> AsyncIterator[bytes]:
-        """An object's bytes in pieces of about 1 MiB. Raises BlobMissing."""
+    async def stream(self, residency: str, key: str, *, start: int = 0) -> AsyncIterator[bytes]:
+        """An object's bytes from `start` (not behind its end) on, in pieces of about 1 MiB. Raises BlobMissing."""
         store = self._store(residency)
         with _errors("get"):
-            result = await obstore.get_async(store, _checked(key))
+            result = await obstore.get_async(store, _checked(key), options={"range": {"offset": start}} if start else None)
             async for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
                 yield bytes(chunk)
 

@@ -1,32 +1,25 @@
 """/v1/recordings: listed, found, played, and erased for good."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
-from starlette.types import Receive, Scope, Send
 
 from hushwire.api.access import Caller, Permission
-from hushwire.api.means import Given, Means, PurposeHeader, needs, reader
+from hushwire.api.means import Given, Means, needs, reader
 from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
 from hushwire.api.problems import Problem, held, not_found, restricted, unavailable
 from hushwire.api.values import AgentQuery, Body, BodyMoment, From, Id, To, TypedNumber, agent_of, indexes_of, parsed_id
-from hushwire.core.errors import HushwireError
 from hushwire.core.ids import CallId, RecordingId
-from hushwire.recording.containers import AudioFormat
-from hushwire.recording.failures import RecordingError
 from hushwire.services.erasure import Erased, Held, NoRecording, Pending
-from hushwire.services.recordings import Audio, Elsewhere, Gone, Missing, PlaybackEnded, Restricted
+from hushwire.services.recordings import Gone, Missing, Restricted
 from hushwire.store.recordings import Recording as Row
 from hushwire.store.recordings import RecordingFilter
-from hushwire.vault.unseal import Why
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 _log = structlog.get_logger(__name__)
@@ -126,47 +119,11 @@ async def get_recording(means: Given, caller: Reading, recording_id: Id) -> Reco
             names = await means.queries.usernames(caller.org_id, reader(caller), [found.agent_id, found.peer_agent_id])
             return _recording(found, names)
         case Gone():
-            raise _gone(recording_id)
+            raise gone(recording_id)
         case Restricted():
             raise restricted()
         case Missing():
             raise not_found()
-        case _:
-            assert_never(found)
-
-
-@router.get(
-    "/{recording_id}/audio",
-    response_class=Response,
-    responses={200: {"description": "The call in stereo: agent left, other party right.", "content": {
-        media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in ("audio/ogg", "audio/flac", "audio/wav")
-    }}},
-)  # fmt: skip
-async def get_audio(
-    means: Given,
-    caller: Listening,
-    recording_id: Id,
-    audio_format: Annotated[AudioFormat, Query(alias="format")] = AudioFormat.OGG,
-    purpose: PurposeHeader = None,
-) -> Response:
-    """The recording's sound, streamed. If it is erased meanwhile, or its file is damaged, the answer breaks off without an end."""
-    why = purpose or caller.default_purpose
-    if not caller.may_read_for(why):
-        _log.warning("content.refused", key_id=str(caller.key_id), org_id=str(caller.org_id), reason="purpose")
-        raise Problem(403, "This purpose is unknown, or not one that the key's role may open content for.")
-    match found := await means.recordings.open_audio(
-        caller.org_id, RecordingId(parsed_id(recording_id)), audio_format, Why(caller.actor, why)
-    ):
-        case Audio():
-            return await _streamed(found)
-        case Gone():
-            raise _gone(recording_id)
-        case Restricted():
-            raise restricted()
-        case Missing():
-            raise not_found()
-        case Elsewhere(retry_after_s):
-            raise unavailable("The recording is not within this node's reach yet: try again.", retry_after_s)
         case _:
             assert_never(found)
 
@@ -188,51 +145,6 @@ async def erase_recording(means: Given, caller: Erasing, recording_id: Id) -> Re
             assert_never(outcome)
 
 
-class _Streaming(Response):
-    """An audio file whose making may fail half-way: then its end is not sent, so nobody takes it for a whole one."""
-
-    def __init__(self, first: bytes, rest: AsyncIterator[bytes], media_type: str, *, is_cut: bool) -> None:
-        super().__init__(media_type=media_type, headers={"Hushwire-Recording-Cut": "true"} if is_cut else None)
-        del self.headers["content-length"]
-        self._first = first
-        self._rest = rest
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self._first, "more_body": True})
-        leaving = asyncio.create_task(_disconnect(receive), name="playback-listener")
-        try:
-            async for chunk in self._rest:
-                if leaving.done():
-                    return
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except (HushwireError, OSError) as error:
-            _log.warning("playback.broken_off", error=type(error).__name__)
-            return
-        finally:
-            leaving.cancel()
-            await self._rest.aclose()  # type: ignore[attr-defined]
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _disconnect(receive: Receive) -> None:
-    """Returns when the listener has left, so that nothing more is decoded for nobody."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _streamed(audio: Audio) -> Response:
-    """The first piece is made before the answer begins, so that a file damaged at its start is an error, not an empty sound."""
-    try:
-        first = await anext(audio.chunks, b"")
-    except PlaybackEnded:
-        raise _gone(str(audio.recording.id)) from None
-    except RecordingError as error:
-        _log.error("recording.damaged", recording_id=str(audio.recording.id), failure=error.failure.value)
-        raise Problem(500, f"The sealed file is damaged ({error.failure.value}): it can't be played.") from None
-    return _Streaming(first, audio.chunks, audio.media_type, is_cut=audio.is_cut)
-
-
 async def _page(means: Means, caller: Caller, wanted: RecordingFilter, cursor: str | None, limit: int) -> Page[Recording]:
     page = await means.recordings.listed(caller.org_id, wanted, after=read_place(cursor), limit=limit)
     agents = [agent for row in page.rows for agent in (row.agent_id, row.peer_agent_id)]
@@ -240,7 +152,8 @@ async def _page(means: Means, caller: Caller, wanted: RecordingFilter, cursor: s
     return Page(items=[_recording(row, names) for row in page.rows], next=place_cursor(page.next))
 
 
-def _gone(recording_id: str) -> Problem:
+def gone(recording_id: str) -> Problem:
+    """410, and where the receipt is."""
     return Problem(410, "The recording was erased.", receipt=f"/v1/privacy/receipts/{recording_id.lower()}")
 
 

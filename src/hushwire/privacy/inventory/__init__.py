@@ -21,6 +21,7 @@ from hushwire.privacy.inventory import (
     files,
     foundation,
     keyring,
+    playback,
     rights,
 )
 from hushwire.privacy.inventory.files import BlobKind
@@ -78,6 +79,7 @@ _MAIN: Final[Mapping[str, Mapping[str, Holding]]] = {
     **clocks.TABLES,
     **audit.TABLES,
     **rights.TABLES,
+    **playback.TABLES,
 }
 
 _KEYRING: Final[Mapping[str, Mapping[str, Holding]]] = {
