@@ -16,7 +16,7 @@ HOME_OF_VENV := $(if $(CLOSED),/opt/hushwire-$(shell printf %s "$(CURDIR)" | cks
 HOW := $(if $(CLOSED),.,-e .)
 PYTHON_SOURCES := $(if $(CLOSED),$(shell find src -name '*.py' -o -name '*.sql'))
 
-.PHONY: help setup demo run test lint format bench asan native-test lock clean
+.PHONY: help setup demo run test drill lint format bench asan native-test lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ run: $(STAMPS)/package  ## hushwire up with the example configuration (CONFIG=FI
 
 test: $(STAMPS)/package $(STAMPS)/apt-test  ## the tests, in parallel (ARGS="-k name", JOBS=1)
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+drill: $(STAMPS)/package $(STAMPS)/apt-demo  ## call, erase, restore the old backup, prove that nothing comes back (ARGS=--json)
+	@$(BIN)/python -m tests.drill $(ARGS)
 
 lint: $(STAMPS)/package $(STAMPS)/apt-test  ## ruff, mypy --strict, import-linter, clang-format
 	$(BIN)/ruff check src tests

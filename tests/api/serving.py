@@ -129,7 +129,7 @@ async def made_means(house: House) -> Means:
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=await house.erasures("api"),
-        voice_security=voice_security, actions=actions, agents=Agents(main, house.clock),
+        voice_security=voice_security, actions=actions, agents=Agents(main, await house.db("keyring", "api"), house.clock),
         contacts=Contacts(main, keyring, house.clock, Chance()),
         restrictions=Restrictions(main, keyring, house.clock, Chance()), metrics=Metrics(),
         clocks=Clocks(house.clock, Chance()),

@@ -27,7 +27,9 @@ async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
 async def suspend(world: World, username: str, suspended: bool = True) -> OrgId:
     """As the API does it, with its database role."""
     org = world.organisation
-    service = Agents(await world.databases.connect("main", "api", max_size=1), SystemClock())
+    service = Agents(
+        await world.databases.connect("main", "api", max_size=1), await world.databases.connect("keyring", "api", max_size=1), SystemClock()
+    )
     assert await service.set_suspended(org.id, org.by_username[username].id, suspended, actor="api-key:test")
     return org.id
 

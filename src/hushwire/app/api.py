@@ -102,7 +102,7 @@ async def made_means(wired: Wired) -> Means:
         erasures=erasures,
         voice_security=voice_security,
         actions=actions,
-        agents=Agents(wired.main, wired.clock),
+        agents=Agents(wired.main, wired.keyring_db, wired.clock),
         audit_exports=AuditExports(wired.main, wired.keyring, wired.clock),
         contacts=Contacts(wired.main, wired.keyring, wired.clock, wired.random),
         restrictions=Restrictions(wired.main, wired.keyring, wired.clock, wired.random),

@@ -22,6 +22,8 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import ConfigError, KeyUnavailable
 from hushwire.core.ids import OrgId
 from hushwire.privacy import audit, endings
+from hushwire.privacy.erasable import KINDS as ERASABLE
+from hushwire.store import erasable
 from hushwire.store import replay as rows
 from hushwire.store.database import Connection, Database
 from hushwire.vault import tombstones
@@ -162,8 +164,12 @@ async def _erasures(connection: Connection, org_id: OrgId, stones: Sequence[Buri
     if lost:
         await rows.add_entries(connection, org_id, lost)
         done.lost_entries += len(lost)
-    if kind == "recording":
-        done.add("recordings_erased", await rows.erase_recordings(connection, objects, now))
+    if kind in ERASABLE:
+        done.add(f"{kind}s_erased", await erasable.empty(connection, ERASABLE[kind], objects, now))
+    elif kind == "organisation":
+        done.add("organisations_erased", await rows.end_organisation(connection, now))
+    elif lost:
+        _log.warning("replay.no_rows_of_this_kind", kind=kind, entries=len(lost))
 
 
 async def _api_keys(connection: Connection, org_id: OrgId, stones: Sequence[Buried], now: datetime, done: Followed) -> None:
@@ -201,12 +207,15 @@ async def _rules(connection: Connection, org_id: OrgId, stones: Sequence[Buried]
 
 
 KINDS: Final[Mapping[str, Carry]] = {
-    **dict.fromkeys(sorted(endings.ERASED_KINDS), _erasures),
+    endings.RULES: _rules,
     endings.API_KEY: _api_keys,
     endings.AGENT: _agents,
-    endings.RULES: _rules,
+    **dict.fromkeys(sorted(endings.ERASED_KINDS), _erasures),
 }
-"""How each kind of ending is carried out again. A kind that is not here is a reason not to serve."""
+"""How each kind of ending is carried out again, in this order. A kind that is not here is a reason not to serve.
+
+Rules come first: they are narrowed only where their version is older than the tombstone's, and a change of an agent raises it too.
+"""
 
 
 def _hex(value: object) -> bytes:

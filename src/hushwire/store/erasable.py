@@ -120,14 +120,15 @@ async def any_hold(connection: Connection) -> bool:
     return bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM legal_holds WHERE released_at IS NULL)"))
 
 
-async def empty(connection: Connection, what: Erasable, ids: Sequence[UUID], at: datetime) -> None:
-    """What remains of these rows is pseudonymous."""
+async def empty(connection: Connection, what: Erasable, ids: Sequence[UUID], at: datetime) -> int:
+    """What remains of these rows is pseudonymous. Returns how many were not so before."""
     sets = [f"{column} = NULL" for column in what.emptied] + list(what.becomes)
-    await connection.execute(
+    status: str = await connection.execute(
         f"UPDATE {what.table} SET erased_at = $2, {', '.join(sets)} WHERE id = ANY($1::uuid[]) AND erased_at IS NULL",  # noqa: S608
         ids,
         at,
     )
+    return int(status.rpartition(" ")[2])
 
 
 def _hold(what: Erasable, kinds: Mapping[str, Erasable]) -> str:

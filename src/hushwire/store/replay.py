@@ -106,15 +106,9 @@ def _values(entry: LostEntry, position: int) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-async def erase_recordings(connection: Connection, recordings: Sequence[UUID], now: datetime) -> int:
-    """Mark recordings and empty their blind index."""
-    return _count(
-        await connection.execute(
-            "UPDATE recordings SET state = 'erased', erased_at = $2, remote_index = NULL WHERE id = ANY($1::uuid[]) AND state <> 'erased'",
-            list(recordings),
-            now,
-        )
-    )
+async def end_organisation(connection: Connection, now: datetime) -> int:
+    """Mark the organisation as erased: no gateway knows it any more."""
+    return _count(await connection.execute("UPDATE orgs SET erased_at = $1 WHERE erased_at IS NULL", now))
 
 
 async def revoke_keys(connection: Connection, keys: Sequence[UUID], secrets: Sequence[bytes], moments: Sequence[datetime]) -> int:
