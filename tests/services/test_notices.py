@@ -14,6 +14,7 @@ from hushwire.core.personal import Personal
 from hushwire.privacy.clocks import Clock, ClockKind
 from hushwire.privacy.notices import ContactRole, NoticeKind
 from hushwire.services.clocks import Clocks
+from hushwire.services.data_subject_notices import DataSubjectNotices
 from hushwire.services.mailer import MailServer
 from hushwire.services.notice_sending import LEASE, MOST_RETRY, NoticeSending, back_off
 from hushwire.services.notices import Notices, NoticeView
@@ -338,6 +339,22 @@ async def test_a_removed_contacts_key_is_destroyed_and_a_crash_before_that_is_ma
     assert await worker.forget_all() == 1
     assert await worker.forget_all() == 0
     assert await keyring.fingerprint(house.org, "contact", ids[1]) is None
+
+
+async def test_a_data_subjects_request_starts_24_hours_queues_the_notice_and_ends_with_its_acceptance(house: House, host: MailHost) -> None:
+    await designate(house, FIRST)
+    owing, request, received = DataSubjectNotices(await service(house)), uuid4(), house.clock.now()
+    async with (await house.main("api")).organisation(house.org) as connection:
+        owed = await owing.owe(connection, house.org, request, "erase", received, tags=["US-CA"])
+        again = await owing.owe(connection, house.org, request, "erase", received)
+    assert again.notice.id == owed.notice.id
+    assert again.clock.id == owed.clock.id
+    assert owed.clock.due_at - received == timedelta(hours=24)
+    await (await sending(house, host)).send()
+    (message,) = host.messages
+    assert str(request) in message.get_content()
+    ended = await seen(house, owed.clock)
+    assert (ended.outcome, ended.was_late) == ("notice-accepted", False)
 
 
 def test_waiting_doubles_up_to_an_hour() -> None:
