@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from hushwire.privacy.clocks import ClockKind
 from hushwire.services.mailer import MailServer
 from hushwire.services.notice_sending import NoticeSending
 from hushwire.services.notices import Notices
@@ -161,3 +162,18 @@ async def test_notices_are_listed_newest_first_page_by_page_and_by_state(office:
             problem(await api.get("/v1/privacy/notices", params=params), 422)
         for path in (str(uuid4()), "nonsense", "%00"):
             problem(await api.get(f"/v1/privacy/notices/{path}"), 404)
+
+
+async def test_what_is_owed_and_not_done_is_counted_where_operators_look(office: Office) -> None:
+    async with office.client() as api, office.stranger() as stranger:
+        await api.post("/v1/privacy/notices/test")
+        async with office.means.main.organisation(office.house.org) as connection:
+            await office.means.clocks.start(
+                connection, office.house.org, ClockKind.BREACH_NOTICE, "breach", uuid4(), office.house.clock.now()
+            )
+        assert shown(await stranger.get("/readyz")) == {"status": "ok", "overdue_clocks": 0, "unsent_notices": 0}
+        office.house.clock.ahead += timedelta(days=2)
+        assert shown(await stranger.get("/readyz")) == {"status": "ok", "overdue_clocks": 1, "unsent_notices": 1}
+        text = (await stranger.get("/metrics")).text
+    assert 'hushwire_notices_unsent{state="unaddressed"} 1.0' in text
+    assert 'hushwire_notices_unsent{state="queued"} 0.0' in text

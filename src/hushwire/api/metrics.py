@@ -31,6 +31,9 @@ class Metrics:
         self._zone2_lacks = Gauge(
             "hushwire_zone2_lacks_bytes", "Bytes of the log that the second zone lacks", ["database"], registry=self.registry
         )
+        self._unsent = Gauge(
+            "hushwire_notices_unsent", "Notices queued for more than 5 minutes and not sent", ["state"], registry=self.registry
+        )
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request is over."""
@@ -58,6 +61,10 @@ class Metrics:
         self._zone2_up.labels("keyring").set(0 if lacks is None else 1)
         if lacks is not None:
             self._zone2_lacks.labels("keyring").set(lacks)
+
+    def note_unsent(self, state: str, count: int) -> None:
+        """So many notices wait, of all organisations together."""
+        self._unsent.labels(state).set(count)
 
     def text(self) -> bytes:
         """What a scrape is answered with."""

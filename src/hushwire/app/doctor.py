@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from hushwire.app import certificates, postgres, supervisor
+from hushwire.app import certificates, obligations, postgres, supervisor
 from hushwire.app.config import Config, Listen
 from hushwire.app.folders import Folders, account, closed_to, holder, locked
 from hushwire.app.wiring import key_provider
@@ -46,7 +46,7 @@ def examine(config: Config) -> list[Finding]:
     if not running:
         looks.append(("ports", lambda: _ports(config)))
     findings = [_found(name, look) for name, look in looks]
-    return [*findings, *_roles(folders, running)]
+    return [*findings, *_roles(folders, running), *(_owed(config) if running else [])]
 
 
 def _found(name: str, look: Callable[[], str]) -> Finding:
@@ -128,6 +128,18 @@ def _try_bind(listen: Listen) -> None:
             probe.bind((listen.host, listen.port))
         except OSError as error:
             raise OSError(error.errno, f"{error.strerror}: choose another address or port", str(listen)) from None
+
+
+def _owed(config: Config) -> list[Finding]:
+    """Clocks and notices, where the databases run."""
+    try:
+        found = obligations.look(config)
+    except HushwireError as error:
+        return [Finding("clocks and notices", False, str(error))]
+    return [
+        _found("clocks", lambda: obligations.clocks_in_words(found)),
+        _found("notices", lambda: obligations.notices_in_words(found, config)),
+    ]
 
 
 def _running(folders: Folders) -> bool:

@@ -14,6 +14,7 @@ from hushwire.api.means import Given, Means
 from hushwire.api.problems import unavailable
 from hushwire.core.errors import LocalError
 from hushwire.privacy import receipts
+from hushwire.services.obligations import standing
 from hushwire.store import nodes
 from hushwire.store.database import Database
 
@@ -30,8 +31,13 @@ class Health(BaseModel):
 
 
 class Readiness(Health):
-    """Requests can be served. `zone2`: whether the keyring's second zone has everything; absent where there is none."""
+    """Requests can be served. What is owed and not done does not change that, and is counted here.
 
+    `zone2`: whether the keyring's second zone has everything; absent where there is none.
+    """
+
+    overdue_clocks: int
+    unsent_notices: int
     zone2: Literal["in-sync", "away"] | None = None
 
 
@@ -53,9 +59,12 @@ async def readiness(means: Given) -> Readiness:
     away = await _away(means)
     if away:
         raise unavailable(f"Not ready: {' and '.join(f'the {name} database' for name in away)} can't be reached.")
-    if not means.keyring.has_second_zone:
-        return Readiness()
-    return Readiness(zone2="away" if await _zone2_lacks(means) is None else "in-sync")
+    async with means.main.transaction() as connection:
+        owed = await standing(connection, means.clocks)
+    ready = Readiness(overdue_clocks=owed.overdue_clocks, unsent_notices=owed.unsent_notices)
+    if means.keyring.has_second_zone:
+        ready.zone2 = "away" if await _zone2_lacks(means) is None else "in-sync"
+    return ready
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -68,8 +77,11 @@ async def scrape(means: Given) -> Response:
         try:
             async with means.main.transaction() as connection:
                 means.metrics.note_gateways(await nodes.count_alive(connection, _ALIVE_WITHIN))
-                for kind, count in (await means.clocks.overdue(connection)).items():
-                    means.metrics.note_overdue(kind.value, count)
+                owed = await standing(connection, means.clocks)
+            for kind, count in owed.overdue.items():
+                means.metrics.note_overdue(kind.value, count)
+            for state, count in owed.unsent.items():
+                means.metrics.note_unsent(state, count)
         except (LocalError, asyncpg.PostgresError):
             means.metrics.note_database("main", False)
     return Response(means.metrics.text(), media_type=metrics.MEDIA_TYPE)
