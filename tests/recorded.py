@@ -22,6 +22,7 @@ from hushwire.recording.hwr import Identity, Writer
 from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.recordings import Recordings
+from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.store import nodes
 from hushwire.store import recordings as table
@@ -171,6 +172,9 @@ class House:
     async def recordings(self) -> Recordings:
         return Recordings(await self.main("api"), await self.keyring("api"), self.blobs(), self.spool, self.clock)
 
+    async def sealed(self) -> SealedRecordings:
+        return SealedRecordings(await self.main("api"), await self.keyring("api"), self.blobs(), self.spool, self.clock, Chance())
+
     async def record(
         self,
         content: list[list[entries.Entry]] | None = None,
@@ -201,7 +205,7 @@ class House:
             row: dict[str, object] = {
                 "id": recording, "org_id": self.org, "call_id": call, "node_id": self.node, "state": state, "spool_name": name,
                 "region": "eu", "lawful_basis": "contract", "started_at": begun, "key_fingerprint": key.fingerprint,
-                "remote_index": b"a blind index",
+                "remote_index": b"a blind index", "custody": key.custody,
             }  # fmt: skip
             if is_whole and digest:
                 row |= {"ended_at": begun + timedelta(milliseconds=length_ms), "duration_ms": length_ms, "frames": len(frames),

@@ -26,6 +26,7 @@ from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
+from hushwire.services.custody import Custodian
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
@@ -132,6 +133,7 @@ async def made_means(house: House) -> Means:
         voice_security=voice_security, actions=actions, agents=Agents(main, await house.db("keyring", "api"), house.clock),
         contacts=Contacts(main, keyring, house.clock, Chance()),
         restrictions=Restrictions(main, keyring, house.clock, Chance()), metrics=Metrics(),
+        custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),
         clocks=Clocks(house.clock, Chance()),
         notices=Notices(main, keyring, Clocks(house.clock, Chance()), house.clock, Chance()),
         organisations=Organisations(main, keyring, house.clock, Chance()),

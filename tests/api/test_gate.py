@@ -27,6 +27,10 @@ PATHS = [
     ("GET", "/v1/agents", "directory"), ("GET", f"/v1/agents/{UNKNOWN}", "directory"), ("GET", "/v1/numbers", "directory"),
     ("GET", "/v1/trunks", "directory"), ("GET", "/v1/audit", "audit"), ("GET", "/v1/privacy/receipts", "receipts"),
     ("GET", f"/v1/privacy/receipts/{UNKNOWN}", "receipts"), ("GET", "/v1/privacy/inventory", "receipts"),
+    ("GET", "/v1/privacy/custody", "custody"), ("PUT", "/v1/privacy/custody", "custody"), ("POST", "/v1/privacy/custody/keys", "custody"),
+    ("PUT", f"/v1/privacy/custody/keys/{UNKNOWN}", "custody"), ("DELETE", f"/v1/privacy/custody/keys/{UNKNOWN}", "custody"),
+    ("POST", f"/v1/privacy/custody/keys/{UNKNOWN}/challenge", "custody"), ("POST", f"/v1/privacy/custody/keys/{UNKNOWN}/proof", "custody"),
+    ("GET", f"/v1/recordings/{UNKNOWN}/sealed", "content"), ("GET", f"/v1/recordings/{UNKNOWN}/envelopes", "content"),
 ]  # fmt: skip
 
 

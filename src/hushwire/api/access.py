@@ -29,6 +29,7 @@ class Permission(StrEnum):
     RECEIPTS = "receipts"
     ORGANISATION = "organisation"
     ORGANISATION_CHANGE = "organisation-change"
+    CUSTODY = "custody"
 
 
 _EVERYTHING: Final = frozenset(Permission)
@@ -38,7 +39,7 @@ _READING: Final = frozenset(
 
 PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     "owner": _EVERYTHING,
-    "admin": _EVERYTHING,
+    "admin": _EVERYTHING - {Permission.CUSTODY},
     "supervisor": _READING | {Permission.CALL_CONTROL, Permission.CONTENT, Permission.CONTACTS_CHANGE},
     "auditor": _READING | {Permission.CONTENT, Permission.AUDIT, Permission.RECEIPTS, Permission.ORGANISATION},
     # A key of this role names no agent, so there is nothing that would be its own.

@@ -16,6 +16,7 @@ from hushwire.api.routers import (
     calls,
     clocks,
     contacts,
+    custody,
     directory,
     listening,
     notices,
@@ -24,6 +25,7 @@ from hushwire.api.routers import (
     privacy,
     recordings,
     restrictions,
+    sealed,
     voice_security,
 )
 from hushwire.api.routers.voice_security import Question
@@ -66,6 +68,8 @@ _ROUTERS: Final = (
     calls,
     recordings,
     listening,
+    sealed,
+    custody,
     contacts,
     directory,
     restrictions,

@@ -16,11 +16,13 @@ from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
+from hushwire.services.custody import Custodian
 from hushwire.services.erasure import Erasures
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
+from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.restrictions import Restrictions
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store.database import Database
@@ -48,6 +50,8 @@ class Means:
     audit_exports: AuditExports
     contacts: Contacts
     restrictions: Restrictions
+    custodian: Custodian
+    sealed: SealedRecordings
     metrics: Metrics
     clocks: Clocks
     notices: Notices

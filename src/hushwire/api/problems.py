@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from hushwire.core.errors import KeyUnavailable, Unavailable
+from hushwire.core.errors import CustomerHeld, KeyUnavailable, Unavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 2
@@ -90,6 +90,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(KeyUnavailable, _unavailable)
+    app.add_exception_handler(CustomerHeld, _customer_held)
     app.add_exception_handler(Exception, _internal)
 
 
@@ -100,6 +101,11 @@ async def _problem(_request: Request, error: Exception) -> Response:
 
 async def _unavailable(_request: Request, _error: Exception) -> Response:
     return response(unavailable())
+
+
+async def _customer_held(_request: Request, _error: Exception) -> Response:
+    detail = "Only your key opens this: fetch it sealed, with its envelopes, and open it with hushwire open-recording."
+    return response(Problem(409, detail, custody="customer"))
 
 
 async def _internal(_request: Request, _error: Exception) -> Response:

@@ -27,11 +27,13 @@ from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
+from hushwire.services.custody import Custodian
 from hushwire.services.erasure import Erasures
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
+from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.recordings_shipping import Spool
 from hushwire.services.restrictions import Restrictions
 from hushwire.services.voice_security import VoiceSecurity
@@ -106,6 +108,8 @@ async def made_means(wired: Wired) -> Means:
         audit_exports=AuditExports(wired.main, wired.keyring, wired.clock),
         contacts=Contacts(wired.main, wired.keyring, wired.clock, wired.random),
         restrictions=Restrictions(wired.main, wired.keyring, wired.clock, wired.random),
+        custodian=Custodian(wired.main, wired.keyring, wired.clock, wired.random),
+        sealed=SealedRecordings(wired.main, wired.keyring, blobs, spool, wired.clock, wired.random),
         metrics=Metrics(),
         clocks=Clocks(wired.clock, wired.random),
         notices=Notices(wired.main, wired.keyring, Clocks(wired.clock, wired.random), wired.clock, wired.random),

@@ -20,6 +20,7 @@ from hushwire.services.audit_heads import AuditHeads
 from hushwire.services.clock_watch import ClockWatch
 from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
+from hushwire.services.custody import Custodian
 from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
@@ -117,6 +118,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("spool", shipping.tidy_spool, 3600.0),
         Job("audit-heads", AuditHeads(means.main, means.keyring, means.clock).sign_due, 60.0),
         Job("replay", lambda: keep_up(means.main, means.keyring_db, means.clock), 3600.0),
+        Job("custody", Custodian(means.main, means.keyring, means.clock, means.random).upkeep, 3600.0),
         Job("expiry", lambda: expire(means.main, means.clock), 3600.0),
     ]
 

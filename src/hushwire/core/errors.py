@@ -7,7 +7,7 @@
     `-- LocalError           our side: configuration, a missing key, a service that is away
         |-- ConfigError      a file or key to mend; says which and how
         |-- KeyUnavailable   a key that is missing, wrong or destroyed
-        |   `-- CustomerHeld  a key that is there, and that only the customer can open
+        |-- CustomerHeld     a key that is there, and that only the customer can open
         `-- Unavailable      a database, media process or store that does not answer now
 
 Messages never hold peer bytes or personal values. Expected outcomes (busy, refused by policy, no common codec) are values.
@@ -42,7 +42,7 @@ class KeyUnavailable(LocalError):
     """A key is missing, wrong or destroyed."""
 
 
-class CustomerHeld(KeyUnavailable):
+class CustomerHeld(LocalError):
     """The key exists, sealed to the customer's own keys only: hushwire can't open it, on purpose."""
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import HushwireError, LocalError, RefusedError, Unavailable
+from hushwire.core.errors import CustomerHeld, HushwireError, LocalError, RefusedError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import NodeId, OrgId, RecordingId, uuid7
 from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER
@@ -213,11 +213,25 @@ class Shipping:
     async def _measure(self, recording: Recording, path: Path) -> Recording:
         """What the file of a recording holds that nobody closed properly, noted in its row."""
         digest, size = await asyncio.to_thread(_digest, path)
-        key = (await self._keyring.open_data_key(recording.org_id, "recording", recording.id, INTEGRITY)).key
-        reader = Reader(key, Identity(recording.org_id, recording.id, recording.segment), crashed=True)
-        duration_ms = await asyncio.to_thread(lambda: measure(_chunks(path), reader))
-        frames = reader.frame_count if reader.finish() is Ending.FINAL else None
-        ended_at = recording.started_at + timedelta(milliseconds=duration_ms)
+        duration_ms: int | None = None
+        frames: int | None = None
+        try:
+            key = (await self._keyring.open_data_key(recording.org_id, "recording", recording.id, INTEGRITY)).key
+        except CustomerHeld:
+            # What is in it only the customer can tell: it is kept as it is, and its end is when it was last written to.
+            written_at = datetime.fromtimestamp((await asyncio.to_thread(path.stat)).st_mtime, UTC)
+            ended_at = max(written_at, recording.started_at)
+            _log.info(
+                "recording.not_measured",
+                org_id=str(recording.org_id),
+                recording_id=str(recording.id),
+                why="only the customer's key opens it",
+            )
+        else:
+            reader = Reader(key, Identity(recording.org_id, recording.id, recording.segment), crashed=True)
+            duration_ms = await asyncio.to_thread(lambda: measure(_chunks(path), reader))
+            frames = reader.frame_count if reader.finish() is Ending.FINAL else None
+            ended_at = recording.started_at + timedelta(milliseconds=duration_ms)
         async with self._main.organisation(recording.org_id) as connection:
             await recordings.note_file(
                 connection,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId
@@ -11,7 +11,7 @@ from hushwire.store.database import Connection
 
 _COLUMNS: Final = (
     "r.id, r.org_id, r.call_id, r.agent_id, r.peer_agent_id, r.node_id, r.segment, r.state, r.spool_name, r.object_key, r.region,"
-    " r.lawful_basis, r.started_at, r.ended_at, r.duration_ms, r.frames, r.size_bytes, r.digest, r.key_fingerprint, r.erased_at,"
+    " r.lawful_basis, r.custody, r.started_at, r.ended_at, r.duration_ms, r.frames, r.size_bytes, r.digest, r.key_fingerprint, r.erased_at,"
     " EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = r.id) AS is_erasing,"
     " is_restricted(r.remote_index, r.id, r.call_id) AS is_restricted"
 )
@@ -36,6 +36,7 @@ class Recording:
     object_key: str | None
     region: str
     lawful_basis: str
+    custody: Literal["hushwire", "both", "customer"]
     started_at: datetime
     ended_at: datetime | None
     duration_ms: int | None
@@ -56,6 +57,11 @@ class Recording:
     def is_cut(self) -> bool:
         """Without a final frame: still live, or its writer died. A stored recording without a frame count crashed."""
         return self.state in ("live", "crashed") or (self.state == "stored" and self.frames is None)
+
+    @property
+    def is_unmeasured(self) -> bool:
+        """It crashed, and only the customer's key could tell how much is in it."""
+        return self.digest is not None and self.duration_ms is None
 
     @property
     def blob_key(self) -> str:
@@ -148,12 +154,15 @@ async def note_file(
     recording_id: RecordingId,
     *,
     ended_at: datetime,
-    duration_ms: int,
+    duration_ms: int | None,
     frames: int | None,
     size_bytes: int,
     digest: bytes,
 ) -> None:
-    """What the file of a recording holds that nobody closed properly; `frames` None: its tail is missing."""
+    """What the file of a recording holds that nobody closed properly; `frames` None: its tail is missing.
+
+    `duration_ms` None: nobody here can look into it, since only the customer holds its key.
+    """
     await connection.execute(
         "UPDATE recordings SET ended_at = coalesce(ended_at, $2), duration_ms = $3, frames = $4, size_bytes = $5, digest = $6"
         " WHERE id = $1 AND state IN ('closed', 'crashed') AND digest IS NULL",

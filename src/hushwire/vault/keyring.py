@@ -252,7 +252,7 @@ class Keyring:
 
     async def open_data_key(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID, why: Why) -> DataKey:
         """The key. Raises KeyUnavailable when it was destroyed, never existed, is another organisation's, or this role can't open;
-        CustomerHeld (a KeyUnavailable) where it exists and only the customer's own key opens it.
+        CustomerHeld where it exists and only the customer's own key opens it.
         """
         found = await self.open_many(org_id, kind, [data_key_id], why)
         if data_key_id not in found:

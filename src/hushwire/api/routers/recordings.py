@@ -45,6 +45,8 @@ class Recording(BaseModel):
     is_restricted: bool = Field(description="Its processing is restricted: it is kept, listed with little more than its id, and not read.")
     region: str
     lawful_basis: str
+    custody: Literal["hushwire", "both", "customer"] = Field(description="Whose keys open it; customer: hushwire can't play it.")
+    is_unmeasured: bool = Field(description="It crashed, and only the customer's key could tell how much is in it.")
     started_at: datetime
     ended_at: datetime | None
     duration_ms: int | None
@@ -174,6 +176,8 @@ def _recording(row: Row, names: dict[UUID, str]) -> Recording:
         is_restricted=row.is_restricted,
         region=row.region,
         lawful_basis=row.lawful_basis,
+        custody=row.custody,
+        is_unmeasured=row.is_unmeasured,
         started_at=row.started_at,
         ended_at=row.ended_at,
         duration_ms=row.duration_ms,
