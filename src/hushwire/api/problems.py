@@ -62,6 +62,12 @@ def not_found() -> Problem:
     return Problem(404, "Nothing is known under this id.")
 
 
+def customer_held() -> Problem:
+    """It is there, and hushwire can't open it."""
+    detail = "Only your key opens this: fetch it sealed, with its envelopes, and open it with hushwire open-recording."
+    return Problem(409, detail, custody="customer")
+
+
 def unavailable(detail: str = "A part of the system does not answer: try again.", retry_after_s: int = RETRY_AFTER_S) -> Problem:
     """Not now."""
     return Problem(503, detail, headers={"Retry-After": str(retry_after_s)})
@@ -104,8 +110,7 @@ async def _unavailable(_request: Request, _error: Exception) -> Response:
 
 
 async def _customer_held(_request: Request, _error: Exception) -> Response:
-    detail = "Only your key opens this: fetch it sealed, with its envelopes, and open it with hushwire open-recording."
-    return response(Problem(409, detail, custody="customer"))
+    return response(customer_held())
 
 
 async def _internal(_request: Request, _error: Exception) -> Response:

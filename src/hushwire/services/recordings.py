@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import KeyUnavailable, LocalError
+from hushwire.core.errors import CustomerHeld, KeyUnavailable, LocalError
 from hushwire.core.ids import OrgId, RecordingId
 from hushwire.recording.containers import AudioFormat, Stereo, container, wav_header
 from hushwire.recording.hwr import Closed, Identity, Reader
@@ -221,6 +221,8 @@ class Recordings:
             return Elsewhere() if has_key else await self._without_key(org_id, recording_id)
         try:
             key = (await self._keyring.open_data_key(org_id, "recording", recording_id, why)).key
+        except CustomerHeld:
+            return Withheld()
         except KeyUnavailable:
             return await self._without_key(org_id, recording_id)
         return _Opened(found, key, source)

@@ -4,20 +4,18 @@ Nothing is opened here. Handing out an envelope is a reading all the same: who h
 So both are logged with their purpose before the first byte flows, and end when the recording is erased.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import Unavailable
 from hushwire.core.ids import OrgId, RecordingId
-from hushwire.services.recordings import CHECK_EACH_S, Elsewhere, Gone, Missing, PlaybackEnded, Restricted
+from hushwire.services.recordings import CHECK_EACH_S, Elsewhere, Gone, Missing, PlaybackEnded, Restricted, Unfinished
 from hushwire.services.recordings_shipping import Spool
+from hushwire.services.sources import Source, Sources
 from hushwire.store import recordings as table
 from hushwire.store.database import Database
 from hushwire.store.recordings import Recording
@@ -26,21 +24,7 @@ from hushwire.vault.custody import Copy
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.unseal import AccessLog, Why
 
-_PIECE: Final = 1 << 20
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """It is still being recorded, or its file was not looked at yet: 409."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealedFile:
-    """A sealed file of `recording.size_bytes` bytes that can be read from any place."""
-
-    recording: Recording
-    path: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +41,22 @@ class SealedRecordings:
     def __init__(self, main: Database, keyring: Keyring, blobs: Blobs, spool: Spool, clock: Clock, random: Random) -> None:
         self._main = main
         self._keyring = keyring
-        self._blobs = blobs
-        self._spool = spool
+        self._sources = Sources(blobs, spool)
         self._clock = clock
         self._access = AccessLog(main, clock, random)
 
     async def file(
         self, org_id: OrgId, recording_id: RecordingId, why: Why
-    ) -> SealedFile | Gone | Missing | Restricted | Elsewhere | Unfinished:
+    ) -> Source | Gone | Missing | Restricted | Elsewhere | Unfinished:
         """The sealed file; the access is logged before this returns."""
         found = await self._finished(org_id, recording_id)
         if not isinstance(found, Recording):
             return found
-        path: Path | None = self._spool.path(found)
-        if found.state == "stored" or not await asyncio.to_thread(self._spool.path(found).is_file):
-            if not await self._blobs.exists(found.region, found.blob_key):
-                return Elsewhere()
-            path = None
+        source = await self._sources.find(found)
+        if source is None:
+            return Elsewhere()
         await self._access.note(org_id, why, [f"recording:{recording_id}"])
-        return SealedFile(found, path)
+        return source
 
     async def envelopes(self, org_id: OrgId, recording_id: RecordingId, why: Why) -> Envelopes | Gone | Missing | Restricted | Unfinished:
         """The envelopes, none where only hushwire's key opens it; the access is logged before this returns."""
@@ -88,44 +69,23 @@ class SealedRecordings:
         again = await self._finished(org_id, recording_id)
         return Envelopes(again, copies) if isinstance(again, Recording) else again
 
-    async def read(self, sealed: SealedFile, start: int, end: int) -> AsyncGenerator[bytes, None]:
+    async def read(self, source: Source, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Its bytes from `start` to before `end`. Raises PlaybackEnded if it is erased meanwhile, Unavailable if they can't be had."""
-        recording, place = sealed.recording, start
+        recording, left = source.recording, end - start
         checked_at = self._clock.monotonic()
-        async with aclosing(self._pieces(sealed, start, end)) as pieces:
+        async with aclosing(source.read(start)) as pieces:
             async for piece in pieces:
                 if self._clock.monotonic() - checked_at >= CHECK_EACH_S:
                     if not isinstance(await self._finished(recording.org_id, recording.id), Recording):
                         _log.info("download.ended_by_erasure", org_id=str(recording.org_id), recording_id=str(recording.id))
                         raise PlaybackEnded("the recording was erased or restricted while it was handed out")
                     checked_at = self._clock.monotonic()
-                place += len(piece)
-                yield piece
-        if place != end:
+                yield piece[:left]
+                left -= min(left, len(piece))
+                if not left:
+                    return
+        if left:
             raise Unavailable("the sealed file is shorter than its row says")
-
-    async def _pieces(self, sealed: SealedFile, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        recording = sealed.recording
-        if sealed.path is not None:
-            try:
-                file = await asyncio.to_thread(sealed.path.open, "rb")
-            except FileNotFoundError:
-                pass  # shipped and freed just now: the store has it
-            else:
-                try:
-                    await asyncio.to_thread(file.seek, start)
-                    while start < end and (piece := await asyncio.to_thread(file.read, min(_PIECE, end - start))):
-                        start += len(piece)
-                        yield piece
-                finally:
-                    file.close()
-                return
-        while start < end:
-            piece = await self._blobs.get(recording.region, recording.blob_key, start=start, length=min(_PIECE, end - start))
-            if not piece:
-                return
-            start += len(piece)
-            yield piece
 
     async def _finished(self, org_id: OrgId, recording_id: RecordingId) -> Recording | Gone | Missing | Restricted | Unfinished:
         async with self._main.organisation(org_id) as connection:

@@ -1,7 +1,7 @@
 """/v1/recordings/{id}/audio, peaks, timeline: what a recording sounds like, looks like, and what the network did to it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Annotated, Any, Final, Literal, assert_never
 
 import orjson
@@ -9,15 +9,14 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
-from starlette.types import Receive, Scope, Send
 
 from hushwire.api import ranges
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, PurposeHeader, needs
-from hushwire.api.problems import Problem, invalid, not_found, restricted, unavailable
+from hushwire.api.problems import Problem, customer_held, invalid, not_found, restricted, unavailable
 from hushwire.api.routers.recordings import gone
+from hushwire.api.streaming import Streaming
 from hushwire.api.values import Id, parsed_id
-from hushwire.core.errors import HushwireError
 from hushwire.core.ids import RecordingId
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.failures import RecordingError
@@ -218,40 +217,6 @@ def _head(media_type: str, headers: Mapping[str, str]) -> Response:
     return answer
 
 
-class _Streaming(Response):
-    """An audio file whose making may fail half-way: then its end is not sent, so nobody takes it for a whole one."""
-
-    def __init__(self, status: int, first: bytes, rest: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str]) -> None:
-        super().__init__(status_code=status, media_type=media_type, headers=headers)
-        if "Content-Length" not in headers:
-            del self.headers["content-length"]
-        self._first = first
-        self._rest = rest
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self._first, "more_body": True})
-        leaving = asyncio.create_task(_disconnect(receive), name="playback-listener")
-        try:
-            async for chunk in self._rest:
-                if leaving.done():
-                    return
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except (HushwireError, OSError) as error:
-            _log.warning("playback.broken_off", error=type(error).__name__)
-            return
-        finally:
-            leaving.cancel()
-            await self._rest.aclose()  # type: ignore[attr-defined]
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _disconnect(receive: Receive) -> None:
-    """Returns when the listener has left, so that nothing more is decoded for nobody."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _streamed(audio: Audio, status: int, headers: Mapping[str, str], chunks: AsyncGenerator[bytes, None]) -> Response:
     """The first piece is made before the answer begins, so that a file damaged at its start is an error, not an empty sound."""
     try:
@@ -260,7 +225,7 @@ async def _streamed(audio: Audio, status: int, headers: Mapping[str, str], chunk
         raise gone(str(audio.recording.id)) from None
     except RecordingError as error:
         raise _damaged(str(audio.recording.id), error) from None
-    return _Streaming(status, first, chunks, audio.media_type, headers)
+    return Streaming(status, first, chunks, audio.media_type, headers)
 
 
 def _why(caller: Caller, purpose: str | None) -> Why:
@@ -289,7 +254,7 @@ def _refused(found: Refusal, recording_id: str) -> Problem:
         case Unfinished():
             return Problem(409, "The recording goes on, or was not measured yet: only all of its audio can be had now.")
         case Withheld():
-            return Problem(409, "The recording's key is held by the customer alone: fetch the sealed file and open it there.")
+            return customer_held()
         case Beyond():
             return invalid("from_ms", "lies behind the end of the recording")
         case _:

@@ -1,32 +1,27 @@
 """/v1/recordings/{id}/sealed and /envelopes: what a customer needs to open a recording with its own key, at home."""
 
-import asyncio
 import base64
-import re
-from collections.abc import AsyncGenerator
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, assert_never
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
-from starlette.types import Receive, Scope, Send
 
+from hushwire.api import ranges
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, PurposeHeader, needs
 from hushwire.api.problems import Problem, not_found, restricted, unavailable
+from hushwire.api.streaming import Streaming
 from hushwire.api.values import Id, parsed_id
-from hushwire.core.errors import HushwireError
 from hushwire.core.ids import RecordingId
-from hushwire.services.recordings import Elsewhere, Gone, Missing, Restricted
-from hushwire.services.recordings_sealed import Unfinished
+from hushwire.services.recordings import Elsewhere, Gone, Missing, Restricted, Unfinished
 from hushwire.vault.recipients import Algorithm
 from hushwire.vault.unseal import Why
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 Taking = Annotated[Caller, Depends(needs(Permission.CONTENT))]
-_RANGE: Final = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))", re.ASCII)
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -102,15 +97,8 @@ async def get_envelopes(means: Given, caller: Taking, recording_id: Id, purpose:
         416: {"description": "The range begins behind the file's end."},
     },
 )
-async def get_sealed(
-    means: Given,
-    caller: Taking,
-    recording_id: Id,
-    purpose: PurposeHeader = None,
-    wanted: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
-    if_range: Annotated[str | None, Header(alias="If-Range", max_length=200)] = None,
-) -> Response:
-    """The sealed file as it lies in the store (docs/hwr.md), whole or one range of it (RFC 9110 section 14)."""
+async def get_sealed(request: Request, means: Given, caller: Taking, recording_id: Id, purpose: PurposeHeader = None) -> Response:
+    """The sealed file as it lies in the store (docs/hwr.md), whole or the range of it that `Range` asks for."""
     found = _found(await means.sealed.file(caller.org_id, RecordingId(parsed_id(recording_id)), _why(caller, purpose)), recording_id)
     row = found.recording
     size, tag = row.size_bytes or 0, f'"{(row.digest or b"").hex()}"'
@@ -120,13 +108,24 @@ async def get_sealed(
         "Repr-Digest": f"sha-256=:{base64.b64encode(row.digest or b'').decode()}:",
         "Content-Disposition": f'attachment; filename="{row.id}-{row.segment}.hwr"',
     }
-    part = _range(wanted, size) if if_range in (None, tag) else None
-    if part is not None and part[0] >= part[1]:
-        raise Problem(416, "The range begins behind the end of the file.", headers={"Content-Range": f"bytes */{size}"})
-    start, end = part or (0, size)
-    if part is not None:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    return _Sealed(means.sealed.read(found, start, end), end - start, 200 if part is None else 206, headers)
+    status, start, end = 200, 0, size
+    match choice := ranges.chosen(request.method, request.headers, tag, size):
+        case ranges.Whole():
+            pass
+        case ranges.Part(first, last):
+            status, start, end = 206, first, last + 1
+            headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+        case ranges.Unsatisfiable():
+            raise Problem(416, "There are not so many bytes.", headers={"Content-Range": f"bytes */{size}"})
+        case ranges.NotModified():
+            return Response(status_code=304, headers=headers)
+        case ranges.PreconditionFailed():
+            raise Problem(412, "The recording's bytes are not those that If-Match names.")
+        case _:
+            assert_never(choice)
+    pieces = means.sealed.read(found, start, end)
+    first_piece = await anext(pieces, b"")
+    return Streaming(status, first_piece, pieces, "application/octet-stream", headers | {"Content-Length": str(end - start)})
 
 
 def _why(caller: Caller, purpose: str | None) -> Why:
@@ -149,51 +148,3 @@ def _found(found: T | Gone | Missing | Restricted | Elsewhere | Unfinished, reco
     if isinstance(found, Unfinished):
         raise Problem(409, "The recording is not finished yet: try again once its call is over.")
     return found
-
-
-def _range(header: str | None, size: int) -> tuple[int, int] | None:
-    """From and before where; None: the whole, which also answers several ranges and what is no range (RFC 9110 section 14.2)."""
-    match = None if header is None else _RANGE.fullmatch(header.strip())
-    if match is None:
-        return None
-    first, last, suffix = match.groups()
-    if suffix is not None:
-        return (max(0, size - int(suffix)), size) if int(suffix) else (size, size)
-    if last is not None and int(last) < int(first):
-        return None
-    return int(first), size if last is None else min(int(last) + 1, size)
-
-
-class _Sealed(Response):
-    """Bytes of a known count; if they end early the connection breaks off, so nobody takes them for all."""
-
-    def __init__(self, pieces: AsyncGenerator[bytes, None], length: int, status: int, headers: dict[str, str]) -> None:
-        super().__init__(status_code=status, headers=headers, media_type="application/octet-stream")
-        self.headers["content-length"] = str(length)
-        self._pieces = pieces
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        leaving: asyncio.Task[None] | None = None
-        try:
-            first = await anext(self._pieces, b"")
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            leaving = asyncio.create_task(_disconnect(receive), name="download-listener")
-            await send({"type": "http.response.body", "body": first, "more_body": True})
-            async for piece in self._pieces:
-                if leaving.done():
-                    return
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except (HushwireError, OSError) as error:
-            _log.warning("download.broken_off", error=type(error).__name__)
-            if leaving is None:
-                raise
-        finally:
-            if leaving is not None:
-                leaving.cancel()
-            await self._pieces.aclose()
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
