@@ -338,6 +338,8 @@ async def test_a_removed_contacts_key_is_destroyed_and_a_crash_before_that_is_ma
     worker = await organisations(house, "worker")
     assert await worker.forget_all() == 1
     assert await worker.forget_all() == 0
+    async with (await house.db("keyring", "api")).organisation(house.org) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM tombstones") == 0  # nothing that a replay would take for an erasure
     assert await keyring.fingerprint(house.org, "contact", ids[1]) is None
 
 
@@ -355,6 +357,16 @@ async def test_a_data_subjects_request_starts_24_hours_queues_the_notice_and_end
     assert str(request) in message.get_content()
     ended = await seen(house, owed.clock)
     assert (ended.outcome, ended.was_late) == ("notice-accepted", False)
+
+
+async def test_a_contact_whose_key_is_gone_is_passed_over(house: House, host: MailHost) -> None:
+    await designate(house, FIRST, SECOND)
+    await queued(house)
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        first = await connection.fetchval("SELECT id FROM org_contacts WHERE position = 1")
+    await (await house.keyring("api")).destroy_data_key(house.org, "contact", first)
+    assert await (await sending(house, host)).send() == 1
+    assert host.recipients == [SECOND]
 
 
 def test_waiting_doubles_up_to_an_hour() -> None:

@@ -23,7 +23,7 @@ from hushwire.core.events import EventKind
 from hushwire.core.ids import OrgId
 from hushwire.privacy import mail
 from hushwire.privacy.notices import TEXTS, ContactRole, NoticeKind
-from hushwire.services.mailer import Accepted, MailServer, Outcome, Refused, Unreachable
+from hushwire.services.mailer import Accepted, MailServer, Outcome, Refused, Stage, Unreachable
 from hushwire.services.notices import Notices, sealed_recipient
 from hushwire.services.organisation import opened_email
 from hushwire.store import notices as table
@@ -38,6 +38,7 @@ MOST_RETRY: Final = timedelta(hours=1)
 TRIES_EACH: Final = 4
 """So many times in a row one contact is tried before another one gets a turn."""
 
+_NO_ADDRESS: Final = 550
 _WHY: Final = Why("system:worker", purposes.NOTICE)
 _log = structlog.get_logger(__name__)
 
@@ -72,12 +73,18 @@ class NoticeSending:
             return None
         row, contact = claimed
         try:
-            recipient = await opened_email(self.notices.keyring, org_id, contact, _WHY)
             words, columns = await self.notices.opened(row, _WHY)
         except KeyUnavailable:
-            # The contact or the notice was erased since: the next look finds the next contact, or nothing to send.
+            # The organisation ended: there is nobody to be told, and nothing to tell any more.
             _log.warning("notice.key_gone", org_id=str(org_id), notice_id=str(notice_id))
             return None
+        try:
+            recipient = await opened_email(self.notices.keyring, org_id, contact, _WHY)
+        except KeyUnavailable:
+            # The contact was removed, and an older database that was restored does not know: the next one's turn.
+            outcome: Outcome = Refused(Stage.RECIPIENT, _NO_ADDRESS)
+            await self._note(row, contact, b"", outcome)
+            return outcome
         message = mail.composed(
             notice=row.id, sender=server.sender, recipient=recipient, subject=words.subject, body=words.body, at=row.created_at
         )

@@ -24,7 +24,6 @@ from hushwire.store.database import Connection, Database
 from hushwire.store.organisation import ContactRow, ProfileRow, RecordRow
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.seal import Columns
-from hushwire.vault.tombstones import Tombstone
 from hushwire.vault.unseal import Why
 
 CONTACT_KEY: Final = "contact"
@@ -145,7 +144,7 @@ class Organisations:
         now = self.clock.now()
         for kind, ids in ((CONTACT_KEY, contacts), (RECORD_KEY, records)):
             if ids:
-                await self.keyring.destroy_data_keys(org_id, kind, ids, [Tombstone(row_id, kind, row_id, now) for row_id in ids])  # type: ignore[arg-type]
+                await self.keyring.destroy_data_keys(org_id, kind, ids)  # type: ignore[arg-type]
         async with self.main.organisation(org_id) as connection:
             await table.note_forgotten(connection, contacts, records, now)
         return len(contacts) + len(records)
