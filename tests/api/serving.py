@@ -27,6 +27,7 @@ from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
 from hushwire.services.custody import Custodian
+from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
@@ -131,6 +132,7 @@ async def made_means(house: House) -> Means:
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=await house.erasures("api"),
         voice_security=voice_security, actions=actions, agents=Agents(main, await house.db("keyring", "api"), house.clock),
+        holds=Holds(main, keyring, house.clock, Chance()),
         contacts=Contacts(main, keyring, house.clock, Chance()),
         restrictions=Restrictions(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),

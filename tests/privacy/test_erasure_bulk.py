@@ -15,12 +15,14 @@ from hushwire.core.ids import CallId, RecordingId
 from hushwire.core.personal import Personal
 from hushwire.privacy import audit, receipts, selection
 from hushwire.privacy.selection import Selector
+from hushwire.services.contacts import Contacts, ContactView, PhoneNumber, Values
 from hushwire.services.erasure import Erased, Pending
 from hushwire.services.erasure_operations import Operation
 from hushwire.store import ledger, recordings
+from hushwire.vault.unseal import Why
 from tests.called import add_agent, called
 from tests.privacy.test_erasure import entry_of, gateway, published_keys
-from tests.recorded import House, house
+from tests.recorded import Chance, House, house
 
 __all__ = ["house"]
 
@@ -320,3 +322,37 @@ async def test_answers_kept_for_repeated_requests_that_name_it_go_with_it(house:
     async with (await house.main("api")).organisation(house.org) as connection:
         assert [row["key"] for row in await connection.fetch("SELECT key FROM idempotency")] == ["another"]
         assert (await recordings.get(connection, RecordingId(each.recording))) is not None
+
+
+async def contact(house: House, name: str, *numbers: str) -> UUID:
+    service = Contacts(await house.main("api"), await house.keyring("api"), house.clock, Chance())
+    values = Values(name=name, numbers=tuple(PhoneNumber("mobile", number) for number in numbers))
+    made = await service.create(house.org, values, Why("api-key:1", "customer-service"))
+    assert isinstance(made, ContactView)
+    return made.row.id
+
+
+async def test_a_number_takes_the_contact_that_has_it(house: House) -> None:
+    mine, other = await contact(house, "Anna", ANNA, "+493023125009"), await contact(house, "Bert", BERT)
+    house.clock.ahead += timedelta(minutes=1)
+    assert counts(await erase(house, Selector(number=Personal(ANNA)))) == {"contact": 1}
+    async with (await house.main("api")).organisation(house.org) as connection:
+        rows = {row["id"]: row for row in await connection.fetch("SELECT * FROM contacts")}
+        numbers = [row["contact_id"] for row in await connection.fetch("SELECT contact_id FROM contact_numbers")]
+    assert (rows[mine]["sealed_with"], rows[mine]["name_sealed"], rows[mine]["name_index"]) == (None, None, None)
+    assert rows[other]["name_sealed"] is not None
+    assert numbers == [other]
+    await (await house.upkeep()).carry_on()
+    async with (await house.main("api")).organisation(house.org) as connection:
+        entry = await ledger.by_object(connection, "contact", mine)
+    assert entry is not None
+    assert entry.evidence is not None
+    assert entry.evidence["rows"]["contacts"] == 0
+
+
+async def test_a_contact_takes_every_call_with_one_of_its_numbers(house: House) -> None:
+    person = await contact(house, "Anna", ANNA, BERT)
+    for number in (ANNA, BERT, "+493023125003"):
+        await called(house, number)
+    house.clock.ahead += timedelta(minutes=1)
+    assert counts(await erase(house, Selector(contact=person))) == {"call": 2, "contact": 1, "recording": 2}

@@ -30,6 +30,8 @@ class Permission(StrEnum):
     ORGANISATION = "organisation"
     ORGANISATION_CHANGE = "organisation-change"
     CUSTODY = "custody"
+    HOLDS = "holds"
+    RETENTION = "retention"
 
 
 _EVERYTHING: Final = frozenset(Permission)

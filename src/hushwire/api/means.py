@@ -18,6 +18,7 @@ from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
 from hushwire.services.custody import Custodian
 from hushwire.services.erasure import Erasures
+from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.queries import Queries
@@ -44,6 +45,7 @@ class Means:
     queries: Queries
     recordings: Recordings
     erasures: Erasures
+    holds: Holds
     voice_security: VoiceSecurity
     actions: CallActions
     agents: Agents

@@ -29,6 +29,7 @@ from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
 from hushwire.services.custody import Custodian
 from hushwire.services.erasure import Erasures
+from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.queries import Queries
@@ -102,6 +103,7 @@ async def made_means(wired: Wired) -> Means:
         queries=Queries(wired.main, wired.keyring, wired.clock, wired.random),
         recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock),
         erasures=erasures,
+        holds=Holds(wired.main, wired.keyring, wired.clock, wired.random),
         voice_security=voice_security,
         actions=actions,
         agents=Agents(wired.main, wired.keyring_db, wired.clock),

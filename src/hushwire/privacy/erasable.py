@@ -9,13 +9,16 @@ from typing import Final
 
 from hushwire.store.erasable import Erasable
 
+_REMOTE: Final = "{row}.remote_index = ANY ({indexes})"
+_OF_CONTACT: Final = "SELECT 1 FROM contact_numbers AS n WHERE n.contact_id = {row}.id AND n.remote_index = ANY ({indexes})"
+
 CALL: Final = Erasable(
     kind="call",
     table="calls",
     began="started_at",
     key="sealed_with",
     emptied=("sealed_with", "remote_sealed", "remote_index", "local_sealed"),
-    number="remote_index",
+    number=_REMOTE,
     agents=("agent_id", "peer_agent_id"),
 )
 RECORDING: Final = Erasable(
@@ -24,7 +27,7 @@ RECORDING: Final = Erasable(
     began="started_at",
     emptied=("remote_index",),
     becomes=("state = 'erased'",),
-    number="remote_index",
+    number=_REMOTE,
     agents=("agent_id", "peer_agent_id"),
     part_of=("call", "call_id"),
     fingerprint="key_fingerprint",
@@ -32,11 +35,21 @@ RECORDING: Final = Erasable(
     live="r.state = 'live'",
 )
 
-KINDS: Final[Mapping[str, Erasable]] = {what.kind: what for what in (CALL, RECORDING)}
-"""Wholes before their parts: a call takes its recordings with it."""
+CONTACT: Final = Erasable(
+    kind="contact",
+    table="contacts",
+    began="created_at",
+    key="sealed_with",
+    emptied=("sealed_with", "name_sealed", "name_index", "notes_sealed", "picture_sealed", "jurisdiction"),
+    number=f"EXISTS ({_OF_CONTACT})",
+    agents=("owner_agent_id",),
+)
+
+KINDS: Final[Mapping[str, Erasable]] = {what.kind: what for what in (CALL, RECORDING, CONTACT)}
+"""Wholes before their parts: a call takes its recordings with it. Contacts last: their numbers lead to everything else."""
 
 NUMBER_COLUMNS: Final = ("calls.remote",)
-"""The blind indexes that a number may stand under (`keys.index` names); calls and their recordings share one."""
+"""The blind indexes that a number may stand under (`keys.index` names); calls, recordings and contacts share one."""
 
 
 def parts_of(kind: str) -> tuple[Erasable, ...]:

@@ -96,8 +96,12 @@ def commitment(salt: bytes, selector: Selector) -> bytes:
 
 
 def searches(selector: Selector, number_indexes: Sequence[bytes], asked_at: datetime) -> dict[str, Search]:
-    """What to look for in each kind, in the order of the register; nothing that came after `asked_at` is meant, unless by its id."""
+    """What to look for in each kind, in the order of the register; nothing that came after `asked_at` is meant, unless by its id.
+
+    `number_indexes`: of the selector's number; of a selector without one, of its contact's numbers.
+    """
     found: dict[str, Search] = {}
+    is_around = selector.contact is not None
     for kind in KINDS:
         if selector.objects:
             if ids := selector.objects.get(kind):
@@ -107,9 +111,9 @@ def searches(selector: Selector, number_indexes: Sequence[bytes], asked_at: date
             continue
         until = asked_at if selector.until is None else min(selector.until, asked_at)
         found[kind] = Search(
-            number_indexes=None if selector.number is None else number_indexes,
+            number_indexes=number_indexes if selector.number is not None or (is_around and kind != "contact") else None,
             agent=selector.agent,
-            contact=selector.contact,
+            contact=selector.contact if kind == "contact" else None,
             since=selector.since,
             until=until,
         )

@@ -175,6 +175,16 @@ class Erasures:
         answer = await self._answer(entry)
         return answer.receipt if isinstance(answer, Erased) else None
 
+    async def receipt_by_id(self, org_id: OrgId, wanted: UUID) -> bytes | None:
+        """A receipt by its own id, an operation's, or the id of what was erased."""
+        async with self._main.organisation(org_id) as connection:
+            operation = await operations.get(connection, wanted)
+            entry = await ledger.get(connection, wanted) or await ledger.by_any_object(connection, wanted)
+        if operation is not None:
+            return None if operation.receipt is None else canonical(operation.receipt)
+        answer = None if entry is None else await self._answer(entry)
+        return answer.receipt if isinstance(answer, Erased) else None
+
     # Everything that a selector means.
 
     async def erase_matching(

@@ -29,7 +29,7 @@ from hushwire.services.erasure_destroying import Destroying
 from hushwire.services.erasure_entering import Asked, Entering
 from hushwire.services.erasure_stopping import Stopping
 from hushwire.services.phone_numbers import spellings
-from hushwire.store import erasable, ledger, operations
+from hushwire.store import contacts, erasable, ledger, operations
 from hushwire.store.database import Connection, Database
 from hushwire.store.erasable import Found, Place, Search
 from hushwire.store.operations import OperationRow, Progress
@@ -236,6 +236,9 @@ class Operations:
         indexes: Sequence[bytes] = ()
         if selector.number is not None:
             indexes = await self.number_indexes(row.org_id, selector.number.reveal()) or ()
+        elif selector.contact is not None:
+            async with self._main.organisation(row.org_id) as connection:
+                indexes = await contacts.number_indexes(connection, selector.contact)
         wanted = selection.searches(selector, indexes, row.requested_at)
         asked = Asked(row.requested_at, row.actor, row.reason, row.id)
         for kind, search in wanted.items():

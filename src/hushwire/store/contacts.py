@@ -191,3 +191,9 @@ async def note_destroyed(connection: Connection, key_id: UUID) -> None:
 
 def _contact(row: Any) -> ContactRow:
     return ContactRow(**{**dict(row), "numbers": tuple(NumberRow(*number) for number in row["numbers"])})
+
+
+async def number_indexes(connection: Connection, contact_id: UUID) -> list[bytes]:
+    """The blind indexes of a contact's numbers, under which calls with them are found too."""
+    rows = await connection.fetch("SELECT remote_index FROM contact_numbers WHERE contact_id = $1 ORDER BY position", contact_id)
+    return [row["remote_index"] for row in rows]

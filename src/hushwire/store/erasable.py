@@ -18,10 +18,11 @@ from hushwire.vault.buckets import KeyKind
 class Erasable:
     """A kind of thing that can be erased. Columns are those of `table`.
 
-    `began`: when it came into being. `key`: the id of its data key, None in the row where nothing was sealed. `number`: blind index of
-    a number that it concerns; `agents`: agents that it concerns; `contact`: the contact that it belongs to. `part_of`: the kind that it
-    is a part of, and the column with that one's id. `emptied`: set to null. `becomes`: what else is set, as SQL. `live`: SQL that is
-    true while a process still writes it (its node and call are then columns `node_id` and `call_id`).
+    `began`: when it came into being. `key`: the id of its data key, None in the row where nothing was sealed. `number`: SQL that is true
+    of `{row}` where it concerns a number with one of the blind indexes `{indexes}`; `agents`: agents that it concerns; `contact`: the
+    contact that it belongs to. `part_of`: the kind that it is a part of, and the column with that one's id. `emptied`: set to null.
+    `becomes`: what else is set, as SQL. `live`: SQL that is true while a process still writes it (its node and call are then columns
+    `node_id` and `call_id`).
     """
 
     kind: KeyKind
@@ -145,7 +146,7 @@ def _held(what: Erasable, row: str, kinds: Mapping[str, Erasable]) -> str:
         f" AND {row}.{what.began} < coalesce(h.until, 'infinity'))",
     ]
     if what.number is not None:
-        ways.append(f"(h.scope = 'number' AND {row}.{what.number} = ANY (h.number_indexes))")
+        ways.append(f"(h.scope = 'number' AND {what.number.format(row=row, indexes='h.number_indexes')})")
     if what.agents:
         ways.append(f"(h.scope = 'agent' AND h.object_id IN ({', '.join(f'{row}.{column}' for column in what.agents)}))")
     if what.contact is not None:
@@ -172,15 +173,18 @@ def _conditions(what: Erasable, search: Search, arguments: list[Any]) -> list[st
     if search.ids is not None:
         conditions.append(f"r.id = ANY({given(list(search.ids))}::uuid[])")
     if search.parts_of is not None:
-        conditions.append("false" if what.part_of is None else f"r.{what.part_of[1]} = ANY({given(list(search.parts_of))}::uuid[])")
+        assert what.part_of is not None
+        conditions.append(f"r.{what.part_of[1]} = ANY({given(list(search.parts_of))}::uuid[])")
     if search.number_indexes is not None:
-        conditions.append("false" if what.number is None else f"r.{what.number} = ANY({given(list(search.number_indexes))}::bytea[])")
+        indexes = f"{given(list(search.number_indexes))}::bytea[]"
+        conditions.append(f"false AND {indexes} IS NULL" if what.number is None else what.number.format(row="r", indexes=indexes))
     if search.agent is not None:
         agent = given(search.agent)
-        conditions.append("(" + " OR ".join(["false", *(f"r.{column} = {agent}" for column in what.agents)]) + ")")
+        conditions.append("(" + " OR ".join([f"{agent}::uuid IS NULL", *(f"r.{column} = {agent}" for column in what.agents)]) + ")")
     if search.contact is not None:
         column = "id" if what.kind == "contact" else what.contact
-        conditions.append("false" if column is None else f"r.{column} = {given(search.contact)}")
+        contact = given(search.contact)
+        conditions.append(f"false AND {contact}::uuid IS NULL" if column is None else f"r.{column} = {contact}")
     if search.since is not None:
         conditions.append(f"r.{what.began} >= {given(search.since)}")
     if search.until is not None:

@@ -14,9 +14,7 @@ from hushwire.api.paging import Cursor, Limit, Page, read_position, write
 from hushwire.api.problems import not_found
 from hushwire.api.routers.recordings import Receipt
 from hushwire.api.values import Id, parsed_id
-from hushwire.core.ids import RecordingId
 from hushwire.privacy import inventory
-from hushwire.privacy.canonical import canonical
 from hushwire.store import audit, ledger
 
 router = APIRouter(prefix="/v1", tags=["privacy"])
@@ -41,13 +39,17 @@ class Erasure(BaseModel):
     """An erasure's way through the ledger; a time that is set is a step that is done."""
 
     id: UUID
-    recording_id: UUID
+    kind: str
+    object_id: UUID
+    recording_id: UUID | None
+    operation_id: UUID | None = Field(description="The erasure by selector that it belongs to, which has the receipt.")
     position: int
     requested_at: datetime
     unreadable_at: datetime | None
     swept_at: datetime | None = Field(description="Every store was asked: no ciphertext is left.")
     renewed_at: datetime | None = Field(description="The private key that old copies could be opened with is destroyed.")
     closed_at: datetime | None
+    evidence: dict[str, Any] | None = Field(description="Which places were asked after the sweep, and how much each still had of it.")
     receipt: Receipt | None
 
 
@@ -117,13 +119,17 @@ async def list_receipts(means: Given, caller: Proving, limit: Limit = 50, cursor
     items = [
         Erasure(
             id=entry.id,
-            recording_id=entry.recording_id,
+            kind=entry.kind,
+            object_id=entry.object_id,
+            recording_id=entry.object_id if entry.kind == "recording" else None,
+            operation_id=entry.operation_id,
             position=entry.position,
             requested_at=entry.requested_at,
             unreadable_at=entry.unreadable_at,
             swept_at=entry.swept_at,
             renewed_at=entry.renewed_at,
             closed_at=entry.closed_at,
+            evidence=entry.evidence,
             receipt=None if entry.receipt is None else Receipt.model_validate(entry.receipt),
         )
         for entry in entries[:limit]
@@ -135,13 +141,11 @@ async def list_receipts(means: Given, caller: Proving, limit: Limit = 50, cursor
     "/privacy/receipts/{receipt_id}", response_class=Response, responses={200: {"model": Receipt, "description": "The signed receipt."}}
 )
 async def get_receipt(means: Given, caller: Proving, receipt_id: Id) -> Response:
-    """One receipt, byte for byte as it was handed out; by its own id or by the recording's."""
-    found = parsed_id(receipt_id)
-    async with means.main.organisation(caller.org_id) as connection:
-        entry = await ledger.get(connection, found) or await ledger.by_recording(connection, RecordingId(found))
-    if entry is None or entry.receipt is None:
+    """One receipt, byte for byte as it was handed out; by its own id, an operation's, or that of what was erased."""
+    receipt = await means.erasures.receipt_by_id(caller.org_id, parsed_id(receipt_id))
+    if receipt is None:
         raise not_found()
-    return Response(canonical(entry.receipt), media_type="application/json")
+    return Response(receipt, media_type="application/json")
 
 
 @router.get("/privacy/inventory")
