@@ -41,11 +41,28 @@ def test_the_version_is_the_packages_own() -> None:
 
 
 def test_every_command_explains_itself_and_takes_a_configuration() -> None:
-    commands = ["up", "gateway", "api", "worker", "apply", "check", "doctor", "demo", "verify-receipt"]
+    commands = ["up", "gateway", "api", "worker", "apply", "check", "doctor", "demo", "verify-receipt", "verify-store"]
     for command in [[name] for name in commands] + [["countries", "set"], ["audit", "verify"]]:
         done = run(*command, "--help")
         assert done.returncode == 0
         assert "--config" in done.stdout
+
+
+def test_verify_store_says_in_its_exit_status_whether_the_store_is_whole(data_folder: Path) -> None:
+    done = run("verify-store", "--deep", "--json", folder=data_folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) | {"seconds": 0} == {
+        "ok": True, "objects": 0, "recordings": 0, "bytes": 0, "seconds": 0, "waiting": 0, "to_sweep": 0, "opened": 0, "withheld": 0,
+        "counts": {}, "faults": [],
+    }  # fmt: skip
+    planted = data_folder / "data" / "store" / "recordings" / "a name that somebody chose"
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    planted.write_bytes(b"x")
+    done = run("verify-store", folder=data_folder)
+    assert done.returncode == 1
+    assert "orphaned" in done.stdout
+    assert "somebody" not in done.stdout + done.stderr
+    assert "--region" in mistake(run("verify-store", "--region", "mars", folder=data_folder))
 
 
 def test_apply_twice_changes_nothing_the_second_time_and_hands_out_secrets_once(data_folder: Path) -> None:

@@ -3,7 +3,7 @@
 import typer
 
 from hushwire import __version__
-from hushwire.cli import backups, custody, demonstration, diagnosis, keys, proofs, provisioning, running, voice_security
+from hushwire.cli import backups, custody, demonstration, diagnosis, keys, proofs, provisioning, running, verification, voice_security
 
 application = typer.Typer(
     name="hushwire",
@@ -28,5 +28,5 @@ def _root(
     pass
 
 
-for module in (running, provisioning, backups, voice_security, proofs, keys, custody, diagnosis, demonstration):
+for module in (running, provisioning, backups, voice_security, proofs, verification, keys, custody, diagnosis, demonstration):
     module.register(application)

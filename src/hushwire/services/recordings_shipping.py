@@ -206,8 +206,7 @@ class Shipping:
 
     async def _stored_digest(self, recording: Recording) -> bytes:
         digest = hashlib.sha256()
-        async for chunk in self._blobs.stream(recording.region, recording.blob_key):
-            digest.update(chunk)
+        await self._blobs.scan(recording.region, recording.blob_key, digest.update)
         return digest.digest()
 
     async def _measure(self, recording: Recording, path: Path) -> Recording:

@@ -6,7 +6,7 @@ a foreign region can't be put into words. What is stored here is sealed before i
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -99,6 +99,32 @@ class Blobs:
             result = await obstore.get_async(store, _checked(key), options={"range": {"offset": start}} if start else None)
             async for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
                 yield bytes(chunk)
+
+    async def scan(self, residency: str, key: str, consume: Callable[[bytes], object]) -> int:
+        """Hands the whole object to `consume` piece by piece, in a thread, and returns its size. Raises BlobMissing.
+
+        Reading and hashing (which lets other threads run) then go as fast as the disk or the network does.
+        """
+        store = self._store(residency)
+        if isinstance(store, LocalStore) and store.prefix is not None:
+            with _errors("get"):
+                return await asyncio.to_thread(_scan, Path(store.prefix) / _checked(key), consume)
+        size = 0
+        async for chunk in self.stream(residency, key):
+            size += len(chunk)
+            await asyncio.to_thread(consume, chunk)
+        return size
+
+    async def listed(self, store: str, prefix: str = "") -> AsyncIterator[tuple[str, int]]:
+        """Keys and sizes of a store (one of `regions()`) under a folder."""
+        with _errors("list"):
+            async for batch in obstore.list(self._stores[store], prefix or None):
+                for entry in batch:
+                    yield str(entry["path"]), int(entry["size"])
+
+    def store_of(self, residency: str) -> str | None:
+        """Which of `regions()` holds data of this residency; None: none may."""
+        return residency if residency in self._stores else ANY_REGION if ANY_REGION in self._stores else None
 
     async def size(self, residency: str, key: str) -> int:
         """An object's size in bytes. Raises BlobMissing."""
@@ -210,6 +236,16 @@ def _sync(folder: Path, key: str) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _scan(path: Path, consume: Callable[[bytes], object]) -> int:
+    size = 0
+    with path.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        while chunk := file.read(_CHUNK_BYTES):
+            size += len(chunk)
+            consume(chunk)
+    return size
 
 
 def _checked(key: str) -> str:
