@@ -21,18 +21,16 @@ from hushwire.app.api import bound
 from hushwire.app.config import Listen
 from hushwire.core.ids import CallId, OrgId, RecordingId
 from hushwire.policy.model import OwnHosts
-from hushwire.services.agents import Agents
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
-from hushwire.services.contacts import Contacts
 from hushwire.services.custody import Custodian
 from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
 from hushwire.services.queries import Queries
-from hushwire.services.restrictions import Restrictions
+from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.vault.seal import Columns
 from tests.databases import Databases
@@ -128,13 +126,13 @@ async def made_means(house: House) -> Means:
     voice_security, actions = VoiceSecurity(main, keyring, house.clock, own_hosts), CallActions(main, house.clock, Chance())
     await voice_security.listen()
     await actions.listen()
+    erasures = await house.erasures("api")
+    rights = Rights.of(main, keyring, erasures, house.clock, Chance())
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
-        queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=await house.erasures("api"),
-        voice_security=voice_security, actions=actions, agents=Agents(main, await house.db("keyring", "api"), house.clock),
-        holds=Holds(main, keyring, house.clock, Chance()),
-        contacts=Contacts(main, keyring, house.clock, Chance()),
-        restrictions=Restrictions(main, keyring, house.clock, Chance()), metrics=Metrics(),
+        queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=erasures,
+        voice_security=voice_security, actions=actions, rights=rights,
+        holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),
         clocks=Clocks(house.clock, Chance()),
         notices=Notices(main, keyring, Clocks(house.clock, Chance()), house.clock, Chance()),

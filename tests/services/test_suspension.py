@@ -11,9 +11,10 @@ from hushwire.core.ids import OrgId
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.agents import Agents
 from hushwire.sip import effects as sip
+from hushwire.vault.keyring import Keyring
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import ANNA_NUMBER, FAR_NUMBER, Peer, World, need_program, running
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, ROOT, Peer, World, need_program, running
 
 pytestmark = need_program
 
@@ -27,9 +28,8 @@ async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
 async def suspend(world: World, username: str, suspended: bool = True) -> OrgId:
     """As the API does it, with its database role."""
     org = world.organisation
-    service = Agents(
-        await world.databases.connect("main", "api", max_size=1), await world.databases.connect("keyring", "api", max_size=1), SystemClock()
-    )
+    keyring = Keyring(await world.databases.connect("keyring", "api", max_size=1), ROOT.role_keys(opener=False))
+    service = Agents(await world.databases.connect("main", "api", max_size=1), keyring, SystemClock())
     assert await service.set_suspended(org.id, org.by_username[username].id, suspended, actor="api-key:test")
     return org.id
 

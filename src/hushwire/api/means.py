@@ -11,11 +11,9 @@ from hushwire.api.access import Caller, Permission
 from hushwire.api.metrics import Metrics
 from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
-from hushwire.services.agents import Agents
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
-from hushwire.services.contacts import Contacts
 from hushwire.services.custody import Custodian
 from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
@@ -24,7 +22,7 @@ from hushwire.services.organisation import Organisations
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_sealed import SealedRecordings
-from hushwire.services.restrictions import Restrictions
+from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
@@ -48,10 +46,8 @@ class Means:
     holds: Holds
     voice_security: VoiceSecurity
     actions: CallActions
-    agents: Agents
+    rights: Rights
     audit_exports: AuditExports
-    contacts: Contacts
-    restrictions: Restrictions
     custodian: Custodian
     sealed: SealedRecordings
     metrics: Metrics

@@ -22,11 +22,9 @@ from hushwire.app.config import Config, Listen
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import OwnHosts
-from hushwire.services.agents import Agents
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
-from hushwire.services.contacts import Contacts
 from hushwire.services.custody import Custodian
 from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
@@ -36,7 +34,7 @@ from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.recordings_shipping import Spool
-from hushwire.services.restrictions import Restrictions
+from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.vault.blobs import Blobs
 
@@ -95,6 +93,7 @@ async def made_means(wired: Wired) -> Means:
     await erasures.listen()
     await voice_security.listen()
     await actions.listen()
+    rights = Rights.of(wired.main, wired.keyring, erasures, wired.clock, wired.random)
     return Means(
         main=wired.main,
         keyring_db=wired.keyring_db,
@@ -106,10 +105,8 @@ async def made_means(wired: Wired) -> Means:
         holds=Holds(wired.main, wired.keyring, wired.clock, wired.random),
         voice_security=voice_security,
         actions=actions,
-        agents=Agents(wired.main, wired.keyring_db, wired.clock),
+        rights=rights,
         audit_exports=AuditExports(wired.main, wired.keyring, wired.clock),
-        contacts=Contacts(wired.main, wired.keyring, wired.clock, wired.random),
-        restrictions=Restrictions(wired.main, wired.keyring, wired.clock, wired.random),
         custodian=Custodian(wired.main, wired.keyring, wired.clock, wired.random),
         sealed=SealedRecordings(wired.main, wired.keyring, blobs, spool, wired.clock, wired.random),
         metrics=Metrics(),

@@ -25,6 +25,7 @@ class EventKind(StrEnum):
     DOCUMENT_ERASED = "document.erased"
     CASE_ERASED = "case.erased"
     RULES_CHANGED = "rules.changed"
+    REQUEST_RECEIVED = "request.received"
     CLOCK_STARTED = "clock.started"
     CLOCK_WARNED = "clock.warned"
     CLOCK_OVERDUE = "clock.overdue"

@@ -22,6 +22,8 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
     match event.kind:
         case EventKind.CALL_REFUSED:
             return _entry(event, "call")
+        case EventKind.REQUEST_RECEIVED:
+            return _entry(event, "request")
         case EventKind.RULES_CHANGED:
             return _entry(event, "organisation")
         case EventKind.RECORDING_STARTED | EventKind.RECORDING_CLOSED | EventKind.RECORDING_STORED:

@@ -1,15 +1,25 @@
-"""Agents as their organisation manages them: suspended and resumed. Each change stands in the audit log."""
+"""Agents as their organisation manages them: suspended and resumed, corrected. Each change stands in the audit log."""
 
+import re
+from dataclasses import replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
+
+import asyncpg
 
 from hushwire.core.clock import Clock
 from hushwire.core.ids import OrgId
 from hushwire.privacy import audit, endings
+from hushwire.services.contacts import Unfit
+from hushwire.services.phone_numbers import canonical_number
 from hushwire.store import agents as table
-from hushwire.store.database import Database
+from hushwire.store.database import Connection, Database
 from hushwire.vault import tombstones
+from hushwire.vault.keyring import Keyring, OrgKeys
 from hushwire.vault.tombstones import Tombstone
+
+_EXTENSION: Final = re.compile(r"[0-9]{2,8}", re.ASCII)
 
 
 class Agents:
@@ -18,7 +28,7 @@ class Agents:
     A suspension stands in the keyring before the row changes, its end after it: no restore of an older database undoes it.
     """
 
-    def __init__(self, main: Database, keyring: Database, clock: Clock) -> None:
+    def __init__(self, main: Database, keyring: Keyring, clock: Clock) -> None:
         self._main = main
         self._keyring = keyring
         self._clock = clock
@@ -33,16 +43,60 @@ class Agents:
                 await audit.append(connection, org_id, now, actor, action, f"agent:{agent_id}")
             stone = await self._stone(org_id, agent_id, suspended, now) if changed else None
             if stone and suspended:
-                await tombstones.write(self._keyring, org_id, [stone])
+                await tombstones.write(self._keyring.db, org_id, [stone])
         if stone and not suspended:
-            await tombstones.write(self._keyring, org_id, [stone])
+            await tombstones.write(self._keyring.db, org_id, [stone])
         return changed is not None
+
+    async def rectify(
+        self, org_id: OrgId, agent_id: UUID, *, actor: str, extension: str | None = None, caller_id: str | None = None
+    ) -> bool | Unfit:
+        """Another extension or caller id (None: as it is); False where there is no such agent.
+
+        The row is replaced, every node shows and calls with the new value from then on, and a superseding entry is in the audit log.
+        """
+        keys = await self._keyring.org_context(org_id)
+        try:
+            async with self._main.organisation(org_id) as connection:
+                before = await table.display(connection, agent_id)
+                if before is None:
+                    return False
+                after = await self._changed(connection, keys, agent_id, before, extension, caller_id)
+                if isinstance(after, Unfit):
+                    return after
+                now = self._clock.now()
+                await table.set_display(connection, agent_id, after, now)
+                names = [name for name, value in (("extension", extension), ("caller_id", caller_id)) if value is not None]
+                await audit.append(connection, org_id, now, actor, "agent.rectified", f"agent:{agent_id}", {"fields": " ".join(names)})
+        except asyncpg.UniqueViolationError:
+            return Unfit("extension", "is another agent's")
+        return True
 
     async def _stone(self, org_id: OrgId, agent_id: UUID, suspended: bool, now: datetime) -> Tombstone:
         """What the keyring is told: a suspension, or that exactly those known until now are over."""
         if suspended:
             return endings.agent_suspended(tombstones.new_id(), agent_id, now)
-        async with self._keyring.organisation(org_id) as connection:
+        async with self._keyring.db.organisation(org_id) as connection:
             known = await tombstones.of_object(connection, endings.AGENT, agent_id)
         over = [each.tombstone.id for each in known if each.tombstone.fields.get("state") == "suspended"]
         return endings.agent_let_in(tombstones.new_id(), agent_id, over, now)
+
+    async def _changed(
+        self, connection: Connection, keys: OrgKeys, agent_id: UUID, before: table.Display, extension: str | None, caller_id: str | None
+    ) -> table.Display | Unfit:
+        def sealed(value: str, column: str) -> bytes:
+            return keys.operational.seal(value.encode(), table="agents", column=column, row=agent_id, org=keys.org_id)
+
+        after = before
+        if extension is not None:
+            if not _EXTENSION.fullmatch(extension):
+                return Unfit("extension", "must be 2 to 8 digits")
+            after = replace(
+                after, extension_sealed=sealed(extension, "extension_sealed"), extension_index=keys.index("agents.extension", extension)
+            )
+        if caller_id is not None:
+            number = await canonical_number(connection, caller_id)
+            if number is None:
+                return Unfit("caller_id", 'must be a phone number such as "+493023125000"')
+            after = replace(after, caller_id_sealed=sealed(number, "caller_id_sealed"))
+        return after

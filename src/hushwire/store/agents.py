@@ -1,5 +1,6 @@
 """Changing what stands of an agent, as the organisation's own administrators do it."""
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -18,3 +19,32 @@ async def set_suspended(connection: Connection, agent_id: UUID, suspended: bool,
     if suspended:
         await connection.execute("DELETE FROM registrations WHERE agent_id = $1", agent_id)
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """What an agent is shown and reached as, sealed."""
+
+    extension_sealed: bytes | None = field(repr=False)
+    extension_index: bytes | None = field(repr=False)
+    caller_id_sealed: bytes | None = field(repr=False)
+
+
+async def display(connection: Connection, agent_id: UUID) -> Display | None:
+    """As it stands, held until the transaction ends; None where there is no such agent."""
+    row = await connection.fetchrow(
+        "SELECT extension_sealed, extension_index, caller_id_sealed FROM agents WHERE id = $1 FOR UPDATE", agent_id
+    )
+    return None if row is None else Display(**dict(row))
+
+
+async def set_display(connection: Connection, agent_id: UUID, display: Display, now: datetime) -> None:
+    """Another extension or caller id. Raises UniqueViolationError for an extension that another agent has."""
+    await connection.execute(
+        "UPDATE agents SET extension_sealed = $2, extension_index = $3, caller_id_sealed = $4, updated_at = $5 WHERE id = $1",
+        agent_id,
+        display.extension_sealed,
+        display.extension_index,
+        display.caller_id_sealed,
+        now,
+    )

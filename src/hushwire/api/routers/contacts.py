@@ -127,7 +127,7 @@ class Contact(BaseModel):
 async def create_contact(means: Given, caller: Changing, body: NewContact, idempotency_key: IdempotencyKey = None) -> Contact:
     """A new contact. Repeated under the same Idempotency-Key it is made once."""
     once = None if idempotency_key is None else Once(idempotency_key, request_hash(caller, "contact", body.model_dump_json()))
-    match found := await means.contacts.create(caller.org_id, _new(body), reader(caller), once=once):
+    match found := await means.rights.contacts.create(caller.org_id, _new(body), reader(caller), once=once):
         case KeyReused():
             raise Problem(422, "The Idempotency-Key was used for another request.")
         case NotFound():
@@ -140,24 +140,24 @@ async def create_contact(means: Given, caller: Changing, body: NewContact, idemp
 async def list_contacts(means: Given, caller: Reading, agent: AgentQuery = None, limit: Limit = 50, cursor: Cursor = None) -> Page[Contact]:
     """Contacts, oldest first; of one agent, or all."""
     wanted = Wanted(owner_agent_id=await agent_of(means.queries, caller, agent))
-    views, more = await means.contacts.find(caller.org_id, reader(caller), wanted, after=read_id(cursor), limit=limit)
+    views, more = await means.rights.contacts.find(caller.org_id, reader(caller), wanted, after=read_id(cursor), limit=limit)
     return Page(items=[_contact(view) for view in views], next=None if more is None else write(str(more)))
 
 
 @router.post("/search")
 async def search_contacts(means: Given, caller: Reading, body: ContactSearch) -> Page[Contact]:
     """Contacts with a number, or of a name, found by blind index."""
-    wanted = await means.contacts.wanted(caller.org_id, number=body.number, name=body.name)
+    wanted = await means.rights.contacts.wanted(caller.org_id, number=body.number, name=body.name)
     if wanted is None:
         raise invalid("number", 'must be a phone number such as "+493023125000"')
-    views, more = await means.contacts.find(caller.org_id, reader(caller), wanted, after=read_id(body.cursor), limit=body.limit)
+    views, more = await means.rights.contacts.find(caller.org_id, reader(caller), wanted, after=read_id(body.cursor), limit=body.limit)
     return Page(items=[_contact(view) for view in views], next=None if more is None else write(str(more)))
 
 
 @router.get("/{contact_id}")
 async def get_contact(means: Given, caller: Reading, contact_id: Id) -> Contact:
     """One contact."""
-    return _contact(_answered(await means.contacts.get(caller.org_id, parsed_id(contact_id), reader(caller))))
+    return _contact(_answered(await means.rights.contacts.get(caller.org_id, parsed_id(contact_id), reader(caller))))
 
 
 @router.patch("/{contact_id}")
@@ -170,7 +170,7 @@ async def change_contact(means: Given, caller: Changing, contact_id: Id, body: C
             fields["numbers"] = _numbers(body.numbers)
         return replace(values, **fields)
 
-    return _contact(_answered(await means.contacts.change(caller.org_id, parsed_id(contact_id), change, reader(caller))))
+    return _contact(_answered(await means.rights.contacts.change(caller.org_id, parsed_id(contact_id), change, reader(caller))))
 
 
 def _new(body: NewContact) -> Values:

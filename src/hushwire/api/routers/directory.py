@@ -5,13 +5,14 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, Means, needs, reader
 from hushwire.api.paging import Cursor, Limit, Page, read_id, write
-from hushwire.api.problems import not_found
-from hushwire.api.values import Id, parsed_id
+from hushwire.api.problems import invalid, not_found
+from hushwire.api.values import Body, Id, TypedNumber, parsed_id
+from hushwire.services.contacts import Unfit
 from hushwire.services.queries import AgentView
 
 router = APIRouter(prefix="/v1", tags=["directory"])
@@ -41,6 +42,19 @@ class Agent(BaseModel):
     created_at: datetime
     is_registered: bool
     devices: list[Device]
+
+
+class AgentChange(Body):
+    """What is to be different; what is left out stays as it is."""
+
+    extension: str | None = Field(default=None, min_length=1, max_length=16)
+    caller_id: TypedNumber | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "AgentChange":
+        if self.extension is None and self.caller_id is None:
+            raise ValueError("give extension, caller_id or both")
+        return self
 
 
 class Number(BaseModel):
@@ -79,6 +93,21 @@ async def get_agent(means: Given, caller: Reading, agent_id: Id) -> Agent:
     return _agent(view)
 
 
+@router.patch("/agents/{agent_id}")
+async def rectify_agent(means: Given, caller: Changing, agent_id: Id, body: AgentChange) -> Agent:
+    """Correct an agent's extension or caller id. Every node shows the new value, and calls with it, within a second."""
+    found = parsed_id(agent_id)
+    outcome = await means.rights.agents.rectify(
+        caller.org_id, found, actor=caller.actor, extension=body.extension, caller_id=body.caller_id
+    )
+    if isinstance(outcome, Unfit):
+        raise invalid(outcome.field, outcome.message)
+    view = await means.queries.agent(caller.org_id, reader(caller), found) if outcome else None
+    if view is None:
+        raise not_found()
+    return _agent(view)
+
+
 @router.post("/agents/{agent_id}/suspend")
 async def suspend_agent(means: Given, caller: Changing, agent_id: Id) -> Agent:
     """From now on the agent can neither register nor call; its live calls end, an emergency call excepted. Safe to repeat."""
@@ -110,7 +139,7 @@ async def list_trunks(means: Given, caller: Reading, limit: Limit = 50, cursor: 
 
 async def _set_suspended(means: Means, caller: Caller, agent_id: str, suspended: bool) -> Agent:
     found = parsed_id(agent_id)
-    if not await means.agents.set_suspended(caller.org_id, found, suspended, actor=caller.actor):
+    if not await means.rights.agents.set_suspended(caller.org_id, found, suspended, actor=caller.actor):
         raise not_found()
     view = await means.queries.agent(caller.org_id, reader(caller), found)
     if view is None:

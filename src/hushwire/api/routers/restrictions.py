@@ -48,7 +48,7 @@ class Restriction(BaseModel):
 @router.get("")
 async def list_restrictions(means: Given, caller: Keeping, limit: Limit = 50, cursor: Cursor = None) -> Page[Restriction]:
     """Restrictions, oldest first, those that were lifted too."""
-    rows, more = await means.restrictions.listed(caller.org_id, after=read_id(cursor), limit=limit)
+    rows, more = await means.rights.restrictions.listed(caller.org_id, after=read_id(cursor), limit=limit)
     return Page(items=[_restriction(row) for row in rows], next=None if more is None else write(str(more)))
 
 
@@ -56,13 +56,13 @@ async def list_restrictions(means: Given, caller: Keeping, limit: Limit = 50, cu
 async def place_restriction(means: Given, caller: Keeping, body: NewRestriction) -> Restriction:
     """From now on it is kept, and not read. Safe to repeat: the answer is the restriction in force."""
     if body.number is not None:
-        found = await means.restrictions.restrict_number(caller.org_id, body.number, actor=caller.actor)
+        found = await means.rights.restrictions.restrict_number(caller.org_id, body.number, actor=caller.actor)
         if found is None:
             raise invalid("number", 'must be a phone number such as "+493023125000"')
     else:
         assert body.scope is not None
         assert body.id is not None
-        found = await means.restrictions.restrict_object(caller.org_id, body.scope, body.id, actor=caller.actor)
+        found = await means.rights.restrictions.restrict_object(caller.org_id, body.scope, body.id, actor=caller.actor)
         if found is None:
             raise Problem(404, "The organisation has no such thing.")
     return _restriction(found)
@@ -71,13 +71,13 @@ async def place_restriction(means: Given, caller: Keeping, body: NewRestriction)
 @router.get("/{restriction_id}")
 async def get_restriction(means: Given, caller: Keeping, restriction_id: Id) -> Restriction:
     """One restriction."""
-    return _found(await means.restrictions.get(caller.org_id, parsed_id(restriction_id)))
+    return _found(await means.rights.restrictions.get(caller.org_id, parsed_id(restriction_id)))
 
 
 @router.post("/{restriction_id}/lift")
 async def lift_restriction(means: Given, caller: Keeping, restriction_id: Id) -> Restriction:
     """Readable again, unless another restriction covers it. Safe to repeat."""
-    return _found(await means.restrictions.lift(caller.org_id, parsed_id(restriction_id), actor=caller.actor))
+    return _found(await means.rights.restrictions.lift(caller.org_id, parsed_id(restriction_id), actor=caller.actor))
 
 
 def _found(row: Row | None) -> Restriction:
