@@ -31,6 +31,7 @@ PATHS = [
     ("PUT", f"/v1/privacy/custody/keys/{UNKNOWN}", "custody"), ("DELETE", f"/v1/privacy/custody/keys/{UNKNOWN}", "custody"),
     ("POST", f"/v1/privacy/custody/keys/{UNKNOWN}/challenge", "custody"), ("POST", f"/v1/privacy/custody/keys/{UNKNOWN}/proof", "custody"),
     ("GET", f"/v1/recordings/{UNKNOWN}/sealed", "content"), ("GET", f"/v1/recordings/{UNKNOWN}/envelopes", "content"),
+    ("GET", "/v1/privacy/keys", "receipts"),
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from hushwire.vault import renewal
 from hushwire.vault.bucket_secrets import BucketSecrets
 from hushwire.vault.buckets import DataKey, fingerprint_of
 from hushwire.vault.keyring import Keyring
-from hushwire.vault.renewal import buckets_to_renew, renew_bucket, renew_due
+from hushwire.vault.renewal import buckets_of, buckets_to_renew, renew_bucket, renew_due
 from tests.polling import until
 from tests.vault.conftest import WHY, Vault
 
@@ -133,10 +133,10 @@ def _kill_after(killing: pytest.MonkeyPatch, step: str) -> None:
 
         return run
 
-    def count(moved: int) -> bool:
+    def count(moved: int | None) -> bool:
         nonlocal batches
         batches += 1
-        return moved == 0 or (step == "first batch" and batches == 1)
+        return moved is None or (step == "first batch" and batches == 1)
 
     if step == "begin":
         killing.setattr(renewal, "_begin", stopping(renewal._begin, lambda _: True))
@@ -246,3 +246,51 @@ async def test_another_organisations_bucket_can_not_be_renewed_from_here(vault: 
     with pytest.raises(KeyUnavailable):
         await renew_bucket(worker, OrgId(uuid4()), old.id)
     assert (await _bucket_row(worker, vault.org, old.id))["state"] == "current"
+
+
+async def test_progress_is_shown_while_survivors_move_and_stays_right_after_a_kill(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewal, "_BATCH", 2)
+    gateway, worker = await vault.keyring("gateway"), await vault.keyring("worker")
+    keys = await gateway.new_data_keys(vault.org, "recording", [uuid4() for _ in range(9)])
+    old = await gateway.current_bucket(vault.org)
+    await worker.destroy_data_key(vault.org, "recording", keys[0].id)
+    with monkeypatch.context() as killing:
+        _kill_after(killing, "first batch")
+        with pytest.raises(_Killed):
+            await renew_bucket(worker, vault.org, old.id)
+    new, shown = await buckets_of(await vault.keyring("api"), vault.org)
+    assert (shown.id, shown.state, shown.keys, shown.erasures, shown.survivors, shown.moved) == (old.id, "renewing", 6, 1, 8, 2)
+    assert shown.progress == 0.25
+    assert (new.state, new.keys, new.survivors, new.progress, new.destroyed_at) == ("current", 2, None, None, None)
+    # One of the survivors is erased meanwhile: it is never moved, and the renewal ends all the same.
+    await worker.destroy_data_key(vault.org, "recording", max(key.id for key in keys[1:]))
+    await renew_due(await vault.keyring("worker"))
+    shown = (await buckets_of(await vault.keyring("api"), vault.org))[-1]
+    assert (shown.state, shown.keys, shown.survivors, shown.moved, shown.progress) == ("destroyed", 0, 8, 7, 1.0)
+    assert shown.destroyed_at is not None
+    assert [bucket.id for bucket in await buckets_of(await vault.keyring("api"), vault.org, after=new.id)] == [old.id]
+    assert await buckets_of(await vault.keyring("api"), OrgId(uuid4())) == []
+
+
+async def test_no_row_is_locked_while_survivors_are_sealed_so_an_erasure_does_not_wait(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, worker, api = await vault.keyring("gateway"), await vault.keyring("worker"), await vault.keyring("api")
+    erased, kept = await gateway.new_data_keys(vault.org, "recording", [uuid4(), uuid4()])
+    old = await gateway.current_bucket(vault.org)
+    sealing, go_on = asyncio.Event(), asyncio.Event()
+    loop, reseal = asyncio.get_running_loop(), renewal._reseal
+
+    def slow(*arguments: Any) -> Any:
+        loop.call_soon_threadsafe(sealing.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
+        return reseal(*arguments)
+
+    monkeypatch.setattr(renewal, "_reseal", slow)
+    renewing = asyncio.create_task(renew_bucket(worker, vault.org, old.id))
+    await sealing.wait()
+    async with asyncio.timeout(5):
+        assert await api.destroy_data_key(vault.org, "recording", erased.id) is not None
+    go_on.set()
+    assert (await renewing).moved == 1
+    assert await api.open_many(vault.org, "recording", [erased.id, kept.id], WHY) == {kept.id: kept}

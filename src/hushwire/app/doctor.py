@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from hushwire.app import certificates, obligations, postgres, supervisor
+from hushwire.app import certificates, doctor_keys, obligations, postgres, supervisor
 from hushwire.app.config import Config, Listen
 from hushwire.app.folders import Folders, account, closed_to, holder, locked
 from hushwire.app.wiring import key_provider
@@ -46,7 +46,8 @@ def examine(config: Config) -> list[Finding]:
     if not running:
         looks.append(("ports", lambda: _ports(config)))
     findings = [_found(name, look) for name, look in looks]
-    return [*findings, *_roles(folders, running), *(_owed(config) if running else [])]
+    keys = [Finding(*said) for said in doctor_keys.examine(config, folders, is_running=running)]
+    return [*findings, *keys, *_roles(folders, running), *(_owed(config) if running else [])]
 
 
 def _found(name: str, look: Callable[[], str]) -> Finding:

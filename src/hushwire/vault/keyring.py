@@ -299,7 +299,10 @@ class Keyring:
         return {row["id"]: Destroyed(BucketId(row["bucket_id"]), row["fingerprint"]) for row in rows}
 
     async def destroy_keys(self, org_id: OrgId, ids: Sequence[UUID], tombstones: Sequence[Tombstone]) -> None:
-        """Delete keys of any kinds and write their tombstones in one transaction, committed before this returns."""
+        """Delete keys of any kinds and write their tombstones in one transaction, committed before this returns.
+
+        Raises Unavailable, though the keys are gone from here, while the second zone does not have it: call it again until it returns.
+        """
         async with self.db.organisation(org_id) as connection:
             await bury(connection, org_id, tombstones)
             await connection.execute(
@@ -308,6 +311,7 @@ class Keyring:
                 " FROM (SELECT bucket_id, count(*) AS keys FROM gone GROUP BY bucket_id) AS lost WHERE buckets.id = lost.bucket_id",
                 list(ids),
             )
+        await self.confirm_zones()
 
     async def destroy_data_key(
         self, org_id: OrgId, kind: KeyKind, data_key_id: UUID, tombstone: Tombstone | None = None

@@ -8,6 +8,7 @@ A key can't slip into the old bucket behind our back: `only_into_current_bucket`
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -20,8 +21,44 @@ from hushwire.vault.buckets import KeyKind, PrivateBucket, PublicBucket
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.unseal import RENEWAL
 
-_BATCH: Final = 200
+_BATCH: Final = 500
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketView:
+    """A bucket as its organisation is shown it. `survivors`: keys that it held when its renewal began; of them `moved` are sealed anew."""
+
+    id: BucketId
+    state: str
+    keys: int
+    erasures: int
+    survivors: int | None
+    moved: int
+    created_at: datetime
+    renewing_since: datetime | None
+    destroyed_at: datetime | None
+
+    @property
+    def progress(self) -> float | None:
+        """Of a renewal, from 0 to 1: what is left of the survivors counts, so that erasures meanwhile don't hold it below 1."""
+        if self.survivors is None:
+            return None
+        return 1.0 if self.survivors == 0 else max(0.0, 1.0 - self.keys / self.survivors)
+
+
+async def buckets_of(keyring: Keyring, org_id: OrgId, *, after: UUID | None = None, limit: int = 50) -> list[BucketView]:
+    """The organisation's buckets, newest first, from the one after `after` on."""
+    async with keyring.db.organisation(org_id) as connection:
+        rows = await connection.fetch(
+            "SELECT b.id, b.state, (SELECT count(*) FROM data_keys AS k WHERE k.bucket_id = b.id) AS keys, b.erasures, b.survivors,"
+            " b.moved, b.created_at, b.renewing_since, b.destroyed_at FROM buckets AS b"
+            " WHERE $1::uuid IS NULL OR (b.created_at, b.id) < (SELECT l.created_at, l.id FROM buckets AS l WHERE l.id = $1)"
+            " ORDER BY b.created_at DESC, b.id DESC LIMIT $2",
+            after,
+            limit,
+        )
+    return [BucketView(**dict(row)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +86,8 @@ async def renew_bucket(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> 
     if await _begin(keyring, org_id, bucket_id):
         while True:
             batch = await _move_batch(keyring, org_id, bucket_id)
-            moved += batch
-            if batch == 0 and await _retire(keyring, org_id, bucket_id):
+            moved += batch or 0
+            if batch is None and await _retire(keyring, org_id, bucket_id):
                 break
     # A second zone that still had the survivors under the old bucket would lose them with it.
     await keyring.confirm_zones()
@@ -92,35 +129,43 @@ async def _begin(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> bool:
         if state is None:
             raise KeyUnavailable(f"the keyring holds no bucket {bucket_id} of organisation {org_id}")
         if state == "current":
-            await connection.execute("UPDATE buckets SET state = 'renewing' WHERE id = $1", bucket_id)
+            await connection.execute(
+                "UPDATE buckets SET state = 'renewing', renewing_since = now(),"
+                " survivors = (SELECT count(*) FROM data_keys WHERE bucket_id = $1) WHERE id = $1",
+                bucket_id,
+            )
             await keyring.add_bucket(connection, org_id)
     return bool(state != "destroyed")
 
 
-async def _move_batch(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> int:
-    """Seal some survivors to the current bucket; 0 when none is left."""
+async def _move_batch(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> int | None:
+    """Seal some survivors to the current bucket and count them as moved; None when none is left.
+
+    No row is locked while keys are sealed, so an erasure never waits for it: what was erased or moved meanwhile is left alone.
+    """
     target = await keyring.current_bucket(org_id)
     async with keyring.db.organisation(org_id) as connection:
-        rows = await connection.fetch(
-            "SELECT id, kind, sealed FROM data_keys WHERE bucket_id = $1 ORDER BY id LIMIT $2 FOR UPDATE", bucket_id, _BATCH
-        )
+        rows = await connection.fetch("SELECT id, kind, sealed FROM data_keys WHERE bucket_id = $1 ORDER BY id LIMIT $2", bucket_id, _BATCH)
         if not rows:
-            return 0
+            return None
         source = await keyring.private_bucket(connection, org_id, bucket_id, RENEWAL)
         if source.public_key != await connection.fetchval("SELECT public_key FROM buckets WHERE id = $1", bucket_id):
             raise KeyUnavailable(f"the public and the private key of bucket {bucket_id} are no pair")
-        sealed, broken = await asyncio.to_thread(_reseal, source, target, [(row["id"], row["kind"], row["sealed"]) for row in rows])
-        for key_id in broken:
-            _log.error("vault.data_key_does_not_open", org_id=str(org_id), bucket_id=str(bucket_id), data_key_id=str(key_id))
-        await connection.execute(
-            "UPDATE data_keys SET bucket_id = $1, sealed = moved.sealed"
-            " FROM unnest($2::uuid[], $3::bytea[]) AS moved (id, sealed) WHERE data_keys.id = moved.id AND data_keys.bucket_id = $4",
+    sealed, broken = await asyncio.to_thread(_reseal, source, target, [(row["id"], row["kind"], row["sealed"]) for row in rows])
+    for key_id in broken:
+        _log.error("vault.data_key_does_not_open", org_id=str(org_id), bucket_id=str(bucket_id), data_key_id=str(key_id))
+    async with keyring.db.organisation(org_id) as connection:
+        moved: int = await connection.fetchval(
+            "WITH moved AS (UPDATE data_keys SET bucket_id = $1, sealed = anew.sealed"
+            " FROM unnest($2::uuid[], $3::bytea[]) AS anew (id, sealed) WHERE data_keys.id = anew.id AND data_keys.bucket_id = $4"
+            " RETURNING 1), counted AS (UPDATE buckets SET moved = moved + (SELECT count(*) FROM moved) WHERE id = $4)"
+            " SELECT count(*) FROM moved",
             target.id,
             [row["id"] for row in rows],
             sealed,
             bucket_id,
         )
-    return len(rows)
+    return moved
 
 
 def _reseal(
