@@ -120,7 +120,6 @@ class Thief:
     def ask(self, folder: Path) -> None:
         """Start PostgreSQL on a copy of the copy: it replays the log, as after a crash, and answers without any password."""
         with tempfile.TemporaryDirectory(prefix="thief-") as scratch:
-            os.chmod(scratch, 0o711)
             data = Path(scratch) / "data"
             shutil.copytree(folder, data)
             for name in ("postmaster.pid", "standby.signal", "recovery.signal"):
