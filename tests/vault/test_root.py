@@ -10,7 +10,8 @@ import pytest
 
 from hushwire.core.errors import ConfigError, KeyUnavailable
 from hushwire.vault.keyring import Keyring
-from hushwire.vault.root import EnvironmentProvider, FileProvider, RoleKeys, RootKey, open_root
+from hushwire.vault.providers import EnvironmentProvider, FileProvider
+from hushwire.vault.root import RoleKeys, RootKey, open_root
 from tests.databases import Databases
 from tests.store.rows import add_org
 

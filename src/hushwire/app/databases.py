@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
+import structlog
 
 from hushwire.app.config import Config
 from hushwire.app.folders import Account, Folders
@@ -23,6 +24,7 @@ from hushwire.vault.root import OpenedRoot, open_root
 
 _WAIT_FOR_UP_S: Final = 60.0
 _POLL_S: Final = 0.1
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +144,29 @@ class Databases:
             keyring = await Database.connect(self.keyring_dsn(roles.OWNER), max_size=2)
             try:
                 opened = await self._open_root(main, keyring)
-                await Keyring(keyring, opened.key.role_keys(opener=True, buckets=bucket_folders(self._config, self._folders))).establish()
+                has_zone2 = self._config.zone2.dir is not None
+                keys = opened.key.role_keys(opener=True, buckets=bucket_folders(self._config, self._folders), is_confirmed=has_zone2)
+                view = Keyring(keyring, keys)
+                await view.establish()
+                await self.discard_old_root(view)
                 return opened
             finally:
                 await keyring.close()
         finally:
             await main.close()
+
+    async def discard_old_root(self, keyring: Keyring) -> None:
+        """Destroy what a rotation left beside the root key, once the second zone is under the new one too."""
+        provider = key_provider(self._config, self._folders, os.environ)
+        if not provider.beside():
+            return
+        try:
+            await keyring.confirm_zones()
+        except Unavailable:
+            _log.error("root_key.old_one_kept", where=provider.where, reason="the second zone is away")
+            return
+        provider.discard()
+        _log.warning("root_key.old_one_destroyed", where=provider.where)
 
     async def _open_root(self, main: Database, keyring: Database) -> OpenedRoot:
         return await open_root(key_provider(self._config, self._folders, os.environ), keyring, main, SystemRandom())

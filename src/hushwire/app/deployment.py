@@ -114,12 +114,17 @@ class Administration:
 
 
 @asynccontextmanager
-async def administration(config: Config) -> AsyncIterator[Administration]:
-    """Reach the databases of a running `up`, or start the embedded ones for as long as this lasts."""
+async def administration(config: Config, *, is_alone: bool = False) -> AsyncIterator[Administration]:
+    """Reach the databases of a running `up`, or start the embedded ones for as long as this lasts.
+
+    `is_alone`: only where hushwire does not run on this data folder; raises ConfigError if it does.
+    """
     folders = Folders(config.data.dir)
     owner = account(config.run.user)
     async with AsyncExitStack() as stack:
         is_ours = stack.enter_context(locked(folders))
+        if is_alone and not is_ours:
+            raise ConfigError(f"hushwire (process {holder(folders)}) is running: end it first; this takes a second or two")
         databases = Databases(config, folders, owner)
         if is_ours:
             prepare(folders, owner)

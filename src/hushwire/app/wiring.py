@@ -22,7 +22,8 @@ from hushwire.core.errors import ConfigError, KeyUnavailable
 from hushwire.core.ids import NodeId, uuid7
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
-from hushwire.vault.root import BucketFolders, EnvironmentProvider, FileProvider, Provider, RoleKeys
+from hushwire.vault.providers import EnvironmentProvider, FileProvider, Provider
+from hushwire.vault.root import BucketFolders, RoleKeys, chosen
 from hushwire.vault.unseal import AccessLog
 
 Role = Literal["gateway", "api", "worker"]
@@ -61,7 +62,6 @@ async def wired(role: Role, config: Config, *, pool_size: int = 8) -> AsyncItera
             f"hushwire {role} runs alone only with a server of its own: set [database] dsn and [keyring] dsn, or run hushwire up"
         )
     folders = Folders(config.data.dir)
-    keys = role_keys(role, config, folders)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,6 +71,7 @@ async def wired(role: Role, config: Config, *, pool_size: int = 8) -> AsyncItera
         stack.push_async_callback(main.close)
         keyring_db = await Database.connect(config.keyring.dsn, max_size=max(2, pool_size // 2))
         stack.push_async_callback(keyring_db.close)
+        keys = await role_keys(role, config, folders, keyring_db)
         clock, random = SystemClock(), SystemRandom()
         yield Wired(
             role=role,
@@ -88,14 +89,19 @@ async def wired(role: Role, config: Config, *, pool_size: int = 8) -> AsyncItera
         )
 
 
-def role_keys(role: Role, config: Config, folders: Folders) -> RoleKeys:
+async def role_keys(role: Role, config: Config, folders: Folders, keyring_db: Database) -> RoleKeys:
     """The keys from the supervisor's pipe, else this role's share of the provider's root key. KeyUnavailable if there is neither."""
     if (number := os.environ.pop(KEYS_FD, None)) is not None:
         return RoleKeys.from_fd(int(number))
     provider = key_provider(config, folders, os.environ)
-    root = provider.load()
-    if root is None:
+    keys = [key for key in (await asyncio.to_thread(provider.load), *await asyncio.to_thread(provider.beside)) if key is not None]
+    if not keys:
         raise KeyUnavailable(f"the root key is missing: {provider.where} does not exist")
+    async with keyring_db.transaction() as connection:
+        fingerprint = await connection.fetchval("SELECT fingerprint FROM root_key")
+    root = None if fingerprint is None else chosen(keys, fingerprint)
+    if root is None:
+        raise KeyUnavailable(f"{provider.where} does not hold the root key of this keyring")
     return root.role_keys(opener=role != "gateway", buckets=bucket_folders(config, folders), is_confirmed=config.zone2.dir is not None)
 
 

@@ -1,4 +1,4 @@
-"""The root key, where it comes from, and what each role is given of it.
+"""The root key, and what each role is given of it. Where it lives: `vault/providers.py`.
 
     root key --HKDF--> role wrap     operational column keys and index keys: every role
              `-HKDF--> opener wrap   private keys of buckets and of receipts: api and worker only
@@ -12,23 +12,28 @@ import binascii
 import hmac
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
+import structlog
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from hushwire.core.clock import Random
-from hushwire.core.errors import ConfigError, KeyUnavailable
+from hushwire.core.errors import KeyUnavailable
 from hushwire.store.database import Database
 from hushwire.vault.archive import SealingKey
 from hushwire.vault.seal import KEY_BYTES
 
+if TYPE_CHECKING:
+    from hushwire.vault.providers import Provider
+
 _PREFIX: Final = "hushwire-root-1 "
 _LOCK: Final = 0x6877_726F_6F74  # "hwroot"
 _PIPE_LIMIT: Final = 4096
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,10 @@ class RootKey:
             return RoleKeys(self.role_wrap())
         return RoleKeys(self.role_wrap(), self.opener_wrap(), folders, is_confirmed)
 
+    def to_bytes(self) -> bytes:
+        """The 32 bytes themselves: for a provider that keeps them."""
+        return self._key
+
     def to_text(self) -> str:
         """The one line that a key file or variable holds."""
         return _PREFIX + base64.b64encode(self._key).decode()
@@ -141,80 +150,6 @@ class RootKey:
         raise TypeError("a key is not pickled")
 
 
-class Provider(Protocol):
-    """Where the root key lives; fit for a key management service later."""
-
-    @property
-    def where(self) -> str:
-        """How messages name the place."""
-        ...
-
-    def load(self) -> RootKey | None:
-        """The key, or None if there is none. Raises KeyUnavailable if what is there is no key."""
-        ...
-
-    def create(self, random: Random) -> RootKey:
-        """A new key, kept durably before it returns. Raises ConfigError if this provider only reads."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class FileProvider:
-    """A file of mode 0600."""
-
-    path: Path
-
-    @property
-    def where(self) -> str:
-        return f"the file {self.path}"
-
-    def load(self) -> RootKey | None:
-        try:
-            with self.path.open("r", encoding="ascii") as file:
-                mode = os.fstat(file.fileno()).st_mode & 0o777
-                if mode & 0o077:
-                    raise KeyUnavailable(f"{self.where} can be read by others (mode {mode:04o}): chmod 600 {self.path}")
-                return RootKey.from_text(file.read(1024), self.where)
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise KeyUnavailable(f"{self.where} can't be read as a root key ({type(error).__name__})") from error
-
-    def create(self, random: Random) -> RootKey:
-        key = RootKey(random.token_bytes(KEY_BYTES))
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "w", encoding="ascii") as file:
-            file.write(key.to_text() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        return key
-
-
-@dataclass(frozen=True, slots=True)
-class EnvironmentProvider:
-    """A variable that the operator's secret store sets; only read."""
-
-    environment: Mapping[str, str] = field(repr=False)
-    variable: str = "HUSHWIRE_ROOT_KEY"
-
-    @property
-    def where(self) -> str:
-        return f"the environment variable {self.variable}"
-
-    def load(self) -> RootKey | None:
-        text = self.environment.get(self.variable)
-        return None if text is None else RootKey.from_text(text, self.where)
-
-    def create(self, random: Random) -> RootKey:
-        raise ConfigError(f"set {self.where} to 32 random bytes in base64 (`openssl rand -base64 32`), and keep a copy in a safe place")
-
-
 @dataclass(frozen=True, slots=True)
 class OpenedRoot:
     """The root key, and whether it was made just now (which is said aloud)."""
@@ -223,12 +158,13 @@ class OpenedRoot:
     is_new: bool
 
 
-async def open_root(provider: Provider, keyring: Database, main: Database, random: Random) -> OpenedRoot:
+async def open_root(provider: "Provider", keyring: Database, main: Database, random: Random) -> OpenedRoot:
     """The root key that belongs to these databases (both opened as `hushwire_owner`); a new one only where there is no data at all.
 
     Raises KeyUnavailable, saying what to do, if the key is missing or is another one's.
     """
-    key = provider.load()
+    current = provider.load()
+    keys = [key for key in (current, *provider.beside()) if key is not None]
     async with main.transaction() as connection:
         has_orgs = bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM org_ids())"))
     async with keyring.transaction() as connection:
@@ -241,17 +177,27 @@ async def open_root(provider: Provider, keyring: Database, main: Database, rando
                     "the databases hold data but the keyring does not say whose: it is not the keyring of this main database, or is "
                     "half restored. Restore the newest keyring; hushwire never makes a new one over existing data"
                 )
-            is_new = key is None
-            key = key or provider.load() or provider.create(random)
+            is_new = current is None
+            key = current or provider.load() or provider.create(random)
             await connection.execute("INSERT INTO root_key (fingerprint) VALUES ($1)", key.fingerprint())
             return OpenedRoot(key, is_new)
-    if key is None:
+    if not keys:
         raise KeyUnavailable(
             f"the root key is missing: {provider.where} does not exist, and what is stored can't be opened without it. Put back the key "
             "from your safe copy; hushwire never makes a new one over existing data"
         )
-    if not hmac.compare_digest(key.fingerprint(), known):
+    found = chosen(keys, known)
+    if found is None:
         raise KeyUnavailable(
             f"{provider.where} holds the root key of another deployment: it does not open this keyring. Put back the key that belongs to it"
         )
-    return OpenedRoot(key, is_new=False)
+    if current is None or found.fingerprint() != current.fingerprint():
+        # A rotation was interrupted after everything was wrapped anew; or the keyring is an older copy, from before it.
+        provider.settle(found)
+        _log.warning("root_key.settled", where=provider.where)
+    return OpenedRoot(found, is_new=False)
+
+
+def chosen(keys: Sequence[RootKey], fingerprint: bytes) -> RootKey | None:
+    """The key that a keyring with this fingerprint is under."""
+    return next((key for key in keys if hmac.compare_digest(key.fingerprint(), fingerprint)), None)
