@@ -7,6 +7,8 @@ import pytest
 from hushwire.app import provision_file
 from hushwire.core.errors import ConfigError
 from hushwire.services.provisioning import Desired
+from hushwire.services.provisioning_custody import CustodySpec
+from tests.vault.test_envelopes import ours
 
 TOP = Path(__file__).parents[2]
 
@@ -138,3 +140,45 @@ def test_a_contact_or_jurisdiction_that_is_none_says_so_and_repeats_no_address(t
     said = mistakes(tmp_path, ORG + text)
     assert mend in said
     assert "b.de" not in said
+
+
+def recipient(**fields: str) -> str:
+    return ORG + '[[orgs.recipients]]\nname = "vault"\nalgorithm = "x25519"\n' + "".join(f"{k} = {v}\n" for k, v in fields.items())
+
+
+def test_recipients_are_read_inline_and_from_files_beside_the_file(tmp_path: Path) -> None:
+    key = ours("x25519").public
+    (tmp_path / "vault.pub").write_bytes(key.pem())
+    end = "2031-01-01T00:00:00Z"
+    for text in (
+        recipient(public_key_file='"vault.pub"', expires_at=end),
+        recipient(public_key=f"'''{key.pem().decode()}'''", expires_at=end),
+    ):
+        (org,) = read(tmp_path, text.replace("[[orgs.recip", 'custody = "both"\n[[orgs.recip')).orgs
+        assert org.custody.mode == "both"
+        assert org.custody.recipients is not None
+        assert [(entry.name, entry.key, str(entry.expires_at)) for entry in org.custody.recipients] == [
+            ("vault", key, "2031-01-01 00:00:00+00:00")
+        ]
+    (org,) = read(tmp_path, ORG).orgs
+    assert org.custody == CustodySpec()
+
+
+def test_a_recipient_that_is_none_is_named_with_its_place(tmp_path: Path) -> None:
+    place = 'orgs "acme" recipients[1] "vault"'
+    (tmp_path / "private.pem").write_bytes(ours("x25519").pem(None))
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    for fields, said in [
+        ({"public_key_file": '"private.pem"'}, f"{place} public_key_file: this is a private key"),
+        ({"public_key_file": '"nowhere"'}, f"{place} public_key_file: can't be read (No such file or directory)"),
+        ({"public_key_file": '"bytes"'}, f"{place} public_key_file: can't be read (it is not text)"),
+        ({"public_key": '"AAAA"'}, f"{place} public_key: this is no public key"),
+        ({}, "give public_key"),
+        ({"public_key": '"A"', "public_key_file": '"b"'}, "give public_key"),
+        ({"public_key": '"A"', "expires_at": "2031-01-01T00:00:00"}, "expires_at"),
+        ({"public_key": '"A"', "expires_at": "1e9"}, "expires_at"),
+    ]:
+        assert said in mistakes(tmp_path, recipient(**fields)), fields
+    twice = recipient(public_key=f"'''{ours('x25519').public.pem().decode()}'''")
+    assert "a key stands twice" in mistakes(tmp_path, twice + twice.removeprefix(ORG))
+    assert "custody" in mistakes(tmp_path, ORG + 'custody = "nobody"')

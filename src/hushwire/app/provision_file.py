@@ -4,14 +4,14 @@ import ipaddress
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import phonenumbers
 from phonenumbers import shortnumberinfo
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError, PeerError
@@ -20,8 +20,10 @@ from hushwire.privacy import mail, notices
 from hushwire.privacy.jurisdictions import tag_of
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
 from hushwire.services.provisioning import AgentSpec, Desired, KeySpec, NumberSpec, OrgSpec, TrunkSpec
+from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
 from hushwire.sip.uri import SipUri, parse_uri
 from hushwire.store.provisioning import OrgRow
+from hushwire.vault.recipients import Algorithm, RecipientKeyError, load_public
 
 ContactRole = Literal["privacy", "security", "billing"]
 Role = Literal["owner", "admin", "supervisor", "agent", "auditor"]
@@ -153,6 +155,20 @@ class Contact(Table):
     role: ContactRole
 
 
+class Recipient(Table):
+    name: Name
+    algorithm: Annotated[Algorithm, Field(strict=False)]
+    public_key: Annotated[str, Field(min_length=1, max_length=32768)] | None = None
+    public_key_file: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    expires_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> "Recipient":
+        if (self.public_key is None) == (self.public_key_file is None):
+            raise ValueError("give public_key (PEM, JSON Web Key or base64) or public_key_file, and not both")
+        return self
+
+
 class Org(Table):
     slug: Slug
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -167,6 +183,8 @@ class Org(Table):
     outside_prefix: Prefix | None = None
     jurisdiction: Annotated[list[Jurisdiction], Field(min_length=1, max_length=16)] | None = None
     contacts: Annotated[list[Contact], Field(max_length=32)] | None = None
+    custody: Literal["hushwire", "both", "customer"] | None = None
+    recipients: Annotated[list[Recipient], Field(max_length=64)] | None = None
     agents: list[Agent] = []
     numbers: list[AssignedNumber] = []
     api_keys: list[ApiKey] = []
@@ -221,9 +239,32 @@ def read(path: Path, regions: Iterable[str]) -> Desired:
         found = error.errors(include_url=False, include_input=False)
         raise ConfigError("\n".join(f"{path}: {_place(tree, problem['loc'])}: {words(problem)}" for problem in found)) from None
     problems = [*_contradictions(document, set(regions))]
+    custody = {org.slug: _custody(org, path.parent, problems) for org in document.orgs}
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
-    return _desired(document)
+    return _desired(document, custody)
+
+
+def _custody(org: Org, folder: Path, problems: list[str]) -> CustodySpec:
+    """The organisation's own keys, read from the file or from files beside it; what is wrong with them goes to `problems`."""
+    if org.recipients is None:
+        return CustodySpec(org.custody)
+    made = []
+    for position, entry in enumerate(org.recipients, 1):
+        where = f'orgs "{org.slug}" recipients[{position}] "{entry.name}"'
+        try:
+            text = entry.public_key
+            if entry.public_key_file is not None:
+                text = (folder / entry.public_key_file).read_text(encoding="ascii")
+            made.append(RecipientSpec(entry.name, load_public(entry.algorithm, text or ""), entry.expires_at))
+        except RecipientKeyError as error:
+            problems.append(f"{where} {'public_key' if entry.public_key else 'public_key_file'}: {error}")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            problems.append(f"{where} public_key_file: can't be read ({reason})")
+    if len({entry.key.fingerprint for entry in made}) < len(made):
+        problems.append(f'orgs "{org.slug}" recipients: a key stands twice')
+    return CustodySpec(org.custody, tuple(made))
 
 
 def _place(tree: Any, location: tuple[int | str, ...]) -> str:
@@ -289,7 +330,7 @@ def _is_emergency(extension: str, country: str) -> bool:
     return extension in ("112", "911") or shortnumberinfo.is_emergency_number(extension, country)
 
 
-def _desired(document: Document) -> Desired:
+def _desired(document: Document, custody: Mapping[str, CustodySpec]) -> Desired:
     trunks = tuple(
         TrunkSpec(t.name, t.uri, t.srtp, t.username, t.password, t.realm, tuple(t.addresses), t.media_ports, t.subprocessor)
         for t in document.trunks
@@ -299,10 +340,10 @@ def _desired(document: Document) -> Desired:
         for entry in document.subprocessors
     )
     policies = tuple(PolicySpec(policy.kind, policy.version, policy.text, policy.effective_at) for policy in document.policies)
-    return Desired(trunks, tuple(_org(org) for org in document.orgs), listed, policies)
+    return Desired(trunks, tuple(_org(org, custody[org.slug]) for org in document.orgs), listed, policies)
 
 
-def _org(org: Org) -> OrgSpec:
+def _org(org: Org, custody: CustodySpec) -> OrgSpec:
     row = OrgRow(
         slug=org.slug,
         name=org.name,
@@ -323,7 +364,7 @@ def _org(org: Org) -> OrgSpec:
         contacts = tuple((notices.ContactRole(contact.role), Personal(contact.email)) for contact in org.contacts)
     jurisdictions = None if org.jurisdiction is None else tuple(org.jurisdiction)
     api_keys = tuple(KeySpec(key.name, key.role, key.purpose) for key in org.api_keys)
-    return OrgSpec(row, agents, numbers, api_keys, jurisdictions, contacts)
+    return OrgSpec(row, agents, numbers, api_keys, jurisdictions, contacts, custody)
 
 
 def countries(codes: Iterable[str]) -> list[str]:

@@ -108,7 +108,7 @@ class Custodian:
             else:
                 was = held.mode
                 await recipient_rows.set_mode(connection, org_id, mode, self._clock.now())
-        await self._settle(org_id, actor, "custody.mode-changed", f"organisation:{org_id}", {"mode": mode, "was": was} if was else None)
+        await self._settle(org_id, actor, "mode-changed", f"organisation:{org_id}", {"mode": mode, "was": was} if was else None)
         return await self._view(org_id)
 
     async def add(self, org_id: OrgId, name: str, key: PublicKey, expires_at: datetime | None, *, actor: str) -> Challenged | Refused:
@@ -131,7 +131,7 @@ class Custodian:
             challenge, until = await self._challenge(connection, org_id, recipient_id, key, now)
         if known is None:
             fields: audit.Fields = {"algorithm": key.algorithm.value, "fingerprint": key.fingerprint.hex()}
-            await self._settle(org_id, actor, "custody.key-added", f"recipient:{recipient_id}", fields)
+            await self._settle(org_id, actor, "key-added", f"recipient:{recipient_id}", fields)
         return await self._challenged(org_id, recipient_id, challenge, until)
 
     async def challenge(self, org_id: OrgId, recipient_id: UUID) -> Challenged | NoSuchKey | Refused:
@@ -164,7 +164,7 @@ class Custodian:
                     )
                 await recipient_rows.activate(connection, org_id, recipient_id, now)
         fields: audit.Fields | None = {"fingerprint": row.fingerprint.hex()} if row.state == "pending" else None
-        await self._settle(org_id, actor, "custody.key-activated", f"recipient:{recipient_id}", fields)
+        await self._settle(org_id, actor, "key-activated", f"recipient:{recipient_id}", fields)
         return await self._view(org_id)
 
     async def describe(
@@ -185,7 +185,7 @@ class Custodian:
             if is_new:
                 await recipient_rows.describe(connection, org_id, recipient_id, place.seal(name), expires_at, now)
         until = None if expires_at is None else expires_at.isoformat()
-        await self._settle(org_id, actor, "custody.key-changed", f"recipient:{recipient_id}", {"expires_at": until} if is_new else None)
+        await self._settle(org_id, actor, "key-changed", f"recipient:{recipient_id}", {"expires_at": until} if is_new else None)
         return await self._view(org_id)
 
     async def remove(self, org_id: OrgId, recipient_id: UUID, *, actor: str) -> View | NoSuchKey:
@@ -198,9 +198,9 @@ class Custodian:
                 await recipient_rows.remove_pending(connection, [recipient_id])
             elif row.state == "active":
                 await recipient_rows.retire(connection, org_id, recipient_id, self._clock.now())
-        action = "custody.key-removed" if row.state == "pending" else "custody.key-retired"
+        change = "key-removed" if row.state == "pending" else "key-retired"
         fields: audit.Fields | None = None if row.state == "retired" else {"fingerprint": row.fingerprint.hex()}
-        await self._settle(org_id, actor, action, f"recipient:{recipient_id}", fields)
+        await self._settle(org_id, actor, change, f"recipient:{recipient_id}", fields)
         return await self._view(org_id)
 
     # The worker's share.
@@ -211,7 +211,7 @@ class Custodian:
             versions = await connection.fetch("SELECT org_id, version FROM custody_versions()")
             warnings = await connection.fetch("SELECT org_id, recipient_id FROM custody_warnings($1)", WARN_BEFORE)
         for row in versions:
-            await self._settle(OrgId(row["org_id"]), SYSTEM, "custody.settled", f"organisation:{row['org_id']}", None)
+            await self._settle(OrgId(row["org_id"]), SYSTEM, "settled", f"organisation:{row['org_id']}", None)
         for row in warnings:
             org_id = OrgId(row["org_id"])
             if row["recipient_id"] is None:
@@ -258,15 +258,15 @@ class Custodian:
             held = await recipient_rows.read(connection)
         return View(held.mode, held.version, held.can_seal, tuple(_key_view(keys, row) for row in held.recipients))
 
-    async def _settle(self, org_id: OrgId, actor: str, action: str, subject: str, fields: audit.Fields | None) -> None:
+    async def _settle(self, org_id: OrgId, actor: str, change: str, subject: str, fields: audit.Fields | None) -> None:
         """Bring the main database to the keyring's version and tell the audit log; `fields` None: nothing was changed by this call."""
         async with self._main.organisation(org_id) as connection:
-            await self.settle_in(connection, org_id, actor, action, subject, fields)
+            await self._settle_in(connection, org_id, actor, change, subject, fields)
 
-    async def settle_in(
-        self, connection: Connection, org_id: OrgId, actor: str, action: str, subject: str, fields: audit.Fields | None
+    async def _settle_in(
+        self, connection: Connection, org_id: OrgId, actor: str, change: str, subject: str, fields: audit.Fields | None
     ) -> None:
-        """The same in the caller's transaction of the main database."""
+        """The same in a transaction of the main database."""
         async with self._keyring.db.organisation(org_id) as keyring:
             held = await recipient_rows.read(keyring)
         behind = await connection.fetchval("SELECT custody_version < $2 FROM orgs WHERE id = $1", org_id, held.version)
@@ -275,11 +275,11 @@ class Custodian:
             await recipient_rows.lock(connection, org_id)
             await connection.execute("UPDATE orgs SET custody_version = greatest(custody_version, $2) WHERE id = $1", org_id, held.version)
         if fields is None and behind:
-            action, subject, fields = "custody.settled", f"organisation:{org_id}", {"mode": held.mode}
+            change, subject, fields = "settled", f"organisation:{org_id}", {"mode": held.mode}
         if fields is not None:
-            said: audit.Fields = {**fields, "version": held.version}
-            await audit.append(connection, org_id, self._clock.now(), actor, action, subject, said)
-            _log.info(action, org_id=str(org_id), version=held.version, mode=held.mode)
+            said: audit.Fields = {"change": change, **fields, "version": held.version}
+            await audit.append(connection, org_id, self._clock.now(), actor, audit.Action.CUSTODY_CHANGED, subject, said)
+            _log.info("custody.changed", change=change, org_id=str(org_id), version=held.version, mode=held.mode)
 
     def _new_id(self, now: datetime) -> UUID:
         return uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))

@@ -24,6 +24,7 @@ from hushwire.privacy.audit import Action
 from hushwire.privacy.notices import ContactRole
 from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
 from hushwire.services.organisation import designate
+from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import organisation
 from hushwire.store import provisioning as rows
@@ -92,6 +93,7 @@ class OrgSpec:
     # None: what the organisation has set itself stays.
     jurisdictions: tuple[str, ...] | None = None
     contacts: tuple[tuple[ContactRole, Personal[str]], ...] | None = None
+    custody: CustodySpec = field(default_factory=CustodySpec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,9 @@ class Provisioning:
         """Make it so, in one transaction. Raises ConfigError, with nothing changed, for what only the database can tell."""
         outcome, stones = Outcome(), _Stones()
         now = self.clock.now()
+        custody = DeclaredCustody(self.main, self.keyring, self.clock, self.random)
+        for spec in desired.orgs:
+            await custody.check(spec.row.slug, spec.custody, now)
         deployment = await self.keyring.deployment()
         async with self.main.transaction() as connection:
             await rows.lock(connection)
@@ -160,6 +165,11 @@ class Provisioning:
                 await tombstones.write(self.keyring.db, org_id, ended)
         for org_id, lifted in stones.lifted.items():
             await tombstones.write(self.keyring.db, org_id, lifted)
+        # A database of its own: after the organisation's rows stand, and safe to repeat.
+        for spec in desired.orgs:
+            done = await custody.apply(spec.row.slug, spec.custody, OPERATOR, prune=prune)
+            outcome.changes += done.changes
+            outcome.kept += done.kept
         return outcome
 
     def _id(self, now: datetime) -> UUID:
