@@ -41,7 +41,21 @@ def test_the_version_is_the_packages_own() -> None:
 
 
 def test_every_command_explains_itself_and_takes_a_configuration() -> None:
-    commands = ["up", "gateway", "api", "worker", "apply", "check", "doctor", "demo", "verify-receipt", "verify-store"]
+    commands = [
+        "up",
+        "gateway",
+        "api",
+        "worker",
+        "apply",
+        "check",
+        "doctor",
+        "demo",
+        "verify-receipt",
+        "verify-store",
+        "keygen",
+        "prove-key",
+        "open-recording",
+    ]
     for command in [[name] for name in commands] + [["countries", "set"], ["audit", "verify"]]:
         done = run(*command, "--help")
         assert done.returncode == 0
