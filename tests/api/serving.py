@@ -18,9 +18,11 @@ from hushwire.api.application import application
 from hushwire.api.means import Means
 from hushwire.api.metrics import Metrics
 from hushwire.app.api import bound
+from hushwire.app.cases import made_breaches
 from hushwire.app.config import Listen
 from hushwire.core.ids import CallId, OrgId, RecordingId
 from hushwire.policy.model import OwnHosts
+from hushwire.privacy.undertakings import BUILT_IN
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
@@ -30,6 +32,7 @@ from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
 from hushwire.services.queries import Queries
+from hushwire.services.readings import Readings
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.vault.seal import Columns
@@ -105,14 +108,19 @@ class Office:
             return [dict(row) for row in await connection.fetch(query, *arguments)]
 
 
-async def add_key(house: House, org: OrgId, role: str, *, purpose: str = "customer-service") -> str:
+async def add_key(house: House, org: OrgId, role: str, *, purpose: str = "customer-service", is_signed: bool = True) -> str:
     """A new API key's secret."""
-    secret = new_api_secret(Chance())
+    secret, key = new_api_secret(Chance()), uuid4()
     async with (await house.main("owner")).organisation(org) as connection:
         await insert(
-            connection, "api_keys", id=uuid4(), org_id=org, name=f"{role}-{secrets.token_hex(4)}", role=role, purpose=purpose,
+            connection, "api_keys", id=key, org_id=org, name=f"{role}-{secrets.token_hex(4)}", role=role, purpose=purpose,
             secret_hash=hash_api_secret(secret), created_at=datetime.now(UTC),
         )  # fmt: skip
+        if is_signed:
+            await insert(
+                connection, "undertakings", id=uuid4(), org_id=org, signer=f"api-key:{key}", version=BUILT_IN.version,
+                digest=BUILT_IN.digest, signed_at=datetime.now(UTC), signed_by="operator",
+            )  # fmt: skip
     return secret
 
 
@@ -137,6 +145,8 @@ async def made_means(house: House) -> Means:
         clocks=Clocks(house.clock, Chance()),
         notices=Notices(main, keyring, Clocks(house.clock, Chance()), house.clock, Chance()),
         organisations=Organisations(main, keyring, house.clock, Chance()),
+        readings=Readings(main, house.clock, Chance()),
+        breaches=made_breaches(main, keyring, house.clock, Chance()),
         audit_exports=AuditExports(main, keyring, house.clock),
     )  # fmt: skip
 

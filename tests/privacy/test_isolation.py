@@ -5,6 +5,7 @@ Tables, columns and rights are read from the live schema, so that a table which 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -37,7 +38,7 @@ ROLES: tuple[RoleName, ...] = ("gateway", "api", "worker", "owner")
 DATABASES: tuple[DatabaseName, ...] = ("main", "keyring")
 # The operator's and the machinery's own tables hold no tenant's data, so no policy.
 SHARED: dict[str, set[str]] = {
-    "main": {"trunks", "nodes", "replay", "schema_migrations", "subprocessors", "subprocessor_lists", "policies"},
+    "main": {"trunks", "nodes", "replay", "schema_migrations", "subprocessors", "subprocessor_lists", "policies", "breach_incidents"},
     "keyring": {"root_key", "deployment_keys", "signing_keys", "schema_migrations"},
 }
 TABLES = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
@@ -120,6 +121,13 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "audit_log", org_id=org, position=1, action="x", fields="{}", previous=mark, hash=mark, **entry)
         head = {"position": 1, "hash": mark, "previous": mark, "at": NOW, "key_id": uuid4(), "signature": mark}
         await insert(connection, "audit_heads", org_id=org, seq=1, **head)
+        await insert(connection, "purpose_rules", id=uuid4(), org_id=org, version=1, actor="a", at=NOW)
+        word = {"signer": "a", "version": "1", "digest": mark, "signed_at": NOW, "signed_by": "a"}
+        await insert(connection, "undertakings", id=uuid4(), org_id=org, **word)
+        case = {"actor": "a", "since": NOW, "until": NOW + timedelta(1), "registered_at": NOW, "registered_by": "a", "state": "registered"}
+        await insert(connection, "breaches", id=agent, org_id=org, incident_id=uuid4(), **case)
+        read = {"kind": "call", "object_id": uuid4(), "accesses": 1, "first_at": NOW, "last_at": NOW}
+        await insert(connection, "breach_records", org_id=org, breach_id=agent, **read)
         await insert(connection, "access_log", id=uuid4(), org_id=org, purpose="support", **entry)
         answer = {"request_hash": mark, "status": 200, "response": "{}", "created_at": NOW}
         await insert(connection, "idempotency", org_id=org, key="key", **answer)

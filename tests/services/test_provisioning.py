@@ -181,7 +181,8 @@ async def test_what_was_applied_stands_in_the_audit_chain(service: Provisioning)
     found = await rows(service.main, "SELECT actor, action, object, fields FROM audit_log ORDER BY position")
     assert {row["actor"] for row in found} == {"operator"}
     assert [row["action"] for row in found] == [
-        "organisation.made", "agent.added", "agent.added", "number.assigned", "api-key.made", "provisioning.applied",
+        "organisation.made", "agent.added", "agent.added", "number.assigned", "api-key.made", "undertaking.signed",
+        "provisioning.applied",
     ]  # fmt: skip
     assert all(result.is_whole for result in await audit.verify_all(service.main))
 
@@ -196,7 +197,7 @@ async def test_each_change_of_agents_numbers_keys_and_rules_is_told_by_its_own_r
         ), prune=True,
     )  # fmt: skip
     await service.apply(org(agents=(ANNA,), api_keys=()), prune=True)
-    found = await rows(service.main, "SELECT action, fields FROM audit_log WHERE position > 6 ORDER BY position")
+    found = await rows(service.main, "SELECT action, fields FROM audit_log WHERE position > 7 ORDER BY position")
     told = [(row["action"], json.loads(row["fields"])) for row in found]
     assert [action for action, _ in told] == [
         "organisation.changed", "rules.changed", "agent.role-changed", "agent.suspended", "agent.suspended", "number.released",
@@ -231,3 +232,11 @@ async def test_jurisdictions_and_contacts_are_made_once_and_left_alone_where_the
     assert (await service.apply(org(contacts=()))).changes == ["contacts of acme: 0 designated, 2 removed, 0 moved"]
     left = await rows(service.main, "SELECT email_sealed FROM org_contacts")
     assert [row["email_sealed"] for row in left] == [None, None]
+
+
+async def test_whoever_provisions_a_key_undertakes_confidentiality_for_it_once(service: Provisioning) -> None:
+    await service.apply(WHOLE)
+    await service.apply(org(api_keys=(KeySpec("ci", "auditor", "audit"),)))
+    (key,) = await rows(service.main, "SELECT id FROM api_keys")
+    (found,) = await rows(service.main, "SELECT signer, version, signed_by, withdrawn_at FROM undertakings")
+    assert dict(found) == {"signer": f"api-key:{key['id']}", "version": "1", "signed_by": "operator", "withdrawn_at": None}

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from hushwire.core import purposes
 from hushwire.core.ids import OrgId
+from hushwire.vault.unseal import Why
 
 
 class Permission(StrEnum):
@@ -32,11 +33,38 @@ class Permission(StrEnum):
     CUSTODY = "custody"
     HOLDS = "holds"
     RETENTION = "retention"
+    SELF = "self"  # what concerns the asking key itself
+    CASES = "cases"  # breaches, audits, purposes: what only those who answer for the organisation do
 
+
+OPENING: Final = frozenset(
+    {
+        Permission.CALLS,
+        Permission.RECORDINGS,
+        Permission.CONTENT,
+        Permission.DIRECTORY,
+        Permission.DIRECTORY_CHANGE,
+        Permission.CONTACTS,
+        Permission.CONTACTS_CHANGE,
+        Permission.REQUESTS,
+        Permission.HOLDS,
+        Permission.ORGANISATION,
+        Permission.ORGANISATION_CHANGE,
+    }
+)
+"""Paths of these permissions open personal values: there a purpose is judged and an undertaking needed (`means.needs`)."""
 
 _EVERYTHING: Final = frozenset(Permission)
 _READING: Final = frozenset(
-    {Permission.CALLS, Permission.RECORDINGS, Permission.RULES, Permission.CHECK, Permission.DIRECTORY, Permission.CONTACTS}
+    {
+        Permission.SELF,
+        Permission.CALLS,
+        Permission.RECORDINGS,
+        Permission.RULES,
+        Permission.CHECK,
+        Permission.DIRECTORY,
+        Permission.CONTACTS,
+    }
 )
 
 PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
@@ -45,7 +73,7 @@ PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     "supervisor": _READING | {Permission.CALL_CONTROL, Permission.CONTENT, Permission.CONTACTS_CHANGE},
     "auditor": _READING | {Permission.CONTENT, Permission.AUDIT, Permission.RECEIPTS, Permission.ORGANISATION},
     # A key of this role names no agent, so there is nothing that would be its own.
-    "agent": frozenset({Permission.CHECK}),
+    "agent": frozenset({Permission.SELF, Permission.CHECK}),
 }
 
 PURPOSES: Final[dict[str, frozenset[str]]] = {
@@ -66,6 +94,8 @@ class Caller:
     key_id: UUID
     role: str
     own_purpose: str
+    why: Why | None = None
+    """Set where personal values may be opened: for what, once that was judged."""
 
     @property
     def actor(self) -> str:

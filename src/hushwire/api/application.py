@@ -13,6 +13,7 @@ from hushwire.api.gate import Gate
 from hushwire.api.means import Means
 from hushwire.api.routers import (
     auditing,
+    breaches,
     calls,
     clocks,
     contacts,
@@ -26,6 +27,7 @@ from hushwire.api.routers import (
     operation,
     organisation,
     privacy,
+    readings,
     recordings,
     requests,
     restrictions,
@@ -87,6 +89,8 @@ _ROUTERS: Final = (
     organisation,
     operation,
     auditing,
+    readings,
+    breaches,
 )
 
 

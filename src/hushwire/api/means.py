@@ -1,17 +1,19 @@
 """What the routers are handed, and how they ask who calls."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import dataclass, field, replace
+from typing import Annotated, assert_never
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPBearer
 
-from hushwire.api.access import Caller, Permission
+from hushwire.api.access import OPENING, Caller, Permission
 from hushwire.api.metrics import Metrics
 from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
+from hushwire.privacy.purposes import Refusal
 from hushwire.services.audit_exports import AuditExports
+from hushwire.services.breaches import Breaches
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.custody import Custodian
@@ -20,6 +22,7 @@ from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.queries import Queries
+from hushwire.services.readings import Readings
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.rights import Rights
@@ -50,6 +53,8 @@ class Means:
     audit_exports: AuditExports
     custodian: Custodian
     sealed: SealedRecordings
+    breaches: Breaches
+    readings: Readings
     metrics: Metrics
     clocks: Clocks
     notices: Notices
@@ -65,8 +70,18 @@ async def _means(request: Request) -> Means:
 Given = Annotated[Means, Depends(_means)]
 
 
-def needs(permission: Permission) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: the caller, whose role must have the permission (else 403)."""
+PurposeHeader = Annotated[
+    str | None,
+    Header(alias="Hushwire-Purpose", description="Why personal data is read; without it the key's own purpose."),
+]
+
+
+def needs(permission: Permission, *, opens: bool | None = None) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: the caller, whose role must have the permission (else 403).
+
+    Where personal values are opened (`OPENING`, or `opens`) it also judges why: the purpose, the customer's instruction, the undertaking
+    (else 403, and a row of the audit log). Only such a caller has a `why`, and nothing opens without one.
+    """
 
     async def caller(request: Request, _: Annotated[object, Security(_bearer)]) -> Caller:
         found = request.state.caller
@@ -75,15 +90,36 @@ def needs(permission: Permission) -> Callable[..., Awaitable[Caller]]:
             raise Problem(403, f"A key of the role {found.role} does not have the permission {permission.value}.")
         return found
 
-    return caller
+    async def reading_caller(request: Request, bearer: Annotated[object, Security(_bearer)], purpose: PurposeHeader = None) -> Caller:
+        found = await caller(request, bearer)
+        means = await _means(request)
+        wanted = purpose or found.default_purpose
+        refused = await means.readings.judge(
+            found.org_id, found.actor, wanted, of_the_role=found.may_read_for(wanted), permission=permission.value
+        )
+        if refused is not None:
+            raise _refusals(refused)
+        return replace(found, why=Why(found.actor, wanted))
 
-
-PurposeHeader = Annotated[
-    str | None,
-    Header(alias="Hushwire-Purpose", description="Why content is read; without it the key's own purpose."),
-]
+    return reading_caller if (permission in OPENING if opens is None else opens) else caller
 
 
 def reader(caller: Caller) -> Why:
-    """What the access log says of a read that needs no purpose of its own."""
-    return Why(caller.actor, caller.default_purpose)
+    """Who reads and for what. Only for callers of paths that open personal values: anything else is our mistake."""
+    if caller.why is None:
+        raise LookupError("this path opens personal values: its permission must be among OPENING, or say opens=True")
+    return caller.why
+
+
+def _refusals(refused: Refusal) -> Problem:
+    match refused:
+        case Refusal.PURPOSE:
+            return Problem(403, "This purpose is unknown, or not one that the key's role may open content for.", reason=refused.value)
+        case Refusal.INSTRUCTION:
+            detail = "The organisation does not allow this purpose: see GET /v1/privacy/purposes."
+            return Problem(403, detail, reason=refused.value, purposes="/v1/privacy/purposes")
+        case Refusal.UNDERTAKING:
+            detail = "Nothing opens without a signed undertaking of confidentiality: read and sign it at /v1/privacy/undertakings."
+            return Problem(403, detail, reason=refused.value, sign_at="/v1/privacy/undertakings")
+        case _:
+            assert_never(refused)

@@ -77,6 +77,31 @@ def read_position(cursor: str | None) -> int | None:
     return position
 
 
+def read_named(cursor: str | None) -> tuple[str, UUID] | None:
+    """The kind and id that a cursor names."""
+    if cursor is None:
+        return None
+    try:
+        kind, row_id = _read(cursor)
+        found = UUID(str(row_id))
+    except (ValueError, TypeError):
+        raise invalid("cursor", "is not a cursor of this list") from None
+    if not isinstance(kind, str) or not kind.isascii() or "\x00" in kind:
+        raise invalid("cursor", "is not a cursor of this list")
+    return kind, found
+
+
+def read_bytes(cursor: str | None) -> bytes | None:
+    """The bytes that a cursor names."""
+    if cursor is None:
+        return None
+    try:
+        (found,) = _read(cursor)
+        return bytes.fromhex(str(found))
+    except (ValueError, TypeError):
+        raise invalid("cursor", "is not a cursor of this list") from None
+
+
 def _read(cursor: str) -> list[object]:
     try:
         found = json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))

@@ -17,6 +17,7 @@ from hushwire.api.application import application
 from hushwire.api.means import Means
 from hushwire.api.metrics import Metrics
 from hushwire.app import hosts
+from hushwire.app.cases import made_breaches
 from hushwire.app.certificates import served
 from hushwire.app.config import Config, Listen
 from hushwire.app.wiring import Wired
@@ -31,6 +32,7 @@ from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.queries import Queries
+from hushwire.services.readings import Readings
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.recordings_shipping import Spool
@@ -106,6 +108,8 @@ async def made_means(wired: Wired) -> Means:
         voice_security=voice_security,
         actions=actions,
         rights=rights,
+        readings=Readings(wired.main, wired.clock, wired.random),
+        breaches=made_breaches(wired.main, wired.keyring, wired.clock, wired.random),
         audit_exports=AuditExports(wired.main, wired.keyring, wired.clock),
         custodian=Custodian(wired.main, wired.keyring, wired.clock, wired.random),
         sealed=SealedRecordings(wired.main, wired.keyring, blobs, spool, wired.clock, wired.random),

@@ -12,6 +12,7 @@ from typing import Final
 import asyncpg
 import structlog
 
+from hushwire.app.cases import made_breaches
 from hushwire.app.mailing import mail_server
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
@@ -116,6 +117,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),
         Job("spool", shipping.tidy_spool, 3600.0),
+        Job("breaches", made_breaches(means.main, means.keyring, means.clock, means.random).carry_on, 60.0, "breaches"),
         Job("audit-heads", AuditHeads(means.main, means.keyring, means.clock).sign_due, 60.0),
         Job("replay", lambda: keep_up(means.main, means.keyring_db, means.clock), 3600.0),
         Job("custody", Custodian(means.main, means.keyring, means.clock, means.random).upkeep, 3600.0),

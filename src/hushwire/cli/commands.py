@@ -3,7 +3,19 @@
 import typer
 
 from hushwire import __version__
-from hushwire.cli import backups, custody, demonstration, diagnosis, keys, proofs, provisioning, running, verification, voice_security
+from hushwire.cli import (
+    backups,
+    breaches,
+    custody,
+    demonstration,
+    diagnosis,
+    keys,
+    proofs,
+    provisioning,
+    running,
+    verification,
+    voice_security,
+)
 
 application = typer.Typer(
     name="hushwire",
@@ -28,5 +40,5 @@ def _root(
     pass
 
 
-for module in (running, provisioning, backups, voice_security, proofs, verification, keys, custody, diagnosis, demonstration):
+for module in (running, provisioning, backups, voice_security, proofs, verification, keys, custody, diagnosis, demonstration, breaches):
     module.register(application)

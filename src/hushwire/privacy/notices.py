@@ -159,9 +159,13 @@ We do not answer it without your authorisation, unless the law compels us; then 
 
 Breach: {breach}
 Nature: {nature}
-Detected: {detected_at}
+Registered: {detected_at}
+Began: {since}
+Ended: {until}
 Data subjects concerned, as far as known: {subjects}
 Records concerned, as far as known: {records}
+Categories of data: {categories}
+Likely consequences: {consequences}
 Measures taken: {measures}
 
 What is found out later follows without delay. If a regulator or data subjects have to be told, that is for you as the controller to

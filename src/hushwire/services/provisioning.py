@@ -25,6 +25,7 @@ from hushwire.privacy.notices import ContactRole
 from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
 from hushwire.services.organisation import designate
 from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
+from hushwire.services.readings import current_text, signed
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import organisation
 from hushwire.store import provisioning as rows
@@ -419,8 +420,12 @@ class _Organisation:
             self.outcome.kept.append(f"{len(known)} number(s) of {self.spec.row.slug}")
 
     async def api_keys(self) -> None:
-        """Bring the API keys up to date. A key that was revoked comes back with a new secret, never with its old one."""
+        """Bring the API keys up to date. A key that was revoked comes back with a new secret, never with its old one.
+
+        Whoever provisions a key undertakes confidentiality for who will hold it: that stands in its row of `undertakings`.
+        """
         known = {row.name: row for row in await rows.api_keys(self.connection)}
+        text = await current_text(self.connection)
         for spec in self.spec.api_keys:
             old = known.pop(spec.name, None)
             if old and not old.revoked and (old.role, old.purpose) == (spec.role, spec.purpose):
@@ -435,6 +440,10 @@ class _Organisation:
             row = rows.ApiKeyRow(row_id, spec.name, spec.role, spec.purpose, secret_hash, revoked=False)
             await rows.put_api_key(self.connection, self.org_id, row, self.now)
             self.note(Action.API_KEY_MADE if is_new else Action.API_KEY_CHANGED, "api-key", row_id, role=spec.role, purpose=spec.purpose)
+            if await signed(
+                self.connection, self.org_id, self.service.new_id(self.now), f"api-key:{row_id}", text, by=OPERATOR, now=self.now
+            ):
+                self.note(Action.UNDERTAKING_SIGNED, "api-key", row_id, version=text.version)
             if not is_new:
                 self.stones.end(self.org_id, endings.key_changed(tombstones.new_id(), row_id, secret_hash, spec.role, self.now))
             self.outcome.changes.append(f"API key {self._name(spec.name)}: {'made' if is_new else 'changed'}")

@@ -72,6 +72,11 @@ async def get_call(connection: Connection, call_id: CallId) -> CallRow | None:
     return None if row is None else _call(row)
 
 
+async def get_calls(connection: Connection, ids: Sequence[UUID]) -> list[CallRow]:
+    """These calls, as far as they exist."""
+    return [_call(row) for row in await connection.fetch(f"SELECT {_COLUMNS} FROM calls WHERE id = ANY($1::uuid[])", list(ids))]  # noqa: S608
+
+
 async def find_calls(connection: Connection, wanted: CallFilter, *, after: Place | None = None, limit: int = 50) -> list[CallRow]:
     """Rows newest first, after a place in the list.
 

@@ -20,7 +20,7 @@ from hushwire.services.holds import Unfit, Wanted
 router = APIRouter(prefix="/v1/privacy/holds", tags=["privacy"])
 
 Placing = Annotated[Caller, Depends(needs(Permission.HOLDS))]
-Reading = Annotated[Caller, Depends(needs(Permission.RECEIPTS))]
+Reading = Annotated[Caller, Depends(needs(Permission.RECEIPTS, opens=True))]
 Scope = Literal["recording", "call", "contact", "number", "agent", "range", "organisation"]
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from hushwire.api import ranges
 from hushwire.api.access import Caller, Permission
-from hushwire.api.means import Given, PurposeHeader, needs
+from hushwire.api.means import Given, needs, reader
 from hushwire.api.problems import Problem, customer_held, invalid, not_found, restricted, unavailable
 from hushwire.api.routers.recordings import gone
 from hushwire.api.streaming import Streaming
@@ -34,7 +34,6 @@ from hushwire.services.recordings import (
     Unfinished,
     Withheld,
 )
-from hushwire.vault.unseal import Why
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 _log = structlog.get_logger(__name__)
@@ -109,7 +108,6 @@ async def get_audio(
     audio_format: Annotated[AudioFormat, Query(alias="format")] = AudioFormat.OGG,
     from_ms: Milliseconds = None,
     to_ms: Milliseconds = None,
-    purpose: PurposeHeader = None,
 ) -> Response:
     """The recording's sound, or the stretch of it from `from_ms` up to `to_ms`, streamed. WAV is seekable: it answers Range requests.
 
@@ -117,7 +115,7 @@ async def get_audio(
     """
     if to_ms is not None and to_ms <= (from_ms or 0):
         raise invalid("to_ms", "must be greater than from_ms")
-    why = _why(caller, purpose)
+    why = reader(caller)
     try:
         found = await means.recordings.open_audio(
             caller.org_id, RecordingId(parsed_id(recording_id)), audio_format, why, Stretch(from_ms or 0, to_ms)
@@ -163,17 +161,16 @@ async def head_audio(
     audio_format: Annotated[AudioFormat, Query(alias="format")] = AudioFormat.OGG,
     from_ms: Milliseconds = None,
     to_ms: Milliseconds = None,
-    purpose: PurposeHeader = None,
 ) -> Response:
     """What GET would answer, without the sound."""
-    return await get_audio(request, means, caller, recording_id, audio_format, from_ms, to_ms, purpose)
+    return await get_audio(request, means, caller, recording_id, audio_format, from_ms, to_ms)
 
 
 @router.get("/{recording_id}/timeline")
-async def get_timeline(means: Given, caller: Listening, recording_id: Id, purpose: PurposeHeader = None) -> Timeline:
+async def get_timeline(means: Given, caller: Listening, recording_id: Id) -> Timeline:
     """What was lost, came late, was silent or paused on each leg, which codecs were spoken, and how far clocks were off."""
     try:
-        found = await means.recordings.timeline(caller.org_id, RecordingId(parsed_id(recording_id)), _why(caller, purpose))
+        found = await means.recordings.timeline(caller.org_id, RecordingId(parsed_id(recording_id)), reader(caller))
     except RecordingError as error:
         raise _damaged(recording_id, error) from None
     if not isinstance(found, dict):
@@ -193,13 +190,12 @@ async def get_peaks(
     recording_id: Id,
     per_second: Annotated[int, Query(description=f"One of {', '.join(map(str, PER_SECOND))}.")] = 10,
     form: Annotated[Literal["json", "dat"], Query(alias="format")] = "json",
-    purpose: PurposeHeader = None,
 ) -> Response:
     """How loud each leg is, for waveforms: agent first, then the other party."""
     if per_second not in PER_SECOND:
         raise invalid("per_second", f"must be one of {', '.join(map(str, PER_SECOND))}")
     try:
-        found = await means.recordings.peaks(caller.org_id, RecordingId(parsed_id(recording_id)), _why(caller, purpose))
+        found = await means.recordings.peaks(caller.org_id, RecordingId(parsed_id(recording_id)), reader(caller))
     except RecordingError as error:
         raise _damaged(recording_id, error) from None
     if not isinstance(found, Peaks):
@@ -226,14 +222,6 @@ async def _streamed(audio: Audio, status: int, headers: Mapping[str, str], chunk
     except RecordingError as error:
         raise _damaged(str(audio.recording.id), error) from None
     return Streaming(status, first, chunks, audio.media_type, headers)
-
-
-def _why(caller: Caller, purpose: str | None) -> Why:
-    code = purpose or caller.default_purpose
-    if not caller.may_read_for(code):
-        _log.warning("content.refused", key_id=str(caller.key_id), org_id=str(caller.org_id), reason="purpose")
-        raise Problem(403, "This purpose is unknown, or not one that the key's role may open content for.")
-    return Why(caller.actor, code)
 
 
 def _damaged(recording_id: str, error: RecordingError) -> Problem:

@@ -11,14 +11,13 @@ from pydantic import BaseModel, Field
 
 from hushwire.api import ranges
 from hushwire.api.access import Caller, Permission
-from hushwire.api.means import Given, PurposeHeader, needs
+from hushwire.api.means import Given, needs, reader
 from hushwire.api.problems import Problem, not_found, restricted, unavailable
 from hushwire.api.streaming import Streaming
 from hushwire.api.values import Id, parsed_id
 from hushwire.core.ids import RecordingId
 from hushwire.services.recordings import Elsewhere, Gone, Missing, Restricted, Unfinished
 from hushwire.vault.recipients import Algorithm
-from hushwire.vault.unseal import Why
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 Taking = Annotated[Caller, Depends(needs(Permission.CONTENT))]
@@ -64,9 +63,9 @@ class RecordingEnvelopes(BaseModel):
 
 
 @router.get("/{recording_id}/envelopes")
-async def get_envelopes(means: Given, caller: Taking, recording_id: Id, purpose: PurposeHeader = None) -> RecordingEnvelopes:
+async def get_envelopes(means: Given, caller: Taking, recording_id: Id) -> RecordingEnvelopes:
     """The recording's key in one envelope for each of the customer's keys that it was sealed to, and what the sealed file must be."""
-    found = _found(await means.sealed.envelopes(caller.org_id, RecordingId(parsed_id(recording_id)), _why(caller, purpose)), recording_id)
+    found = _found(await means.sealed.envelopes(caller.org_id, RecordingId(parsed_id(recording_id)), reader(caller)), recording_id)
     row = found.recording
     return RecordingEnvelopes(
         custody=row.custody,
@@ -97,9 +96,9 @@ async def get_envelopes(means: Given, caller: Taking, recording_id: Id, purpose:
         416: {"description": "The range begins behind the file's end."},
     },
 )
-async def get_sealed(request: Request, means: Given, caller: Taking, recording_id: Id, purpose: PurposeHeader = None) -> Response:
+async def get_sealed(request: Request, means: Given, caller: Taking, recording_id: Id) -> Response:
     """The sealed file as it lies in the store (docs/hwr.md), whole or the range of it that `Range` asks for."""
-    found = _found(await means.sealed.file(caller.org_id, RecordingId(parsed_id(recording_id)), _why(caller, purpose)), recording_id)
+    found = _found(await means.sealed.file(caller.org_id, RecordingId(parsed_id(recording_id)), reader(caller)), recording_id)
     row = found.recording
     size, tag = row.size_bytes or 0, f'"{(row.digest or b"").hex()}"'
     headers = {
@@ -126,14 +125,6 @@ async def get_sealed(request: Request, means: Given, caller: Taking, recording_i
     pieces = means.sealed.read(found, start, end)
     first_piece = await anext(pieces, b"")
     return Streaming(status, first_piece, pieces, "application/octet-stream", headers | {"Content-Length": str(end - start)})
-
-
-def _why(caller: Caller, purpose: str | None) -> Why:
-    why = purpose or caller.default_purpose
-    if not caller.may_read_for(why):
-        _log.warning("content.refused", key_id=str(caller.key_id), org_id=str(caller.org_id), reason="purpose")
-        raise Problem(403, "This purpose is unknown, or not one that the key's role may open content for.")
-    return Why(caller.actor, why)
 
 
 def _found(found: T | Gone | Missing | Restricted | Elsewhere | Unfinished, recording_id: str) -> T:
