@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from hushwire.app import certificates, processes, supervisor
+from hushwire.app import certificates, processes, scheduled, supervisor
 from hushwire.app.config import Config
 from hushwire.app.databases import Databases
 from hushwire.app.folders import Account, Folders, account, holder, locked, prepare, prepare_zone2
@@ -74,7 +74,12 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
                 return
             settled = certificates.settled(config, served, trunk_authorities)
             keeper = supervisor.Supervisor(settled, folders, owner, databases, root.key, log_form)
-            await keeper.run(stop, lambda addresses: on_up(Up(addresses, served.authority, new_key)))
+            backing_up = asyncio.create_task(scheduled.keep_backed_up(config, SystemClock()), name="backups")
+            try:
+                await keeper.run(stop, lambda addresses: on_up(Up(addresses, served.authority, new_key)))
+            finally:
+                backing_up.cancel()
+                await asyncio.gather(backing_up, return_exceptions=True)
         finally:
             await databases.stop()
 
