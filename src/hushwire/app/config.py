@@ -227,25 +227,36 @@ class Zone2(Section):
     dir: FilePath | None = None
 
 
+def checked_stores(value: dict[str, str]) -> dict[str, str]:
+    """Region -> URL of an object store. Raises ValueError, saying how to write it."""
+    for name, url in value.items():
+        if not _REGION.fullmatch(name):
+            raise ValueError(f'"{name}" is no region: use a short lower-case name such as "eu"')
+        parts = urlsplit(url)
+        if not ((parts.scheme == "file" and parts.path.startswith("/")) or (parts.scheme == "s3" and len(parts.netloc) >= 3)):
+            raise ValueError(f'write region {name} as "file:///folder" or "s3://bucket/prefix"')
+    return value
+
+
 class Store(Section):
     regions: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("regions")
     @classmethod
     def _urls(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, url in value.items():
-            if not _REGION.fullmatch(name):
-                raise ValueError(f'"{name}" is no region: use a short lower-case name such as "eu"')
-            parts = urlsplit(url)
-            if not ((parts.scheme == "file" and parts.path.startswith("/")) or (parts.scheme == "s3" and len(parts.netloc) >= 3)):
-                raise ValueError(f'write region {name} as "file:///folder" or "s3://bucket/prefix"')
-        return value
+        return checked_stores(value)
 
 
 class Backup(Section):
     every_h: Annotated[int, Field(ge=0, le=24 * 31)] = 24
     keep: Annotated[int, Field(ge=1, le=10_000)] = 14
     programs: FilePath | None = None
+    objects: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("objects")
+    @classmethod
+    def _urls(cls, value: dict[str, str]) -> dict[str, str]:
+        return checked_stores(value)
 
 
 class Keys(Section):
@@ -327,6 +338,13 @@ class Config(Section):
             for key, value in table.items():
                 variables[f"{ENV_PREFIX}{section}__{key}".upper()] = orjson.dumps(value).decode()
         return variables
+
+    def copy_urls(self) -> dict[str, str]:
+        """Region -> URL of the store of copies; none where there is no second zone and none was named."""
+        if self.backup.objects or self.zone2.dir is None:
+            return dict(self.backup.objects)
+        folder = self.zone2.dir / "objects"
+        return {region: (folder if region == "*" else folder / region).as_uri() for region in self.store_urls()}
 
     def store_urls(self) -> dict[str, str]:
         """Region -> object store URL. Without configured regions, `*` is one local store that serves every residency."""

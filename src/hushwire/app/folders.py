@@ -119,6 +119,11 @@ class Zone2:
         return self.root / "backups"
 
     @property
+    def objects(self) -> Path:
+        """Copies of the store's sealed objects."""
+        return self.root / "objects"
+
+    @property
     def passwords(self) -> Path:
         """The keyring's database passwords again, 0600: without them the copy could be promoted but not be used."""
         return self.root / "keyring.json"
@@ -180,7 +185,7 @@ def prepare_zone2(folders: Folders, zone2: Zone2, owner: Account | None) -> None
         zone2.root.mkdir(parents=True, exist_ok=True)
         if os.stat(zone2.root).st_uid == os.geteuid():
             os.chmod(zone2.root, 0o711 if owner else 0o700)
-        for folder in (zone2.buckets, zone2.backups):
+        for folder in (zone2.buckets, zone2.backups, zone2.objects):
             folder.mkdir(exist_ok=True)
             _claim(folder, owner)
         if known is None:

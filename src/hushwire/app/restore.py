@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import structlog
@@ -22,17 +23,19 @@ from hushwire.app import backup, dumps
 from hushwire.app.backup import Checked
 from hushwire.app.config import Config
 from hushwire.app.databases import Databases
-from hushwire.app.folders import Folders, account, holder, locked, prepare
+from hushwire.app.folders import Account, Folders, account, give, holder, locked, prepare
 from hushwire.app.sources import SystemClock
 from hushwire.app.wiring import bucket_folders, key_provider
 from hushwire.core.errors import ConfigError, KeyUnavailable, Unavailable
 from hushwire.services import backups
+from hushwire.services.object_copies import ObjectCopies
 from hushwire.services.replay import Backup, Followed, Replay
 from hushwire.store import roles
 from hushwire.store.database import Database
 from hushwire.store.migrate import migrate, migrations
 from hushwire.vault import tombstones
 from hushwire.vault.archive import Reader, SealingKey
+from hushwire.vault.blobs import Blobs
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.root import RootKey
 
@@ -63,6 +66,7 @@ class Restored:
     checked: Checked
     followed: Followed
     replaced_rows: int
+    objects: int
     seconds: float
     replay_seconds: float
 
@@ -107,14 +111,15 @@ async def restore(config: Config, source: Source, *, yes: bool) -> Restored:
         databases = Databases(config, folders, owner)
         try:
             await databases.start()
-            work = _Work(config, folders, databases, root, sealing, tools, source, checked, clock)
+            work = _Work(config, folders, databases, root, sealing, tools, source, checked, clock, owner)
             replaced = await work.look(yes=yes)
             followed, replay_seconds = await work.carry_out()
+            objects = await work.bring_objects_back()
         finally:
             await databases.stop()
     seconds = clock.monotonic() - began
     _log.warning("restore.done", backup=source.name, rows=checked.rows, replayed=followed.tombstones, seconds=round(seconds, 1))
-    return Restored(source.name, checked, followed, replaced, seconds, replay_seconds)
+    return Restored(source.name, checked, followed, replaced, objects, seconds, replay_seconds)
 
 
 def _refuse_newer(checked: Checked) -> None:
@@ -139,6 +144,7 @@ class _Work:
     source: Source
     checked: Checked
     clock: SystemClock
+    owner: Account | None
 
     async def look(self, *, yes: bool) -> int:
         """Everything that speaks against it, before anything is changed; returns how many rows of organisations would be replaced."""
@@ -206,6 +212,26 @@ class _Work:
         await _swap(admin, self.databases.main_database, restoring)
         await drop_leftovers(self.databases)
         return followed, replay_seconds
+
+    async def bring_objects_back(self) -> int:
+        """Sealed objects that the store lost and the second zone has, but for what was erased; what fails is told, and the worker's."""
+        if not (urls := self.config.copy_urls()):
+            return 0
+        main = await Database.connect(self.databases.main_dsn(roles.OWNER), max_size=2)
+        try:
+            keyring = await Database.connect(self.databases.keyring_dsn(roles.OWNER), max_size=2)
+            try:
+                copies = ObjectCopies(main, keyring, Blobs.open(self.config.store_urls()), Blobs.open(urls))
+                objects = await copies.bring_back()
+            finally:
+                await keyring.close()
+        finally:
+            await main.close()
+        if self.owner is not None:
+            for region in self.config.store_urls().values():
+                if objects and region.startswith("file:"):
+                    give(Path(unquote(urlsplit(region).path)), self.owner)
+        return objects
 
     def _archive(self) -> Iterator[bytes]:
         reader = Reader(self.sealing)

@@ -27,6 +27,7 @@ from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.notice_sending import NoticeSending
 from hushwire.services.notices import Notices
+from hushwire.services.object_copies import ObjectCopies
 from hushwire.services.organisation import Organisations
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.services.replay import keep_up
@@ -98,14 +99,15 @@ async def made_jobs(means: Wired) -> list[Job]:
     erasures = Erasures(means.main, means.keyring, means.clock, means.random)
     await erasures.listen()
     shipping = Shipping(means.main, means.keyring, blobs, spool, means.node_id, means.clock, means.random)
-    upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures)
+    copies = Blobs.open(urls) if (urls := means.config.copy_urls()) else None
+    upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures, copies)
     contacts = Contacts(means.main, means.keyring, means.clock, means.random)
     clocks = Clocks(means.clock, means.random)
     watch = ClockWatch(means.main, clocks)
     notices = Notices(means.main, means.keyring, clocks, means.clock, means.random)
     sending = NoticeSending(notices, mail_server(means.config))
     organisations = Organisations(means.main, means.keyring, means.clock, means.random)
-    return [
+    jobs = [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
         Job("erasures", upkeep.carry_on, 10.0, "erasures"),
@@ -123,6 +125,9 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("custody", Custodian(means.main, means.keyring, means.clock, means.random).upkeep, 3600.0),
         Job("expiry", lambda: expire(means.main, means.clock), 3600.0),
     ]
+    if copies is not None:
+        jobs.append(Job("object-copies", ObjectCopies(means.main, means.keyring_db, blobs, copies).carry_on, 300.0))
+    return jobs
 
 
 async def _heartbeat(jobs: list[Job]) -> None:

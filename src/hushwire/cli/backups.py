@@ -105,13 +105,15 @@ def bring_back(
     if json:
         replayed = {"tombstones": followed.tombstones, "lost_entries": followed.lost_entries, **followed.changes}
         said: dict[str, Any] = {"name": done.name, "seconds": round(done.seconds, 3), "replay_seconds": round(done.replay_seconds, 3)}
-        print_json(said | _described(done.checked) | {"replayed": replayed})
+        print_json(said | _described(done.checked) | {"replayed": replayed, "objects_brought_back": done.objects})
         return
     people.print(f"[bold green]restored[/] {done.checked.rows} rows in {done.seconds:.1f} s", end="")
     people.print(f", as of {done.checked.made_at:%Y-%m-%d %H:%M:%S} UTC: {done.name}", markup=False)
     people.print(f"{followed.tombstones} endings since then looked at, {followed.lost_entries} erasures carried out again", markup=False)
     for name, count in followed.changes.items():
         people.print(f"  {name.replace('_', ' ')}: {count}", markup=False)
+    if done.objects:
+        people.print(f"{done.objects} sealed objects that the store had lost were brought back", markup=False)
     aside.print("Start it with `hushwire up`; the worker sweeps and signs what was erased again.")
 
 

@@ -32,12 +32,13 @@ class StillThere(LocalError):
 class Sweeping:
     """One node's sweeping. What lies in another machine's spool is that machine's."""
 
-    def __init__(self, main: Database, blobs: Blobs, spool: Spool, node_id: NodeId, clock: Clock) -> None:
+    def __init__(self, main: Database, blobs: Blobs, spool: Spool, node_id: NodeId, clock: Clock, copies: Blobs | None = None) -> None:
         self._main = main
         self._blobs = blobs
         self._spool = spool
         self._node_id = node_id
         self._clock = clock
+        self._copies = copies  # the second zone's
 
     async def sweep(self, org_id: OrgId, entries: Sequence[LedgerEntry]) -> int:
         """Sweeps what can be swept here and now, and notes it with its evidence; returns how many. What fails is logged and left open."""
@@ -87,10 +88,15 @@ class Sweeping:
                 stores[region] = int(await self._blobs.exists(region, recording.blob_key))
             else:
                 stores[region] = 0
+        answers: Answers = {"spool": 0, "stores": stores}
+        if self._copies is not None:
+            for region in self._copies.regions():
+                await self._copies.delete(region, recording.blob_key)
+                stores[f"second zone {region}"] = int(await self._copies.exists(region, recording.blob_key))
         in_spool = await asyncio.to_thread(self._spool.path(recording).exists)
         if in_spool or any(stores.values()):
             raise StillThere("ciphertext that was removed is still found")
-        return {"spool": 0, "stores": stores}
+        return answers
 
     async def _ask_rows(self, connection: Connection, entries: Sequence[LedgerEntry], files: Mapping[UUID, Answers]) -> dict[UUID, Answers]:
         """The evidence of those entries that no table contradicts."""

@@ -32,14 +32,22 @@ class Upkeep:
     """One node's share of open erasures. Any number of workers may do this at once."""
 
     def __init__(
-        self, main: Database, keyring: Keyring, blobs: Blobs, spool: Spool, node_id: NodeId, clock: Clock, erasures: Erasures
+        self,
+        main: Database,
+        keyring: Keyring,
+        blobs: Blobs,
+        spool: Spool,
+        node_id: NodeId,
+        clock: Clock,
+        erasures: Erasures,
+        copies: Blobs | None = None,
     ) -> None:
         self._main = main
         self._keyring = keyring
         self._blobs = blobs
         self._clock = clock
         self._erasures = erasures
-        self._sweeping = Sweeping(main, blobs, spool, node_id, clock)
+        self._sweeping = Sweeping(main, blobs, spool, node_id, clock, copies)
 
     async def carry_on(self) -> int:
         """Takes everything open as far as it goes before its bucket's renewal; returns how many steps were done."""

@@ -5,6 +5,7 @@ a foreign region can't be put into words. What is stored here is sealed before i
 """
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,6 +81,31 @@ class Blobs:
             await obstore.put_async(store, _checked(key), path, mode="create")
         if isinstance(store, LocalStore) and store.prefix is not None:
             await asyncio.to_thread(_sync, Path(store.prefix), key)
+        return size
+
+    async def copy_to(self, other: "Blobs", residency: str, key: str) -> int:
+        """The same object under the same key in another deployment's or zone's store, read back and compared; returns its size.
+
+        Raises BlobMissing, RefusedError if no store there may hold data of this residency, BlobExists, Unavailable.
+        """
+        store = self._store(residency)
+        if isinstance(store, LocalStore) and store.prefix is not None:
+            if not await self.exists(residency, key):
+                raise BlobMissing("no such object")
+            await other.put_file(residency, key, Path(store.prefix) / _checked(key))
+        else:
+            if await other.exists(residency, key):
+                raise BlobExists("the object is there already")
+            with _errors("put"):
+                async with obstore.open_writer_async(other._store(residency), _checked(key)) as writer:
+                    async for chunk in self.stream(residency, key):
+                        await writer.write(chunk)
+        ours, theirs = hashlib.sha256(), hashlib.sha256()
+        size = await self.scan(residency, key, ours.update)
+        await other.scan(residency, key, theirs.update)
+        if ours.digest() != theirs.digest():
+            await other.delete(residency, key)
+            raise Unavailable("the object store gave back other bytes than it was given")
         return size
 
     async def get(self, residency: str, key: str, *, start: int = 0, length: int | None = None) -> bytes:

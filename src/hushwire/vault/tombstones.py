@@ -6,7 +6,7 @@ the second zone with the keyring, synchronously. It holds ids and what a replay 
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -99,3 +99,11 @@ async def of_object(connection: Connection, kind: str, wanted: UUID) -> list[Bur
         "SELECT seq, id, kind, object, at, fields FROM tombstones WHERE kind = $1 AND object = $2 ORDER BY seq", kind, wanted
     )
     return [Buried(row["seq"], Tombstone(row["id"], row["kind"], row["object"], row["at"], json.loads(row["fields"]))) for row in rows]
+
+
+async def ended(connection: Connection, kinds: Iterable[str], wanted: Iterable[UUID]) -> set[UUID]:
+    """Those of these things that the organisation's tombstones of these kinds tell of."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT object FROM tombstones WHERE object = ANY($1::uuid[]) AND kind = ANY($2::text[])", list(wanted), sorted(kinds)
+    )
+    return {row[0] for row in rows}

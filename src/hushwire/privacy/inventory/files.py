@@ -51,6 +51,12 @@ KINDS: Final = (
         "journal",
         replace(CALL, form=Form.SEALED, retention=Retention.DELIVERY, erasure=Erasure.DELETE_OBJECT, residency=Residency.NODE),
     ),
+    BlobKind("copy of a recording", "zone2/objects", CONTENT),
+    BlobKind(
+        "backup of the main database",
+        "zone2/backups",
+        replace(CALL, form=Form.SEALED, retention=Retention.BACKUP, erasure=Erasure.DESTROY_KEY, recipients=Recipient.NOBODY),
+    ),
     BlobKind("root key", "keys", replace(KEY, form=Form.PLAIN)),
     BlobKind("bucket secret", "buckets", replace(BUCKET, form=Form.PLAIN)),
     BlobKind("bucket secret in the second zone", "zone2/buckets", replace(BUCKET, form=Form.PLAIN)),

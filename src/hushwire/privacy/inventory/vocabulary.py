@@ -98,6 +98,7 @@ class Retention(StrEnum):
     KEY = "as long as what it opens"
     DEPLOYMENT = "life of the deployment"
     WEEK = "7 days"
+    BACKUP = "until as many newer backups are kept"
     OBJECTION = "life of the agreement: an objection outlives the erasure of all else"
 
 
