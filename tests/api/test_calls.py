@@ -56,6 +56,17 @@ async def test_a_call_is_shown_with_its_numbers_and_the_read_is_logged(office: O
     assert logged["purpose"] == "customer-service"
 
 
+async def test_the_log_names_the_call_though_its_key_has_an_id_of_its_own(office: Office) -> None:
+    key = await (await office.house.keyring("gateway")).new_data_key(office.house.org, "call", uuid4())
+    other = uuid4()
+    call = await office.add_call(sealed_with=key.id)
+    keyless = await office.add_call(sealed_with=other)
+    async with office.client() as api:
+        shown(await api.get("/v1/calls"))
+    logged = await office.rows("SELECT object FROM access_log")
+    assert sorted(row["object"] for row in logged) == sorted(f"call:{call_id}" for call_id in (call, keyless))
+
+
 async def test_calls_are_paged_newest_first_without_gaps_or_repetitions(office: Office) -> None:
     calls = [await office.add_call(started_at=LONG_AGO + timedelta(seconds=n // 3)) for n in range(23)]
     seen: list[str] = []

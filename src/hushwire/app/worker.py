@@ -31,6 +31,7 @@ from hushwire.services.object_copies import ObjectCopies
 from hushwire.services.organisation import Organisations
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.services.replay import keep_up
+from hushwire.services.unused_keys import UnusedKeys
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.zones import tidy_secrets
 
@@ -117,6 +118,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("profiles", organisations.forget_all, 600.0, "profiles"),
         Job("crashed", shipping.mark_crashed, 15.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
+        Job("unused-keys", UnusedKeys(means.main, means.keyring, means.clock).sweep, 3600.0),
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),
         Job("spool", shipping.tidy_spool, 3600.0),
         Job("breaches", made_breaches(means.main, means.keyring, means.clock, means.random).carry_on, 60.0, "breaches"),

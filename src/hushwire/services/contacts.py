@@ -25,7 +25,7 @@ from hushwire.store.contacts import ContactRow, NewContact, NumberRow, Wanted
 from hushwire.store.database import Connection, Database
 from hushwire.vault.keyring import Keyring, OrgKeys
 from hushwire.vault.seal import Columns
-from hushwire.vault.unseal import AccessLog, Why
+from hushwire.vault.unseal import Why
 
 _TRIES: Final = 3
 _log = structlog.get_logger(__name__)
@@ -103,7 +103,6 @@ class Contacts:
         self._keyring = keyring
         self._clock = clock
         self._random = random
-        self._access = AccessLog(main, clock, random)
 
     async def create(
         self, org_id: OrgId, values: Values, why: Why, *, once: Once | None = None
@@ -278,15 +277,13 @@ class Contacts:
                 rows = await read(connection)
             page, more = rows[:limit], rows[limit - 1].id if len(rows) > limit else None
             closed = [row for row in page if not row.is_restricted and not row.is_gone]
-            keys = await self._keyring.open_many(org_id, "contact", [row.sealed_with for row in closed if row.sealed_with], why)
+            wanted = {row.sealed_with: row.id for row in closed if row.sealed_with}
+            keys = await self._keyring.open_many(org_id, "contact", wanted, why, of=wanted)
             missing = [row for row in closed if row.sealed_with not in keys]
             if not missing or is_last:
                 break
         for row in missing:
             _log.error("contact.key_missing", org_id=str(org_id), contact_id=str(row.id))
-        async with self._main.organisation(org_id) as connection:
-            # The keyring's own note names the key, which is not the contact's id once a correction has moved it.
-            await self._access.note_in(connection, org_id, why, [f"contact:{row.id}" for row in closed if row.sealed_with != row.id])
         shown = []
         for row in page:
             if row.is_restricted and not row.is_gone:

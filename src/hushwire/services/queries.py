@@ -201,10 +201,10 @@ class Queries:
         """Outside any transaction of the main database: the keyring notes what it opens in one of its own."""
         nothing: dict[str, Any] = dict.fromkeys(_HIDDEN)
         rows = [replace(row, **nothing) if row.is_restricted else row for row in rows]
-        wanted = {row.sealed_with for row in rows if row.sealed_with is not None}
-        data_keys = await self._keyring.open_many(keys.org_id, "call", wanted, why)
+        wanted = {row.sealed_with: row.id for row in rows if row.sealed_with is not None}
+        data_keys = await self._keyring.open_many(keys.org_id, "call", wanted, why, of=wanted)
         # A call whose key is gone is read all the same: names, times.
-        await self._log.note(keys.org_id, why, [f"call:{row.id}" for row in rows if row.id not in data_keys])
+        await self._log.note(keys.org_id, why, [f"call:{row.id}" for row in rows if row.sealed_with not in data_keys])
         columns = {key_id: Columns(data_key.key) for key_id, data_key in data_keys.items()}
 
         def number(row: CallRow, sealed: bytes | None, column: str) -> str | None:

@@ -4,7 +4,7 @@ Every write may be repeated: a gateway whose commit was lost on the way writes t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -248,3 +248,12 @@ async def get_live(connection: Connection, call_id: CallId) -> LiveCall | None:
         call_id,
     )
     return None if row is None else LiveCall(**dict(row))
+
+
+async def keys_in_use(connection: Connection, kind: str, keys: Sequence[UUID]) -> set[UUID]:
+    """Those of these data keys that a call or a recording of the entered organisation is sealed under."""
+    query = {
+        "recording": "SELECT id FROM recordings WHERE id = ANY($1::uuid[])",
+        "call": "SELECT sealed_with FROM calls WHERE sealed_with = ANY($1::uuid[])",
+    }[kind]
+    return {row[0] for row in await connection.fetch(query, list(keys))}

@@ -42,6 +42,12 @@ async def count_alive(connection: Connection, within: timedelta) -> int:
     return count
 
 
+async def count_dead(connection: Connection, unseen_for: timedelta) -> int:
+    """Nodes that are known and gave no sign of life for so long."""
+    count: int = await connection.fetchval("SELECT count(*) FROM nodes WHERE seen_at <= now() - $1::interval", unseen_for)
+    return count
+
+
 async def open_commands(connection: Connection, node_id: NodeId) -> list[tuple[OrgId, UUID]]:
     """Commands that wait for this node, oldest first; across tenants, ids only."""
     rows = await connection.fetch("SELECT org_id, command_id FROM open_commands($1)", node_id)

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -259,11 +259,15 @@ class Keyring:
             raise KeyUnavailable(f"the key of {kind} {data_key_id} is gone")
         return found[data_key_id]
 
-    async def open_many(self, org_id: OrgId, kind: KeyKind, ids: Iterable[UUID], why: Why) -> dict[UUID, DataKey]:
+    async def open_many(
+        self, org_id: OrgId, kind: KeyKind, ids: Iterable[UUID], why: Why, *, of: Mapping[UUID, UUID] | None = None
+    ) -> dict[UUID, DataKey]:
         """The keys that still exist, by id; what is gone is absent. Raises CustomerHeld if one of them is only the customer's to open.
 
         Each is noted in the access log as `<kind>:<id>`, committed, before any is handed out. Raises Unavailable, and hands out
         nothing, if the log can't be written. Don't call it inside a transaction of the main database: the log takes another one.
+
+        `of`: the row that a key belongs to, where the row's id is another than the key's: the log names what was read.
         """
         self._opener()
         log = self._unseal_log()
@@ -283,8 +287,22 @@ class Keyring:
             if data_key.fingerprint != row["fingerprint"]:
                 raise KeyUnavailable(f"the key of {kind} {row['id']} does not match its fingerprint")
             opened[data_key.id] = data_key
-        await log.note(org_id, why, [f"{kind}:{data_key_id}" for data_key_id in opened])
+        await log.note(org_id, why, [f"{kind}:{(of or {}).get(data_key_id, data_key_id)}" for data_key_id in opened])
         return opened
+
+    async def keys_older_than(self, org_id: OrgId, kind: KeyKind, age: timedelta, *, after: UUID, limit: int) -> list[UUID]:
+        """A page of keys that were made longer ago than `age` by the keyring's own clock, in the order of their ids."""
+        async with self.db.organisation(org_id) as connection:
+            rows = await connection.fetch(
+                "SELECT id FROM data_keys WHERE org_id = $1 AND id > $2 AND kind = $3 AND created_at < now() - $4::interval"
+                " ORDER BY id LIMIT $5",
+                org_id,
+                after,
+                kind,
+                age,
+                limit,
+            )
+        return [row["id"] for row in rows]
 
     async def fingerprint(self, org_id: OrgId, kind: KeyKind, data_key_id: UUID) -> Destroyed | None:
         """Bucket and fingerprint of a key that exists (what `destroy_data_key` would return), or None; every role may ask."""

@@ -5,6 +5,7 @@ A key's id is made here, and becomes the id of the recording or call that it sea
 
 import asyncio
 from collections import deque
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +21,8 @@ from hushwire.vault.keyring import Keyring
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_MOST_S: Final = 5.0
 _PORTION: Final = 16
+KEPT_FOR: Final = timedelta(hours=6)
+"""Longer no key is held ready: what nobody used by then may be swept (`services/unused_keys.py`)."""
 _Slot = tuple[OrgId, KeyKind]
 _log = structlog.get_logger(__name__)
 
@@ -69,7 +72,12 @@ class KeyPool:
             self._ready.setdefault((org_id, kind), deque()).clear()
 
     def is_good(self, org_id: OrgId, data_key: DataKey) -> bool:
-        """Whether the key is sealed as the organisation wants it now, as far as is known here, to recipients that have not expired."""
+        """Whether the key is young, and sealed as the organisation wants it now, as far as is known here, to recipients that have not
+        expired.
+        """
+        made_at = datetime.fromtimestamp((data_key.id.int >> 80) / 1000, UTC)  # ids are made here, of version 7
+        if not abs(self._clock.now() - made_at) < KEPT_FOR:
+            return False
         if data_key.kind not in HELD_KINDS:
             return True
         is_current = data_key.custody_version >= self._custody.get(org_id, 0)
