@@ -33,6 +33,7 @@ from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
 from hushwire.services.queries import Queries
 from hushwire.services.readings import Readings
+from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.vault.seal import Columns
@@ -140,7 +141,7 @@ async def made_means(house: House) -> Means:
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=erasures,
         voice_security=voice_security, actions=actions, rights=rights,
-        holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
+        retention=RetentionRules(main, house.clock, Chance()), holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),
         clocks=Clocks(house.clock, Chance()),
         notices=Notices(main, keyring, Clocks(house.clock, Chance()), house.clock, Chance()),

@@ -31,6 +31,7 @@ from hushwire.api.routers import (
     recordings,
     requests,
     restrictions,
+    retention,
     sealed,
     voice_security,
 )
@@ -81,6 +82,7 @@ _ROUTERS: Final = (
     erasures,
     holds,
     requests,
+    retention,
     restrictions,
     privacy,
     keys,

@@ -25,6 +25,7 @@ from hushwire.services.queries import Queries
 from hushwire.services.readings import Readings
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_sealed import SealedRecordings
+from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store.database import Database
@@ -47,6 +48,7 @@ class Means:
     recordings: Recordings
     erasures: Erasures
     holds: Holds
+    retention: RetentionRules
     voice_security: VoiceSecurity
     actions: CallActions
     rights: Rights

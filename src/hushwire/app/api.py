@@ -36,6 +36,7 @@ from hushwire.services.readings import Readings
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.recordings_shipping import Spool
+from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.vault.blobs import Blobs
@@ -104,6 +105,7 @@ async def made_means(wired: Wired) -> Means:
         queries=Queries(wired.main, wired.keyring, wired.clock, wired.random),
         recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock),
         erasures=erasures,
+        retention=RetentionRules(wired.main, wired.clock, wired.random),
         holds=Holds(wired.main, wired.keyring, wired.clock, wired.random),
         voice_security=voice_security,
         actions=actions,

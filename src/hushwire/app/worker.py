@@ -31,6 +31,7 @@ from hushwire.services.object_copies import ObjectCopies
 from hushwire.services.organisation import Organisations
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.services.replay import keep_up
+from hushwire.services.retention import RetentionRules, RetentionRuns
 from hushwire.services.unused_keys import UnusedKeys
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.zones import tidy_secrets
@@ -102,6 +103,9 @@ async def made_jobs(means: Wired) -> list[Job]:
     shipping = Shipping(means.main, means.keyring, blobs, spool, means.node_id, means.clock, means.random)
     copies = Blobs.open(urls) if (urls := means.config.copy_urls()) else None
     upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures, copies)
+    upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures)
+    rules = RetentionRules(means.main, means.clock, means.random)
+    retention = RetentionRuns(means.main, rules, erasures, means.clock, means.random)
     contacts = Contacts(means.main, means.keyring, means.clock, means.random)
     clocks = Clocks(means.clock, means.random)
     watch = ClockWatch(means.main, clocks)
@@ -112,6 +116,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
         Job("erasures", upkeep.carry_on, 10.0, "erasures"),
+        Job("retention", retention.run_all, 3600.0, "retention"),
         Job("clocks", watch.look, 15.0, "clocks"),
         Job("retired-keys", contacts.destroy_retired, 60.0, "retired-keys"),
         Job("notices", sending.send, 15.0, "notices"),

@@ -12,6 +12,7 @@ from hushwire.cli import (
     keys,
     proofs,
     provisioning,
+    retention,
     running,
     verification,
     voice_security,
@@ -40,5 +41,18 @@ def _root(
     pass
 
 
-for module in (running, provisioning, backups, voice_security, proofs, verification, keys, custody, diagnosis, demonstration, breaches):
+for module in (
+    running,
+    provisioning,
+    backups,
+    voice_security,
+    proofs,
+    verification,
+    retention,
+    keys,
+    custody,
+    diagnosis,
+    demonstration,
+    breaches,
+):
     module.register(application)

@@ -22,7 +22,8 @@ class Selector:
     """What is meant; all that is given must hold, and at least one thing has to be given.
 
     `number`: as a person types it, or canonical. `agent`, `contact`: ids. `since` <= began < `until`. `objects`: ids by kind.
-    `kinds`: these kinds only (None: every kind); what is part of a thing falls with it in any case. `everything`: the organisation.
+    `kinds`: these kinds only (None: every kind); what is part of a thing falls with it, unless `without_parts`: retention keeps each
+    class by its own rule. `everything`: the organisation.
     """
 
     number: Personal[str] | None = None
@@ -32,6 +33,7 @@ class Selector:
     until: datetime | None = None
     objects: Mapping[str, Sequence[UUID]] = field(default_factory=dict)
     kinds: frozenset[str] | None = None
+    without_parts: bool = False
     everything: bool = False
 
     @property
@@ -69,6 +71,8 @@ class Selector:
             said["objects"] = {kind: sorted(str(each) for each in ids) for kind, ids in self.objects.items()}
         if self.kinds is not None:
             said["kinds"] = sorted(self.kinds)
+        if self.without_parts:
+            said["without_parts"] = True
         if self.everything:
             said["everything"] = True
         return said
@@ -84,6 +88,7 @@ def read(said: Mapping[str, Any], number: str | None) -> Selector:
         until=_moment(said["until"]) if "until" in said else None,
         objects={kind: [UUID(each) for each in ids] for kind, ids in said.get("objects", {}).items()},
         kinds=frozenset(said["kinds"]) if "kinds" in said else None,
+        without_parts=bool(said.get("without_parts", False)),
         everything=bool(said.get("everything", False)),
     )
 

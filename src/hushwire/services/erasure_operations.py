@@ -258,7 +258,8 @@ class Operations:
                         is_held=await _free_only(connection),
                         lock=True,
                     )
-                    entries = await self._entering.enter(connection, row.org_id, asked, await _with_parts(connection, found))
+                    things = found if selector.without_parts else await _with_parts(connection, found)
+                    entries = await self._entering.enter(connection, row.org_id, asked, things)
                 if not found:
                     break
                 after = (found[-1].began_at, found[-1].id)

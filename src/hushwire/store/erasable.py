@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from hushwire.core.ids import BucketId
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import KeyKind
 
@@ -67,7 +66,7 @@ class Found:
     call_id: UUID | None = None
     digest: bytes | None = None
     fingerprint: bytes | None = None
-    bucket_id: BucketId | None = None
+    agents: tuple[UUID, ...] = ()
 
 
 Place = tuple[datetime, UUID]
@@ -99,13 +98,13 @@ async def find(
     )
     rows = await connection.fetch(
         f"SELECT r.id, r.{what.key} AS key_id, r.{what.began} AS began_at, {live}, {hold} AS hold_id,"  # noqa: S608
-        f" {_column(what.digest)} AS digest, {_column(what.fingerprint)} AS fingerprint"
+        f" {_column(what.digest)} AS digest, {_column(what.fingerprint)} AS fingerprint, {_agents(what)} AS agents"
         f" FROM {what.table} AS r WHERE {' AND '.join(conditions)} ORDER BY r.{what.began}, r.id"
         + (f" LIMIT {limit}" if limit is not None else "")
         + (" FOR UPDATE OF r" if lock else ""),
         *arguments,
     )
-    return [Found(kind=what.kind, **dict(row)) for row in rows]
+    return [Found(kind=what.kind, **{**dict(row), "agents": tuple(row["agents"])}) for row in rows]
 
 
 async def key_ids(connection: Connection, what: Erasable, ids: Sequence[UUID]) -> list[UUID]:
@@ -194,3 +193,7 @@ def _conditions(what: Erasable, search: Search, arguments: list[Any]) -> list[st
 
 def _column(name: str | None) -> str:
     return "NULL::bytea" if name is None else f"r.{name}"
+
+
+def _agents(what: Erasable) -> str:
+    return f"array_remove(ARRAY[{', '.join(f'r.{column}' for column in what.agents)}]::uuid[], NULL)"
