@@ -23,6 +23,7 @@ from hushwire.app.config import Listen
 from hushwire.core.ids import CallId, OrgId, RecordingId
 from hushwire.policy.model import OwnHosts
 from hushwire.privacy.undertakings import BUILT_IN
+from hushwire.services.agreement import Agreement
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
@@ -137,14 +138,16 @@ async def made_means(house: House) -> Means:
     await actions.listen()
     erasures = await house.erasures("api")
     rights = Rights.of(main, keyring, erasures, house.clock, Chance())
+    clocks = Clocks(house.clock, Chance())
+    notices = Notices(main, keyring, clocks, house.clock, Chance())
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=erasures,
         voice_security=voice_security, actions=actions, rights=rights,
         retention=RetentionRules(main, house.clock, Chance()), holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),
-        clocks=Clocks(house.clock, Chance()),
-        notices=Notices(main, keyring, Clocks(house.clock, Chance()), house.clock, Chance()),
+        clocks=clocks, notices=notices,
+        agreement=Agreement.of(main, keyring, erasures, clocks, notices, house.clock, Chance()),
         organisations=Organisations(main, keyring, house.clock, Chance()),
         readings=Readings(main, house.clock, Chance()),
         breaches=made_breaches(main, keyring, house.clock, Chance()),

@@ -72,11 +72,11 @@ class MediaProgram:
 
     @property
     def socket(self) -> Path:
-        return self.folder / "run" / "media.sock"
+        return Folders(self.folder).media_socket
 
     async def start(self) -> None:
         (self.folder / "spool").mkdir(exist_ok=True)
-        self.socket.parent.mkdir(exist_ok=True)
+        self.socket.parent.mkdir(parents=True, exist_ok=True)
         self.process = await asyncio.create_subprocess_exec(
             PROGRAM, "--socket", str(self.socket), "--spool", str(self.folder / "spool"), "--address", "127.0.0.1", *self.options,
             stderr=asyncio.subprocess.PIPE,

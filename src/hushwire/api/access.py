@@ -28,6 +28,7 @@ class Permission(StrEnum):
     REQUESTS = "requests"
     AUDIT = "audit"
     RECEIPTS = "receipts"
+    AGREEMENT = "agreement"
     ORGANISATION = "organisation"
     ORGANISATION_CHANGE = "organisation-change"
     CUSTODY = "custody"

@@ -12,9 +12,11 @@ from hushwire.api.authentication import Authenticator
 from hushwire.api.gate import Gate
 from hushwire.api.means import Means
 from hushwire.api.routers import (
+    agreement,
     auditing,
     breaches,
     calls,
+    cases,
     clocks,
     contacts,
     custody,
@@ -33,6 +35,7 @@ from hushwire.api.routers import (
     restrictions,
     retention,
     sealed,
+    termination,
     voice_security,
 )
 from hushwire.api.routers.voice_security import Question
@@ -93,6 +96,9 @@ _ROUTERS: Final = (
     auditing,
     readings,
     breaches,
+    agreement,
+    cases,
+    termination,
 )
 
 

@@ -12,6 +12,7 @@ from hushwire.api.metrics import Metrics
 from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
 from hushwire.privacy.purposes import Refusal
+from hushwire.services.agreement import Agreement
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.breaches import Breaches
 from hushwire.services.call_actions import CallActions
@@ -58,6 +59,7 @@ class Means:
     breaches: Breaches
     readings: Readings
     metrics: Metrics
+    agreement: Agreement
     clocks: Clocks
     notices: Notices
     organisations: Organisations

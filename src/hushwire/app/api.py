@@ -23,6 +23,7 @@ from hushwire.app.config import Config, Listen
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import OwnHosts
+from hushwire.services.agreement import Agreement
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
@@ -97,6 +98,8 @@ async def made_means(wired: Wired) -> Means:
     await voice_security.listen()
     await actions.listen()
     rights = Rights.of(wired.main, wired.keyring, erasures, wired.clock, wired.random)
+    clocks = Clocks(wired.clock, wired.random)
+    notices = Notices(wired.main, wired.keyring, clocks, wired.clock, wired.random)
     return Means(
         main=wired.main,
         keyring_db=wired.keyring_db,
@@ -116,8 +119,9 @@ async def made_means(wired: Wired) -> Means:
         custodian=Custodian(wired.main, wired.keyring, wired.clock, wired.random),
         sealed=SealedRecordings(wired.main, wired.keyring, blobs, spool, wired.clock, wired.random),
         metrics=Metrics(),
-        clocks=Clocks(wired.clock, wired.random),
-        notices=Notices(wired.main, wired.keyring, Clocks(wired.clock, wired.random), wired.clock, wired.random),
+        clocks=clocks,
+        notices=notices,
+        agreement=Agreement.of(wired.main, wired.keyring, erasures, clocks, notices, wired.clock, wired.random),
         organisations=Organisations(wired.main, wired.keyring, wired.clock, wired.random),
     )
 

@@ -17,6 +17,7 @@ from hushwire.app.mailing import mail_server
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
+from hushwire.services.agreement import Agreement
 from hushwire.services.audit_heads import AuditHeads
 from hushwire.services.clock_watch import ClockWatch
 from hushwire.services.clocks import Clocks
@@ -112,6 +113,7 @@ async def made_jobs(means: Wired) -> list[Job]:
     notices = Notices(means.main, means.keyring, clocks, means.clock, means.random)
     sending = NoticeSending(notices, mail_server(means.config))
     organisations = Organisations(means.main, means.keyring, means.clock, means.random)
+    agreement = Agreement.of(means.main, means.keyring, erasures, clocks, notices, means.clock, means.random)
     jobs = [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
@@ -121,6 +123,8 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("retired-keys", contacts.destroy_retired, 60.0, "retired-keys"),
         Job("notices", sending.send, 15.0, "notices"),
         Job("profiles", organisations.forget_all, 600.0, "profiles"),
+        Job("agreement", agreement.subprocessors.carry_on, 60.0, "agreement"),
+        Job("terminations", agreement.terminations.carry_on, 60.0, "agreement"),
         Job("crashed", shipping.mark_crashed, 15.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("unused-keys", UnusedKeys(means.main, means.keyring, means.clock).sweep, 3600.0),

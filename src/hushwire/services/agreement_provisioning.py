@@ -53,12 +53,13 @@ class Publishing:
         changes = []
         for spec in specs:
             old = known.pop(spec.name, None)
-            if old is None or old.withdrawn_at is not None:
-                row_id = self.new_id(self.now) if old is None else old.id
-                row = SubprocessorRow(row_id, spec.name, spec.purpose, spec.country, spec.categories, spec.safeguard, self.now, None)
-                await rows.put_subprocessor(self.connection, row)
+            if old is None:
+                facts = (spec.name, spec.purpose, spec.country, spec.categories, spec.safeguard)
+                await rows.put_subprocessor(self.connection, SubprocessorRow(self.new_id(self.now), *facts, self.now, None))
                 changes.append(f"sub-processor {spec.name}: announced")
-            elif (spec.purpose, spec.country, spec.categories, spec.safeguard) != (old.purpose, old.country, old.categories, old.safeguard):
+            elif old.withdrawn_at is not None or spec != SubprocessorSpec(
+                old.name, old.purpose, old.country, old.categories, old.safeguard
+            ):
                 raise ConfigError(
                     f'subprocessors "{spec.name}": differs from what customers were told of it. A change has to be announced: declare it '
                     "under a new name, and remove the old entry (apply --prune) when it is not used any more"

@@ -259,6 +259,7 @@ class Directory:
         async with self._db.organisation(org_id) as connection:
             found = await rows.organisation(connection)
             unrecorded = await rows.unrecorded(connection)
+            has_ended = await rows.has_ended(connection)
             free = None if found is None else await self._free_subprocessors(connection, found[0].residency)
         if found is None or free is None:
             self._forget(org_id)
@@ -267,7 +268,7 @@ class Directory:
         keys = await self._keyring.org_context(org_id)
         # From here on nothing waits: calls never meet half an organisation.
         self._forget(org_id)
-        agents = [_agent(keys, agent) for agent in agent_rows]
+        agents = [_agent(keys, agent, has_ended=has_ended) for agent in agent_rows]
         self._orgs[org_id] = _organisation(row, keys, agents, self._own_hosts(row.slug), free, unrecorded)
         self._agents |= self._orgs[org_id].by_id
         self._slugs[row.slug] = org_id
@@ -330,7 +331,7 @@ def _open(keys: OrgKeys, sealed: bytes, table: str, column: str, row: UUID) -> s
     return keys.operational.open(sealed, table=table, column=column, row=row, org=keys.org_id).decode()
 
 
-def _agent(keys: OrgKeys, row: rows.AgentRow) -> Agent:
+def _agent(keys: OrgKeys, row: rows.AgentRow, *, has_ended: bool) -> Agent:
     def opened(sealed: bytes | None, column: str) -> Personal[str] | None:
         return None if sealed is None else Personal(_open(keys, sealed, "agents", column, row.id))
 
@@ -342,7 +343,7 @@ def _agent(keys: OrgKeys, row: rows.AgentRow) -> Agent:
         extension=opened(row.extension_sealed, "extension_sealed"),
         caller_id=opened(row.caller_id_sealed, "caller_id_sealed"),
         ha1={} if row.ha1_sealed is None else json.loads(_open(keys, row.ha1_sealed, "agents", "ha1_sealed", row.id)),
-        is_suspended=row.suspended,
+        is_suspended=row.suspended or has_ended,
     )
 
 

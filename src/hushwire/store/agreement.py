@@ -337,6 +337,18 @@ async def withdraw_safeguard(connection: Connection, safeguard_id: UUID, at: dat
     return tag == "UPDATE 1"
 
 
+async def expire_safeguards(connection: Connection, now: datetime) -> int:
+    """Those whose time is over count no more, and the rules that rested on them change; returns how many."""
+    tag = await connection.execute("UPDATE safeguards SET withdrawn_at = expires_at WHERE withdrawn_at IS NULL AND expires_at <= $1", now)
+    return int(tag.rpartition(" ")[2])
+
+
+async def residency(connection: Connection) -> str:
+    """The region of the organisation that was entered."""
+    found: str = await connection.fetchval("SELECT residency FROM orgs")
+    return found
+
+
 def names(rows: Sequence[SubprocessorRow]) -> dict[str, SubprocessorRow]:
     """Entries by name."""
     return {row.name: row for row in rows}

@@ -86,6 +86,13 @@ async def unrecorded(connection: Connection) -> frozenset[bytes]:
     return frozenset(row[0] for row in await connection.fetch("SELECT remote_index FROM unrecorded_numbers"))
 
 
+async def has_ended(connection: Connection) -> bool:
+    """Whether the agreement of the organisation that was entered is over: nobody of it registers or calls."""
+    return bool(
+        await connection.fetchval("SELECT EXISTS (SELECT 1 FROM terminations WHERE suspended_at IS NOT NULL AND cancelled_at IS NULL)")
+    )
+
+
 async def trunks(connection: Connection) -> list[TrunkRow]:
     """Every trunk, by name. They belong to the operator: no organisation is entered."""
     return sorted(await _all(connection, TrunkRow, "trunks"), key=lambda trunk: trunk.name)

@@ -130,6 +130,7 @@ CALL isolate_tenants('terminations');
 CREATE TRIGGER touch_rules_by_row AFTER INSERT OR UPDATE OR DELETE ON subprocessor_standings FOR EACH ROW EXECUTE FUNCTION touch_rules();
 CREATE TRIGGER touch_rules_by_row AFTER INSERT OR UPDATE OR DELETE ON objections FOR EACH ROW EXECUTE FUNCTION touch_rules();
 CREATE TRIGGER touch_rules_by_row AFTER INSERT OR UPDATE OR DELETE ON safeguards FOR EACH ROW EXECUTE FUNCTION touch_rules();
+CREATE TRIGGER touch_rules_by_row AFTER UPDATE OF suspended_at ON terminations FOR EACH ROW EXECUTE FUNCTION touch_rules();
 CREATE TRIGGER tell_trunks AFTER INSERT OR UPDATE ON subprocessors FOR EACH STATEMENT EXECUTE FUNCTION tell_trunks();
 CREATE TRIGGER tell_work AFTER INSERT OR UPDATE ON subprocessors FOR EACH STATEMENT EXECUTE FUNCTION tell_work('agreement');
 CREATE TRIGGER tell_work AFTER INSERT ON policies FOR EACH STATEMENT EXECUTE FUNCTION tell_work('agreement');
@@ -157,6 +158,8 @@ GRANT SELECT, UPDATE (acknowledged_at, acknowledged_by) ON policy_notices TO hus
 GRANT SELECT, INSERT ON policy_notices TO hushwire_worker;
 GRANT SELECT, INSERT ON instructions TO hushwire_api;
 GRANT SELECT, INSERT, UPDATE (withdrawn_at) ON safeguards TO hushwire_api;
-GRANT SELECT ON safeguards TO hushwire_worker;
+GRANT SELECT, UPDATE (withdrawn_at) ON safeguards TO hushwire_worker;
+GRANT SELECT (org_id, suspended_at, cancelled_at) ON terminations TO hushwire_gateway;
 GRANT SELECT, INSERT, UPDATE (effective_at, cancelled_at, requested_at, actor, id) ON terminations TO hushwire_api;
 GRANT SELECT, UPDATE (suspended_at, content_erased_at, erased_at) ON terminations TO hushwire_worker;
+GRANT UPDATE (rules_version) ON orgs TO hushwire_worker;     -- what it changes of standings, objections and agents is a change of rules
