@@ -84,6 +84,8 @@ async def test_what_only_the_customers_key_opens_is_not_played_and_not_said_to_b
         for name in ("ogg", "wav"):
             refused = problem(await api.get(f"/v1/recordings/{recording}/audio", params={"format": name}), 409)
             assert refused["detail"].startswith("Only your key opens this")
+        for part in ("peaks", "timeline"):
+            assert problem(await api.get(f"/v1/recordings/{recording}/{part}"), 409)["custody"] == "customer"
         receipt = shown(await api.delete(f"/v1/recordings/{recording}"))
         for part in ("sealed", "envelopes", "audio"):
             gone = problem(await api.get(f"/v1/recordings/{recording}/{part}"), 410)

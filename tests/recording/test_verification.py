@@ -12,8 +12,10 @@ from hushwire.core.ids import OrgId, RecordingId
 from hushwire.recording import entries
 from hushwire.services.verification import Fault, Report, Verification
 from hushwire.vault.blobs import Blobs
+from tests.held import hold
 from tests.recorded import House, house
 from tests.store.rows import add_org
+from tests.vault.test_envelopes import ours as customers
 
 __all__ = ["house"]
 
@@ -168,3 +170,15 @@ async def test_a_deep_look_finds_frames_that_were_never_right_and_keys_that_are_
         (Fault.KEYLESS, keyless, ""),
     }
     assert fine
+
+
+async def test_what_only_the_customer_opens_is_held_against_its_digest_and_withheld_from_a_deep_look(house: House) -> None:
+    ours = await stored(house)
+    await hold(await house.keyring("api"), house.org, "customer", customers("x25519"))
+    theirs = await stored(house)
+    report = await verified(house, deep=True)
+    assert report.is_whole, report.faults
+    assert (report.objects, report.opened, report.withheld) == (2, 1, 1)
+    _alter(file_of(house, theirs[0]))
+    _alter(file_of(house, ours[0]))
+    assert (await verified(house, deep=True)).counts == {Fault.ALTERED: 2}

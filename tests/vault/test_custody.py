@@ -215,6 +215,15 @@ async def test_a_bucket_is_renewed_around_keys_that_only_the_customer_holds(vaul
         await (await vault.keyring("api")).open_data_key(vault.org, "recording", made.id, WHY)
 
 
+async def test_keys_opened_together_are_those_that_open_here(vault: Vault) -> None:
+    gateway, api = await vault.keyring("gateway"), await vault.keyring("api")
+    ours_too = await gateway.new_data_key(vault.org, "recording", uuid4())
+    await wants(vault, "customer", ours("x25519"))
+    theirs = await gateway.new_data_key(vault.org, "recording", uuid4())
+    opened_here = await api.open_many(vault.org, "recording", [ours_too.id, theirs.id, uuid4()], WHY)
+    assert set(opened_here) == {ours_too.id}
+
+
 async def test_another_organisation_sees_and_gets_nothing_of_it(vault: Vault) -> None:
     await wants(vault, "customer", ours("x25519"))
     made = await (await vault.keyring("gateway")).new_data_key(vault.org, "recording", uuid4())

@@ -256,13 +256,16 @@ class Keyring:
         """
         found = await self.open_many(org_id, kind, [data_key_id], why)
         if data_key_id not in found:
+            async with self.db.organisation(org_id) as connection:
+                if await connection.fetchval("SELECT sealed IS NULL FROM data_keys WHERE id = $1 AND kind = $2", data_key_id, kind):
+                    raise CustomerHeld(f"the key of {kind} {data_key_id} opens under the customer's own key only")
             raise KeyUnavailable(f"the key of {kind} {data_key_id} is gone")
         return found[data_key_id]
 
     async def open_many(
         self, org_id: OrgId, kind: KeyKind, ids: Iterable[UUID], why: Why, *, of: Mapping[UUID, UUID] | None = None
     ) -> dict[UUID, DataKey]:
-        """The keys that still exist, by id; what is gone is absent. Raises CustomerHeld if one of them is only the customer's to open.
+        """The keys that still exist, by id; what is gone is absent, and so is what only the customer can open.
 
         Each is noted in the access log as `<kind>:<id>`, committed, before any is handed out. Raises Unavailable, and hands out
         nothing, if the log can't be written. Don't call it inside a transaction of the main database: the log takes another one.
@@ -282,7 +285,7 @@ class Keyring:
         opened = {}
         for row in rows:
             if row["sealed"] is None:
-                raise CustomerHeld(f"the key of {kind} {row['id']} opens under the customer's own key only")
+                continue
             data_key = buckets[row["bucket_id"]].open(row["sealed"], kind, row["id"])
             if data_key.fingerprint != row["fingerprint"]:
                 raise KeyUnavailable(f"the key of {kind} {row['id']} does not match its fingerprint")
