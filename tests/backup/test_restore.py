@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,30 @@ async def test_a_restore_of_a_backup_older_than_an_erasure_brings_nothing_back(d
     assert house.ciphertext(erased) == []
     assert isinstance(await (await house.erasures()).erase(house.org, erased, **WHO), Erased)
     assert (await audit.verify(await house.main("api"), house.org)).is_whole
+
+
+async def test_a_head_kept_from_before_the_restore_is_told_as_restored_and_one_that_contradicts_what_came_back_as_fraud(
+    deployed: Deployed,
+) -> None:
+    house = deployed.house
+
+    async def kept_head(action: str, **moved: float) -> audit.Kept:
+        async with (await house.main("owner")).organisation(house.org) as connection:
+            head = await audit.append(connection, house.org, house.clock.now(), "operator", action, f"organisation:{house.org}")
+        return audit.Kept(house.org, head.position, audit.Anchor(head.hash, "a file"), house.clock.now() + timedelta(**moved))
+
+    before = await kept_head("rules.changed")
+    await deployed.backup()
+    lost = [await kept_head("rules.changed"), await kept_head("rules.changed")]
+    await deployed.restore()
+    result = await audit.verify(await house.main("api"), house.org, kept=[before, *lost])
+    assert result.is_whole
+    assert len(result.notes) == 2
+    assert all("restored from backup" in note for note in result.notes)
+    forged = replace(before, anchor=audit.Anchor(bytes(32), "a file"))
+    assert not (await audit.verify(await house.main("api"), house.org, kept=[forged])).is_whole
+    later = replace(lost[0], at=house.clock.now() + timedelta(hours=1))
+    assert not (await audit.verify(await house.main("api"), house.org, kept=[later])).is_whole
 
 
 Spoil = Callable[[Deployed, Path], Any]

@@ -86,8 +86,10 @@ async def verify(
     """
     async with db.organisation(org_id) as connection:
         heads = await signed_heads(connection)
+        outside = [one for one in kept if one.org_id == org_id]
+        lost = lost_by_restores(outside, await table.restores(connection))
         given = [(known.position, Anchor(known.hash, "the head given"))] if known is not None else []
-        given += [(one.position, one.anchor) for one in kept if one.org_id == org_id]
+        given += [(one.position, one.anchor) for one in outside if one not in lost]
         anchors = vouched(org_id, heads, await table.receipts(connection), given, keys)
         if isinstance(anchors, ChainResult):
             return anchors
@@ -95,7 +97,25 @@ async def verify(
         async for row in table.rows(connection):
             chain.feed(row)
     signed_at = heads[-1].at if heads else None
-    return replace(chain.finish(), heads=len(heads), signed_at=signed_at, notes=_notes(heads))
+    return replace(chain.finish(), heads=len(heads), signed_at=signed_at, notes=(*_notes(heads), *lost.values()))
+
+
+def lost_by_restores(kept: Sequence[Kept], restores: Sequence[AuditRow]) -> dict[Kept, str]:
+    """Heads of rows that a restore lost, and what to say of them: they were true, and the chain goes on from before them.
+
+    Only heads from the time between a backup and its restore, at or after the row that tells of it: what stands before that row came
+    back with the backup, and every head of it has to fit.
+    """
+    found: dict[Kept, str] = {}
+    for row in restores:
+        made_at = datetime.fromisoformat(str(row.fields["backup_at"]))
+        for one in kept:
+            if one.position >= row.position and made_at < one.at <= row.at:
+                found[one] = (
+                    f"{one.anchor.source} names row {one.position} as it was before row {row.position}: restored from backup "
+                    f"{row.fields.get('backup_id')} of {made_at:%Y-%m-%d %H:%M:%S} UTC"
+                )
+    return found
 
 
 async def verify_all(db: Database, *, keys: bytes | None = None, kept: Sequence[Kept] = ()) -> list[ChainResult]:

@@ -72,6 +72,15 @@ async def following(connection: Connection, position: int, *, last: int = (1 << 
     return [_row(row) for row in found]
 
 
+async def restores(connection: Connection) -> list[AuditRow]:
+    """The rows that tell of a restore from a backup, oldest first."""
+    found = await connection.fetch(
+        "SELECT org_id, position, at, actor, action, object, fields, previous, hash FROM audit_log"
+        " WHERE action = 'restored' AND fields ? 'backup_at' ORDER BY position"
+    )
+    return [_row(row) for row in found]
+
+
 async def newest(connection: Connection, *, before: int | None = None, limit: int = 50) -> list[AuditRow]:
     """Rows by falling position."""
     found = await connection.fetch(
