@@ -142,7 +142,7 @@ async def made_means(house: House) -> Means:
     notices = Notices(main, keyring, clocks, house.clock, Chance())
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
-        queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), erasures=erasures,
+        queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), spool=house.spool, erasures=erasures,
         voice_security=voice_security, actions=actions, rights=rights,
         retention=RetentionRules(main, house.clock, Chance()), holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),

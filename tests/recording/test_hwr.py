@@ -290,3 +290,28 @@ def test_no_two_frames_share_a_key_and_nonce_and_headers_of_two_recordings_diffe
     assert len({frame[4:16] for frame in one[1:]}) == len(one) - 1
     assert one[0] != two[0]
     assert all(a != b for a, b in zip(one[1:], two[1:], strict=True))
+
+
+@pytest.mark.parametrize("payload", [20, 172, 600])
+def test_a_last_frame_torn_at_any_byte_loses_that_frame_and_nothing_else(payload: int) -> None:
+    frames = [
+        [entries.anchor(1), entries.formats([{0: "PCMU/8000"}] * 2)],
+        [entries.rtp(0, 100, bytes(172))],
+        [entries.rtp(1, 200, bytes(payload))],
+    ]
+    writer = Writer(KEY, WHO, Counting())
+    *before, last = [writer.header, *(writer.frame(frame) for frame in frames)]
+    kept = b"".join(before)
+    for cut in range(len(last)):
+        torn = kept + last[:cut]
+        # Cut short, or grown already by a file system that then lost the bytes, up to the frame's end or a block's.
+        for blob in (torn, torn + bytes(len(last) - cut), torn + bytes(-len(torn) % 4096)):
+            for step in (len(blob), 100):
+                pieces = [blob[at : at + step] for at in range(0, len(blob), step)]
+                assert [entry.time for entry in read(pieces, KEY, WHO, crashed=True)] == [0, 0, 100], (cut, len(blob))
+        with pytest.raises(RecordingError) as caught:
+            list(read([torn], KEY, WHO))
+        assert caught.value.failure is Failure.TRUNCATED
+    assert [entry.time for entry in read([kept + last], KEY, WHO, crashed=True)] == [0, 0, 100, 200]
+    with pytest.raises(RecordingError):
+        list(read([kept + last[:-1] + b"\0" + bytes(50) + b"\1"], KEY, WHO, crashed=True))

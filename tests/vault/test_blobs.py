@@ -1,9 +1,13 @@
 """Blobs in a local folder and in S3: same behaviour, and no way into a foreign region."""
 
+import asyncio
+import contextlib
+import hashlib
 import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -11,7 +15,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from hushwire.core.errors import ConfigError, RefusedError, Unavailable
-from hushwire.vault.blobs import BlobExists, BlobMissing, Blobs, S3Options
+from hushwire.vault.blobs import AT_ONCE_BYTES, BlobExists, BlobMissing, Blobs, S3Options
+from tests.objectstores import Weed, shared_weed, weed
+
+__all__ = ["shared_weed", "weed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +44,13 @@ def s3() -> Iterator[S3]:
     server.stop()
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", "s3", "weed"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     if request.param == "local":
         return Blobs.open({"eu": (tmp_path / "eu").as_uri(), "us": (tmp_path / "us").as_uri()})
+    if request.param == "weed":
+        weed: Weed = request.getfixturevalue("shared_weed")
+        return weed.blobs("eu", "us")
     server: S3 = request.getfixturevalue("s3")
     options = S3Options(endpoint=server.endpoint, access_key="test", secret_key="test")
     urls = {region: f"s3://{server.bucket()}/sealed" for region in ("eu", "us")}
@@ -157,3 +167,62 @@ async def test_a_local_store_keeps_its_files_from_other_users(tmp_path: Path, se
     blobs = Blobs.open({"eu": (tmp_path / "eu").as_uri()})
     await blobs.put_file("eu", "one.hwr", sealed)
     assert (tmp_path / "eu").stat().st_mode & 0o077 == 0
+
+
+async def test_a_large_file_goes_up_in_parts_and_is_not_overwritten_either(shared_weed: Weed, tmp_path: Path) -> None:
+    blobs = shared_weed.blobs("eu")
+    large = tmp_path / "large"
+    data = secrets.token_bytes(AT_ONCE_BYTES + (5 << 20) + 7)
+    large.write_bytes(data)
+    assert await blobs.put_file("eu", "org/large.hwr", large) == len(data)
+    digest = hashlib.sha256()
+    assert await blobs.scan("eu", "org/large.hwr", digest.update) == len(data)
+    assert digest.digest() == hashlib.sha256(data).digest()
+    assert b"".join([chunk async for chunk in blobs.stream("eu", "org/large.hwr", start=len(data) - 70_000)]) == data[-70_000:]
+    with pytest.raises(BlobExists):
+        await blobs.put_file("eu", "org/large.hwr", large)
+    assert await blobs.abort_stale_uploads(datetime.now(UTC), timedelta()) == 0
+
+
+async def test_parts_of_an_upload_whose_process_died_are_found_and_dropped_once_they_are_old(shared_weed: Weed, tmp_path: Path) -> None:
+    bucket = shared_weed.bucket()
+    blobs = Blobs.open({"eu": f"s3://{bucket}/sealed"}, {"eu": shared_weed.options})
+    client = shared_weed.client()
+    for key in ("sealed/recordings/a b+c/one.hwr", "sealed/recordings/two.hwr", "somebody-elses/three"):
+        upload = client.create_multipart_upload(Bucket=bucket, Key=key)
+        client.upload_part(Bucket=bucket, Key=key, UploadId=upload["UploadId"], PartNumber=1, Body=bytes(5 << 20))
+    now = datetime.now(UTC)
+    assert await blobs.abort_stale_uploads(now) == 0
+    assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 3
+    assert await blobs.abort_stale_uploads(now, timedelta(hours=-1)) == 2
+    assert [upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket)["Uploads"]] == ["somebody-elses/three"]
+    assert await blobs.abort_stale_uploads(now, timedelta(hours=-1)) == 0
+    client.close()
+
+
+async def test_an_upload_that_is_cut_off_leaves_no_object_and_can_be_done_again(weed: Weed, tmp_path: Path) -> None:
+    blobs = weed.blobs("eu")
+    large = tmp_path / "large"
+    large.write_bytes(secrets.token_bytes(AT_ONCE_BYTES * 4))
+    uploading = asyncio.create_task(blobs.put_file("eu", "one.hwr", large))
+    await asyncio.sleep(0.15)
+    weed.kill()
+    with contextlib.suppress(Unavailable):
+        await uploading
+    weed.start()
+    if not await blobs.exists("eu", "one.hwr"):
+        await blobs.put_file("eu", "one.hwr", large)
+    digest = hashlib.sha256()
+    await blobs.scan("eu", "one.hwr", digest.update)
+    assert digest.digest() == hashlib.sha256(large.read_bytes()).digest()
+    await blobs.abort_stale_uploads(datetime.now(UTC), timedelta(hours=-1))
+    assert await blobs.abort_stale_uploads(datetime.now(UTC), timedelta(hours=-1)) == 0
+
+
+async def test_an_s3_server_that_refuses_to_tell_its_uploads_is_unavailable(s3: S3, tmp_path: Path) -> None:
+    blobs = Blobs.open({"eu": "s3://no-such-bucket"}, {"eu": S3Options(endpoint=s3.endpoint, access_key="test", secret_key="test")})
+    with pytest.raises(Unavailable) as caught:
+        await blobs.abort_stale_uploads(datetime.now(UTC))
+    assert "no-such-bucket" not in str(caught.value)
+    local = Blobs.open({"*": (tmp_path / "all").as_uri()})
+    assert await local.abort_stale_uploads(datetime.now(UTC)) == 0

@@ -27,6 +27,7 @@ from hushwire.services.readings import Readings
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.retention import RetentionRules
+from hushwire.services.recordings_shipping import Spool
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store.database import Database
@@ -47,6 +48,7 @@ class Means:
     clock: Clock
     queries: Queries
     recordings: Recordings
+    spool: Spool
     erasures: Erasures
     holds: Holds
     retention: RetentionRules

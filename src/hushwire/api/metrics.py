@@ -22,6 +22,8 @@ class Metrics:
         )
         self._verdicts = Counter("hushwire_checks", "Destinations checked", ["verdict"], registry=self.registry)
         self._gateways = Gauge("hushwire_gateways", "Gateways that gave a sign of life in the last 30 s", registry=self.registry)
+        self._spool_bytes = Gauge("hushwire_spool_bytes", "Sealed recordings on their way to the store", registry=self.registry)
+        self._spool_oldest = Gauge("hushwire_spool_oldest_seconds", "How long the oldest of them waits", registry=self.registry)
         self._databases = Gauge("hushwire_database_up", "Whether the database answers", ["database"], registry=self.registry)
         self._overdue = Gauge(
             "hushwire_clocks_overdue", "Duties whose time is over and that are not done", ["kind"], registry=self.registry
@@ -43,6 +45,11 @@ class Metrics:
     def note_verdict(self, verdict: str) -> None:
         """One destination was checked."""
         self._verdicts.labels(verdict).inc()
+
+    def note_spool(self, size: int, oldest_s: float) -> None:
+        """So much waits in this machine's spool, the oldest for so long."""
+        self._spool_bytes.set(size)
+        self._spool_oldest.set(oldest_s)
 
     def note_gateways(self, count: int) -> None:
         """So many gateways live."""

@@ -107,6 +107,7 @@ async def made_means(wired: Wired) -> Means:
         clock=wired.clock,
         queries=Queries(wired.main, wired.keyring, wired.clock, wired.random),
         recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock),
+        spool=spool,
         erasures=erasures,
         retention=RetentionRules(wired.main, wired.clock, wired.random),
         holds=Holds(wired.main, wired.keyring, wired.clock, wired.random),

@@ -17,6 +17,8 @@ from hushwire.app.config import Config, Listen
 from hushwire.app.folders import Folders, account, closed_to, holder, locked
 from hushwire.app.wiring import key_provider
 from hushwire.core.errors import HushwireError
+from hushwire.services.recordings_shipping import Spool
+from hushwire.services.spool_watch import SpoolState, judged
 
 _LEAST_FREE_BYTES = 1 << 30
 
@@ -42,6 +44,7 @@ def examine(config: Config) -> list[Finding]:
         ("root key", lambda: _root_key(config, folders)),
         ("certificate", lambda: _certificate(config, folders)),
         ("disk", lambda: _disk(folders)),
+        ("spool", lambda: _spool(folders)),
     ]
     if not running:
         looks.append(("ports", lambda: _ports(config)))
@@ -111,6 +114,16 @@ def _disk(folders: Folders) -> str:
     if free < _LEAST_FREE_BYTES:
         raise OSError(28, f"only {free >> 20} MiB free: recordings would soon stop", str(place))
     return f"{free >> 30} GiB free"
+
+
+def _spool(folders: Folders) -> str:
+    if not folders.spool.exists():
+        return "made at the first start"
+    backlog = Spool(folders.spool).backlog(datetime.now(UTC))
+    words = f"{backlog.files} recordings wait ({backlog.bytes >> 20} MiB), the oldest for {backlog.oldest_s / 60:.0f} minutes"
+    if judged(backlog) is not SpoolState.OK:
+        raise OSError(0, f"{words}: see that the object stores answer, and that there is room", str(folders.spool))
+    return words if backlog.files else "empty"
 
 
 def _ports(config: Config) -> str:

@@ -18,6 +18,7 @@ from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
 from hushwire.services.agreement import Agreement
+from hushwire.recording.failures import RecordingError
 from hushwire.services.audit_heads import AuditHeads
 from hushwire.services.clock_watch import ClockWatch
 from hushwire.services.clocks import Clocks
@@ -30,11 +31,14 @@ from hushwire.services.notice_sending import NoticeSending
 from hushwire.services.notices import Notices
 from hushwire.services.object_copies import ObjectCopies
 from hushwire.services.organisation import Organisations
+from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.services.replay import keep_up
 from hushwire.services.retention import RetentionRules, RetentionRuns
 from hushwire.services.unused_keys import UnusedKeys
+from hushwire.services.spool_watch import SpoolWatch
 from hushwire.vault.blobs import Blobs
+from hushwire.vault.unseal import INTEGRITY
 from hushwire.vault.zones import tidy_secrets
 
 RETRY_MOST_S: Final = 60.0
@@ -104,6 +108,7 @@ async def made_jobs(means: Wired) -> list[Job]:
     shipping = Shipping(means.main, means.keyring, blobs, spool, means.node_id, means.clock, means.random)
     copies = Blobs.open(urls) if (urls := means.config.copy_urls()) else None
     upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures, copies)
+    playing = Recordings(means.main, means.keyring, blobs, spool, means.clock)
     upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures)
     rules = RetentionRules(means.main, means.clock, means.random)
     retention = RetentionRuns(means.main, rules, erasures, means.clock, means.random)
@@ -126,6 +131,9 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("agreement", agreement.subprocessors.carry_on, 60.0, "agreement"),
         Job("terminations", agreement.terminations.carry_on, 60.0, "agreement"),
         Job("crashed", shipping.mark_crashed, 15.0),
+        Job("playback", lambda: prepare(shipping, playing), 5.0, "recordings"),
+        Job("spool-watch", SpoolWatch(spool, means.clock).look, 15.0),
+        Job("uploads", shipping.abort_stale_uploads, 3600.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("unused-keys", UnusedKeys(means.main, means.keyring, means.clock).sweep, 3600.0),
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),
@@ -139,6 +147,17 @@ async def made_jobs(means: Wired) -> list[Job]:
     if copies is not None:
         jobs.append(Job("object-copies", ObjectCopies(means.main, means.keyring_db, blobs, copies).carry_on, 300.0))
     return jobs
+
+
+async def prepare(shipping: Shipping, playing: Recordings) -> int:
+    """Makes what playing long recordings from their middle takes; returns for how many."""
+    made = 0
+    for org_id, recording_id in shipping.to_prepare():
+        try:
+            made += await playing.prepare(org_id, recording_id, INTEGRITY)
+        except RecordingError as error:
+            _log.error("recording.damaged", org_id=str(org_id), recording_id=str(recording_id), failure=error.failure.value)
+    return made
 
 
 async def _heartbeat(jobs: list[Job]) -> None:

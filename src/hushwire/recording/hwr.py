@@ -130,7 +130,7 @@ class Reader:
         self._buffer += data
         if self._is_zero_tail and any(data):
             raise RecordingError(Failure.DAMAGED, "zeros in the middle of the file")
-        if self._suspect is not None and data:
+        if self._suspect is not None and any(data):
             raise self._suspect
         if self._cipher is None and not self._read_header():
             return
@@ -184,7 +184,7 @@ class Reader:
         body = bytes(self._buffer[_WORD.size : _WORD.size + length])
         plaintext = self._open(body, self._sequence, is_final)
         if plaintext is None:
-            self._refuse(body, is_final, nothing_follows=len(self._buffer) == _WORD.size + length)
+            self._refuse(body, is_final, nothing_follows=not any(self._buffer[_WORD.size + length :]))
             return None
         del self._buffer[: _WORD.size + length]
         frame = Frame(self._sequence, is_final, plaintext, self._offset)
@@ -216,7 +216,7 @@ class Reader:
         error = RecordingError(Failure.DAMAGED, f"frame {self._sequence} was changed, or belongs to another file")
         if not (self._crashed and nothing_follows):
             raise error
-        self._suspect = error  # a torn write if the file ends here; damage if anything follows
+        self._suspect = error  # a torn write if the file ends here, or holds zeros from here on; damage if anything follows
 
 
 class Writer:

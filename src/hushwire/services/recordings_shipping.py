@@ -6,6 +6,8 @@ The rows are the queue: a recording that is `closed` or `crashed` is to be shipp
 import asyncio
 import hashlib
 import os
+import shutil
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,6 +43,10 @@ STILL_FOR_S: Final = 5.0
 
 RETRY_FIRST_S: Final = 2.0
 RETRY_MOST_S: Final = 300.0
+STORE_RETRY_MOST_S: Final = 60.0
+PREPARED_FROM_MS: Final = 600_000
+"""Shorter recordings are prepared within a second or so when they are first asked for: most never are."""
+MOST_TO_PREPARE: Final = 10_000
 _CHUNK: Final = 1 << 18
 _log = structlog.get_logger(__name__)
 
@@ -49,11 +55,45 @@ class DigestDiffers(LocalError):
     """A file is not the one that was closed."""
 
 
+class StoreAway(Unavailable):
+    """A region's store does not answer: its files wait, in their order."""
+
+    def __init__(self, region: str) -> None:
+        super().__init__(f"the object store of region {region} does not answer")
+        self.region = region
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What lies in a spool; `oldest_s`: since when the file waits that nobody has written to for longest."""
+
+    files: int
+    bytes: int
+    oldest_s: float
+    free_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Spool:
     """This node's folder of sealed files."""
 
     folder: Path
+
+    def backlog(self, now: datetime) -> Backlog:
+        """What waits here. Raises OSError if the folder is not there."""
+        files = size = 0
+        oldest = now.timestamp()
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".hwr"):
+                    try:
+                        state = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # shipped just now
+                    files += 1
+                    size += state.st_size
+                    oldest = min(oldest, state.st_mtime)
+        return Backlog(files, size, now.timestamp() - oldest, shutil.disk_usage(self.folder).free)
 
     def path(self, recording: Recording) -> Path:
         """The recording's file. Raises RefusedError for a name that would leave the folder."""
@@ -84,6 +124,8 @@ class Shipping:
         self._clock = clock
         self._random = random
         self._not_before: dict[RecordingId, tuple[float, float]] = {}
+        self._to_prepare: deque[tuple[OrgId, RecordingId]] = deque(maxlen=MOST_TO_PREPARE)
+        self._stores_away: dict[str, tuple[float, float]] = {}
         self._suspected: dict[tuple[OrgId, RecordingId], float] = {}
 
     async def ship_all(self) -> int:
@@ -98,6 +140,8 @@ class Shipping:
             try:
                 shipped += await self.ship(org_id, recording_id)
                 self._not_before.pop(recording_id, None)
+            except StoreAway:
+                continue  # nothing is held against the file: it keeps its place, and no other of that region is tried in vain
             except (HushwireError, asyncpg.PostgresError, OSError) as error:
                 self._not_before[recording_id] = (self._clock.monotonic() + delay_s, min(2 * delay_s, RETRY_MOST_S))
                 _log.error("recording.not_shipped", org_id=str(org_id), recording_id=str(recording_id), error=type(error).__name__)
@@ -118,15 +162,32 @@ class Shipping:
                 if await self._is_written_to(org_id, recording_id, STILL_FOR_S):
                     return False  # given up too early: what it still gets would be lost
                 recording = await self._measure(recording, path)
-            await self._put(recording, path)
+            await self._to_store(recording, path)
             async with self._main.organisation(org_id) as connection:
                 is_stored = await recordings.mark_stored(connection, recording_id, recording.blob_key)
                 if is_stored:
                     await self._tell(connection, recording)
             if is_stored:
+                if recording.duration_ms is not None and recording.duration_ms >= PREPARED_FROM_MS:
+                    self._to_prepare.append((org_id, recording_id))
                 await asyncio.to_thread(self._spool.remove, recording)
                 _log.info("recording.stored", org_id=str(org_id), recording_id=str(recording_id), size_bytes=recording.size_bytes)
             return is_stored
+
+    def to_prepare(self) -> Iterator[tuple[OrgId, RecordingId]]:
+        """Long recordings that were stored lately, each once: what playing them from their middle takes is made beforehand.
+
+        They are not written down: one that is forgotten is prepared when it is first played.
+        """
+        while self._to_prepare:
+            yield self._to_prepare.popleft()
+
+    async def abort_stale_uploads(self) -> int:
+        """Parts that died with their process are dropped from the stores; returns how many uploads that were."""
+        dropped = await self._blobs.abort_stale_uploads(self._clock.now())
+        if dropped:
+            _log.warning("store.uploads_aborted", uploads=dropped)
+        return dropped
 
     async def mark_crashed(self) -> int:
         """Recordings of this node that nobody makes any more become crashed; returns how many.
@@ -191,6 +252,20 @@ class Shipping:
         except FileNotFoundError:
             return False
         return abs(self._clock.now().timestamp() - state.st_mtime) < within_s
+
+    async def _to_store(self, recording: Recording, path: Path) -> None:
+        """As `_put`. Raises StoreAway while the region's store is known not to answer: it is asked again by one file at a time."""
+        at, delay_s = self._stores_away.get(recording.region, (0.0, RETRY_FIRST_S))
+        if self._clock.monotonic() < at:
+            raise StoreAway(recording.region)
+        try:
+            await self._put(recording, path)
+        except Unavailable:
+            self._stores_away[recording.region] = (self._clock.monotonic() + delay_s, min(2 * delay_s, STORE_RETRY_MOST_S))
+            _log.warning("store.away", region=recording.region, recording_id=str(recording.id), again_after_s=delay_s)
+            raise StoreAway(recording.region) from None
+        if self._stores_away.pop(recording.region, None) is not None:
+            _log.info("store.back", region=recording.region)
 
     async def _put(self, recording: Recording, path: Path) -> None:
         """In the store afterwards, as read back from it. Raises DigestDiffers if the spool's file isn't the one that was closed."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -20,6 +20,8 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
 from hushwire.core.errors import ConfigError, LocalError, RefusedError, Unavailable
+from hushwire.vault import uploads
+from hushwire.vault.uploads import Bucket
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -28,6 +30,12 @@ ANY_REGION: Final = "*"
 _CHUNK_BYTES: Final = 1 << 20
 _ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _GIVE_UP_AFTER: Final = timedelta(seconds=20)
+AT_ONCE_BYTES: Final = 16 << 20
+"""A larger file goes up in parts: each has the client's patience to itself, and no more than two are in memory."""
+_PART_BYTES: Final = 8 << 20
+_PARTS_AT_ONCE: Final = 2
+STALE_AFTER: Final = timedelta(hours=6)
+"""No upload of ours takes that long: its process died."""
 
 
 class BlobMissing(LocalError):
@@ -51,15 +59,18 @@ class S3Options:
 class Blobs:
     """The stores of a deployment, by region; `*` is one store that serves every residency."""
 
-    def __init__(self, stores: Mapping[str, LocalStore | S3Store]) -> None:
+    def __init__(self, stores: Mapping[str, LocalStore | S3Store], buckets: Mapping[str, Bucket] | None = None) -> None:
         self._stores = dict(stores)
+        self._buckets = dict(buckets or {})
 
     @classmethod
     def open(cls, regions: Mapping[str, str], s3: Mapping[str, S3Options] | None = None) -> "Blobs":
         """Stores from URLs (`file:///folder`, `s3://bucket/prefix`) by region. Raises ConfigError, naming the region."""
         if not regions:
             raise ConfigError("[store] regions: at least one store is needed")
-        return cls({region: _open_store(region, url, (s3 or {}).get(region, S3Options())) for region, url in regions.items()})
+        options = {region: (s3 or {}).get(region, S3Options()) for region in regions}
+        buckets = {region: bucket for region, url in regions.items() if (bucket := _bucket(url, options[region])) is not None}
+        return cls({region: _open_store(region, url, options[region]) for region, url in regions.items()}, buckets)
 
     def regions(self) -> list[str]:
         """The regions that have a store of their own, or `*`."""
@@ -77,8 +88,17 @@ class Blobs:
         """
         store = self._store(residency)
         size = (await asyncio.to_thread(path.stat)).st_size
+        if isinstance(store, S3Store) and size > AT_ONCE_BYTES:
+            # S3 refuses to overwrite in one request, not in parts; nobody else writes this key meanwhile (recordings_shipping.alone).
+            if await self.exists(residency, key):
+                raise BlobExists("the object is there already")
+            with _errors("put"):
+                await obstore.put_async(
+                    store, _checked(key), path, use_multipart=True, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
+                )
+            return size
         with _errors("put"):
-            await obstore.put_async(store, _checked(key), path, mode="create")
+            await obstore.put_async(store, _checked(key), path, mode="create", use_multipart=False)
         if isinstance(store, LocalStore) and store.prefix is not None:
             await asyncio.to_thread(_sync, Path(store.prefix), key)
         return size
@@ -183,6 +203,16 @@ class Blobs:
                 for entry in batch:
                     yield str(entry["path"])
 
+    async def abort_stale_uploads(self, now: datetime, older_than: timedelta = STALE_AFTER) -> int:
+        """Drops the parts that processes which died left in S3; returns how many uploads that were. Raises Unavailable."""
+        dropped = 0
+        for bucket in self._buckets.values():
+            for upload in await asyncio.to_thread(uploads.pending, bucket, now):
+                if now - upload.begun_at >= older_than:
+                    await asyncio.to_thread(uploads.abort, bucket, upload, now)
+                    dropped += 1
+        return dropped
+
     def _store(self, residency: str) -> LocalStore | S3Store:
         """The one place where a residency becomes a store."""
         store = self._stores.get(residency) or self._stores.get(ANY_REGION)
@@ -228,6 +258,20 @@ def _open_s3(region: str, bucket: str, prefix: str, options: S3Options) -> S3Sto
         retry_config={"max_retries": 2, "retry_timeout": _GIVE_UP_AFTER},
         **arguments,  # type: ignore[arg-type]
     )
+
+
+def _bucket(url: str, options: S3Options) -> Bucket | None:
+    """Where uploads of an S3 store are asked for; None where no credentials are written down (those of a machine's role are obstore's)."""
+    parts = urlsplit(url)
+    access_key = options.access_key or os.environ.get("AWS_ACCESS_KEY_ID")
+    secret_key = options.secret_key or os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if parts.scheme != "s3" or not access_key or not secret_key:
+        return None
+    region = options.signing_region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    endpoint = options.endpoint or next((os.environ[name] for name in _ENDPOINT_VARIABLES if os.environ.get(name)), None)
+    token = None if options.access_key else os.environ.get("AWS_SESSION_TOKEN")
+    where = endpoint or f"https://s3.{region}.amazonaws.com"
+    return Bucket(where, parts.netloc, parts.path.strip("/"), region, access_key, secret_key, token)
 
 
 def _is_loopback_http(region: str, endpoint: str) -> bool:

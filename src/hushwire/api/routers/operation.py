@@ -15,6 +15,7 @@ from hushwire.api.problems import unavailable
 from hushwire.core.errors import LocalError
 from hushwire.privacy import receipts
 from hushwire.services.obligations import standing
+from hushwire.services.spool_watch import SpoolState, judged, seen
 from hushwire.store import nodes
 from hushwire.store.database import Database
 
@@ -34,11 +35,13 @@ class Readiness(Health):
     """Requests can be served. What is owed and not done does not change that, and is counted here.
 
     `zone2`: whether the keyring's second zone has everything; absent where there is none.
+    `spool`: that recordings wait long for their store, or that room for them is short (docs/playback.md); absent where all is well.
     """
 
     overdue_clocks: int
     unsent_notices: int
     zone2: Literal["in-sync", "away"] | None = None
+    spool: SpoolState | None = None
 
 
 class PublishedKeys(BaseModel):
@@ -64,6 +67,9 @@ async def readiness(means: Given) -> Readiness:
     ready = Readiness(overdue_clocks=owed.overdue_clocks, unsent_notices=owed.unsent_notices)
     if means.keyring.has_second_zone:
         ready.zone2 = "away" if await _zone2_lacks(means) is None else "in-sync"
+    state = await _spool(means)
+    if state is not SpoolState.OK:
+        ready.spool = state
     return ready
 
 
@@ -84,6 +90,7 @@ async def scrape(means: Given) -> Response:
                 means.metrics.note_unsent(state, count)
         except (LocalError, asyncpg.PostgresError):
             means.metrics.note_database("main", False)
+    await _spool(means)
     return Response(means.metrics.text(), media_type=metrics.MEDIA_TYPE)
 
 
@@ -102,6 +109,13 @@ async def _zone2_lacks(means: Means) -> int | None:
     except (LocalError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
         return None
     return None if lacks is None or lacks > _FAR_BEHIND_BYTES else max(0, lacks)
+
+
+async def _spool(means: Means) -> SpoolState:
+    backlog = await seen(means.spool, means.clock)
+    if backlog is not None:
+        means.metrics.note_spool(backlog.bytes, backlog.oldest_s)
+    return judged(backlog)
 
 
 async def _away(means: Means) -> list[str]:
