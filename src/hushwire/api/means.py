@@ -26,8 +26,8 @@ from hushwire.services.queries import Queries
 from hushwire.services.readings import Readings
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_sealed import SealedRecordings
-from hushwire.services.retention import RetentionRules
 from hushwire.services.recordings_shipping import Spool
+from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store.database import Database

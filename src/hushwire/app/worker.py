@@ -17,8 +17,8 @@ from hushwire.app.mailing import mail_server
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
-from hushwire.services.agreement import Agreement
 from hushwire.recording.failures import RecordingError
+from hushwire.services.agreement import Agreement
 from hushwire.services.audit_heads import AuditHeads
 from hushwire.services.clock_watch import ClockWatch
 from hushwire.services.clocks import Clocks
@@ -35,8 +35,8 @@ from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.services.replay import keep_up
 from hushwire.services.retention import RetentionRules, RetentionRuns
-from hushwire.services.unused_keys import UnusedKeys
 from hushwire.services.spool_watch import SpoolWatch
+from hushwire.services.unused_keys import UnusedKeys
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.unseal import INTEGRITY
 from hushwire.vault.zones import tidy_secrets
