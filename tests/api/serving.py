@@ -23,6 +23,7 @@ from hushwire.app.config import Listen
 from hushwire.core.ids import CallId, OrgId, RecordingId
 from hushwire.policy.model import OwnHosts
 from hushwire.privacy.undertakings import BUILT_IN
+from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agreement import Agreement
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
@@ -151,6 +152,7 @@ async def made_means(house: House) -> Means:
         organisations=Organisations(main, keyring, house.clock, Chance()),
         readings=Readings(main, house.clock, Chance()),
         breaches=made_breaches(main, keyring, house.clock, Chance()),
+        account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
         audit_exports=AuditExports(main, keyring, house.clock),
     )  # fmt: skip
 

@@ -164,6 +164,25 @@ async def test_notices_are_listed_newest_first_page_by_page_and_by_state(office:
             problem(await api.get(f"/v1/privacy/notices/{path}"), 404)
 
 
+async def test_a_request_directly_from_a_data_subject_is_told_to_the_customer_at_once_and_its_clock_ends_with_the_proof(
+    office: Office,
+) -> None:
+    await patched(office, contacts=CONTACTS)
+    async with office.client() as api:
+        asked = {"kind": "access", "channel": "data-subject", "subject": {"number": "+493023125000", "name": "Berta Beispiel"}}
+        answer = await api.post("/v1/privacy/requests", json=asked)
+        assert answer.status_code == 201, answer.text
+        request = answer.json()["id"]
+        with mail_host() as host:
+            assert await sent(office, host) == 1
+        (message,) = host.messages
+        assert request in message.get_content()
+        assert "Berta" not in message.as_string()
+        assert "23125000" not in message.as_string()
+        (clock,) = shown(await api.get("/v1/privacy/clocks", params={"subject": request}))["items"]
+        assert (clock["outcome"], clock["evidence"]["reply_code"], clock["late"]) == ("notice-accepted", 250, False)
+
+
 async def test_what_is_owed_and_not_done_is_counted_where_operators_look(office: Office) -> None:
     async with office.client() as api, office.stranger() as stranger:
         await api.post("/v1/privacy/notices/test")

@@ -145,7 +145,7 @@ async def add_agreement(connection: Connection, org: OrgId) -> None:
 
 
 async def add_profile(connection: Connection, org: OrgId) -> None:
-    """A designated contact, a record and a notice."""
+    """A designated contact, a record, a notice and an account deletion."""
     contact, mark = uuid4(), org.bytes
     who = {"role": "privacy", "position": 1, "designated_at": NOW, "designated_by": "operator"}
     await insert(connection, "org_contacts", id=contact, org_id=org, email_sealed=mark, email_index=mark, **who)
@@ -153,3 +153,5 @@ async def add_profile(connection: Connection, org: OrgId) -> None:
     await insert(connection, "org_records", id=uuid4(), org_id=org, body_sealed=mark, **record)
     about = {"kind": "test", "subject_kind": "organisation", "subject_id": org, "state": "queued", "next_at": NOW, "created_at": NOW}
     await insert(connection, "notices", id=uuid4(), org_id=org, content_sealed=mark, contact_id=contact, **about)
+    asked = {"agent_id": uuid4(), "state": "received", "application_sealed": mark, "received_at": NOW, "created_by": "operator"}
+    await insert(connection, "account_deletions", id=uuid4(), org_id=org, **asked)

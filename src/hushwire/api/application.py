@@ -12,6 +12,7 @@ from hushwire.api.authentication import Authenticator
 from hushwire.api.gate import Gate
 from hushwire.api.means import Means
 from hushwire.api.routers import (
+    account_deletions,
     agreement,
     auditing,
     breaches,
@@ -92,6 +93,7 @@ _ROUTERS: Final = (
     clocks,
     notices,
     organisation,
+    account_deletions,
     operation,
     auditing,
     readings,

@@ -12,6 +12,7 @@ from hushwire.api.metrics import Metrics
 from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
 from hushwire.privacy.purposes import Refusal
+from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agreement import Agreement
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.breaches import Breaches
@@ -65,6 +66,7 @@ class Means:
     clocks: Clocks
     notices: Notices
     organisations: Organisations
+    account_deletions: AccountDeletions
 
 
 async def _means(request: Request) -> Means:

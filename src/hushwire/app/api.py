@@ -23,6 +23,7 @@ from hushwire.app.config import Config, Listen
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import OwnHosts
+from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agreement import Agreement
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
@@ -124,6 +125,7 @@ async def made_means(wired: Wired) -> Means:
         notices=notices,
         agreement=Agreement.of(wired.main, wired.keyring, erasures, clocks, notices, wired.clock, wired.random),
         organisations=Organisations(wired.main, wired.keyring, wired.clock, wired.random),
+        account_deletions=AccountDeletions(wired.main, wired.keyring, erasures, rights.agents, notices, wired.clock, wired.random),
     )
 
 

@@ -18,6 +18,8 @@ from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
 from hushwire.recording.failures import RecordingError
+from hushwire.services.account_deletions import AccountDeletions
+from hushwire.services.agents import Agents
 from hushwire.services.agreement import Agreement
 from hushwire.services.audit_heads import AuditHeads
 from hushwire.services.clock_watch import ClockWatch
@@ -119,6 +121,8 @@ async def made_jobs(means: Wired) -> list[Job]:
     sending = NoticeSending(notices, mail_server(means.config))
     organisations = Organisations(means.main, means.keyring, means.clock, means.random)
     agreement = Agreement.of(means.main, means.keyring, erasures, clocks, notices, means.clock, means.random)
+    agents = Agents(means.main, means.keyring, means.clock)
+    deletions = AccountDeletions(means.main, means.keyring, erasures, agents, notices, means.clock, means.random)
     jobs = [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
@@ -127,6 +131,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("clocks", watch.look, 15.0, "clocks"),
         Job("retired-keys", contacts.destroy_retired, 60.0, "retired-keys"),
         Job("notices", sending.send, 15.0, "notices"),
+        Job("account-deletions", deletions.carry_on, 60.0, "account-deletions"),
         Job("profiles", organisations.forget_all, 600.0, "profiles"),
         Job("agreement", agreement.subprocessors.carry_on, 60.0, "agreement"),
         Job("terminations", agreement.terminations.carry_on, 60.0, "agreement"),

@@ -72,6 +72,12 @@ class Agents:
             return Unfit("extension", "is another agent's")
         return True
 
+    async def suspend_within(self, connection: Connection, org_id: OrgId, agent_id: UUID, now: datetime, *, actor: str) -> None:
+        """Suspend in the caller's transaction, which has nothing to append to the audit log before. Safe to repeat."""
+        if await table.set_suspended(connection, agent_id, True, now):
+            await audit.append(connection, org_id, now, actor, audit.Action.AGENT_SUSPENDED, f"agent:{agent_id}")
+            await tombstones.write(self._keyring.db, org_id, [await self._stone(org_id, agent_id, True, now)])
+
     async def _stone(self, org_id: OrgId, agent_id: UUID, suspended: bool, now: datetime) -> Tombstone:
         """What the keyring is told: a suspension, or that exactly those known until now are over."""
         if suspended:

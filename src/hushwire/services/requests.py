@@ -18,10 +18,9 @@ from hushwire.core.errors import KeyUnavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.privacy import audit
-from hushwire.privacy.clocks import ClockKind
 from hushwire.privacy.requests import Kind, Method, Refusal, State, Step, after, answer_due
-from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Unfit
+from hushwire.services.data_subject_notices import DataSubjectNotices
 from hushwire.services.once import KeyReused, Once, made_before
 from hushwire.services.phone_numbers import REMOTE, canonical_number
 from hushwire.store import outbox
@@ -33,8 +32,6 @@ from hushwire.vault.seal import Columns
 from hushwire.vault.unseal import Why
 
 Channel = Literal["customer", "data-subject"]
-SUBJECT: Final = "request"
-"""How clocks name what they run for."""
 _AHEAD: Final = timedelta(minutes=5)
 _log = structlog.get_logger(__name__)
 
@@ -107,10 +104,10 @@ class NotNow:
 class Requests:
     """Requests of every organisation."""
 
-    def __init__(self, main: Database, keyring: Keyring, clocks: Clocks, clock: Clock, random: Random) -> None:
+    def __init__(self, main: Database, keyring: Keyring, owing: DataSubjectNotices, clock: Clock, random: Random) -> None:
         self._main = main
         self._keyring = keyring
-        self._clocks = clocks
+        self._owing = owing
         self._clock = clock
         self._random = random
 
@@ -314,7 +311,7 @@ class Requests:
         await table.add_step(connection, row.org_id, row.id, StepRow(self._new_id(now), now, actor, Step.RECEIVED, State.RECEIVED, None))
         tags = () if row.jurisdiction is None else (row.jurisdiction,)
         if row.channel == "data-subject":
-            await self._clocks.start(connection, row.org_id, ClockKind.DATA_SUBJECT_NOTICE, SUBJECT, row.id, row.received_at, tags=tags)
+            await self._owing.owe(connection, row.org_id, row.id, row.kind, row.received_at, tags=tags)
         fields: dict[str, str | int | bool | None] = {"kind": row.kind, "channel": row.channel, "actor": actor}
         event = DomainEvent(self._new_id(now), row.org_id, EventKind.REQUEST_RECEIVED, row.id, row.received_at, fields)
         await outbox.add(connection, event)

@@ -6,8 +6,10 @@ from hushwire.core.clock import Clock, Random
 from hushwire.services.agents import Agents
 from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
+from hushwire.services.data_subject_notices import DataSubjectNotices
 from hushwire.services.erasure import Erasures
 from hushwire.services.know import Knowing
+from hushwire.services.notices import Notices
 from hushwire.services.request_execution import Execution
 from hushwire.services.requests import Requests
 from hushwire.services.restrictions import Restrictions
@@ -31,7 +33,8 @@ class Rights:
         agents = Agents(main, keyring, clock)
         contacts = Contacts(main, keyring, clock, random)
         restrictions = Restrictions(main, keyring, clock, random)
-        requests = Requests(main, keyring, Clocks(clock, random), clock, random)
+        notices = Notices(main, keyring, Clocks(clock, random), clock, random)
+        requests = Requests(main, keyring, DataSubjectNotices(notices), clock, random)
         knowing = Knowing(main, clock)
         execution = Execution(main, keyring, requests, contacts, agents, restrictions, knowing, erasures, clock, random)
         return cls(agents, contacts, restrictions, requests, execution)

@@ -39,6 +39,10 @@ _RECORD: Final = replace(_CONTACT, purpose=Purpose.BILLING)
 _NOTICE: Final = replace(_CONTACT, source=Source.HUSHWIRE, recipients=Recipient.CUSTOMER, retention=Retention.PROOF)
 _NOTICE_PLAIN: Final = replace(_NOTICE, form=Form.PLAIN, erasure=Erasure.WITH_ORGANISATION)
 _NOTICE_ID: Final = replace(_NOTICE_PLAIN, form=Form.PSEUDONYM)
+# An agent's own application to have the account deleted: gone with the deletion; that it was carried out stays as proof.
+_DELETION: Final = replace(_CONTACT, data_class=DataClass.USER, subject=Subject.AGENT, role=Role.PROCESSOR)
+_DELETION_PLAIN: Final = replace(LEDGER, form=Form.PLAIN, data_class=DataClass.USER, subject=Subject.AGENT)
+_DELETION_ID: Final = replace(_DELETION_PLAIN, form=Form.PSEUDONYM)
 
 TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "clocks": same(_CLOCK, "id org_id subject_id")
@@ -59,4 +63,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
         "kind subject_kind occasion state attempts next_at created_at sent_at acknowledged_at evidence",
     )
     | same(_NOTICE, "content_sealed recipient_sealed"),
+    "account_deletions": same(_DELETION_ID, "id org_id agent_id created_by verified_by operation_id decided_by")
+    | same(_DELETION_PLAIN, "state received_at verified_at method decided_at refusal done_at")
+    | same(_DELETION, "application_sealed"),
 }
