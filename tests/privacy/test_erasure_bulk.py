@@ -16,13 +16,16 @@ from hushwire.core.personal import Personal
 from hushwire.privacy import audit, receipts, selection
 from hushwire.privacy.selection import Selector
 from hushwire.services.contacts import Contacts, ContactView, PhoneNumber, Values
-from hushwire.services.erasure import Erased, Pending
+from hushwire.services.erasure import Erased, Held, Pending
 from hushwire.services.erasure_operations import Operation
+from hushwire.services.holds import Holds, Wanted
 from hushwire.store import ledger, recordings
+from hushwire.store.holds import HoldRow
 from hushwire.vault.unseal import Why
 from tests.called import add_agent, called
 from tests.privacy.test_erasure import entry_of, gateway, published_keys
 from tests.recorded import Chance, House, house
+from tests.store.rows import NOW, insert
 
 __all__ = ["house"]
 
@@ -301,7 +304,11 @@ async def test_an_operation_is_done_when_everything_is_swept_proven_absent_and_r
     assert house.ciphertext(each.recording) == []
     entry = await entry_of(house, RecordingId(each.recording))
     assert entry is not None
-    assert entry.evidence == {"spool": 0, "stores": {"*": 0}, "rows": {"recordings": 0, "idempotency": 0, "outbox": 2}}
+    assert entry.evidence is not None
+    assert (entry.evidence["spool"], entry.evidence["stores"]) == (0, {"*": 0})
+    assert entry.evidence["rows"].pop("outbox") == 2  # events that name ids, on their way out
+    assert entry.evidence["rows"].keys() >= {"recordings", "idempotency", "derivatives", "documents", "notices", "disclosures"}
+    assert not any(entry.evidence["rows"].values())
     await upkeep.renew_buckets(at_once=True)
     view = await (await house.erasures()).operation(house.org, operation.id)
     assert view is not None
@@ -356,3 +363,63 @@ async def test_a_contact_takes_every_call_with_one_of_its_numbers(house: House) 
         await called(house, number)
     house.clock.ahead += timedelta(minutes=1)
     assert counts(await erase(house, Selector(contact=person))) == {"call": 2, "contact": 1, "recording": 2}
+
+
+async def export_with(house: House, *recordings: UUID) -> UUID:
+    """A finished bundle in the store that contains these recordings."""
+    key = await (await house.keyring("api")).new_data_key(house.org, "document", uuid4())
+    object_key = f"documents/{house.org}/{key.id}.hwx"
+    (house.folder / "bundle").write_bytes(b"sealed")
+    await house.blobs().put_file("eu", object_key, house.folder / "bundle")
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        await insert(
+            connection, "documents", id=key.id, org_id=house.org, kind="export", state="ready", region="eu", created_at=NOW,
+            key_fingerprint=key.fingerprint, object_key=object_key, token_hash=b"token",
+        )  # fmt: skip
+        for place, recording in enumerate(recordings):
+            row = {"document_id": key.id, "position": place, "kind": "recording", "object_id": recording}
+            await insert(connection, "document_contents", org_id=house.org, **row)
+    return key.id
+
+
+async def document_is_there(house: House, document: UUID) -> bool:
+    async with (await house.main("api")).organisation(house.org) as connection:
+        state = await connection.fetchval("SELECT state FROM documents WHERE id = $1", document)
+    is_key = await (await house.keyring("api")).fingerprint(house.org, "document", document) is not None
+    assert is_key == (state != "erased")
+    return is_key
+
+
+@pytest.mark.parametrize("in_bulk", [False, True])
+async def test_a_bundle_falls_with_anything_that_it_contains_and_is_swept(house: House, in_bulk: bool) -> None:
+    first, second = await called(house, ANNA), await called(house, BERT)
+    bundle, other = await export_with(house, first.recording, second.recording), await export_with(house, second.recording)
+    if in_bulk:
+        assert counts(await erase(house, Selector(objects={"recording": [first.recording]}))) == {"document": 1, "recording": 1}
+    else:
+        assert isinstance(await (await house.erasures()).erase(house.org, first.recording, **WHO), Erased)
+    assert [await document_is_there(house, each) for each in (bundle, other)] == [False, True]
+    assert await house.key_exists(second.recording)
+    assert len(house.ciphertext(bundle)) == 1
+    await (await house.upkeep()).carry_on()
+    assert house.ciphertext(bundle) == []
+    assert len(house.ciphertext(other)) == 1
+    async with (await house.main("api")).organisation(house.org) as connection:
+        entry, cause = await ledger.by_object(connection, "document", bundle), await ledger.by_recording(connection, first.recording)
+        assert await connection.fetchval("SELECT count(*) FROM document_contents WHERE document_id = $1", bundle) == 0
+    assert entry is not None
+    assert cause is not None
+    assert entry.caused_by == cause.id
+    assert entry.evidence is not None
+    assert entry.evidence["stores"] == {"*": 0}
+
+
+async def test_what_a_held_bundle_contains_is_held_too(house: House) -> None:
+    each = await called(house, ANNA)
+    bundle = await export_with(house, each.recording)
+    service = Holds(await house.main("api"), await house.keyring("api"), house.clock, Chance())
+    assert isinstance(
+        await service.place(house.org, Wanted("document", "tax", Personal("office"), object_id=bundle), actor="api-key:1"), HoldRow
+    )
+    assert isinstance(await (await house.erasures()).erase(house.org, each.recording, **WHO), Held)
+    assert await house.key_exists(each.recording)

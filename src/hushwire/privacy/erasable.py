@@ -45,7 +45,29 @@ CONTACT: Final = Erasable(
     agents=("owner_agent_id",),
 )
 
-KINDS: Final[Mapping[str, Erasable]] = {what.kind: what for what in (CALL, RECORDING, CONTACT)}
+REQUEST: Final = Erasable(
+    kind="case",
+    table="privacy_requests",
+    began="received_at",
+    emptied=("subject_sealed", "remote_index", "asked_sealed"),
+    number=_REMOTE,
+    contact="contact_id",
+    # A request that is being answered leads to what it asks for: it ends first.
+    only="r.closed_at IS NOT NULL",
+)
+DOCUMENT: Final = Erasable(
+    kind="document",
+    table="documents",
+    began="created_at",
+    emptied=("token_hash",),
+    becomes=("state = 'erased'",),
+    fingerprint="key_fingerprint",
+    digest="digest",
+    object_key="object_key",
+    region="region",
+)
+
+KINDS: Final[Mapping[str, Erasable]] = {what.kind: what for what in (CALL, RECORDING, REQUEST, DOCUMENT, CONTACT)}
 """Wholes before their parts: a call takes its recordings with it. Contacts last: their numbers lead to everything else."""
 
 NUMBER_COLUMNS: Final = ("calls.remote",)

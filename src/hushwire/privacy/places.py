@@ -22,6 +22,33 @@ ROW_PLACES: Final = (
         count="SELECT recording_id AS id, count(*) AS n FROM derivatives WHERE recording_id = ANY($1::uuid[]) GROUP BY recording_id",
         clear="DELETE FROM derivatives WHERE recording_id = ANY($1::uuid[])",
     ),
+    RowPlace(
+        "document_contents",
+        count="SELECT document_id AS id, count(*) AS n FROM document_contents WHERE document_id = ANY($1::uuid[]) GROUP BY document_id",
+        clear="DELETE FROM document_contents WHERE document_id = ANY($1::uuid[])",
+    ),
+    RowPlace(
+        "document_files",
+        count="SELECT document_id AS id, count(*) AS n FROM document_files WHERE document_id = ANY($1::uuid[]) GROUP BY document_id",
+        clear="DELETE FROM document_files WHERE document_id = ANY($1::uuid[])",
+    ),
+    RowPlace(
+        "documents",
+        count="SELECT c.object_id AS id, count(*) AS n FROM document_contents AS c JOIN documents AS d ON d.id = c.document_id"
+        " WHERE c.object_id = ANY($1::uuid[]) AND c.left_out IS NULL AND d.erased_at IS NULL GROUP BY c.object_id",
+    ),
+    RowPlace(
+        "disclosures",
+        count="SELECT object_id AS id, count(*) AS n FROM disclosures WHERE object_id = ANY($1::uuid[]) AND remote_index IS NOT NULL"
+        " GROUP BY object_id",
+        clear="UPDATE disclosures SET remote_index = NULL WHERE object_id = ANY($1::uuid[]) AND remote_index IS NOT NULL",
+    ),
+    RowPlace(
+        "notices",
+        count="SELECT subject_id AS id, count(*) AS n FROM notices WHERE subject_id = ANY($1::uuid[]) AND state = 'queued'"
+        " GROUP BY subject_id",
+        must_be_empty=False,
+    ),
     # Events name ids only, and leave within seconds of the commit that they tell of.
     RowPlace(
         "outbox",

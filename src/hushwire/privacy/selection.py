@@ -11,7 +11,7 @@ from hushwire.core.errors import MalformedError
 from hushwire.core.personal import Personal
 from hushwire.privacy.canonical import canonical
 from hushwire.privacy.erasable import KINDS
-from hushwire.store.erasable import Search
+from hushwire.store.erasable import Erasable, Search
 
 Scope = Literal["objects", "number", "agent", "contact", "time", "organisation"]
 _DOMAIN: Final = b"hushwire/erasure-selector/1"
@@ -114,6 +114,8 @@ def searches(selector: Selector, number_indexes: Sequence[bytes], asked_at: date
             continue
         if selector.kinds is not None and kind not in selector.kinds:
             continue
+        if not _can_match(KINDS[kind], selector):
+            continue
         until = asked_at if selector.until is None else min(selector.until, asked_at)
         found[kind] = Search(
             number_indexes=number_indexes if selector.number is not None or (is_around and kind != "contact") else None,
@@ -123,6 +125,13 @@ def searches(selector: Selector, number_indexes: Sequence[bytes], asked_at: date
             until=until,
         )
     return found
+
+
+def _can_match(what: Erasable, selector: Selector) -> bool:
+    """Whether the kind has what the selector goes by; documents, say, concern nobody but through what they contain."""
+    if (selector.number is not None or (selector.contact is not None and what.kind != "contact")) and what.number is None:
+        return False
+    return selector.agent is None or bool(what.agents)
 
 
 def _spelled(moment: datetime) -> str:

@@ -29,7 +29,7 @@ from hushwire.privacy.erasure import Step, next_step
 from hushwire.privacy.selection import Selector
 from hushwire.services.erasure_destroying import Destroying
 from hushwire.services.erasure_entering import Asked, Entering
-from hushwire.services.erasure_operations import WITHIN_S, Operation, Operations
+from hushwire.services.erasure_operations import WITHIN_S, Operation, Operations, containing
 from hushwire.services.erasure_stopping import Stopping
 from hushwire.store import erasable, holds, ledger, operations
 from hushwire.store.database import Connection, Database
@@ -145,7 +145,9 @@ class Erasures:
         if next_step(entry) is Step.STOP and not await self._stopping.stop(entry.org_id, [entry], wait_s):
             return Pending(entry.id)
         if entry.unreadable_at is None:
-            receipt = (await self._destroying.destroy(entry.org_id, [entry])).get(entry.id)
+            async with self._main.organisation(entry.org_id) as connection:
+                with_it = await ledger.caused_by(connection, entry.id)
+            receipt = (await self._destroying.destroy(entry.org_id, [entry, *with_it])).get(entry.id)
             if receipt is not None:
                 return Erased(receipt, entry.id)
             async with self._main.organisation(entry.org_id) as connection:
@@ -224,7 +226,9 @@ class Erasures:
                 return NoRecording()
             if (hold_id := _hold(found)) is not None:
                 return await self._defer(connection, org_id, Selector(objects={"recording": [recording_id]}), hold_id, actor, reason)
-            (entry,) = await self._entering.enter(connection, org_id, Asked(self._clock.now(), actor, reason), found)
+            documents, causes = await containing(connection, found)
+            asked = Asked(self._clock.now(), actor, reason)
+            entry, *_ = await self._entering.enter(connection, org_id, asked, [*found, *documents], causes)
         _log.info("erasure.entered", org_id=str(org_id), ledger_id=str(entry.id), recording_id=str(recording_id))
         return entry
 

@@ -258,20 +258,23 @@ class Operations:
                         is_held=await _free_only(connection),
                         lock=True,
                     )
-                    things = found if selector.without_parts else await _with_parts(connection, found)
-                    entries = await self._entering.enter(connection, row.org_id, asked, things)
+                    things = found if selector.without_parts else await with_parts(connection, found)
+                    documents, causes = await containing(connection, things)
+                    entries = await self._entering.enter(connection, row.org_id, asked, [*things, *documents], causes)
                 if not found:
                     break
                 after = (found[-1].began_at, found[-1].id)
                 if stopped := [entry for entry in entries if entry.stopped_at is not None]:
                     await self._destroying.destroy(row.org_id, stopped)
-        await self._note_planned(row, wanted)
+        await self._note_planned(row, wanted, indexes if selector.kinds is None else ())
         return True
 
-    async def _note_planned(self, row: OperationRow, wanted: dict[str, Search]) -> None:
+    async def _note_planned(self, row: OperationRow, wanted: dict[str, Search], indexes: Sequence[bytes]) -> None:
+        """Everything free stands in the ledger. `indexes`: of a person all of whose things were meant: no log finds them by these."""
         now = self._clock.now()
         async with self._main.organisation(row.org_id) as connection:
             await ledger.lock_ledger(connection, row.org_id)
+            await erasable.forget_indexes(connection, indexes)
             held: list[Found] = []
             if await erasable.any_hold(connection):
                 for kind, search in wanted.items():
@@ -351,7 +354,7 @@ async def _free_only(connection: Connection) -> bool | None:
     return False if await erasable.any_hold(connection) else None
 
 
-async def _with_parts(connection: Connection, found: Sequence[Found]) -> list[Found]:
+async def with_parts(connection: Connection, found: Sequence[Found]) -> list[Found]:
     """What was found, after the parts that fall with it."""
     parts: dict[UUID, Found] = {}
     for kind in {each.kind for each in found}:
@@ -359,7 +362,18 @@ async def _with_parts(connection: Connection, found: Sequence[Found]) -> list[Fo
         for part in parts_of(kind):
             for each in await erasable.find(connection, part, Search(parts_of=wholes), kinds=KINDS, lock=True):
                 parts[each.id] = each
-    return [*parts.values(), *found]
+    known = parts.keys()
+    return [*parts.values(), *(each for each in found if each.id not in known)]
+
+
+async def containing(connection: Connection, things: Sequence[Found]) -> tuple[list[Found], dict[UUID, UUID]]:
+    """The documents that fall because they contain one of these things, and because of which."""
+    causes = await erasable.documents_with(connection, things)
+    new = causes.keys() - {each.id for each in things}
+    if not new:
+        return [], {}
+    found = await erasable.find(connection, KINDS["document"], Search(ids=new), kinds=KINDS, lock=True)
+    return found, {each.id: causes[each.id] for each in found}
 
 
 def _statement(row: OperationRow, items: Sequence[Item], now: datetime) -> OperationErasure:

@@ -13,7 +13,7 @@ from hushwire.core.ids import NodeId, OrgId, RecordingId
 from hushwire.privacy.erasable import KINDS
 from hushwire.privacy.places import ROW_PLACES
 from hushwire.services.recordings_shipping import Spool, alone_with
-from hushwire.store import ledger, places, recordings
+from hushwire.store import erasable, ledger, places, recordings
 from hushwire.store.database import Connection, Database
 from hushwire.store.ledger import LedgerEntry
 from hushwire.store.recordings import Recording
@@ -48,7 +48,8 @@ class Sweeping:
         async with alone_with(self._main, [RecordingId(entry.object_id) for entry in here if entry.kind == "recording"]) as mine:
             limit = asyncio.Semaphore(_AT_ONCE)
             ready = [entry for entry in here if entry.kind != "recording" or entry.object_id in mine]
-            answers = await asyncio.gather(*(self._guarded(entry, files.get(entry.object_id), limit) for entry in ready))
+            objects = await self._objects(org_id, ready)
+            answers = await asyncio.gather(*(self._guarded(entry, files.get(entry.object_id), objects, limit) for entry in ready))
             evidence = {entry.id: found for entry, found in zip(ready, answers, strict=True) if found is not None}
         swept = [entry for entry in ready if entry.id in evidence]
         if not swept:
@@ -69,34 +70,54 @@ class Sweeping:
     def _is_elsewhere(self, recording: Recording | None) -> bool:
         return recording is not None and recording.node_id != self._node_id
 
-    async def _guarded(self, entry: LedgerEntry, recording: Recording | None, limit: asyncio.Semaphore) -> Answers | None:
+    async def _objects(self, org_id: OrgId, entries: Sequence[LedgerEntry]) -> dict[UUID, tuple[str, str]]:
+        """Region and key of sealed objects, of kinds that have such beside recordings."""
+        found: dict[UUID, tuple[str, str]] = {}
+        wanted = {kind: what for kind, what in KINDS.items() if what.object_key is not None and any(each.kind == kind for each in entries)}
+        if wanted:
+            async with self._main.organisation(org_id) as connection:
+                for kind, what in wanted.items():
+                    found |= await erasable.objects_of(connection, what, [each.object_id for each in entries if each.kind == kind])
+        return found
+
+    async def _guarded(
+        self, entry: LedgerEntry, recording: Recording | None, objects: Mapping[UUID, tuple[str, str]], limit: asyncio.Semaphore
+    ) -> Answers | None:
         async with limit:
             try:
-                return {} if recording is None else await self._sweep_files(recording)
+                if recording is not None:
+                    return await self._sweep_recording(recording)
+                place = objects.get(entry.object_id)
+                return {} if place is None else {"stores": await self._sweep_object(*place)}
             except (HushwireError, OSError) as error:
                 _log.error("erasure.delayed", org_id=str(entry.org_id), ledger_id=str(entry.id), error=type(error).__name__)
                 return None
 
-    async def _sweep_files(self, recording: Recording) -> Answers:
-        """Removes the ciphertext from the spool and from every region's store, then asks each whether it is gone."""
+    async def _sweep_recording(self, recording: Recording) -> Answers:
+        """Removes the ciphertext from the spool and from the stores, then asks each whether it is gone."""
         await asyncio.to_thread(self._spool.remove, recording)
-        await self._blobs.delete(recording.region, recording.blob_key)
-        stores: dict[str, int] = {}
-        for region in self._blobs.regions():
-            if await self._blobs.exists(region, recording.blob_key):
-                await self._blobs.delete(region, recording.blob_key)
-                stores[region] = int(await self._blobs.exists(region, recording.blob_key))
-            else:
-                stores[region] = 0
-        answers: Answers = {"spool": 0, "stores": stores}
-        if self._copies is not None:
-            for region in self._copies.regions():
-                await self._copies.delete(region, recording.blob_key)
-                stores[f"second zone {region}"] = int(await self._copies.exists(region, recording.blob_key))
-        in_spool = await asyncio.to_thread(self._spool.path(recording).exists)
-        if in_spool or any(stores.values()):
+        stores = await self._sweep_object(recording.region, recording.blob_key)
+        if await asyncio.to_thread(self._spool.path(recording).exists):
             raise StillThere("ciphertext that was removed is still found")
-        return answers
+        return {"spool": 0, "stores": stores}
+
+    async def _sweep_object(self, region: str, key: str) -> dict[str, int]:
+        """Removes an object from its region's store and from wherever else it may be, and asks every store; all say that it is gone."""
+        await self._blobs.delete(region, key)
+        stores: dict[str, int] = {}
+        for each in self._blobs.regions():
+            if await self._blobs.exists(each, key):
+                await self._blobs.delete(each, key)
+                stores[each] = int(await self._blobs.exists(each, key))
+            else:
+                stores[each] = 0
+        if self._copies is not None:
+            for each in self._copies.regions():
+                await self._copies.delete(each, key)
+                stores[f"second zone {each}"] = int(await self._copies.exists(each, key))
+        if any(stores.values()):
+            raise StillThere("ciphertext that was removed is still found")
+        return stores
 
     async def _ask_rows(self, connection: Connection, entries: Sequence[LedgerEntry], files: Mapping[UUID, Answers]) -> dict[UUID, Answers]:
         """The evidence of those entries that no table contradicts."""

@@ -21,7 +21,8 @@ class Erasable:
     of `{row}` where it concerns a number with one of the blind indexes `{indexes}`; `agents`: agents that it concerns; `contact`: the
     contact that it belongs to. `part_of`: the kind that it is a part of, and the column with that one's id. `emptied`: set to null.
     `becomes`: what else is set, as SQL. `live`: SQL that is true while a process still writes it (its node and call are then columns
-    `node_id` and `call_id`).
+    `node_id` and `call_id`). `only`: SQL that is true of rows that a search may find; an id finds the others too. `object_key` and
+    `region`: where a sealed object of it lies.
     """
 
     kind: KeyKind
@@ -37,6 +38,9 @@ class Erasable:
     fingerprint: str | None = None
     digest: str | None = None
     live: str = "false"
+    only: str | None = None
+    object_key: str | None = None
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,35 @@ async def empty(connection: Connection, what: Erasable, ids: Sequence[UUID], at:
     return int(status.rpartition(" ")[2])
 
 
+async def forget_indexes(connection: Connection, indexes: Sequence[bytes]) -> None:
+    """Empties blind indexes of a person in the log of disclosures, whose rows stay as pseudonyms."""
+    if indexes:
+        await connection.execute("UPDATE disclosures SET remote_index = NULL WHERE remote_index = ANY($1::bytea[])", list(indexes))
+
+
+async def documents_with(connection: Connection, things: Sequence[Found]) -> dict[UUID, UUID]:
+    """The documents that contain any of these things, and which of them."""
+    rows = await connection.fetch(
+        "SELECT c.document_id, c.object_id FROM document_contents AS c JOIN unnest($1::text[], $2::uuid[]) AS t (kind, id)"
+        " ON c.kind = t.kind AND c.object_id = t.id WHERE c.left_out IS NULL",
+        [each.kind for each in things],
+        [each.id for each in things],
+    )
+    return {row["document_id"]: row["object_id"] for row in rows}
+
+
+async def objects_of(connection: Connection, what: Erasable, ids: Sequence[UUID]) -> dict[UUID, tuple[str, str]]:
+    """Region and key of the sealed objects of these rows, as far as they have one."""
+    if what.object_key is None or what.region is None:
+        return {}
+    rows = await connection.fetch(
+        f"SELECT id, {what.region} AS region, {what.object_key} AS object_key FROM {what.table}"  # noqa: S608
+        f" WHERE id = ANY($1::uuid[]) AND {what.object_key} IS NOT NULL",
+        ids,
+    )
+    return {row["id"]: (row["region"], row["object_key"]) for row in rows}
+
+
 def _hold(what: Erasable, kinds: Mapping[str, Erasable]) -> str:
     in_force = f"SELECT h.id FROM legal_holds AS h WHERE h.released_at IS NULL AND ({_held(what, 'r', kinds)})"  # noqa: S608
     return f"({in_force} ORDER BY h.placed_at, h.id LIMIT 1)"
@@ -150,6 +183,10 @@ def _held(what: Erasable, row: str, kinds: Mapping[str, Erasable]) -> str:
         ways.append(f"(h.scope = 'agent' AND h.object_id IN ({', '.join(f'{row}.{column}' for column in what.agents)}))")
     if what.contact is not None:
         ways.append(f"(h.scope = 'contact' AND h.object_id = {row}.{what.contact})")
+    if what.kind != "document":
+        # A document that contains it would keep a copy: it is held, so what it contains is.
+        contains = f"c.kind = '{what.kind}' AND c.object_id = {row}.id AND c.document_id = h.object_id AND c.left_out IS NULL"
+        ways.append(f"(h.scope = 'document' AND EXISTS (SELECT 1 FROM document_contents AS c WHERE {contains}))")  # noqa: S608
     if what.part_of is not None:
         whole, column = what.part_of
         ways.append(f"(h.scope = '{whole}' AND h.object_id = {row}.{column})")
@@ -169,6 +206,8 @@ def _conditions(what: Erasable, search: Search, arguments: list[Any]) -> list[st
         arguments.append(value)
         return f"${len(arguments)}"
 
+    if what.only is not None and search.ids is None:
+        conditions.append(what.only)
     if search.ids is not None:
         conditions.append(f"r.id = ANY({given(list(search.ids))}::uuid[])")
     if search.parts_of is not None:
