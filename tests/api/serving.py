@@ -18,17 +18,19 @@ from hushwire.api.application import application
 from hushwire.api.means import Means
 from hushwire.api.metrics import Metrics
 from hushwire.app.api import bound
-from hushwire.app.cases import made_breaches
+from hushwire.app.cases import made_audits, made_breaches
 from hushwire.app.config import Listen
 from hushwire.core.ids import CallId, OrgId, RecordingId
 from hushwire.policy.model import OwnHosts
 from hushwire.privacy.undertakings import BUILT_IN
 from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agreement import Agreement
+from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.custody import Custodian
+from hushwire.services.dpa import Dpa, Posture
 from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
@@ -141,6 +143,8 @@ async def made_means(house: House) -> Means:
     rights = Rights.of(main, keyring, erasures, house.clock, Chance())
     clocks = Clocks(house.clock, Chance())
     notices = Notices(main, keyring, clocks, house.clock, Chance())
+    posture = Posture({"HTTP API": "TLS 1.2 or newer"}, ("*",), "file", False, True, timedelta(hours=24), lambda: house.clock.now())
+    dpa = Dpa(main, house.clock, posture)
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), spool=house.spool, erasures=erasures,
@@ -151,6 +155,8 @@ async def made_means(house: House) -> Means:
         agreement=Agreement.of(main, keyring, erasures, clocks, notices, house.clock, Chance()),
         organisations=Organisations(main, keyring, house.clock, Chance()),
         readings=Readings(main, house.clock, Chance()),
+        audits=made_audits(main, keyring, dpa, house.clock, Chance()),
+        dpa=dpa, annexes=Annexes(main, dpa, house.clock),
         breaches=made_breaches(main, keyring, house.clock, Chance()),
         account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
         audit_exports=AuditExports(main, keyring, house.clock),

@@ -132,7 +132,6 @@ LENGTHS = {
     ClockKind.NUMBER_DATA: timedelta(days=20),
     ClockKind.OBJECTION: timedelta(days=18),
     ClockKind.BREACH_NOTICE: timedelta(hours=24),
-    ClockKind.AUDIT_NOTICE: timedelta(days=30),
     ClockKind.DISPUTE: timedelta(days=30),
     ClockKind.TERMINATION_CONTENT: timedelta(days=15),
 }
@@ -142,7 +141,7 @@ LENGTHS = {
 def test_every_duty_has_the_length_that_the_agreement_gives_it(kind: ClockKind) -> None:
     start = at("2026-05-01 12:34:56")
     assert due(kind, start, ["SG"]) - start == LENGTHS[kind]
-    assert {*LENGTHS, ClockKind.SUB_PROCESSOR_CHANGE} == set(ClockKind)
+    assert {*LENGTHS, ClockKind.SUB_PROCESSOR_CHANGE, ClockKind.AUDIT_NOTICE} == set(ClockKind)
 
 
 STARTS = st.datetimes(datetime(2001, 1, 1), datetime(2098, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
@@ -163,7 +162,10 @@ def test_the_strictest_wins_and_warnings_come_in_order_before_the_end(start: dat
         assert start < planned.act_at < planned.due_at
 
 
-@given(start=STARTS, tag=st.sampled_from(sorted(LAWS)), kind=st.sampled_from([k for k in ClockKind if RULES[k].unit is Unit.DAYS]))
+DUTIES_IN_DAYS = [kind for kind in ClockKind if RULES[kind].unit is Unit.DAYS and RULES[kind].sense is Sense.DUTY]
+
+
+@given(start=STARTS, tag=st.sampled_from(sorted(LAWS)), kind=st.sampled_from(DUTIES_IN_DAYS))
 @settings(max_examples=400, deadline=None)
 def test_days_are_the_calendars_days_in_every_zone_and_never_more_than_the_strict_count(start: datetime, tag: str, kind: ClockKind) -> None:
     end, count = due(kind, start, [tag]), RULES[kind].count
@@ -173,6 +175,16 @@ def test_days_are_the_calendars_days_in_every_zone_and_never_more_than_the_stric
             same_time = start.astimezone(zone).replace(tzinfo=None) + timedelta(days=count)
             assert end <= same_time.replace(tzinfo=zone, fold=0).astimezone(UTC)
             assert end <= same_time.replace(tzinfo=zone, fold=1).astimezone(UTC)
+
+
+@given(start=STARTS, tag=st.sampled_from(sorted(LAWS)))
+@settings(max_examples=300, deadline=None)
+def test_thirty_whole_days_lie_between_the_notice_of_an_audit_and_its_beginning_in_every_zone(start: datetime, tag: str) -> None:
+    end = due(ClockKind.AUDIT_NOTICE, start, [tag])
+    for place in places([tag]):
+        for zone in place.zones:
+            assert (end.astimezone(zone).date() - start.astimezone(zone).date()).days >= 31
+    assert end - start <= timedelta(days=32, hours=1)
 
 
 @given(start=STARTS, tag=st.sampled_from(sorted(LAWS)))

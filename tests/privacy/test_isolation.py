@@ -121,6 +121,9 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "audit_log", org_id=org, position=1, action="x", fields="{}", previous=mark, hash=mark, **entry)
         head = {"position": 1, "hash": mark, "previous": mark, "at": NOW, "key_id": uuid4(), "signature": mark}
         await insert(connection, "audit_heads", org_id=org, seq=1, **head)
+        request = {"basis": "law", "details_sealed": mark, "requested_at": NOW, "requested_by": "a", "begins_at": NOW}
+        confirmed = {"independence_confirmed_at": NOW, "independence_confirmed_by": "a"}
+        await insert(connection, "audits", id=uuid4(), org_id=org, **request, **confirmed)
         await insert(connection, "purpose_rules", id=uuid4(), org_id=org, version=1, actor="a", at=NOW)
         word = {"signer": "a", "version": "1", "digest": mark, "signed_at": NOW, "signed_by": "a"}
         await insert(connection, "undertakings", id=uuid4(), org_id=org, **word)

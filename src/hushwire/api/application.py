@@ -15,6 +15,7 @@ from hushwire.api.routers import (
     account_deletions,
     agreement,
     auditing,
+    audits,
     breaches,
     calls,
     cases,
@@ -22,6 +23,7 @@ from hushwire.api.routers import (
     contacts,
     custody,
     directory,
+    dpa,
     erasures,
     holds,
     keys,
@@ -101,6 +103,8 @@ _ROUTERS: Final = (
     agreement,
     cases,
     termination,
+    dpa,
+    audits,
 )
 
 

@@ -33,7 +33,7 @@ class Authenticator:
         known = self._known.get(secret_hash)
         if known is not None and now - known[0] < FRESH_S:
             return known[1]
-        key = await api_keys.find(self._main, secret_hash)
+        key = await api_keys.find(self._main, secret_hash, self._clock.now())
         if key is None:
             self._known.pop(secret_hash, None)
             return None

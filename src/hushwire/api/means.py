@@ -14,11 +14,14 @@ from hushwire.core.clock import Clock
 from hushwire.privacy.purposes import Refusal
 from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agreement import Agreement
+from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
+from hushwire.services.audits import Audits
 from hushwire.services.breaches import Breaches
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.custody import Custodian
+from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
@@ -60,6 +63,9 @@ class Means:
     custodian: Custodian
     sealed: SealedRecordings
     breaches: Breaches
+    dpa: Dpa
+    annexes: Annexes
+    audits: Audits
     readings: Readings
     metrics: Metrics
     agreement: Agreement

@@ -17,18 +17,21 @@ from hushwire.api.application import application
 from hushwire.api.means import Means
 from hushwire.api.metrics import Metrics
 from hushwire.app import hosts
-from hushwire.app.cases import made_breaches
+from hushwire.app.cases import made_audits, made_breaches
 from hushwire.app.certificates import served
 from hushwire.app.config import Config, Listen
+from hushwire.app.posture import posture
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import OwnHosts
 from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agreement import Agreement
+from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.custody import Custodian
+from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
@@ -101,6 +104,7 @@ async def made_means(wired: Wired) -> Means:
     rights = Rights.of(wired.main, wired.keyring, erasures, wired.clock, wired.random)
     clocks = Clocks(wired.clock, wired.random)
     notices = Notices(wired.main, wired.keyring, clocks, wired.clock, wired.random)
+    dpa = Dpa(wired.main, wired.clock, posture(wired.config))
     return Means(
         main=wired.main,
         keyring_db=wired.keyring_db,
@@ -116,6 +120,9 @@ async def made_means(wired: Wired) -> Means:
         actions=actions,
         rights=rights,
         readings=Readings(wired.main, wired.clock, wired.random),
+        dpa=dpa,
+        audits=made_audits(wired.main, wired.keyring, dpa, wired.clock, wired.random),
+        annexes=Annexes(wired.main, dpa, wired.clock),
         breaches=made_breaches(wired.main, wired.keyring, wired.clock, wired.random),
         audit_exports=AuditExports(wired.main, wired.keyring, wired.clock),
         custodian=Custodian(wired.main, wired.keyring, wired.clock, wired.random),

@@ -204,9 +204,9 @@ CLAUSES: Final = (
         "annexes",
         "5.2 Annexes of the standard clauses",
         "Annex I to III are made from the live configuration and the inventory.",
+        controls=("services.annexes:Annexes", "app.posture:posture"),
+        tests=("api/test_dpa.py::test_the_annexes_are_made_from_what_is_configured_and_held_as_json_and_as_a_text",),
         probes=(Probe.INVENTORY,),
-        scope=Scope.LATER,
-        why="being built",
     ),
     Clause(
         "disputes",
@@ -338,8 +338,11 @@ CLAUSES: Final = (
         "standards",
         "B ISO, NIST",
         "A map from ISO 27001 Annex A and NIST CSF to features and evidence.",
-        scope=Scope.LATER,
-        why="being built",
+        controls=("privacy.control_map:CONTROLS",),
+        tests=(
+            "api/test_dpa.py::test_the_map_of_controls_names_clauses_that_there_are",
+            "api/test_dpa.py::test_the_annexes_are_made_from_what_is_configured_and_held_as_json_and_as_a_text",
+        ),
     ),
     Clause(
         "encryption",
@@ -415,9 +418,14 @@ CLAUSES: Final = (
         "audit-rights",
         "B Audit rights: audits",
         "Read-only access for a time, for the independent; 30 days' notice, once in 12 months unless the law asks; a bundle of evidence.",
+        controls=("services.audits:Audits", "privacy.audit_rights:refused", "store.api_keys:find"),
+        tests=(
+            "api/test_audits.py::test_a_request_opens_the_clock_tells_the_contacts_and_access_waits_for_its_end",
+            "api/test_audits.py::test_a_second_one_within_twelve_months_is_refused_unless_the_law_asks_for_it",
+            "api/test_audits.py::test_the_auditors_key_signs_reads_changes_nothing_and_ends_by_itself",
+            "api/test_audits.py::test_the_bundle_holds_evidence_that_verifies_offline_and_a_signed_manifest",
+        ),
         probes=(Probe.AUDITS, Probe.CLOCKS),
-        scope=Scope.LATER,
-        why="being built",
     ),
     Clause("cookies", "B Cookies", "Strictly necessary cookies only, others refusable.", scope=Scope.LATER, why="comes with the console"),
 )

@@ -84,7 +84,8 @@ RULES: Final[Mapping[ClockKind, Rule]] = {
     ClockKind.OBJECTION: Rule("4.2", Sense.DUTY, 18, Unit.DAYS, (12, 16)),
     # The first warning is the target: notices are out within the hour.
     ClockKind.BREACH_NOTICE: Rule("6", Sense.DUTY, 24, Unit.HOURS, (1, 12, 20)),
-    ClockKind.AUDIT_NOTICE: Rule("B Audit rights", Sense.DUTY, 30, Unit.DAYS, (20, 27)),
+    # The customer gives at least so long a notice: an audit may not begin before.
+    ClockKind.AUDIT_NOTICE: Rule("B Audit rights", Sense.PERIOD, 30, Unit.DAYS, (20, 27)),
     ClockKind.DISPUTE: Rule("5.8", Sense.DUTY, 30, Unit.DAYS, (20, 27)),
     ClockKind.TERMINATION_CONTENT: Rule("A Retention", Sense.DUTY, 15, Unit.DAYS, (10, 13), _AHEAD),
 }

@@ -1,6 +1,7 @@
 """API keys by the hash of their secret; the secret itself is nowhere stored."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
@@ -18,14 +19,17 @@ class ApiKey:
     purpose: str
 
 
-async def find(main: Database, secret_hash: bytes) -> ApiKey | None:
-    """The key whose secret has this hash, whoever's it is."""
+async def find(main: Database, secret_hash: bytes, now: datetime) -> ApiKey | None:
+    """The key whose secret has this hash, whoever's it is; None once it is revoked or its time is over."""
     async with main.transaction() as connection:
         found = await connection.fetchrow("SELECT org_id, key_id FROM find_api_key($1)", secret_hash)
     if found is None:
         return None
     async with main.organisation(OrgId(found["org_id"])) as connection:
         row = await connection.fetchrow(
-            "SELECT id, org_id, name, role, purpose FROM api_keys WHERE id = $1 AND revoked_at IS NULL", found["key_id"]
+            "SELECT id, org_id, name, role, purpose FROM api_keys"
+            " WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+            found["key_id"],
+            now,
         )
     return None if row is None else ApiKey(**dict(row))

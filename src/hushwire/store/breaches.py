@@ -180,6 +180,8 @@ async def listed(connection: Connection, *, after: Place | None = None, limit: i
 
 async def compute(connection: Connection, row: BreachRow, at: datetime) -> dict[str, Any]:
     """What was read, into `breach_records`; counts and times into the case. In the caller's transaction, which holds the case."""
+    # A credential may have read millions: then this takes longer than a query of the API may otherwise.
+    await connection.execute("SET LOCAL statement_timeout = '120s'")
     await connection.execute("DELETE FROM breach_records WHERE breach_id = $1", row.id)
     await connection.execute(
         "INSERT INTO breach_records (org_id, breach_id, kind, object_id, accesses, first_at, last_at)"

@@ -18,6 +18,10 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "breaches": same(CASE, "id org_id incident_id actor registered_by notice_id")
     | same(replace(CASE, form=Form.PLAIN), "since until registered_at state computed_at counts first_at last_at noticed_at")
     | same(replace(CASE, form=Form.SEALED, erasure=Erasure.DESTROY_KEY), "note_sealed"),
+    "audits": same(CASE, "id org_id independence_confirmed_by requested_by key_id")
+    | same(replace(CASE, form=Form.PLAIN), "basis independence_confirmed_at requested_at begins_at bundled_at")
+    | same(replace(CASE, form=Form.HASH), "bundle_digest")
+    | same(replace(CASE, form=Form.SEALED, erasure=Erasure.DESTROY_KEY), "details_sealed"),
     "purpose_rules": same(AUDIT, "id org_id actor") | same(replace(AUDIT, form=Form.PLAIN), "version allowed at"),
     "undertakings": same(AUDIT, "id org_id signer signed_by withdrawn_by")
     | same(replace(AUDIT, form=Form.PLAIN), "version signed_at withdrawn_at")

@@ -52,7 +52,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(NUMBER, form=Form.INDEX), "number_index lookup")
     | same(replace(NUMBER, form=Form.PLAIN), "created_at"),
     "api_keys": same(replace(API_KEY, form=Form.PSEUDONYM), "id org_id")
-    | same(API_KEY, "name role purpose revoked_at created_at")
+    | same(API_KEY, "name role purpose revoked_at expires_at created_at")
     | same(replace(API_KEY, form=Form.HASH), "secret_hash"),
     "registrations": same(replace(DEVICE, form=Form.PSEUDONYM), "id org_id agent_id node_id")
     | same(replace(DEVICE, form=Form.SEALED), "contact_sealed")
