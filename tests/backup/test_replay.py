@@ -271,6 +271,19 @@ async def test_agents_stay_suspended_or_removed_unless_exactly_that_suspension_w
     assert rows[suspended]["ha1_sealed"] == b"newer"
 
 
+async def test_a_number_that_was_released_does_not_come_back(house: House) -> None:
+    released, kept = uuid4(), uuid4()
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        for each in (released, kept):
+            values = {"number_sealed": each.bytes, "number_index": each.bytes, "lookup": each.bytes, "created_at": datetime.now(UTC)}
+            await insert(connection, "numbers", id=each, org_id=house.org, **values)
+    stone = endings.number_released(tombstones.new_id(), released, house.clock.now())
+    await tombstones.write(await house.db("keyring", "api"), house.org, [stone])
+    assert (await replay(house)).changes == {"numbers_released": 1}
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        assert [row["id"] for row in await connection.fetch("SELECT id FROM numbers")] == [kept]
+
+
 async def test_a_kind_that_is_unknown_keeps_everything_from_serving_and_changes_nothing(house: House) -> None:
     recording = await house.record()
     now = house.clock.now()

@@ -27,6 +27,7 @@ from hushwire.services.provisioning import (
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store.database import Database
 from hushwire.store.provisioning import OrgRow
+from hushwire.vault import tombstones
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.root import RootKey
 from tests.databases import Databases
@@ -240,3 +241,19 @@ async def test_whoever_provisions_a_key_undertakes_confidentiality_for_it_once(s
     (key,) = await rows(service.main, "SELECT id FROM api_keys")
     (found,) = await rows(service.main, "SELECT signer, version, signed_by, withdrawn_at FROM undertakings")
     assert dict(found) == {"signer": f"api-key:{key['id']}", "version": "1", "signed_by": "operator", "withdrawn_at": None}
+
+
+async def test_a_released_numbers_data_is_gone_at_once_with_a_clock_that_proves_it_and_a_tombstone_against_restores(
+    service: Provisioning,
+) -> None:
+    await service.apply(WHOLE)
+    (number,) = await rows(service.main, "SELECT id FROM numbers")
+    assert (await service.apply(org(numbers=()), prune=True)).changes == ["a number of acme: removed"]
+    assert await rows(service.main, "SELECT id FROM numbers") == []
+    (clock,) = await rows(service.main, "SELECT kind, subject_kind, subject_id, outcome, due_at - started_at AS length FROM clocks")
+    assert (clock["kind"], clock["subject_kind"], clock["subject_id"]) == ("number-data", "number", number["id"])
+    assert (clock["outcome"], clock["length"].days) == ("erased-at-release", 20)
+    async with service.main.transaction() as connection:
+        org_id = OrgId(await connection.fetchval("SELECT find_org('acme')"))
+    async with service.keyring.db.organisation(org_id) as connection:
+        assert [stone.tombstone.kind for stone in await tombstones.of_object(connection, "number", number["id"])] == ["number"]

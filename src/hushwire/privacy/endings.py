@@ -6,6 +6,7 @@
     api-key                                the key              state revoked: secret; state changed: secret, role
     agent                                  the agent            state suspended | removed; state active: lifts (tombstones);
                                                                 state credentials: digest of the sealed ones that were replaced
+    number                                 the number's row     state released
     rules                                  the organisation     version, allowed_countries, classes: all that is left, or is allowed now
 
 A tombstone is committed to the keyring before the main database changes: a crash between the two leaves something ended that was
@@ -27,6 +28,7 @@ from hushwire.vault.tombstones import Buried, Fields, Tombstone
 ERASED_KINDS: Final = frozenset({"recording", "call", "message", "contact", "document", "case", "organisation"})
 API_KEY: Final = "api-key"
 AGENT: Final = "agent"
+NUMBER: Final = "number"
 RULES: Final = "rules"
 _LOST: Final = "restored"
 
@@ -89,6 +91,11 @@ def agent_removed(tombstone_id: UUID, agent_id: UUID, at: datetime) -> Tombstone
 def agent_let_in(tombstone_id: UUID, agent_id: UUID, suspensions: Iterable[UUID], at: datetime) -> Tombstone:
     """An agent that may call again: exactly these suspensions are over, and no later one."""
     return Tombstone(tombstone_id, AGENT, agent_id, at, {"state": "active", "lifts": [str(each) for each in suspensions]})
+
+
+def number_released(tombstone_id: UUID, number_id: UUID, at: datetime) -> Tombstone:
+    """A phone number that the organisation has no more: what was held about its assignment is gone."""
+    return Tombstone(tombstone_id, NUMBER, number_id, at, {"state": "released"})
 
 
 def credentials_replaced(tombstone_id: UUID, agent_id: UUID, sealed: bytes, at: datetime) -> Tombstone:

@@ -21,8 +21,10 @@ from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
 from hushwire.privacy import audit, endings
 from hushwire.privacy.audit import Action
+from hushwire.privacy.clocks import ClockKind
 from hushwire.privacy.notices import ContactRole
 from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
+from hushwire.services.clocks import Clocks
 from hushwire.services.organisation import designate
 from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
 from hushwire.services.readings import current_text, signed
@@ -399,7 +401,7 @@ class _Organisation:
             declared = {self.keys.index("numbers.number", spec.number) for spec in self.spec.numbers}
             for index in [index for index in known if index not in declared]:
                 released = known.pop(index)
-                await rows.remove_number(self.connection, released.id)
+                await self._release(released.id)
                 self.note(Action.NUMBER_RELEASED, "number", released.id)
                 self.outcome.changes.append(f"a number of {self.spec.row.slug}: removed")
         for position, spec in enumerate(self.spec.numbers, 1):
@@ -418,6 +420,14 @@ class _Organisation:
                 self.outcome.changes.append(f"number {position} of {self.spec.row.slug}: {'moved' if old else 'assigned'} to {target}")
         if known:
             self.outcome.kept.append(f"{len(known)} number(s) of {self.spec.row.slug}")
+
+    async def _release(self, number_id: UUID) -> None:
+        """A number goes, and at once what is held about its assignment: the agreement allows 20 days. The clock keeps the proof."""
+        clocks = Clocks(self.service.clock, self.service.random)
+        await rows.remove_number(self.connection, number_id)
+        self.stones.end(self.org_id, endings.number_released(tombstones.new_id(), number_id, self.now))
+        running = await clocks.start(self.connection, self.org_id, ClockKind.NUMBER_DATA, "number", number_id, self.now)
+        await clocks.end_row(self.connection, running, outcome="erased-at-release", evidence={"number": str(number_id)}, at=self.now)
 
     async def api_keys(self) -> None:
         """Bring the API keys up to date. A key that was revoked comes back with a new secret, never with its old one.

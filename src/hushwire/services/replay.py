@@ -198,6 +198,10 @@ async def _agents(connection: Connection, org_id: OrgId, stones: Sequence[Buried
     done.add("credentials_dropped", await rows.drop_credentials(connection, [stone.object for stone in replaced], digests, now))
 
 
+async def _numbers(connection: Connection, org_id: OrgId, stones: Sequence[Buried], now: datetime, done: Followed) -> None:
+    done.add("numbers_released", await rows.remove_numbers(connection, [stone.tombstone.object for stone in stones]))
+
+
 async def _rules(connection: Connection, org_id: OrgId, stones: Sequence[Buried], now: datetime, done: Followed) -> None:
     newest = endings.newest_rules(stones)
     assert newest is not None
@@ -210,6 +214,7 @@ KINDS: Final[Mapping[str, Carry]] = {
     endings.RULES: _rules,
     endings.API_KEY: _api_keys,
     endings.AGENT: _agents,
+    endings.NUMBER: _numbers,
     **dict.fromkeys(sorted(endings.ERASED_KINDS), _erasures),
 }
 """How each kind of ending is carried out again, in this order. A kind that is not here is a reason not to serve.

@@ -166,6 +166,11 @@ async def remove_agents(connection: Connection, agents: Sequence[UUID]) -> int:
     return _count(await connection.execute("DELETE FROM agents WHERE id = ANY($1::uuid[])", list(agents)))
 
 
+async def remove_numbers(connection: Connection, numbers: Sequence[UUID]) -> int:
+    """Remove numbers that were released."""
+    return _count(await connection.execute("DELETE FROM numbers WHERE id = ANY($1::uuid[])", list(numbers)))
+
+
 async def narrow_rules(connection: Connection, version: int, countries: Sequence[str], classes: Sequence[str], now: datetime) -> int:
     """Leave of both lists what the newest known ones hold too, where the row is older than they are; its version overtakes theirs."""
     changed = await connection.fetchval(
