@@ -155,16 +155,15 @@ async def _move_batch(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> i
     for key_id in broken:
         _log.error("vault.data_key_does_not_open", org_id=str(org_id), bucket_id=str(bucket_id), data_key_id=str(key_id))
     async with keyring.db.organisation(org_id) as connection:
-        moved: int = await connection.fetchval(
-            "WITH moved AS (UPDATE data_keys SET bucket_id = $1, sealed = anew.sealed"
-            " FROM unnest($2::uuid[], $3::bytea[]) AS anew (id, sealed) WHERE data_keys.id = anew.id AND data_keys.bucket_id = $4"
-            " RETURNING 1), counted AS (UPDATE buckets SET moved = moved + (SELECT count(*) FROM moved) WHERE id = $4)"
-            " SELECT count(*) FROM moved",
-            target.id,
-            [row["id"] for row in rows],
-            sealed,
-            bucket_id,
+        # One by one, in one flight: a join would be planned by how many keys the bucket had when the table was last analysed, and may
+        # then read all of them for each batch.
+        moved = len(
+            await connection.fetchmany(
+                "UPDATE data_keys SET bucket_id = $1, sealed = $2 WHERE id = $3 AND bucket_id = $4 RETURNING 1",
+                [(target.id, anew, row["id"], bucket_id) for row, anew in zip(rows, sealed, strict=True)],
+            )
         )
+        await connection.execute("UPDATE buckets SET moved = moved + $2 WHERE id = $1", bucket_id, moved)
     return moved
 
 
