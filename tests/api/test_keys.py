@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from hushwire.vault.renewal import renew_due
-from tests.api.serving import Office, office, problem, shown
+from tests.api.serving import Office, add_key, office, problem, shown
 
 __all__ = ["office"]
 
@@ -28,3 +28,22 @@ async def test_buckets_are_shown_with_their_state_and_progress_to_their_own_orga
         assert foreign["id"] not in (new["id"], old["id"])
         problem(await api.get("/v1/privacy/keys", params={"cursor": "x"}), 422)
         problem(await supervisor.get("/v1/privacy/keys"), 403)
+
+
+async def test_a_second_zone_that_is_away_is_told_by_readiness_and_metrics_and_nothing_is_said_where_there_is_none(office: Office) -> None:
+    async with office.stranger() as api:
+        assert "zone2" not in shown(await api.get("/readyz"))
+        assert "hushwire_zone2_up{" not in (await api.get("/metrics")).text
+        office.means.keyring._is_confirmed = True
+        assert shown(await api.get("/readyz"))["zone2"] == "away"
+        assert 'hushwire_zone2_up{database="keyring"} 0.0' in (await api.get("/metrics")).text
+
+
+async def test_nobody_reads_content_for_a_purpose_of_the_systems_own(office: Office) -> None:
+    recording = await office.house.record()
+    office.keys["acme", "sly"] = await add_key(office.house, office.house.org, "owner", purpose="key-renewal")
+    async with office.client() as owner, office.client("sly") as sly:
+        path = f"/v1/recordings/{recording}/audio"
+        problem(await owner.get(path, headers={"Hushwire-Purpose": "storage-integrity"}), 403)
+        problem(await sly.get(path), 403)
+    assert [row for row in await office.rows("SELECT object FROM access_log") if row["object"] == f"recording:{recording}"] == []
