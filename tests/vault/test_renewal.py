@@ -294,3 +294,18 @@ async def test_no_row_is_locked_while_survivors_are_sealed_so_an_erasure_does_no
     go_on.set()
     assert (await renewing).moved == 1
     assert await api.open_many(vault.org, "recording", [erased.id, kept.id], WHY) == {kept.id: kept}
+
+
+async def test_a_renewal_that_another_one_overtook_between_two_looks_just_ends(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway, slow, fast = await vault.keyring("gateway"), await vault.keyring("worker"), await vault.keyring("worker")
+    made = await gateway.new_data_key(vault.org, "recording", uuid4())
+    old = await gateway.current_bucket(vault.org)
+    opened = slow.private_bucket
+
+    async def overtaken(*arguments: Any) -> Any:
+        assert (await renew_bucket(fast, vault.org, old.id)).moved == 1
+        return await opened(*arguments)
+
+    monkeypatch.setattr(slow, "private_bucket", overtaken)
+    assert (await renew_bucket(slow, vault.org, old.id)).moved == 0
+    assert await (await vault.keyring("api")).open_data_key(vault.org, "recording", made.id, WHY) == made

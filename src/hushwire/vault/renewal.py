@@ -148,7 +148,12 @@ async def _move_batch(keyring: Keyring, org_id: OrgId, bucket_id: BucketId) -> i
         rows = await connection.fetch("SELECT id, kind, sealed FROM data_keys WHERE bucket_id = $1 ORDER BY id LIMIT $2", bucket_id, _BATCH)
         if not rows:
             return None
-        source = await keyring.private_bucket(connection, org_id, bucket_id, RENEWAL)
+        try:
+            source = await keyring.private_bucket(connection, org_id, bucket_id, RENEWAL)
+        except KeyUnavailable:
+            if await connection.fetchval("SELECT state FROM buckets WHERE id = $1", bucket_id) == "destroyed":
+                return None  # another renewal moved them all since the rows were read
+            raise
         if source.public_key != await connection.fetchval("SELECT public_key FROM buckets WHERE id = $1", bucket_id):
             raise KeyUnavailable(f"the public and the private key of bucket {bucket_id} are no pair")
     sealed, broken = await asyncio.to_thread(_reseal, source, target, [(row["id"], row["kind"], row["sealed"]) for row in rows])
