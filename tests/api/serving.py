@@ -140,7 +140,7 @@ async def made_means(house: House) -> Means:
     await voice_security.listen()
     await actions.listen()
     erasures = await house.erasures("api")
-    rights = Rights.of(main, keyring, erasures, house.clock, Chance())
+    rights = Rights.of(main, keyring, erasures, house.blobs(), house.clock, Chance())
     clocks = Clocks(house.clock, Chance())
     notices = Notices(main, keyring, clocks, house.clock, Chance())
     posture = Posture({"HTTP API": "TLS 1.2 or newer"}, ("*",), "file", False, True, timedelta(hours=24), lambda: house.clock.now())

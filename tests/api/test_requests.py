@@ -309,6 +309,8 @@ async def test_a_request_to_erase_what_a_hold_keeps_stays_open_until_the_hold_is
         path = await verified(api, "erase")
         assert shown(await api.post(f"{path}/execute"))["state"] == "working"
         assert shown(await api.get(f"/v1/recordings/{recording}"))["id"] == recording
+        assert shown(await api.post(f"{path}/execute"))["state"] == "working"
         await office.rows("UPDATE legal_holds SET released_at = now(), released_by = 'api-key:x' RETURNING id")
+        await (await office.house.upkeep()).carry_on()
         assert shown(await api.post(f"{path}/execute"))["state"] == "answered"
         problem(await api.get(f"/v1/recordings/{recording}"), 410)

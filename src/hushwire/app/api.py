@@ -101,7 +101,7 @@ async def made_means(wired: Wired) -> Means:
     await erasures.listen()
     await voice_security.listen()
     await actions.listen()
-    rights = Rights.of(wired.main, wired.keyring, erasures, wired.clock, wired.random)
+    rights = Rights.of(wired.main, wired.keyring, erasures, blobs, wired.clock, wired.random)
     clocks = Clocks(wired.clock, wired.random)
     notices = Notices(wired.main, wired.keyring, clocks, wired.clock, wired.random)
     dpa = Dpa(wired.main, wired.clock, posture(wired.config))

@@ -24,19 +24,21 @@ from hushwire.services.agreement import Agreement
 from hushwire.services.audit_heads import AuditHeads
 from hushwire.services.clock_watch import ClockWatch
 from hushwire.services.clocks import Clocks
-from hushwire.services.contacts import Contacts
 from hushwire.services.custody import Custodian
 from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
+from hushwire.services.export_building import Building
 from hushwire.services.notice_sending import NoticeSending
 from hushwire.services.notices import Notices
 from hushwire.services.object_copies import ObjectCopies
 from hushwire.services.organisation import Organisations
+from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_shipping import Shipping, Spool
 from hushwire.services.replay import keep_up
 from hushwire.services.retention import RetentionRules, RetentionRuns
+from hushwire.services.rights import Rights
 from hushwire.services.spool_watch import SpoolWatch
 from hushwire.services.unused_keys import UnusedKeys
 from hushwire.vault.blobs import Blobs
@@ -114,7 +116,21 @@ async def made_jobs(means: Wired) -> list[Job]:
     upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures)
     rules = RetentionRules(means.main, means.clock, means.random)
     retention = RetentionRuns(means.main, rules, erasures, means.clock, means.random)
-    contacts = Contacts(means.main, means.keyring, means.clock, means.random)
+    rights = Rights.of(means.main, means.keyring, erasures, blobs, means.clock, means.random)
+    building = Building(
+        means.main,
+        means.keyring,
+        blobs,
+        spool,
+        means.node_id,
+        means.clock,
+        means.random,
+        erasures=erasures,
+        requests=rights.requests,
+        contacts=rights.contacts,
+        recordings=Recordings(means.main, means.keyring, blobs, spool, means.clock),
+        queries=Queries(means.main, means.keyring, means.clock, means.random),
+    )
     clocks = Clocks(means.clock, means.random)
     watch = ClockWatch(means.main, clocks)
     notices = Notices(means.main, means.keyring, clocks, means.clock, means.random)
@@ -129,7 +145,8 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("erasures", upkeep.carry_on, 10.0, "erasures"),
         Job("retention", retention.run_all, 3600.0, "retention"),
         Job("clocks", watch.look, 15.0, "clocks"),
-        Job("retired-keys", contacts.destroy_retired, 60.0, "retired-keys"),
+        Job("documents", building.build_all, 15.0, "documents"),
+        Job("retired-keys", rights.contacts.destroy_retired, 60.0, "retired-keys"),
         Job("notices", sending.send, 15.0, "notices"),
         Job("account-deletions", deletions.carry_on, 60.0, "account-deletions"),
         Job("profiles", organisations.forget_all, 600.0, "profiles"),

@@ -23,6 +23,7 @@ from hushwire.privacy.selection import Selector
 from hushwire.services.agents import Agents
 from hushwire.services.contacts import Contacts, ContactView, PhoneNumber, Unfit, Values
 from hushwire.services.erasure import Erasures
+from hushwire.services.erasure_operations import Operation
 from hushwire.services.know import Knowing
 from hushwire.services.requests import Correction, NoRequest, NotNow, Requests, RequestView
 from hushwire.services.restrictions import Restrictions
@@ -177,7 +178,7 @@ class Execution:
         A number and a contact are erased one after the other: the contact's numbers lead to more.
         """
         known = [UUID(each) for each in (found.row.outcome or {}).get("erasures", ())]
-        begun = [await self._erasures.operation(org_id, each) for each in known]
+        begun = [await self._newest(org_id, each) for each in known]
         if not begun or any(each is None or each.row.state == "deferred" for each in begun):
             selectors = self._selectors(found)
             if not selectors and not begun:
@@ -190,6 +191,14 @@ class Execution:
             if all(each.is_unreadable and each.row.state != "deferred" for each in made):
                 await self._answer(connection, found.row.id, why, {})
         return None
+
+    async def _newest(self, org_id: OrgId, operation_id: UUID) -> Operation | None:
+        """The operation, or the one that ran it again after a hold was released."""
+        async with self._main.organisation(org_id) as connection:
+            again = await connection.fetchval(
+                "SELECT id FROM erasure_operations WHERE follows = $1 ORDER BY requested_at DESC LIMIT 1", operation_id
+            )
+        return await self._erasures.operation(org_id, operation_id if again is None else again)
 
     def _selectors(self, found: RequestView) -> list[Selector]:
         person = found.person

@@ -8,12 +8,14 @@ from hushwire.services.clocks import Clocks
 from hushwire.services.contacts import Contacts
 from hushwire.services.data_subject_notices import DataSubjectNotices
 from hushwire.services.erasure import Erasures
+from hushwire.services.exports import Exports
 from hushwire.services.know import Knowing
 from hushwire.services.notices import Notices
 from hushwire.services.request_execution import Execution
 from hushwire.services.requests import Requests
 from hushwire.services.restrictions import Restrictions
 from hushwire.store.database import Database
+from hushwire.vault.blobs import Blobs
 from hushwire.vault.keyring import Keyring
 
 
@@ -26,9 +28,10 @@ class Rights:
     restrictions: Restrictions
     requests: Requests
     execution: Execution
+    exports: Exports
 
     @classmethod
-    def of(cls, main: Database, keyring: Keyring, erasures: Erasures, clock: Clock, random: Random) -> "Rights":
+    def of(cls, main: Database, keyring: Keyring, erasures: Erasures, blobs: Blobs, clock: Clock, random: Random) -> "Rights":
         """On one deployment's databases."""
         agents = Agents(main, keyring, clock)
         contacts = Contacts(main, keyring, clock, random)
@@ -37,4 +40,4 @@ class Rights:
         requests = Requests(main, keyring, DataSubjectNotices(notices), clock, random)
         knowing = Knowing(main, clock)
         execution = Execution(main, keyring, requests, contacts, agents, restrictions, knowing, erasures, clock, random)
-        return cls(agents, contacts, restrictions, requests, execution)
+        return cls(agents, contacts, restrictions, requests, execution, Exports(main, keyring, blobs, clock, random))

@@ -249,7 +249,6 @@ async def mark_ready(
     connection: Connection,
     document_id: UUID,
     *,
-    object_key: str,
     sealed_bytes: int,
     plain_bytes: int,
     digest: bytes,
@@ -258,11 +257,10 @@ async def mark_ready(
 ) -> bool:
     """In the store, whole; False if it was erased meanwhile."""
     tag = await connection.execute(
-        "UPDATE documents SET state = 'ready', object_key = $2, sealed_bytes = $3, plain_bytes = $4, digest = $5, ready_at = $6,"
-        " expires_at = $7 WHERE id = $1 AND state = 'building'"
+        "UPDATE documents SET state = 'ready', sealed_bytes = $2, plain_bytes = $3, digest = $4, ready_at = $5, expires_at = $6"
+        " WHERE id = $1 AND state = 'building'"
         " AND NOT EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'document' AND e.object_id = $1)",
         document_id,
-        object_key,
         sealed_bytes,
         plain_bytes,
         digest,
@@ -275,6 +273,11 @@ async def mark_ready(
 async def fail(connection: Connection, document_id: UUID, failure: str) -> None:
     """It can't be built."""
     await connection.execute("UPDATE documents SET state = 'failed', failure = $2 WHERE id = $1 AND state <> 'ready'", document_id, failure)
+
+
+async def note_place(connection: Connection, document_id: UUID, object_key: str) -> None:
+    """Where it is about to be stored: from here on an erasure looks for it there."""
+    await connection.execute("UPDATE documents SET object_key = $2 WHERE id = $1", document_id, object_key)
 
 
 async def set_token(connection: Connection, document_id: UUID, token_hash: bytes) -> None:
