@@ -63,6 +63,8 @@ async def test_a_request_directly_from_a_data_subject_starts_the_notice_clock_at
         (clock,) = await office.rows("SELECT kind, subject_kind, subject_id, started_at, due_at, jurisdictions FROM clocks")
         assert (clock["kind"], clock["subject_kind"], str(clock["subject_id"])) == ("data-subject-notice", "request", direct)
         assert (clock["started_at"], clock["due_at"]) == (received, received + timedelta(hours=24))
+        (notice,) = await office.rows("SELECT kind, subject_id, clock_id IS NOT NULL AS ends_the_clock FROM notices")
+        assert (notice["kind"], str(notice["subject_id"]), notice["ends_the_clock"]) == ("data-subject-request", direct, True)
         said = shown(await api.get(f"/v1/privacy/requests/{direct}"))
         assert datetime.fromisoformat(said["due_at"]) == received + timedelta(days=15)
     kinds = [row["kind"] for row in await office.rows("SELECT kind FROM outbox ORDER BY seq")]
