@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from hushwire.core.ids import RecordingId
+from hushwire.recording.entries import Entry
 from hushwire.vault.seal import Columns
 from tests.recorded import House
 from tests.store.rows import add_agent as insert_agent
@@ -29,6 +30,7 @@ async def called(
     state: str = "closed",
     agent_id: UUID | None = None,
     peer_agent_id: UUID | None = None,
+    content: list[list[Entry]] | None = None,
 ) -> Called:
     """A call with `number` on the far side, and its recording in `state`; an hour ago unless said otherwise."""
     at = at or house.clock.now() - timedelta(hours=1)
@@ -45,7 +47,7 @@ async def called(
             remote_sealed=columns.seal(number.encode(), table="calls", column="remote_sealed", row=call, org=house.org),
             local_sealed=columns.seal(b"+493023125000", table="calls", column="local_sealed", row=call, org=house.org), **agents,
         )  # fmt: skip
-    recording = await house.record(state=state, started_at=recorded_at or at, call=call, remote_index=index, **agents)
+    recording = await house.record(content, state=state, started_at=recorded_at or at, call=call, remote_index=index, **agents)
     return Called(call, key.id, recording)
 
 

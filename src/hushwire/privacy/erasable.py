@@ -61,6 +61,7 @@ DOCUMENT: Final = Erasable(
     began="created_at",
     emptied=("token_hash",),
     becomes=("state = 'erased'",),
+    part_of=("case", "request_id"),
     fingerprint="key_fingerprint",
     digest="digest",
     object_key="object_key",

@@ -29,7 +29,7 @@ from hushwire.services.erasure_destroying import Destroying
 from hushwire.services.erasure_entering import Asked, Entering
 from hushwire.services.erasure_stopping import Stopping
 from hushwire.services.phone_numbers import spellings
-from hushwire.store import contacts, erasable, ledger, operations
+from hushwire.store import contacts, erasable, holds, ledger, operations
 from hushwire.store.database import Connection, Database
 from hushwire.store.erasable import Found, Place, Search
 from hushwire.store.operations import OperationRow, Progress
@@ -186,7 +186,6 @@ class Operations:
             begun = await self.begin(org_id, selector, actor=f"hold-release:{hold_id}", reason=row.reason, note=note, follows=row)
         except MalformedError:
             return None
-        await self._forget(row)
         await self.run(org_id, begun.id, selector=selector)
         return begun.id
 
@@ -275,13 +274,16 @@ class Operations:
         async with self._main.organisation(row.org_id) as connection:
             await ledger.lock_ledger(connection, row.org_id)
             await erasable.forget_indexes(connection, indexes)
+            if indexes and (words := await holds.released_with(connection, indexes)):
+                await self._keyring.destroy_data_keys(row.org_id, KEY_KIND, words)
+                await holds.forget_words(connection, words)
             held: list[Found] = []
             if await erasable.any_hold(connection):
                 for kind, search in wanted.items():
                     held += await erasable.find(connection, KINDS[kind], search, kinds=KINDS, is_held=True)
             if held:
-                holds = {each.hold_id for each in held if each.hold_id is not None}
-                await operations.defer(connection, row.org_id, row.id, holds, now)
+                keeping = {each.hold_id for each in held if each.hold_id is not None}
+                await operations.defer(connection, row.org_id, row.id, keeping, now)
             await operations.note_planned(connection, row.id, now, len(held))
 
     async def _meant(self, row: OperationRow) -> tuple[Selector, str | None]:
@@ -330,6 +332,8 @@ class Operations:
                 statement = replace(statement, audit_position=head.position, audit_head=head.hash)
                 await operations.note_receipt(connection, row.id, now, canonical(operation_receipts.sign(statement, key_id, key)))
                 _log.info("erasure.operation_unreadable", org_id=str(row.org_id), operation_id=str(row.id), items=statement.items)
+        if row.follows is not None:
+            await self._forget(await self._row(row.org_id, row.follows))
         if current.state != "deferred":
             await self._forget(current)
 

@@ -55,11 +55,12 @@ class Upkeep:
         async with self._main.transaction() as connection:
             released = await operations.released(connection)
             under_way = await operations.open_operations(connection)
-            organisations = await ledger.organisations(connection)
         for org_id, operation_id in released:
             done += await self._guarded(org_id, self._again(org_id, operation_id))
         for org_id, operation_id in under_way:
             done += await self._guarded(org_id, self._run(org_id, operation_id))
+        async with self._main.transaction() as connection:
+            organisations = await ledger.organisations(connection)
         # A store that is away makes each sweep wait: keys that are still to be destroyed come first.
         for org_id in organisations:
             done += await self._guarded(org_id, self._destroy(org_id))

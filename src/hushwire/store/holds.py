@@ -70,6 +70,21 @@ async def release(connection: Connection, hold_id: UUID, at: datetime, actor: st
     return tag == "UPDATE 1"
 
 
+async def released_with(connection: Connection, indexes: Sequence[bytes]) -> list[UUID]:
+    """Released holds that name a number with one of these blind indexes."""
+    rows = await connection.fetch(
+        "SELECT id FROM legal_holds WHERE released_at IS NOT NULL AND number_indexes && $1::bytea[] FOR UPDATE", list(indexes)
+    )
+    return [row["id"] for row in rows]
+
+
+async def forget_words(connection: Connection, ids: Sequence[UUID]) -> None:
+    """What holds say of people is gone, except that there was a hold; what stays sealed opens under no key."""
+    await connection.execute(
+        "UPDATE legal_holds SET number_sealed = NULL, number_indexes = NULL, note_sealed = NULL WHERE id = ANY($1::uuid[])", ids
+    )
+
+
 async def reason_of(connection: Connection, hold_id: UUID) -> str:
     """The code of a hold's reason."""
     return str(await connection.fetchval("SELECT reason FROM legal_holds WHERE id = $1", hold_id))

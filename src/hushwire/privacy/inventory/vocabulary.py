@@ -148,9 +148,22 @@ class Holding:
     role: Role = Role.PROCESSOR
 
     @property
+    def kept_on(self) -> str | None:
+        """On what basis a pseudonym of it outlives the person's erasure, until `retention`; None where nothing does."""
+        return KEPT_ON.get(self.erasure)
+
+    @property
     def is_personal(self) -> bool:
         """Whether it concerns a person, readable or not."""
         return self.data_class is not DataClass.NONE
+
+
+KEPT_ON: Final[dict[Erasure, str]] = {
+    Erasure.KEEP_PSEUDONYM: "accountability and legal claims (GDPR articles 5(2) and 17(3)(e))",
+    Erasure.KEEP_BILLING: "records of account (GDPR article 6(1)(c))",
+    Erasure.KEEP_OBJECTION: "obeying the person's own objection (GDPR article 21)",
+}
+"""Why something of an erased person may stay, as a pseudonym or a keyed index."""
 
 
 def same(holding: Holding, names: str) -> dict[str, Holding]:
