@@ -197,3 +197,19 @@ def test_an_audit_export_is_verified_offline_and_a_changed_one_is_refused(tmp_pa
         assert found["broken_at"] == vector["at"]
     assert not (tmp_path / "data").exists()
     assert "--keys" in mistake(run("audit", "verify", "--export", tmp_path / "export.jsonl", folder=tmp_path))
+
+
+def test_a_breach_is_registered_by_the_operator_and_nonsense_is_told_in_a_sentence(data_folder: Path) -> None:
+    assert run("apply", EXAMPLE, folder=data_folder).returncode == 0
+    begin = ["--from", "2026-03-01T12:00:00Z"]
+    done = run("breach", "register", "--credential", "agent:anna@acme", *begin, "--json", folder=data_folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["cases"] == []  # nothing was read with it
+    words = mistake(run("breach", "register", "--credential", "agent:nobody@acme", *begin, folder=data_folder))
+    assert "no such agent" in words
+    assert "api-key:<id>" in mistake(run("breach", "register", "--credential", "root", *begin, folder=data_folder))
+    assert "must be over" in mistake(
+        run("breach", "register", "--credential", "agent:anna@acme", *begin, "--to", "2999-01-01T00:00:00Z", folder=data_folder)
+    )
+    assert "no time" in mistake(run("breach", "register", "--credential", "agent:anna@acme", "--from", "yesterday", folder=data_folder))

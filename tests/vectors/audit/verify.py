@@ -18,6 +18,7 @@ DOMAINS = {
     "hushwire.audit-head.v1": b"hushwire/audit-head/1\0",
     "hushwire.audit-export-end.v1": b"hushwire/audit-export-end/1\0",
     "hushwire.erasure-receipt.v1": b"hushwire/receipt/1\0",
+    "hushwire.erasure-receipt.v2": b"hushwire/receipt/2\0",
 }
 
 
