@@ -239,3 +239,25 @@ async def test_the_numbers_of_minors_are_unrecorded_as_long_as_they_are_minors_n
         assert (await office.rows("SELECT rules_version FROM orgs"))[0]["rules_version"] > before["rules_version"]
         shown(await api.patch(path, json={"is_minor": False}))
         assert await unrecorded() == []
+
+
+async def test_an_erased_contact_answers_410_with_a_proof_and_nothing_of_it_opens(office: Office) -> None:
+    async with office.client() as api, office.client(slug="globex") as other, office.client("supervisor") as supervisor:
+        mary = await created(api)
+        path = f"/v1/contacts/{mary['id']}"
+        problem(await other.delete(path), 404)
+        problem(await supervisor.delete(path), 403)
+        # The key that counts is the one that a correction moved it to.
+        shown(await api.patch(path, json={"notes": "other"}))
+        key = (await office.rows("SELECT sealed_with FROM contacts"))[0]["sealed_with"]
+        proof = await api.delete(path)
+        assert proof.status_code == 200, proof.text
+        assert (await api.delete(path)).content == proof.content
+        problem(await api.get(path), 410)
+        problem(await api.patch(path, json={"name": "x"}), 410)
+        assert shown(await api.get("/v1/contacts"))["items"] == []
+        assert shown(await api.post("/v1/contacts/search", json={"number": "+493023125001"}))["items"] == []
+    (row,) = await office.rows("SELECT name_sealed, name_index, notes_sealed, sealed_with FROM contacts")
+    assert set(row.values()) == {None}
+    assert await office.rows("SELECT id FROM contact_numbers") == []
+    assert await (await office.house.keyring("api")).open_many(office.house.org, "contact", [key], WHY) == {}

@@ -67,7 +67,9 @@ class Agents:
                 now = self._clock.now()
                 await table.set_display(connection, agent_id, after, now)
                 names = [name for name, value in (("extension", extension), ("caller_id", caller_id)) if value is not None]
-                await audit.append(connection, org_id, now, actor, "agent.rectified", f"agent:{agent_id}", {"fields": " ".join(names)})
+                await audit.append(
+                    connection, org_id, now, actor, audit.Action.AGENT_RECTIFIED, f"agent:{agent_id}", {"fields": " ".join(names)}
+                )
         except asyncpg.UniqueViolationError:
             return Unfit("extension", "is another agent's")
         return True

@@ -122,7 +122,7 @@ class Contacts:
                 known = await made_before(connection, org_id, once, contact_id, now)
                 if known is None:
                     await table.insert(connection, org_id, new, now)
-                    await audit.append(connection, org_id, now, why.actor, "contact.created", f"contact:{contact_id}")
+                    await audit.append(connection, org_id, now, why.actor, audit.Action.CONTACT_CREATED, f"contact:{contact_id}")
                     row = await table.get(connection, contact_id)
         except asyncpg.ForeignKeyViolationError:
             await self._keyring.destroy_data_key(org_id, "contact", contact_id)
@@ -162,7 +162,14 @@ class Contacts:
         return None if found is None else Wanted(remote_indexes=[keys.index(REMOTE, found)])
 
     async def change(
-        self, org_id: OrgId, contact_id: UUID, change: Change, why: Why, *, action: str = "contact.changed", is_rectifying: bool = False
+        self,
+        org_id: OrgId,
+        contact_id: UUID,
+        change: Change,
+        why: Why,
+        *,
+        action: audit.Action = audit.Action.CONTACT_CHANGED,
+        is_rectifying: bool = False,
     ) -> ContactView | NotFound | Gone | Restricted | Unfit:
         """Correct it. The audit log gets an entry that supersedes; the old values open nowhere once this returns.
 
@@ -188,7 +195,7 @@ class Contacts:
         return len(waiting)
 
     async def _replaced(
-        self, org_id: OrgId, old: ContactRow, said: Values, change: Change, why: Why, action: str
+        self, org_id: OrgId, old: ContactRow, said: Values, change: Change, why: Why, action: audit.Action
     ) -> ContactView | Unfit | None:
         """The contact with its change in one commit; None if somebody else changed it meanwhile."""
         keys = await self._keyring.org_context(org_id)

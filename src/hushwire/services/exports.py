@@ -106,7 +106,7 @@ class Exports:
                 return found
             assert found.expires_at is not None
             await documents.set_token(connection, document_id, _hash(token))
-            await audit.append(connection, org_id, now, actor, "export.linked", f"document:{document_id}")
+            await audit.append(connection, org_id, now, actor, audit.Action.EXPORT_LINKED, f"document:{document_id}")
         return Link(found, token, found.expires_at)
 
     async def deliver(self, org_id: OrgId, document_id: UUID, token: str, why: Why) -> Delivery | NoExport | NotReady | Expired:

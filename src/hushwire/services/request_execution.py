@@ -18,6 +18,7 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
+from hushwire.privacy import audit
 from hushwire.privacy.requests import Kind, State, Step
 from hushwire.privacy.selection import Selector
 from hushwire.services.agents import Agents
@@ -166,7 +167,12 @@ class Execution:
         if correction.what not in CONTACT_FIELDS:
             return Unfit("what", "is nothing of a contact that can be corrected")
         outcome = await self._contacts.change(
-            org_id, correction.id, lambda values: _changed(values, correction), why, action="contact.rectified", is_rectifying=True
+            org_id,
+            correction.id,
+            lambda values: _changed(values, correction),
+            why,
+            action=audit.Action.CONTACT_RECTIFIED,
+            is_rectifying=True,
         )
         if isinstance(outcome, Unfit):
             return Unfit("value", outcome.message)

@@ -288,7 +288,7 @@ class Requests:
             said["method"] = method.value
         if refusal is not None:
             said["reason"] = refusal.value
-        await audit.append(connection, row.org_id, now, actor, f"request.{step}", f"request:{row.id}", said)
+        await audit.append(connection, row.org_id, now, actor, audit.Action(f"request.{step}"), f"request:{row.id}", said)
         return state
 
     async def _canonical(self, org_id: OrgId, corrections: tuple[Correction, ...]) -> tuple[Correction, ...] | Unfit:

@@ -56,7 +56,7 @@ class Restrictions:
         new = NewRestriction(self._new_id(), scope, remote_index, object_id, request_id, now, actor)
         found = await table.place(connection, org_id, new)
         if found.id == new.id:
-            await audit.append(connection, org_id, now, actor, "restriction.placed", f"restriction:{new.id}", _about(found))
+            await audit.append(connection, org_id, now, actor, audit.Action.RESTRICTION_PLACED, f"restriction:{new.id}", _about(found))
         return found
 
     async def lift(self, org_id: OrgId, restriction_id: UUID, *, actor: str) -> Restriction | None:
@@ -64,7 +64,7 @@ class Restrictions:
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
             if await table.lift(connection, restriction_id, now, actor):
-                await audit.append(connection, org_id, now, actor, "restriction.lifted", f"restriction:{restriction_id}")
+                await audit.append(connection, org_id, now, actor, audit.Action.RESTRICTION_LIFTED, f"restriction:{restriction_id}")
             return await table.get(connection, restriction_id)
 
     async def get(self, org_id: OrgId, restriction_id: UUID) -> Restriction | None:
