@@ -11,7 +11,9 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from hushwire.privacy import operation_receipts
 from hushwire.privacy.canonical import canonical
+from hushwire.privacy.operation_receipts import OperationErasure
 from hushwire.privacy.receipts import Erasure, Reason, commitment, published, sign, verify, verify_file
 
 KEY, KEY_ID = Ed25519PrivateKey.from_private_bytes(bytes(range(32))), UUID(int=77)
@@ -208,3 +210,42 @@ def test_the_commitment_depends_on_each_of_its_parts() -> None:
     assert base != commitment(b"s" * 16, UUID(int=2), b"f" * 32, b"d" * 32)
     assert base != commitment(b"s" * 16, UUID(int=1), b"g" * 32, b"d" * 32)
     assert base != commitment(b"s" * 16, UUID(int=1), b"f" * 32, None)
+
+
+OPERATION = OperationErasure(
+    receipt_id=UUID(int=1),
+    org_id=UUID(int=2),
+    scope="number",
+    selector_commitment=b"s" * 32,
+    counts={"call": 1, "recording": 1},
+    items=2,
+    deferred=0,
+    ledger_first=4,
+    ledger_last=5,
+    root=b"r" * 32,
+    audit_position=907,
+    audit_head=b"h" * 32,
+    requested_at=NOON,
+    unreadable_at=NOON + timedelta(milliseconds=40),
+    copies_unusable_by=NOON + timedelta(hours=24),
+)
+
+
+def test_a_receipt_of_many_things_verifies_offline_and_every_single_byte_of_it_counts() -> None:
+    text = canonical(operation_receipts.sign(OPERATION, KEY_ID, KEY))
+    result = verify(text, KEYS)
+    assert result.is_valid
+    assert result.operation == OPERATION
+    for position in range(len(text)):
+        for other in (1, 4, 32, 0xFF):
+            changed = bytearray(text)
+            changed[position] ^= other
+            assert not verify(bytes(changed), KEYS).is_valid, (position, other)
+
+
+@pytest.mark.parametrize("name", sorted(operation_receipts.sign(OPERATION, KEY_ID, KEY)))
+def test_a_receipt_of_many_things_without_one_of_its_fields_or_with_another_shape_is_rejected(name: str) -> None:
+    made = operation_receipts.sign(OPERATION, KEY_ID, KEY)
+    assert not verify(canonical({key: value for key, value in made.items() if key != name}), KEYS).is_valid
+    for value in (None, True, -1, "", [], {}, "x", {"call": True}):
+        assert not verify(canonical({**made, name: value}), KEYS).is_valid

@@ -33,15 +33,21 @@ def verify_receipt(
     del config  # every command takes it; this one needs no deployment
     result = receipts.verify_file(file, keys)
     if json:
-        found = result.erasure
+        found, many, item = result.erasure, result.operation, result.item
+        said = found or many
         print_json(
             {
                 "valid": result.is_valid,
                 "reason": result.reason.value if result.reason else None,
                 "explanation": result.explanation,
+                "version": 1 if found else 2 if many else None,
                 "recording_id": str(found.recording_id) if found else None,
-                "unreadable_at": found.unreadable_at.isoformat() if found else None,
-                "copies_unusable_by": found.copies_unusable_by.isoformat() if found else None,
+                "unreadable_at": said.unreadable_at.isoformat() if said else None,
+                "copies_unusable_by": said.copies_unusable_by.isoformat() if said else None,
+                "scope": many.scope if many else None,
+                "counts": dict(many.counts) if many else None,
+                "deferred": many.deferred if many else None,
+                "item": {"kind": item.item.kind, "id": str(item.item.object_id)} if item else None,
             }
         )
     elif result.is_valid:
