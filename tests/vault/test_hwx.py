@@ -1,13 +1,19 @@
 """The sealed document: opened whole, in pieces of any size; anything else is an error."""
 
+import json
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hushwire.vault.hwx import MOST_PLAIN, DocumentError, Opener, Sealer
+from hushwire.vault.hwx import MOST_PLAIN, DocumentError, Failure, Opener, Sealer
 from tests.recorded import Chance
 
 KEY, ORG, DOCUMENT = bytes(range(32)), UUID(int=1), UUID(int=2)
+VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors/documents/vectors.json").read_text())
 PARTS = (b"first", b"", b"second" * 10, b"last")
 
 
@@ -57,14 +63,46 @@ def test_what_is_cut_swapped_doubled_or_foreign_does_not_open() -> None:
             opened(whole, **other)  # type: ignore[arg-type]
 
 
-def test_a_bit_flipped_anywhere_is_noticed() -> None:
+def test_a_bit_flipped_anywhere_is_noticed_and_named() -> None:
     header, frames = sealed((b"some", b"bytes"))
     whole = header + b"".join(frames)
+    found = set()
     for place in range(len(whole)):
-        changed = bytearray(whole)
-        changed[place] ^= 1
-        with pytest.raises(DocumentError):
-            opened(bytes(changed))
+        for bit in range(8):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            with pytest.raises(DocumentError) as raised:
+                opened(bytes(changed))
+            found.add(raised.value.failure)
+    assert found == set(Failure) - {Failure.TRAILING}
+
+
+@pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+def test_every_vector_has_the_outcome_that_it_names(vector: dict[str, Any], piece: int) -> None:
+    what = {"key": bytes.fromhex(VECTORS["key"]), "org": UUID(VECTORS["org_id"]), "document": UUID(VECTORS["document_id"])}
+    data = bytes.fromhex(vector["file"])
+    if vector["failure"] is None:
+        assert opened(data, piece, **what) == bytes.fromhex(VECTORS["plaintext"])
+        return
+    with pytest.raises(DocumentError) as raised:
+        opened(data, piece, **what)
+    assert raised.value.failure.value == vector["failure"]
+
+
+def test_a_document_cut_anywhere_is_truncated() -> None:
+    header, frames = sealed((b"a small", b"secret"))
+    whole = header + b"".join(frames)
+    for length in range(len(whole)):
+        with pytest.raises(DocumentError) as raised:
+            opened(whole[:length])
+        assert raised.value.failure is Failure.TRUNCATED, length
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=20), st.integers(1, 97))
+def test_however_it_is_cut_when_written_and_when_read_it_is_the_same(parts: list[bytes], piece: int) -> None:
+    header, frames = sealed(tuple(parts))
+    assert opened(header + b"".join(frames), piece) == b"".join(parts)
 
 
 def test_too_much_for_a_frame_is_refused() -> None:

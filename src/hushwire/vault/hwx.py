@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import struct
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +25,7 @@ MOST_PLAIN: Final = 1 << 18
 """Bytes of plaintext in a frame at most."""
 
 _CONTEXT: Final = struct.Struct(">4sBBH16s16s")
+_IDS: Final = 8  # where organisation and document are named
 _WORD: Final = struct.Struct(">I")
 _PLACE: Final = struct.Struct(">QB")
 _FINAL: Final = 1 << 31
@@ -31,8 +33,24 @@ _NONCE, _TAG = 12, 16
 _OVERHEAD: Final = _NONCE + _TAG
 
 
+class Failure(StrEnum):
+    """What a reader found; the names are the same in every implementation (docs/exports.md)."""
+
+    NOT_A_DOCUMENT = "not-a-document"
+    UNSUPPORTED = "unsupported"
+    FOREIGN = "foreign"  # of another organisation, or another document
+    WRONG_KEY = "wrong-key"
+    DAMAGED = "damaged"  # a frame that was changed, moved, or is of another file
+    TRUNCATED = "truncated"
+    TRAILING = "trailing"
+
+
 class DocumentError(LocalError):
-    """The file is not the whole document that it should be."""
+    """The file is not the whole document that it should be; plaintext handed out before was authentic and in place."""
+
+    def __init__(self, failure: Failure, words: str) -> None:
+        super().__init__(f"{words} ({failure.value})")
+        self.failure = failure
 
 
 class Sealer:
@@ -71,22 +89,33 @@ class Opener:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The plaintext that `data` completes. Raises DocumentError."""
         self._buffer += data
-        if not self._has_header:
-            if len(self._buffer) < HEADER_LENGTH:
-                return
-            if not hmac.compare_digest(bytes(self._buffer[:HEADER_LENGTH]), self._header):
-                raise DocumentError("another document, another key, or a changed header")
-            del self._buffer[:HEADER_LENGTH]
-            self._has_header = True
+        if not self._has_header and not self._take_header():
+            return
         while (plain := self._next()) is not None:
             yield plain
         if self._is_over and self._buffer:
-            raise DocumentError("bytes after the final frame")
+            raise DocumentError(Failure.TRAILING, "bytes after the final frame")
+
+    def _take_header(self) -> bool:
+        given = bytes(self._buffer[:HEADER_LENGTH])
+        if not MAGIC.startswith(given[: len(MAGIC)]):
+            raise DocumentError(Failure.NOT_A_DOCUMENT, "it does not begin like a sealed document")
+        if len(given) < HEADER_LENGTH:
+            return False
+        if given[len(MAGIC) : _IDS] != self._header[len(MAGIC) : _IDS]:
+            raise DocumentError(Failure.UNSUPPORTED, "version, suite or header length is unknown")
+        if given[_IDS : _CONTEXT.size] != self._header[_IDS : _CONTEXT.size]:
+            raise DocumentError(Failure.FOREIGN, "it is another organisation's, or another document")
+        if not hmac.compare_digest(given, self._header):
+            raise DocumentError(Failure.WRONG_KEY, "it was made with another key, or its header was changed")
+        del self._buffer[:HEADER_LENGTH]
+        self._has_header = True
+        return True
 
     def finish(self) -> None:
         """Raises DocumentError if the final frame has not come."""
         if not self._is_over:
-            raise DocumentError(f"the end is missing after {self._sequence} frames")
+            raise DocumentError(Failure.TRUNCATED, f"the end is missing after {self._sequence} frames")
 
     def _next(self) -> bytes | None:
         if self._is_over or len(self._buffer) < _WORD.size:
@@ -94,14 +123,14 @@ class Opener:
         (word,) = _WORD.unpack_from(self._buffer)
         length, is_final = word & ~_FINAL, bool(word & _FINAL)
         if not _OVERHEAD <= length <= MOST_PLAIN + _OVERHEAD:
-            raise DocumentError(f"frame {self._sequence} has an impossible length")
+            raise DocumentError(Failure.DAMAGED, f"frame {self._sequence} has an impossible length")
         if len(self._buffer) < _WORD.size + length:
             return None
         body = bytes(self._buffer[_WORD.size : _WORD.size + length])
         try:
             plain = self._cipher.decrypt(body[:_NONCE], body[_NONCE:], self._header_digest + _PLACE.pack(self._sequence, is_final))
         except InvalidTag:
-            raise DocumentError(f"frame {self._sequence} was changed, moved, or belongs to another file") from None
+            raise DocumentError(Failure.DAMAGED, f"frame {self._sequence} was changed, moved, or is of another file") from None
         del self._buffer[: _WORD.size + length]
         self._sequence += 1
         self._is_over = is_final
