@@ -29,7 +29,9 @@ from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
+from hushwire.services.consents import Consents
 from hushwire.services.custody import Custodian
+from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa, Posture
 from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
@@ -158,6 +160,7 @@ async def made_means(house: House) -> Means:
         audits=made_audits(main, keyring, dpa, house.clock, Chance()),
         dpa=dpa, annexes=Annexes(main, dpa, house.clock),
         breaches=made_breaches(main, keyring, house.clock, Chance()),
+        consents=Consents(main, keyring, house.clock, Chance()), do_not_call=DoNotCall(main, keyring, house.clock),
         account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
         audit_exports=AuditExports(main, keyring, house.clock),
     )  # fmt: skip

@@ -113,6 +113,9 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await add_command(connection, org, node)
         await add_event(connection, org)
         await add_erasure(connection, org)
+        evidence = {"how": "spoken", "given_at": NOW, "noted_at": NOW, "noted_by": "a", "note_sealed": mark, "remote_index": mark}
+        await insert(connection, "consents", id=uuid4(), org_id=org, call_id=call, recording_id=recording, **evidence)
+        await insert(connection, "do_not_call", org_id=org, number_index=mark, added_at=NOW, added_by="a")
         await insert(connection, "numbers", id=uuid4(), org_id=org, number_sealed=mark, number_index=mark, lookup=mark, created_at=NOW)
         await insert(connection, "api_keys", id=uuid4(), org_id=org, name="ci", role="owner", secret_hash=mark, created_at=NOW)
         device = {"contact_sealed": mark, "contact_index": mark, "call_id_hash": mark, "cseq": 1, "expires_at": NOW, "created_at": NOW}

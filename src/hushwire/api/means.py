@@ -20,7 +20,9 @@ from hushwire.services.audits import Audits
 from hushwire.services.breaches import Breaches
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
+from hushwire.services.consents import Consents
 from hushwire.services.custody import Custodian
+from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
@@ -73,6 +75,8 @@ class Means:
     notices: Notices
     organisations: Organisations
     account_deletions: AccountDeletions
+    consents: Consents
+    do_not_call: DoNotCall
 
 
 async def _means(request: Request) -> Means:

@@ -30,7 +30,9 @@ from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
+from hushwire.services.consents import Consents
 from hushwire.services.custody import Custodian
+from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
@@ -132,6 +134,8 @@ async def made_means(wired: Wired) -> Means:
         notices=notices,
         agreement=Agreement.of(wired.main, wired.keyring, erasures, clocks, notices, wired.clock, wired.random),
         organisations=Organisations(wired.main, wired.keyring, wired.clock, wired.random),
+        consents=Consents(wired.main, wired.keyring, wired.clock, wired.random),
+        do_not_call=DoNotCall(wired.main, wired.keyring, wired.clock),
         account_deletions=AccountDeletions(wired.main, wired.keyring, erasures, rights.agents, notices, wired.clock, wired.random),
     )
 

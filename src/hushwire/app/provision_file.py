@@ -129,6 +129,7 @@ class Agent(Table):
     caller_id: Number | None = None
     sip_password: Annotated[str, AfterValidator(_password)] | None = None
     suspended: bool = False
+    telemarketing: bool = False
 
     @model_validator(mode="after")
     def _no_guess(self) -> "Agent":
@@ -179,6 +180,7 @@ class Org(Table):
     record: Literal["all", "none", "on-demand"] = "all"
     agent_srtp: Literal["required", "optional"] = "required"
     allow_sdes_in_clear: bool = False
+    recording_consent: Literal["announced", "contract", "none"] = "contract"
     without_recording: Literal["refuse", "unrecorded"] = "refuse"
     outside_prefix: Prefix | None = None
     jurisdiction: Annotated[list[Jurisdiction], Field(min_length=1, max_length=16)] | None = None
@@ -356,8 +358,11 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         outside_prefix=org.outside_prefix,
         allowed_countries=tuple(sorted(org.allowed_countries)),
         classes=tuple(sorted(set(org.classes))),
+        recording_consent=org.recording_consent,
     )
-    agents = tuple(AgentSpec(a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended) for a in org.agents)
+    agents = tuple(
+        AgentSpec(a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended, a.telemarketing) for a in org.agents
+    )
     numbers = tuple(NumberSpec(entry.number, entry.to) for entry in org.numbers)
     contacts = None
     if org.contacts is not None:

@@ -9,6 +9,7 @@ from hushwire.cli import (
     custody,
     demonstration,
     diagnosis,
+    do_not_call,
     keys,
     proofs,
     provisioning,
@@ -54,5 +55,6 @@ for module in (
     diagnosis,
     demonstration,
     breaches,
+    do_not_call,
 ):
     module.register(application)

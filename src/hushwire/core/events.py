@@ -24,6 +24,8 @@ class EventKind(StrEnum):
     CONTACT_ERASED = "contact.erased"
     DOCUMENT_ERASED = "document.erased"
     CASE_ERASED = "case.erased"
+    CONSENT_ERASED = "consent.erased"
+    CREDENTIAL_SHARED = "credential.shared"
     RULES_CHANGED = "rules.changed"
     REQUEST_RECEIVED = "request.received"
     CLOCK_STARTED = "clock.started"

@@ -103,6 +103,9 @@ class Reason(StrEnum):
     COUNTRY = "country"
     SEVERAL_COUNTRIES = "several-countries"
     CLASS = "class"
+    # Allowed by the rules of destinations, refused by those of the people there.
+    DO_NOT_CALL = "do-not-call"
+    RECORDING_CONSENT = "recording-consent"
 
     @property
     def sip_status(self) -> int:
@@ -143,6 +146,8 @@ _SIP: Final[dict[Reason, int]] = {
     Reason.COUNTRY: 403,
     Reason.SEVERAL_COUNTRIES: 403,
     Reason.CLASS: 403,
+    Reason.DO_NOT_CALL: 403,
+    Reason.RECORDING_CONSENT: 403,
 }
 
 SENTENCES: Final[dict[Reason, str]] = {
@@ -168,6 +173,8 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.COUNTRY: "The country of this number is not on the list of allowed countries",
     Reason.SEVERAL_COUNTRIES: "The number may lie in several countries and not all of them are allowed",
     Reason.CLASS: "Numbers of this class are not allowed without their own permission",
+    Reason.DO_NOT_CALL: "The number is on the do-not-call list, and the agent does telemarketing",
+    Reason.RECORDING_CONSENT: "All parties must agree to a recording there, and the organisation declares no consent",
 }
 
 

@@ -73,6 +73,9 @@ class Action(StrEnum):
     AUDIT_REQUESTED = "audit.requested"
     AUDIT_ACCESS_GIVEN = "audit.access-given"
     AUDIT_BUNDLED = "audit.bundled"
+    DO_NOT_CALL_CHANGED = "do-not-call.changed"  # fields: added or removed, a count
+    CONSENT_NOTED = "consent.noted"
+    CONSENT_WITHDRAWN = "consent.withdrawn"
 
 
 async def append(

@@ -25,7 +25,7 @@ from hushwire.store.ledger import LedgerEntry
 from hushwire.store.replay import LostEntry
 from hushwire.vault.tombstones import Buried, Fields, Tombstone
 
-ERASED_KINDS: Final = frozenset({"recording", "call", "message", "contact", "document", "case", "organisation"})
+ERASED_KINDS: Final = frozenset({"recording", "call", "message", "contact", "document", "case", "consent", "organisation"})
 API_KEY: Final = "api-key"
 AGENT: Final = "agent"
 NUMBER: Final = "number"

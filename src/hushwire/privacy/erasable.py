@@ -29,10 +29,20 @@ RECORDING: Final = Erasable(
     becomes=("state = 'erased'",),
     number=_REMOTE,
     agents=("agent_id", "peer_agent_id"),
-    part_of=("call", "call_id"),
+    part_of=(("call", "call_id"),),
     fingerprint="key_fingerprint",
     digest="digest",
     live="r.state = 'live'",
+)
+CONSENT: Final = Erasable(
+    kind="consent",
+    table="consents",
+    began="noted_at",
+    key="sealed_with",
+    emptied=("sealed_with", "note_sealed", "remote_index"),
+    number=_REMOTE,
+    # One of a recording names its call too, so that it is found from either.
+    part_of=(("call", "call_id"), ("recording", "recording_id")),
 )
 
 CONTACT: Final = Erasable(
@@ -61,14 +71,14 @@ DOCUMENT: Final = Erasable(
     began="created_at",
     emptied=("token_hash",),
     becomes=("state = 'erased'",),
-    part_of=("case", "request_id"),
+    part_of=(("case", "request_id"),),
     fingerprint="key_fingerprint",
     digest="digest",
     object_key="object_key",
     region="region",
 )
 
-KINDS: Final[Mapping[str, Erasable]] = {what.kind: what for what in (CALL, RECORDING, REQUEST, DOCUMENT, CONTACT)}
+KINDS: Final[Mapping[str, Erasable]] = {what.kind: what for what in (CALL, RECORDING, CONSENT, REQUEST, DOCUMENT, CONTACT)}
 """Wholes before their parts: a call takes its recordings with it. Contacts last: their numbers lead to everything else."""
 
 NUMBER_COLUMNS: Final = ("calls.remote",)
@@ -77,4 +87,4 @@ NUMBER_COLUMNS: Final = ("calls.remote",)
 
 def parts_of(kind: str) -> tuple[Erasable, ...]:
     """The kinds whose rows are parts of rows of `kind`, and fall with them."""
-    return tuple(what for what in KINDS.values() if what.part_of is not None and what.part_of[0] == kind)
+    return tuple(what for what in KINDS.values() if kind in dict(what.part_of))

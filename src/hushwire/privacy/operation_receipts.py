@@ -21,7 +21,7 @@ from hushwire.privacy.signed import base64url, exact, read_time, spelled_time, u
 TYPE: Final = "hushwire.erasure-receipt.v2"
 ITEM_TYPE: Final = "hushwire.erasure-item.v2"
 SCOPES: Final = ("objects", "number", "agent", "contact", "time", "organisation")
-KINDS: Final = ("recording", "call", "message", "contact", "document", "case", "organisation")
+KINDS: Final = ("recording", "call", "message", "contact", "document", "case", "consent", "organisation")
 
 _DOMAIN: Final = b"hushwire/receipt/2\x00"
 _LEAF: Final = b"hushwire/erasure-leaf/2"

@@ -22,6 +22,8 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
     match event.kind:
         case EventKind.CALL_REFUSED:
             return _entry(event, "call")
+        case EventKind.CREDENTIAL_SHARED:
+            return _entry(event, "agent")
         case EventKind.REQUEST_RECEIVED:
             return _entry(event, "request")
         case EventKind.RULES_CHANGED:
@@ -38,7 +40,7 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return None
         case EventKind.RECORDING_ERASED | EventKind.CALL_ERASED | EventKind.MESSAGE_ERASED:
             return None
-        case EventKind.CONTACT_ERASED | EventKind.DOCUMENT_ERASED | EventKind.CASE_ERASED:
+        case EventKind.CONTACT_ERASED | EventKind.DOCUMENT_ERASED | EventKind.CASE_ERASED | EventKind.CONSENT_ERASED:
             return None
 
 

@@ -21,6 +21,8 @@ from hushwire.core.ids import AgentId, OrgId, TrunkId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import NumberClass, OwnHosts, Rules
 from hushwire.privacy.agreement import Standing, Subprocessor, barred
+from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
+from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sip.digest import Credentials
 from hushwire.sip.errors import ParseError
 from hushwire.sip.uri import SipUri, parse_sip_uri
@@ -46,6 +48,7 @@ class Agent:
     caller_id: Personal[str] | None
     ha1: Mapping[str, str] = field(repr=False)
     is_suspended: bool
+    is_telemarketing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,20 @@ class Organisation:
 
     unrecorded: frozenset[bytes] = frozenset()
     """Blind indexes (`calls.remote`) of numbers that are never recorded: their owners objected, or are minors."""
+
+    consent: Declaration = Declaration.CONTRACT
+    """How who is called comes to agree to a recording, as the organisation declares it."""
+
+    jurisdictions: tuple[str, ...] = ()
+    do_not_call: frozenset[bytes] = field(default=frozenset(), repr=False)
+    """Blind indexes (`do_not_call.number`) of numbers that its telemarketing must not call; empty where no agent does any."""
+
+    do_not_call_version: int | None = None
+    """Of the set above; None where it was not read."""
+
+    def may_record(self, places: Places) -> bool:
+        """Whether calls with somebody in one of these places may be recorded at all, by law and declaration; looked up, not computed."""
+        return standing(self.consent, self.jurisdictions, places).may_record
 
     def may_use(self, trunk: "Trunk") -> bool:
         """Whether calls may go to a carrier: one that is nobody's sub-processor, or one that nothing stands against."""
@@ -130,6 +147,7 @@ class Directory:
         self._numbers: dict[OrgId, dict[bytes, AssignedNumber]] = {}
         self._trunks: tuple[Trunk, ...] = ()
         self._trunk_rows: list[rows.TrunkRow] = []
+        self._told: dict[OrgId, tuple[Declaration, tuple[str, ...]]] = {}
         self._fresh_at = float("-inf")
         self._wake = asyncio.Event()
 
@@ -261,7 +279,8 @@ class Directory:
             unrecorded = await rows.unrecorded(connection)
             has_ended = await rows.has_ended(connection)
             free = None if found is None else await self._free_subprocessors(connection, found[0].residency)
-        if found is None or free is None:
+            listed = None if found is None else await self._do_not_call(connection, *found[:2])
+        if found is None or free is None or listed is None:
             self._forget(org_id)
             return
         row, agent_rows, number_rows = found
@@ -269,7 +288,9 @@ class Directory:
         # From here on nothing waits: calls never meet half an organisation.
         self._forget(org_id)
         agents = [_agent(keys, agent, has_ended=has_ended) for agent in agent_rows]
-        self._orgs[org_id] = _organisation(row, keys, agents, self._own_hosts(row.slug), free, unrecorded)
+        org = _organisation(row, keys, agents, self._own_hosts(row.slug), free, unrecorded)
+        self._orgs[org_id] = org = replace(org, do_not_call=listed[0], do_not_call_version=listed[1])
+        self._tell_of_consent(org)
         self._agents |= self._orgs[org_id].by_id
         self._slugs[row.slug] = org_id
         self._numbers[org_id] = {
@@ -278,6 +299,30 @@ class Directory:
             )
             for number in number_rows
         }
+
+    async def _do_not_call(
+        self, connection: Connection, row: rows.OrgRow, agents: list[rows.AgentRow]
+    ) -> tuple[frozenset[bytes], int | None]:
+        """The set, read anew only where it changed, and only where somebody's calls need it."""
+        if not any(agent.telemarketing for agent in agents):
+            return frozenset(), None
+        known = self._orgs.get(row.id)
+        if known is not None and known.do_not_call_version == row.do_not_call_version:
+            return known.do_not_call, known.do_not_call_version
+        return await rows.do_not_call(connection), row.do_not_call_version
+
+    def _tell_of_consent(self, org: Organisation) -> None:
+        """Say once that what an organisation declares may not meet the law where it calls and records."""
+        countries = () if org.record == "none" else unsatisfied(org.consent, org.jurisdictions, org.rules.countries)
+        if countries and self._told.get(org.id) != (org.consent, countries):
+            log.warning(
+                "recording.consent_unsatisfied",
+                org_id=str(org.id),
+                declared=org.consent.value,
+                countries=list(countries),
+                mend="see GET /v1/privacy/consents/rules and recording_consent",
+            )
+        self._told[org.id] = org.consent, countries
 
     async def _free_subprocessors(self, connection: Connection, residency: str) -> frozenset[str]:
         """Those that nothing stands against at this moment; a day that comes raises the organisation's version (the worker sees to it)."""
@@ -344,6 +389,7 @@ def _agent(keys: OrgKeys, row: rows.AgentRow, *, has_ended: bool) -> Agent:
         caller_id=opened(row.caller_id_sealed, "caller_id_sealed"),
         ha1={} if row.ha1_sealed is None else json.loads(_open(keys, row.ha1_sealed, "agents", "ha1_sealed", row.id)),
         is_suspended=row.suspended or has_ended,
+        is_telemarketing=row.telemarketing,
     )
 
 
@@ -369,6 +415,8 @@ def _organisation(
         ),
         keys=keys,
         unrecorded=unrecorded,
+        consent=Declaration(row.recording_consent),
+        jurisdictions=tuple(row.jurisdictions) or tags_for_country(row.home_country),
         by_id={agent.id: agent for agent in agents},
         by_username={agent.username.reveal(): agent for agent in agents},
         by_extension={agent.extension.reveal(): agent for agent in agents if agent.extension is not None},

@@ -29,7 +29,7 @@ from hushwire.privacy.erasure import Step, next_step
 from hushwire.privacy.selection import Selector
 from hushwire.services.erasure_destroying import Destroying
 from hushwire.services.erasure_entering import Asked, Entering
-from hushwire.services.erasure_operations import WITHIN_S, Operation, Operations, containing
+from hushwire.services.erasure_operations import WITHIN_S, Operation, Operations, containing, with_parts
 from hushwire.services.erasure_stopping import Stopping
 from hushwire.store import erasable, holds, ledger, operations
 from hushwire.store.database import Connection, Database
@@ -226,9 +226,11 @@ class Erasures:
                 return NoRecording()
             if (hold_id := _hold(found)) is not None:
                 return await self._defer(connection, org_id, Selector(objects={"recording": [recording_id]}), hold_id, actor, reason)
-            documents, causes = await containing(connection, found)
+            parts = [each for each in await with_parts(connection, found) if each.id != recording_id]
+            documents, _ = await containing(connection, [*found, *parts])
+            causes = {each.id: recording_id for each in [*parts, *documents]}
             asked = Asked(self._clock.now(), actor, reason)
-            entry, *_ = await self._entering.enter(connection, org_id, asked, [*found, *documents], causes)
+            entry, *_ = await self._entering.enter(connection, org_id, asked, [*found, *parts, *documents], causes)
         _log.info("erasure.entered", org_id=str(org_id), ledger_id=str(entry.id), recording_id=str(recording_id))
         return entry
 

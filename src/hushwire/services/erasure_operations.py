@@ -364,7 +364,7 @@ async def with_parts(connection: Connection, found: Sequence[Found]) -> list[Fou
     for kind in {each.kind for each in found}:
         wholes = [each.id for each in found if each.kind == kind]
         for part in parts_of(kind):
-            for each in await erasable.find(connection, part, Search(parts_of=wholes), kinds=KINDS, lock=True):
+            for each in await erasable.find(connection, part, Search(parts_of=(kind, wholes)), kinds=KINDS, lock=True):
                 parts[each.id] = each
     known = parts.keys()
     return [*parts.values(), *(each for each in found if each.id not in known)]

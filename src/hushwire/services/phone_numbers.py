@@ -20,10 +20,19 @@ async def canonical_number(connection: Connection, typed: str) -> str | None:
 
     An international number that no numbering plan knows is taken as it is: carriers deliver such, and its owner has rights too.
     """
+    return canonical(typed, *await dialling(connection))
+
+
+async def dialling(connection: Connection) -> tuple[str, str | None]:
+    """The home country and the outside-line prefix that the organisation's numbers are read with."""
+    rules = await rules_table.get(connection)
+    return (rules.home_country, rules.outside_prefix) if rules else ("001", None)
+
+
+def canonical(typed: str, home: str, prefix: str | None) -> str | None:
+    """+E.164, read as dialled in `home`; None for what is no number."""
     if not _TYPED.fullmatch(typed) or not (digits := _NOT_DIGITS.sub("", typed)):
         return None
-    rules = await rules_table.get(connection)
-    home, prefix = (rules.home_country, rules.outside_prefix) if rules else ("001", None)
     found = numbers.international(digits, home) if typed.startswith("+") else numbers.dialled(digits, home, prefix)
     if isinstance(found, numbers.Found):
         return found.number

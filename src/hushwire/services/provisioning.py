@@ -66,6 +66,7 @@ class AgentSpec:
     caller_id: str | None
     sip_password: str | None = field(repr=False)
     suspended: bool
+    telemarketing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +379,7 @@ class _Organisation:
             caller_id_sealed=sealed(spec.caller_id, "caller_id_sealed", old.caller_id_sealed if old else None),
             ha1_sealed=self._credentials(spec, row_id, old.ha1_sealed if old else None, sealed),
             suspended=spec.suspended,
+            telemarketing=spec.telemarketing,
         )
 
     def _credentials(

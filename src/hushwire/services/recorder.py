@@ -30,7 +30,6 @@ from hushwire.vault.buckets import DataKey
 
 ROW_WAIT_S: Final = 3.0
 UNCONFIRMED_RETRY_S: Final = 1.0
-LAWFUL_BASIS: Final = "legitimate-interest"
 _log = structlog.get_logger(__name__)
 
 
@@ -91,6 +90,8 @@ class Recorder:
         if live.route.org.record == "none":
             return "recording is switched off for this organisation"
         if not self._may_record(live.route):
+            if not live.route.org.may_record(live.route.places):
+                return "all parties must agree to a recording there, and the organisation declares no consent"
             return "the other party is not recorded: it objected, or is a minor"
         async with live.working:
             if live.is_ended or live.answered_at is None:
@@ -129,7 +130,7 @@ class Recorder:
             remote_index=live.remote_index,
             spool_name=run.spool_name,
             region=live.route.org.residency,
-            lawful_basis=LAWFUL_BASIS,
+            lawful_basis=live.route.org.consent.lawful_basis,
             started_at=now,
             key_fingerprint=key.fingerprint,
             custody=key.custody,

@@ -11,11 +11,13 @@ from hushwire.calls.failures import reason_header
 from hushwire.calls.model import CallDirection, Plan, Target, Terms
 from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
-from hushwire.policy import hosts
-from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Rules, Verdict
+from hushwire.policy import hosts, numbers
+from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason
+from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.directory import Agent, Directory, Organisation, Trunk
 from hushwire.services.registration import Device
+from hushwire.services.verdicts import Judge, denied, verdict_for
 from hushwire.sip import flow as flows
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Hop, Transport
@@ -29,7 +31,6 @@ _GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
 _SHORT: Final = re.compile(r"[0-9]{2,6}", re.ASCII)
 RING_AGENT_S: Final = 60.0
 RING_TRUNK_S: Final = 120.0
-Judge = Callable[[Attempt, Rules], Verdict]
 Devices = Callable[[Agent], Sequence[Device]]
 
 
@@ -45,6 +46,8 @@ class Route:
     remote: Personal[str] | None = None
     local: Personal[str] | None = None
     verdict: Allow | Emergency | None = None
+    places: Places = ()
+    """Where the other party may be, for the law on recording."""
 
     @property
     def may_go_unrecorded(self) -> bool:
@@ -84,7 +87,7 @@ class Router:
             words = 'SIP;cause=488;text="Media keys must not travel in the clear: use TLS"'
             return Refused(488, words, "no-common-media", CallDirection.OUTBOUND, org, agent)
         user = _own_user(request, org)
-        verdict = self._judge(Attempt(request.uri, Channel.INVITE, peer=flow.remote.host), org.rules)
+        verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host))
         if user is not None and not isinstance(verdict, Emergency):
             if user in ECHO:
                 return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
@@ -93,12 +96,11 @@ class Router:
                 return self._internal(org, agent, callee, terms)
         match verdict:
             case Allow() | Emergency():
+                if isinstance(verdict, Allow) and _lacks_consent(org, Personal(verdict.number), (verdict.country,)):
+                    return _refused(org, agent, denied(verdict, Reason.RECORDING_CONSENT), request)
                 return self._outbound(org, agent, terms, verdict)
             case Deny() | Malformed():
-                number = verdict.number if isinstance(verdict, Deny) else None
-                reason, status = verdict.reason.sip_reason, verdict.reason.sip_status
-                remote = Personal(number or _dialled(request))
-                return Refused(status, reason, "refused", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=verdict)
+                return _refused(org, agent, verdict, request)
             case AllowContact():
                 raise LocalError("the verdict on an INVITE was one on a Contact")
 
@@ -112,8 +114,9 @@ class Router:
                 503, reason_header(503, "No trunk"), "trunk-failed", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None
             )
         target = trunk_target(trunk, verdict, agent.caller_id, self._directory.domain)
-        plan = Plan(CallDirection.OUTBOUND, terms, (target,), RING_TRUNK_S, _is_recorded(org, remote))
-        return Route(plan, org, agent, trunk=trunk, remote=remote, local=agent.caller_id, verdict=verdict)
+        places = (verdict.country,)
+        plan = Plan(CallDirection.OUTBOUND, terms, (target,), RING_TRUNK_S, _is_recorded(org, remote, places))
+        return Route(plan, org, agent, trunk=trunk, remote=remote, local=agent.caller_id, verdict=verdict, places=places)
 
     def _internal(self, org: Organisation, agent: Agent, callee: Agent, terms: Terms) -> Route | Refused:
         host = f"{org.slug}.{self._directory.domain}"
@@ -124,7 +127,10 @@ class Router:
         if not targets:
             words = reason_header(480, "No device can be reached")
             return Refused(480, words, "unavailable", CallDirection.INTERNAL, org, agent, remote=remote)
-        plan = Plan(CallDirection.INTERNAL, terms, targets, RING_AGENT_S, org.record == "all")
+        if _lacks_consent(org, None, ()):
+            reason = Reason.RECORDING_CONSENT
+            return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INTERNAL, org, agent, remote=remote)
+        plan = Plan(CallDirection.INTERNAL, terms, targets, RING_AGENT_S, _is_recorded(org, None, ()))
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
 
     def is_barred(self, route: Route) -> bool:
@@ -135,8 +141,9 @@ class Router:
         return any(agent is None or agent.is_suspended for agent in newest)
 
     def may_record(self, route: Route) -> bool:
-        """Whether the call may be recorded, by what is known now of its far side: it may have objected since the call was routed."""
-        return not _is_unrecorded(self._directory.organisation(route.org.id) or route.org, route.remote)
+        """Whether the call may be recorded, by what is known now: its far side may have objected since the call was routed."""
+        org = self._directory.organisation(route.org.id) or route.org
+        return org.may_record(route.places) and not _is_unrecorded(org, route.remote)
 
     # From trunks.
 
@@ -165,9 +172,15 @@ class Router:
         targets = self._agent_targets(org, agent, from_, leg=0)
         if not targets:
             return Refused(480, words, "unavailable", CallDirection.INBOUND, org, agent, trunk, remote)
+        places = _places(org, remote)
+        if _lacks_consent(org, remote, places):
+            reason = Reason.RECORDING_CONSENT
+            return Refused(
+                reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INBOUND, org, agent, trunk=trunk, remote=remote
+            )
         terms = Terms(1, Srtp(trunk.srtp), flow.remote.host)
-        plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote))
-        return Route(plan, org, agent, trunk=trunk, remote=remote, local=assigned.number)
+        plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote, places))
+        return Route(plan, org, agent, trunk=trunk, remote=remote, local=assigned.number, places=places)
 
     # Targets.
 
@@ -186,9 +199,34 @@ class Router:
         return tuple(targets)
 
 
-def _is_recorded(org: Organisation, remote: Personal[str] | None) -> bool:
+def _is_recorded(org: Organisation, remote: Personal[str] | None, places: Places) -> bool:
     """Whether a call with this number is recorded. Who objected goes before the organisation's setting: the call is made, unrecorded."""
-    return org.record == "all" and not _is_unrecorded(org, remote)
+    return org.record == "all" and org.may_record(places) and not _is_unrecorded(org, remote)
+
+
+def _lacks_consent(org: Organisation, remote: Personal[str] | None, places: Places) -> bool:
+    """Whether a call must not be made, since it would have to be recorded and the law asks for a consent that nobody declares.
+
+    Where the organisation lets calls go unrecorded they are made so; calls with who objected are made in any case.
+    """
+    must_be_recorded = org.record == "all" and not org.calls_without_recording
+    return must_be_recorded and not org.may_record(places) and not _is_unrecorded(org, remote)
+
+
+def _places(org: Organisation, remote: Personal[str] | None) -> Places:
+    """Where a caller may be, by the number that the carrier shows; unknown where it is withheld or no plan knows it."""
+    text = None if remote is None else remote.reveal()
+    if text is None or not _GLOBAL.fullmatch(text):
+        return (None,)
+    found = numbers.international(text[1:], org.rules.home_country)
+    return found.territories or (None,) if isinstance(found, numbers.Found) else (None,)
+
+
+def _refused(org: Organisation, agent: Agent, verdict: Deny | Malformed, request: Request) -> Refused:
+    """What the rules refused, with the number that they read, else what was dialled."""
+    number = verdict.number if isinstance(verdict, Deny) else None
+    remote, reason = Personal(number or _dialled(request)), verdict.reason
+    return Refused(reason.sip_status, reason.sip_reason, "refused", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=verdict)
 
 
 def _is_unrecorded(org: Organisation, remote: Personal[str] | None) -> bool:

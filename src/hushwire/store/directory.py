@@ -22,6 +22,9 @@ class OrgRow:
     agent_srtp: str
     allow_sdes_in_clear: bool
     without_recording: str
+    recording_consent: str
+    jurisdictions: list[str]
+    do_not_call_version: int
     outside_prefix: str | None
     allowed_countries: list[str]
     classes: list[str]
@@ -40,6 +43,7 @@ class AgentRow:
     caller_id_sealed: bytes | None
     ha1_sealed: bytes | None
     suspended: bool
+    telemarketing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,20 @@ async def organisation(connection: Connection) -> tuple[OrgRow, list[AgentRow], 
     return OrgRow(**dict(found)), await _all(connection, AgentRow, "agents"), await _all(connection, NumberRow, "numbers")
 
 
+async def settings(connection: Connection) -> OrgRow:
+    """The settings of the organisation that was entered."""
+    (found,) = await _all(connection, OrgRow, "orgs")
+    return found
+
+
 async def unrecorded(connection: Connection) -> frozenset[bytes]:
     """Blind indexes (`calls.remote`) of the numbers of the entered organisation that are not recorded."""
     return frozenset(row[0] for row in await connection.fetch("SELECT remote_index FROM unrecorded_numbers"))
+
+
+async def do_not_call(connection: Connection) -> frozenset[bytes]:
+    """Blind indexes (`do_not_call.number`) of the numbers that the telemarketing of the entered organisation must not call."""
+    return frozenset(row[0] for row in await connection.fetch("SELECT number_index FROM do_not_call"))
 
 
 async def has_ended(connection: Connection) -> bool:

@@ -6,11 +6,14 @@ Everything runs in a transaction of the organisation. Names of tables and column
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import KeyKind
+
+Kind = KeyKind | Literal["consent"]
+"""What the ledger calls it. The data key of a consent is of the kind case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +22,13 @@ class Erasable:
 
     `began`: when it came into being. `key`: the id of its data key, None in the row where nothing was sealed. `number`: SQL that is true
     of `{row}` where it concerns a number with one of the blind indexes `{indexes}`; `agents`: agents that it concerns; `contact`: the
-    contact that it belongs to. `part_of`: the kind that it is a part of, and the column with that one's id. `emptied`: set to null.
+    contact that it belongs to. `part_of`: the kinds that it is a part of, and the columns with their ids. `emptied`: set to null.
     `becomes`: what else is set, as SQL. `live`: SQL that is true while a process still writes it (its node and call are then columns
     `node_id` and `call_id`). `only`: SQL that is true of rows that a search may find; an id finds the others too. `object_key` and
     `region`: where a sealed object of it lies.
     """
 
-    kind: KeyKind
+    kind: Kind
     table: str
     began: str
     emptied: tuple[str, ...]
@@ -33,7 +36,7 @@ class Erasable:
     number: str | None = None
     agents: tuple[str, ...] = ()
     contact: str | None = None
-    part_of: tuple[str, str] | None = None
+    part_of: tuple[tuple[str, str], ...] = ()
     becomes: tuple[str, ...] = ()
     fingerprint: str | None = None
     digest: str | None = None
@@ -48,7 +51,7 @@ class Search:
     """Which rows of a kind; all that is given must hold. `ids` may also name what the row is a part of (`parts_of`)."""
 
     ids: Collection[UUID] | None = None
-    parts_of: Collection[UUID] | None = None
+    parts_of: tuple[str, Collection[UUID]] | None = None
     number_indexes: Sequence[bytes] | None = None
     agent: UUID | None = None
     contact: UUID | None = None
@@ -188,14 +191,12 @@ def _held(what: Erasable, row: str, kinds: Mapping[str, Erasable]) -> str:
         # A document that contains it would keep a copy: it is held, so what it contains is.
         contains = f"c.kind = '{what.kind}' AND c.object_id = {row}.id AND c.document_id = h.object_id AND c.left_out IS NULL"
         ways.append(f"(h.scope = 'document' AND EXISTS (SELECT 1 FROM document_contents AS c WHERE {contains}))")  # noqa: S608
-    if what.part_of is not None:
-        whole, column = what.part_of
-        ways.append(f"(h.scope = '{whole}' AND h.object_id = {row}.{column})")
+    ways += [f"(h.scope = '{whole}' AND h.object_id = {row}.{column})" for whole, column in what.part_of]
     for part in kinds.values():
         # The whole of a held part says whom the part concerns: it is kept with it.
-        if part.part_of is not None and part.part_of[0] == what.kind:
+        if (column := dict(part.part_of).get(what.kind)) is not None:
             inner = f"{row}p"
-            is_part = f"{inner}.{part.part_of[1]} = {row}.id AND {inner}.erased_at IS NULL"
+            is_part = f"{inner}.{column} = {row}.id AND {inner}.erased_at IS NULL"
             ways.append(f"EXISTS (SELECT 1 FROM {part.table} AS {inner} WHERE {is_part} AND ({_held(part, inner, {})}))")  # noqa: S608
     return " OR ".join(ways)
 
@@ -212,8 +213,8 @@ def _conditions(what: Erasable, search: Search, arguments: list[Any]) -> list[st
     if search.ids is not None:
         conditions.append(f"r.id = ANY({given(list(search.ids))}::uuid[])")
     if search.parts_of is not None:
-        assert what.part_of is not None
-        conditions.append(f"r.{what.part_of[1]} = ANY({given(list(search.parts_of))}::uuid[])")
+        whole, ids = search.parts_of
+        conditions.append(f"r.{dict(what.part_of)[whole]} = ANY({given(list(ids))}::uuid[])")
     if search.number_indexes is not None:
         indexes = f"{given(list(search.number_indexes))}::bytea[]"
         conditions.append(f"false AND {indexes} IS NULL" if what.number is None else what.number.format(row="r", indexes=indexes))

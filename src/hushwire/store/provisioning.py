@@ -44,6 +44,7 @@ class OrgRow:
     outside_prefix: str | None
     allowed_countries: tuple[str, ...]
     classes: tuple[str, ...]
+    recording_consent: str = "contract"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class AgentRow:
     caller_id_sealed: bytes | None
     ha1_sealed: bytes | None
     suspended: bool
+    telemarketing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class Purpose(StrEnum):
     SECURITY = "key management"
     CONTACTS = "contact lists"
     RIGHTS = "rights of data subjects"
+    DO_NOT_CALL = "legal obligation: not to call who asked not to be called"
     OPERATION = "operation"
 
 
@@ -99,6 +100,7 @@ class Retention(StrEnum):
     DEPLOYMENT = "life of the deployment"
     WEEK = "7 days"
     BACKUP = "until as many newer backups are kept"
+    DO_NOT_CALL = "until it is taken off the list, at the latest the end of the agreement: it outlives the erasure of all else"
     OBJECTION = "life of the agreement: an objection outlives the erasure of all else"
 
 
