@@ -2,9 +2,11 @@
 
 import asyncio
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
+import structlog
 
 from hushwire.sip.flow import Flow, Target, Transport
 from tests.databases import Databases
@@ -145,3 +147,47 @@ async def test_numbers_and_trunks_are_found_by_what_a_carrier_sends(world: World
     assert trunk.credentials is not None
     assert trunk.credentials.password == "trunk-password"
     assert world.directory.trunk_of("127.0.0.2") is None
+
+
+async def alarms(world: World) -> list[dict[str, object]]:
+    owner = world.provisioning.main
+    org = world.directory.default_organisation
+    assert org is not None
+    async with owner.organisation(org.id) as connection:
+        rows = await connection.fetch("SELECT subject, fields::text FROM outbox WHERE kind = 'credential.shared' ORDER BY at")
+    return [{"subject": row["subject"], **json.loads(row["fields"])} for row in rows]
+
+
+async def test_more_devices_than_allowed_at_once_raise_one_alarm_until_they_are_fewer_again(world: World) -> None:
+    phones = [Phone(port=40000 + n, call_id=f"phone@{n}") for n in range(5)]
+    for phone in phones[:3]:
+        assert await phone.register(world) == 200
+    assert await alarms(world) == []
+    with structlog.testing.capture_logs() as logged:
+        for phone in phones[3:]:
+            assert await phone.register(world) == 200
+    told = {"subject": anna_id(world), "devices": 4, "addresses": 1, "allowed": 3}
+    assert await alarms(world) == [told]
+    (said,) = [entry for entry in logged if entry["event"] == "credential.shared"]
+    assert said.keys() == {"event", "log_level", "agent", "org_id", "devices", "addresses"}
+    # The episode ends with the devices: the next one is another alarm.
+    for phone in phones[2:]:
+        assert await phone.register(world, expires=0) == 200
+    for phone in phones[2:4]:
+        assert await phone.register(world) == 200
+    assert await alarms(world) == [told, told]
+
+
+async def test_a_phone_that_registers_again_is_one_device_and_no_alarm(world: World) -> None:
+    phone = Phone()
+    for _ in range(6):
+        assert await phone.register(world) == 200
+    assert await alarms(world) == []
+
+
+async def test_a_restart_does_not_repeat_the_alarm(world: World, databases: Databases) -> None:
+    for n in range(4):
+        assert await Phone(port=40000 + n, call_id=f"phone@{n}").register(world) == 200
+    again = await gateway(databases, world.provisioning)
+    assert await Phone(port=40004, call_id="phone@4").register(again) == 200
+    assert len(await alarms(again)) == 1

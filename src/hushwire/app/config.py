@@ -300,6 +300,7 @@ class Limits(Section):
     message_bytes: Annotated[int, Field(ge=4096, le=65_535)] = 65_535
     idle_s: Annotated[int, Field(ge=10, le=86_400)] = 600
     requests_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200
+    devices_per_agent_alarm: Annotated[int, Field(ge=1, le=9)] = 3
 
 
 class Config(Section):

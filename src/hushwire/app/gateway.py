@@ -112,7 +112,14 @@ class Gateway:
         challenger = Challenger(wired.random.token_bytes(32), sip.domain, wired.random)
         authenticator = Authenticator(self.directory, challenger, wired.clock.monotonic)
         self.registrations = Registrations(
-            wired.main, self.directory, authenticator, self._decide, wired.clock, wired.random, wired.node_id
+            wired.main,
+            self.directory,
+            authenticator,
+            self._decide,
+            wired.clock,
+            wired.random,
+            wired.node_id,
+            devices_alarm=self._config.limits.devices_per_agent_alarm,
         )
         router = Router(self.directory, lambda agent: self.registrations.devices(agent.id), self._decide)
         self.calling = Calling(

@@ -2,6 +2,8 @@
 
 Bindings serve from memory and stand in PostgreSQL, sealed, so that a restarted gateway knows its phones. A new device is answered
 once its row is committed; a refresh is answered at once and written with the next batch. Without the database known devices go on.
+
+A credential belongs to one person: more devices at once than `devices_alarm` raise an alarm, once until they are fewer again.
 """
 
 import asyncio
@@ -20,6 +22,7 @@ import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import LocalError
+from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, NodeId, OrgId, uuid7
 from hushwire.policy.model import AllowContact, Attempt, Channel, Rules, Verdict
 from hushwire.services.directory import Directory, Organisation
@@ -30,6 +33,7 @@ from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.registrar import Binding, Bounds, Registered, RegisterRefused, register
 from hushwire.sip.uri import SipUri, parse_sip_uri
+from hushwire.store import outbox
 from hushwire.store import registrations as rows
 from hushwire.store.database import Database
 
@@ -76,6 +80,8 @@ class Registrations:
         random: Random,
         node_id: NodeId,
         bounds: Bounds | None = None,
+        *,
+        devices_alarm: int = 3,
     ) -> None:
         self._db = db
         self._directory = directory
@@ -85,6 +91,9 @@ class Registrations:
         self._random = random
         self._node_id = node_id
         self._bounds = bounds or Bounds()
+        self._devices_alarm = devices_alarm
+        self._shared: set[AgentId] = set()
+        self._untold: dict[OrgId, list[DomainEvent]] = defaultdict(list)
         self._places: dict[AgentId, list[_Place]] = {}
         self._unwritten: dict[OrgId, dict[UUID, tuple[AgentId, Binding]]] = defaultdict(dict)
         self._unremoved: dict[OrgId, set[UUID]] = defaultdict(set)
@@ -155,6 +164,7 @@ class Registrations:
                 self._unwritten[known.org.id].pop(place.row_id, None)
                 self._unremoved[known.org.id].add(place.row_id)
                 is_urgent = True
+        is_urgent = self._watch_sharing(known.org.id, known.agent.id) or is_urgent
         log.info("agent.registered", agent=str(known.agent.id), devices=len(kept), transport=flow.transport.value)
         if not is_urgent:
             self._dirty.set()
@@ -172,6 +182,23 @@ class Registrations:
             log.warning("registrations.unwritten", error=type(error).__name__)
             self._dirty.set()
         respond(200, outcome.headers)
+
+    def _watch_sharing(self, org_id: OrgId, agent_id: AgentId) -> bool:
+        """Whether the credential is seen to be shared just now: an alarm goes out with the next batch. Once until it is over."""
+        now = self._clock.monotonic()
+        live = [place.binding for place in self._places.get(agent_id, ()) if place.binding.expires_at > now]
+        if len(live) <= self._devices_alarm:
+            self._shared.discard(agent_id)
+            return False
+        if agent_id in self._shared:
+            return False
+        self._shared.add(agent_id)
+        addresses = len({binding.contact.host if binding.flow is None else binding.flow.remote.host for binding in live})
+        log.warning("credential.shared", agent=str(agent_id), org_id=str(org_id), devices=len(live), addresses=addresses)
+        fields: dict[str, str | int | bool | None] = {"devices": len(live), "addresses": addresses, "allowed": self._devices_alarm}
+        event = DomainEvent(self._new_id(), org_id, EventKind.CREDENTIAL_SHARED, agent_id, self._clock.now(), fields)
+        self._untold[org_id].append(event)
+        return True
 
     def _same_device(self, places: list[_Place], binding: Binding) -> _Place | None:
         return next((place for place in places if place.binding.same_device(binding)), None)
@@ -200,7 +227,10 @@ class Registrations:
             for row in found:
                 text = org.keys.operational.open(row.contact_sealed, table="registrations", column="contact_sealed", row=row.id, org=org_id)
                 expires_at = monotonic + (row.expires_at - wall).total_seconds()
-                self._places.setdefault(row.agent_id, []).append(_read(json.loads(text), row, expires_at))
+                places = self._places.setdefault(row.agent_id, [])
+                places.append(_read(json.loads(text), row, expires_at))
+                if len(places) > self._devices_alarm:
+                    self._shared.add(row.agent_id)  # it was told before the restart
 
     async def run(self) -> None:
         """Write batches until cancelled; drop devices of agents that are gone or suspended, and those that lapsed."""
@@ -211,7 +241,7 @@ class Registrations:
                     await asyncio.sleep(BATCH_S)
             self._dirty.clear()
             self._prune()
-            for org_id in {*self._unwritten, *self._unremoved}:
+            for org_id in {*self._unwritten, *self._unremoved, *self._untold}:
                 try:
                     await self._write(org_id)
                 except AWAY as error:
@@ -232,12 +262,15 @@ class Registrations:
                 self._places[agent_id] = kept
             else:
                 del self._places[agent_id]
+            if len(kept) <= self._devices_alarm:
+                self._shared.discard(agent_id)
 
     async def _write(self, org_id: OrgId) -> None:
         async with self._writing:
             org = self._directory.organisation(org_id)
             unwritten, unremoved = self._unwritten.pop(org_id, {}), self._unremoved.pop(org_id, set())
-            if org is None or not (unwritten or unremoved):
+            untold = self._untold.pop(org_id, [])
+            if org is None or not (unwritten or unremoved or untold):
                 return
             now, monotonic = self._clock.now(), self._clock.monotonic()
             made = [self._row(org, row_id, agent_id, binding, monotonic) for row_id, (agent_id, binding) in unwritten.items()]
@@ -245,7 +278,9 @@ class Registrations:
                 async with self._db.organisation(org_id) as connection:
                     await rows.remove(connection, sorted(unremoved))
                     await rows.put(connection, org_id, made, now)
+                    await outbox.add_all(connection, untold)
             except BaseException:
+                self._untold[org_id] = [*untold, *self._untold[org_id]]
                 self._unwritten[org_id] = unwritten | self._unwritten[org_id]
                 self._unremoved[org_id] |= unremoved
                 raise
