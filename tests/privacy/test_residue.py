@@ -81,6 +81,9 @@ async def live_through(office: Office, person: Person) -> tuple[Called, str]:
         made = await api.post("/v1/contacts", json={"name": person.name, "numbers": [number], "notes": f"knows {person.name}"})
         assert made.status_code == 201, made.text
         contact: str = made.json()["id"]
+        consent = {"number": person.number, "how": "spoken", "given_at": "2020-01-01T00:00:00Z", "note": f"{person.name} said yes"}
+        assert (await api.post("/v1/privacy/consents", json=consent)).status_code == 201
+        shown(await api.post("/v1/privacy/do-not-call", json={"numbers": [person.number]}))
         hold = {"scope": "number", "number": person.number, "reason": "tax", "authority": "office", "note": f"about {person.name}"}
         placed = (await api.post("/v1/privacy/holds", json=hold)).json()
         subject = {"number": person.number, "name": person.name}
@@ -238,11 +241,12 @@ async def test_of_an_erased_person_nothing_remains_but_what_the_inventory_declar
     assert before.unsealed >= {
         "main.calls.remote_sealed", "main.contacts.name_sealed", "main.contacts.notes_sealed", "main.contact_numbers.number_sealed",
         "main.legal_holds.number_sealed", "main.legal_holds.note_sealed", "main.privacy_requests.subject_sealed",
-        "main.privacy_request_steps.note_sealed", "main.erasure_operations.selector_sealed", "file recordings",
+        "main.privacy_request_steps.note_sealed", "main.consents.note_sealed", "main.erasure_operations.selector_sealed", "file recordings",
     }  # fmt: skip
     assert before.indexed >= {
         "main.calls.remote_index", "main.recordings.remote_index", "main.contact_numbers.remote_index", "main.contacts.name_index",
-        "main.legal_holds.number_indexes", "main.privacy_requests.remote_index",
+        "main.legal_holds.number_indexes", "main.privacy_requests.remote_index", "main.consents.remote_index",
+        "main.do_not_call.number_index",
     }  # fmt: skip
     office.house.clock.ahead += timedelta(minutes=1)
     async with office.client() as api:
@@ -250,12 +254,14 @@ async def test_of_an_erased_person_nothing_remains_but_what_the_inventory_declar
             office.house.org, Selector(number=Personal(NUMBER)), actor="api-key:1", reason="data-subject-request", note=f"for {NAME}"
         )
         assert answer.is_unreadable
-        assert answer.counts.keys() >= {"call", "recording", "contact", "case"}
+        assert answer.counts.keys() >= {"call", "recording", "contact", "case", "consent"}
         await time_passes(office)
         after = await search(office, MARKED, log())
         assert after.clear == set()
         assert after.unsealed == set()
-        assert after.indexed == set()
+        # Whoever asked not to be called is not called after their erasure either.
+        assert after.indexed == {"main.do_not_call.number_index"}
+        assert holding("main", "do_not_call", "number_index").erasure is Erasure.KEEP_OBJECTION
         view = shown(await api.get(f"/v1/privacy/erasures/{answer.id}"))
         assert view["state"] == "done"
         problem(await api.get(f"/v1/recordings/{mine.recording}"), 410)
