@@ -156,13 +156,14 @@ class House:
         return blobs
 
     async def erasures(self, role: RoleName = "api", fate: Fate | None = None) -> Erasures:
-        made = Erasures(await self.main(role, fate), await self.keyring(role, fate), self.clock, Chance())
+        main, keyring = await self.main(role, fate), await self.keyring(role, fate)
+        made = Erasures(main, keyring, self.clock, Chance(), ends_organisations=role == "worker")
         await (await self.main(role)).listen("hushwire_done", made._stopping._ring)
         return made
 
     async def upkeep(self, fate: Fate | None = None) -> Upkeep:
-        erasures = Erasures(await self.main("worker", fate), await self.keyring("worker", fate), self.clock, Chance())
         main, keyring = await self.main("worker", fate), await self.keyring("worker", fate)
+        erasures = Erasures(main, keyring, self.clock, Chance(), ends_organisations=True)
         return Upkeep(main, keyring, self.blobs(fate), self.spool, self.node, self.clock, erasures)
 
     async def shipping(self, fate: Fate | None = None) -> Shipping:

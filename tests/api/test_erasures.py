@@ -1,5 +1,6 @@
 """Bulk erasure, calls and holds as the API offers them."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -176,3 +177,63 @@ async def test_holds_are_the_business_of_owners_and_admins(office: Office) -> No
     async with office.client(slug="globex") as api:
         problem(await api.get(f"/v1/privacy/holds/{hold['id']}"), 404)
         problem(await api.post(f"/v1/privacy/holds/{hold['id']}/release"), 404)
+
+
+ORGANISATION = "/v1/privacy/organisation/erase"
+
+
+async def test_an_organisation_is_erased_in_two_steps_and_only_its_proofs_are_left_to_ask_for(office: Office) -> None:
+    each = await called(office.house, ANNA)
+    async with office.client() as api, office.client(slug="globex") as other:
+        asked = problem(await api.post(ORGANISATION, json={}), 409)
+        assert asked["things"]["recording"] == 1
+        assert await office.house.key_exists(each.recording)
+        working = asyncio.create_task(carry_on(office))
+        answer = shown(await api.post(ORGANISATION, json={"confirmation": asked["confirmation"]}))
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        assert answer["scope"] == "organisation"
+        assert receipts.verify(json.dumps(answer["receipt"]).encode(), await keys(api)).is_valid
+        office.house.clock.ahead += timedelta(seconds=2)  # as long as a key is trusted without a look
+        for path in ("/v1/calls", f"/v1/recordings/{each.recording}", "/v1/agents", "/v1/privacy/holds"):
+            problem(await api.get(path), 410)
+        assert shown(await api.get(f"/v1/privacy/erasures/{answer['id']}"))["unreadable_at"] is not None
+        assert (await api.get(f"/v1/privacy/receipts/{answer['id']}")).status_code == 200
+        assert (await other.get("/v1/calls")).status_code == 200
+
+
+async def carry_on(office: Office) -> None:
+    """The worker: told of work, it does it."""
+    told = asyncio.Event()
+    await (await office.house.main("worker")).listen("hushwire_work", lambda _: told.set())
+    upkeep = await office.house.upkeep()
+    while True:
+        await told.wait()
+        told.clear()
+        await upkeep.carry_on()
+
+
+async def test_without_its_confirmation_no_organisation_is_erased(office: Office) -> None:
+    async with office.client() as api:
+        right = problem(await api.post(ORGANISATION, json={}), 409)["confirmation"]
+        expires, _, proof = right.partition(".")
+        wrong = [
+            proof,
+            f"{expires}.{'0' * 64}",
+            f"{int(expires) + 1}.{proof}",
+            f".{proof}",
+            f"x.{proof}",
+            f"-1.{proof}",
+            f"{'9' * 30}.{proof}",
+        ]
+        for confirmation in wrong:
+            problem(await api.post(ORGANISATION, json={"confirmation": confirmation}), 422)
+        async with office.client(slug="globex") as other:
+            problem(await other.post(ORGANISATION, json={"confirmation": right}), 422)
+        office.house.clock.ahead += timedelta(minutes=11)
+        problem(await api.post(ORGANISATION, json={"confirmation": right}), 422)
+        assert (await api.get("/v1/calls")).status_code == 200
+    for role in ("admin", "supervisor", "auditor", "agent"):
+        async with office.client(role) as api:
+            problem(await api.post(ORGANISATION, json={}), 403)
+    assert await office.rows("SELECT 1 FROM orgs WHERE erased_at IS NOT NULL") == []

@@ -445,7 +445,7 @@ async def test_functions_that_look_across_tenants_give_ids_only_and_stand_on_fir
     for function in functions:
         assert not function["anyone"], function["proname"]
         if function["prosecdef"]:
-            assert function["owner"] == (WATCHER if function["proname"] == "second_zone_lacks" else FINDER)
+            assert function["owner"] == {"second_zone_lacks": WATCHER, "remove_of_ended": OWNER}.get(function["proname"], FINDER)
             assert function["proconfig"] == ["search_path=pg_catalog, public, pg_temp"]
             assert set(function["columns"] or [function["returns"]]) <= {"uuid", "bigint"}, function["proname"]
     assert readable

@@ -89,7 +89,7 @@ PURPOSES: Final[dict[str, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The API key behind a request."""
+    """The API key behind a request. `is_ended`: its organisation was erased, so it may ask about that and nothing else."""
 
     org_id: OrgId
     key_id: UUID
@@ -97,6 +97,7 @@ class Caller:
     own_purpose: str
     why: Why | None = None
     """Set where personal values may be opened: for what, once that was judged."""
+    is_ended: bool = False
 
     @property
     def actor(self) -> str:

@@ -37,7 +37,7 @@ class Authenticator:
         if key is None:
             self._known.pop(secret_hash, None)
             return None
-        caller = Caller(key.org_id, key.id, key.role, key.purpose)
+        caller = Caller(key.org_id, key.id, key.role, key.purpose, is_ended=key.is_ended)
         self._known[secret_hash] = (now, caller)
         self._known.move_to_end(secret_hash)
         if len(self._known) > _REMEMBERED:

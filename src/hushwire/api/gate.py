@@ -28,6 +28,8 @@ MOST_BODY: Final = 1 << 20
 BODY_WITHIN_S: Final = 20.0
 _LEFT: Final = 499
 CHECK_PATH: Final = "/v1/voice-security/check"
+_AFTER_THE_END: Final = ("/v1/privacy/erasures", "/v1/privacy/receipts", "/v1/privacy/termination", "/v1/audit")
+"""What a key of an erased organisation may still ask for."""
 
 _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -108,6 +110,8 @@ class Gate:
                 return _slower(wait_s)
             detail = "Send Authorization: Bearer hw_..., with a key that is not revoked."
             return Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="hushwire"'})
+        if caller.is_ended and not path.startswith(_AFTER_THE_END):
+            return Problem(410, "The organisation was erased: only its erasure's progress and proofs are left.")
         buckets = self._checks if path == CHECK_PATH else self._requests
         if wait_s := buckets.take(str(caller.key_id)):
             return _slower(wait_s)

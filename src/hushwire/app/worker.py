@@ -107,7 +107,7 @@ async def made_jobs(means: Wired) -> list[Job]:
     """The jobs of a worker, wired."""
     blobs = Blobs.open(means.config.store_urls())
     spool = Spool(means.folders.spool)
-    erasures = Erasures(means.main, means.keyring, means.clock, means.random)
+    erasures = Erasures(means.main, means.keyring, means.clock, means.random, ends_organisations=True)
     await erasures.listen()
     shipping = Shipping(means.main, means.keyring, blobs, spool, means.node_id, means.clock, means.random)
     copies = Blobs.open(urls) if (urls := means.config.copy_urls()) else None

@@ -30,6 +30,8 @@ from hushwire.privacy.selection import Selector
 from hushwire.services.erasure_destroying import Destroying
 from hushwire.services.erasure_entering import Asked, Entering
 from hushwire.services.erasure_operations import WITHIN_S, Operation, Operations, containing, with_parts
+from hushwire.services.erasure_organisation import KIND as ORGANISATION
+from hushwire.services.erasure_organisation import OrganisationEnd
 from hushwire.services.erasure_stopping import Stopping
 from hushwire.store import erasable, holds, ledger, operations
 from hushwire.store.database import Connection, Database
@@ -79,7 +81,8 @@ Outcome = Erased | Pending | Held | NoRecording
 class Erasures:
     """The one erasure path: api and worker both walk it."""
 
-    def __init__(self, main: Database, keyring: Keyring, clock: Clock, random: Random) -> None:
+    def __init__(self, main: Database, keyring: Keyring, clock: Clock, random: Random, *, ends_organisations: bool = False) -> None:
+        """`ends_organisations`: as the worker, whose role may destroy the keys of one; others enter the wish, and wait."""
         self._main = main
         self._keyring = keyring
         self._clock = clock
@@ -87,7 +90,9 @@ class Erasures:
         self._entering = Entering(keyring, random)
         self._stopping = Stopping(main, clock, random)
         self._destroying = Destroying(main, keyring, clock, random)
-        self.operations = Operations(main, keyring, clock, random, self._entering, self._stopping, self._destroying)
+        self.organisations = OrganisationEnd(main, keyring, clock, random, self._entering)
+        end = self.organisations if ends_organisations else None
+        self.operations = Operations(main, keyring, clock, random, self._entering, self._stopping, self._destroying, end)
 
     async def listen(self) -> None:
         """Hear nodes' confirmations at once; without it they are seen at the end of the wait."""
@@ -156,6 +161,7 @@ class Erasures:
 
     async def advance_all(self, org_id: OrgId, entries: Sequence[LedgerEntry]) -> int:
         """Carries entries on as far as goes without waiting; returns how many are unreadable now."""
+        entries = [entry for entry in entries if entry.kind != ORGANISATION]  # its operation carries it on
         waiting = [entry for entry in entries if entry.stopped_at is None]
         await self._stopping.stop(org_id, waiting, 0.0)
         async with self._main.organisation(org_id) as connection:
@@ -197,7 +203,11 @@ class Erasures:
         Answers after `within_s` at most (and a batch), with all keys destroyed where that is possible; the worker does the rest. Raises
         MalformedError for a selector that can't be meant, Unavailable only if nothing was entered.
         """
-        begun = await self.operations.begin(org_id, selector, actor=actor, reason=reason, note=note)
+        if selector.scope == ORGANISATION:
+            row, salt = await self.organisations.begin(org_id, actor=actor, reason=reason)
+            begun = Operation(row, {}, salt)
+        else:
+            begun = await self.operations.begin(org_id, selector, actor=actor, reason=reason, note=note)
         try:
             await self.operations.run(org_id, begun.id, within_s=within_s, selector=selector)
         except Unavailable:

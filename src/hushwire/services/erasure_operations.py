@@ -27,6 +27,8 @@ from hushwire.privacy.operation_receipts import Item, OperationErasure
 from hushwire.privacy.selection import Selector
 from hushwire.services.erasure_destroying import Destroying
 from hushwire.services.erasure_entering import Asked, Entering
+from hushwire.services.erasure_organisation import KIND as ORGANISATION
+from hushwire.services.erasure_organisation import OrganisationEnd
 from hushwire.services.erasure_stopping import Stopping
 from hushwire.services.phone_numbers import spellings
 from hushwire.store import contacts, erasable, holds, ledger, operations
@@ -43,6 +45,7 @@ WITHIN_S: Final = 1.0
 """How long an answer waits for keys to be destroyed; what is left then is the worker's."""
 
 KEY_KIND: Final = "case"
+_LOOK_EACH_S: Final = 0.05
 _TABLE: Final = "erasure_operations"
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +86,7 @@ class Operations:
         entering: Entering,
         stopping: Stopping,
         destroying: Destroying,
+        end: OrganisationEnd | None,
     ) -> None:
         self._main = main
         self._keyring = keyring
@@ -91,6 +95,7 @@ class Operations:
         self._entering = entering
         self._stopping = stopping
         self._destroying = destroying
+        self._end = end
 
     async def begin(
         self,
@@ -156,6 +161,9 @@ class Operations:
         """
         until = None if within_s is None else self._clock.monotonic() + within_s
         row = await self._row(org_id, operation_id)
+        if row.scope == ORGANISATION:
+            await self._run_end(row, until)
+            return
         if row.planned_at is None:
             meant = selector or (await self._meant(row))[0]
             if not await self._plan(row, meant, until):
@@ -172,6 +180,16 @@ class Operations:
             await self._destroying.destroy(org_id, waiting)
         await self._prove(row)
 
+    async def _run_end(self, row: OperationRow, until: float | None) -> None:
+        """The end of an organisation: the worker's to carry out; others wait for it."""
+        if row.state != "running":
+            return
+        if self._end is not None:
+            await self._end.run(row)
+        while self._end is None and until is not None and row.unreadable_at is None and self._clock.monotonic() < until:
+            await asyncio.sleep(_LOOK_EACH_S)
+            row = await self._row(row.org_id, row.id)
+
     async def again(self, org_id: OrgId, operation_id: UUID) -> UUID | None:
         """Runs a deferred operation again, since a hold was released: as a new one, with what was meant then and no more."""
         row = await self._row(org_id, operation_id)
@@ -179,6 +197,12 @@ class Operations:
             hold_id = await operations.released_hold(connection, operation_id)
         if row.state != "deferred" or hold_id is None:
             return None
+        if row.scope == ORGANISATION:
+            if self._end is None:
+                return None
+            begun_row, _ = await self._end.begin(org_id, actor=f"hold-release:{hold_id}", reason=row.reason, follows=row)
+            await self.run(org_id, begun_row.id)
+            return begun_row.id
         selector, note = await self._meant(row)
         if not selector.objects:
             selector = replace(selector, until=row.requested_at if selector.until is None else min(selector.until, row.requested_at))
@@ -221,6 +245,10 @@ class Operations:
         async with self._main.organisation(org_id) as connection:
             found = await spellings(connection, typed)
         return None if found is None else [keys.index(column, spelling) for column in NUMBER_COLUMNS for spelling in found]
+
+    async def forget(self, org_id: OrgId, operation_id: UUID) -> None:
+        """Destroys what an operation that is over itself held of the person. Safe to repeat."""
+        await self._forget(await self._row(org_id, operation_id))
 
     # Planning.
 
@@ -333,7 +361,7 @@ class Operations:
                 await operations.note_receipt(connection, row.id, now, canonical(operation_receipts.sign(statement, key_id, key)))
                 _log.info("erasure.operation_unreadable", org_id=str(row.org_id), operation_id=str(row.id), items=statement.items)
         if row.follows is not None:
-            await self._forget(await self._row(row.org_id, row.follows))
+            await self.forget(row.org_id, row.follows)
         if current.state != "deferred":
             await self._forget(current)
 

@@ -14,6 +14,7 @@ from hushwire.core.ids import BucketId, NodeId, OrgId
 from hushwire.privacy import receipts
 from hushwire.privacy.erasure import Step, next_step, renewal_is_due
 from hushwire.services.erasure import Erasures
+from hushwire.services.erasure_organisation import KIND as ORGANISATION
 from hushwire.services.erasure_sweeping import StillThere, Sweeping
 from hushwire.services.recordings_shipping import Spool
 from hushwire.store import ledger, operations
@@ -45,6 +46,9 @@ class Upkeep:
         self._main = main
         self._keyring = keyring
         self._blobs = blobs
+        self._copies = copies
+        self._spool = spool
+        self._node_id = node_id
         self._clock = clock
         self._erasures = erasures
         self._sweeping = Sweeping(main, blobs, spool, node_id, clock, copies)
@@ -120,7 +124,11 @@ class Upkeep:
         while True:
             async with self._main.organisation(org_id) as connection:
                 entries = await ledger.open_entries(connection, after=after, limit=_BATCH)
-            done += await self._sweeping.sweep(org_id, [entry for entry in entries if next_step(entry) is Step.SWEEP])
+            due = [entry for entry in entries if next_step(entry) is Step.SWEEP]
+            done += await self._sweeping.sweep(org_id, [entry for entry in due if entry.kind != ORGANISATION])
+            for entry in due:
+                if entry.kind == ORGANISATION:
+                    done += await self._erasures.organisations.sweep(entry, self._blobs, self._copies, self._spool, self._node_id)
             if len(entries) < _BATCH:
                 return done
             after = entries[-1].position
@@ -128,7 +136,13 @@ class Upkeep:
     async def _close(self, org_id: OrgId) -> int:
         async with self._main.organisation(org_id) as connection:
             closed = await ledger.close_all(connection, self._clock.now())
+            forgetful = await operations.still_remembered(connection)
             finished = await operations.close_finished(connection, self._clock.now())
+            end = await ledger.by_object(connection, ORGANISATION, org_id) if finished else None
+        for operation_id in forgetful:
+            await self._erasures.operations.forget(org_id, operation_id)
+        if end is not None and end.closed_at is not None:
+            await self._erasures.organisations.close(org_id)
         for ledger_id in closed if len(closed) < 10 else ():
             _log.info("erasure.closed", org_id=str(org_id), ledger_id=str(ledger_id))
         if closed or finished:

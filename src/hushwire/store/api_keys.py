@@ -10,13 +10,17 @@ from hushwire.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key that is not revoked. `purpose` is the one that reads of content have where the request names none."""
+    """A key that is not revoked. `purpose` is the one that reads of content have where the request names none.
+
+    `is_ended`: its organisation was erased.
+    """
 
     id: UUID
     org_id: OrgId
     name: str
     role: str
     purpose: str
+    is_ended: bool
 
 
 async def find(main: Database, secret_hash: bytes, now: datetime) -> ApiKey | None:
@@ -27,7 +31,7 @@ async def find(main: Database, secret_hash: bytes, now: datetime) -> ApiKey | No
         return None
     async with main.organisation(OrgId(found["org_id"])) as connection:
         row = await connection.fetchrow(
-            "SELECT id, org_id, name, role, purpose FROM api_keys"
+            "SELECT id, org_id, name, role, purpose, EXISTS (SELECT 1 FROM orgs WHERE erased_at IS NOT NULL) AS is_ended FROM api_keys"
             " WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
             found["key_id"],
             now,

@@ -128,6 +128,11 @@ async def any_hold(connection: Connection) -> bool:
     return bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM legal_holds WHERE released_at IS NULL)"))
 
 
+async def holds_in_force(connection: Connection) -> list[UUID]:
+    """Every hold of the organisation."""
+    return [row["id"] for row in await connection.fetch("SELECT id FROM legal_holds WHERE released_at IS NULL ORDER BY id")]
+
+
 async def empty(connection: Connection, what: Erasable, ids: Sequence[UUID], at: datetime) -> int:
     """What remains of these rows is pseudonymous. Returns how many were not so before."""
     sets = [f"{column} = NULL" for column in what.emptied] + list(what.becomes)

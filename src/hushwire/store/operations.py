@@ -131,6 +131,16 @@ async def note_receipt(connection: Connection, operation_id: UUID, at: datetime,
     )
 
 
+async def still_remembered(connection: Connection) -> list[UUID]:
+    """Operations that are carried out, and whose selector was not forgotten: whoever carried them out died before it could."""
+    rows = await connection.fetch(
+        "SELECT id FROM erasure_operations WHERE state IN ('running', 'done') AND unreadable_at IS NOT NULL AND selector IS NOT NULL"
+        " UNION SELECT o.id FROM erasure_operations AS o JOIN erasure_operations AS n ON n.follows = o.id"
+        " WHERE n.unreadable_at IS NOT NULL AND o.selector IS NOT NULL"
+    )
+    return [row["id"] for row in rows]
+
+
 async def forget_selector(connection: Connection, operation_id: UUID) -> None:
     """What was asked for has led to entries: its words are needed no more."""
     await connection.execute(

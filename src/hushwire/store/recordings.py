@@ -12,7 +12,8 @@ from hushwire.store.database import Connection
 _COLUMNS: Final = (
     "r.id, r.org_id, r.call_id, r.agent_id, r.peer_agent_id, r.node_id, r.segment, r.state, r.spool_name, r.object_key, r.region,"
     " r.lawful_basis, r.custody, r.started_at, r.ended_at, r.duration_ms, r.frames, r.size_bytes, r.digest, r.key_fingerprint, r.erased_at,"
-    " EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = r.id) AS is_erasing,"
+    " (EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = r.id)"
+    " OR EXISTS (SELECT 1 FROM orgs AS o WHERE o.id = r.org_id AND o.erased_at IS NOT NULL)) AS is_erasing,"
     " is_restricted(r.remote_index, r.id, r.call_id) AS is_restricted"
 )
 

@@ -1,7 +1,8 @@
 """Erasing in bulk, calls by themselves, and how far erasures are. Numbers stand in bodies only."""
 
-from datetime import datetime
-from typing import Annotated, Any, assert_never
+import hmac
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, assert_never
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, Means, needs
 from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
-from hushwire.api.problems import held, invalid, not_found, unavailable
+from hushwire.api.problems import Problem, held, invalid, not_found, unavailable
 from hushwire.api.values import NOBODY, Body, BodyMoment, Id, TypedNumber, agent_of, parsed_id
 from hushwire.core.errors import MalformedError
 from hushwire.core.personal import Personal
@@ -19,8 +20,11 @@ from hushwire.privacy.selection import Selector
 from hushwire.services.erasure import Erased, Held, NoRecording, Pending
 from hushwire.services.erasure_operations import Operation
 from hushwire.store.recordings import Place
+from hushwire.vault.keyring import OrgKeys
 
 router = APIRouter(prefix="/v1", tags=["privacy"])
+CONFIRM_WITHIN: Final = timedelta(minutes=10)
+END_WITHIN_S: Final = 5.0
 
 Erasing = Annotated[Caller, Depends(needs(Permission.ERASURE))]
 Proving = Annotated[Caller, Depends(needs(Permission.RECEIPTS))]
@@ -133,6 +137,55 @@ async def get_erasure(means: Given, caller: Proving, erasure_id: Id) -> Erasure:
     if found is None:
         raise not_found()
     return _erasure(found)
+
+
+class Ending(Body):
+    """First without, then with the confirmation that the first answer gave."""
+
+    confirmation: str | None = Field(default=None, min_length=64, max_length=100)
+    reason: ErasureReason = "termination"
+
+
+class EndAsked(BaseModel):
+    """What would be erased, and what to send to have it erased."""
+
+    confirmation: str
+    expires_at: datetime
+    things: dict[str, int]
+
+
+@router.post(
+    "/privacy/organisation/erase",
+    response_model=None,
+    responses={200: {"model": Erasure}, 202: {"model": Erasure}, 409: {"model": EndAsked, "description": "Confirm it."}},
+)
+async def erase_organisation(means: Given, caller: Erasing, body: Ending, response: Response) -> Erasure:
+    """Erase the whole organisation, for good: its keys at once, then everything that they opened. Owners only, in two steps."""
+    if caller.role != "owner":
+        raise Problem(403, "Only a key of the role owner may erase the organisation.")
+    keys = await means.keyring.org_context(caller.org_id)
+    now = means.clock.now()
+    if body.confirmation is None:
+        until = now + CONFIRM_WITHIN
+        token = f"{int(until.timestamp())}.{_confirmation(keys, caller, int(until.timestamp()))}"
+        things = (await means.retention.preview(caller.org_id)).classes
+        detail = "This erases the organisation and can't be undone. Send the confirmation to have it done."
+        raise Problem(
+            409, detail, confirmation=token, expires_at=until.isoformat(), things={kind: each.total for kind, each in things.items()}
+        )
+    expires, _, proof = body.confirmation.partition(".")
+    is_right = expires.isascii() and expires.isdigit() and hmac.compare_digest(proof, _confirmation(keys, caller, int(expires[:12])))
+    if not is_right or int(expires) < now.timestamp():
+        raise invalid("confirmation", "is not one that was given to this key in the last ten minutes")
+    found = await means.erasures.erase_matching(
+        caller.org_id, Selector(everything=True), actor=caller.actor, reason=body.reason, within_s=END_WITHIN_S
+    )
+    response.status_code = 200 if found.is_unreadable else 202
+    return _erasure(found)
+
+
+def _confirmation(keys: OrgKeys, caller: Caller, expires: int) -> str:
+    return keys.index("erasure.confirmation", f"{caller.key_id}:{expires}").hex()
 
 
 async def _erase(means: Means, caller: Caller, body: Wish, kind: str, response: Response) -> Erasure:
