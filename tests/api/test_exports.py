@@ -75,13 +75,16 @@ async def test_a_bundle_holds_everything_of_the_person_with_purposes_sources_and
     async with office.client() as api:
         await api.post("/v1/contacts", json={"name": "Mary Marker", "numbers": [{"number": NUMBER}], "notes": "likes tea"})
         await api.post("/v1/contacts", json={"name": "Ben Bystander", "numbers": [{"number": OTHER}]})
+        for number, words in ((NUMBER, "said yes twice"), (OTHER, "Ben said so")):
+            consent = {"number": number, "how": "spoken", "given_at": "2020-01-01T00:00:00Z", "note": words}
+            assert (await api.post("/v1/privacy/consents", json=consent)).status_code == 201
         path, export = await begun(api, subject={"number": NUMBER, "name": "Mary"})
         problem(await api.post(f"{export}/link"), 409)
         assert shown(await api.get(f"{export}/progress"))["state"] == "queued"
         assert await (await worker(office.house)).build_all() == 1
         assert shown(await api.get(path))["state"] == "answered"
         progress = shown(await api.get(f"{export}/progress"))
-        assert (progress["state"], progress["contents"], progress["done"]) == ("ready", 4, 4)
+        assert (progress["state"], progress["contents"], progress["done"]) == ("ready", 5, 5)
         archive = await downloaded(api, export)
     manifest = manifest_of(archive)
     assert manifest["left_out"] == []
@@ -93,13 +96,15 @@ async def test_a_bundle_holds_everything_of_the_person_with_purposes_sources_and
     assert (said["id"], said["number"], said["country"]) == (str(call), NUMBER, "DE")
     (contact,) = json.loads(archive.read(next(name for name in archive.namelist() if name.startswith("contacts/"))))
     assert (contact["name"], contact["notes"]) == ("Mary Marker", "likes tea")
+    (agreed,) = json.loads(archive.read(next(name for name in archive.namelist() if name.startswith("consents/"))))
+    assert (agreed["how"], agreed["note"], agreed["withdrawn_at"]) == ("spoken", "said yes twice", None)
     with av.open(io.BytesIO(archive.read(f"recordings/{recording}.ogg"))) as sound:
         assert sound.streams.audio[0].codec_context.name in ("opus", "libopus")
         assert sum(frame.samples for frame in sound.decode(audio=0)) / 48_000 == pytest.approx(2, abs=0.1)
     facts = json.loads(archive.read(f"recordings/{recording}.json"))
     (row,) = await office.rows("SELECT digest FROM recordings WHERE id = $1", UUID(recording))
     assert facts["sealed_original"]["sha256"] == row["digest"].hex()
-    assert {item["kind"] for item in json.loads(archive.read("report.json"))["held"]} == {"call", "recording", "contact", "case"}
+    assert {item["kind"] for item in json.loads(archive.read("report.json"))["held"]} == {"call", "recording", "contact", "case", "consent"}
     assert "An organisation" in archive.read("README.txt").decode()
     everything = b"".join(archive.read(name) for name in archive.namelist() if not name.endswith(".ogg"))
     for foreign in (OTHER, "Ben", str(other_call), other_recording, "agent-"):
@@ -265,7 +270,7 @@ async def test_a_person_of_whom_nothing_is_held_gets_a_bundle_that_says_so(offic
         await (await worker(office.house)).build_all()
         archive = await downloaded(api, export)
     held = {item["kind"]: item["count"] for item in json.loads(archive.read("report.json"))["held"]}
-    assert held == {"call": 0, "recording": 0, "contact": 0, "case": 1}
+    assert held == {"call": 0, "recording": 0, "contact": 0, "case": 1, "consent": 0}
 
 
 async def test_a_delivery_under_way_ends_when_the_bundle_is_erased(office: Office) -> None:

@@ -109,6 +109,22 @@ def test_countries_and_check_agree(data_folder: Path) -> None:
     assert json.loads(run("audit", "verify", "--json", folder=data_folder).stdout)["whole"] is True
 
 
+def test_a_do_not_call_list_is_imported_and_a_line_that_is_no_number_is_named_by_its_place(data_folder: Path) -> None:
+    assert run("apply", EXAMPLE, folder=data_folder).returncode == 0
+    numbers = data_folder / "numbers.txt"
+    numbers.write_text("# asked by letter\n+493023125777\n030 23125778  # twice\n\n004930 23125778\n")
+    first = run("do-not-call", "import", "acme", numbers, "--json", folder=data_folder)
+    assert first.returncode == 0, first.stderr
+    assert json.loads(first.stdout) == {"org": "acme", "added": 2, "count": 2}
+    assert json.loads(run("do-not-call", "import", "acme", numbers, "--json", folder=data_folder).stdout)["added"] == 0
+    numbers.write_text("+493023125779\n\nnobody\n")
+    said = mistake(run("do-not-call", "import", "acme", numbers, folder=data_folder))
+    assert "line 3" in said
+    assert "nobody" not in said.replace(str(numbers), "")
+    assert 'no organisation "nowhere"' in mistake(run("do-not-call", "import", "nowhere", numbers, folder=data_folder))
+    assert "can't be read" in mistake(run("do-not-call", "import", "acme", data_folder / "none.txt", folder=data_folder))
+
+
 def test_a_broken_file_is_refused_before_anything_is_started(data_folder: Path) -> None:
     broken = data_folder / "broken.toml"
     broken.write_text('[[orgs]]\nslug = "a b"')

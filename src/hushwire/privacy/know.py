@@ -11,6 +11,7 @@ TABLES_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "recording": ("recordings",),
     "contact": ("contacts", "contact_numbers"),
     "case": ("privacy_requests", "privacy_request_steps"),
+    "consent": ("consents",),
 }
 """Where the things lie that the erasure ledger has these names for."""
 

@@ -23,6 +23,7 @@ from hushwire.privacy.requests import State, Step
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.failures import RecordingError
 from hushwire.services import export_contents as told
+from hushwire.services.consents import Consents, ConsentView
 from hushwire.services.contacts import Contacts, ContactView, Restricted
 from hushwire.services.erasure import Erasures, Held, NoRecording
 from hushwire.services.export_file import ExportFile, is_resumable
@@ -85,6 +86,7 @@ class Building:
         self._recordings = recordings
         self._queries = queries
         self._knowing = Knowing(main, clock)
+        self._consents = Consents(main, keyring, clock, random)
 
     async def build_all(self) -> int:
         """Builds what waits; returns how many were finished. What fails is logged and waits for the next time."""
@@ -177,6 +179,7 @@ class Building:
         tellers: dict[str, Callable[[Document, ExportFile, Sequence[Content], dict[str, int]], Awaitable[None]]] = {
             "contact": self._contacts_file,
             "case": self._requests_file,
+            "consent": self._consents_file,
             "call": self._calls_file,
             "recording": self._recording_files,
         }
@@ -214,6 +217,17 @@ class Building:
             else:
                 await self._leave_out(document, [each], "erased")
         await self._put_file(document, file, f"requests/{file.files + 1:04}.json", said, inside)
+
+    async def _consents_file(self, document: Document, file: ExportFile, batch: Sequence[Content], rules: dict[str, int]) -> None:
+        said, inside = [], []
+        for each in batch:
+            view = await self._consents.get(document.org_id, each.object_id, WHY)
+            if isinstance(view, ConsentView) and not view.row.is_restricted:
+                said.append(told.consent(view, told.delete_by("consent", view.row.noted_at, rules)))
+                inside.append(each)
+            else:
+                await self._leave_out(document, [each], "restricted" if isinstance(view, ConsentView) else "erased")
+        await self._put_file(document, file, f"consents/{file.files + 1:04}.json", said, inside)
 
     async def _calls_file(self, document: Document, file: ExportFile, batch: Sequence[Content], rules: dict[str, int]) -> None:
         said, inside = [], []

@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from hushwire.privacy import know
+from hushwire.services.consents import ConsentView
 from hushwire.services.contacts import ContactView
 from hushwire.services.queries import CallView
 from hushwire.services.requests import RequestView
@@ -31,6 +32,7 @@ on {made_at} (UTC) and shows how things stood then.
   calls/          your calls: when, how long, which numbers, how protected
   recordings/     your recorded calls: the sound (Ogg/Opus, left: our side,
                   right: you) and beside it the facts about the recording
+  consents/       what is on file of your agreeing to be recorded
   requests/       requests like this one that you made before
 
 Calls have two sides: the recordings hold the voice of the person whom you
@@ -102,6 +104,24 @@ def request(view: RequestView) -> dict[str, Any]:
         "subject": None if person is None else {"number": person.number, "name": person.name, "reach": person.reach},
         "note": view.note,
         "steps": [{"at": step.row.at, "step": step.row.step, "method": step.row.method} for step in view.steps],
+    }
+
+
+def consent(view: ConsentView, delete_by: datetime | None) -> dict[str, Any]:
+    """A consent of theirs; who noted it concerns another person."""
+    row = view.row
+    return {
+        "id": row.id,
+        "recording_id": row.recording_id,
+        "call_id": row.call_id,
+        "how": row.how,
+        "given_at": row.given_at,
+        "text_version": row.text_version,
+        "announcement_sha256": None if row.announcement_digest is None else row.announcement_digest.hex(),
+        "jurisdiction": row.jurisdiction,
+        "note": view.note,
+        "withdrawn_at": row.withdrawn_at,
+        "expected_deletion": delete_by,
     }
 
 

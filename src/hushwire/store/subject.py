@@ -61,7 +61,7 @@ async def of_request(connection: Connection, row: RequestRow) -> Subject:
 
 
 async def held(connection: Connection, subject: Subject) -> list[Held]:
-    """How many calls, recordings, contacts and requests there are, and from when to when."""
+    """How many calls, recordings, contacts, requests and consents there are, and from when to when."""
     row = await connection.fetchrow(
         "SELECT (SELECT ROW(count(*), min(started_at), max(started_at)) FROM calls WHERE remote_index = ANY($1::bytea[])) AS call,"
         " (SELECT ROW(count(*), min(started_at), max(started_at)) FROM recordings"
@@ -69,12 +69,13 @@ async def held(connection: Connection, subject: Subject) -> list[Held]:
         " (SELECT ROW(count(*), min(created_at), max(updated_at)) FROM contacts"
         "  WHERE id = ANY($2::uuid[]) AND erased_at IS NULL) AS contact,"
         " (SELECT ROW(count(*), min(received_at), max(received_at)) FROM privacy_requests"
-        '  WHERE remote_index = ANY($1::bytea[]) OR contact_id = ANY($2::uuid[])) AS "case"',
+        '  WHERE remote_index = ANY($1::bytea[]) OR contact_id = ANY($2::uuid[])) AS "case",'
+        " (SELECT ROW(count(*), min(noted_at), max(noted_at)) FROM consents WHERE remote_index = ANY($1::bytea[])) AS consent",
         list(subject.indexes),
         list(subject.contacts),
     )
     assert row is not None
-    return [Held(kind, *row[kind]) for kind in ("call", "recording", "contact", "case")]
+    return [Held(kind, *row[kind]) for kind in ("call", "recording", "contact", "case", "consent")]
 
 
 async def carried(connection: Connection, indexes: Sequence[bytes], *, limit: int) -> tuple[list[CarriedCall], int]:
