@@ -209,3 +209,21 @@ async def test_a_list_of_ten_thousand_numbers_is_taken_at_once_and_holds_no_numb
     keys = await (await office.house.keyring("owner")).org_context(office.house.org)
     shared = {keys.index(REMOTE, number) for number in numbers}
     assert not shared & {row["number_index"] for row in await office.rows("SELECT number_index FROM do_not_call")}
+
+
+async def test_asked_beforehand_the_verdict_for_a_telemarketing_agent_knows_the_set(office: Office) -> None:
+    seller, clerk = await office.add_agent("seller"), await office.add_agent("clerk")
+    async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+        await connection.execute("UPDATE agents SET telemarketing = true WHERE id = $1", seller)
+    async with office.client() as api:
+        shown(await api.post(LISTED, json={"numbers": [NUMBER]}))
+
+        async def verdict(agent: str | None, destination: str) -> tuple[str, str | None]:
+            asked = {"destination": destination, "channel": "sms", "agent": agent}
+            answer = shown(await api.post("/v1/voice-security/check", json=asked))
+            return answer["verdict"], answer["reason"]
+
+        assert await verdict("seller", "03023125777") == ("deny", "do-not-call")
+        assert await verdict(str(seller), NUMBER) == ("deny", "do-not-call")
+        for agent, destination in ((str(clerk), NUMBER), (None, NUMBER), ("seller", OTHER)):
+            assert await verdict(agent, destination) == ("allow", None)

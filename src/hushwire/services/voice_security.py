@@ -12,9 +12,10 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import Unavailable
 from hushwire.core.ids import OrgId
 from hushwire.policy.judge import Judge
-from hushwire.policy.model import Attempt, Channel, NumberClass, OwnHosts, Rules, Verdict
+from hushwire.policy.model import Allow, Attempt, Channel, NumberClass, OwnHosts, Reason, Rules, Verdict
 from hushwire.privacy import audit, endings
-from hushwire.store import listing
+from hushwire.services.verdicts import INDEX, denied
+from hushwire.store import do_not_call, listing
 from hushwire.store import rules as table
 from hushwire.store.database import Database
 from hushwire.store.rules import RulesRow
@@ -115,7 +116,8 @@ class VoiceSecurity:
     ) -> Verdict | NoAgent:
         """The verdict on a destination, for the organisation or one of its agents. Nothing is written, counted or sent."""
         rules = await self._snapshot(org_id)
-        if agent is not None and not await self._has_agent(org_id, agent):
+        agent_id = None if agent is None else await self._agent_id(org_id, agent)
+        if agent is not None and agent_id is None:
             return NoAgent()
         if what_if is not None:
             rules = replace(
@@ -125,7 +127,16 @@ class VoiceSecurity:
                 classes=rules.classes if what_if.classes is None else what_if.classes,
                 outside_prefix=what_if.outside_prefix if what_if.has_outside_prefix else rules.outside_prefix,
             )
-        return self._judge.decide(Attempt(destination, channel), rules, self._clock.now())
+        verdict = self._judge.decide(Attempt(destination, channel), rules, self._clock.now())
+        if isinstance(verdict, Allow) and agent_id is not None and await self._is_not_to_be_called(org_id, agent_id, verdict.number):
+            return denied(verdict, Reason.DO_NOT_CALL)
+        return verdict
+
+    async def _is_not_to_be_called(self, org_id: OrgId, agent_id: UUID, number: str) -> bool:
+        """What the gateways' snapshots say (services/verdicts.py), from the rows."""
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            return await do_not_call.binds(connection, agent_id) and await do_not_call.has(connection, keys.index(INDEX, number))
 
     async def _snapshot(self, org_id: OrgId) -> Rules:
         now = self._clock.monotonic()
@@ -146,14 +157,14 @@ class VoiceSecurity:
         self._known[org_id] = (now, row, rules)
         return rules
 
-    async def _has_agent(self, org_id: OrgId, agent: str) -> bool:
+    async def _agent_id(self, org_id: OrgId, agent: str) -> UUID | None:
         async with self._main.organisation(org_id) as connection:
             if (agent_id := as_uuid(agent)) is not None:
-                return await listing.agent(connection, agent_id) is not None
+                return None if await listing.agent(connection, agent_id) is None else agent_id
             keys = await self._keyring.org_context(org_id)
             slug = self._known[org_id][1].slug if org_id in self._known else ""
             index = keys.index("agents.username", agent.removeprefix(f"{slug}/").encode("utf-8", "replace").decode())
-            return await listing.agent_named(connection, index) is not None
+            return await listing.agent_named(connection, index)
 
     def _forget(self, payload: str) -> None:
         if (org_id := as_uuid(payload)) is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection
@@ -32,6 +33,11 @@ async def missing(connection: Connection, indexes: Sequence[bytes]) -> int:
     """How many of these are not listed."""
     query = "SELECT count(*) FROM unnest($1::bytea[]) AS t (i) WHERE NOT EXISTS (SELECT 1 FROM do_not_call WHERE number_index = i)"
     return int(await connection.fetchval(query, list(indexes)))
+
+
+async def binds(connection: Connection, agent_id: UUID) -> bool:
+    """Whether the set holds for this agent's calls."""
+    return bool(await connection.fetchval("SELECT telemarketing FROM agents WHERE id = $1", agent_id))
 
 
 async def has(connection: Connection, index: bytes) -> bool:
