@@ -113,7 +113,6 @@ async def made_jobs(means: Wired) -> list[Job]:
     copies = Blobs.open(urls) if (urls := means.config.copy_urls()) else None
     upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures, copies)
     playing = Recordings(means.main, means.keyring, blobs, spool, means.clock)
-    upkeep = Upkeep(means.main, means.keyring, blobs, spool, means.node_id, means.clock, erasures)
     rules = RetentionRules(means.main, means.clock, means.random)
     retention = RetentionRuns(means.main, rules, erasures, means.clock, means.random)
     rights = Rights.of(means.main, means.keyring, erasures, blobs, means.clock, means.random)

@@ -119,7 +119,7 @@ class Contacts:
         new = self._sealed(keys, contact_id, key.id, Columns(key.key), checked)
         try:
             async with self._main.organisation(org_id) as connection:
-                known = await made_before(connection, org_id, once, contact_id, now)
+                known = await made_before(connection, keys, once, contact_id, now)
                 if known is None:
                     await table.insert(connection, org_id, new, now)
                     await audit.append(connection, org_id, now, why.actor, audit.Action.CONTACT_CREATED, f"contact:{contact_id}")

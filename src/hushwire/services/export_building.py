@@ -33,7 +33,7 @@ from hushwire.services.recordings import Audio, Elsewhere, PlaybackEnded, Record
 from hushwire.services.recordings import Restricted as RecordingRestricted
 from hushwire.services.recordings_shipping import Spool, alone
 from hushwire.services.requests import Requests, RequestView
-from hushwire.store import documents, subject
+from hushwire.store import documents, ledger, subject
 from hushwire.store import recordings as recordings_table
 from hushwire.store import requests as requests_table
 from hushwire.store.database import Database
@@ -154,6 +154,8 @@ class Building:
             return document
         now = self._clock.now()
         async with self._main.organisation(document.org_id) as connection:
+            # An erasure looks for bundles while it holds this lock: it sees this plan, or nothing of what it took is read.
+            await ledger.lock_ledger(connection, document.org_id)
             request = await requests_table.get(connection, self._request_of(document))
             assert request is not None, "requests are never removed"
             person = await subject.of_request(connection, request)
@@ -303,6 +305,7 @@ class Building:
             raise RefusedError("the store gave back other bytes than it was given")
         now = self._clock.now()
         async with self._main.organisation(document.org_id) as connection:
+            await documents.get(connection, document.id, for_update=True)
             is_ready = await documents.mark_ready(
                 connection, document.id, sealed_bytes=size, plain_bytes=file.plain_bytes, digest=digest, now=now,
                 expires_at=now + KEPT_FOR,

@@ -148,7 +148,7 @@ class Requests:
         unfit: Unfit | None = None
         try:
             async with self._main.organisation(org_id) as connection:
-                known = await made_before(connection, org_id, once, request_id, now)
+                known = await made_before(connection, keys, once, request_id, now)
                 if known is None:
                     await table.insert(connection, row)
                     await self._begin(connection, row, why.actor, now)

@@ -84,7 +84,10 @@ class Wanted:
 async def get(connection: Connection, contact_id: UUID, *, for_update: bool = False) -> ContactRow | None:
     """The row, or None; `for_update` holds it until the transaction ends."""
     query = f"SELECT {_COLUMNS} FROM contacts AS c WHERE c.id = $1"  # noqa: S608
-    row = await connection.fetchrow(query + " FOR UPDATE OF c" if for_update else query, contact_id)
+    if for_update:
+        # A statement of its own: one that waits for the row answers from before the wait, and an erasure enters while it holds the row.
+        await connection.execute("SELECT 1 FROM contacts WHERE id = $1 FOR UPDATE", contact_id)
+    row = await connection.fetchrow(query, contact_id)
     return None if row is None else _contact(row)
 
 

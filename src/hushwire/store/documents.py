@@ -99,7 +99,10 @@ async def insert(
 async def get(connection: Connection, document_id: UUID, *, for_update: bool = False) -> Document | None:
     """The row, or None."""
     query = f"SELECT {_COLUMNS} FROM documents AS d WHERE d.id = $1"  # noqa: S608
-    row = await connection.fetchrow(query + " FOR UPDATE OF d" if for_update else query, document_id)
+    if for_update:
+        # A statement of its own: one that waits for the row answers from before the wait, and an erasure enters while it holds the row.
+        await connection.execute("SELECT 1 FROM documents WHERE id = $1 FOR UPDATE", document_id)
+    row = await connection.fetchrow(query, document_id)
     return None if row is None else Document(**dict(row))
 
 

@@ -116,10 +116,13 @@ async def find(
 
 
 async def key_ids(connection: Connection, what: Erasable, ids: Sequence[UUID]) -> list[UUID]:
-    """The ids of the data keys of these rows, as far as they have one."""
+    """The ids of the data keys of these rows, as far as they have one, and of those that sealed what they said before a change."""
     if what.key == "id":
         return list(ids)
-    query = f"SELECT {what.key} FROM {what.table} WHERE id = ANY($1::uuid[]) AND {what.key} IS NOT NULL"  # noqa: S608
+    query = (
+        f"SELECT {what.key} FROM {what.table} WHERE id = ANY($1::uuid[]) AND {what.key} IS NOT NULL"  # noqa: S608
+        " UNION ALL SELECT key_id FROM retired_keys WHERE object_id = ANY($1::uuid[])"
+    )
     return [row[0] for row in await connection.fetch(query, ids)]
 
 

@@ -92,7 +92,10 @@ class Place:
 async def get(connection: Connection, recording_id: RecordingId, *, for_update: bool = False) -> Recording | None:
     """The row, or None; `for_update` holds it until the transaction ends."""
     query = f"SELECT {_COLUMNS} FROM recordings AS r WHERE r.id = $1"  # noqa: S608
-    row = await connection.fetchrow(query + " FOR UPDATE OF r" if for_update else query, recording_id)
+    if for_update:
+        # A statement of its own: one that waits for the row answers from before the wait, and an erasure enters while it holds the row.
+        await connection.execute("SELECT 1 FROM recordings WHERE id = $1 FOR UPDATE", recording_id)
+    row = await connection.fetchrow(query, recording_id)
     return None if row is None else Recording(**dict(row))
 
 
