@@ -71,6 +71,16 @@ async def test_every_customer_is_told_and_nothing_is_used_before_ten_business_da
     assert (clock["state"], clock["outcome"]) == ("ended", "authorised")
 
 
+async def test_a_customer_that_was_erased_is_told_nothing_and_holds_up_no_other(office: Office) -> None:
+    async with office.client(slug="globex") as client:
+        asked = problem(await client.post("/v1/privacy/organisation/erase", json={}), 409)
+        done = await client.post("/v1/privacy/organisation/erase", json={"confirmation": asked["confirmation"]})
+        assert done.status_code in (200, 202)
+    identity = await announced(office)
+    assert (await entry(office, identity))["bar"] == "too-early"
+    assert await office.rows("SELECT 1 FROM subprocessor_standings", org=office.other) == []
+
+
 async def test_telling_twice_tells_once(office: Office) -> None:
     await announced(office)
     assert await (await worker(office)).carry_on() == 0

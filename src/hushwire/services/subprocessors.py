@@ -13,9 +13,11 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import HushwireError
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.privacy import audit
 from hushwire.privacy.agreement import Bar, Standing, Subprocessor, barred
@@ -157,17 +159,28 @@ class Subprocessors:
     # The worker's part.
 
     async def carry_on(self) -> int:
-        """Tell every customer of what was announced and published, activate what is due, close what time closed. Safe to repeat."""
+        """Tell every customer of what was announced and published, activate what is due, close what time closed. Safe to repeat.
+
+        What fails for one customer holds up no other; who was erased is told nothing.
+        """
         async with self._main.transaction() as connection:
             organisations = [OrgId(row[0]) for row in await connection.fetch("SELECT org_ids()")]
         done = 0
         for org_id in organisations:
-            async with self._main.organisation(org_id) as connection:
-                done += await self._tell(connection, org_id)
-                done += await self._tell_policies(connection, org_id)
-                done += await self._close(connection, org_id)
-                done += await table.expire_safeguards(connection, self._clock.now())
+            try:
+                done += await self._carry_on(org_id)
+            except (HushwireError, asyncpg.PostgresError, OSError) as error:
+                _log.error("agreement.delayed", org_id=str(org_id), error=type(error).__name__)
         return done
+
+    async def _carry_on(self, org_id: OrgId) -> int:
+        async with self._main.organisation(org_id) as connection:
+            if await table.is_over(connection):
+                return 0
+            done = await self._tell(connection, org_id)
+            done += await self._tell_policies(connection, org_id)
+            done += await self._close(connection, org_id)
+            return done + await table.expire_safeguards(connection, self._clock.now())
 
     async def _tell(self, connection: Connection, org_id: OrgId) -> int:
         done, now = 0, self._clock.now()

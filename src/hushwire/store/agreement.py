@@ -343,6 +343,11 @@ async def expire_safeguards(connection: Connection, now: datetime) -> int:
     return int(tag.rpartition(" ")[2])
 
 
+async def is_over(connection: Connection) -> bool:
+    """Whether the organisation that was entered was erased: nobody of it is left to be told anything."""
+    return bool(await connection.fetchval("SELECT org_is_erased()"))
+
+
 async def residency(connection: Connection) -> str:
     """The region of the organisation that was entered."""
     found: str = await connection.fetchval("SELECT residency FROM orgs")
