@@ -29,6 +29,7 @@ from storerows import SPAN, World, fill, made_numbers, utc_now
 from hushwire.app import config as configuration
 from hushwire.app.deployment import administration
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.vault import renewal
 
 AGENTS = 50
 NUMBERS = 200_000
@@ -54,10 +55,14 @@ class Client:
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any, float]:
         """Status, JSON and milliseconds; a refusal for asking too often is waited out and not counted."""
         while True:
-            began = time.perf_counter()
             data = None if body is None else json.dumps(body)
-            self._connection.request(method, path, data, HEADERS | {"Authorization": f"Bearer {self.key}"})
-            response = self._connection.getresponse()
+            try:
+                began = time.perf_counter()
+                self._connection.request(method, path, data, HEADERS | {"Authorization": f"Bearer {self.key}"})
+                response = self._connection.getresponse()
+            except (http.client.RemoteDisconnected, ConnectionError):
+                self._connection.close()  # it was idle for too long: the next request opens another one
+                continue
             content = response.read()
             took_ms = (time.perf_counter() - began) * 1000
             if response.status != 429:
@@ -87,7 +92,49 @@ async def run(
         say(f"store: {json.dumps(figures['searches'])}")
         figures["deletions"] = await asyncio.to_thread(deleted, client, asked)
         say(f"store: deletions {json.dumps(figures['deletions'])}")
+        figures["once"] = []
+        for line in (await asyncio.to_thread(erased_agent, client, world), *await renewed(bench), await asyncio.to_thread(ended, client)):
+            say(f"store: {line}")
+            figures["once"].append(line)
         return figures
+
+
+def erased_agent(client: Client, world: World) -> str:
+    """Everything recorded of one agent, erased by one request: until the operation says that all of it is unreadable."""
+    began = time.perf_counter()
+    status, operation, first_ms = client.ask("POST", "/v1/recordings/erase", {"agent": str(world.agents[0])})
+    assert status in (200, 202), status
+    while operation["unreadable_at"] is None:
+        time.sleep(0.05)
+        _, operation, _ = client.ask("GET", f"/v1/privacy/erasures/{operation['id']}")
+    took_s = time.perf_counter() - began
+    count = operation["counts"]["recording"]["unreadable"]
+    return f"{count:,} recordings of one agent erased by one request: answered in {first_ms:.0f} ms, all unreadable after {took_s:.1f} s"
+
+
+async def renewed(bench: Bench) -> list[str]:
+    """The bucket that the erased keys lay in, renewed with all its survivors."""
+    config = configuration.load(bench.stack.config, {})
+    async with administration(config) as means:
+        began = time.perf_counter()
+        done = await renewal.renew_due(means.keyring)
+        took_s = time.perf_counter() - began
+    moved = sum(each.moved for each in done)
+    each_us = took_s / max(1, moved) * 1e6
+    return [f"{moved:,} surviving keys sealed anew and the old private key destroyed in {took_s:.0f} s ({each_us:.0f} us a key)"]
+
+
+def ended(client: Client) -> str:
+    """The whole organisation: from the confirmed request until nothing of it opens any more."""
+    _, asked, _ = client.ask("POST", "/v1/privacy/organisation/erase", {})
+    began = time.perf_counter()
+    status, operation, first_ms = client.ask("POST", "/v1/privacy/organisation/erase", {"confirmation": asked["confirmation"]})
+    assert status in (200, 202), status
+    while operation["unreadable_at"] is None:
+        time.sleep(0.05)
+        _, operation, _ = client.ask("GET", f"/v1/privacy/erasures/{operation['id']}")
+    took_s = time.perf_counter() - began
+    return f"the whole organisation erased: answered in {first_ms:.0f} ms, everything unreadable after {took_s:.2f} s"
 
 
 async def made_world(bench: Bench) -> World:
