@@ -18,22 +18,6 @@ from tests.recorded import HouseClock
 from tests.store.rows import insert
 
 UNKNOWN = uuid4()
-PATHS = [
-    ("GET", "/v1/calls", "calls"), ("GET", f"/v1/calls/{UNKNOWN}", "calls"), ("POST", "/v1/calls/search", "calls"),
-    ("POST", f"/v1/calls/{UNKNOWN}/hangup", "call-control"), ("POST", f"/v1/calls/{UNKNOWN}/recording", "call-control"),
-    ("GET", "/v1/recordings", "recordings"),
-    ("POST", "/v1/recordings/search", "recordings"), ("GET", f"/v1/recordings/{UNKNOWN}", "recordings"),
-    ("GET", f"/v1/recordings/{UNKNOWN}/audio", "content"), ("DELETE", f"/v1/recordings/{UNKNOWN}", "erasure"),
-    ("GET", "/v1/voice-security", "rules"), ("PUT", "/v1/voice-security", "rules-change"), ("POST", "/v1/voice-security/check", "check"),
-    ("GET", "/v1/agents", "directory"), ("GET", f"/v1/agents/{UNKNOWN}", "directory"), ("GET", "/v1/numbers", "directory"),
-    ("GET", "/v1/trunks", "directory"), ("GET", "/v1/audit", "audit"), ("GET", "/v1/privacy/receipts", "receipts"),
-    ("GET", f"/v1/privacy/receipts/{UNKNOWN}", "receipts"), ("GET", "/v1/privacy/inventory", "receipts"),
-    ("GET", "/v1/privacy/custody", "custody"), ("PUT", "/v1/privacy/custody", "custody"), ("POST", "/v1/privacy/custody/keys", "custody"),
-    ("PUT", f"/v1/privacy/custody/keys/{UNKNOWN}", "custody"), ("DELETE", f"/v1/privacy/custody/keys/{UNKNOWN}", "custody"),
-    ("POST", f"/v1/privacy/custody/keys/{UNKNOWN}/challenge", "custody"), ("POST", f"/v1/privacy/custody/keys/{UNKNOWN}/proof", "custody"),
-    ("GET", f"/v1/recordings/{UNKNOWN}/sealed", "content"), ("GET", f"/v1/recordings/{UNKNOWN}/envelopes", "content"),
-    ("GET", "/v1/privacy/keys", "receipts"),
-]  # fmt: skip
 # Every path under /v1/, as it is described, and the permission that it needs: add yours.
 PATHS = {
     ("GET", "/v1/agents"): "directory",
@@ -136,6 +120,7 @@ PATHS = {
     ("POST", "/v1/privacy/holds/{hold_id}/release"): "holds",
     ("GET", "/v1/privacy/inventory"): "receipts",
     ("GET", "/v1/privacy/keys"): "receipts",
+    ("POST", "/v1/privacy/organisation/erase"): "erasure",
     ("GET", "/v1/privacy/notices"): "organisation",
     ("GET", "/v1/privacy/notices/{notice_id}"): "organisation",
     ("POST", "/v1/privacy/notices/{notice_id}/acknowledge"): "organisation-change",

@@ -155,6 +155,9 @@ def main() -> None:
     if "store" in wanted:
         size = {"calls": 100_000, "recordings": 20_000, "asked": 50} if options.quick else {}
         figures["store"] = asyncio.run(store.run(**size))
+        if not options.quick:
+            few = asyncio.run(store.run(calls=200_000, recordings=store.RENEWED_AT_MOST, asked=20))
+            figures["store"]["once"] += [line for line in few["once"] if "anew" in line]
     figures |= {"machine": machine(), "day": datetime.now(UTC).date().isoformat()}
     if options.quick:
         print(page(figures))
