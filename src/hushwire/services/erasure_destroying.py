@@ -46,7 +46,8 @@ class Destroying:
         )
         async with self._main.organisation(org_id) as connection:
             # Several may be at the same entries: the first to lock them notes them.
-            entries = await ledger.lock_readable(connection, [entry.id for entry in entries])
+            mine = await ledger.lock_readable(connection, [entry.id for entry in entries])
+            entries = [entry for entry in entries if entry.id in mine]
             if not entries:
                 return {}
             now = max(self._clock.now(), *(entry.requested_at for entry in entries))  # two machines' clocks may differ

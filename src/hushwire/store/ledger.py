@@ -15,6 +15,11 @@ _COLUMNS: Final = (
     " key_fingerprint, bucket_id, stopped_at, unreadable_at, swept_at, renewed_at, closed_at, evidence, receipt"
 )
 
+_APPENDED: Final = (
+    "id", "position", "kind", "object_id", "requested_at", "actor", "reason", "commitment", "commitment_salt", "key_fingerprint",
+    "bucket_id", "stopped_at", "operation_id", "caused_by",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
@@ -75,40 +80,46 @@ async def lock_ledger(connection: Connection, org_id: OrgId) -> None:
 
 async def append(connection: Connection, org_id: OrgId, intents: Sequence[Intent]) -> list[LedgerEntry]:
     """The new entries at the next positions, in their order. The ledger must be locked, and none of the objects stand in it."""
+    last: int = await connection.fetchval("SELECT coalesce(max(position), 0) FROM erasure_ledger")
+    entries = [
+        LedgerEntry(
+            id=intent.id,
+            org_id=org_id,
+            position=position,
+            kind=intent.kind,
+            object_id=intent.object_id,
+            operation_id=intent.operation_id,
+            caused_by=intent.caused_by,
+            requested_at=intent.requested_at,
+            actor=intent.actor,
+            reason=intent.reason,
+            commitment=intent.commitment,
+            commitment_salt=intent.commitment_salt,
+            key_fingerprint=intent.key_fingerprint,
+            bucket_id=intent.bucket_id,
+            stopped_at=intent.stopped_at,
+            unreadable_at=None,
+            swept_at=None,
+            renewed_at=None,
+            closed_at=None,
+            evidence=None,
+            receipt=None,
+        )
+        for position, intent in enumerate(intents, start=last + 1)
+    ]
     await connection.execute(
         "INSERT INTO erasure_ledger (id, org_id, position, kind, object_id, requested_at, actor, reason, commitment, commitment_salt,"
         " key_fingerprint, bucket_id, stopped_at, operation_id, caused_by)"
-        " SELECT n.id, $1, (SELECT coalesce(max(position), 0) FROM erasure_ledger) + n.place, n.kind, n.object_id, n.requested_at, n.actor,"
-        " n.reason, n.commitment, n.salt, n.fingerprint, n.bucket_id, n.stopped_at, n.operation_id, n.caused_by"
-        " FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::text[], $7::text[], $8::bytea[], $9::bytea[],"
-        " $10::bytea[], $11::uuid[], $12::timestamptz[], $13::uuid[], $14::uuid[]) WITH ORDINALITY"
-        " AS n (id, kind, object_id, requested_at, actor, reason, commitment, salt, fingerprint, bucket_id, stopped_at, operation_id,"
-        " caused_by, place)",
+        " SELECT id, $1, position, kind, object_id, requested_at, actor, reason, commitment, salt, fingerprint, bucket_id, stopped_at,"
+        " operation_id, caused_by"
+        " FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[],"
+        " $10::bytea[], $11::bytea[], $12::uuid[], $13::timestamptz[], $14::uuid[], $15::uuid[])"
+        " AS n (id, position, kind, object_id, requested_at, actor, reason, commitment, salt, fingerprint, bucket_id, stopped_at,"
+        " operation_id, caused_by)",
         org_id,
-        *(
-            [getattr(intent, name) for intent in intents]
-            for name in (
-                "id",
-                "kind",
-                "object_id",
-                "requested_at",
-                "actor",
-                "reason",
-                "commitment",
-                "commitment_salt",
-                "key_fingerprint",
-                "bucket_id",
-                "stopped_at",
-                "operation_id",
-                "caused_by",
-            )
-        ),
+        *([getattr(entry, name) for entry in entries] for name in _APPENDED),
     )
-    rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM erasure_ledger WHERE id = ANY($1::uuid[]) ORDER BY position",  # noqa: S608
-        [intent.id for intent in intents],
-    )
-    return [_entry(row) for row in rows]
+    return entries
 
 
 async def by_recording(connection: Connection, recording_id: RecordingId) -> LedgerEntry | None:
@@ -142,13 +153,12 @@ async def get(connection: Connection, ledger_id: UUID) -> LedgerEntry | None:
     return None if row is None else _entry(row)
 
 
-async def lock_readable(connection: Connection, ids: Sequence[UUID]) -> list[LedgerEntry]:
+async def lock_readable(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
     """Those of the entries whose keys are not noted as destroyed yet, held until the transaction ends."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM erasure_ledger WHERE id = ANY($1::uuid[]) AND unreadable_at IS NULL ORDER BY position FOR UPDATE",  # noqa: S608
-        ids,
+        "SELECT id FROM erasure_ledger WHERE id = ANY($1::uuid[]) AND unreadable_at IS NULL ORDER BY position FOR UPDATE", ids
     )
-    return [_entry(row) for row in rows]
+    return {row[0] for row in rows}
 
 
 async def stopped_among(connection: Connection, ids: Sequence[UUID]) -> list[LedgerEntry]:

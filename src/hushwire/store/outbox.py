@@ -25,7 +25,13 @@ async def add_all(connection: Connection, events: Sequence[DomainEvent]) -> None
     if len(events) == 1:
         await add(connection, events[0])
     elif events:
-        await connection.executemany(_ADD, [_row(event) for event in events])
+        await connection.execute(
+            "INSERT INTO outbox (id, org_id, kind, subject, at, fields)"
+            " SELECT id, org_id, kind, subject, at, fields::jsonb"
+            " FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::timestamptz[], $6::text[])"
+            " WITH ORDINALITY AS e (id, org_id, kind, subject, at, fields, place) ORDER BY place ON CONFLICT (id) DO NOTHING",
+            *map(list, zip(*map(_row, events), strict=True)),
+        )
 
 
 def _row(event: DomainEvent) -> tuple[UUID, UUID, str, UUID, datetime, str]:
