@@ -156,7 +156,7 @@ CLAUSES: Final = (
         ),
         probes=(Probe.REQUESTS,),
         scope=Scope.PARTLY,
-        why="messages and consents join the bundle when they exist",
+        why="messages join the bundle when they exist",
     ),
     Clause(
         "rectify",
@@ -250,6 +250,7 @@ CLAUSES: Final = (
         tests=(
             "api/test_agreement.py::test_every_customer_is_told_and_nothing_is_used_before_ten_business_days_are_over",
             "api/test_agreement.py::test_the_public_list_is_versioned_and_its_digest_is_that_of_its_canonical_json",
+            "services/test_subprocessor_routing.py::test_before_its_day_it_gets_none_and_from_its_day_on_it_does",
         ),
         probes=(
             Probe.SUB_PROCESSORS,
@@ -419,6 +420,7 @@ CLAUSES: Final = (
             "privacy/test_retention.py::test_each_class_is_kept_by_its_own_rule_and_what_no_rule_names_stays",
             "privacy/test_retention.py::test_a_clock_that_jumps_ahead_erases_nothing_before_a_person_says_so",
             "api/test_termination.py::test_content_goes_by_day_15_and_everything_by_day_20_each_with_a_receipt",
+            "services/test_subprocessor_routing.py::test_when_the_agreement_has_ended_nobody_of_it_registers_or_calls",
         ),
         probes=(
             Probe.RETENTION,
@@ -521,10 +523,13 @@ CLAUSES: Final = (
         "credentials",
         "B Permissions: credentials",
         "One credential for each agent's device; sharing one raises an alarm.",
-        controls=("sip.digest:ha1",),
-        tests=("interop/test_digest.py::test_bens_credentials_do_not_register_annas_address",),
+        controls=("sip.digest:ha1", "services.registration:Registrations"),
+        tests=(
+            "interop/test_digest.py::test_bens_credentials_do_not_register_annas_address",
+            "services/test_registration.py::test_more_devices_than_allowed_at_once_raise_one_alarm_until_they_are_fewer_again",
+        ),
         scope=Scope.PARTLY,
-        why="agents have credentials of their own; the alarm on sharing comes later",
+        why="sharing is seen by the devices registered at one gateway, not yet across gateways",
     ),
     Clause(
         "audit-log",
