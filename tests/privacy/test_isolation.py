@@ -167,6 +167,8 @@ async def _fill_keyring(keyring: Database, org: OrgId) -> None:
         await insert(connection, "custody", org_id=org, mode="hushwire", version=1, changed_at=NOW)
         await insert(connection, "recipients", org_id=org, fingerprint=b"f", **recipient)
         await insert(connection, "data_key_copies", org_id=org, data_key_id=key["id"], recipient_id=recipient["id"], sealed=b"s")
+        await insert(connection, "kept_protections", org_id=org, kind="do_not_call", id=org.bytes, fields=b"{}")
+        await insert(connection, "protections_kept", org_id=org, changes=1)
         await insert(connection, "tombstones", id=uuid4(), org_id=org, kind="call", object=uuid4(), at=NOW)
 
 

@@ -23,6 +23,7 @@ from hushwire.recording import entries
 from hushwire.recording.failures import RecordingError
 from hushwire.recording.hwr import Identity, Reader
 from hushwire.services.erasure_expiry import expire
+from hushwire.services.protections import Keeping
 from hushwire.vault.keyring import OrgKeys
 from hushwire.vault.seal import Columns
 from hushwire.vault.unseal import Why
@@ -101,6 +102,7 @@ async def live_through(office: Office, person: Person) -> tuple[Called, str]:
         assert (await api.get(f"/v1/recordings/{mine.recording}/audio", params={"format": "wav"})).status_code == 200
         shown(await api.post("/v1/calls/search", json={"number": person.number}))
         problem(await api.post(f"/v1/calls/{mine.call}/hangup", headers={"Idempotency-Key": f"of-{mine.call}"}), 409)
+    await Keeping(await house.main("worker"), await house.db("keyring", "worker")).keep_all()
     return mine, contact
 
 
@@ -225,6 +227,7 @@ async def time_passes(office: Office) -> None:
     for _ in range(2):
         await upkeep.carry_on()
         await project(worker)
+    await Keeping(worker, await house.db("keyring", "worker")).keep_all()
     await house.later(hours=25)
     await upkeep.renew_buckets(at_once=True)
     await expire(worker, house.clock)
@@ -260,8 +263,10 @@ async def test_of_an_erased_person_nothing_remains_but_what_the_inventory_declar
         assert after.clear == set()
         assert after.unsealed == set()
         # Whoever asked not to be called is not called after their erasure either.
-        assert after.indexed == {"main.do_not_call.number_index"}
-        assert holding("main", "do_not_call", "number_index").erasure is Erasure.KEEP_OBJECTION
+        assert after.indexed == {"main.do_not_call.number_index", "keyring.kept_protections.id", "keyring.kept_protections.fields"}
+        for where in after.indexed:
+            database, table, column = where.split(".")
+            assert holding(database, table, column).erasure is Erasure.KEEP_OBJECTION  # type: ignore[arg-type]
         view = shown(await api.get(f"/v1/privacy/erasures/{answer.id}"))
         assert view["state"] == "done"
         problem(await api.get(f"/v1/recordings/{mine.recording}"), 410)

@@ -33,6 +33,7 @@ from hushwire.services.notice_sending import NoticeSending
 from hushwire.services.notices import Notices
 from hushwire.services.object_copies import ObjectCopies
 from hushwire.services.organisation import Organisations
+from hushwire.services.protections import Keeping
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.recordings_shipping import Shipping, Spool
@@ -162,6 +163,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("breaches", made_breaches(means.main, means.keyring, means.clock, means.random).carry_on, 60.0, "breaches"),
         Job("audit-heads", AuditHeads(means.main, means.keyring, means.clock).sign_due, 60.0),
         Job("replay", lambda: keep_up(means.main, means.keyring_db, means.clock), 3600.0),
+        Job("protections", Keeping(means.main, means.keyring_db).keep_all, 15.0, "protections"),
         Job("custody", Custodian(means.main, means.keyring, means.clock, means.random).upkeep, 3600.0),
         Job("expiry", lambda: expire(means.main, means.clock), 3600.0),
     ]

@@ -23,6 +23,7 @@ from hushwire.core.errors import ConfigError, KeyUnavailable
 from hushwire.core.ids import OrgId
 from hushwire.privacy import audit, endings
 from hushwire.privacy.erasable import KINDS as ERASABLE
+from hushwire.services import protections
 from hushwire.store import erasable
 from hushwire.store import replay as rows
 from hushwire.store.database import Connection, Database
@@ -46,10 +47,11 @@ class Backup:
 
 @dataclass(slots=True)
 class Followed:
-    """What was looked at, what had to be changed (by what it is), and ledger entries that this database had lost."""
+    """What was looked at, what had to be changed (by what it is), ledger entries and protections of people that this database had lost."""
 
     tombstones: int = 0
     lost_entries: int = 0
+    protections: int = 0
     changes: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, count: int) -> None:
@@ -97,8 +99,11 @@ class Replay:
                 found = await self._organisation(org_id, standing.followed)
                 await self._tell(org_id, found, backup)
                 _sum(total, found)
-        for quiet in sorted(known - set(waiting)) if backup else ():
-            await self._tell(OrgId(quiet), Followed(), backup)
+        for quiet in sorted(known - set(waiting)):
+            found = Followed()
+            await self._protections(OrgId(quiet), found)
+            await self._tell(OrgId(quiet), found, backup)
+            _sum(total, found)
         async with self._main.transaction() as connection:
             await rows.follow(connection, last)
             if backup:
@@ -132,11 +137,18 @@ class Replay:
                     await carry(connection, org_id, stones, now, done)
                 done.tombstones += len(stones)
                 place = stones[-1].seq
+        await self._protections(org_id, done)
         return done
+
+    async def _protections(self, org_id: OrgId, done: Followed) -> None:
+        """What protects people and was placed since: objections, do-not-call entries, restrictions, holds."""
+        for table, count in (await protections.bring_back(self._main, self._keyring, org_id)).items():
+            done.add(f"{table}_brought_back", count)
+            done.protections += count
 
     async def _tell(self, org_id: OrgId, done: Followed, backup: Backup | None) -> None:
         """The audit log says that the database was older than the keyring, what it was restored from, and what was done about it."""
-        if backup is None and not done.lost_entries:
+        if backup is None and not done.lost_entries and not done.protections:
             return
         fields: dict[str, str | int | bool | None] = {"lost_entries": done.lost_entries, **done.changes}
         if backup is not None:
@@ -230,5 +242,6 @@ def _hex(value: object) -> bytes:
 def _sum(total: Followed, found: Followed) -> None:
     total.tombstones += found.tombstones
     total.lost_entries += found.lost_entries
+    total.protections += found.protections
     for name, count in found.changes.items():
         total.add(name, count)

@@ -24,7 +24,9 @@ async def shred_organisation(keyring: Keyring, org_id: OrgId, tombstone: Tombsto
         await bury(connection, org_id, [tombstone])
         for _ in range(2):
             await connection.execute("UPDATE buckets SET state = 'destroyed', private_sealed = NULL WHERE destroyed_at IS NULL")
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('protections:' || $1, 0))", str(org_id))
         await connection.execute("DELETE FROM org_keys")
+        await connection.execute("DELETE FROM kept_protections")
         rows = await connection.fetch("SELECT id FROM buckets WHERE destroyed_at IS NULL")
     buckets = [BucketId(row["id"]) for row in rows]
     secrets = keyring.bucket_secrets()

@@ -8,4 +8,5 @@ from hushwire.privacy.inventory.vocabulary import TECHNICAL, Form, Holding, same
 
 TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "replay": same(TECHNICAL, "singleton followed backup_at restored_at") | same(replace(TECHNICAL, form=Form.PSEUDONYM), "backup_id"),
+    "protections": same(replace(TECHNICAL, form=Form.PSEUDONYM), "org_id") | same(TECHNICAL, "changes kept"),
 }

@@ -4,7 +4,27 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from hushwire.privacy.inventory.vocabulary import BUCKET, DATA_KEY, KEY, LEDGER, MIGRATIONS, ORG_KEY, Form, Holding, same
+from hushwire.privacy.inventory.vocabulary import (
+    BUCKET,
+    DATA_KEY,
+    FAR_INDEX,
+    KEY,
+    LEDGER,
+    MIGRATIONS,
+    ORG_KEY,
+    TECHNICAL,
+    Erasure,
+    Form,
+    Holding,
+    Purpose,
+    Retention,
+    Source,
+    same,
+)
+
+_PROTECTION: Final = replace(
+    FAR_INDEX, purpose=Purpose.RIGHTS, source=Source.HUSHWIRE, retention=Retention.OBJECTION, erasure=Erasure.KEEP_OBJECTION
+)
 
 TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "schema_migrations": MIGRATIONS,
@@ -21,5 +41,9 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(DATA_KEY, form=Form.SEALED), "sealed")
     | same(replace(DATA_KEY, form=Form.HASH), "fingerprint"),
     "tombstones": same(LEDGER, "id org_id object") | same(replace(LEDGER, form=Form.PLAIN), "kind at seq fields written_at"),
+    "kept_protections": same(_PROTECTION, "id fields")
+    | same(replace(_PROTECTION, form=Form.PSEUDONYM), "org_id")
+    | same(replace(_PROTECTION, form=Form.PLAIN), "kind"),
+    "protections_kept": same(replace(TECHNICAL, form=Form.PSEUDONYM), "org_id") | same(TECHNICAL, "changes"),
     "signing_keys": same(replace(KEY, form=Form.PLAIN), "id public_key created_at retired_at") | same(KEY, "private_sealed"),
 }
