@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -12,6 +13,8 @@ import structlog
 from hushwire.api import gate
 from hushwire.api.access import PERMISSIONS
 from hushwire.api.limits import Buckets, Rate
+from hushwire.app.api import bound
+from hushwire.app.config import Listen
 from tests.api.serving import ROLES, Office, as_json, problem, shown
 from tests.polling import until
 from tests.recorded import HouseClock
@@ -359,3 +362,20 @@ async def test_a_body_that_drips_in_is_ended_in_time(office: Office, monkeypatch
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"problem+json" in answer
     writer.close()
+
+
+async def test_no_answer_waits_for_the_acknowledgement_of_its_head() -> None:
+    listener, taken = bound(Listen(scheme="http", host="127.0.0.1", port=0)), asyncio.Event()
+    found: list[int] = []
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        found.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+        taken.set()
+
+    async with await asyncio.start_server(serve, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        async with asyncio.timeout(5):
+            await taken.wait()
+        writer.close()
+    assert found[0] != 0, "Nagle's algorithm is on"

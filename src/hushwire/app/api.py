@@ -143,7 +143,9 @@ async def made_means(wired: Wired) -> Means:
 def bound(listen: Listen) -> socket.socket:
     """A listening socket. Port 0 becomes a free one. ConfigError where the address can't be had."""
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named: asyncio turns Nagle's algorithm off only where it is, and with it each answer waits 40 ms for the client's
+    # delayed acknowledgement of its head.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((listen.host, listen.port))
