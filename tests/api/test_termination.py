@@ -103,3 +103,29 @@ async def test_another_organisation_keeps_what_is_its_own(office: Office) -> Non
     assert (await office.rows("SELECT remote_sealed FROM calls WHERE id = $1", theirs, org=office.other))[0]["remote_sealed"] is not None
     async with office.client(slug="globex") as client:
         problem(await client.get(PATH), 404)
+
+
+async def test_content_that_is_not_unreadable_yet_is_not_called_erased_however_often_it_is_looked_at(office: Office) -> None:
+    house = office.house
+    recording = await house.record(state="live", digest=False)
+    await announced(office, days=0)
+    upkeep = await worker(office)
+    await upkeep.carry_on()
+    house.clock.ahead += timedelta(days=14, hours=20)
+    await house.beat()
+    for _ in range(3):
+        await upkeep.carry_on()
+        assert await house.key_exists(recording), "its gateway still writes it"
+        assert await step(office) == "erase-content"
+        assert await office.rows("SELECT 1 FROM terminations WHERE content_erased_at IS NOT NULL") == []
+    (operation,) = await office.rows("SELECT id, unreadable_at FROM erasure_operations")
+    assert operation["unreadable_at"] is None
+    await house.later(minutes=10)
+    await (await house.upkeep()).carry_on()
+    await upkeep.carry_on()
+    assert not await house.key_exists(recording)
+    (clock,) = await office.rows("SELECT evidence FROM clocks WHERE kind = 'termination-content'")
+    assert str(operation["id"]) in str(clock["evidence"])
+    async with office.client() as client:
+        receipt = (await client.get(f"/v1/privacy/receipts/{operation['id']}")).json()
+    assert receipt["counts"] == {"recording": 1}

@@ -23,6 +23,7 @@ from hushwire.privacy.notices import NoticeKind, Values
 from hushwire.privacy.selection import Selector
 from hushwire.services.clocks import Clocks
 from hushwire.services.erasure import Erasures
+from hushwire.services.erasure_operations import Operation
 from hushwire.services.notices import Notices
 from hushwire.store import terminations as table
 from hushwire.store.database import Database
@@ -150,14 +151,26 @@ class Terminations:
 
     async def _erase(self, row: TerminationRow, selector: Selector, kind: ClockKind) -> bool:
         """By the one path; True once everything that no hold keeps is unreadable."""
-        operation = await self._erasures.erase_matching(row.org_id, selector, actor=ACTOR, reason=REASON)
-        if operation.row.unreadable_at is None:
+        operation = await self._carried_out(row, selector)
+        if operation is None or not operation.is_unreadable:
             return False
         async with self._main.organisation(row.org_id) as connection:
             proof = {"operation": str(operation.row.id)}
             await self._clocks.end(connection, row.org_id, kind, SUBJECT, row.id, outcome="erased", evidence=proof)
         _log.info("termination.erased", org_id=str(row.org_id), clock=kind.value, operation_id=str(operation.row.id))
         return True
+
+    async def _carried_out(self, row: TerminationRow, selector: Selector) -> Operation | None:
+        """The erasure of this step, as far as it goes now: the one that was begun before, or a new one.
+
+        Begun anew it would find nothing, since all is in the ledger, and prove at once that nothing is readable while all still is.
+        """
+        async with self._main.organisation(row.org_id) as connection:
+            begun = await table.erasure_begun(connection, REASON, selector.scope, row.requested_at)
+        if begun is None or selector.everything:  # an organisation's is found again by itself
+            return await self._erasures.erase_matching(row.org_id, selector, actor=ACTOR, reason=REASON)
+        await self._erasures.operations.run(row.org_id, begun)
+        return await self._erasures.operation(row.org_id, begun)
 
     def _step(self, row: TerminationRow, content_due: datetime | None, all_due: datetime | None) -> Ending:
         return ending(

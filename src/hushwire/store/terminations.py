@@ -74,3 +74,15 @@ async def note_erased(connection: Connection, at: datetime) -> None:
 async def open_ones(connection: Connection) -> list[OrgId]:
     """Organisations whose agreement ends; across tenants, ids only."""
     return [OrgId(row[0]) for row in await connection.fetch("SELECT open_terminations()")]
+
+
+async def erasure_begun(connection: Connection, reason: str, scope: str, since: datetime) -> UUID | None:
+    """The erasure that was begun for a step of the end; None before."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT id FROM erasure_operations WHERE reason = $1 AND scope = $2 AND requested_at >= $3 AND follows IS NULL"
+        " ORDER BY requested_at, id LIMIT 1",
+        reason,
+        scope,
+        since,
+    )
+    return found
