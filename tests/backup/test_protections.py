@@ -10,6 +10,7 @@ import pytest
 from hushwire.core.personal import Personal
 from hushwire.privacy import audit
 from hushwire.privacy.consent import How
+from hushwire.privacy.selection import Selector
 from hushwire.services import protections
 from hushwire.services.consents import Consents, Given
 from hushwire.services.do_not_call import DoNotCall
@@ -212,3 +213,25 @@ async def test_an_ended_organisations_protections_leave_the_keyring_for_good(hou
         await insert(connection, "do_not_call", org_id=house.org, number_index=b"x", added_at=house.clock.now(), added_by="a")
     await (await keeping(house)).keep_all()
     assert await kept(house) == {}
+
+
+async def test_of_an_erased_number_no_index_comes_back_where_only_logs_had_it(house: House) -> None:
+    erased, kept_index = [(await (await house.keyring("api")).org_context(house.org)).index(REMOTE, each) for each in (NUMBER, LATER)]
+    recording = await house.record(remote_index=erased)
+    await house.record(remote_index=kept_index)
+    given = {"at": house.clock.now(), "recipient": "customer", "recipient_id": "api-key:1", "kind": "report", "basis": "law"}
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        for index in (erased, kept_index):
+            await insert(connection, "disclosures", id=uuid4(), org_id=house.org, object_id=uuid4(), remote_index=index, **given)
+    older = await Older(house).keep()
+    selector = Selector(number=Personal(NUMBER))
+    done = await (await house.erasures()).erase_matching(house.org, selector, actor="api-key:1", reason="data-subject-request")
+    assert done.is_unreadable
+    await older.bring_back()
+    followed = await replay(house)
+    assert followed.changes["recordings_erased"] == 1
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        left = [row[0] for row in await connection.fetch("SELECT remote_index FROM disclosures WHERE remote_index IS NOT NULL")]
+        assert await connection.fetchval("SELECT remote_index FROM recordings WHERE id = $1", recording) is None
+    assert left == [kept_index]
+    await older.drop()

@@ -137,6 +137,9 @@ class Replay:
                     await carry(connection, org_id, stones, now, done)
                 done.tombstones += len(stones)
                 place = stones[-1].seq
+        if done.lost_entries:
+            async with self._main.organisation(org_id) as connection:
+                done.add("indexes_forgotten", await rows.forget_indexes_of_nobody(connection))
         await self._protections(org_id, done)
         return done
 

@@ -188,5 +188,25 @@ async def narrow_rules(connection: Connection, version: int, countries: Sequence
     return int(changed)
 
 
+async def forget_indexes_of_nobody(connection: Connection) -> int:
+    """Empty blind indexes in disclosures and released holds where nothing else of that number is held any more.
+
+    An erasure of everything of a number emptied them; its tombstones name things, and no number, so what came back is known by this.
+    """
+    held = " AND ".join(
+        f"NOT EXISTS (SELECT 1 FROM {table} AS o WHERE o.remote_index = ANY (%s))"  # noqa: S608 (names are ours)
+        for table in ("calls", "recordings", "contact_numbers", "consents", "privacy_requests")
+    )
+    of_disclosure, of_hold = (held.replace("%s", value) for value in ("ARRAY[d.remote_index]", "h.number_indexes"))
+    told = await connection.execute(
+        f"UPDATE disclosures AS d SET remote_index = NULL WHERE d.remote_index IS NOT NULL AND {of_disclosure}"  # noqa: S608
+    )
+    holds = await connection.execute(
+        "UPDATE legal_holds AS h SET number_sealed = NULL, number_indexes = NULL, note_sealed = NULL"  # noqa: S608
+        f" WHERE h.released_at IS NOT NULL AND h.number_indexes IS NOT NULL AND {of_hold}"
+    )
+    return _count(told) + _count(holds)
+
+
 def _count(status: str) -> int:
     return int(status.rpartition(" ")[2])
