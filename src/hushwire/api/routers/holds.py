@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/privacy/holds", tags=["privacy"])
 
 Placing = Annotated[Caller, Depends(needs(Permission.HOLDS))]
 Reading = Annotated[Caller, Depends(needs(Permission.RECEIPTS, opens=True))]
-Scope = Literal["recording", "call", "contact", "number", "agent", "range", "organisation"]
+Scope = Literal["recording", "call", "contact", "document", "case", "number", "agent", "range", "organisation"]
 
 
 def _words(value: str) -> str:
@@ -33,7 +33,7 @@ def _words(value: str) -> str:
 
 
 class NewHold(Body):
-    """A hold to place. `id` with recording, call, contact and agent; `number` with number; `from` and `to` with range."""
+    """A hold to place. `number` with number; `from` and `to` with range; `id` with the others, a case being a data subject's request."""
 
     scope: Scope
     id: UUID | None = Field(default=None, strict=False)
