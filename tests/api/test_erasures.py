@@ -237,3 +237,14 @@ async def test_without_its_confirmation_no_organisation_is_erased(office: Office
         async with office.client(role) as api:
             problem(await api.post(ORGANISATION, json={}), 403)
     assert await office.rows("SELECT 1 FROM orgs WHERE erased_at IS NOT NULL") == []
+
+
+async def test_a_confirmation_that_has_ended_can_be_spelled_no_other_way(office: Office) -> None:
+    async with office.client() as api:
+        asked = problem(await api.post(ORGANISATION, json={}), 409)["confirmation"]
+        expires, _, proof = asked.partition(".")
+        office.house.clock.ahead += timedelta(minutes=11)
+        for spelled in (expires, f"{expires:0>12}999", f"{expires:0>12}9", f"{expires}999", "9" * 12, "-1", "", "١٧٩٥", f" {expires}"):
+            problem(await api.post(ORGANISATION, json={"confirmation": f"{spelled}.{proof}"}), 422)
+        problem(await api.post(ORGANISATION, json={"confirmation": f"{expires}.{'é' * 64}"}), 422)
+        shown(await api.get("/v1/calls"))
