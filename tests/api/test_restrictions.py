@@ -81,6 +81,22 @@ async def test_what_is_held_of_a_restricted_number_is_kept_and_read_by_nobody_un
     assert actions == ["restriction.placed", "restriction.lifted"]
 
 
+@pytest.mark.parametrize("role", ["owner", "admin", "supervisor", "auditor"])
+async def test_no_side_door_leads_to_what_is_restricted(office: Office, role: str) -> None:
+    call, recording = await recorded(office, NUMBER)
+    async with office.client() as owner, office.client(role) as api:
+        sides = ("", "/audio", "/audio?format=wav", "/peaks", "/peaks?format=dat", "/timeline", "/sealed", "/envelopes")
+        open_before = [(await api.get(f"/v1/recordings/{recording}{side}")).status_code for side in sides]
+        assert 403 not in open_before
+        await restrict(owner, {"number": NUMBER})
+        for side in sides:
+            assert problem(await api.get(f"/v1/recordings/{recording}{side}"), 403)["reason"] == "restricted"
+            answer = await api.get(f"/v1/recordings/{recording}{side}", headers={"Range": "bytes=0-10", "If-None-Match": "*"})
+            assert problem(answer, 403)["reason"] == "restricted"
+        assert (await api.head(f"/v1/recordings/{recording}/audio?format=wav")).status_code == 403
+        assert problem(await api.get(f"/v1/calls/{call}"), 403)["reason"] == "restricted"
+
+
 async def test_what_comes_later_of_a_restricted_number_is_restricted_as_well(office: Office) -> None:
     async with office.client() as api:
         await restrict(api, {"number": NUMBER})
