@@ -379,3 +379,19 @@ async def test_no_answer_waits_for_the_acknowledgement_of_its_head() -> None:
             await taken.wait()
         writer.close()
     assert found[0] != 0, "Nagle's algorithm is on"
+
+
+async def test_what_is_published_is_told_to_an_address_so_often_and_probes_always(office: Office) -> None:
+    async with office.stranger() as api:
+        for path in ("/openapi.json", "/.well-known/hushwire-keys.json", "/.well-known/hushwire-subprocessors.json", "/nowhere"):
+            office.house.clock.ahead += timedelta(minutes=1)
+            first = await api.get(path)
+            assert first.status_code in (200, 404)
+            for _ in range(1000):  # more than a slow machine's refilling
+                if (await api.get(path)).status_code == 429:
+                    break
+            refused = await asyncio.gather(*(api.get(path) for _ in range(5)))
+            assert any("retry-after" in answer.headers for answer in refused), path
+            assert {(await api.get(probe)).status_code for probe in ("/healthz", "/readyz", "/metrics")} == {200}
+    async with office.client() as api:
+        shown(await api.get("/v1/trunks"))

@@ -1,8 +1,10 @@
 """The HTTP application: routers, problems instead of errors, and a description that tells the truth."""
 
+import asyncio
 from typing import Any, Final
 
-from fastapi import FastAPI
+import orjson
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
@@ -123,12 +125,22 @@ def application(means: Means, *, is_tls: bool) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        openapi_url=None,
     )
     app.state.means = means
     problems.install(app)
     for module in _ROUTERS:
         app.include_router(module.router)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+    told: list[bytes] = []
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def description() -> Response:
+        # Made once, and not on the loop: it takes about a second, and anybody may ask for it.
+        if not told:
+            told.append(await asyncio.to_thread(lambda: orjson.dumps(app.openapi())))
+        return Response(told[0], media_type="application/json")
+
     return Gate(app, Authenticator(means.main, means.clock), means.metrics, means.clock, is_tls=is_tls)
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hushwire.api import problems
 from hushwire.api.access import Caller
 from hushwire.api.authentication import Authenticator
-from hushwire.api.limits import CHECKS, REQUESTS, STRANGERS, Buckets
+from hushwire.api.limits import CHECKS, PUBLIC, REQUESTS, STRANGERS, Buckets
 from hushwire.api.metrics import Metrics
 from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
@@ -31,6 +31,7 @@ CHECK_PATH: Final = "/v1/voice-security/check"
 _AFTER_THE_END: Final = ("/v1/privacy/erasures", "/v1/privacy/receipts", "/v1/privacy/termination", "/v1/audit")
 """What a key of an erased organisation may still ask for."""
 
+_PROBES: Final = ("/healthz", "/readyz", "/metrics")
 _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -50,7 +51,7 @@ class Gate:
         self._authenticator = authenticator
         self._metrics = metrics
         self._checks, self._requests = Buckets(CHECKS, clock), Buckets(REQUESTS, clock)
-        self._strangers = Buckets(STRANGERS, clock)
+        self._strangers, self._public = Buckets(STRANGERS, clock), Buckets(PUBLIC, clock)
         self._headers = _SECURITY | ({"Strict-Transport-Security": "max-age=31536000"} if is_tls else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,15 +98,16 @@ class Gate:
         if problem := _body_problem(scope["method"], headers):
             return problem
         path = scope["path"]
+        address = scope["client"][0] if scope.get("client") else ""
         if not path.startswith("/v1/"):
-            return None
+            wait_s = 0.0 if path in _PROBES else self._public.take(address)
+            return _slower(wait_s) if wait_s else None
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         try:
             caller = await self._authenticator.caller(authorization)
         except (Unavailable, KeyUnavailable):
             return problems.unavailable()
         if caller is None:
-            address = scope["client"][0] if scope.get("client") else ""
             if wait_s := self._strangers.take(address):
                 return _slower(wait_s)
             detail = "Send Authorization: Bearer hw_..., with a key that is not revoked."
@@ -121,7 +123,7 @@ class Gate:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route, caller = _route(scope), scope["state"].get("caller")
         self._metrics.note(scope["method"], route, status, seconds)
-        if route not in ("/healthz", "/readyz", "/metrics"):
+        if route not in _PROBES:
             fields: dict[str, Any] = {"method": _method(scope), "route": route, "status": status, "ms": round(seconds * 1000, 1)}
             if isinstance(caller, Caller):
                 fields |= {"key_id": str(caller.key_id), "org_id": str(caller.org_id)}
