@@ -18,7 +18,7 @@ from uuid import UUID
 
 import asyncpg
 
-from hushwire.core.ids import BucketId, OrgId
+from hushwire.core.ids import BucketId, OrgId, uuid7
 from hushwire.vault.buckets import DataKey, PublicBucket, fingerprint_of
 from hushwire.vault.seal import Columns
 
@@ -59,7 +59,8 @@ async def fill(world: World, calls: int, recordings: int) -> None:
         portions = [(start, min(PORTION, calls - start)) for start in range(0, calls, PORTION)]
         loop = asyncio.get_running_loop()
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-            await asyncio.gather(*(loop.run_in_executor(pool, _fill_portion, world, start, count, recordings) for start, count in portions))
+            work = [loop.run_in_executor(pool, _fill_portion, world, start, count, calls, recordings) for start, count in portions]
+            await asyncio.gather(*work)
         await administrator.execute("SET maintenance_work_mem = '1GB'")
         for definition in indexes:
             await administrator.execute(definition)
@@ -81,17 +82,17 @@ async def _drop_indexes(connection: asyncpg.Connection) -> list[str]:
     return [row["indexdef"] for row in rows]
 
 
-def _fill_portion(world: World, start: int, count: int, recordings: int) -> None:
-    asyncio.run(_copy(world, start, count, recordings))
+def _fill_portion(world: World, start: int, count: int, calls: int, recordings: int) -> None:
+    asyncio.run(_copy(world, start, count, calls, recordings))
 
 
-async def _copy(world: World, start: int, count: int, recordings: int) -> None:
+async def _copy(world: World, start: int, count: int, total: int, recordings: int) -> None:
     chance = random.Random(start)
     calls, recorded, keys = [], [], []
-    for row in _rows(world, chance, start, count):
+    for row in _rows(world, chance, start, count, total):
         recording = None
         if row[0] is not None and start + len(calls) < recordings:
-            recording = UUID(bytes=secrets.token_bytes(16), version=4)
+            recording = uuid7(int(world.now.timestamp() * 1000), secrets.token_bytes(10))
             data_key = DataKey(recording, "recording", key := secrets.token_bytes(32), fingerprint_of(key, recording))
             bucket = PublicBucket(BucketId(world.bucket), OrgId(world.org), world.bucket_key)
             keys.append((recording, world.org, world.bucket, "recording", bucket.seal(data_key), data_key.fingerprint, world.now))
@@ -115,11 +116,12 @@ async def _copy(world: World, start: int, count: int, recordings: int) -> None:
         await keyring.close()
 
 
-def _rows(world: World, chance: random.Random, start: int, count: int) -> Iterator[tuple[object, ...]]:
+def _rows(world: World, chance: random.Random, start: int, count: int, total: int) -> Iterator[tuple[object, ...]]:
+    """Calls as they came, one after another: their ids grow with time, and so do the indexes."""
     columns = {key_id: Columns(key) for key_id, key in world.keys}
-    for _ in range(count):
-        call = UUID(int=chance.getrandbits(128), version=4)
-        begun = world.now - SPAN * chance.random()
+    for place in range(start, start + count):
+        begun = world.now - SPAN * (1 - place / total)
+        call = uuid7(int(begun.timestamp() * 1000), chance.randbytes(10))
         length = timedelta(seconds=1 + chance.expovariate(1 / 180))
         number, index = world.numbers[int(len(world.numbers) * chance.random() ** 3)]  # some are called far more often than others
         key_id, _ = world.keys[chance.randrange(len(world.keys))]
