@@ -10,13 +10,13 @@ from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from hushwire.api.access import Caller, Permission
+from hushwire.api.erasing import answered
 from hushwire.api.means import Given, needs, reader
 from hushwire.api.paging import Cursor, Limit, Page, read_id, write
-from hushwire.api.problems import Problem, held, invalid, not_found, restricted, unavailable
+from hushwire.api.problems import Problem, invalid, not_found, restricted
 from hushwire.api.values import AgentQuery, Body, Id, IdempotencyKey, TypedNumber, agent_of, parsed_id, request_hash
 from hushwire.privacy.jurisdictions import tag_of
 from hushwire.services.contacts import ContactView, Gone, NotFound, PhoneNumber, Restricted, Unfit, Values
-from hushwire.services.erasure import Erased, Held, NoRecording, Pending
 from hushwire.services.once import KeyReused, Once
 from hushwire.store.contacts import Wanted
 
@@ -179,19 +179,10 @@ async def change_contact(means: Given, caller: Changing, contact_id: Id, body: C
 @router.delete("/{contact_id}", response_class=Response, responses={200: {"description": "The signed proof, version 2."}})
 async def erase_contact(means: Given, caller: Erasing, contact_id: Id) -> Response:
     """Erase the contact through the one erasure path; calls with its numbers stay. Asked again, the proof is the same."""
-    match outcome := await means.erasures.erase_object(
+    outcome = await means.erasures.erase_object(
         caller.org_id, "contact", parsed_id(contact_id), actor=caller.actor, reason="customer-request"
-    ):
-        case Erased(receipt, _):
-            return Response(receipt, media_type="application/json")
-        case Pending(_, retry_after_s):
-            raise unavailable("The erasure is in the ledger and will be carried out; ask again for its receipt.", retry_after_s)
-        case Held(hold_id, code):
-            raise held(hold_id, code)
-        case NoRecording():
-            raise not_found()
-        case _:
-            assert_never(outcome)
+    )
+    return answered(outcome)
 
 
 def _new(body: NewContact) -> Values:

@@ -2,22 +2,22 @@
 
 import hmac
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, assert_never
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from hushwire.api.access import Caller, Permission
+from hushwire.api.erasing import answered
 from hushwire.api.means import Given, Means, needs
 from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
-from hushwire.api.problems import Problem, held, invalid, not_found, unavailable
+from hushwire.api.problems import Problem, invalid, not_found
 from hushwire.api.values import NOBODY, Body, BodyMoment, Id, TypedNumber, agent_of, parsed_id
 from hushwire.core.errors import MalformedError
 from hushwire.core.personal import Personal
 from hushwire.privacy.reasons import ErasureReason
 from hushwire.privacy.selection import Selector
-from hushwire.services.erasure import Erased, Held, NoRecording, Pending
 from hushwire.services.erasure_operations import Operation
 from hushwire.store.recordings import Place
 from hushwire.vault.keyring import OrgKeys
@@ -105,19 +105,8 @@ async def erase_calls(means: Given, caller: Erasing, body: Wish, response: Respo
 @router.delete("/calls/{call_id}", response_class=Response, responses={200: {"description": "The signed proof, version 2."}})
 async def erase_call(means: Given, caller: Erasing, call_id: Id) -> Response:
     """Erase what names a person in a call, and its recordings. Asked again, the proof is the same."""
-    match outcome := await means.erasures.erase_object(
-        caller.org_id, "call", parsed_id(call_id), actor=caller.actor, reason="customer-request"
-    ):
-        case Erased(receipt, _):
-            return Response(receipt, media_type="application/json")
-        case Pending(_, retry_after_s):
-            raise unavailable("The erasure is in the ledger and will be carried out; ask again for its receipt.", retry_after_s)
-        case Held(hold_id, code):
-            raise held(hold_id, code)
-        case NoRecording():
-            raise not_found()
-        case _:
-            assert_never(outcome)
+    outcome = await means.erasures.erase_object(caller.org_id, "call", parsed_id(call_id), actor=caller.actor, reason="customer-request")
+    return answered(outcome)
 
 
 @router.get("/privacy/erasures")

@@ -11,12 +11,12 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from hushwire.api.access import Caller, Permission
+from hushwire.api.erasing import answered
 from hushwire.api.means import Given, Means, needs, reader
 from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
-from hushwire.api.problems import Problem, held, not_found, restricted, unavailable
+from hushwire.api.problems import Problem, not_found, restricted
 from hushwire.api.values import AgentQuery, Body, BodyMoment, From, Id, To, TypedNumber, agent_of, indexes_of, parsed_id
 from hushwire.core.ids import CallId, RecordingId
-from hushwire.services.erasure import Erased, Held, NoRecording, Pending
 from hushwire.services.recordings import Gone, Missing, Restricted
 from hushwire.store.recordings import Recording as Row
 from hushwire.store.recordings import RecordingFilter
@@ -134,17 +134,8 @@ async def get_recording(means: Given, caller: Reading, recording_id: Id) -> Reco
 async def erase_recording(means: Given, caller: Erasing, recording_id: Id) -> Response:
     """Erase for good: its key is destroyed before this answers. Asked again, the receipt is the same."""
     found = RecordingId(parsed_id(recording_id))
-    match outcome := await means.erasures.erase(caller.org_id, found, actor=caller.actor, reason="customer-request"):
-        case Erased(receipt, _):
-            return Response(receipt, media_type="application/json")
-        case Pending(_, retry_after_s):
-            raise unavailable("The erasure is in the ledger and will be carried out; ask again for its receipt.", retry_after_s)
-        case Held(hold_id, code):
-            raise held(hold_id, code)
-        case NoRecording():
-            raise not_found()
-        case _:
-            assert_never(outcome)
+    outcome = await means.erasures.erase(caller.org_id, found, actor=caller.actor, reason="customer-request")
+    return answered(outcome)
 
 
 async def _page(means: Means, caller: Caller, wanted: RecordingFilter, cursor: str | None, limit: int) -> Page[Recording]:
