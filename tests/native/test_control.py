@@ -96,7 +96,8 @@ def test_without_a_controller_bridges_and_recordings_end_after_the_orphan_timeou
             assert (closed.fields["bridge"], closed.fields["reason"]) == (call.id.bytes, 2)
             assert [s["packets_received"] for s in closed.fields["leg_stats"]] == [3, 3]  # type: ignore[attr-defined]
             assert second.event("recording_closed").fields["recording_result"]["recording"] == recorded.id.bytes  # type: ignore[index]
-            assert second.hello["count"] == 0
+            # The file was final a moment before the bridge went: HELLO may still have counted it.
+            assert "bridge_entry" not in second.request("list_bridges")
 
 
 def test_a_controller_that_hangs_counts_as_none_though_its_socket_is_open(media_program: str) -> None:
