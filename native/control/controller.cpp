@@ -18,8 +18,8 @@ Refusal refusal(Status status, std::string_view message) {
 }
 
 void put_reports(FrameWriter& out, const io::BridgeReport& report,
-                 const std::array<std::uint16_t, 2>& ports) {
-    for (unsigned leg = 0; leg < 2; leg++)
+                 const std::array<std::uint16_t, Bridge::kMaxLegs>& ports) {
+    for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++)
         if (report.legs[leg]) out.put(Tag::leg_stats, leg_stats(leg, ports[leg], *report.legs[leg]));
 }
 
@@ -232,7 +232,7 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
 
 Controller::Outcome Controller::open_leg(const Request& request, const Fields& fields, BridgeEntry& bridge) {
     unsigned leg = fields.integer<std::uint8_t>(Tag::leg);
-    if (leg > 1 || (leg == 1 && bridge.mode == Mode::echo))
+    if (leg >= Bridge::kMaxLegs || (leg > 0 && bridge.mode == Mode::echo))
         return refusal(Status::invalid, "this bridge has no such leg");
     if (bridge.legs[leg]) return refusal(Status::exists, "the leg is open already");
     auto pair = ports_.take();
@@ -256,7 +256,8 @@ Controller::Outcome Controller::open_leg(const Request& request, const Fields& f
 
 Controller::Outcome Controller::set_leg(const Request& request, const Fields& fields, BridgeEntry& bridge) {
     unsigned leg = fields.integer<std::uint8_t>(Tag::leg);
-    if (leg > 1 || !bridge.legs[leg]) return refusal(Status::not_found, "the leg is not open");
+    if (leg >= Bridge::kMaxLegs || !bridge.legs[leg])
+        return refusal(Status::not_found, "the leg is not open");
     auto parsed = leg_settings(fields, !options_.is_v6);
     if (const auto* wrong = std::get_if<Refusal>(&parsed)) return *wrong;
     auto settings = std::make_shared<LegSettings>(std::get<LegSettings>(parsed));
@@ -273,11 +274,29 @@ Controller::Outcome Controller::set_leg(const Request& request, const Fields& fi
     return std::nullopt;
 }
 
+Controller::Outcome Controller::on_worker(const Request& request, BridgeEntry& bridge, BridgeWork work) {
+    auto* target = &worker(bridge);
+    target->post([this, target, id = bridge.id, work = std::move(work), to = request.connection,
+                  header = request.header] {
+        auto frame = std::make_shared<FrameWriter>(ok(header));
+        Outcome refused = refusal(Status::not_found, "no such bridge");
+        if (auto* found = target->bridge(id)) {
+            refused = work(*target, *found, *frame);
+            target->schedule(id);
+        }
+        mailbox_.post([this, frame, refused, to, header] {
+            if (refused) return outlet_.send(to, refuse(header, *refused));
+            reply(to, std::move(*frame));
+        });
+    });
+    return std::nullopt;
+}
+
 Controller::Outcome Controller::get_bridge(const Request& request, BridgeEntry& bridge) {
     auto frame = std::make_shared<FrameWriter>(ok(request.header));
     describe(*frame, bridge);
-    std::array<std::uint16_t, 2> ports{};
-    for (unsigned leg = 0; leg < 2; leg++)
+    std::array<std::uint16_t, Bridge::kMaxLegs> ports{};
+    for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++)
         if (bridge.legs[leg]) ports[leg] = bridge.legs[leg]->rtp_port;
     auto* target = &worker(bridge);
     target->post([this, target, id = bridge.id, frame, ports, to = request.connection] {
@@ -412,8 +431,8 @@ void Controller::finish_close(const Uuid& id, ConnectionId from, const Header& h
     if (node.empty()) return;
     auto& bridge = node.mapped();
     load_[bridge.worker]--;
-    std::array<std::uint16_t, 2> ports{};
-    for (unsigned leg = 0; leg < 2; leg++) {
+    std::array<std::uint16_t, Bridge::kMaxLegs> ports{};
+    for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++) {
         if (!bridge.legs[leg]) continue;
         ports[leg] = bridge.legs[leg]->rtp_port;
         ports_.give_back(ports[leg]);

@@ -77,7 +77,7 @@ class Controller {
         Uuid id{};
         Mode mode = Mode::relay;
         std::size_t worker = 0;
-        std::array<std::optional<LegEntry>, 2> legs;
+        std::array<std::optional<LegEntry>, Bridge::kMaxLegs> legs;
         std::optional<Recording> recording;
         bool is_busy = false;  // an operation waits for the disk; further requests wait for it
         std::deque<std::shared_ptr<Request>> waiting;
@@ -102,6 +102,10 @@ class Controller {
     void end_recording(const Uuid& bridge, const Recording& recording, const io::RecorderEnd& end,
                        std::function<void(const io::RecordingResult&)> then);
     void now_idle(const Uuid& id);
+    /// Runs `work` in the bridge's worker, and replies with the fields that it adds; a Refusal that it
+    /// returns is the reply instead.
+    using BridgeWork = std::function<Outcome(io::Worker& worker, Bridge& bridge, FrameWriter& reply)>;
+    Outcome on_worker(const Request& request, BridgeEntry& bridge, BridgeWork work);
     void describe(FrameWriter& out, const BridgeEntry& bridge) const;
 
     BridgeEntry* find(const Uuid& id);

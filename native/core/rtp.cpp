@@ -36,4 +36,9 @@ void rewrite(Bytes packet, const Rewrite& fields) {
     store_be(packet.data() + 8, fields.ssrc);
 }
 
+void begin(Bytes packet) {
+    std::memset(packet.data(), 0, kFixedHeader);
+    packet[0] = std::byte{0x80};
+}
+
 }  // namespace hushwire::rtp

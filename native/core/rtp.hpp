@@ -9,6 +9,8 @@ namespace hushwire::rtp {
 inline constexpr std::size_t kFixedHeader = 12;
 /// Nothing that a voice party sends is longer; a longer datagram is not read into.
 inline constexpr std::size_t kMaxPacket = 1500;
+/// What hushwire itself puts into one packet: it must fit every path with IPv6 and an SRTP tag.
+inline constexpr std::size_t kMaxPayload = 1200;
 
 struct Header {
     std::uint8_t payload_type = 0;
@@ -43,5 +45,7 @@ struct Rewrite {
     std::uint32_t ssrc = 0;
 };
 void rewrite(Bytes packet, const Rewrite& fields);
+/// An empty fixed header, for `rewrite` to fill.
+void begin(Bytes packet);
 
 }  // namespace hushwire::rtp

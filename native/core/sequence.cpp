@@ -36,7 +36,8 @@ std::optional<SequenceTracker::Place> SequenceTracker::place(std::uint32_t ssrc,
 std::optional<OutputMap::Mapped> OutputMap::map(StreamId source, std::uint64_t index, std::uint32_t timestamp,
                                                 std::uint32_t clock_rate, std::int64_t now_us) {
     bool is_new_run = !is_running_ || source != source_;
-    if (is_new_run ? is_running_ && source.ssrc == source_.ssrc && source.run < source_.run
+    if (is_new_run ? is_running_ && source.origin == source_.origin && source.ssrc == source_.ssrc
+                         && source.run < source_.run
                    : index < base_in_)
         return std::nullopt;
     // A gap that a receiver could take for the far side of a rollover is closed up; the clock goes on as it

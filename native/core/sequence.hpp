@@ -9,10 +9,11 @@
 namespace hushwire {
 
 /// Which stream a packet belongs to: hushwire's count of keyings and restarts grows where the SSRC alone does
-/// not tell.
+/// not tell. `origin` is the leg that it comes from, or what else makes packets.
 struct StreamId {
     std::uint32_t ssrc = 0;
     std::uint32_t run = 0;
+    std::uint8_t origin = 0;
     bool operator==(const StreamId&) const = default;
 };
 

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <stdexcept>
@@ -120,6 +121,10 @@ void Worker::run() {
             now_us_ = monotonic_us();
             mailbox_.run_all();
         }
+        if (scheduled_) {
+            serve_due();
+            is_busy = true;
+        }
         if (now_us_ >= next_sweep_us_) sweep();
         if (is_busy && !is_stopping_) sleep_us(tick_us_);
     }
@@ -181,6 +186,61 @@ unsigned Worker::read(Port& port) {
     return 1;
 }
 
+void Worker::schedule(Host& host) {
+    unschedule(host);
+    auto due_us = host.bridge.due_us();
+    if (due_us == kNever) return;
+    auto now_ms = now_us_ / 1000;
+    if (!scheduled_) wheel_ms_ = now_ms;
+    // Never into the slot that is being served, and the last one but one round is far enough.
+    auto at_ms = std::clamp((due_us + 999) / 1000, wheel_ms_ + 1, wheel_ms_ + kSlots - 1);
+    host.slot = static_cast<int>(at_ms % kSlots);
+    wheel_[static_cast<std::size_t>(host.slot)].push_back(&host);
+    scheduled_++;
+}
+
+void Worker::unschedule(Host& host) {
+    if (host.slot < 0) return;
+    auto& slot = wheel_[static_cast<std::size_t>(host.slot)];
+    *std::find(slot.begin(), slot.end(), &host) = slot.back();
+    slot.pop_back();
+    host.slot = -1;
+    scheduled_--;
+}
+
+/// Sends what bridges make by the clock: prompts and mixes.
+void Worker::serve_due() {
+    auto& b = *buffers_;
+    auto now_ms = now_us_ / 1000;
+    wheel_ms_ = std::max(wheel_ms_, now_ms - kSlots + 1);  // after a long stop each slot is served once
+    while (wheel_ms_ < now_ms) {
+        wheel_ms_++;
+        due_.swap(wheel_[static_cast<std::size_t>(wheel_ms_ % kSlots)]);
+        scheduled_ -= due_.size();
+        for (auto* host : due_) host->slot = -1;
+        for (auto* host : due_) {
+            while (auto forward = host->bridge.produce(now_us_, b.data[b.out_count])) {
+                b.add(host->ports[forward->leg][static_cast<std::size_t>(forward->channel)], *forward,
+                      is_v6_);
+                if (b.out_count == kBatch) b.send();
+            }
+            if (b.out_count) b.send();
+            tell_events(*host);
+            schedule(*host);
+        }
+        due_.clear();
+    }
+}
+
+Bridge* Worker::bridge(const Uuid& id) {
+    auto* host = find(id);
+    return host ? &host->bridge : nullptr;
+}
+
+void Worker::schedule(const Uuid& id) {
+    if (auto* host = find(id)) schedule(*host);
+}
+
 void Worker::tell_events(Host& host) {
     while (auto event = host.bridge.take_event()) sink_(host.id, *event);
 }
@@ -235,12 +295,13 @@ std::optional<BridgeReport> Worker::report(const Uuid& id) const {
     auto* host = find(id);
     if (!host) return std::nullopt;
     BridgeReport report{.mode = host->bridge.mode(), .legs = {}};
-    for (unsigned leg = 0; leg < 2; leg++)
+    for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++)
         if (host->bridge.has_leg(leg)) report.legs[leg] = host->bridge.report(leg, now_us_);
     return report;
 }
 
 void Worker::close_bridge(const Uuid& id) {
+    if (auto* host = find(id)) unschedule(*host);
     hosts_.erase(id);
 }
 

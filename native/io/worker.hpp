@@ -28,7 +28,7 @@ using LegEventSink = std::function<void(const Uuid& bridge, const LegEvent& even
 
 struct BridgeReport {
     Mode mode = Mode::relay;
-    std::array<std::optional<LegReport>, 2> legs;
+    std::array<std::optional<LegReport>, Bridge::kMaxLegs> legs;
 };
 
 /// How a recording left its bridge.
@@ -53,6 +53,10 @@ class Worker {
     std::uint32_t set_leg(const Uuid& id, unsigned leg, const LegSettings& settings);
     std::optional<BridgeReport> report(const Uuid& id) const;
     void close_bridge(const Uuid& id);
+    /// For what concerns one bridge alone; null where it is not there. After a change of what it plays or
+    /// mixes: `schedule`.
+    Bridge* bridge(const Uuid& id);
+    void schedule(const Uuid& id);
     void start_recorder(const Uuid& id, RecordingId recording, std::int64_t start_us);
     Recorder* recorder(const Uuid& id);
     RecorderEnd end_recorder(const Uuid& id, std::int64_t start_us);
@@ -70,8 +74,9 @@ class Worker {
         Host(const Uuid& bridge_id, Mode mode);
         Uuid id;
         Bridge bridge;
-        std::array<std::array<Port, 2>, 2> ports;  // [leg][channel]
+        std::array<std::array<Port, 2>, Bridge::kMaxLegs> ports;  // [leg][channel]
         std::unique_ptr<Recorder> recorder;
+        int slot = -1;  // of the wheel
     };
     static constexpr unsigned kBatch = 16;
     struct Buffers;
@@ -81,6 +86,9 @@ class Worker {
     void drain(Port& port);
     unsigned read(Port& port);
     void sweep();
+    void serve_due();
+    void schedule(Host& host);
+    void unschedule(Host& host);
     void tell_events(Host& host);
     Host* find(const Uuid& id) const;
 
@@ -92,6 +100,13 @@ class Worker {
     Mailbox mailbox_;
     std::map<Uuid, std::unique_ptr<Host>> hosts_;
     std::unique_ptr<Buffers> buffers_;
+    // Bridges that have something due by the clock, by the millisecond; what is further off waits in the last
+    // slot.
+    static constexpr int kSlots = 64;
+    std::array<std::vector<Host*>, kSlots> wheel_;
+    std::vector<Host*> due_;
+    std::int64_t wheel_ms_ = 0;
+    std::size_t scheduled_ = 0;
     std::int64_t now_us_ = 0, next_sweep_us_ = 0;
     bool is_stopping_ = false, has_tasks_ = false;
     std::thread thread_;

@@ -185,7 +185,7 @@ def test_wrong_requests_are_refused_and_change_nothing(control: Controller) -> N
     assert refused(control, "open_bridge", bridge=[uuid.uuid4(), uuid.uuid4()], mode=0) == INVALID
     assert refused(control, "open_bridge", bridge=uuid.uuid4(), mode=0, segment=1) == INVALID
     assert refused(control, "open_leg", bridge=call.id, leg=0) == EXISTS
-    assert refused(control, "open_leg", bridge=call.id, leg=2) == INVALID
+    assert refused(control, "open_leg", bridge=call.id, leg=16) == INVALID
     assert refused(control, "close_bridge", bridge=uuid.uuid4()) == NOT_FOUND
     for change in (
         {"remote_ip": bytes(5)},

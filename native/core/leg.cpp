@@ -1,0 +1,207 @@
+#include "core/leg.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace hushwire {
+namespace {
+
+constexpr std::int64_t kOldKeyUs = 2'000'000;
+constexpr std::int64_t kSourceEventUs = 250'000;
+constexpr std::uint32_t kKeyRun = 1 << 20;  // room for a plain stream's restarts between two keyings
+
+/// The receiver's verdict, by the new key first, by the old one for a short time after a re-keying.
+template <typename Open>
+srtp::Opened open_with_either(srtp::Receiver& receiver, srtp::Receiver* old, bool& was_old, Open open) {
+    auto opened = open(receiver);
+    was_old = false;
+    if (old && opened.outcome == srtp::Outcome::bad_tag) {
+        auto second = open(*old);
+        if (second.outcome == srtp::Outcome::ok || second.outcome == srtp::Outcome::replay) {
+            was_old = true;
+            return second;
+        }
+    }
+    return opened;
+}
+
+}  // namespace
+
+Leg::Leg(unsigned number, Random random)
+    : number_(number),
+      random_(random),
+      ssrc_(random()),
+      map_(static_cast<std::uint16_t>(random()), random()) {
+    static constexpr char digits[] = "0123456789abcdef";
+    for (auto& c : canonical_name_) c = digits[random() & 15];
+}
+
+std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
+    rtp_source_.announce(settings.remote_rtp, settings.signalling_ip, settings.may_learn, now_us);
+    rtcp_source_.announce(settings.remote_rtcp, settings.signalling_ip, settings.may_learn, now_us);
+
+    if (!settings.recv_key) {
+        if (receiver_) key_run_ += kKeyRun;
+        receiver_.reset();
+        old_receiver_.reset();
+    } else if (!receiver_ || !(receiver_->master() == *settings.recv_key)) {
+        auto fresh = std::make_unique<srtp::Receiver>(*settings.recv_key, receiver_.get());
+        old_receiver_ = std::move(receiver_);
+        old_receiver_until_us_ = now_us + kOldKeyUs;
+        receiver_ = std::move(fresh);
+        key_run_ += kKeyRun;
+    }
+    if (!settings.send_key) {
+        sender_.reset();
+    } else if (!sender_ || !(sender_->master() == *settings.send_key)) {
+        // A new key comes with a new SSRC: a receiver starts its rollover counter at 0 for it, whichever way
+        // it reads the RFCs on re-keying, and a key that was used before and comes back never meets an index
+        // again.
+        sender_ = std::make_unique<srtp::Sender>(*settings.send_key);
+        ssrc_ = random_();
+        map_ = OutputMap(static_cast<std::uint16_t>(random_()), random_());
+        packets_under_ssrc_ = octets_under_ssrc_ = 0;
+    }
+    settings_ = settings;
+    settings_.send_key.reset();  // the session keys are made; each master key is kept once, for comparison
+    settings_.recv_key.reset();
+    is_set_ = true;
+    set_us_ = now_us;
+    is_timed_out_ = false;
+    return ssrc_;
+}
+
+void Leg::count(srtp::Outcome outcome) {
+    switch (outcome) {
+        case srtp::Outcome::ok: break;
+        case srtp::Outcome::malformed: counters.dropped_malformed++; break;
+        case srtp::Outcome::replay: counters.dropped_replay++; break;
+        case srtp::Outcome::bad_tag: counters.dropped_tag++; break;
+    }
+}
+
+std::optional<Leg::Plain> Leg::open_rtp(const rtp::Header& header, const Address& from, Bytes packet,
+                                        std::int64_t now_us) {
+    if (!receiver_) {
+        if (!rtp_source_.admit(from, now_us)) {
+            counters.dropped_source++;
+            return std::nullopt;
+        }
+        auto place = tracker_.place(header.ssrc, header.sequence);
+        if (!place) {
+            counters.dropped_replay++;
+            return std::nullopt;
+        }
+        return Plain{packet.size(), place->index, key_run_ + place->run};
+    }
+    bool was_old = false;
+    auto opened = open_with_either(*receiver_, old_receiver_.get(), was_old,
+                                   [&](srtp::Receiver& r) { return r.open_rtp(packet, header.length); });
+    if (opened.outcome != srtp::Outcome::ok) {
+        count(opened.outcome);
+        return std::nullopt;
+    }
+    if (opened.is_newest && !(from == rtp_source_.current())) rtp_source_.prove(from);
+    return Plain{opened.length, opened.index, was_old ? key_run_ - kKeyRun : key_run_};
+}
+
+std::optional<std::size_t> Leg::open_rtcp(Channel channel, const Address& from, Bytes packet,
+                                          std::int64_t now_us) {
+    auto& source = channel == Channel::rtcp ? rtcp_source_ : rtp_source_;
+    if (!receiver_) {
+        // On a muxed port RTCP never teaches the source: only media does.
+        bool is_admitted = channel == Channel::rtcp ? source.admit(from, now_us) : from == source.current();
+        if (is_admitted) return packet.size();
+        counters.dropped_source++;
+        return std::nullopt;
+    }
+    bool was_old = false;
+    auto opened = open_with_either(*receiver_, old_receiver_.get(), was_old,
+                                   [&](srtp::Receiver& r) { return r.open_rtcp(packet); });
+    if (opened.outcome != srtp::Outcome::ok) {
+        count(opened.outcome);
+        return std::nullopt;
+    }
+    if (channel == Channel::rtcp && opened.is_newest) source.prove(from);
+    return opened.length;
+}
+
+void Leg::note_media(std::int64_t now_us) {
+    last_media_us_ = now_us;
+    is_timed_out_ = false;
+    const auto& source = rtp_source_.current();
+    if (has_media_ && source == reported_source_) return;
+    has_media_ = true;
+    reported_source_ = source;
+    is_source_untold_ = true;
+    tell_source(now_us);
+}
+
+/// A party may send each packet from another port: the events about it must not crowd out those that matter.
+void Leg::tell_source(std::int64_t now_us) {
+    if (!is_source_untold_ || now_us < next_source_event_us_) return;
+    is_source_untold_ = false;
+    next_source_event_us_ = now_us + kSourceEventUs;
+    has_source_event_ = true;
+}
+
+std::optional<Forward> Leg::send_rtp(StreamId source, const Outgoing& packet, Bytes buffer,
+                                     std::size_t length, std::size_t header_length, std::int64_t now_us) {
+    auto mapped = map_.map(source, packet.index, packet.timestamp, packet.clock_rate, now_us);
+    if (!mapped) return std::nullopt;
+    rtp::rewrite(buffer, {.payload_type = packet.payload_type,
+                          .has_marker = packet.has_marker || mapped->is_new_run,
+                          .sequence = static_cast<std::uint16_t>(mapped->index),
+                          .timestamp = mapped->timestamp,
+                          .ssrc = ssrc_});
+    auto sent = length;
+    if (sender_) {
+        sent = sender_->protect_rtp(buffer, length, header_length, mapped->index);
+        if (!sent) return std::nullopt;
+    }
+    counters.packets_sent++;
+    counters.bytes_sent += sent;
+    packets_under_ssrc_++;
+    octets_under_ssrc_ += static_cast<std::uint32_t>(length - header_length);
+    return Forward{number_, Channel::rtp, rtp_source_.current(), buffer.first(sent)};
+}
+
+std::optional<Forward> Leg::send_rtcp(Bytes buffer, std::size_t length) {
+    auto channel = settings_.is_muxed ? Channel::rtp : Channel::rtcp;
+    const auto& to = settings_.is_muxed ? rtp_source_.current() : rtcp_source_.current();
+    if (!is_set_ || !settings_.may_send || !to.is_sendable()) return std::nullopt;
+    if (sender_) length = sender_->protect_rtcp(buffer, length);
+    if (!length) return std::nullopt;
+    counters.rtcp_sent++;
+    return Forward{number_, channel, to, buffer.first(length)};
+}
+
+void Leg::tick(std::int64_t now_us) {
+    if (!is_set_) return;
+    tell_source(now_us);
+    if (old_receiver_ && now_us > old_receiver_until_us_) old_receiver_.reset();
+    auto timeout_us = std::int64_t{settings_.media_timeout_ms} * 1000;
+    if (timeout_us && settings_.may_receive && !is_timed_out_
+        && now_us - std::max(last_media_us_, set_us_) > timeout_us) {
+        is_timed_out_ = true;
+        has_timeout_event_ = true;
+    }
+}
+
+std::optional<LegEvent> Leg::take_event() {
+    if (std::exchange(has_source_event_, false))
+        return LegEvent{LegEvent::Kind::source, number_, reported_source_};
+    if (std::exchange(has_timeout_event_, false)) return LegEvent{LegEvent::Kind::media_timeout, number_, {}};
+    return std::nullopt;
+}
+
+LegReport Leg::report(std::int64_t now_us) const {
+    LegReport report{.counters = counters, .lost = reception.lost(), .jitter_us = reception.jitter_us()};
+    if (has_media_)
+        report.silent_ms =
+            static_cast<std::uint64_t>(std::max<std::int64_t>(now_us - last_media_us_, 0)) / 1000;
+    report.remote_lost = remote_lost;
+    return report;
+}
+
+}  // namespace hushwire

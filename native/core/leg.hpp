@@ -1,0 +1,144 @@
+// One party of a bridge: what comes from it is let in here (source, tag, replay), and what goes to it leaves
+// here under an SSRC, sequence and index that are hushwire's own. Pure: no sockets, no clock, no allocation
+// per packet.
+#pragma once
+#include <array>
+#include <memory>
+#include <optional>
+
+#include "core/address.hpp"
+#include "core/rtp.hpp"
+#include "core/sequence.hpp"
+#include "core/source.hpp"
+#include "core/srtp.hpp"
+#include "core/statistics.hpp"
+
+namespace hushwire {
+
+enum class Channel : std::uint8_t { rtp = 0, rtcp = 1 };
+
+/// Everything that signalling knows of a leg; always stated as a whole.
+struct LegSettings {
+    Address remote_rtp, remote_rtcp;
+    bool is_muxed = false;
+    std::optional<srtp::MasterKey> send_key, recv_key;
+    std::optional<Ip> signalling_ip;
+    bool may_learn = true, may_send = true, may_receive = true;
+    std::array<std::uint8_t, 128> payload_types = identity();  ///< received here -> sent on the other leg
+    std::uint32_t media_timeout_ms = 30'000;
+    std::uint32_t clock_rate = 8000;
+
+    static std::array<std::uint8_t, 128> identity() {
+        std::array<std::uint8_t, 128> map{};
+        for (std::size_t i = 0; i < map.size(); i++) map[i] = static_cast<std::uint8_t>(i);
+        return map;
+    }
+};
+
+/// A datagram to be sent.
+struct Forward {
+    unsigned leg = 0;
+    Channel channel = Channel::rtp;
+    Address to;
+    Bytes data;
+};
+
+struct LegEvent {
+    enum class Kind { source, media_timeout } kind = Kind::source;
+    unsigned leg = 0;
+    Address source;
+};
+
+/// A packet of RTP that is to leave on a leg: its place in the stream of its source, not yet in that of the
+/// leg.
+struct Outgoing {
+    std::uint64_t index = 0;      ///< extended sequence number within the source
+    std::uint32_t timestamp = 0;  ///< of the source's clock
+    std::uint32_t clock_rate = 8000;
+    std::uint8_t payload_type = 0;
+    bool has_marker = false;
+};
+
+class Leg {
+  public:
+    using Random = std::uint32_t (*)();
+
+    Leg(unsigned number, Random random);
+
+    unsigned number() const { return number_; }
+    /// Returns the SSRC that hushwire sends with, new where the send key is new.
+    std::uint32_t set(const LegSettings& settings, std::int64_t now_us);
+    bool is_set() const { return is_set_; }
+    const LegSettings& settings() const { return settings_; }
+
+    // In
+    struct Plain {
+        std::size_t length = 0;
+        std::uint64_t index = 0;
+        std::uint32_t run = 0;
+    };
+    /// The plain packet in the place of `packet`, or nothing where it is not to be taken (which is counted).
+    std::optional<Plain> open_rtp(const rtp::Header& header, const Address& from, Bytes packet,
+                                  std::int64_t now_us);
+    /// The length of the plain compound.
+    std::optional<std::size_t> open_rtcp(Channel channel, const Address& from, Bytes packet,
+                                         std::int64_t now_us);
+    /// A packet of media was taken: the party lives, and this is where it sends from.
+    void note_media(std::int64_t now_us);
+
+    // Out
+    bool is_sendable() const { return is_set_ && settings_.may_send && rtp_source_.current().is_sendable(); }
+    /// Sends the RTP packet at the start of `buffer` (`length` bytes of which `header_length` are header;
+    /// kMaxTag bytes of room behind), re-numbered and protected in place. Nothing where its index would be
+    /// used twice.
+    std::optional<Forward> send_rtp(StreamId source, const Outgoing& packet, Bytes buffer, std::size_t length,
+                                    std::size_t header_length, std::int64_t now_us);
+    /// Sends the RTCP compound at the start of `buffer`; nothing where the leg has no place for it or all
+    /// indexes are used.
+    std::optional<Forward> send_rtcp(Bytes buffer, std::size_t length);
+    std::uint32_t ssrc() const { return ssrc_; }
+    const OutputMap& map() const { return map_; }
+    std::uint32_t packets_under_ssrc() const { return packets_under_ssrc_; }
+    std::uint32_t octets_under_ssrc() const { return octets_under_ssrc_; }
+    ConstBytes canonical_name() const { return as_bytes({canonical_name_.data(), canonical_name_.size()}); }
+
+    // By the clock, and what is to be told
+    void tick(std::int64_t now_us);
+    bool has_event() const { return has_source_event_ || has_timeout_event_; }
+    std::optional<LegEvent> take_event();
+    LegReport report(std::int64_t now_us) const;
+
+    Counters counters;
+    Reception reception;
+    std::optional<std::uint32_t> remote_lost;  ///< as the party itself last reported
+
+  private:
+    void tell_source(std::int64_t now_us);
+    void count(srtp::Outcome outcome);
+
+    unsigned number_;
+    Random random_;
+    LegSettings settings_;
+    bool is_set_ = false;
+    // in
+    SourceGate rtp_source_, rtcp_source_;
+    std::unique_ptr<srtp::Receiver> receiver_, old_receiver_;
+    std::int64_t old_receiver_until_us_ = 0;
+    std::uint32_t key_run_ =
+        0;  // grows by kKeyRun with each change of keying: no two keys' indexes are ever compared
+    SequenceTracker tracker_;
+    std::int64_t set_us_ = 0, last_media_us_ = 0;
+    bool has_media_ = false, is_timed_out_ = false;
+    bool has_source_event_ = false, has_timeout_event_ = false;
+    Address reported_source_;
+    bool is_source_untold_ = false;
+    std::int64_t next_source_event_us_ = 0;
+    // out
+    std::uint32_t ssrc_;
+    OutputMap map_;
+    std::unique_ptr<srtp::Sender> sender_;
+    std::uint32_t packets_under_ssrc_ = 0, octets_under_ssrc_ = 0;  // for the sender reports
+    std::array<char, 16> canonical_name_{};
+};
+
+}  // namespace hushwire
