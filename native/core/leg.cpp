@@ -147,7 +147,7 @@ void Leg::tell_source(std::int64_t now_us) {
 
 std::optional<Forward> Leg::send_rtp(StreamId source, const Outgoing& packet, Bytes buffer,
                                      std::size_t length, std::size_t header_length, std::int64_t now_us) {
-    auto mapped = map_.map(source, packet.index, packet.timestamp, packet.clock_rate, now_us);
+    auto mapped = map_.map(source, packet.index, packet.timestamp, packet.clock_rate, now_us, packet.span);
     if (!mapped) return std::nullopt;
     rtp::rewrite(buffer, {.payload_type = packet.payload_type,
                           .has_marker = packet.has_marker || mapped->is_new_run,

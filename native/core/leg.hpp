@@ -57,6 +57,8 @@ struct Outgoing {
     std::uint32_t clock_rate = 8000;
     std::uint8_t payload_type = 0;
     bool has_marker = false;
+    std::uint32_t span = 0;  ///< how far the packet reaches beyond `timestamp` (telephone-events keep
+                             ///< theirs): a source that follows begins there
 };
 
 class Leg {

@@ -34,7 +34,8 @@ std::optional<SequenceTracker::Place> SequenceTracker::place(std::uint32_t ssrc,
 }
 
 std::optional<OutputMap::Mapped> OutputMap::map(StreamId source, std::uint64_t index, std::uint32_t timestamp,
-                                                std::uint32_t clock_rate, std::int64_t now_us) {
+                                                std::uint32_t clock_rate, std::int64_t now_us,
+                                                std::uint32_t span) {
     bool is_new_run = !is_running_ || source != source_;
     if (is_new_run ? is_running_ && source.origin == source_.origin && source.ssrc == source_.ssrc
                          && source.run < source_.run
@@ -57,7 +58,7 @@ std::optional<OutputMap::Mapped> OutputMap::map(StreamId source, std::uint64_t i
     Mapped out{index - base_in_ + base_out_, timestamp + timestamp_offset_, is_new_run && has_sent_};
     if (out.index >= next_) {
         next_ = out.index + 1;
-        last_timestamp_ = out.timestamp;
+        last_timestamp_ = out.timestamp + span;
         last_us_ = now_us;
     }
     has_sent_ = true;

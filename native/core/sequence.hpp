@@ -52,10 +52,11 @@ class OutputMap {
     OutputMap(std::uint16_t first_sequence, std::uint32_t first_timestamp)
         : next_(first_sequence & 0x3fff), last_timestamp_(first_timestamp) {}
 
+    /// `span`: how far the packet reaches beyond its time stamp (RFC 4733 section 2.5.1.1).
     /// Nothing where the packet belongs before the present run's beginning (late under an old key, or from
     /// before an SSRC's return).
     std::optional<Mapped> map(StreamId source, std::uint64_t index, std::uint32_t timestamp,
-                              std::uint32_t clock_rate, std::int64_t now_us);
+                              std::uint32_t clock_rate, std::int64_t now_us, std::uint32_t span = 0);
 
     /// The output's time stamp for the same instant of the input's clock (for sender reports), while that
     /// input runs.

@@ -1,0 +1,52 @@
+// Digits heard as tones in speech: Goertzel filters at the eight frequencies of ITU-T Q.23, with the
+// tolerances of Q.24. Pure; nothing is allocated.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "core/dtmf.hpp"
+
+namespace hushwire::dtmf {
+
+/// Fed with 16-bit samples at 8 kHz. A digit is told at its end. Q.24: tones of 40 ms and more are taken,
+/// those below 23 ms are not; a break of under 10 ms joins; frequencies within 1.5 % are taken, those off
+/// by 3.5 % are not; either tone may be the stronger, by 8 dB (low) or 4 dB (high).
+class ToneDetector {
+  public:
+    void samples(std::span<const std::int16_t> pcm);
+    std::optional<Digit> take();
+
+  private:
+    static constexpr std::size_t kBlock = 102, kTones = 8;  // 12.75 ms: the main lobes of neighbours part
+    struct Filter {
+        float first = 0, second = 0;
+    };
+
+    void end_block();
+    std::uint8_t heard_in_block() const;
+
+    std::array<Filter, kTones> filters_{};
+    std::array<Filter, 4> harmonics_{};  // of the high tones
+    float energy_ = 0;
+    std::size_t filled_ = 0;
+    std::uint8_t last_ = 0xff, digit_ = 0xff;  // event codes; 0xff none
+    unsigned same_ = 0, other_ = 0, blocks_ = 0;
+    std::array<Digit, 4> digits_{};
+    std::size_t first_ = 0, waiting_ = 0;
+};
+
+/// The two tones of a digit at 8 kHz, -7 dBm0 low and -5 dBm0 high, with soft edges.
+class ToneGenerator {
+  public:
+    ToneGenerator(char digit, std::uint32_t duration_ms);
+    /// Writes samples to the start of `out`; how many, less than its size at the end.
+    std::size_t samples(std::span<std::int16_t> out);
+
+  private:
+    double low_ = 0, high_ = 0;  // radians per sample
+    std::uint32_t at_ = 0, total_;
+};
+
+}  // namespace hushwire::dtmf
