@@ -3,6 +3,8 @@
 #include <openssl/crypto.h>
 
 #include <array>
+#include <bit>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -26,18 +28,25 @@ inline ConstBytes as_bytes(std::string_view s) {
     return std::as_bytes(std::span(s.data(), s.size()));
 }
 
-/// The caller has checked that the bytes exist; the parsers do so once per packet, not per field.
-template <typename T>
-inline T load_be(const std::byte* p) {
-    T v = 0;
-    for (std::size_t i = 0; i < sizeof(T); i++)
-        v = static_cast<T>((std::uint64_t{v} << 8) | std::to_integer<T>(p[i]));
-    return v;
+/// The integer with its bytes in the order of the network; one instruction.
+template <std::unsigned_integral T>
+constexpr T network_order(T v) {
+    if constexpr (std::endian::native == std::endian::big || sizeof(T) == 1) return v;
+    if constexpr (sizeof(T) == 2) return __builtin_bswap16(v);
+    if constexpr (sizeof(T) == 4) return __builtin_bswap32(v);
+    if constexpr (sizeof(T) == 8) return __builtin_bswap64(v);
 }
-template <typename T>
+/// The caller has checked that the bytes exist; the parsers do so once per packet, not per field.
+template <std::unsigned_integral T>
+inline T load_be(const std::byte* p) {
+    T v;
+    std::memcpy(&v, p, sizeof v);
+    return network_order(v);
+}
+template <std::unsigned_integral T>
 inline void store_be(std::byte* p, T v) {
-    for (std::size_t i = 0; i < sizeof(T); i++)
-        p[i] = static_cast<std::byte>((std::uint64_t{v} >> (8 * (sizeof(T) - 1 - i))) & 0xff);
+    v = network_order(v);
+    std::memcpy(p, &v, sizeof v);
 }
 inline std::uint16_t load_be16(const std::byte* p) {
     return load_be<std::uint16_t>(p);

@@ -1,12 +1,12 @@
-// SRTP and SRTCP for one direction of one leg (RFC 3711). Tags are always checked, replays always refused,
-// and the sender refuses to protect an index twice. No clock, no sockets; one thread.
+// SRTP and SRTCP for one direction of one leg (RFC 3711, RFC 7714). Tags are always checked, replays always
+// refused, and the sender refuses to protect an index twice. No clock, no sockets; one thread.
 #pragma once
 #include <array>
 #include <cstdint>
 
 #include "core/bytes.hpp"
 #include "core/replay.hpp"
-#include "core/srtp_keys.hpp"
+#include "core/srtp_transform.hpp"
 
 namespace hushwire::srtp {
 
@@ -25,6 +25,7 @@ class Receiver {
     /// (section 3.3.1).
     Receiver(const MasterKey& master, const Receiver* previous);
 
+    /// Opens in place; a packet that is not `ok` stays as it was. `header_length` as `rtp::parse` found it.
     Opened open_rtp(Bytes packet, std::size_t header_length);
     Opened open_rtcp(Bytes packet);
     const MasterKey& master() const { return master_; }
@@ -42,10 +43,11 @@ class Receiver {
 
     Stream* find(std::uint32_t ssrc);
     Stream* add(std::uint32_t ssrc);
-    bool verifies(ConstBytes packet, std::uint32_t rollover, ConstBytes tag) const;
+    bool is_full() const { return streams_.back().is_used; }
+    std::optional<std::uint32_t> open_first(Bytes packet, std::size_t header_length);
 
     MasterKey master_;
-    SessionKeys rtp_, rtcp_;
+    Transform rtp_, rtcp_;
     std::array<Stream, kMaxStreams> streams_{};
     std::array<std::pair<std::uint32_t, std::uint32_t>, kMaxStreams> hints_{};  // ssrc, rollover counter
     std::size_t hint_count_ = 0;
@@ -58,13 +60,13 @@ class Sender {
     /// Protects in place; `buffer` has room for kMaxTag bytes after `length`. Returns the new length, or 0
     /// where the index was used before (then nothing was done).
     std::size_t protect_rtp(Bytes buffer, std::size_t length, std::size_t header_length, std::uint64_t index);
-    /// Likewise; needs 4 + kRtcpTag bytes of room. 0 when all 2^31 indexes are used up.
+    /// Likewise; needs kMaxRtcpTrailer bytes of room. 0 when all 2^31 indexes are used up.
     std::size_t protect_rtcp(Bytes buffer, std::size_t length);
     const MasterKey& master() const { return master_; }
 
   private:
     MasterKey master_;
-    SessionKeys rtp_, rtcp_;
+    Transform rtp_, rtcp_;
     ReplayWindow used_;
     std::uint32_t next_rtcp_index_ = 0;
 };

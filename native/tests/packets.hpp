@@ -19,7 +19,7 @@ inline std::vector<std::byte> rtp_packet(std::uint16_t sequence, std::uint32_t t
 inline srtp::MasterKey master(srtp::Suite suite, unsigned seed) {
     std::array<std::byte, 46> raw;
     for (auto& b : raw) b = static_cast<std::byte>(seed++ * 37 + 11);
-    return {suite, Secret<46>(std::span(raw).first(srtp::key_size(suite) + srtp::kSaltSize))};
+    return {suite, Secret<46>(std::span(raw).first(srtp::key_size(suite) + srtp::salt_size(suite)))};
 }
 
 inline Address address(std::uint8_t host, std::uint16_t port) {
@@ -28,6 +28,7 @@ inline Address address(std::uint8_t host, std::uint16_t port) {
 }
 
 inline constexpr srtp::Suite kSuites[] = {srtp::Suite::aes_128_sha1_80, srtp::Suite::aes_128_sha1_32,
-                                          srtp::Suite::aes_256_sha1_80};
+                                          srtp::Suite::aes_256_sha1_80, srtp::Suite::aead_aes_128_gcm,
+                                          srtp::Suite::aead_aes_256_gcm};
 
 }  // namespace hushwire::test

@@ -1,3 +1,5 @@
+#include <openssl/hmac.h>
+
 #include <algorithm>
 
 #include "core/rtp.hpp"
@@ -37,8 +39,7 @@ struct Pair {
 }  // namespace
 
 TEST("RFC 3711 B.2: AES-CM key stream") {
-    srtp::CounterCipher cipher(srtp::Suite::aes_128_sha1_80, hex("2B7E151628AED2A6ABF7158809CF4F3C"),
-                               hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"));
+    srtp::CounterCipher cipher(hex("2B7E151628AED2A6ABF7158809CF4F3C"), hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"));
     std::vector<std::byte> stream(0xFF02 * 16);
     cipher.apply(stream, 0, 0);
     auto block = [&](std::size_t n, std::string_view want) {
@@ -75,6 +76,127 @@ TEST("RFC 2202: HMAC-SHA1 with kept midstates") {
                              hex("b617318655057264e28bc0b6fb378c8ef146be00")));
     CHECK(std::ranges::equal(a.digest(as_bytes("Hi "), as_bytes("There")),
                              hex("b617318655057264e28bc0b6fb378c8ef146be00")));
+}
+
+TEST("HMAC-SHA1 is that of OpenSSL for every length of a message and of what follows it") {
+    std::vector<std::byte> key(20), message(300);
+    for (auto& b : key) b = static_cast<std::byte>(chance());
+    for (auto& b : message) b = static_cast<std::byte>(chance());
+    srtp::Authenticator authenticator(key);
+    for (std::size_t size = 0; size + 4 <= message.size(); size++)
+        for (std::size_t suffix : {std::size_t{0}, std::size_t{4}}) {
+            auto whole = ConstBytes(message).first(size + suffix);
+            std::array<std::byte, 20> want;
+            HMAC(EVP_sha1(), key.data(), 20, uchars(whole.data()), whole.size(), uchars(want.data()),
+                 nullptr);
+            CHECK(authenticator.digest(whole.first(size), whole.last(suffix)) == want);
+        }
+}
+
+namespace {
+
+srtp::SessionKeys gcm_keys(std::size_t key_size) {
+    srtp::SessionKeys keys;
+    auto key = hex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+    keys.encryption = Secret<32>(std::span(key).first(key_size));
+    keys.salt = Secret<14>(hex("517569642070726f2071756f"));
+    return keys;
+}
+
+/// Sealing gives exactly the protected packet, opening exactly the plain one, and every flipped bit is
+/// refused and leaves the packet as it is.
+void check_gcm(std::size_t key_size, std::string_view plain_hex, std::string_view sealed_hex, auto seal,
+               auto open) {
+    srtp::Gcm sealer(gcm_keys(key_size), srtp::Direction::seal),
+        opener(gcm_keys(key_size), srtp::Direction::open);
+    auto plain = hex(plain_hex), sealed = hex(sealed_hex);
+    auto packet = plain;
+    packet.resize(sealed.size());
+    seal(sealer, packet);
+    CHECK(packet == sealed);
+    for (std::size_t bit = 0; bit < packet.size() * 8; bit++) {
+        auto wrong = sealed;
+        wrong[bit / 8] ^= static_cast<std::byte>(1 << (bit % 8));
+        auto kept = wrong;
+        CHECK(!open(opener, wrong));
+        CHECK(wrong == kept);
+    }
+    CHECK(open(opener, packet));
+    packet.resize(plain.size());
+    CHECK(packet == plain);
+}
+
+}  // namespace
+
+TEST("RFC 7714 16.1 and 16.2: SRTP with AES-GCM") {
+    constexpr std::string_view plain =
+        "8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e69732064697669736120696e20706172746573207472657"
+        "3";
+    auto seal = [](srtp::Gcm& gcm, Bytes packet) { gcm.seal_rtp(packet, 12, 0xf17b); };
+    auto open = [](srtp::Gcm& gcm, Bytes packet) { return gcm.open_rtp(packet, 12, 0xf17b); };
+    check_gcm(
+        16, plain,
+        "8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833"
+        "899d7f27beb16a9152cf765ee4390cce",
+        seal, open);
+    check_gcm(
+        32, plain,
+        "8040f17b8041f8d35501a0b232b1de78a822fe12ef9f78fa332e33aab18012389a58e2f3b50b2a0276ffae0f1ba63799b87b"
+        "7aa3db36dfffd6b0f9bb7878d7a76c13",
+        seal, open);
+}
+
+TEST("RFC 7714 17.1 and 17.2: SRTCP with AES-GCM") {
+    constexpr std::string_view plain =
+        "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdead"
+        "beef";
+    auto seal = [](srtp::Gcm& gcm, Bytes packet) { gcm.seal_rtcp(packet, 0x5d4); };
+    auto open = [](srtp::Gcm& gcm, Bytes packet) { return gcm.open_rtcp(packet); };
+    check_gcm(
+        16, plain,
+        "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9"
+        "275bc84aa45896cf4d2fc5abf87245d9eade800005d4",
+        seal, open);
+    check_gcm(
+        32, plain,
+        "81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c1110555be8415f658c61de0476f1b"
+        "6fad1d1eb30c4446839f57ff6f6cb26ac3be800005d4",
+        seal, open);
+}
+
+TEST("contributing sources and header extensions stay readable and are signed, in every suite") {
+    for (auto suite : kSuites) {
+        Pair pair(suite);
+        auto packet = rtp_packet(9, 0, 7, 24);
+        packet[0] =
+            std::byte{0x91};  // one contributing source, and an extension of one word: 24 bytes of header
+        store_be(packet.data() + 18, std::uint16_t{1});
+        auto plain = packet;
+        auto size = packet.size();
+        packet.resize(size + srtp::kMaxTag);
+        packet.resize(pair.sender.protect_rtp(packet, size, 24, 9));
+        CHECK(std::ranges::equal(std::span(packet).first(24), std::span(plain).first(24)));
+        CHECK(!std::ranges::equal(std::span(packet).subspan(24, 12), std::span(plain).subspan(24, 12)));
+        auto wrong = packet;
+        wrong[23] ^= std::byte{1};
+        CHECK(pair.receiver.open_rtp(wrong, 24).outcome == srtp::Outcome::bad_tag);
+        CHECK(pair.receiver.open_rtp(packet, 24).outcome == srtp::Outcome::ok);
+        CHECK(std::ranges::equal(std::span(packet).first(size), plain));
+    }
+}
+
+TEST("a packet without text is protected and opened, in every suite") {
+    for (auto suite : kSuites) {
+        Pair pair(suite);
+        auto packet = rtp_packet(3, 0, 7, 0);
+        packet.resize(12 + srtp::kMaxTag);
+        packet.resize(pair.sender.protect_rtp(packet, 12, 12, 3));
+        CHECK(packet.size() == 12 + srtp::rtp_tag_size(suite));
+        CHECK(pair.receiver.open_rtp(packet, 12).outcome == srtp::Outcome::ok);
+        std::vector<std::byte> rtcp(8 + srtp::kMaxRtcpTrailer, std::byte{0x80});
+        rtcp.resize(pair.sender.protect_rtcp(rtcp, 8));
+        CHECK(pair.receiver.open_rtcp(rtcp).outcome == srtp::Outcome::ok);
+    }
 }
 
 TEST("a stream of 200,000 packets passes three rollovers, in order and out of order") {
@@ -152,11 +274,11 @@ TEST("SRTCP opens once, and only with its tag and its encryption flag") {
     for (auto suite : kSuites) {
         Pair pair(suite);
         for (int n = 0; n < 300; n++) {
-            std::vector<std::byte> packet(28 + 14, std::byte{0x11});
-            auto length = pair.sender.protect_rtcp(packet, 28);
-            CHECK(length == 42);
+            std::vector<std::byte> packet(28 + srtp::kMaxRtcpTrailer, std::byte{0x11});
+            packet.resize(pair.sender.protect_rtcp(packet, 28));
+            CHECK(packet.size() == 28 + srtp::rtcp_trailer_size(suite));
             auto wrong = packet;
-            wrong[28] ^= std::byte{0x80};
+            wrong[packet.size() - (srtp::is_gcm(suite) ? 4 : 14)] ^= std::byte{0x80};
             CHECK(pair.receiver.open_rtcp(wrong).outcome == srtp::Outcome::malformed);
             wrong = packet;
             wrong[9] ^= std::byte{1};

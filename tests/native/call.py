@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from tests.native.client import Controller
 
 LOOPBACK = socket.inet_aton("127.0.0.1")
-SUITES = {"AES_CM_128_HMAC_SHA1_80": (1, 30), "AES_CM_128_HMAC_SHA1_32": (2, 30), "AES_256_CM_HMAC_SHA1_80": (3, 46)}
+SUITES = {  # name -> (number in the protocol, bytes of key and salt)
+    "AES_CM_128_HMAC_SHA1_80": (1, 30), "AES_CM_128_HMAC_SHA1_32": (2, 30), "AES_256_CM_HMAC_SHA1_80": (3, 46),
+    "AEAD_AES_128_GCM": (4, 28), "AEAD_AES_256_GCM": (5, 44),
+}  # fmt: skip
 
 
 def rtp(seq: int, timestamp: int, ssrc: int, payload: bytes = b"\xff" * 160, pt: int = 0, marker: bool = False) -> bytes:
