@@ -223,6 +223,7 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::resume_recording:
         case Op::set_format: return mark_recording(*request, fields, *bridge, op);
         case Op::stop_recording: return stop_recording(*request, *bridge);
+        case Op::set_sensitive: return set_sensitive(*request, fields, *bridge);
         case Op::close_bridge:
             close_bridge(request->connection, request->header, *bridge, Reason::asked_for);
             return std::nullopt;
@@ -362,8 +363,8 @@ Controller::Outcome Controller::mark_recording(const Request& request, const Fie
     target->post([this, target, id = bridge.id, op, json, to = request.connection, header = request.header] {
         if (auto* recorder = target->recorder(id)) {
             auto now_us = io::monotonic_us();
-            if (op == Op::pause_recording) recorder->pause(now_us);
-            if (op == Op::resume_recording) recorder->resume(now_us);
+            if (op == Op::pause_recording) recorder->pause(io::Recorder::Pause::asked, now_us);
+            if (op == Op::resume_recording) recorder->resume(io::Recorder::Pause::asked, now_us);
             if (op == Op::set_format) recorder->format(json, now_us);
         }
         mailbox_.post([this, to, header] { reply(to, ok(header)); });

@@ -94,6 +94,7 @@ class Controller {
     Outcome get_bridge(const Request& request, BridgeEntry& bridge);
     Outcome start_recording(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op);
+    Outcome set_sensitive(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome stop_recording(const Request& request, BridgeEntry& bridge);
     void close_bridge(ConnectionId from, const Header& header, BridgeEntry& bridge, Reason reason);
     void close_all(Reason reason);

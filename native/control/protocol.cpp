@@ -45,6 +45,13 @@ constexpr FieldRule kStartRecording[] = {
     {Tag::data_key, 32, 32}, {Tag::file, 5, 128}, {Tag::anchor_us, 8, 8, kOptional}, {Tag::format, 2, 4096},
 };
 constexpr FieldRule kSetFormat[] = {{Tag::bridge, 16, 16}, {Tag::format, 2, 4096}};
+constexpr FieldRule kSendDigits[] = {{Tag::bridge, 16, 16},
+                                     {Tag::leg, 1, 1},
+                                     {Tag::digits, 1, 64},
+                                     {Tag::digit_ms, 2, 2, kOptional},
+                                     {Tag::gap_ms, 2, 2, kOptional}};
+constexpr FieldRule kDetectTones[] = {{Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag::is_on, 1, 1}};
+constexpr FieldRule kSetSensitive[] = {{Tag::bridge, 16, 16}, {Tag::is_on, 1, 1}};
 
 std::optional<std::span<const FieldRule>> rules(Op op) {
     switch (op) {
@@ -62,6 +69,9 @@ std::optional<std::span<const FieldRule>> rules(Op op) {
         case Op::list_bridges: return kListBridges;
         case Op::start_recording: return kStartRecording;
         case Op::set_format: return kSetFormat;
+        case Op::send_digits: return kSendDigits;
+        case Op::detect_tones: return kDetectTones;
+        case Op::set_sensitive: return kSetSensitive;
     }
     return std::nullopt;
 }

@@ -31,6 +31,9 @@ enum class Op : std::uint16_t {
     resume_recording = 34,
     stop_recording = 35,
     set_format = 36,
+    send_digits = 67,
+    detect_tones = 68,
+    set_sensitive = 69,
 };
 
 enum class EventType : std::uint16_t {
@@ -39,6 +42,7 @@ enum class EventType : std::uint16_t {
     media_timeout = 259,
     bridge_closed = 260,
     leg_source = 261,
+    digit = 267,
 };
 
 enum class Status : std::uint16_t {
@@ -122,6 +126,11 @@ enum class Tag : std::uint16_t {
     rtcp_sent = 83,
     silent_ms = 84,
     remote_lost = 85,
+    digits = 160,
+    digit_ms = 161,
+    gap_ms = 162,
+    is_on = 163,
+    heard_as = 164,
 };
 
 struct Header {

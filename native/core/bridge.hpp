@@ -40,6 +40,9 @@ class Bridge {
     }
     std::uint32_t ssrc(unsigned leg) const { return legs_[leg]->ssrc(); }
     void set_tap(Tap* tap) { tap_ = tap; }
+    /// While it is set no digit is told; who records sees to that there.
+    void set_sensitive(bool is_sensitive) { is_sensitive_ = is_sensitive; }
+    bool is_sensitive() const { return is_sensitive_; }
 
     /// The legs that this one hears, a bit each. At first: 0 and 1 each other (in echo mode each itself),
     /// further ones nobody.
@@ -88,7 +91,7 @@ class Bridge {
 
     static constexpr std::uint8_t kNobody = 0xff;
     Mode mode_;
-    bool has_event_ = false, has_mix_ = false;
+    bool has_event_ = false, has_mix_ = false, is_sensitive_ = false;
     Random random_;
     std::array<std::uint8_t, kMaxLegs> relay_to_;
     std::array<std::uint16_t, kMaxLegs> hears_{};

@@ -49,20 +49,24 @@ class ChunkExchange {
 
 class Recorder final : public Tap {
   public:
+    /// Why nothing is recorded for a while; it goes on when no reason is left.
+    enum class Pause : std::uint8_t { asked = 1, sensitive = 2 };
+
     Recorder(RecordingId id, ChunkExchange& exchange, std::int64_t start_us)
         : id_(id), exchange_(exchange), start_us_(start_us) {}
     ~Recorder() override = default;
 
     void packet(unsigned leg, ConstBytes plain, std::int64_t now_us) override {
-        if (!is_paused_) add(hwr::Kind::packet, static_cast<std::uint8_t>(leg), plain, now_us);
+        if (!pauses_) add(hwr::Kind::packet, static_cast<std::uint8_t>(leg), plain, now_us);
     }
-    void pause(std::int64_t now_us) {
-        if (!is_paused_) add(hwr::Kind::pause, hwr::kNoLeg, {}, now_us);
-        is_paused_ = true;
+    void pause(Pause why, std::int64_t now_us) {
+        if (!pauses_) add(hwr::Kind::pause, hwr::kNoLeg, {}, now_us);
+        pauses_ |= static_cast<std::uint8_t>(why);
     }
-    void resume(std::int64_t now_us) {
-        if (is_paused_) add(hwr::Kind::resume, hwr::kNoLeg, {}, now_us);
-        is_paused_ = false;
+    void resume(Pause why, std::int64_t now_us) {
+        auto left = static_cast<std::uint8_t>(pauses_ & ~static_cast<unsigned>(why));
+        if (pauses_ && !left) add(hwr::Kind::resume, hwr::kNoLeg, {}, now_us);
+        pauses_ = left;
     }
     void format(ConstBytes json, std::int64_t now_us) { add(hwr::Kind::format, hwr::kNoLeg, json, now_us); }
     /// Hands over what is older than 300 ms.
@@ -104,7 +108,7 @@ class Recorder final : public Tap {
     Chunk* chunk_ = nullptr;
     std::int64_t chunk_since_us_ = 0;
     std::uint64_t gaps_ = 0;
-    bool is_paused_ = false;
+    std::uint8_t pauses_ = 0;
 };
 
 }  // namespace hushwire::io

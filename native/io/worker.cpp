@@ -310,6 +310,7 @@ void Worker::start_recorder(const Uuid& id, RecordingId recording, std::int64_t 
     if (!host) return;
     host->recorder = std::make_unique<Recorder>(recording, exchange_, start_us);
     host->bridge.set_tap(host->recorder.get());
+    if (host->bridge.is_sensitive()) host->recorder->pause(Recorder::Pause::sensitive, now_us_);
 }
 
 Recorder* Worker::recorder(const Uuid& id) {

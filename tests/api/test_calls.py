@@ -162,10 +162,13 @@ async def test_a_live_call_is_hung_up_and_its_recording_steered_by_its_node(offi
         for action in ("pause", "resume", "stop", "start"):
             assert shown(await api.post(f"/v1/calls/{call}/recording", json={"action": action}))["outcome"] == "ok"
         problem(await api.post(f"/v1/calls/{call}/recording", json={"action": "wipe"}), 422)
+        for on in (True, False):
+            assert shown(await api.post(f"/v1/calls/{call}/sensitive", json={"on": on}))["outcome"] == "ok"
+        problem(await api.post(f"/v1/calls/{call}/sensitive", json={"on": "please"}), 422)
     logged = await office.rows("SELECT action, object FROM audit_log ORDER BY position")
     assert [row["action"] for row in logged] == [f"call.{action}" for action in asked]
     assert {row["object"] for row in logged} == {f"call:{call}"}
-    assert asked == ["hangup", "recording.pause", "recording.resume", "recording.stop", "recording.start"]
+    assert asked == ["hangup", "recording.pause", "recording.resume", "recording.stop", "recording.start", "sensitive.on", "sensitive.off"]
 
 
 async def test_a_call_that_is_over_or_a_node_that_can_not_is_a_conflict(office: Office) -> None:

@@ -19,8 +19,9 @@ from typing import Self
 OPS = {
     "hello": 1, "ping": 2, "ack": 3, "open_bridge": 16, "open_leg": 17, "set_leg": 18, "close_bridge": 19, "get_bridge": 20,
     "list_bridges": 21, "start_recording": 32, "pause_recording": 33, "resume_recording": 34, "stop_recording": 35, "set_format": 36,
+    "send_digits": 67, "detect_tones": 68, "set_sensitive": 69,
 }  # fmt: skip
-EVENTS = {257: "recording_closed", 258: "recording_failed", 259: "media_timeout", 260: "bridge_closed", 261: "leg_source"}
+EVENTS = {257: "recording_closed", 258: "recording_failed", 259: "media_timeout", 260: "bridge_closed", 261: "leg_source", 267: "digit"}
 OK, MALFORMED, UNSUPPORTED, FENCED, NOT_FOUND, EXISTS, INVALID, STATE, NO_PORTS, SPOOL = range(10)
 
 # name -> (tag, struct format or None for bytes, or "nested")
@@ -38,6 +39,7 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "lost": (74, "Q"), "jitter_us": (75, "I"), "dropped_replay": (76, "Q"), "dropped_tag": (77, "Q"), "dropped_source": (78, "Q"),
     "dropped_malformed": (79, "Q"), "dropped_disabled": (80, "Q"), "dropped_unsent": (81, "Q"), "rtcp_received": (82, "Q"),
     "rtcp_sent": (83, "Q"), "silent_ms": (84, "Q"), "remote_lost": (85, "I"),
+    "digits": (160, None), "digit_ms": (161, "H"), "gap_ms": (162, "H"), "is_on": (163, "B"), "heard_as": (164, "B"),
 }  # fmt: skip
 NAMES = {tag: (name, form) for name, (tag, form) in TAGS.items()}
 REPEATED = {"leg_stats", "bridge_entry"}

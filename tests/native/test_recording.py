@@ -107,6 +107,35 @@ def test_a_pause_is_a_marked_gap(media: Media, control: Controller) -> None:
     assert caught.value.status == STATE
 
 
+def test_what_is_sensitive_is_a_gap_of_its_own_beside_a_pause_and_in_recordings_that_begin_meanwhile(
+    media: Media, control: Controller
+) -> None:
+    call = Call(control)
+    recorded = Recorded(call)
+    talk(call, 0, 1)
+    control.request("set_sensitive", bridge=call.id, is_on=1)
+    talk(call, 1, 1)
+    control.request("pause_recording", bridge=call.id)
+    control.request("set_sensitive", bridge=call.id, is_on=0)
+    talk(call, 2, 1)  # still paused, since that was asked for too
+    control.request("resume_recording", bridge=call.id)
+    talk(call, 3, 1)
+    control.request("set_sensitive", bridge=call.id, is_on=1)
+    recorded.stop()
+    second = Recorded(call, segment=1)
+    talk(call, 4, 1)
+    control.request("set_sensitive", bridge=call.id, is_on=0)
+    talk(call, 5, 1)
+    second.stop()
+
+    def kept(one: Recorded) -> list[object]:
+        entries = read((media.spool / one.name).read_bytes(), one.key).entries
+        return [e.kind if e.kind != "packet" else int(e.data[13:18]) for e in entries if e.leg != 1]
+
+    assert kept(recorded) == ["anchor", "format", 0, "pause", "resume", 3, "pause", "end"]
+    assert kept(second) == ["anchor", "format", "pause", "resume", 5, "end"]
+
+
 def test_segments_follow_each_other_with_keys_of_their_own(media: Media, control: Controller) -> None:
     call = Call(control)
     first = Recorded(call, name="one.hwr")

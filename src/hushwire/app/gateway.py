@@ -222,7 +222,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         idle_s=float(limits.idle_s),
         rate_per_s=float(limits.requests_per_second),
         burst=2.0 * limits.requests_per_second,
-        user_agent=UserAgentConfig(allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER")),
+        user_agent=UserAgentConfig(allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO")),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Final
 from uuid import UUID
 
 from hushwire.core.errors import Unavailable
+from hushwire.core.personal import Personal
+from hushwire.media.digits import DIGIT_MS, GAP_MS, send_digits
 from hushwire.media.model import (
     BridgeEntry,
     BridgeReport,
@@ -176,6 +178,23 @@ class MediaClient:
     async def set_format(self, bridge_id: UUID, recording_format: bytes) -> None:
         """Write a new format entry: payload types changed while recording."""
         await self._ask(Op.SET_FORMAT, [(Tag.BRIDGE, bridge_id.bytes), (Tag.FORMAT, recording_format)])
+
+    async def send_digits(
+        self, bridge_id: UUID, leg: int, digits: Personal[str], duration_ms: int = DIGIT_MS, gap_ms: int = GAP_MS
+    ) -> None:
+        """Key digits towards a leg, behind those that are still being keyed.
+
+        Raises MediaRefused (STATE where the leg takes neither events nor tones).
+        """
+        await self._ask(Op.SEND_DIGITS, [(Tag.BRIDGE, bridge_id.bytes), *send_digits(leg, digits, duration_ms, gap_ms)])
+
+    async def detect_tones(self, bridge_id: UUID, leg: int, *, on: bool) -> None:
+        """Listen to a leg's sound for digits, or no more."""
+        await self._ask(Op.DETECT_TONES, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), (Tag.IS_ON, u8(on))])
+
+    async def set_sensitive(self, bridge_id: UUID, *, on: bool) -> None:
+        """From the reply on, no digit is told and nothing recorded (a marked gap), or again."""
+        await self._ask(Op.SET_SENSITIVE, [(Tag.BRIDGE, bridge_id.bytes), (Tag.IS_ON, u8(on))])
 
     def _send(self, *requests: tuple[Op, Iterable[Field]]) -> list[int]:
         if self._writer is None or self.closed.is_set():

@@ -43,6 +43,9 @@ class Op(IntEnum):
     RESUME_RECORDING = 34
     STOP_RECORDING = 35
     SET_FORMAT = 36
+    SEND_DIGITS = 67
+    DETECT_TONES = 68
+    SET_SENSITIVE = 69
 
 
 class EventType(IntEnum):
@@ -53,6 +56,7 @@ class EventType(IntEnum):
     MEDIA_TIMEOUT = 259
     BRIDGE_CLOSED = 260
     LEG_SOURCE = 261
+    DIGIT = 267
 
 
 class Status(IntEnum):
@@ -140,6 +144,11 @@ class Tag(IntEnum):
     RTCP_SENT = 83
     SILENT_MS = 84
     REMOTE_LOST = 85
+    DIGITS = 160
+    DIGIT_MS = 161
+    GAP_MS = 162
+    IS_ON = 163
+    HEARD_AS = 164
 
 
 Field = tuple[Tag, bytes]

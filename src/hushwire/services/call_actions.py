@@ -14,7 +14,7 @@ from hushwire.store.database import Connection, Database
 WAIT_S: Final = 5.0
 OVER: Final = "the call is over"
 
-Action = Literal["hangup", "recording.pause", "recording.resume", "recording.stop", "recording.start"]
+Action = Literal["hangup", "recording.pause", "recording.resume", "recording.stop", "recording.start", "sensitive.on", "sensitive.off"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import BridgeReport, LegSettings, MediaRefused, Mode
 from hushwire.media.wire import Status
 from hushwire.services.live import LiveCall, settings
+from hushwire.sip.digits import Keyed
 
 CLOSE_WAIT_S: Final = 2.0
 SILENT_MS: Final = 20_000
@@ -67,6 +68,13 @@ class CallMedia:
         except TimeoutError:
             _log.error("call.bridge_not_closed", call_id=str(live.id))
         return None
+
+    async def key(self, live: LiveCall, leg: int, keyed: Keyed) -> None:
+        """Key towards a leg. A leg that takes neither events nor tones does not hear it, and the call goes on."""
+        try:
+            await self._link.client.send_digits(live.id, leg, keyed.digit, keyed.duration_ms)
+        except (MediaRefused, Unavailable) as error:
+            _log.warning("call.digit_not_sent", call_id=str(live.id), leg=leg, why=str(error))
 
     def note_silence(self, live: LiveCall, leg: int | None) -> bool:
         """A leg is silent: whether all are now, where each should be heard (so not on hold)."""

@@ -28,6 +28,8 @@ from hushwire.services.recorder import Recorder
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused, Route, Router
 from hushwire.sip import effects as sip
+from hushwire.sip.digits import TYPES as INFO_TYPES
+from hushwire.sip.digits import parse_info
 from hushwire.sip.effects import Cause, DialogKey, InviteId, RequestId, TxId
 from hushwire.sip.flow import Flow
 from hushwire.sip.headers import Line
@@ -238,10 +240,21 @@ class Calling:
             else:
                 self._handle(live, events.Reoffered(side, event.tx, event.request.body))
         elif event.request.method == "INFO":
-            # RFC 6086 section 4.2.2: no package is known here; digits travel as RFC 4733 events.
-            self._endpoint.respond(event.tx, 415, headers=[("Accept", "")])
+            self._keyed(live, side, event)
         else:
             self._endpoint.respond(event.tx, 405 if event.request.method == "UPDATE" else 501)
+
+    def _keyed(self, live: LiveCall, side: Side, event: sip.InDialogRequest) -> None:
+        """A key by INFO: the other party hears it as its own leg takes digits."""
+        keyed = parse_info(event.request.content_type, event.request.body)
+        if keyed is None:
+            # RFC 6086 section 4.2.2: a package or a body that is not known here.
+            self._endpoint.respond(event.tx, 415, headers=[("Accept", ", ".join(INFO_TYPES))])
+            return
+        self._endpoint.respond(event.tx, 200)
+        end = live.call.end(side.other)
+        if end is not None and live.has_bridge:
+            self._spawn(self._media.key(live, end.terms.leg, keyed), "call-digits")
 
     def _accepted(self, event: sip.Accepted) -> None:
         found = self._by_invite.pop(event.invite, None)
@@ -522,6 +535,8 @@ class Calling:
             case EventType.BRIDGE_CLOSED:
                 live.has_bridge = False
                 self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
+            case EventType.DIGIT:
+                _log.debug("call.digit", call_id=str(live.id), leg=event.leg)
             case EventType.LEG_SOURCE:
                 live.silent_legs.discard(-1 if event.leg is None else event.leg)
         self._link.acknowledge(event.id)

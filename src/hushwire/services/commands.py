@@ -97,5 +97,7 @@ class Commands:
             case "recording.stop" | "recording.wipe":
                 # STOP_RECORDING's reply comes after the key is wiped from the media process's memory.
                 return await recorder.stop(live)
+            case "sensitive.on" | "sensitive.off":
+                return await recorder.set_sensitive(live, on=command.action == "sensitive.on")
             case _:
                 return "unknown action"

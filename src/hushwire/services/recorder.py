@@ -243,6 +243,14 @@ class Recorder:
                 run.is_paused = False
             return "ok"
 
+    async def set_sensitive(self, live: LiveCall, *, on: bool) -> str:
+        """From now on neither a digit is told nor anything recorded (a marked gap), or again; also for recordings that begin later."""
+        async with live.working:
+            if not live.has_bridge:
+                return "the call has no sound yet"
+            await self._link.client.set_sensitive(live.id, on=on)
+            return "ok"
+
     async def stop(self, live: LiveCall) -> str:
         """End the recording while the call goes on; returns when its key is wiped and its row closed. `ok`, or why not."""
         async with live.working:

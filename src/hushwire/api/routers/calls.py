@@ -87,6 +87,12 @@ class RecordingAction(Body):
     action: Literal["pause", "resume", "stop", "start"]
 
 
+class Sensitive(Body):
+    """Whether something is being said or keyed that must not be kept, such as a card's number."""
+
+    on: bool
+
+
 class Outcome(BaseModel):
     """`ok`: done. `accepted`: the node of the call has not answered yet."""
 
@@ -150,6 +156,14 @@ async def steer_recording(
         "start": "recording.start",
     }
     return await _ask(means, caller, call_id, actions[body.action], response, idempotency_key)
+
+
+@router.post("/{call_id}/sensitive", responses={202: {"model": Outcome, "description": "The call's node has not answered yet."}})
+async def set_sensitive(
+    means: Given, caller: Steering, call_id: Id, body: Sensitive, response: Response, idempotency_key: IdempotencyKey = None
+) -> Outcome:
+    """While it is on, a live call's digits are told to nobody and nothing of it is recorded: the recording has a marked gap."""
+    return await _ask(means, caller, call_id, "sensitive.on" if body.on else "sensitive.off", response, idempotency_key)
 
 
 async def _ask(means: Means, caller: Caller, call_id: str, action: Action, response: Response, key: str | None) -> Outcome:
