@@ -1,5 +1,7 @@
 // hushwire-media: relays, protects and records the media of calls, as the controller on its Unix socket says.
 // Threads: this one (control), the workers (packets), the writer (sealing) and the syncer (fdatasync).
+#include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -15,6 +17,7 @@
 #include "io/clock.hpp"
 #include "io/harden.hpp"
 #include "io/log.hpp"
+#include "io/sandbox.hpp"
 #include "options.hpp"
 #include "version.hpp"
 
@@ -38,10 +41,25 @@ io::Fd stop_signals() {
     return io::Fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+/// `path` up to its last slash, and what stands behind it.
+std::pair<std::string, std::string> split(const std::string& path) {
+    auto slash = path.rfind('/');
+    if (slash == std::string::npos) return {".", path};
+    return {path.substr(0, slash + 1), path.substr(slash + 1)};
+}
+
 int run(const Options& options) {
+    OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, nullptr);  // its files, while there are files to be read
+    random_u32();
     auto listener = control::listen_at(options.socket);
+    auto [socket_place, socket_name] = split(options.socket);
+    io::Fd socket_folder(::open(socket_place.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!options.user.empty()) io::become(options.user, options.socket);
     io::harden();  // after the change of user, which makes a process traceable again
+    io::Fd spool(::open(options.spool.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!spool) throw std::runtime_error("the spool folder can't be opened");
+    const io::Reach reach{spool.get(), socket_folder.get()};
+    auto landlock = io::confine_files(reach);
     auto stop = stop_signals();
 
     if (!io::bind_udp(options.address, 0))
@@ -58,7 +76,7 @@ int run(const Options& options) {
         exchange_pointers.push_back(exchanges.back().get());
     }
     io::Writer writer(
-        options.spool, exchange_pointers, [&](io::RecordingId id, const io::RecordingResult& result) {
+        std::move(spool), exchange_pointers, [&](io::RecordingId id, const io::RecordingResult& result) {
             mailbox.post([&controller, id, result] { controller->recording_failed(id, result); });
         });
     std::vector<std::unique_ptr<io::Worker>> workers;
@@ -75,9 +93,14 @@ int run(const Options& options) {
         {options.advertise, !options.address.is_v4(), options.orphan_timeout_us}, server, mailbox, ports,
         worker_pointers, writer, io::monotonic_us());
     controller = &the_controller;
+    io::end_of_threads();
+    bool has_filter = io::confine_calls(reach);
+    if (!has_filter || !landlock)
+        io::log_event("warning", "media.sandbox_incomplete",
+                      {{"seccomp", std::int64_t{has_filter}}, {"landlock", std::int64_t{landlock}}});
     io::log_event("info", "media.ready", {{"workers", std::int64_t{options.workers}}, {"program", kProgram}});
     server.run(the_controller);
-    ::unlink(options.socket.c_str());
+    ::unlinkat(socket_folder.get(), socket_name.c_str(), 0);
     io::log_event("info", "media.stopped");
     return 0;
 }
@@ -86,6 +109,7 @@ int run(const Options& options) {
 }  // namespace hushwire
 
 int main(int argc, char** argv) {
+    hushwire::io::bind_all(argv);
     try {
         auto options = hushwire::parse_options({argv + 1, argv + argc});
         if (options.wants_help || options.wants_version) {

@@ -1,6 +1,5 @@
 #include "io/spool_file.hpp"
 
-#include <fcntl.h>
 #include <openssl/rand.h>
 
 #include <cerrno>
@@ -20,8 +19,7 @@ SpoolFile::SpoolFile(Fd fd, const hwr::DataKey& key, const hwr::Identity& identi
 
 std::unique_ptr<SpoolFile> SpoolFile::create(int folder, const std::string& name, const hwr::DataKey& key,
                                              const hwr::Identity& identity, int& error) {
-    Fd fd(::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND,
-                   0600));
+    Fd fd(::openat(folder, name.c_str(), kSpoolFlags, 0600));
     if (!fd) {
         error = errno;
         return nullptr;

@@ -1,6 +1,7 @@
 // One sealed file in the spool: header, frames, digest. Owned by the writer thread; the descriptor is shared
 // with the syncer.
 #pragma once
+#include <fcntl.h>
 #include <openssl/evp.h>
 
 #include <atomic>
@@ -13,6 +14,9 @@
 #include "io/fd.hpp"
 
 namespace hushwire::io {
+
+/// How every spool file is opened: made anew, appended to, never read, never reached through a link.
+inline constexpr int kSpoolFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_APPEND;
 
 enum class Failure : std::uint8_t { none = 0, spool_full = 1, write_error = 2, other = 3 };
 

@@ -4,27 +4,19 @@
 
 #include <cerrno>
 #include <chrono>
-#include <stdexcept>
 
 namespace hushwire::io {
 namespace {
 
 constexpr std::chrono::milliseconds kPoll{20};
 
-Fd open_folder(const std::string& path) {
-    Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) throw std::runtime_error("the spool folder can't be opened");
-    return fd;
-}
-
 }  // namespace
 
-Writer::Writer(const std::string& spool, std::vector<ChunkExchange*> exchanges, Failed failed)
-    : spool_(spool),
-      folder_(open_folder(spool)),
+Writer::Writer(Fd spool, std::vector<ChunkExchange*> exchanges, Failed failed)
+    : folder_(std::move(spool)),
       exchanges_(std::move(exchanges)),
       failed_(std::move(failed)),
-      syncer_(open_folder(spool)),
+      syncer_(Fd(::fcntl(folder_.get(), F_DUPFD_CLOEXEC, 0))),
       thread_([this] { run(); }) {}
 
 Writer::~Writer() {
@@ -91,17 +83,7 @@ void Writer::drain() {
 
 void Writer::do_open(const RecordingOrder& order, const Opened& opened) {
     int error = 0;
-    auto create = [&] {
-        return SpoolFile::create(folder_.get(), order.file, order.key, order.identity, error);
-    };
-    auto file = create();
-    if (!file && error == ENOENT) {  // the folder was removed; where it was made anew, that one is used
-        Fd fresh(::open(spool_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        if (fresh) {
-            folder_ = std::move(fresh);
-            file = create();
-        }
-    }
+    auto file = SpoolFile::create(folder_.get(), order.file, order.key, order.identity, error);
     if (!file) return opened(error ? error : EIO);
     std::vector<std::byte> first(2 * hwr::kEntryHeader + 8 + order.format.size());
     std::array<std::byte, 8> anchor;

@@ -33,7 +33,8 @@ class Writer {
     /// Once for each recording that fails, at the latest before its `Ended`.
     using Failed = std::function<void(RecordingId, const RecordingResult&)>;
 
-    Writer(const std::string& spool, std::vector<ChunkExchange*> exchanges, Failed failed);
+    /// `spool` is the folder, open.
+    Writer(Fd spool, std::vector<ChunkExchange*> exchanges, Failed failed);
     ~Writer();
 
     // Any thread
@@ -51,7 +52,6 @@ class Writer {
     void do_open(const RecordingOrder& order, const Opened& opened);
     void do_end(RecordingId id, std::uint32_t end_100us, std::uint64_t gaps, const Ended& ended);
 
-    std::string spool_;
     Fd folder_;
     std::vector<ChunkExchange*> exchanges_;
     Failed failed_;

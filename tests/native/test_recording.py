@@ -280,44 +280,62 @@ FAULTS = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 #include <unistd.h>
-static int is_set(const char* name) { return access(getenv(name), F_OK) == 0; }
+static volatile char* faults;  // byte 0: syncs fail, byte 1: writes fail; mapped before the program gives up its files
+__attribute__((constructor)) static void begin(void) {
+    faults = mmap(0, 2, PROT_READ, MAP_SHARED, open(getenv("FAULTS"), O_RDONLY), 0);
+}
 static int synced(int fd, const char* name) {
-    if (is_set("FAIL_SYNC")) return errno = EIO, -1;
+    if (faults[0]) return errno = EIO, -1;
     return ((int (*)(int))dlsym(RTLD_NEXT, name))(fd);
 }
 int fsync(int fd) { return synced(fd, "fsync"); }
 int fdatasync(int fd) { return synced(fd, "fdatasync"); }
 ssize_t write(int fd, const void* data, size_t size) {
-    if (fd > 2 && size > 16 && is_set("FAIL_WRITE")) return errno = ENOSPC, -1;  // not the 8 bytes of a wake-up
+    if (fd > 2 && size > 16 && faults[1]) return errno = ENOSPC, -1;  // not the 8 bytes of a wake-up
     return ((ssize_t (*)(int, const void*, size_t))dlsym(RTLD_NEXT, "write"))(fd, data, size);
 }
 """
 
 
+class Disk:
+    """A disk that fails while it is told to: one byte each for syncs and writes, shared with the program."""
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(bytes(2))
+        self.path = path
+
+    def fail(self, *, sync: bool = False, write: bool = False) -> None:
+        with self.path.open("r+b") as file:
+            file.write(bytes([sync, write]))
+
+
 @contextlib.contextmanager
-def faulty_disk(program: str, folder: Path) -> Iterator[tuple[Media, Path, Path]]:
-    """hushwire-media on a disk that fails once a file is there: (media, the file for syncs, the file for writes)."""
+def faulty_disk(program: str, folder: Path) -> Iterator[tuple[Media, Disk]]:
+    """hushwire-media on a disk that fails on demand."""
     if not (compiler := shutil.which("cc")):
         pytest.skip("no C compiler")
-    source, library, sync, write = (folder / name for name in ("faults.c", "faults.so", "sync", "write"))
+    source, library = folder / "faults.c", folder / "faults.so"
     source.write_text(FAULTS)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
-    env = {**os.environ, "LD_PRELOAD": str(library), "FAIL_SYNC": str(sync), "FAIL_WRITE": str(write)}
+    disk = Disk(folder / "faults")
+    env = {**os.environ, "LD_PRELOAD": str(library), "FAULTS": str(disk.path)}
     with running_media(program, env=env) as media:
-        yield media, sync, write
+        yield media, disk
 
 
 @pytest.mark.parametrize("end", ["stop_recording", "close_bridge"])
 @pytest.mark.parametrize("fault", ["sync", "write"])
 def test_what_the_disk_did_not_take_at_the_end_is_reported_as_failed(media_program: str, tmp_path: Path, fault: str, end: str) -> None:
-    with faulty_disk(media_program, tmp_path) as (media, sync, write), media.controller() as control:
+    with faulty_disk(media_program, tmp_path) as (media, disk), media.controller() as control:
         call = Call(control)
         recorded = Recorded(call)
         talk(call, 0, 5)
-        (sync if fault == "sync" else write).touch()
+        disk.fail(sync=fault == "sync", write=fault == "write")
         result = control.request(end, bridge=call.id)["recording_result"]
         assert (result["recording_state"], result["failure"]) == (3, 2 if fault == "sync" else 1)  # type: ignore[index]
         failed = control.event("recording_failed").fields["recording_result"]
@@ -327,17 +345,17 @@ def test_what_the_disk_did_not_take_at_the_end_is_reported_as_failed(media_progr
 
 
 def test_a_sync_that_fails_on_the_way_ends_the_recording_though_later_ones_succeed(media_program: str, tmp_path: Path) -> None:
-    with faulty_disk(media_program, tmp_path) as (media, sync, _), media.controller() as control:
+    with faulty_disk(media_program, tmp_path) as (media, disk), media.controller() as control:
         call = Call(control)
         Recorded(call)
-        sync.touch()
+        disk.fail(sync=True)
         until = time.monotonic() + 4.5  # syncs come every 3.5 s
         n = 0
         while time.monotonic() < until:
             talk(call, n, 1)
             n += 1
             time.sleep(0.1)
-        sync.unlink()
+        disk.fail()
         talk(call, n, 50)
         result = control.event("recording_failed").fields["recording_result"]
         assert (result["recording_state"], result["failure"]) == (3, 2)  # type: ignore[index]
@@ -356,14 +374,21 @@ def test_no_plain_audio_reaches_the_disk(media: Media, control: Controller) -> N
     assert not any(marker[:16] in p.read_bytes() or recorded.key in p.read_bytes() for p in files)
 
 
-def test_a_spool_folder_that_was_made_anew_is_used(media: Media, control: Controller) -> None:
-    call = Call(control)
-    media.spool.rmdir()
-    with pytest.raises(RequestError) as caught:
-        Recorded(call)
-    assert caught.value.status == SPOOL
-    media.spool.mkdir()
-    recorded = Recorded(call)
-    talk(call, 0, 5)
-    assert recorded.stop()["recording_state"] == 2
-    assert read((media.spool / recorded.name).read_bytes(), recorded.key).is_final
+def test_a_spool_folder_that_was_removed_is_said_and_the_next_run_uses_the_new_one(media_program: str, tmp_path: Path) -> None:
+    """The program can open its own spool alone, so a folder made anew under the same name is another one to it."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    with running_media(media_program, spool=spool) as media, media.controller() as control:
+        call = Call(control)
+        spool.rmdir()
+        for _ in range(2):
+            with pytest.raises(RequestError) as caught:
+                Recorded(call)
+            assert caught.value.status == SPOOL
+            spool.mkdir(exist_ok=True)
+        talk(call, 0, 5)  # the call is none the worse
+        assert list(spool.iterdir()) == []
+    with running_media(media_program, spool=spool) as media, media.controller() as control:
+        recorded = Recorded(Call(control))
+        assert recorded.stop()["recording_state"] == 2
+        assert read((spool / recorded.name).read_bytes(), recorded.key).is_final
