@@ -9,6 +9,7 @@ from hushwire.calls.effects import Effect
 from hushwire.calls.model import CallDirection, Plan, Ports, Target, Terms
 from hushwire.sdp.offer_answer import (
     AUDIO_CODECS,
+    TELEPHONE_EVENT,
     Answered,
     Codec,
     Direction,
@@ -53,10 +54,9 @@ class Party:
     offered: bytes = b""
 
     def __post_init__(self) -> None:
-        keys = {suite: bytes([self.port % 251]) * (46 if "256" in suite else 30) for suite in Suite} if self.srtp is not Srtp.NEVER else {}
-        self.local = LocalMedia(
-            self.address, self.port, self.port + 1, keys, 1, 1, codecs=self.codecs, dtmf_payload_type=self.dtmf_payload_type
-        )
+        keys = {suite: bytes([self.port % 251]) * suite.key_bytes for suite in Suite} if self.srtp is not Srtp.NEVER else {}
+        events = (replace(TELEPHONE_EVENT, payload_type=self.dtmf_payload_type),)
+        self.local = LocalMedia(self.address, self.port, self.port + 1, keys, 1, 1, codecs=self.codecs, events=events)
 
     def offer(self, direction: Direction = Direction.SENDRECV) -> bytes:
         self.local = replace(self.local, version=self.local.version + 1)

@@ -8,6 +8,7 @@ from hushwire.sdp.offer_answer import (
     PCMA,
     PCMU,
     Answered,
+    Codec,
     Direction,
     LegMedia,
     LocalMedia,
@@ -108,7 +109,7 @@ def test_optional_srtp_of_phones_is_rtp_avp_with_crypto_lines() -> None:
         ("m=audio 4000 RTP/AVP 96\r\na=rtpmap:96 telephone-event/8000\r\n", Srtp.NEVER, Refusal.NO_COMMON_CODEC),
         ("m=video 4000 RTP/AVP 0\r\n", Srtp.NEVER, Refusal.NO_AUDIO),
         ("m=audio 0 RTP/AVP 0\r\n", Srtp.NEVER, Refusal.NO_AUDIO),
-        ("m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", Srtp.REQUIRED, Refusal.NO_AUDIO),
+        ("m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", Srtp.REQUIRED, Refusal.NO_COMMON_CRYPTO),
         ("nonsense", Srtp.NEVER, Refusal.MALFORMED),
     ],
 )
@@ -233,7 +234,8 @@ def test_our_hold_is_answered_and_understood() -> None:
 
 
 def test_the_payload_type_of_dtmf_follows_the_other_leg() -> None:
-    assert parse_session(build_offer(ours(dtmf_payload_type=96), Srtp.NEVER)).media[0].first("fmtp") == "96 0-16"
+    events = (Codec(96, "telephone-event"),)
+    assert parse_session(build_offer(ours(codecs=(PCMU,), events=events), Srtp.NEVER)).media[0].first("fmtp") == "96 0-16"
 
 
 def test_nothing_personal_or_secret_is_printed() -> None:

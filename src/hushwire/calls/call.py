@@ -16,6 +16,7 @@ from hushwire.calls.events import Event
 from hushwire.calls.model import EndReason, Plan, Ports, Side
 from hushwire.calls.reoffer import Reoffer
 from hushwire.core.clock import Random
+from hushwire.sdp.dtls import Fingerprint
 from hushwire.sdp.offer_answer import LegMedia, Refusal, Srtp
 
 
@@ -33,21 +34,24 @@ class State(StrEnum):
 class _Branch:
     """One target being rung: our end of its media, and its fate so far."""
 
-    __slots__ = ("end", "has_early_answer", "index", "is_open", "may_fall_back")
+    __slots__ = ("end", "has_early_answer", "index", "is_open")
 
     def __init__(self, index: int, end: End) -> None:
         self.index = index
         self.end = end
         self.is_open = True
         self.has_early_answer = False
-        self.may_fall_back = end.terms.srtp is Srtp.OPTIONAL
 
 
 class Call:
-    """A call from the caller's INVITE on. `offer` is that INVITE's body; empty asks for ours (RFC 3261 section 13.2.1)."""
+    """A call from the caller's INVITE on. `offer` is that INVITE's body; empty asks for ours (RFC 3261 section 13.2.1).
 
-    def __init__(self, plan: Plan, offer: bytes, random: Random) -> None:
+    `fingerprint` is that of the certificate that DTLS handshakes of this call show; None: no leg of it does DTLS.
+    """
+
+    def __init__(self, plan: Plan, offer: bytes, random: Random, fingerprint: Fingerprint | None = None) -> None:
         self.plan = plan
+        self._fingerprint = fingerprint
         self.state = State.NEW
         self.winner: int | None = None
         self._offer = offer
@@ -107,7 +111,7 @@ class Call:
 
     def _opened(self, event: events.MediaOpened) -> None:
         self._ports = dict(zip(self.plan.legs, event.ports, strict=True))
-        self._caller = caller = End(self.plan.caller, self._ports[self.plan.caller.leg], self._random)
+        self._caller = caller = End(self.plan.caller, self._ports[self.plan.caller.leg], self._random, self._fingerprint)
         if self._offer:
             offered = caller.read(self._offer)
             if isinstance(offered, Refusal):
@@ -119,7 +123,7 @@ class Call:
             return
         self.state = State.RINGING
         for index, target in enumerate(self.plan.targets):
-            end = End(target.terms, self._ports[target.terms.leg], self._random)
+            end = End(target.terms, self._ports[target.terms.leg], self._random, self._fingerprint)
             self._branches.append(_Branch(index, end))
             self._do(effects.SendInvite(index, target, end.offer(self._offered)))
         self._do(effects.ArmRing(self.plan.ring_s))
@@ -230,10 +234,9 @@ class Call:
         branch = self._branches[event.branch]
         if not branch.is_open:
             return
-        if branch.may_fall_back and event.status in (415, 488, 606) and not event.is_silent and not branch.has_early_answer:
-            # Protection was optional and is not understood there: once more, in the clear.
-            branch.may_fall_back = False
-            branch.end.prefer_clear()
+        is_about_media = event.status in (415, 488, 606) and not event.is_silent and not branch.has_early_answer
+        if is_about_media and branch.end.fall_back():
+            # This protection is not understood there: once more with the next, or in the clear where it was optional.
             self._do(effects.SendInvite(branch.index, self.plan.targets[branch.index], branch.end.offer(self._offered)))
             return
         branch.is_open = False

@@ -4,19 +4,23 @@ No transcoding: the callee is offered only what the caller offered, under the ca
 what the callee chose. Where a party numbers them otherwise all the same, the media process maps (`payload_map`).
 """
 
+import base64
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any, Final
 
 import orjson
 
 from hushwire.calls.model import Ports, Terms
 from hushwire.core.clock import Random
+from hushwire.sdp.dtls import Fingerprint, LocalDtls, Setup
+from hushwire.sdp.ice import IceCredentials
 from hushwire.sdp.offer_answer import (
     AUDIO_CODECS,
-    TELEPHONE_EVENT,
     Answered,
     Codec,
     Direction,
+    Keying,
     LegMedia,
     LocalMedia,
     Refusal,
@@ -28,50 +32,70 @@ from hushwire.sdp.offer_answer import (
 )
 from hushwire.sip.routing import may_name, numeric
 
-KEY_BYTES = {
-    Suite.AES_256_CM_HMAC_SHA1_80: 46,
-    Suite.AES_CM_128_HMAC_SHA1_80: 30,
-    Suite.AES_CM_128_HMAC_SHA1_32: 30,
-}
+SDES_SUITES: Final = (Suite.AES_256_CM_HMAC_SHA1_80, Suite.AES_CM_128_HMAC_SHA1_80, Suite.AES_CM_128_HMAC_SHA1_32)
+"""What the media process protects with."""
+
+_SDES: Final = frozenset({Keying.SDES, Keying.BEST_EFFORT})
+_DTLS: Final = frozenset({Keying.DTLS, Keying.WEBRTC})
 
 
 def fresh_keys(random: Random) -> dict[Suite, bytes]:
     """A master key and salt of our own for each suite."""
-    data = random.token_bytes(sum(KEY_BYTES.values()))
-    keys, at = {}, 0
-    for suite, length in KEY_BYTES.items():
-        keys[suite] = data[at : at + length]
-        at += length
-    return keys
+    return {suite: random.token_bytes(suite.key_bytes) for suite in SDES_SUITES}
+
+
+def fresh_credentials(random: Random) -> IceCredentials:
+    """Ours for the checks of one leg: 48 and 192 bits of chance (RFC 8445 section 5.3 asks for 24 and 128)."""
+    return IceCredentials(*(base64.b64encode(random.token_bytes(count)).decode() for count in (6, 24)))
 
 
 class End:
-    """One party's media as we hold it. `agreed` is what offer and answer last agreed on."""
+    """One party's media as we hold it. `agreed` is what offer and answer last agreed on.
 
-    __slots__ = ("_pending", "agreed", "local", "terms")
+    `fingerprint` is that of the certificate that a DTLS handshake on this leg will show; None: no DTLS here.
+    """
 
-    def __init__(self, terms: Terms, ports: Ports, random: Random) -> None:
+    __slots__ = ("_keyings", "_pending", "_random", "agreed", "local", "terms")
+
+    def __init__(self, terms: Terms, ports: Ports, random: Random, fingerprint: Fingerprint | None = None) -> None:
         self.terms = terms
         self.agreed: LegMedia | None = None
         self._pending = b""
-        keys = {} if terms.srtp is Srtp.NEVER else fresh_keys(random)
+        self._random = random
+        keyings = () if terms.srtp is Srtp.NEVER else terms.keyings
+        self._keyings = [keying for keying in keyings if keying in _SDES or fingerprint is not None]
         session = int.from_bytes(random.token_bytes(6), "big")
-        self.local = LocalMedia(ports.address, ports.rtp, ports.rtcp, keys, session, 1)
+        self.local = LocalMedia(
+            ports.address,
+            ports.rtp,
+            ports.rtcp,
+            fresh_keys(random) if _SDES.intersection(keyings) else {},
+            session,
+            1,
+            dtls=LocalDtls(fingerprint) if fingerprint is not None and _DTLS.intersection(keyings) else None,
+            ice=fresh_credentials(random) if _DTLS.intersection(keyings) else None,
+        )
 
     def offer(self, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV) -> bytes:
         """Our offer: every codec, or only those of `like`, under its payload types. Its answer goes to `take_answer`."""
         local = self.local
         if like is not None:
-            codecs = tuple(Codec(codec.payload_type, codec.name, codec.rate) for codec in like.codecs)
-            dtmf_type = TELEPHONE_EVENT.payload_type if like.dtmf is None else like.dtmf.payload_type
-            local = replace(local, codecs=codecs, dtmf=like.dtmf is not None, dtmf_payload_type=dtmf_type)
-        # What is protected once stays so; a first offer of an OPTIONAL party is protected too.
-        srtp = self.terms.srtp
-        if srtp is Srtp.OPTIONAL and self.agreed is not None:
-            srtp = Srtp.NEVER if self.agreed.send_crypto is None else Srtp.REQUIRED
-        self._pending = build_offer(local, srtp, direction=direction)
+            local = replace(local, codecs=like.codecs, dtmf=like.dtmf is not None, events=like.events)
+        srtp, keying = self._protection
+        self._pending = build_offer(local, srtp, direction=direction, keying=keying)
         self._next_version()
         return self._pending
+
+    def fall_back(self) -> bool:
+        """After a refusal of our first offer: offer the next kind of protection, or none where it is optional. False: nothing is left."""
+        if self._keyings:
+            del self._keyings[0]
+            if self._keyings:
+                return True
+            if self.terms.srtp is Srtp.OPTIONAL:
+                self.prefer_clear()
+                return True
+        return False
 
     def prefer_clear(self) -> None:
         """Offer plain RTP to a party whose protection is optional."""
@@ -82,7 +106,9 @@ class End:
         media = accept_answer(self._pending, body, self.local)
         if isinstance(media, Refusal):
             return media
-        self.agreed = self._guarded(media)
+        if self._answers_with is Srtp.REQUIRED and not media.is_protected:
+            return Refusal.SRTP_REQUIRED  # an answer to a best-effort offer may be clear, but not once the leg was protected
+        self._agree(media)
         return None
 
     def read(self, offer: bytes) -> LegMedia | Refusal:
@@ -92,46 +118,76 @@ class End:
 
     def answer(self, offer: bytes, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV) -> bytes | Refusal:
         """Our answer, with the codecs of the other party (`like`) only, in that party's order; agreed from now on."""
-        local = self.local
+        wanted: dict[str, Any] = {}
         prefer: list[str] = []
         if like is not None:
             prefer = [codec.name for codec in like.codecs]
-            local = replace(local, codecs=tuple(codec for codec in AUDIO_CODECS if codec.name in prefer), dtmf=like.dtmf is not None)
-        outcome = answer_offer(offer, local, self._answers_with, direction=direction, prefer=prefer)
-        if isinstance(outcome, Answered):
-            self.agreed = self._guarded(outcome.media)
-            self._next_version()
-            return outcome.body
-        return outcome
+            wanted = {"codecs": like.codecs, "dtmf": like.dtmf is not None}
+        outcome = answer_offer(offer, replace(self.local, **wanted), self._answers_with, direction=direction, prefer=prefer)
+        if isinstance(outcome, Answered) and self._is_restarted(outcome.media):
+            # RFC 8839 section 4.4.3.1.1: who restarts is answered with new credentials.
+            self.local = replace(self.local, ice=fresh_credentials(self._random))
+            outcome = answer_offer(offer, replace(self.local, **wanted), self._answers_with, direction=direction, prefer=prefer)
+        if isinstance(outcome, Refusal):
+            return outcome
+        self._agree(outcome.media)
+        self._next_version()
+        return outcome.body
+
+    @property
+    def _protection(self) -> tuple[Srtp, Keying]:
+        """What our next offer asks for. What is protected once stays so, by the same means; so does what is clear."""
+        if self.agreed is None:
+            if self._keyings:
+                return self.terms.srtp, self._keyings[0]
+            return Srtp.REQUIRED if self.terms.srtp is Srtp.REQUIRED else Srtp.NEVER, Keying.SDES
+        if self.agreed.dtls is not None:
+            return Srtp.REQUIRED, Keying.DTLS if self.agreed.ice is None else Keying.WEBRTC
+        is_best_effort = Keying.BEST_EFFORT in self._keyings
+        return (
+            Srtp.NEVER if self.agreed.send_crypto is None else Srtp.REQUIRED,
+            Keying.BEST_EFFORT if is_best_effort else Keying.SDES,
+        )
 
     @property
     def _answers_with(self) -> Srtp:
         """What is protected once stays so: a later offer in the clear is refused, one that begins to protect is welcome."""
-        is_protected = self.agreed is not None and self.agreed.send_crypto is not None
+        is_protected = self.agreed is not None and self.agreed.is_protected
         return Srtp.REQUIRED if self.terms.srtp is Srtp.OPTIONAL and is_protected else self.terms.srtp
+
+    def _is_restarted(self, offered: LegMedia) -> bool:
+        before = None if self.agreed is None else self.agreed.ice
+        return before is not None and offered.ice is not None and offered.ice.remote != before.remote and offered.ice.local == before.local
+
+    def _agree(self, media: LegMedia) -> None:
+        self.agreed = self._guarded(media)
+        if self.local.dtls is not None:
+            role = None if media.dtls is None else Setup.ACTIVE if media.dtls.is_client else Setup.PASSIVE
+            self.local = replace(self.local, dtls=replace(self.local.dtls, role=role))
 
     def _next_version(self) -> None:
         # RFC 3264 section 8: each new description has a version one higher.
         self.local = replace(self.local, version=self.local.version + 1)
 
     def _guarded(self, media: LegMedia) -> LegMedia:
-        """Nobody makes us send to an address that it may not name: then we send where its media comes from, once it does."""
+        """Nobody makes us send to an address that it may not name: then we send where its media comes from, once it does.
+
+        With ICE no address is taken from a description at all.
+        """
         peer = self.terms.signalling_address
-        if media.address in ("0.0.0.0", "::"):
-            return media
-        if numeric(media.address) is not None and (peer is None or may_name(peer, media.address)):
-            return media
+        if media.ice is None:
+            if media.address in ("0.0.0.0", "::"):
+                return media
+            if numeric(media.address) is not None and (peer is None or may_name(peer, media.address)):
+                return media
         return replace(media, address="::" if ":" in media.address else "0.0.0.0", port=0, rtcp_port=0)
 
 
 def payload_map(here: LegMedia, there: LegMedia) -> tuple[tuple[int, int], ...]:
     """(type received here, type to send there) for each codec that both sides number differently."""
-    theirs = {codec.name: codec.payload_type for codec in _all(there)}
-    return tuple(
-        (codec.payload_type, theirs[codec.name])
-        for codec in _all(here)
-        if codec.name in theirs and theirs[codec.name] != codec.payload_type
-    )
+    theirs = {(codec.name, codec.rate): codec.payload_type for codec in reversed(_all(there))}
+    pairs = ((codec.payload_type, theirs.get((codec.name, codec.rate))) for codec in _all(here))
+    return tuple((mine, other) for mine, other in pairs if other is not None and other != mine)
 
 
 def shared(one: LegMedia, other: LegMedia) -> bool:
@@ -146,4 +202,4 @@ def recording_format(legs: Iterable[LegMedia | None]) -> bytes:
 
 
 def _all(media: LegMedia) -> tuple[Codec, ...]:
-    return media.codecs if media.dtmf is None else (*media.codecs, media.dtmf)
+    return media.codecs + media.events

@@ -67,6 +67,7 @@ ENDED_BY: Final[dict[EndReason, str]] = {
     EndReason.MEDIA_LOST: 'SIP;cause=503;text="media-lost"',
     EndReason.MEDIA_FAILED: 'SIP;cause=503;text="Media failed"',
     EndReason.MEDIA_TIMEOUT: 'SIP;cause=408;text="No media"',
+    EndReason.NOT_PROTECTED: 'SIP;cause=488;text="The media could not be protected"',
     EndReason.NO_RECORDING: 'SIP;cause=503;text="Recording is not possible"',
     EndReason.SHUTDOWN: 'SIP;cause=503;text="Shutting down"',
     EndReason.NO_ACK: 'SIP;cause=408;text="The other side never acknowledged"',

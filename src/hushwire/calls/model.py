@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hushwire.core.personal import SHOWN
-from hushwire.sdp.offer_answer import Srtp
+from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.sip.digest import Credentials
 from hushwire.sip.flow import Hop
 from hushwire.sip.headers import Line
@@ -52,6 +52,7 @@ class EndReason(StrEnum):
     MEDIA_LOST = "media-lost"
     MEDIA_FAILED = "media-failed"
     MEDIA_TIMEOUT = "media-timeout"
+    NOT_PROTECTED = "not-protected"  # a party's DTLS handshake failed, or never came: nothing was sent to it
     NO_RECORDING = "no-recording"
     SHUTDOWN = "shutdown"
     ORPHANED = "orphaned"
@@ -63,11 +64,13 @@ class Terms:
     """What is agreed with one party before any SDP: `leg` is its number in the media process (0 the agent, 1 the other party).
 
     `srtp` is what its media must be. `signalling_address` is where its signalling comes from, None where that is not yet known.
+    `keyings` are the ways in which its media may be protected: offers try them in this order, answers take whichever it offers.
     """
 
     leg: int
     srtp: Srtp
     signalling_address: str | None
+    keyings: tuple[Keying, ...] = (Keying.SDES,)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

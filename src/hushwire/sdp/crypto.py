@@ -1,4 +1,7 @@
-"""SDES key lines (RFC 4568 section 9.1, RFC 6188): `a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:<key||salt>|2^20|1:4`."""
+"""SDES key lines (RFC 4568 section 9.1, RFC 6188, RFC 7714 section 14.2).
+
+a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:<key||salt>|2^20|1:4
+"""
 
 import base64
 import binascii
@@ -11,21 +14,32 @@ from hushwire.core.personal import SHOWN
 
 
 class Suite(StrEnum):
-    """SDES crypto suites (RFC 4568 section 6.2, RFC 6188), in our order of preference."""
+    """SDES crypto suites (RFC 4568 section 6.2, RFC 6188, RFC 7714 section 14.2), in our order of preference."""
 
+    AEAD_AES_256_GCM = "AEAD_AES_256_GCM"
+    AEAD_AES_128_GCM = "AEAD_AES_128_GCM"
     AES_256_CM_HMAC_SHA1_80 = "AES_256_CM_HMAC_SHA1_80"
     AES_CM_128_HMAC_SHA1_80 = "AES_CM_128_HMAC_SHA1_80"
     AES_CM_128_HMAC_SHA1_32 = "AES_CM_128_HMAC_SHA1_32"
 
     @property
     def key_bytes(self) -> int:
-        """Master key and master salt together: 46 or 30 bytes."""
-        return 46 if self is Suite.AES_256_CM_HMAC_SHA1_80 else 30
+        """Master key and master salt together: 14 bytes of salt beside counter mode's key, 12 beside GCM's."""
+        return _KEY_BYTES[self]
+
+
+_KEY_BYTES: Final = {
+    Suite.AEAD_AES_256_GCM: 44,
+    Suite.AEAD_AES_128_GCM: 28,
+    Suite.AES_256_CM_HMAC_SHA1_80: 46,
+    Suite.AES_CM_128_HMAC_SHA1_80: 30,
+    Suite.AES_CM_128_HMAC_SHA1_32: 30,
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Crypto:
-    """One SDES key: `key` is master key and salt, 30 or 46 bytes."""
+    """One SDES key: `key` is master key and salt, `suite.key_bytes` together."""
 
     tag: int
     suite: Suite
