@@ -32,16 +32,13 @@ from hushwire.sdp.offer_answer import (
 )
 from hushwire.sip.routing import may_name, numeric
 
-SDES_SUITES: Final = (Suite.AES_256_CM_HMAC_SHA1_80, Suite.AES_CM_128_HMAC_SHA1_80, Suite.AES_CM_128_HMAC_SHA1_32)
-"""What the media process protects with."""
-
 _SDES: Final = frozenset({Keying.SDES, Keying.BEST_EFFORT})
 _DTLS: Final = frozenset({Keying.DTLS, Keying.WEBRTC})
 
 
 def fresh_keys(random: Random) -> dict[Suite, bytes]:
     """A master key and salt of our own for each suite."""
-    return {suite: random.token_bytes(suite.key_bytes) for suite in SDES_SUITES}
+    return {suite: random.token_bytes(suite.key_bytes) for suite in Suite}
 
 
 def fresh_credentials(random: Random) -> IceCredentials:

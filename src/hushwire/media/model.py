@@ -29,16 +29,13 @@ class Mode(IntEnum):
 
 
 class Suite(IntEnum):
-    """SRTP protection profiles (RFC 4568 section 6.2, RFC 6188)."""
+    """SRTP protection profiles (RFC 4568 section 6.2, RFC 6188, RFC 7714)."""
 
     AES_CM_128_HMAC_SHA1_80 = 1
     AES_CM_128_HMAC_SHA1_32 = 2
     AES_256_CM_HMAC_SHA1_80 = 3
-
-    @property
-    def key_length(self) -> int:
-        """Bytes of master key and salt together."""
-        return 46 if self is Suite.AES_256_CM_HMAC_SHA1_80 else 30
+    AEAD_AES_128_GCM = 4
+    AEAD_AES_256_GCM = 5
 
 
 @dataclass(frozen=True, slots=True)
