@@ -133,8 +133,10 @@ std::optional<Forward> Bridge::relay(Leg& in, const rtp::Header& header, const L
                     .clock_rate = in.settings().clock_rate,
                     .payload_type = in.settings().payload_types[header.payload_type],
                     .has_marker = header.has_marker};
+    // What one party's header extensions say (levels, positions, identities) was never agreed with the other.
+    auto offset = rtp::strip(buffer, header);
     auto forward = out->send_rtp({header.ssrc, plain.run, static_cast<std::uint8_t>(in.number())}, packet,
-                                 buffer, plain.length, header.length, now_us);
+                                 buffer.subspan(offset), plain.length - offset, rtp::kFixedHeader, now_us);
     if (!forward) in.counters.dropped_replay++;
     return forward;
 }

@@ -36,6 +36,14 @@ void rewrite(Bytes packet, const Rewrite& fields) {
     store_be(packet.data() + 8, fields.ssrc);
 }
 
+std::size_t strip(Bytes packet, const Header& header) {
+    auto offset = header.length - kFixedHeader;
+    if (!offset) return 0;
+    std::memmove(packet.data() + offset, packet.data(), kFixedHeader);
+    packet[offset] = std::byte{0x80} | (packet[offset] & std::byte{0x20});
+    return offset;
+}
+
 void begin(Bytes packet) {
     std::memset(packet.data(), 0, kFixedHeader);
     packet[0] = std::byte{0x80};

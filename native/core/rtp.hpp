@@ -45,6 +45,9 @@ struct Rewrite {
     std::uint32_t ssrc = 0;
 };
 void rewrite(Bytes packet, const Rewrite& fields);
+/// Leaves out contributing sources and the header extension (sections 5.1, 5.3.1): where the packet begins
+/// then, with a header of kFixedHeader bytes. The payload stays where it is.
+std::size_t strip(Bytes packet, const Header& header);
 /// An empty fixed header, for `rewrite` to fill.
 void begin(Bytes packet);
 

@@ -186,3 +186,29 @@ TEST(
     CHECK(told.size() >= 4 && told.size() <= 6);
     CHECK(told.front() == 10'001 && told.back() == 11'000);
 }
+
+TEST("contributing sources and header extensions of one party never reach the other, and the payload does") {
+    for (bool is_secure : {false, true}) {
+        auto second = is_secure ? secure_leg(address(2, 5000), srtp::Suite::aes_128_sha1_80, 5)
+                                : plain_leg(address(2, 5000));
+        Fixture f(plain_leg(address(1, 4000)), second);
+        auto packet = rtp_packet(7, 160, 9);
+        std::vector<std::byte> extra(2 * 4 + 8, std::byte{0xee});  // two sources; an extension of one word
+        extra[10] = std::byte{0};
+        extra[11] = std::byte{1};
+        packet.insert(packet.begin() + 12, extra.begin(), extra.end());
+        packet[0] = std::byte{0x92};
+        auto sent = f.put(0, packet, f.a);
+        CHECK(sent.has_value());
+        std::vector<std::byte> data(sent->data.begin(), sent->data.end());
+        CHECK(data.size() == 172U + (is_secure ? 10 : 0));
+        CHECK(data[0] == std::byte{0x80});
+        if (is_secure) {
+            srtp::Receiver receiver(*second.send_key, nullptr);
+            auto opened = receiver.open_rtp(data, 12);
+            CHECK(opened.outcome == srtp::Outcome::ok);
+            data.resize(opened.length);
+        }
+        CHECK(std::equal(data.begin() + 12, data.end(), packet.begin() + 28, packet.end()));
+    }
+}
