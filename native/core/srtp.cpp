@@ -1,27 +1,9 @@
 #include "core/srtp.hpp"
 
+#include "core/rollover.hpp"
 #include "core/rtp.hpp"
 
 namespace hushwire::srtp {
-namespace {
-
-/// Section 3.3.1 and appendix A: the rollover counter that makes the index nearest to the highest one seen.
-/// Nothing where that would lie before the stream's beginning.
-std::optional<std::uint32_t> guess_rollover(std::uint64_t highest, std::uint16_t sequence) {
-    auto rollover = static_cast<std::uint32_t>(highest >> 16);
-    int last = static_cast<std::uint16_t>(highest);
-    if (last < 0x8000) {
-        if (sequence - last > 0x8000) {
-            if (rollover == 0) return std::nullopt;
-            return rollover - 1;
-        }
-    } else if (last - 0x8000 > sequence) {
-        return rollover + 1;
-    }
-    return rollover;
-}
-
-}  // namespace
 
 Receiver::Receiver(const MasterKey& master, const Receiver* previous)
     : master_(master),
