@@ -86,6 +86,7 @@ Controller::Outcome Controller::dispatch(const std::shared_ptr<Request>& request
             return std::nullopt;
         case Op::open_bridge: return open_bridge(*request, fields);
         case Op::list_bridges: return list_bridges(*request, fields);
+        case Op::load_sound: return load_sound(*request, fields);
         default: return on_bridge(request, fields, op);
     }
 }
@@ -95,6 +96,7 @@ Controller::Outcome Controller::hello(const Request& request, const Fields& fiel
     if (epoch <= highest_epoch_)
         return refusal(Status::fenced, "the epoch is not greater than every epoch seen");
     highest_epoch_ = epoch;
+    sounds_.forget_loading();
     closing_all_.reset();  // somebody looks after the bridges again
     heard_us_ = io::monotonic_us();
     auto older = std::exchange(controller_, request.connection);
@@ -223,6 +225,8 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::resume_recording:
         case Op::set_format: return mark_recording(*request, fields, *bridge, op);
         case Op::stop_recording: return stop_recording(*request, *bridge);
+        case Op::play: return play(*request, fields, *bridge);
+        case Op::stop_play: return stop_play(*request, fields, *bridge);
         case Op::set_sensitive: return set_sensitive(*request, fields, *bridge);
         case Op::close_bridge:
             close_bridge(request->connection, request->header, *bridge, Reason::asked_for);
@@ -456,6 +460,14 @@ void Controller::finish_close(const Uuid& id, ConnectionId from, const Header& h
 }
 
 void Controller::leg_event(const Uuid& bridge, const LegEvent& event) {
+    if (event.kind == LegEvent::Kind::play_ended)
+        return tell(EventType::play_ended, [&](FrameWriter& out) {
+            out.put(Tag::bridge, ConstBytes(bridge))
+                .put(Tag::leg, static_cast<std::uint8_t>(event.leg))
+                .put(Tag::playback, event.playback)
+                .put(Tag::play_end, static_cast<std::uint8_t>(event.end))
+                .put(Tag::sent_ms, event.sent_ms);
+        });
     bool is_source = event.kind == LegEvent::Kind::source;
     tell(is_source ? EventType::leg_source : EventType::media_timeout, [&](FrameWriter& out) {
         out.put(Tag::bridge, ConstBytes(bridge)).put(Tag::leg, static_cast<std::uint8_t>(event.leg));

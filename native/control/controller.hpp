@@ -10,6 +10,7 @@
 
 #include "control/events.hpp"
 #include "control/leg_fields.hpp"
+#include "control/sounds.hpp"
 #include "io/mailbox.hpp"
 #include "io/ports.hpp"
 #include "io/worker.hpp"
@@ -96,6 +97,10 @@ class Controller {
     Outcome mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op);
     Outcome set_sensitive(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome stop_recording(const Request& request, BridgeEntry& bridge);
+    // ops_sounds.cpp
+    Outcome load_sound(const Request& request, const Fields& fields);
+    Outcome play(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome stop_play(const Request& request, const Fields& fields, BridgeEntry& bridge);
     void close_bridge(ConnectionId from, const Header& header, BridgeEntry& bridge, Reason reason);
     void close_all(Reason reason);
     void finish_close(const Uuid& id, ConnectionId from, const Header& header, Reason reason,
@@ -125,6 +130,7 @@ class Controller {
     Uuid instance_{};
     std::map<Uuid, BridgeEntry> bridges_;
     EventLog events_;
+    Sounds sounds_;
     io::RecordingId next_recording_ = 1;
     std::uint64_t highest_epoch_ = 0;
     ConnectionId controller_ = 0;

@@ -45,6 +45,27 @@ constexpr FieldRule kStartRecording[] = {
     {Tag::data_key, 32, 32}, {Tag::file, 5, 128}, {Tag::anchor_us, 8, 8, kOptional}, {Tag::format, 2, 4096},
 };
 constexpr FieldRule kSetFormat[] = {{Tag::bridge, 16, 16}, {Tag::format, 2, 4096}};
+constexpr FieldRule kLoadSound[] = {
+    {Tag::sound, 32, 32},
+    {Tag::clock_rate, 4, 4, kOptional},
+    {Tag::frame_samples, 4, 4, kOptional},
+    {Tag::total_bytes, 4, 4, kOptional},
+    {Tag::offset, 4, 4, kOptional},
+    {Tag::data, 1, 65'000, kOptional},
+    {Tag::unload, 1, 1, kOptional},
+};
+constexpr FieldRule kPlay[] = {
+    {Tag::bridge, 16, 16},
+    {Tag::leg, 1, 1},
+    {Tag::sound, 32, 32},
+    {Tag::playback, 4, 4},
+    {Tag::payload_type, 1, 1},
+    {Tag::times, 4, 4, kOptional},
+    {Tag::offset_ms, 4, 4, kOptional},
+    {Tag::interval_ms, 4, 4, kOptional},
+    {Tag::beep, 1, 1, kOptional},
+};
+constexpr FieldRule kStopPlay[] = {{Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag::playback, 4, 4, kOptional}};
 constexpr FieldRule kSendDigits[] = {{Tag::bridge, 16, 16},
                                      {Tag::leg, 1, 1},
                                      {Tag::digits, 1, 64},
@@ -69,6 +90,9 @@ std::optional<std::span<const FieldRule>> rules(Op op) {
         case Op::list_bridges: return kListBridges;
         case Op::start_recording: return kStartRecording;
         case Op::set_format: return kSetFormat;
+        case Op::load_sound: return kLoadSound;
+        case Op::play: return kPlay;
+        case Op::stop_play: return kStopPlay;
         case Op::send_digits: return kSendDigits;
         case Op::detect_tones: return kDetectTones;
         case Op::set_sensitive: return kSetSensitive;

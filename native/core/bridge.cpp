@@ -8,7 +8,8 @@
 namespace hushwire {
 namespace {
 
-constexpr std::uint8_t kByTheClock = 0xff;  // the origin of streams that no leg sent
+constexpr std::uint8_t kByTheClock = 0xff;  // the origin of streams that no leg sent; one less for each layer
+constexpr Layer kLayers[] = {Layer::beep, Layer::sound, Layer::mix};
 
 std::uint16_t bit(unsigned leg) {
     return static_cast<std::uint16_t>(1U << leg);
@@ -28,8 +29,7 @@ void Bridge::open_leg(unsigned leg) {
 }
 
 void Bridge::close_leg(unsigned leg) {
-    play(leg, nullptr);
-    set_mix(leg, nullptr);
+    for (auto layer : kLayers) play(leg, nullptr, layer, PlayEnd::leg_closed);
     legs_[leg].reset();
 }
 
@@ -38,16 +38,33 @@ void Bridge::set_hears(unsigned leg, std::uint16_t legs) {
     rearrange();
 }
 
-void Bridge::play(unsigned leg, std::unique_ptr<Playout> player) {
-    players_[leg] = std::move(player);
+void Bridge::play(unsigned leg, std::unique_ptr<Playout> player, Layer layer, PlayEnd end) {
+    auto& place = playouts_[leg][static_cast<std::size_t>(layer)];
+    if (place)
+        if (auto told = place->told()) {
+            ended_.push_back({.kind = LegEvent::Kind::play_ended,
+                              .leg = leg,
+                              .playback = told->playback,
+                              .sent_ms = told->sent_ms,
+                              .end = end});
+            has_event_ = true;
+        }
+    place = std::move(player);
     playout_runs_[leg]++;
     rearrange();
 }
 
-void Bridge::set_mix(unsigned leg, std::unique_ptr<Playout> mix) {
-    mixes_[leg] = std::move(mix);
-    playout_runs_[leg]++;
-    rearrange();
+std::optional<std::uint32_t> Bridge::playback(unsigned leg, Layer layer) const {
+    const auto* player = playing(leg, layer);
+    auto told = player ? player->told() : std::nullopt;
+    if (!told) return std::nullopt;
+    return told->playback;
+}
+
+std::optional<Layer> Bridge::heard_layer(unsigned leg) const {
+    for (auto layer : kLayers)
+        if (const auto* player = playing(leg, layer); player && !player->is_pausing()) return layer;
+    return std::nullopt;
 }
 
 /// Who is relayed to whom, and when something is due next.
@@ -55,8 +72,8 @@ void Bridge::rearrange() {
     relay_to_.fill(kNobody);
     has_mix_ = false;
     for (unsigned leg = 0; leg < kMaxLegs; leg++) {
-        if (mixes_[leg]) has_mix_ = true;
-        if (playout(leg) || !std::has_single_bit(hears_[leg])) continue;
+        if (playing(leg, Layer::mix)) has_mix_ = true;
+        if (heard_layer(leg) || !std::has_single_bit(hears_[leg])) continue;
         auto source = static_cast<unsigned>(std::countr_zero(hears_[leg]));
         if (relay_to_[source] == kNobody) relay_to_[source] = static_cast<std::uint8_t>(leg);
     }
@@ -66,7 +83,8 @@ void Bridge::rearrange() {
 void Bridge::find_due() {
     due_us_ = kNever;
     for (unsigned leg = 0; leg < kMaxLegs; leg++)
-        if (const auto* made = playout(leg)) due_us_ = std::min(due_us_, made->due_us());
+        for (auto layer : kLayers)
+            if (const auto* made = playing(leg, layer)) due_us_ = std::min(due_us_, made->due_us());
 }
 
 std::optional<Forward> Bridge::receive(unsigned number, Channel channel, const Address& from, Bytes buffer,
@@ -116,8 +134,9 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
     if (tap_) tap_->packet(in.number(), buffer.first(plain->length), now_us);
     if (has_mix_)
         for (unsigned leg = 0; leg < kMaxLegs; leg++)
-            if (mixes_[leg] && (hears_[leg] & bit(in.number())))
-                mixes_[leg]->heard(in.number(), *header, plain->index, buffer.first(plain->length), now_us);
+            if (auto* mix = playing(leg, Layer::mix); mix && (hears_[leg] & bit(in.number())))
+                mix->heard(in.number(), *header, plain->index, buffer.first(plain->length), now_us);
+    if (due_us_ <= now_us) settle(now_us);
     return relay(in, *header, *plain, buffer, now_us);
 }
 
@@ -142,26 +161,55 @@ std::optional<Forward> Bridge::relay(Leg& in, const rtp::Header& header, const L
 }
 
 std::optional<Forward> Bridge::produce(std::int64_t now_us, Bytes buffer) {
-    while (due_us_ <= now_us) {
-        for (unsigned number = 0; number < kMaxLegs; number++) {
-            auto* source = playout(number);
-            if (!source || source->due_us() > now_us) continue;
-            rtp::begin(buffer);
-            auto made = source->make(now_us, buffer.subspan(rtp::kFixedHeader, rtp::kMaxPayload));
-            auto* leg = legs_[number].get();
-            std::optional<Forward> forward;
-            if (made.length && leg && leg->is_sendable())
-                forward = leg->send_rtp({0, playout_runs_[number], kByTheClock}, made.packet, buffer,
-                                        rtp::kFixedHeader + made.length, rtp::kFixedHeader, now_us);
-            if (players_[number] && players_[number]->due_us() == kNever) {
-                play(number, nullptr);
-            } else {
-                find_due();
-            }
-            if (forward) return forward;
-        }
-    }
+    while (due_us_ <= now_us)
+        for (unsigned number = 0; number < kMaxLegs; number++)
+            for (auto layer : kLayers)
+                if (const auto* source = playing(number, layer); source && source->due_us() <= now_us)
+                    if (auto forward = produce(number, layer, now_us, buffer)) return forward;
     return std::nullopt;
+}
+
+/// What is over by now makes way for a packet that arrives at the same moment.
+void Bridge::settle(std::int64_t now_us) {
+    std::array<std::byte, rtp::kFixedHeader + rtp::kMaxPayload> nothing;
+    for (unsigned number = 0; number < kMaxLegs; number++)
+        for (auto layer : kLayers)
+            if (const auto* source = playing(number, layer);
+                source && source->is_over() && source->due_us() <= now_us)
+                (void)produce(number, layer, now_us, nothing);
+}
+
+/// The packet of one layer that is due; it is sent where no higher layer is heard.
+std::optional<Forward> Bridge::produce(unsigned number, Layer layer, std::int64_t now_us, Bytes buffer) {
+    auto* source = playing(number, layer);
+    bool was_pausing = source->is_pausing();
+    if (source->is_beginning() && legs_[number] && legs_[number]->map().free_us() > now_us) {
+        source->begin_at(legs_[number]->map().free_us());
+        rearrange();
+        return std::nullopt;
+    }
+    auto heard = heard_layer(number);
+    bool is_heard = !heard || *heard >= layer;
+    rtp::begin(buffer);
+    auto made = source->make(now_us, buffer.subspan(rtp::kFixedHeader, rtp::kMaxPayload));
+    auto* leg = legs_[number].get();
+    std::optional<Forward> forward;
+    if (made.length && is_heard) {
+        if (leg && leg->is_sendable())
+            forward = leg->send_rtp({0, playout_runs_[number],
+                                     static_cast<std::uint8_t>(kByTheClock - static_cast<unsigned>(layer))},
+                                    made.packet, buffer, rtp::kFixedHeader + made.length, rtp::kFixedHeader,
+                                    now_us);
+        if (!forward) source->unsent(now_us);
+    }
+    if (layer != Layer::mix && source->due_us() == kNever) {
+        play(number, nullptr, layer, PlayEnd::finished);
+    } else if (was_pausing != source->is_pausing()) {
+        rearrange();
+    } else {
+        find_due();
+    }
+    return forward;
 }
 
 std::optional<Forward> Bridge::receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer,
@@ -200,6 +248,11 @@ void Bridge::tick(std::int64_t now_us) {
 
 std::optional<LegEvent> Bridge::take_event() {
     if (!has_event_) return std::nullopt;
+    if (!ended_.empty()) {
+        auto event = ended_.front();
+        ended_.erase(ended_.begin());
+        return event;
+    }
     for (auto& leg : legs_)
         if (leg)
             if (auto event = leg->take_event()) return event;

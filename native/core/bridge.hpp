@@ -6,6 +6,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "core/leg.hpp"
 #include "core/playout.hpp"
@@ -13,6 +14,10 @@
 namespace hushwire {
 
 enum class Mode : std::uint8_t { relay = 0, echo = 1 };
+
+/// What is played to a leg, the topmost first: a beep is heard over a sound that goes on below it, and both
+/// instead of the mix or of what is relayed.
+enum class Layer : std::uint8_t { beep = 0, sound = 1, mix = 2 };
 
 /// Sees each plain packet as it arrived, before anything is re-numbered.
 class Tap {
@@ -48,13 +53,19 @@ class Bridge {
     /// further ones nobody.
     void set_hears(unsigned leg, std::uint16_t legs);
     std::uint16_t hears(unsigned leg) const { return hears_[leg]; }
-    /// From now on the leg gets what `player` makes until that has ended, instead of what it hears.
-    void play(unsigned leg, std::unique_ptr<Playout> player);
-    void stop_playing(unsigned leg) { play(leg, nullptr); }
-    bool is_playing(unsigned leg) const { return players_[leg] != nullptr; }
+    /// From now on the leg gets what `player` makes until that has ended, instead of what it hears. What was
+    /// played on that layer before ends, and that is told as `end`.
+    void play(unsigned leg, std::unique_ptr<Playout> player, Layer layer = Layer::sound,
+              PlayEnd end = PlayEnd::replaced);
+    void stop_playing(unsigned leg, Layer layer = Layer::sound) {
+        play(leg, nullptr, layer, PlayEnd::stopped);
+    }
+    bool is_playing(unsigned leg, Layer layer = Layer::sound) const { return playing(leg, layer) != nullptr; }
+    /// What the controller called what is played on the layer; nothing where nothing is.
+    std::optional<std::uint32_t> playback(unsigned leg, Layer layer) const;
     /// What makes the leg's stream out of the legs that it hears; null: packets are relayed where it hears
     /// one leg only.
-    void set_mix(unsigned leg, std::unique_ptr<Playout> mix);
+    void set_mix(unsigned leg, std::unique_ptr<Playout> mix) { play(leg, std::move(mix), Layer::mix); }
 
     /// One datagram of `length` bytes at the start of `buffer` (kBuffer bytes). The result lies in `buffer`
     /// too.
@@ -80,7 +91,13 @@ class Bridge {
                                         std::size_t length, std::int64_t now_us);
     std::optional<Forward> relay(Leg& in, const rtp::Header& header, const Leg::Plain& plain, Bytes buffer,
                                  std::int64_t now_us);
-    Playout* playout(unsigned leg) const { return players_[leg] ? players_[leg].get() : mixes_[leg].get(); }
+    Playout* playing(unsigned leg, Layer layer) const {
+        return playouts_[leg][static_cast<std::size_t>(layer)].get();
+    }
+    /// The topmost layer that makes what the leg gets now; nothing where it is relayed to.
+    std::optional<Layer> heard_layer(unsigned leg) const;
+    void settle(std::int64_t now_us);
+    std::optional<Forward> produce(unsigned number, Layer layer, std::int64_t now_us, Bytes buffer);
     /// The leg that hears this one and nothing else, if there is one.
     Leg* listener(const Leg& in) const {
         auto to = relay_to_[in.number()];
@@ -96,10 +113,11 @@ class Bridge {
     std::array<std::uint8_t, kMaxLegs> relay_to_;
     std::array<std::uint16_t, kMaxLegs> hears_{};
     std::array<std::unique_ptr<Leg>, kMaxLegs> legs_;
-    std::array<std::unique_ptr<Playout>, kMaxLegs> players_, mixes_;
-    std::array<std::uint32_t, kMaxLegs>
-        playout_runs_{};  // grows with each playout of a leg: its streams are told apart
+    std::array<std::array<std::unique_ptr<Playout>, 3>, kMaxLegs> playouts_;  // [leg][layer]
+    // Grows with each playout of a leg: its streams are told apart.
+    std::array<std::uint32_t, kMaxLegs> playout_runs_{};
     std::int64_t due_us_ = kNever;
+    std::vector<LegEvent> ended_;  // what was played
     Tap* tap_ = nullptr;
 };
 

@@ -43,10 +43,16 @@ struct Forward {
     Bytes data;
 };
 
+/// Why something is not played to a leg any more.
+enum class PlayEnd : std::uint8_t { finished = 1, stopped = 2, replaced = 3, leg_closed = 4 };
+
 struct LegEvent {
-    enum class Kind { source, media_timeout } kind = Kind::source;
+    enum class Kind { source, media_timeout, play_ended } kind = Kind::source;
     unsigned leg = 0;
     Address source;
+    std::uint32_t playback = 0,
+                  sent_ms = 0;  ///< play_ended: the controller's name for it, and how much was sent
+    PlayEnd end = PlayEnd::finished;
 };
 
 /// A packet of RTP that is to leave on a leg: its place in the stream of its source, not yet in that of the

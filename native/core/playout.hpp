@@ -23,6 +23,23 @@ class Playout {
     virtual std::int64_t due_us() const = 0;
     /// The packet that is due: its payload into `payload`. Moves `due_us` on.
     virtual Made make(std::int64_t now_us, Bytes payload) = 0;
+    /// What was made last could not be sent: the leg is not set, or may not be sent to.
+    virtual void unsent(std::int64_t now_us) { (void)now_us; }
+    /// Nothing of it was made yet, or nothing since a pause: `begin_at` puts the first packet off, so that it
+    /// keeps its distance from the last one of whatever was heard before.
+    virtual bool is_beginning() const { return false; }
+    virtual void begin_at(std::int64_t at_us) { (void)at_us; }
+    /// Nothing is made until `due_us`, and the leg hears meanwhile what it would hear without this.
+    virtual bool is_pausing() const { return false; }
+    /// The last packet was made, before the end or before a pause; its time lasts until `due_us`, and `make`
+    /// makes nothing more.
+    virtual bool is_over() const { return false; }
+    /// What is told when it has ended; nothing where nobody wants to know.
+    struct Told {
+        std::uint32_t playback = 0;
+        std::uint32_t sent_ms = 0;
+    };
+    virtual std::optional<Told> told() const { return std::nullopt; }
     /// A plain packet of a leg that this one hears.
     virtual void heard(unsigned leg, const rtp::Header& header, std::uint64_t index, ConstBytes plain,
                        std::int64_t now_us) {

@@ -49,7 +49,7 @@ std::optional<OutputMap::Mapped> OutputMap::map(StreamId source, std::uint64_t i
         base_out_ = next_;
     }
     if (is_new_run) {
-        std::int64_t elapsed_us = has_sent_ ? std::max<std::int64_t>(now_us - last_us_, 20'000) : 0;
+        std::int64_t elapsed_us = has_sent_ ? std::max<std::int64_t>(now_us - last_us_, kMinStepUs) : 0;
         auto elapsed = static_cast<std::uint64_t>(elapsed_us) * clock_rate / 1'000'000;
         timestamp_offset_ = last_timestamp_ + static_cast<std::uint32_t>(elapsed) - timestamp;
         source_ = source;

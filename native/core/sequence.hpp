@@ -58,6 +58,10 @@ class OutputMap {
     std::optional<Mapped> map(StreamId source, std::uint64_t index, std::uint32_t timestamp,
                               std::uint32_t clock_rate, std::int64_t now_us, std::uint32_t span = 0);
 
+    /// When a packet of another source may follow without running into the time of the last one,
+    /// microseconds.
+    std::int64_t free_us() const { return has_sent_ ? last_us_ + kMinStepUs : 0; }
+
     /// The output's time stamp for the same instant of the input's clock (for sender reports), while that
     /// input runs.
     std::optional<std::uint32_t> timestamp_of(std::uint32_t ssrc, std::uint32_t timestamp) const;
@@ -66,7 +70,8 @@ class OutputMap {
     std::optional<std::uint32_t> source_ssrc() const;
 
   private:
-    static constexpr std::uint64_t kMaxGap = 3000;  // RFC 3550 A.1 MAX_DROPOUT: one minute of packets
+    static constexpr std::int64_t kMinStepUs = 20'000;  // between the packets of two sources
+    static constexpr std::uint64_t kMaxGap = 3000;      // RFC 3550 A.1 MAX_DROPOUT: one minute of packets
 
     bool is_running_ = false, has_sent_ = false;
     StreamId source_{};

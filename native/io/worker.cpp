@@ -238,7 +238,10 @@ Bridge* Worker::bridge(const Uuid& id) {
 }
 
 void Worker::schedule(const Uuid& id) {
-    if (auto* host = find(id)) schedule(*host);
+    auto* host = find(id);
+    if (!host) return;
+    tell_events(*host);
+    schedule(*host);
 }
 
 void Worker::tell_events(Host& host) {

@@ -24,6 +24,7 @@ from hushwire.media.model import (
     RecordingOrder,
     RecordingResult,
 )
+from hushwire.media.sounds import EncodedSound, PlayOrder
 from hushwire.media.wire import EventType, Field, Fields, Frame, FrameReader, Kind, Op, Status, Tag, WireError, encode, u8, u16, u32, u64
 
 ANSWER_S: Final = 5.0
@@ -195,6 +196,45 @@ class MediaClient:
     async def set_sensitive(self, bridge_id: UUID, *, on: bool) -> None:
         """From the reply on, no digit is told and nothing recorded (a marked gap), or again."""
         await self._ask(Op.SET_SENSITIVE, [(Tag.BRIDGE, bridge_id.bytes), (Tag.IS_ON, u8(on))])
+
+    async def load_sound(self, sound: EncodedSound) -> None:
+        """Return once the sound can be played; at once where the media process has it. Raises MediaRefused (LIMIT, INVALID)."""
+        for offset, part in sound.chunks():
+            fields: list[Field] = [
+                (Tag.SOUND, sound.id),
+                (Tag.CLOCK_RATE, u32(sound.codec.clock_rate)),
+                (Tag.FRAME_SAMPLES, u32(sound.frame_samples)),
+                (Tag.TOTAL_BYTES, u32(len(sound.data))),
+                (Tag.OFFSET, u32(offset)),
+                (Tag.DATA, part),
+            ]
+            reply = await self._ask(Op.LOAD_SOUND, fields)
+            if reply.integer(Tag.IS_WHOLE):
+                return
+        raise WireError("the media process did not take a sound to its end")
+
+    async def unload_sound(self, sound_id: bytes) -> None:
+        """Let the media process forget a sound; who plays it plays on. Raises MediaRefused (NOT_FOUND)."""
+        await self._ask(Op.LOAD_SOUND, [(Tag.SOUND, sound_id), (Tag.UNLOAD, u8(1))])
+
+    async def play(self, bridge_id: UUID, leg: int, order: PlayOrder) -> None:
+        """Play a loaded sound to a leg; PLAY_ENDED follows. Raises MediaRefused (STATE: it is not loaded, NOT_FOUND)."""
+        fields: list[Field] = [
+            (Tag.BRIDGE, bridge_id.bytes),
+            (Tag.LEG, u8(leg)),
+            (Tag.SOUND, order.sound),
+            (Tag.PLAYBACK, u32(order.playback)),
+            (Tag.PAYLOAD_TYPE, u8(order.payload_type)),
+            (Tag.TIMES, u32(order.times)),
+            (Tag.OFFSET_MS, u32(order.offset_ms)),
+            (Tag.INTERVAL_MS, u32(order.interval_ms)),
+            (Tag.BEEP, u8(order.is_beep)),
+        ]
+        await self._ask(Op.PLAY, fields)
+
+    async def stop_play(self, bridge_id: UUID, leg: int, playback: int) -> None:
+        """Stop what was begun under this name. Raises MediaRefused (STATE: it is over already, NOT_FOUND)."""
+        await self._ask(Op.STOP_PLAY, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), (Tag.PLAYBACK, u32(playback))])
 
     def _send(self, *requests: tuple[Op, Iterable[Field]]) -> list[int]:
         if self._writer is None or self.closed.is_set():

@@ -8,6 +8,7 @@ from uuid import UUID
 from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
 from hushwire.media.digits import DigitHeard
+from hushwire.media.sounds import Played
 from hushwire.media.wire import EventType, Fields, Status, Tag
 
 IpAddress = IPv4Address | IPv6Address
@@ -208,7 +209,7 @@ class BridgeEntry:
 class MediaEvent:
     """Something that happened, kept by the media process until it is acknowledged.
 
-    `leg` is set for MEDIA_TIMEOUT, LEG_SOURCE and DIGIT; `report` for the events that carry results.
+    `leg` is set for MEDIA_TIMEOUT, LEG_SOURCE, DIGIT and PLAY_ENDED; `report` for the events that carry results; `played` for PLAY_ENDED.
     """
 
     id: int
@@ -217,6 +218,7 @@ class MediaEvent:
     leg: int | None
     report: BridgeReport
     digit: DigitHeard | None = None
+    played: Played | None = None
 
     @classmethod
     def read(cls, event_id: int, event_type: EventType, fields: Fields) -> "MediaEvent":
@@ -229,6 +231,7 @@ class MediaEvent:
             None if leg is None else int.from_bytes(leg, "big"),
             BridgeReport.read(fields),
             DigitHeard.read(fields) if event_type is EventType.DIGIT else None,
+            Played.read(fields),
         )
 
 

@@ -43,6 +43,9 @@ class Op(IntEnum):
     RESUME_RECORDING = 34
     STOP_RECORDING = 35
     SET_FORMAT = 36
+    LOAD_SOUND = 64
+    PLAY = 65
+    STOP_PLAY = 66
     SEND_DIGITS = 67
     DETECT_TONES = 68
     SET_SENSITIVE = 69
@@ -56,6 +59,7 @@ class EventType(IntEnum):
     MEDIA_TIMEOUT = 259
     BRIDGE_CLOSED = 260
     LEG_SOURCE = 261
+    PLAY_ENDED = 266
     DIGIT = 267
 
 
@@ -144,6 +148,21 @@ class Tag(IntEnum):
     RTCP_SENT = 83
     SILENT_MS = 84
     REMOTE_LOST = 85
+    SOUND = 140
+    FRAME_SAMPLES = 141
+    TOTAL_BYTES = 142
+    OFFSET = 143
+    DATA = 144
+    IS_WHOLE = 145
+    UNLOAD = 146
+    PLAYBACK = 147
+    PAYLOAD_TYPE = 148
+    TIMES = 149
+    OFFSET_MS = 150
+    INTERVAL_MS = 151
+    BEEP = 152
+    PLAY_END = 153
+    SENT_MS = 154
     DIGITS = 160
     DIGIT_MS = 161
     GAP_MS = 162
