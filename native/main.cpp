@@ -85,8 +85,13 @@ int run(const Options& options) {
         auto tell = [&](const Uuid& bridge, const LegEvent& event) {
             mailbox.post([&controller, bridge, event] { controller->leg_event(bridge, event); });
         };
-        workers.push_back(
-            std::make_unique<io::Worker>(options.tick_us, !options.address.is_v4(), *exchanges[i], tell));
+        auto tell_dtls = [&](const Uuid& bridge, unsigned leg, ConstBytes datagram) {
+            mailbox.post([&controller, bridge, leg, copy = std::vector(datagram.begin(), datagram.end())] {
+                controller->dtls_datagram(bridge, leg, copy);
+            });
+        };
+        workers.push_back(std::make_unique<io::Worker>(options.tick_us, !options.address.is_v4(),
+                                                       *exchanges[i], tell, tell_dtls));
         worker_pointers.push_back(workers.back().get());
     }
     control::Controller the_controller(

@@ -56,6 +56,13 @@ void Controller::tell(EventType type, const std::function<void(FrameWriter&)>& f
     if (controller_) outlet_.send(controller_, frame);
 }
 
+void Controller::tell_transient(EventType type, const std::function<void(FrameWriter&)>& fields) {
+    if (!controller_) return;
+    FrameWriter frame(FrameKind::event, static_cast<std::uint16_t>(type), 0);
+    fields(frame);
+    outlet_.offer(controller_, std::move(frame).finish());
+}
+
 void Controller::handle(ConnectionId from, const Header& header, ConstBytes frame) {
     if (from == controller_) heard_us_ = io::monotonic_us();
     auto request = std::make_shared<Request>(from, header, frame);
@@ -225,6 +232,7 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::resume_recording:
         case Op::set_format: return mark_recording(*request, fields, *bridge, op);
         case Op::stop_recording: return stop_recording(*request, *bridge);
+        case Op::dtls_send: return send_dtls(request, fields, *bridge);
         case Op::play: return play(*request, fields, *bridge);
         case Op::stop_play: return stop_play(*request, fields, *bridge);
         case Op::set_sensitive: return set_sensitive(*request, fields, *bridge);
@@ -468,10 +476,17 @@ void Controller::leg_event(const Uuid& bridge, const LegEvent& event) {
                 .put(Tag::play_end, static_cast<std::uint8_t>(event.end))
                 .put(Tag::sent_ms, event.sent_ms);
         });
-    bool is_source = event.kind == LegEvent::Kind::source;
-    tell(is_source ? EventType::leg_source : EventType::media_timeout, [&](FrameWriter& out) {
+    auto type = EventType::media_timeout;
+    switch (event.kind) {
+        case LegEvent::Kind::source: type = EventType::leg_source; break;
+        case LegEvent::Kind::media_timeout: type = EventType::media_timeout; break;
+        case LegEvent::Kind::ice_selected: type = EventType::ice_selected; break;
+        case LegEvent::Kind::consent_lost: type = EventType::consent_lost; break;
+        case LegEvent::Kind::play_ended: return;  // told above
+    }
+    tell(type, [&](FrameWriter& out) {
         out.put(Tag::bridge, ConstBytes(bridge)).put(Tag::leg, static_cast<std::uint8_t>(event.leg));
-        if (is_source)
+        if (type == EventType::leg_source || type == EventType::ice_selected)
             out.put(Tag::remote_ip, event.source.ip.wire()).put(Tag::remote_port, event.source.port);
     });
 }

@@ -25,6 +25,8 @@ class Outlet {
   public:
     virtual ~Outlet() = default;
     virtual void send(ConnectionId to, const std::vector<std::byte>& frame) = 0;
+    /// What may get lost: sent unless the connection has much to read already.
+    virtual void offer(ConnectionId to, const std::vector<std::byte>& frame) = 0;
     virtual void close(ConnectionId connection) = 0;
 };
 
@@ -54,6 +56,7 @@ class Controller {
     void handle(ConnectionId from, const Header& header, ConstBytes frame);
     void disconnected(ConnectionId connection, std::int64_t now_us);
     void leg_event(const Uuid& bridge, const LegEvent& event);
+    void dtls_datagram(const Uuid& bridge, unsigned leg, ConstBytes datagram);
     void recording_failed(io::RecordingId id, io::RecordingResult result);
     /// Ends what no controller looks after any more.
     void tick(std::int64_t now_us);
@@ -97,6 +100,7 @@ class Controller {
     Outcome mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op);
     Outcome set_sensitive(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome stop_recording(const Request& request, BridgeEntry& bridge);
+    Outcome send_dtls(const std::shared_ptr<Request>& request, const Fields& fields, BridgeEntry& bridge);
     // ops_sounds.cpp
     Outcome load_sound(const Request& request, const Fields& fields);
     Outcome play(const Request& request, const Fields& fields, BridgeEntry& bridge);
@@ -119,6 +123,8 @@ class Controller {
     FrameWriter ok(const Header& header) const;
     void reply(ConnectionId to, FrameWriter frame) { outlet_.send(to, std::move(frame).finish()); }
     void tell(EventType type, const std::function<void(FrameWriter&)>& fields);
+    /// An event that is neither kept nor acknowledged.
+    void tell_transient(EventType type, const std::function<void(FrameWriter&)>& fields);
 
     ControllerOptions options_;
     Outlet& outlet_;

@@ -26,6 +26,19 @@ std::optional<bool> flag(const Fields& fields, Tag tag, bool absent) {
     return value == 1;
 }
 
+std::variant<std::optional<ice::Settings>, Wrong> ice_settings(const Fields& fields) {
+    auto local = fields.find(Tag::ice_local_ufrag), password = fields.find(Tag::ice_local_password),
+         remote = fields.find(Tag::ice_remote_ufrag);
+    if (!local && !password && !remote) return std::nullopt;
+    if (!local || !password || !remote) return Wrong{"ICE needs both fragments and the local password"};
+    auto text = [](ConstBytes raw) {
+        return std::string(reinterpret_cast<const char*>(raw.data()), raw.size());
+    };
+    ice::Settings ice{text(*local), text(*remote), Secret<ice::kMaxPassword>(*password)};
+    if (!ice.is_valid()) return Wrong{"an ICE fragment or password is not made of ICE's characters"};
+    return ice;
+}
+
 std::optional<Ip> usable_ip(ConstBytes raw, bool is_v4) {
     auto ip = Ip::from(raw);
     if (!ip || ip->is_multicast_or_broadcast()) return std::nullopt;
@@ -65,6 +78,14 @@ std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4
     if (out.send_key && out.send_key->key_and_salt == out.recv_key->key_and_salt)
         return invalid("the two directions share a key");
 
+    auto ice = ice_settings(fields);
+    if (const auto* wrong = std::get_if<Wrong>(&ice)) return invalid(wrong->message);
+    out.ice = std::move(std::get<0>(ice));
+    if (out.ice && !out.is_muxed) return invalid("ICE needs RTCP on the port of RTP");
+    auto keying = fields.integer<std::uint8_t>(Tag::keying);
+    if (keying > 1) return invalid("the keying is not known");
+    out.is_dtls = keying == 1;
+
     if (auto raw = fields.find(Tag::signalling_ip)) {
         out.signalling_ip = Ip::from(*raw);
         if (!out.signalling_ip) return invalid("the signalling address is neither 4 nor 16 bytes");
@@ -101,8 +122,20 @@ FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& rep
                               {Tag::dropped_disabled, c.dropped_disabled},
                               {Tag::dropped_unsent, c.dropped_unsent},
                               {Tag::rtcp_received, c.rtcp_received},
-                              {Tag::rtcp_sent, c.rtcp_sent}})
+                              {Tag::rtcp_sent, c.rtcp_sent},
+                              {Tag::dropped_unchecked, c.dropped_unchecked},
+                              {Tag::dropped_unkeyed, c.dropped_unkeyed},
+                              {Tag::dtls_received, c.dtls_received},
+                              {Tag::dtls_sent, c.dtls_sent},
+                              {Tag::dtls_refused, c.dtls_refused},
+                              {Tag::dtls_limited, c.dtls_limited}})
         out.put(tag, value);
+    if (report.stun)
+        out.put(Tag::stun_received, report.stun->received)
+            .put(Tag::stun_answered, report.stun->answered)
+            .put(Tag::stun_refused, report.stun->refused)
+            .put(Tag::stun_limited, report.stun->limited)
+            .put(Tag::stun_repeated, report.stun->repeated);
     out.put(Tag::jitter_us, report.jitter_us);
     if (report.silent_ms) out.put(Tag::silent_ms, *report.silent_ms);
     if (report.remote_lost) out.put(Tag::remote_lost, *report.remote_lost);

@@ -37,6 +37,10 @@ constexpr FieldRule kSetLeg[] = {
     {Tag::payload_types, 0, 256, kOptional},
     {Tag::media_timeout_ms, 4, 4, kOptional},
     {Tag::clock_rate, 4, 4, kOptional},
+    {Tag::ice_local_ufrag, 4, 256, kOptional},
+    {Tag::ice_local_password, 22, 256, kOptional},
+    {Tag::ice_remote_ufrag, 4, 256, kOptional},
+    {Tag::keying, 1, 1, kOptional},
 };
 constexpr FieldRule kBridgeOnly[] = {{Tag::bridge, 16, 16}};
 constexpr FieldRule kListBridges[] = {{Tag::after, 16, 16, kOptional}};
@@ -44,6 +48,8 @@ constexpr FieldRule kStartRecording[] = {
     {Tag::bridge, 16, 16},   {Tag::org, 16, 16},  {Tag::recording, 16, 16},          {Tag::segment, 4, 4},
     {Tag::data_key, 32, 32}, {Tag::file, 5, 128}, {Tag::anchor_us, 8, 8, kOptional}, {Tag::format, 2, 4096},
 };
+constexpr FieldRule kDtlsSend[] = {
+    {Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag::datagram, 1, 1500, true, true}};
 constexpr FieldRule kSetFormat[] = {{Tag::bridge, 16, 16}, {Tag::format, 2, 4096}};
 constexpr FieldRule kLoadSound[] = {
     {Tag::sound, 32, 32},
@@ -90,6 +96,7 @@ std::optional<std::span<const FieldRule>> rules(Op op) {
         case Op::list_bridges: return kListBridges;
         case Op::start_recording: return kStartRecording;
         case Op::set_format: return kSetFormat;
+        case Op::dtls_send: return kDtlsSend;
         case Op::load_sound: return kLoadSound;
         case Op::play: return kPlay;
         case Op::stop_play: return kStopPlay;

@@ -66,6 +66,11 @@ void Server::send(ConnectionId to, const std::vector<std::byte>& frame) {
     connection.out.insert(connection.out.end(), frame.begin(), frame.end());
 }
 
+void Server::offer(ConnectionId to, const std::vector<std::byte>& frame) {
+    auto found = connections_.find(to);
+    if (found != connections_.end() && found->second.out.size() < kMuchUnsent) send(to, frame);
+}
+
 void Server::close(ConnectionId id) {
     if (auto found = connections_.find(id); found != connections_.end()) found->second.is_closing = true;
 }

@@ -22,6 +22,7 @@ class Server final : public Outlet {
     ~Server() override;
 
     void send(ConnectionId to, const std::vector<std::byte>& frame) override;
+    void offer(ConnectionId to, const std::vector<std::byte>& frame) override;
     void close(ConnectionId connection) override;
 
     /// Runs until `stop_fd` is readable and all bridges are closed (at most 10 s later).
@@ -30,6 +31,8 @@ class Server final : public Outlet {
   private:
     static constexpr std::size_t kMaxConnections = 16;
     static constexpr std::size_t kMaxUnsent = 64 << 20;  // a controller that does not read is closed
+
+    static constexpr std::size_t kMuchUnsent = 1 << 20;  // then what may get lost gets lost
 
     struct Connection {
         io::Fd fd;

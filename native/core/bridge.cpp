@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "core/packet_kind.hpp"
 #include "core/rtcp.hpp"
 
 namespace hushwire {
@@ -98,6 +99,20 @@ std::optional<Forward> Bridge::receive(unsigned number, Channel channel, const A
         leg.counters.dropped_malformed++;
         return std::nullopt;
     }
+    switch (packet_kind(buffer.first(length))) {
+        case PacketKind::media: break;
+        case PacketKind::stun: {
+            auto answer = leg.answer_stun(channel, from, buffer, length, now_us);
+            has_event_ |= leg.has_event();
+            return answer;
+        }
+        case PacketKind::dtls:
+            if (leg.takes_dtls(channel, from, now_us) && dtls_sink_)
+                dtls_sink_->dtls(number, buffer.first(length));
+            return std::nullopt;
+        case PacketKind::other: leg.counters.dropped_malformed++; return std::nullopt;
+    }
+    if (!leg.admits_media(channel, from, now_us)) return std::nullopt;
     bool is_rtcp = channel == Channel::rtcp || rtp::looks_like_rtcp(buffer.first(length));
     if (is_rtcp && channel == Channel::rtp
         && !leg.settings().is_muxed) {  // RFC 3551 section 6 keeps these types free for RTCP

@@ -26,6 +26,13 @@ class Tap {
     virtual void packet(unsigned leg, ConstBytes plain, std::int64_t now_us) = 0;
 };
 
+/// Takes the datagrams of DTLS handshakes.
+class DtlsSink {
+  public:
+    virtual ~DtlsSink() = default;
+    virtual void dtls(unsigned leg, ConstBytes datagram) = 0;
+};
+
 class Bridge {
   public:
     using Random = Leg::Random;
@@ -45,6 +52,11 @@ class Bridge {
     }
     std::uint32_t ssrc(unsigned leg) const { return legs_[leg]->ssrc(); }
     void set_tap(Tap* tap) { tap_ = tap; }
+    void set_dtls_sink(DtlsSink* sink) { dtls_sink_ = sink; }
+    /// A datagram of a handshake on its way down; nothing where the leg has nowhere to send it.
+    std::optional<Forward> send_dtls(unsigned leg, Bytes datagram) {
+        return has_leg(leg) ? legs_[leg]->send_dtls(datagram) : std::nullopt;
+    }
     /// While it is set no digit is told; who records sees to that there.
     void set_sensitive(bool is_sensitive) { is_sensitive_ = is_sensitive; }
     bool is_sensitive() const { return is_sensitive_; }
@@ -119,6 +131,7 @@ class Bridge {
     std::int64_t due_us_ = kNever;
     std::vector<LegEvent> ended_;  // what was played
     Tap* tap_ = nullptr;
+    DtlsSink* dtls_sink_ = nullptr;
 };
 
 }  // namespace hushwire

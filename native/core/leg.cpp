@@ -37,8 +37,19 @@ Leg::Leg(unsigned number, Random random)
 }
 
 std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
-    rtp_source_.announce(settings.remote_rtp, settings.signalling_ip, settings.may_learn, now_us);
-    rtcp_source_.announce(settings.remote_rtcp, settings.signalling_ip, settings.may_learn, now_us);
+    if (settings.ice) {
+        if (ice_) {
+            ice_->set(*settings.ice, now_us);
+        } else {
+            ice_ = std::make_unique<ice::Agent>(*settings.ice);
+        }
+        rtp_source_.follow_nomination();
+        rtcp_source_.follow_nomination();
+    } else {
+        ice_.reset();
+        rtp_source_.announce(settings.remote_rtp, settings.signalling_ip, settings.may_learn, now_us);
+        rtcp_source_.announce(settings.remote_rtcp, settings.signalling_ip, settings.may_learn, now_us);
+    }
 
     if (!settings.recv_key) {
         if (receiver_) key_run_ += kKeyRun;
@@ -65,6 +76,7 @@ std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
     settings_ = settings;
     settings_.send_key.reset();  // the session keys are made; each master key is kept once, for comparison
     settings_.recv_key.reset();
+    settings_.ice.reset();
     is_set_ = true;
     set_us_ = now_us;
     is_timed_out_ = false;
@@ -80,9 +92,64 @@ void Leg::count(srtp::Outcome outcome) {
     }
 }
 
+std::optional<Forward> Leg::answer_stun(Channel channel, const Address& from, Bytes buffer,
+                                        std::size_t length, std::int64_t now_us) {
+    // RTP and RTCP share the port where ICE is used, and a leg without ICE has nothing to answer with.
+    if (!ice_ || channel != Channel::rtp) {
+        counters.dropped_malformed++;
+        return std::nullopt;
+    }
+    auto answer = ice_->receive(from, buffer, length, now_us);
+    follow_ice(now_us);
+    if (!answer) return std::nullopt;
+    return Forward{number_, channel, from, buffer.first(answer)};
+}
+
+/// Sends to where the agent says, and tells what it has to tell.
+void Leg::follow_ice(std::int64_t now_us) {
+    rtp_source_.nominate(ice_->selected());
+    auto news = ice_->take_news(now_us);
+    if (!news) return;
+    has_selection_event_ = *news == ice::News::selected;
+    has_loss_event_ = *news == ice::News::consent_lost;
+}
+
+bool Leg::takes_dtls(Channel channel, const Address& from, std::int64_t now_us) {
+    if (!settings_.is_dtls || channel != Channel::rtp) {
+        counters.dropped_malformed++;
+        return false;
+    }
+    // A ClientHello is not authenticated. Without this check whoever is first to send one would hold the
+    // handshake that the party was to have ("ClientHello race"). Once there are keys, only they move the leg.
+    bool is_admitted = ice_        ? ice_->has_checked(from, now_us)
+                       : receiver_ ? rtp_source_.is_known(from)
+                                   : rtp_source_.admit(from, now_us);
+    if (!is_admitted) {
+        counters.dtls_refused++;
+        return false;
+    }
+    if (!dtls_budget_.take(now_us)) {
+        counters.dtls_limited++;
+        return false;
+    }
+    counters.dtls_received++;
+    return true;
+}
+
+std::optional<Forward> Leg::send_dtls(Bytes datagram) {
+    const auto& to = rtp_source_.current();
+    if (!is_set_ || !settings_.is_dtls || !to.is_sendable()) return std::nullopt;
+    counters.dtls_sent++;
+    return Forward{number_, Channel::rtp, to, datagram};
+}
+
 std::optional<Leg::Plain> Leg::open_rtp(const rtp::Header& header, const Address& from, Bytes packet,
                                         std::int64_t now_us) {
     if (!receiver_) {
+        if (settings_.is_dtls) {
+            counters.dropped_unkeyed++;
+            return std::nullopt;
+        }
         if (!rtp_source_.admit(from, now_us)) {
             counters.dropped_source++;
             return std::nullopt;
@@ -109,6 +176,10 @@ std::optional<std::size_t> Leg::open_rtcp(Channel channel, const Address& from, 
                                           std::int64_t now_us) {
     auto& source = channel == Channel::rtcp ? rtcp_source_ : rtp_source_;
     if (!receiver_) {
+        if (settings_.is_dtls) {
+            counters.dropped_unkeyed++;
+            return std::nullopt;
+        }
         // On a muxed port RTCP never teaches the source: only media does.
         bool is_admitted = channel == Channel::rtcp ? source.admit(from, now_us) : from == source.current();
         if (is_admitted) return packet.size();
@@ -132,6 +203,7 @@ void Leg::note_media(std::int64_t now_us) {
     const auto& source = rtp_source_.current();
     if (has_media_ && source == reported_source_) return;
     has_media_ = true;
+    if (source == reported_source_) return;  // nothing is nominated yet
     reported_source_ = source;
     is_source_untold_ = true;
     tell_source(now_us);
@@ -147,6 +219,7 @@ void Leg::tell_source(std::int64_t now_us) {
 
 std::optional<Forward> Leg::send_rtp(StreamId source, const Outgoing& packet, Bytes buffer,
                                      std::size_t length, std::size_t header_length, std::int64_t now_us) {
+    if (!is_keyed()) return std::nullopt;
     auto mapped = map_.map(source, packet.index, packet.timestamp, packet.clock_rate, now_us, packet.span);
     if (!mapped) return std::nullopt;
     rtp::rewrite(buffer, {.payload_type = packet.payload_type,
@@ -169,7 +242,7 @@ std::optional<Forward> Leg::send_rtp(StreamId source, const Outgoing& packet, By
 std::optional<Forward> Leg::send_rtcp(Bytes buffer, std::size_t length) {
     auto channel = settings_.is_muxed ? Channel::rtp : Channel::rtcp;
     const auto& to = settings_.is_muxed ? rtp_source_.current() : rtcp_source_.current();
-    if (!is_set_ || !settings_.may_send || !to.is_sendable()) return std::nullopt;
+    if (!is_set_ || !settings_.may_send || !is_keyed() || !to.is_sendable()) return std::nullopt;
     if (sender_) length = sender_->protect_rtcp(buffer, length);
     if (!length) return std::nullopt;
     counters.rtcp_sent++;
@@ -179,6 +252,10 @@ std::optional<Forward> Leg::send_rtcp(Bytes buffer, std::size_t length) {
 void Leg::tick(std::int64_t now_us) {
     if (!is_set_) return;
     tell_source(now_us);
+    if (ice_) {
+        ice_->tick(now_us);
+        follow_ice(now_us);
+    }
     if (old_receiver_ && now_us > old_receiver_until_us_) old_receiver_.reset();
     auto timeout_us = std::int64_t{settings_.media_timeout_ms} * 1000;
     if (timeout_us && settings_.may_receive && !is_timed_out_
@@ -192,6 +269,9 @@ std::optional<LegEvent> Leg::take_event() {
     if (std::exchange(has_source_event_, false))
         return LegEvent{LegEvent::Kind::source, number_, reported_source_};
     if (std::exchange(has_timeout_event_, false)) return LegEvent{LegEvent::Kind::media_timeout, number_, {}};
+    if (std::exchange(has_loss_event_, false)) return LegEvent{LegEvent::Kind::consent_lost, number_, {}};
+    if (std::exchange(has_selection_event_, false))
+        return LegEvent{LegEvent::Kind::ice_selected, number_, rtp_source_.current()};
     return std::nullopt;
 }
 
@@ -201,6 +281,7 @@ LegReport Leg::report(std::int64_t now_us) const {
         report.silent_ms =
             static_cast<std::uint64_t>(std::max<std::int64_t>(now_us - last_media_us_, 0)) / 1000;
     report.remote_lost = remote_lost;
+    if (ice_) report.stun = ice_->counters();
     return report;
 }
 

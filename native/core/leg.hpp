@@ -7,11 +7,13 @@
 #include <optional>
 
 #include "core/address.hpp"
+#include "core/ice.hpp"
 #include "core/rtp.hpp"
 #include "core/sequence.hpp"
 #include "core/source.hpp"
 #include "core/srtp.hpp"
 #include "core/statistics.hpp"
+#include "core/token_bucket.hpp"
 
 namespace hushwire {
 
@@ -22,6 +24,8 @@ struct LegSettings {
     Address remote_rtp, remote_rtcp;
     bool is_muxed = false;
     std::optional<srtp::MasterKey> send_key, recv_key;
+    std::optional<ice::Settings> ice;  ///< then the remote addresses are not used
+    bool is_dtls = false;              ///< keys come by a handshake: never plain, in either direction
     std::optional<Ip> signalling_ip;
     bool may_learn = true, may_send = true, may_receive = true;
     std::array<std::uint8_t, 128> payload_types = identity();  ///< received here -> sent on the other leg
@@ -47,7 +51,13 @@ struct Forward {
 enum class PlayEnd : std::uint8_t { finished = 1, stopped = 2, replaced = 3, leg_closed = 4 };
 
 struct LegEvent {
-    enum class Kind { source, media_timeout, play_ended } kind = Kind::source;
+    enum class Kind {
+        source,
+        media_timeout,
+        ice_selected,
+        consent_lost,
+        play_ended,
+    } kind = Kind::source;
     unsigned leg = 0;
     Address source;
     std::uint32_t playback = 0,
@@ -80,6 +90,17 @@ class Leg {
     const LegSettings& settings() const { return settings_; }
 
     // In
+    /// The answer to a STUN datagram, written into `buffer`; nothing where none is due.
+    std::optional<Forward> answer_stun(Channel channel, const Address& from, Bytes buffer, std::size_t length,
+                                       std::int64_t now_us);
+    /// Is this datagram of DTLS to be passed up? From strangers none is, and of a flood only some.
+    bool takes_dtls(Channel channel, const Address& from, std::int64_t now_us);
+    /// With ICE: did a valid check come from where this packet of media does?
+    bool admits_media(Channel channel, const Address& from, std::int64_t now_us) {
+        if (!ice_ || (channel == Channel::rtp && ice_->has_checked(from, now_us))) return true;
+        counters.dropped_unchecked++;
+        return false;
+    }
     struct Plain {
         std::size_t length = 0;
         std::uint64_t index = 0;
@@ -95,7 +116,12 @@ class Leg {
     void note_media(std::int64_t now_us);
 
     // Out
-    bool is_sendable() const { return is_set_ && settings_.may_send && rtp_source_.current().is_sendable(); }
+    bool is_sendable() const {
+        return is_set_ && settings_.may_send && is_keyed() && rtp_source_.current().is_sendable();
+    }
+    /// A datagram of a handshake, to where the party is now; nothing where that is not known, or consent is
+    /// lost.
+    std::optional<Forward> send_dtls(Bytes datagram);
     /// Sends the RTP packet at the start of `buffer` (`length` bytes of which `header_length` are header;
     /// kMaxTag bytes of room behind), re-numbered and protected in place. Nothing where its index would be
     /// used twice.
@@ -112,7 +138,9 @@ class Leg {
 
     // By the clock, and what is to be told
     void tick(std::int64_t now_us);
-    bool has_event() const { return has_source_event_ || has_timeout_event_; }
+    bool has_event() const {
+        return has_source_event_ || has_timeout_event_ || has_selection_event_ || has_loss_event_;
+    }
     std::optional<LegEvent> take_event();
     LegReport report(std::int64_t now_us) const;
 
@@ -122,6 +150,8 @@ class Leg {
 
   private:
     void tell_source(std::int64_t now_us);
+    void follow_ice(std::int64_t now_us);
+    bool is_keyed() const { return sender_ || !settings_.is_dtls; }
     void count(srtp::Outcome outcome);
 
     unsigned number_;
@@ -130,6 +160,8 @@ class Leg {
     bool is_set_ = false;
     // in
     SourceGate rtp_source_, rtcp_source_;
+    std::unique_ptr<ice::Agent> ice_;
+    TokenBucket dtls_budget_{40, 80};  // a handshake takes some 20 datagrams, retransmissions included
     std::unique_ptr<srtp::Receiver> receiver_, old_receiver_;
     std::int64_t old_receiver_until_us_ = 0;
     std::uint32_t key_run_ =
@@ -138,6 +170,7 @@ class Leg {
     std::int64_t set_us_ = 0, last_media_us_ = 0;
     bool has_media_ = false, is_timed_out_ = false;
     bool has_source_event_ = false, has_timeout_event_ = false;
+    bool has_selection_event_ = false, has_loss_event_ = false;
     Address reported_source_;
     bool is_source_untold_ = false;
     std::int64_t next_source_event_us_ = 0;

@@ -1,9 +1,10 @@
 // Where a leg's packets may come from, and where to send. The rule that keeps strangers out of a call:
 // SRTP moves only with a verified tag; plain RTP is the announced address, or once, early, from an announced
-// network.
+// network; with ICE it is what the peer nominated.
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "core/address.hpp"
 
@@ -18,6 +19,7 @@ class SourceGate {
                   std::int64_t now_us) {
         may_learn_ = may_learn;
         signalling_ = signalling;
+        if (std::exchange(is_nominated_only_, false)) is_announced_ = false;
         if (announced == announced_ && is_announced_) return;
         announced_ = current_ = announced;
         is_announced_ = true;
@@ -25,8 +27,20 @@ class SourceGate {
         opened_us_ = now_us;
     }
 
+    /// ICE (instead of `announce`): from now on nothing but `nominate` moves the source.
+    void follow_nomination() {
+        if (std::exchange(is_nominated_only_, true)) return;
+        current_ = {};
+    }
+    /// The remote side of the selected pair; nothing: there is none, or consent is lost.
+    void nominate(const std::optional<Address>& pair) { current_ = pair.value_or(Address{}); }
+
+    /// Is this the announced address, or where we send to? Learns nothing.
+    bool is_known(const Address& from) const { return from == current_ || from == announced_; }
+
     /// Plain RTP: may a packet from here be taken? Learns as far as allowed.
     bool admit(const Address& from, std::int64_t now_us) {
+        if (is_nominated_only_) return true;  // the agent's checks have let it in
         if (!is_announced_) return false;
         if (from == announced_) {
             current_ = announced_;
@@ -43,7 +57,7 @@ class SourceGate {
 
     /// SRTP: the newest verified packet came from here.
     void prove(const Address& from) {
-        if (may_learn_) current_ = from;
+        if (may_learn_ && !is_nominated_only_) current_ = from;
     }
 
     const Address& current() const { return current_; }
@@ -53,6 +67,7 @@ class SourceGate {
     std::optional<Ip> signalling_;
     std::int64_t opened_us_ = 0;
     bool may_learn_ = false, is_announced_ = false, is_settled_ = false;
+    bool is_nominated_only_ = false;
 };
 
 }  // namespace hushwire

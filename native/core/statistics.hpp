@@ -13,6 +13,20 @@ struct Counters {
     std::uint64_t dropped_disabled = 0;  ///< the leg is not to be listened to
     std::uint64_t dropped_unsent = 0;    ///< taken in on this leg, but the other could not send it
     std::uint64_t rtcp_received = 0, rtcp_sent = 0;
+    std::uint64_t dropped_unchecked = 0;  ///< media from an address without a valid ICE check
+    std::uint64_t dropped_unkeyed = 0;    ///< media on a DTLS leg before its keys came
+    std::uint64_t dtls_received = 0, dtls_sent = 0;
+    std::uint64_t dtls_refused = 0;  ///< from an address that may not begin a handshake (yet)
+    std::uint64_t dtls_limited = 0;  ///< more than is passed up
+};
+
+/// What an ICE agent counts.
+struct StunCounters {
+    std::uint64_t received = 0;  ///< datagrams that look like STUN
+    std::uint64_t answered = 0;
+    std::uint64_t refused = 0;   ///< malformed, no fingerprint, foreign name, wrong password
+    std::uint64_t limited = 0;   ///< more than are answered
+    std::uint64_t repeated = 0;  ///< transaction ids that came before: retransmitted or replayed
 };
 
 class Reception {
@@ -67,6 +81,7 @@ struct LegReport {
     std::uint32_t jitter_us = 0;
     std::optional<std::uint64_t> silent_ms;
     std::optional<std::uint32_t> remote_lost;
+    std::optional<StunCounters> stun;  ///< of a leg with ICE
 };
 
 }  // namespace hushwire

@@ -87,13 +87,18 @@ struct Worker::Buffers {
     }
 };
 
-Worker::Host::Host(const Uuid& bridge_id, Mode mode) : id(bridge_id), bridge(mode, random_u32) {}
+Worker::Host::Host(const Uuid& bridge_id, Mode mode, const DtlsReceiver& receiver)
+    : id(bridge_id), bridge(mode, random_u32), dtls_receiver(receiver) {
+    bridge.set_dtls_sink(this);
+}
 
-Worker::Worker(std::int64_t tick_us, bool is_v6, ChunkExchange& exchange, LegEventSink sink)
+Worker::Worker(std::int64_t tick_us, bool is_v6, ChunkExchange& exchange, LegEventSink sink,
+               DtlsReceiver dtls_receiver)
     : tick_us_(tick_us),
       is_v6_(is_v6),
       exchange_(exchange),
       sink_(std::move(sink)),
+      dtls_receiver_(std::move(dtls_receiver)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       buffers_(std::make_unique<Buffers>()) {
     epoll_event event{};
@@ -244,6 +249,13 @@ void Worker::schedule(const Uuid& id) {
     schedule(*host);
 }
 
+void Worker::send(const Uuid& id, const Forward& forward) {
+    auto* host = find(id);
+    if (!host) return;
+    buffers_->add(host->ports[forward.leg][static_cast<std::size_t>(forward.channel)], forward, is_v6_);
+    buffers_->send();
+}
+
 void Worker::tell_events(Host& host) {
     while (auto event = host.bridge.take_event()) sink_(host.id, *event);
 }
@@ -263,7 +275,7 @@ Worker::Host* Worker::find(const Uuid& id) const {
 }
 
 void Worker::open_bridge(const Uuid& id, Mode mode) {
-    hosts_[id] = std::make_unique<Host>(id, mode);
+    hosts_[id] = std::make_unique<Host>(id, mode, dtls_receiver_);
 }
 
 void Worker::open_leg(const Uuid& id, unsigned leg, PortPair pair) {

@@ -26,6 +26,9 @@ namespace hushwire::io {
 /// A leg's event, as the worker tells it. Called in the worker's thread.
 using LegEventSink = std::function<void(const Uuid& bridge, const LegEvent& event)>;
 
+/// A datagram of a leg's DTLS handshake. Called in the worker's thread.
+using DtlsReceiver = std::function<void(const Uuid& bridge, unsigned leg, ConstBytes datagram)>;
+
 struct BridgeReport {
     Mode mode = Mode::relay;
     std::array<std::optional<LegReport>, Bridge::kMaxLegs> legs;
@@ -39,7 +42,8 @@ struct RecorderEnd {
 
 class Worker {
   public:
-    Worker(std::int64_t tick_us, bool is_v6, ChunkExchange& exchange, LegEventSink sink);
+    Worker(std::int64_t tick_us, bool is_v6, ChunkExchange& exchange, LegEventSink sink,
+           DtlsReceiver dtls_receiver);
     ~Worker();
 
     /// Any thread: runs in the worker, in the order posted. A bridge that is not there makes the operations
@@ -57,6 +61,8 @@ class Worker {
     /// mixes: `schedule`.
     Bridge* bridge(const Uuid& id);
     void schedule(const Uuid& id);
+    /// Sends at once, beside what is relayed.
+    void send(const Uuid& id, const Forward& forward);
     void start_recorder(const Uuid& id, RecordingId recording, std::int64_t start_us);
     Recorder* recorder(const Uuid& id);
     RecorderEnd end_recorder(const Uuid& id, std::int64_t start_us);
@@ -70,12 +76,14 @@ class Worker {
         Channel channel = Channel::rtp;
         std::int64_t served_us = 0;
     };
-    struct Host {
-        Host(const Uuid& bridge_id, Mode mode);
+    struct Host final : DtlsSink {
+        Host(const Uuid& bridge_id, Mode mode, const DtlsReceiver& receiver);
+        void dtls(unsigned leg, ConstBytes datagram) override { dtls_receiver(id, leg, datagram); }
         Uuid id;
         Bridge bridge;
         std::array<std::array<Port, 2>, Bridge::kMaxLegs> ports;  // [leg][channel]
         std::unique_ptr<Recorder> recorder;
+        const DtlsReceiver& dtls_receiver;
         int slot = -1;  // of the wheel
     };
     static constexpr unsigned kBatch = 16;
@@ -96,6 +104,7 @@ class Worker {
     bool is_v6_;
     ChunkExchange& exchange_;
     LegEventSink sink_;
+    DtlsReceiver dtls_receiver_;
     Fd epoll_;
     Mailbox mailbox_;
     std::map<Uuid, std::unique_ptr<Host>> hosts_;

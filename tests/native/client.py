@@ -19,12 +19,11 @@ from typing import Self
 OPS = {
     "hello": 1, "ping": 2, "ack": 3, "open_bridge": 16, "open_leg": 17, "set_leg": 18, "close_bridge": 19, "get_bridge": 20,
     "list_bridges": 21, "start_recording": 32, "pause_recording": 33, "resume_recording": 34, "stop_recording": 35, "set_format": 36,
-    "load_sound": 64, "play": 65, "stop_play": 66,
-    "send_digits": 67, "detect_tones": 68, "set_sensitive": 69,
+    "dtls_send": 48, "load_sound": 64, "play": 65, "stop_play": 66, "send_digits": 67, "detect_tones": 68, "set_sensitive": 69,
 }  # fmt: skip
 EVENTS = {
     257: "recording_closed", 258: "recording_failed", 259: "media_timeout", 260: "bridge_closed", 261: "leg_source",
-    266: "play_ended", 267: "digit",
+    263: "ice_selected", 264: "consent_lost", 265: "dtls_datagram", 266: "play_ended", 267: "digit",
 }  # fmt: skip
 OK, MALFORMED, UNSUPPORTED, FENCED, NOT_FOUND, EXISTS, INVALID, STATE, NO_PORTS, SPOOL = range(10)
 
@@ -43,6 +42,10 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "lost": (74, "Q"), "jitter_us": (75, "I"), "dropped_replay": (76, "Q"), "dropped_tag": (77, "Q"), "dropped_source": (78, "Q"),
     "dropped_malformed": (79, "Q"), "dropped_disabled": (80, "Q"), "dropped_unsent": (81, "Q"), "rtcp_received": (82, "Q"),
     "rtcp_sent": (83, "Q"), "silent_ms": (84, "Q"), "remote_lost": (85, "I"),
+    "ice_local_ufrag": (110, None), "ice_local_password": (111, None), "ice_remote_ufrag": (112, None), "keying": (113, "B"),
+    "datagram": (114, None), "stun_received": (115, "Q"), "stun_answered": (116, "Q"), "stun_refused": (117, "Q"),
+    "stun_limited": (118, "Q"), "stun_repeated": (119, "Q"), "dropped_unchecked": (120, "Q"), "dropped_unkeyed": (121, "Q"),
+    "dtls_received": (122, "Q"), "dtls_sent": (123, "Q"), "dtls_refused": (124, "Q"), "dtls_limited": (125, "Q"),
     "sound": (140, None), "frame_samples": (141, "I"), "total_bytes": (142, "I"), "offset": (143, "I"), "data": (144, None),
     "is_whole": (145, "B"), "unload": (146, "B"), "playback": (147, "I"),
     "payload_type": (148, "B"), "times": (149, "I"), "offset_ms": (150, "I"), "interval_ms": (151, "I"), "beep": (152, "B"),
