@@ -14,6 +14,7 @@ from hushwire.media.digits import DIGIT_MS, GAP_MS, send_digits
 from hushwire.media.model import (
     BridgeEntry,
     BridgeReport,
+    DtlsDatagram,
     Greeting,
     IpAddress,
     LegPorts,
@@ -40,11 +41,13 @@ class MediaClient:
     """One controlling connection. It lives until `closed` is set; a new connection needs a new, greater epoch.
 
     `on_event` is called on the loop for each event, oldest first, also for those that an earlier controller left; the
-    receiver calls `acknowledge` once it has made the event durable.
+    receiver calls `acknowledge` once it has made the event durable. `on_dtls` is called for each datagram of a DTLS handshake that a leg's
+    party sent; without it they are dropped.
     """
 
-    def __init__(self, on_event: Callable[[MediaEvent], None]) -> None:
+    def __init__(self, on_event: Callable[[MediaEvent], None], on_dtls: Callable[[DtlsDatagram], None] | None = None) -> None:
         self._on_event = on_event
+        self._on_dtls = on_dtls
         self._waiting: dict[int, asyncio.Future[Frame]] = {}
         self._next_id = 1
         self._writer: asyncio.StreamWriter | None = None
@@ -125,6 +128,14 @@ class MediaClient:
                 refused = refused or error
         if refused is not None:
             raise refused
+
+    async def send_dtls(self, bridge_id: UUID, leg: int, datagrams: Iterable[bytes]) -> None:
+        """Send datagrams of a DTLS handshake to where the leg's party is now (RFC 7983: first byte 20-63; at most 1,500 bytes each).
+
+        Raises MediaRefused: STATE where there is nowhere to send yet (no pair nominated, consent lost); DTLS's own timer tries again.
+        """
+        fields: list[Field] = [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), *((Tag.DATAGRAM, datagram) for datagram in datagrams)]
+        await self._ask(Op.DTLS_SEND, fields)
 
     async def close_bridge(self, bridge_id: UUID) -> BridgeReport:
         """End a bridge, closing its recording first."""
@@ -296,9 +307,12 @@ class MediaClient:
             answer = self._waiting.pop(frame.id, None)
             if answer is not None and not answer.done():
                 answer.set_result(frame)
+        elif frame.opcode == EventType.DTLS_DATAGRAM:
+            if self._on_dtls is not None:
+                self._on_dtls(DtlsDatagram.read(frame.fields))
         elif frame.opcode in _EVENT_TYPES:
             self._on_event(MediaEvent.read(frame.id, EventType(frame.opcode), frame.fields))
-        else:
+        elif frame.id:
             self.acknowledge([frame.id])  # an event of a later version: nothing here could handle it
 
 
@@ -325,6 +339,14 @@ def _settings(settings: LegSettings) -> list[Field]:
         fields += [(Tag.RECV_SUITE, u8(settings.receiving.suite)), (Tag.RECV_KEY, settings.receiving.key)]
     if settings.signalling_ip is not None:
         fields.append((Tag.SIGNALLING_IP, settings.signalling_ip.reveal().packed))
+    if settings.ice is not None:
+        fields += [
+            (Tag.ICE_LOCAL_UFRAG, settings.ice.local_ufrag.encode("ascii")),
+            (Tag.ICE_LOCAL_PASSWORD, settings.ice.local_password.encode("ascii")),
+            (Tag.ICE_REMOTE_UFRAG, settings.ice.remote_ufrag.encode("ascii")),
+        ]
+    if settings.is_dtls:
+        fields.append((Tag.KEYING, u8(1)))
     if settings.payload_types:
         fields.append((Tag.PAYLOAD_TYPES, bytes(number for pair in settings.payload_types for number in pair)))
     return fields

@@ -17,7 +17,7 @@ import structlog
 
 from hushwire.core.errors import Unavailable
 from hushwire.media.client import MediaClient
-from hushwire.media.model import Greeting, MediaEvent, MediaRefused
+from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent, MediaRefused
 
 GRACE_S: Final = 0.5
 """How long a lost connection may take to come back to the same program before its bridges count as lost."""
@@ -42,12 +42,20 @@ class MediaObserver(Protocol):
 
 
 class MediaLink:
-    """One gateway's control of one hushwire-media. `next_epoch` gives a number greater than any before, whoever asked."""
+    """One gateway's control of one hushwire-media. `next_epoch` gives a number greater than any before, whoever asked. `on_dtls` is called
+    on the loop for each DTLS datagram of a leg's party (media/client.py)."""
 
-    def __init__(self, path: Path, next_epoch: Callable[[], Awaitable[int]], observer: MediaObserver) -> None:
+    def __init__(
+        self,
+        path: Path,
+        next_epoch: Callable[[], Awaitable[int]],
+        observer: MediaObserver,
+        on_dtls: Callable[[DtlsDatagram], None] | None = None,
+    ) -> None:
         self._path = path
         self._next_epoch = next_epoch
         self._observer = observer
+        self._on_dtls = on_dtls
         self._client: MediaClient | None = None
         self._greeting: Greeting | None = None
         self._is_up = False
@@ -140,7 +148,7 @@ class MediaLink:
             else:
                 early.append(event)
 
-        client = MediaClient(take)
+        client = MediaClient(take, self._on_dtls)
         try:
             greeting = await client.connect(self._path, epoch)
         except BaseException:

@@ -51,6 +51,19 @@ class Protection:
 
 
 @dataclass(frozen=True, slots=True)
+class IceCredentials:
+    """What connectivity checks of a leg must carry (RFC 8445 section 5.3). hushwire-media is ICE-lite: it answers checks under the local
+    password and makes none of its own, so it has no use for the peer's. Other values are an ICE restart."""
+
+    local_ufrag: str
+    local_password: str
+    remote_ufrag: str
+
+    def __repr__(self) -> str:
+        return "IceCredentials(<secret>)"
+
+
+@dataclass(frozen=True, slots=True)
 class LegPorts:
     """What OPEN_LEG gave: `ip` and ports to write into SDP, and the SSRC that the leg will hear."""
 
@@ -65,7 +78,9 @@ class LegSettings:
     """A leg as a whole statement (SET_LEG): what it does not say has its default again.
 
     `payload_types` maps a type received on this leg to the type sent on the other. `send` and `receive` are the media
-    process's own direction: send to the party, take from the party.
+    process's own direction: send to the party, take from the party. With `ice` the party is where its nominated check came from, and
+    `remote_ip` and `remote_port` are not used (0.0.0.0 or ::, and any port). `is_dtls`: keys come by a DTLS handshake; until they are
+    stated here, nothing is sent to the leg and no media is taken from it. Both want `rtcp_mux`: ICE always, DTLS for RTCP to pass.
     """
 
     remote_ip: Personal[IpAddress]
@@ -81,6 +96,8 @@ class LegSettings:
     payload_types: tuple[tuple[int, int], ...] = ()
     media_timeout_ms: int = 30_000
     clock_rate: int = 8_000
+    ice: IceCredentials | None = None
+    is_dtls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +223,25 @@ class BridgeEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class DtlsDatagram:
+    """What a leg's party sent of its DTLS handshake. Not kept: one that gets lost is sent again by the party, as DTLS does."""
+
+    bridge_id: UUID
+    leg: int
+    data: bytes
+
+    @classmethod
+    def read(cls, fields: Fields) -> "DtlsDatagram":
+        """From a DTLS_DATAGRAM event."""
+        return cls(UUID(bytes=fields.need(Tag.BRIDGE)), fields.integer(Tag.LEG), fields.need(Tag.DATAGRAM))
+
+
+@dataclass(frozen=True, slots=True)
 class MediaEvent:
     """Something that happened, kept by the media process until it is acknowledged.
 
-    `leg` is set for MEDIA_TIMEOUT, LEG_SOURCE, DIGIT and PLAY_ENDED; `report` for the events that carry results; `played` for PLAY_ENDED.
+    `leg` is set for the events that concern one: MEDIA_TIMEOUT, LEG_SOURCE, ICE_SELECTED, CONSENT_LOST, DIGIT, PLAY_ENDED; `report` for the
+    events that carry results; `played` for PLAY_ENDED.
     """
 
     id: int

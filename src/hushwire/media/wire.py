@@ -43,6 +43,7 @@ class Op(IntEnum):
     RESUME_RECORDING = 34
     STOP_RECORDING = 35
     SET_FORMAT = 36
+    DTLS_SEND = 48
     LOAD_SOUND = 64
     PLAY = 65
     STOP_PLAY = 66
@@ -52,13 +53,16 @@ class Op(IntEnum):
 
 
 class EventType(IntEnum):
-    """Events, kept by the media process until acknowledged."""
+    """Events, kept by the media process until acknowledged; those with id 0 are not kept and need no acknowledgement."""
 
     RECORDING_CLOSED = 257
     RECORDING_FAILED = 258
     MEDIA_TIMEOUT = 259
     BRIDGE_CLOSED = 260
     LEG_SOURCE = 261
+    ICE_SELECTED = 263
+    CONSENT_LOST = 264
+    DTLS_DATAGRAM = 265
     PLAY_ENDED = 266
     DIGIT = 267
 
@@ -148,6 +152,22 @@ class Tag(IntEnum):
     RTCP_SENT = 83
     SILENT_MS = 84
     REMOTE_LOST = 85
+    ICE_LOCAL_UFRAG = 110
+    ICE_LOCAL_PASSWORD = 111
+    ICE_REMOTE_UFRAG = 112
+    KEYING = 113
+    DATAGRAM = 114
+    STUN_RECEIVED = 115
+    STUN_ANSWERED = 116
+    STUN_REFUSED = 117
+    STUN_LIMITED = 118
+    STUN_REPEATED = 119
+    DROPPED_UNCHECKED = 120
+    DROPPED_UNKEYED = 121
+    DTLS_RECEIVED = 122
+    DTLS_SENT = 123
+    DTLS_REFUSED = 124
+    DTLS_LIMITED = 125
     SOUND = 140
     FRAME_SAMPLES = 141
     TOTAL_BYTES = 142
