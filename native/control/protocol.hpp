@@ -170,6 +170,7 @@ enum class Tag : std::uint16_t {
     gap_ms = 162,
     is_on = 163,
     heard_as = 164,
+    codec = 130,
 };
 
 struct Header {

@@ -51,6 +51,7 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "payload_type": (148, "B"), "times": (149, "I"), "offset_ms": (150, "I"), "interval_ms": (151, "I"), "beep": (152, "B"),
     "play_end": (153, "B"), "sent_ms": (154, "I"),
     "digits": (160, None), "digit_ms": (161, "H"), "gap_ms": (162, "H"), "is_on": (163, "B"), "heard_as": (164, "B"),
+    "codec": (130, None),
 }  # fmt: skip
 NAMES = {tag: (name, form) for name, (tag, form) in TAGS.items()}
 REPEATED = {"leg_stats", "bridge_entry"}

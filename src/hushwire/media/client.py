@@ -347,6 +347,7 @@ def _settings(settings: LegSettings) -> list[Field]:
         ]
     if settings.is_dtls:
         fields.append((Tag.KEYING, u8(1)))
+    fields += [(Tag.CODEC, codec.to_bytes()) for codec in settings.codecs]
     if settings.payload_types:
         fields.append((Tag.PAYLOAD_TYPES, bytes(number for pair in settings.payload_types for number in pair)))
     return fields

@@ -8,6 +8,7 @@ from uuid import UUID
 from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
 from hushwire.media.digits import DigitHeard
+from hushwire.media.formats import LegCodec
 from hushwire.media.sounds import Played
 from hushwire.media.wire import EventType, Fields, Status, Tag
 
@@ -81,6 +82,7 @@ class LegSettings:
     process's own direction: send to the party, take from the party. With `ice` the party is where its nominated check came from, and
     `remote_ip` and `remote_port` are not used (0.0.0.0 or ::, and any port). `is_dtls`: keys come by a DTLS handshake; until they are
     stated here, nothing is sent to the leg and no media is taken from it. Both want `rtcp_mux`: ICE always, DTLS for RTCP to pass.
+    `codecs` are what was agreed, in order of preference: without them nothing of the leg is ever decoded, only relayed.
     """
 
     remote_ip: Personal[IpAddress]
@@ -98,6 +100,7 @@ class LegSettings:
     clock_rate: int = 8_000
     ice: IceCredentials | None = None
     is_dtls: bool = False
+    codecs: tuple[LegCodec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

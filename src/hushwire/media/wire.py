@@ -188,6 +188,7 @@ class Tag(IntEnum):
     GAP_MS = 162
     IS_ON = 163
     HEARD_AS = 164
+    CODEC = 130
 
 
 Field = tuple[Tag, bytes]
