@@ -95,7 +95,8 @@ std::optional<std::span<const FieldRule>> rules(Op op) {
         case Op::resume_recording:
         case Op::stop_recording: return kBridgeOnly;
         case Op::list_bridges: return kListBridges;
-        case Op::start_recording: return kStartRecording;
+        case Op::start_recording:
+        case Op::switch_recording: return kStartRecording;
         case Op::set_format: return kSetFormat;
         case Op::dtls_send: return kDtlsSend;
         case Op::load_sound: return kLoadSound;

@@ -38,6 +38,7 @@ enum class Op : std::uint16_t {
     send_digits = 67,
     detect_tones = 68,
     set_sensitive = 69,
+    switch_recording = 70,
 };
 
 enum class EventType : std::uint16_t {

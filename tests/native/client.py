@@ -20,6 +20,7 @@ OPS = {
     "hello": 1, "ping": 2, "ack": 3, "open_bridge": 16, "open_leg": 17, "set_leg": 18, "close_bridge": 19, "get_bridge": 20,
     "list_bridges": 21, "start_recording": 32, "pause_recording": 33, "resume_recording": 34, "stop_recording": 35, "set_format": 36,
     "dtls_send": 48, "load_sound": 64, "play": 65, "stop_play": 66, "send_digits": 67, "detect_tones": 68, "set_sensitive": 69,
+    "switch_recording": 70,
 }  # fmt: skip
 EVENTS = {
     257: "recording_closed", 258: "recording_failed", 259: "media_timeout", 260: "bridge_closed", 261: "leg_source",

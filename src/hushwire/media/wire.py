@@ -50,6 +50,7 @@ class Op(IntEnum):
     SEND_DIGITS = 67
     DETECT_TONES = 68
     SET_SENSITIVE = 69
+    SWITCH_RECORDING = 70
 
 
 class EventType(IntEnum):
