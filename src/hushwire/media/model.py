@@ -172,6 +172,11 @@ class LegStatistics:
     dropped_source: int
     dropped_malformed: int
     silent_ms: int | None
+    dropped_unchecked: int = 0  # media from where no valid ICE check came from
+    dropped_unkeyed: int = 0  # media before the keys of a DTLS leg
+    stun_refused: int = 0
+    dtls_refused: int = 0  # from where no handshake may begin
+    dtls_limited: int = 0
 
     @classmethod
     def read(cls, fields: Fields) -> "LegStatistics":
@@ -188,6 +193,11 @@ class LegStatistics:
             dropped_source=fields.integer(Tag.DROPPED_SOURCE),
             dropped_malformed=fields.integer(Tag.DROPPED_MALFORMED),
             silent_ms=None if silent is None else int.from_bytes(silent, "big"),
+            dropped_unchecked=fields.integer(Tag.DROPPED_UNCHECKED),
+            dropped_unkeyed=fields.integer(Tag.DROPPED_UNKEYED),
+            stun_refused=fields.integer(Tag.STUN_REFUSED),
+            dtls_refused=fields.integer(Tag.DTLS_REFUSED),
+            dtls_limited=fields.integer(Tag.DTLS_LIMITED),
         )
 
 
