@@ -54,6 +54,12 @@ int run(const Options& options) {
     auto listener = control::listen_at(options.socket);
     auto [socket_place, socket_name] = split(options.socket);
     io::Fd socket_folder(::open(socket_place.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!io::bind_udp(options.address, 0))
+        throw std::runtime_error("--address is not an address of this machine");
+    constexpr std::size_t kSharedEach = 4;
+    // Before the change of user, which takes away the right to large buffers.
+    auto shared = io::bind_shared(options.address, options.low_shared_port, options.high_shared_port,
+                                  options.workers, kSharedEach);
     if (!options.user.empty()) io::become(options.user, options.socket);
     io::harden();  // after the change of user, which makes a process traceable again
     io::Fd spool(::open(options.spool.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -62,8 +68,6 @@ int run(const Options& options) {
     auto landlock = io::confine_files(reach);
     auto stop = stop_signals();
 
-    if (!io::bind_udp(options.address, 0))
-        throw std::runtime_error("--address is not an address of this machine");
     io::Mailbox mailbox;
     io::PortPool ports(options.address, options.low_port, options.high_port, random_u32);
     control::Server server(std::move(listener), mailbox, stop.get());
@@ -91,12 +95,12 @@ int run(const Options& options) {
             });
         };
         workers.push_back(std::make_unique<io::Worker>(options.tick_us, !options.address.is_v4(),
-                                                       *exchanges[i], tell, tell_dtls));
+                                                       std::move(shared[i]), *exchanges[i], tell, tell_dtls));
         worker_pointers.push_back(workers.back().get());
     }
     control::Controller the_controller(
-        {options.advertise, !options.address.is_v4(), options.orphan_timeout_us}, server, mailbox, ports,
-        worker_pointers, writer, io::monotonic_us());
+        {options.advertise, !options.address.is_v4(), options.orphan_timeout_us, options.leg_allowance},
+        server, mailbox, ports, worker_pointers, writer, io::monotonic_us());
     controller = &the_controller;
     io::end_of_threads();
     bool has_filter = io::confine_calls(reach);

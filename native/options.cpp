@@ -2,6 +2,8 @@
 
 #include <charconv>
 #include <stdexcept>
+#include <tuple>
+#include <utility>
 
 #include "io/udp.hpp"
 
@@ -25,15 +27,29 @@ Ip ip(const std::string& option, const std::string& text) {
     return *parsed;
 }
 
-void set_ports(Options& out, const std::string& text) {
+std::pair<std::uint16_t, std::uint16_t> range(const std::string& option, const std::string& text) {
     auto dash = text.find('-');
     if (dash == std::string::npos)
-        throw std::invalid_argument("--ports must be LO-HI, for example 20100-29999");
-    out.low_port = number<std::uint16_t>("--ports", std::string_view(text).substr(0, dash), 1024, 65'534);
-    out.high_port = number<std::uint16_t>("--ports", std::string_view(text).substr(dash + 1), 1025, 65'535);
-    auto first = out.low_port + (out.low_port & 1);
-    if (first + 1 > out.high_port)
+        throw std::invalid_argument(option + " must be LO-HI, for example 20100-29999");
+    auto low = number<std::uint16_t>(option, std::string_view(text).substr(0, dash), 1024, 65'535);
+    auto high = number<std::uint16_t>(option, std::string_view(text).substr(dash + 1), low, 65'535);
+    return {low, high};
+}
+
+void set_ports(Options& out, const std::string& text) {
+    std::tie(out.low_port, out.high_port) = range("--ports", text);
+    if (out.low_port + (out.low_port & 1) + 1 > out.high_port)
         throw std::invalid_argument("--ports must hold an even port and the odd one above it");
+}
+
+Allowance allowance(const std::string& option, const std::string& text) {
+    auto colon = text.find(':');
+    Allowance out;
+    out.per_s = number<std::uint32_t>(option, std::string_view(text).substr(0, colon), 50, 1'000'000);
+    out.burst = std::max(out.per_s / 2, 1U);
+    if (colon != std::string::npos)
+        out.burst = number<std::uint32_t>(option, std::string_view(text).substr(colon + 1), 1, 1'000'000);
+    return out;
 }
 
 }  // namespace
@@ -63,6 +79,10 @@ Options parse_options(std::span<char* const> arguments) {
             has_advertise = true;
         } else if (option == "--ports")
             set_ports(out, value);
+        else if (option == "--shared-ports")
+            std::tie(out.low_shared_port, out.high_shared_port) = range(option, value);
+        else if (option == "--leg-rate")
+            out.leg_allowance = allowance(option, value);
         else if (option == "--workers")
             out.workers = number<unsigned>(option, value, 1, 64);
         else if (option == "--orphan-timeout")

@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <variant>
 #include <vector>
 
 #include "control/events.hpp"
@@ -47,6 +46,7 @@ struct ControllerOptions {
     Ip local_ip;         ///< what SDP shall say
     bool is_v6 = false;  ///< what the media sockets speak
     std::int64_t orphan_timeout_us = 60'000'000;
+    Allowance leg_allowance{400, 200};  ///< packets taken from one party
 };
 
 class Controller {
@@ -76,7 +76,8 @@ class Controller {
         bool is_paused = false, is_failed = false;
     };
     struct LegEntry {
-        std::uint16_t rtp_port = 0;
+        std::uint16_t rtp_port = 0;  ///< what SDP says
+        std::uint16_t own_port = 0;  ///< to be given back; 0 where the leg is on a shared port
     };
     struct BridgeEntry {
         Uuid id{};
@@ -84,8 +85,7 @@ class Controller {
         std::size_t worker = 0;
         std::array<std::optional<LegEntry>, Bridge::kMaxLegs> legs;
         std::optional<Recording> recording;
-        std::optional<Recording> ending;  // the segment before, until the disk has it
-        bool is_busy = false;             // an operation waits for the disk; further requests wait for it
+        bool is_busy = false;  // an operation waits for the disk; further requests wait for it
         std::deque<std::shared_ptr<Request>> waiting;
     };
     using Outcome = std::optional<Refusal>;  // nothing: answered, or to be answered later
@@ -96,13 +96,15 @@ class Controller {
     Outcome list_bridges(const Request& request, const Fields& fields);
     Outcome on_bridge(const std::shared_ptr<Request>& request, const Fields& fields, Op op);
     Outcome open_leg(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome open_shared_leg(const Request& request, BridgeEntry& bridge, unsigned leg,
+                            const io::SharedWish& wish);
+    Outcome open_own_leg(ConnectionId to, const Header& header, BridgeEntry& bridge, unsigned leg);
+    Outcome reopen_leg(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome get_ports(const Request& request);
+    FrameWriter leg_reply(const Header& header, unsigned leg, std::uint16_t rtp, std::uint16_t rtcp) const;
     Outcome set_leg(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome get_bridge(const Request& request, BridgeEntry& bridge);
     Outcome start_recording(const Request& request, const Fields& fields, BridgeEntry& bridge);
-    Outcome switch_recording(const Request& request, const Fields& fields, BridgeEntry& bridge);
-    std::variant<std::shared_ptr<io::RecordingOrder>, Refusal> recording_order(const Fields& fields);
-    void open_recording(std::shared_ptr<io::RecordingOrder> order, std::function<void(int error)> opened);
-    void drop_failed(BridgeEntry& bridge);
     Outcome mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op);
     Outcome set_sensitive(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome stop_recording(const Request& request, BridgeEntry& bridge);

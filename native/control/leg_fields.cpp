@@ -46,38 +46,28 @@ std::optional<Ip> usable_ip(ConstBytes raw, bool is_v4) {
     return ip;
 }
 
-/// CODEC: u8 payload type, u8 codec, u8 packet time in ms, u8 flags, u32 clock rate.
-std::variant<Formats, Wrong> formats(const Fields& fields) {
-    Formats out;
-    for (const auto& field : fields.all()) {
-        if (field.tag != Tag::codec) continue;
-        ByteReader reader(field.value);
-        auto type = *reader.integer<std::uint8_t>(), name = *reader.integer<std::uint8_t>();
-        auto ptime_ms = *reader.integer<std::uint8_t>(), flags = *reader.integer<std::uint8_t>();
-        auto clock_rate = *reader.integer<std::uint32_t>();
-        if (out.count == Formats::kMax) return Wrong{"too many codecs"};
-        if (type > 127 || out.find(type))
-            return Wrong{"a codec's payload type is above 127, or stands twice"};
-        codec::Format format{.name = codec::Name{name},
-                             .payload_type = type,
-                             .ptime_ms = ptime_ms,
-                             .wants_fec = (flags & 1) != 0,
-                             .may_pause = (flags & 2) != 0,
-                             .clock_rate = clock_rate};
-        bool is_event = format.name == codec::Name::telephone_event;
-        auto own_clock = format.name == codec::Name::opus ? 48'000U : 8000U;
-        if (name < 1 || name > static_cast<std::uint8_t>(codec::Name::telephone_event))
-            return Wrong{"unknown codec"};
-        if (ptime_ms < 10 || ptime_ms > codec::kMaxPacketMs) return Wrong{"a packet time is out of range"};
-        if (flags > 3) return Wrong{"unknown flags of a codec"};
-        if (is_event ? clock_rate < 8000 || clock_rate > 48'000 : clock_rate != own_clock)
-            return Wrong{"a codec has another clock rate"};
-        out.list[out.count++] = format;
-    }
-    return out;
-}
-
 }  // namespace
+
+std::variant<std::optional<io::SharedWish>, Refusal> shared_wish(const Fields& fields, bool is_v4) {
+    auto invalid = [](std::string_view message) { return Refusal{Status::invalid, message}; };
+    auto ports = fields.integer<std::uint8_t>(Tag::ports);
+    if (ports > static_cast<unsigned>(FoundBy::name)) return invalid("PORTS is not 0, 1, 2 or 3");
+    if (fields.has(Tag::remote_ip) != fields.has(Tag::remote_port))
+        return invalid("the remote address needs its port, and the port its address");
+    io::SharedWish wish;
+    if (auto raw = fields.find(Tag::signalling_ip)) {
+        wish.signalling = Ip::from(*raw);
+        if (!wish.signalling) return invalid("the signalling address is neither 4 nor 16 bytes");
+    }
+    if (auto raw = fields.find(Tag::remote_ip)) {
+        auto ip = usable_ip(*raw, is_v4);
+        if (!ip) return invalid("the remote address can't be sent to from here");
+        wish.remote = Address{*ip, fields.integer<std::uint16_t>(Tag::remote_port)};
+    }
+    if (!ports) return std::nullopt;
+    wish.way = static_cast<FoundBy>(ports);
+    return wish;
+}
 
 std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4) {
     auto invalid = [](std::string_view message) { return Refusal{Status::invalid, message}; };
@@ -131,9 +121,6 @@ std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4
             out.payload_types[from] = to;
         }
     }
-    auto list = formats(fields);
-    if (const auto* wrong = std::get_if<Wrong>(&list)) return invalid(wrong->message);
-    out.formats = std::get<Formats>(list);
     out.media_timeout_ms = fields.integer<std::uint32_t>(Tag::media_timeout_ms, out.media_timeout_ms);
     out.clock_rate = fields.integer<std::uint32_t>(Tag::clock_rate, out.clock_rate);
     if (out.clock_rate < 1000 || out.clock_rate > 192'000) return invalid("the clock rate is out of range");
@@ -155,6 +142,7 @@ FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& rep
                               {Tag::dropped_malformed, c.dropped_malformed},
                               {Tag::dropped_disabled, c.dropped_disabled},
                               {Tag::dropped_unsent, c.dropped_unsent},
+                              {Tag::dropped_budget, c.dropped_budget},
                               {Tag::rtcp_received, c.rtcp_received},
                               {Tag::rtcp_sent, c.rtcp_sent},
                               {Tag::dropped_unchecked, c.dropped_unchecked},

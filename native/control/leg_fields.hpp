@@ -4,13 +4,17 @@
 
 #include "control/protocol.hpp"
 #include "core/bridge.hpp"
+#include "io/shared_port.hpp"
 #include "io/spool_file.hpp"
 
 namespace hushwire::control {
 
 enum class RecordingState : std::uint8_t { running = 0, paused = 1, closed = 2, failed = 3 };
 
-/// `is_v4`: what the media sockets speak.
+/// What OPEN_LEG says of ports: nothing where the leg is to have its own. `is_v4`: what the media sockets
+/// speak.
+std::variant<std::optional<io::SharedWish>, Refusal> shared_wish(const Fields& fields, bool is_v4);
+/// `is_v4` as above.
 std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4);
 
 FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& report);

@@ -18,7 +18,15 @@ constexpr bool kOptional = false;
 constexpr FieldRule kHello[] = {{Tag::epoch, 8, 8}};
 constexpr FieldRule kAck[] = {{Tag::event, 4, 4, true, true}};
 constexpr FieldRule kOpenBridge[] = {{Tag::bridge, 16, 16}, {Tag::mode, 1, 1}};
-constexpr FieldRule kOpenLeg[] = {{Tag::bridge, 16, 16}, {Tag::leg, 1, 1}};
+constexpr FieldRule kOpenLeg[] = {
+    {Tag::bridge, 16, 16},
+    {Tag::leg, 1, 1},
+    {Tag::ports, 1, 1, kOptional},
+    {Tag::signalling_ip, 4, 16, kOptional},
+    {Tag::remote_ip, 4, 16, kOptional},
+    {Tag::remote_port, 2, 2, kOptional},
+};
+constexpr FieldRule kOneLeg[] = {{Tag::bridge, 16, 16}, {Tag::leg, 1, 1}};
 constexpr FieldRule kSetLeg[] = {
     {Tag::bridge, 16, 16},
     {Tag::leg, 1, 1},
@@ -41,7 +49,6 @@ constexpr FieldRule kSetLeg[] = {
     {Tag::ice_local_password, 22, 256, kOptional},
     {Tag::ice_remote_ufrag, 4, 256, kOptional},
     {Tag::keying, 1, 1, kOptional},
-    {Tag::codec, 8, 8, kOptional, true},
 };
 constexpr FieldRule kBridgeOnly[] = {{Tag::bridge, 16, 16}};
 constexpr FieldRule kListBridges[] = {{Tag::after, 16, 16, kOptional}};
@@ -84,19 +91,20 @@ constexpr FieldRule kSetSensitive[] = {{Tag::bridge, 16, 16}, {Tag::is_on, 1, 1}
 std::optional<std::span<const FieldRule>> rules(Op op) {
     switch (op) {
         case Op::hello: return kHello;
-        case Op::ping: return std::span<const FieldRule>();
+        case Op::ping:
+        case Op::get_ports: return std::span<const FieldRule>();
         case Op::ack: return kAck;
         case Op::open_bridge: return kOpenBridge;
         case Op::open_leg: return kOpenLeg;
         case Op::set_leg: return kSetLeg;
+        case Op::reopen_leg: return kOneLeg;
         case Op::close_bridge:
         case Op::get_bridge:
         case Op::pause_recording:
         case Op::resume_recording:
         case Op::stop_recording: return kBridgeOnly;
         case Op::list_bridges: return kListBridges;
-        case Op::start_recording:
-        case Op::switch_recording: return kStartRecording;
+        case Op::start_recording: return kStartRecording;
         case Op::set_format: return kSetFormat;
         case Op::dtls_send: return kDtlsSend;
         case Op::load_sound: return kLoadSound;

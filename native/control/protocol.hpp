@@ -26,6 +26,8 @@ enum class Op : std::uint16_t {
     close_bridge = 19,
     get_bridge = 20,
     list_bridges = 21,
+    reopen_leg = 24,
+    get_ports = 25,
     start_recording = 32,
     pause_recording = 33,
     resume_recording = 34,
@@ -38,7 +40,6 @@ enum class Op : std::uint16_t {
     send_digits = 67,
     detect_tones = 68,
     set_sensitive = 69,
-    switch_recording = 70,
 };
 
 enum class EventType : std::uint16_t {
@@ -52,6 +53,7 @@ enum class EventType : std::uint16_t {
     dtls_datagram = 265,  // transient
     play_ended = 266,
     digit = 267,
+    leg_ports = 262,
 };
 
 enum class Status : std::uint16_t {
@@ -171,7 +173,15 @@ enum class Tag : std::uint16_t {
     gap_ms = 162,
     is_on = 163,
     heard_as = 164,
-    codec = 130,
+    ports = 100,
+    is_shared = 101,
+    cause = 102,
+    shared_port = 103,
+    packets = 104,
+    strangers = 105,
+    unproven = 106,
+    over_budget = 107,
+    dropped_budget = 108,
 };
 
 struct Header {

@@ -131,7 +131,7 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
         return std::nullopt;
     }
     auto plain = in.open_rtp(*header, from, buffer.first(length), now_us);
-    if (!plain) return std::nullopt;
+    if (!plain || !in.is_within_allowance(now_us)) return std::nullopt;
     if (!rtp::has_valid_padding(*header, buffer.first(plain->length))) {
         in.counters.dropped_malformed++;
         return std::nullopt;
@@ -230,7 +230,7 @@ std::optional<Forward> Bridge::produce(unsigned number, Layer layer, std::int64_
 std::optional<Forward> Bridge::receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer,
                                             std::size_t length, std::int64_t now_us) {
     auto plain = in.open_rtcp(channel, from, buffer.first(length), now_us);
-    if (!plain) return std::nullopt;
+    if (!plain || !in.is_within_allowance(now_us)) return std::nullopt;
     if (!rtcp::is_valid(buffer.first(*plain))) {
         in.counters.dropped_malformed++;
         return std::nullopt;

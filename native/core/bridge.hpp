@@ -51,6 +51,7 @@ class Bridge {
         return legs_[leg]->set(settings, now_us);
     }
     std::uint32_t ssrc(unsigned leg) const { return legs_[leg]->ssrc(); }
+    Leg& leg(unsigned leg) { return *legs_[leg]; }
     void set_tap(Tap* tap) { tap_ = tap; }
     void set_dtls_sink(DtlsSink* sink) { dtls_sink_ = sink; }
     /// A datagram of a handshake on its way down; nothing where the leg has nowhere to send it.

@@ -37,6 +37,7 @@ Leg::Leg(unsigned number, Random random)
 }
 
 std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
+    if (settings.remote_rtp != settings_.remote_rtp) is_heard_ = false;
     if (settings.ice) {
         if (ice_) {
             ice_->set(*settings.ice, now_us);
@@ -197,8 +198,13 @@ std::optional<std::size_t> Leg::open_rtcp(Channel channel, const Address& from, 
     return opened.length;
 }
 
+bool Leg::proves(const rtp::Header& header, Bytes copy) {
+    return is_set_ && receiver_ && receiver_->verifies_rtp(copy, header.length);
+}
+
 void Leg::note_media(std::int64_t now_us) {
     last_media_us_ = now_us;
+    is_heard_ = true;
     is_timed_out_ = false;
     const auto& source = rtp_source_.current();
     if (has_media_ && source == reported_source_) return;

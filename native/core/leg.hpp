@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "core/address.hpp"
-#include "core/formats.hpp"
+#include "core/budget.hpp"
 #include "core/ice.hpp"
 #include "core/rtp.hpp"
 #include "core/sequence.hpp"
@@ -32,7 +32,7 @@ struct LegSettings {
     std::array<std::uint8_t, 128> payload_types = identity();  ///< received here -> sent on the other leg
     std::uint32_t media_timeout_ms = 30'000;
     std::uint32_t clock_rate = 8000;
-    Formats formats;  ///< none: packets of the leg are relayed as they are, and never decoded
+    Allowance allowance{400, 200};  ///< packets taken from the party: voice is 50 a second
 
     static std::array<std::uint8_t, 128> identity() {
         std::array<std::uint8_t, 128> map{};
@@ -53,12 +53,16 @@ struct Forward {
 enum class PlayEnd : std::uint8_t { finished = 1, stopped = 2, replaced = 3, leg_closed = 4 };
 
 struct LegEvent {
+    /// `unheard`: on a shared port nothing was found to be this leg's, two seconds after it should have been.
+    /// `ambiguous`: its packets come from an address that another live leg of that port has.
     enum class Kind {
         source,
         media_timeout,
         ice_selected,
         consent_lost,
         play_ended,
+        unheard,
+        ambiguous,
     } kind = Kind::source;
     unsigned leg = 0;
     Address source;
@@ -114,6 +118,27 @@ class Leg {
     /// The length of the plain compound.
     std::optional<std::size_t> open_rtcp(Channel channel, const Address& from, Bytes packet,
                                          std::int64_t now_us);
+    /// Whether the packet's tag verifies under the leg's key; nothing changes but the copy.
+    bool proves(const rtp::Header& header, Bytes copy);
+    /// Whether this address is proven to be the party's: a valid check came from here, or without ICE the
+    /// last media.
+    bool is_known_at(const Address& from, std::int64_t now_us) const {
+        return ice_ ? ice_->has_checked(from, now_us) : has_media_ && rtp_source_.current() == from;
+    }
+    /// Since when (of SET_LEG) media should come from this remote and never did; nothing where it came, or
+    /// none is wanted.
+    std::optional<std::int64_t> unheard_since_us() const {
+        if (!is_set_ || is_heard_ || !settings_.may_receive) return std::nullopt;
+        return set_us_;
+    }
+    std::int64_t last_media_us() const { return last_media_us_; }
+    /// One packet more of the party's; false where it sends more than its allowance (which is counted). An
+    /// echo of an echo ends here.
+    bool is_within_allowance(std::int64_t now_us) {
+        if (budget_.take(now_us, settings_.allowance)) return true;
+        counters.dropped_budget++;
+        return false;
+    }
     /// A packet of media was taken: the party lives, and this is where it sends from.
     void note_media(std::int64_t now_us);
 
@@ -170,7 +195,8 @@ class Leg {
         0;  // grows by kKeyRun with each change of keying: no two keys' indexes are ever compared
     SequenceTracker tracker_;
     std::int64_t set_us_ = 0, last_media_us_ = 0;
-    bool has_media_ = false, is_timed_out_ = false;
+    bool has_media_ = false, is_heard_ = false, is_timed_out_ = false;
+    Budget budget_;
     bool has_source_event_ = false, has_timeout_event_ = false;
     bool has_selection_event_ = false, has_loss_event_ = false;
     Address reported_source_;

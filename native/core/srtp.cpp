@@ -74,6 +74,16 @@ Opened Receiver::open_rtp(Bytes packet, std::size_t header_length) {
     return {Outcome::ok, packet.size() - tag_size, index, is_newest};
 }
 
+bool Receiver::verifies_rtp(Bytes copy, std::size_t header_length) {
+    if (copy.size() < header_length + rtp_tag_size(master_.suite) || header_length < rtp::kFixedHeader)
+        return false;
+    const auto* stream = find(load_be32(copy.data() + 8));
+    if (!stream || stream->rtp.is_empty()) return open_first(copy, header_length).has_value();
+    auto sequence = load_be16(copy.data() + 2);
+    auto rollover = guess_rollover(stream->rtp.top(), sequence);
+    return rollover && rtp_.open_rtp(copy, header_length, std::uint64_t{*rollover} << 16 | sequence);
+}
+
 Opened Receiver::open_rtcp(Bytes packet) {
     auto trailer_size = rtcp_trailer_size(master_.suite);
     if (packet.size() < kRtcpClear + trailer_size) return {};

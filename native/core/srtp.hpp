@@ -28,6 +28,9 @@ class Receiver {
     /// Opens in place; a packet that is not `ok` stays as it was. `header_length` as `rtp::parse` found it.
     Opened open_rtp(Bytes packet, std::size_t header_length);
     Opened open_rtcp(Bytes packet);
+    /// Whether the tag verifies, and nothing else: no replay window moves, no stream begins. The copy is
+    /// opened in place.
+    bool verifies_rtp(Bytes copy, std::size_t header_length);
     const MasterKey& master() const { return master_; }
 
   private:

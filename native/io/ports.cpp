@@ -1,8 +1,28 @@
 #include "io/ports.hpp"
 
+#include <stdexcept>
 #include <utility>
 
 namespace hushwire::io {
+
+std::vector<std::vector<Fd>> bind_shared(const Ip& ip, std::uint16_t low, std::uint16_t high,
+                                         std::size_t workers, std::size_t each) {
+    std::vector<std::vector<Fd>> dealt(workers);
+    std::size_t next = 0;
+    auto deal = [&](std::uint16_t port) {
+        auto fd = bind_udp(ip, port);
+        if (!fd) return;
+        enlarge_buffers(fd->get());
+        dealt[next++ % workers].push_back(std::move(*fd));
+    };
+    if (low)
+        for (std::uint32_t port = low; port <= high; port++) deal(static_cast<std::uint16_t>(port));
+    else
+        for (std::size_t i = 0; i < each * workers; i++) deal(0);
+    if (next < workers)
+        throw std::runtime_error("--shared-ports holds too few free ports: each worker needs one");
+    return dealt;
+}
 
 PortPool::PortPool(const Ip& ip, std::uint16_t low, std::uint16_t high,
                    const std::function<std::uint32_t()>& random)

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "io/udp.hpp"
 
@@ -15,6 +16,11 @@ struct PortPair {
     Fd rtp, rtcp;
     std::uint16_t rtcp_port() const { return static_cast<std::uint16_t>(rtp_port + 1); }
 };
+
+/// Sockets for shared ports, dealt out to so many workers: those of [low, high] that are free, or with low 0
+/// `each` of any port for every worker. Throws std::runtime_error where a worker would have none.
+std::vector<std::vector<Fd>> bind_shared(const Ip& ip, std::uint16_t low, std::uint16_t high,
+                                         std::size_t workers, std::size_t each);
 
 class PortPool {
   public:

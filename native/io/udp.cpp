@@ -4,35 +4,30 @@
 
 namespace hushwire::io {
 
-void to_socket(const Address& address, bool is_v6_socket, SocketAddress& out) {
+socklen_t to_socket(const Address& address, bool is_v6_socket, SmallAddress& out) {
     if (is_v6_socket) {
-        auto& in6 = reinterpret_cast<sockaddr_in6&>(out.storage);
-        in6 = {};
-        in6.sin6_family = AF_INET6;
-        in6.sin6_port = htons(address.port);
-        std::memcpy(&in6.sin6_addr, address.ip.bytes.data(), 16);
-        out.length = sizeof in6;
-        return;
+        out.v6 = {};
+        out.v6.sin6_family = AF_INET6;
+        out.v6.sin6_port = htons(address.port);
+        std::memcpy(&out.v6.sin6_addr, address.ip.bytes.data(), 16);
+        return sizeof out.v6;
     }
-    auto& in = reinterpret_cast<sockaddr_in&>(out.storage);
-    in = {};
-    in.sin_family = AF_INET;
-    in.sin_port = htons(address.port);
-    std::memcpy(&in.sin_addr, address.ip.bytes.data() + 12, 4);
-    out.length = sizeof in;
+    out.v4 = {};
+    out.v4.sin_family = AF_INET;
+    out.v4.sin_port = htons(address.port);
+    std::memcpy(&out.v4.sin_addr, address.ip.bytes.data() + 12, 4);
+    return sizeof out.v4;
 }
 
-Address from_socket(const sockaddr_storage& storage) {
+Address from_socket(const SmallAddress& socket) {
     Address address;
-    if (storage.ss_family == AF_INET) {
-        const auto& in = reinterpret_cast<const sockaddr_in&>(storage);
+    if (socket.any.sa_family == AF_INET) {
         address.ip.bytes[10] = address.ip.bytes[11] = std::byte{0xff};
-        std::memcpy(address.ip.bytes.data() + 12, &in.sin_addr, 4);
-        address.port = ntohs(in.sin_port);
-    } else if (storage.ss_family == AF_INET6) {
-        const auto& in6 = reinterpret_cast<const sockaddr_in6&>(storage);
-        std::memcpy(address.ip.bytes.data(), &in6.sin6_addr, 16);
-        address.port = ntohs(in6.sin6_port);
+        std::memcpy(address.ip.bytes.data() + 12, &socket.v4.sin_addr, 4);
+        address.port = ntohs(socket.v4.sin_port);
+    } else if (socket.any.sa_family == AF_INET6) {
+        std::memcpy(address.ip.bytes.data(), &socket.v6.sin6_addr, 16);
+        address.port = ntohs(socket.v6.sin6_port);
     }
     return address;
 }
@@ -53,11 +48,25 @@ std::optional<Fd> bind_udp(const Ip& ip, std::uint16_t port) {
     int probe = is_v6 ? IPV6_PMTUDISC_PROBE : IP_PMTUDISC_PROBE;
     ::setsockopt(fd.get(), is_v6 ? IPPROTO_IPV6 : IPPROTO_IP, is_v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
                  &probe, sizeof probe);
-    SocketAddress address;
-    to_socket({ip, port}, is_v6, address);
-    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.length) != 0)
-        return std::nullopt;
+    SmallAddress address;
+    auto length = to_socket({ip, port}, is_v6, address);
+    if (::bind(fd.get(), &address.any, length) != 0) return std::nullopt;
     return fd;
+}
+
+void enlarge_buffers(int fd) {
+    constexpr int kBytes = 8 << 20;
+    for (auto [forced, limited] :
+         {std::pair{SO_RCVBUFFORCE, SO_RCVBUF}, std::pair{SO_SNDBUFFORCE, SO_SNDBUF}})
+        if (::setsockopt(fd, SOL_SOCKET, forced, &kBytes, sizeof kBytes) != 0)  // needs CAP_NET_ADMIN
+            ::setsockopt(fd, SOL_SOCKET, limited, &kBytes, sizeof kBytes);      // up to net.core.[rw]mem_max
+}
+
+std::uint16_t port_of(int fd) {
+    SmallAddress address{};
+    socklen_t length = sizeof address;
+    if (::getsockname(fd, &address.any, &length) != 0) return 0;
+    return from_socket(address).port;
 }
 
 }  // namespace hushwire::io

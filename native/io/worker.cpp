@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <ctime>
 #include <stdexcept>
+#include <utility>
 
 #include "io/clock.hpp"
 
@@ -16,12 +17,30 @@ namespace {
 
 constexpr int kMaxEvents = 512;
 constexpr std::int64_t kSweepUs = 50'000;
+constexpr unsigned kQuietTicks = 8;
+constexpr std::uint64_t kIsShared = 1;  // in the data of an epoll event: a pointer's lowest bit is free
 
 std::uint32_t random_u32() {
     std::uint32_t value = 0;
     if (RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value) != 1)
         throw std::runtime_error("no randomness");
     return value;
+}
+
+std::uint64_t random_u64() {
+    return std::uint64_t{random_u32()} << 32 | random_u32();
+}
+
+/// RFC 7983: STUN begins with 0 to 3.
+bool is_stun(ConstBytes packet) {
+    return !packet.empty() && std::to_integer<unsigned>(packet[0]) < 4;
+}
+
+/// 0 where the packet is not RTP.
+std::uint32_t ssrc_of(ConstBytes packet) {
+    bool is_rtp = packet.size() >= rtp::kFixedHeader && (std::to_integer<unsigned>(packet[0]) & 0xc0) == 0x80
+                  && !rtp::looks_like_rtcp(packet);
+    return is_rtp ? load_be32(packet.data() + 8) : 0;
 }
 
 void sleep_us(std::int64_t us) {
@@ -31,81 +50,29 @@ void sleep_us(std::int64_t us) {
 
 }  // namespace
 
-/// Packets of one reading of a socket, and what is to be sent of them.
-struct Worker::Buffers {
-    alignas(64) std::array<std::array<std::byte, Bridge::kBuffer>, kBatch> data;
-    std::array<SocketAddress, kBatch> from, to;
-    std::array<iovec, kBatch> in_vector{}, out_vector{};
-    std::array<mmsghdr, kBatch> in{}, out{};
-    std::array<Port*, kBatch> out_port{};
-    unsigned out_count = 0;
-
-    Buffers() {
-        for (unsigned i = 0; i < kBatch; i++) {
-            in_vector[i] = {data[i].data(), data[i].size()};
-            in[i].msg_hdr = {};
-            in[i].msg_hdr.msg_iov = &in_vector[i];
-            in[i].msg_hdr.msg_iovlen = 1;
-            in[i].msg_hdr.msg_name = &from[i].storage;
-            out[i].msg_hdr.msg_iov = &out_vector[i];
-            out[i].msg_hdr.msg_iovlen = 1;
-            out[i].msg_hdr.msg_name = &to[i].storage;
-        }
-    }
-
-    void add(Port& port, const Forward& forward, bool is_v6) {
-        auto i = out_count++;
-        out_port[i] = &port;
-        out_vector[i] = {forward.data.data(), forward.data.size()};
-        to_socket(forward.to, is_v6, to[i]);
-        out[i].msg_hdr.msg_namelen = to[i].length;
-    }
-
-    /// One system call for each run of packets that leave by the same socket.
-    void send() {
-        for (unsigned begin = 0; begin < out_count;) {
-            auto* port = out_port[begin];
-            unsigned end = begin + 1;
-            while (end < out_count && out_port[end] == port) end++;
-            if (end - begin == 1) {
-                const auto& v = out_vector[begin];
-                if (::sendto(port->fd.get(), v.iov_base, v.iov_len, MSG_DONTWAIT,
-                             reinterpret_cast<const sockaddr*>(&to[begin].storage), to[begin].length)
-                    < 0)
-                    port->host->bridge.unsent(port->leg);
-                begin = end;
-                continue;
-            }
-            auto sent = ::sendmmsg(port->fd.get(), &out[begin], end - begin, MSG_DONTWAIT);
-            if (sent <= 0) {
-                port->host->bridge.unsent(port->leg);
-                sent = 1;
-            }
-            begin += static_cast<unsigned>(sent);
-        }
-        out_count = 0;
-    }
-};
-
 Worker::Host::Host(const Uuid& bridge_id, Mode mode, const DtlsReceiver& receiver)
     : id(bridge_id), bridge(mode, random_u32), dtls_receiver(receiver) {
     bridge.set_dtls_sink(this);
 }
 
-Worker::Worker(std::int64_t tick_us, bool is_v6, ChunkExchange& exchange, LegEventSink sink,
-               DtlsReceiver dtls_receiver)
+Worker::Worker(std::int64_t tick_us, bool is_v6, std::vector<Fd> shared, ChunkExchange& exchange,
+               LegEventSink sink, DtlsReceiver dtls_receiver)
     : tick_us_(tick_us),
       is_v6_(is_v6),
       exchange_(exchange),
       sink_(std::move(sink)),
       dtls_receiver_(std::move(dtls_receiver)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      buffers_(std::make_unique<Buffers>()) {
+      batch_(std::make_unique<Batch>()) {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.ptr = nullptr;  // the mailbox
     if (!epoll_ || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, mailbox_.fd(), &event) != 0)
         throw std::runtime_error("epoll failed");
+    for (auto& fd : shared) {
+        shared_.push_back(std::make_unique<Shared>(std::move(fd), HashKey(random_u64(), random_u64())));
+        watch(*shared_.back(), true);
+    }
     thread_ = std::thread([this] { run(); });
 }
 
@@ -135,60 +102,188 @@ void Worker::run() {
     }
 }
 
-/// Serves every socket that is ready; true where any was.
+/// Serves every socket that has something; true where any had, or will be looked at on the next tick anyway.
 bool Worker::serve(int timeout_ms) {
     std::array<epoll_event, kMaxEvents> events;
-    bool had_packets = false;
+    bool is_busy = false;
     for (;;) {
         int count = epoll_wait(epoll_.get(), events.data(), kMaxEvents, timeout_ms);
         now_us_ = monotonic_us();
         for (int i = 0; i < count; i++) {
-            auto* port = static_cast<Port*>(events[static_cast<std::size_t>(i)].data.ptr);
-            if (!port) {
+            auto data = events[static_cast<std::size_t>(i)].data.u64;
+            if (!data) {
                 has_tasks_ = true;
                 continue;
             }
-            had_packets = true;
-            drain(*port);
+            is_busy = true;
+            if (!(data & kIsShared))
+                drain(*reinterpret_cast<Port*>(data));
+            else
+                drain(*reinterpret_cast<Shared*>(data & ~kIsShared));
         }
-        if (count < kMaxEvents || has_tasks_) return had_packets;
+        if (count < kMaxEvents || has_tasks_) break;
         timeout_ms = 0;
     }
-}
-
-/// At most one batch per socket and tick, so that a flood at one port does not delay the others.
-void Worker::drain(Port& port) {
-    auto count = read(port);
-    auto& b = *buffers_;
-    auto& host = *port.host;
-    for (unsigned i = 0; i < count; i++) {
-        auto forward = host.bridge.receive(port.leg, port.channel, from_socket(b.from[i].storage), b.data[i],
-                                           b.in[i].msg_len, now_us_);
-        if (forward)
-            b.add(host.ports[forward->leg][static_cast<std::size_t>(forward->channel)], *forward, is_v6_);
+    for (auto& port : shared_) {
+        if (port->is_watched) continue;
+        is_busy = true;
+        port->quiet_ticks = drain(*port) ? 0 : port->quiet_ticks + 1;
+        if (port->quiet_ticks >= kQuietTicks) watch(*port, true);
     }
-    if (b.out_count) b.send();
-    tell_events(host);
+    flush();
+    return is_busy;
 }
 
-/// A voice party sends a packet each 20 ms, and one recvfrom is cheaper than recvmmsg for one; only a socket
-/// that is ready again shortly after (late packets all at once, or a flood) is read in batches.
-unsigned Worker::read(Port& port) {
+/// At most one batch per socket and tick, so that a flood at one port does not delay the others. A voice
+/// party sends a packet each 20 ms, and one recvfrom is cheaper than recvmmsg for one; only a socket that is
+/// ready again shortly after (late packets all at once, or a flood) is read in batches.
+void Worker::drain(Port& port) {
     constexpr std::int64_t kBurstUs = 5000;
     bool is_bursting = now_us_ - port.served_us < kBurstUs;
     port.served_us = now_us_;
-    auto& b = *buffers_;
-    if (is_bursting) {
-        for (auto& m : b.in) m.msg_hdr.msg_namelen = sizeof(sockaddr_storage);
-        auto count = ::recvmmsg(port.fd.get(), b.in.data(), kBatch, MSG_DONTWAIT, nullptr);
-        return count > 0 ? static_cast<unsigned>(count) : 0;
+    if (!batch_->has_room(kOwnRead)) flush();
+    auto [first, count] = batch_->read(port.fd.get(), is_bursting ? kOwnRead : 1);
+    auto& host = *port.host;
+    for (unsigned i = first; i < first + count; i++)
+        if (auto forward = host.bridge.receive(port.leg, port.channel, batch_->from(i), batch_->data(i),
+                                               batch_->length(i), now_us_))
+            send(host, *forward);
+    tell_events(host);
+}
+
+/// Whole batches over all legs of the port; returns how many packets came. Eight batches are four times what
+/// 1,200 calls bring in a tick; what is more waits in the socket, so that a flood here delays other ports
+/// little.
+unsigned Worker::drain(Shared& port) {
+    constexpr unsigned kRounds = 8, kManyPackets = 4;
+    unsigned total = 0;
+    for (unsigned round = 0; round < kRounds; round++) {
+        if (!batch_->has_room(Batch::kRead)) flush();
+        auto [first, count] = batch_->read(port.fd.get(), Batch::kRead);
+        for (unsigned i = first; i < first + count; i++) take(port, i);
+        total += count;
+        if (count < Batch::kRead) break;
     }
-    b.from[0].length = sizeof(sockaddr_storage);
-    auto got = ::recvfrom(port.fd.get(), b.data[0].data(), b.data[0].size(), MSG_DONTWAIT,
-                          reinterpret_cast<sockaddr*>(&b.from[0].storage), &b.from[0].length);
-    if (got < 0) return 0;
-    b.in[0].msg_len = static_cast<unsigned>(got);
-    return 1;
+    port.counts.packets += total;
+    if (total >= kManyPackets) watch(port, false);
+    return total;
+}
+
+void Worker::take(Shared& port, unsigned at) {
+    auto from = batch_->from(at);
+    auto packet = batch_->data(at).first(batch_->length(at));
+    auto ssrc = ssrc_of(packet);  // before it is changed
+    auto seat = port.demux.find(from);
+    bool is_known = seat != kNoSeat;
+    if (!is_known) seat = find_stranger(port, from, packet, kNoSeat);
+    if (seat == kNoSeat) return;
+    auto* place = &port.places[seat];
+    auto give = [&] {
+        return place->host->bridge.receive(place->leg, Channel::rtp, from, batch_->data(at), packet.size(),
+                                           now_us_);
+    };
+    const auto* counters = &place->host->bridge.leg(place->leg).counters;
+    auto failures = counters->dropped_tag;
+    auto forward = give();
+    if (is_known && counters->dropped_tag != failures) {
+        // The address may be another leg's by now: phones use their ports again.
+        seat = find_stranger(port, from, packet, seat);
+        if (seat == kNoSeat) return;
+        is_known = false;
+        place = &port.places[seat];
+        forward = give();
+    }
+    if (!is_known || ssrc != place->ssrc) note_proof(port, seat, from, ssrc);
+    if (forward) send(*place->host, *forward);
+    tell_events(*place->host);
+}
+
+/// Whose packet this may be, though its address says nothing (or the leg `tried` that it points to has
+/// refused it). The price of finding that out is limited for each source and for all of them.
+Seat Worker::find_stranger(Shared& port, const Address& from, ConstBytes packet, Seat tried) {
+    auto& counts = port.counts;
+    auto nobody = [&](std::uint64_t& counter) {
+        if (tried == kNoSeat) counter++;  // else the leg has counted it
+        return kNoSeat;
+    };
+    if (is_stun(packet)) {
+        auto name = tried == kNoSeat ? stun_name(packet) : std::nullopt;
+        auto seat = name ? port.demux.named(*name) : kNoSeat;
+        return seat == kNoSeat ? nobody(counts.strangers) : seat;
+    }
+    auto header = rtp::looks_like_rtcp(packet) ? std::nullopt : rtp::parse(packet);
+    if (!header) return nobody(counts.strangers);
+    auto candidates = port.demux.candidates(from, header->ssrc, tried);
+    if (!candidates.count) return nobody(counts.strangers);
+    if (!port.strangers.has(from, now_us_) || !port.all_strangers.has(now_us_, Shared::kAllStrangers))
+        return nobody(counts.over_budget);
+    for (auto seat : candidates) {
+        const auto& place = port.places[seat];
+        std::copy(packet.begin(), packet.end(), trial_.begin());
+        if (place.host->bridge.leg(place.leg).proves(*header, std::span(trial_).first(packet.size())))
+            return seat;
+    }
+    port.strangers.charge(from, now_us_, candidates.count);
+    port.all_strangers.charge(now_us_, Shared::kAllStrangers, candidates.count);
+    return nobody(counts.unproven);
+}
+
+/// The leg took something from a new address or under a new SSRC: where that proves anything, it is found by
+/// them from now on.
+void Worker::note_proof(Shared& port, Seat seat, const Address& from, std::uint32_t ssrc) {
+    constexpr std::int64_t kSilentUs = 1'000'000;
+    auto& place = port.places[seat];
+    const auto& leg = place.host->bridge.leg(place.leg);
+    if (!leg.is_known_at(from, now_us_)) return;
+    if (ssrc) {
+        place.ssrc = ssrc;
+        port.demux.note_ssrc(seat, ssrc);
+    }
+    auto holder = port.demux.find(from);
+    bool is_free = holder == kNoSeat || holder == seat;
+    if (!is_free) {
+        const auto& other = port.places[holder];
+        is_free = now_us_ - other.host->bridge.leg(other.leg).last_media_us() > kSilentUs;
+    }
+    if (port.demux.settle(seat, from, is_free)) return;
+    auto& line = *place.host->lines[place.leg];
+    if (!std::exchange(line.is_told_ambiguous, true))
+        sink_(place.host->id, {LegEvent::Kind::ambiguous, place.leg, {}});
+}
+
+void Worker::send(Host& host, const Forward& forward) {
+    auto& line = *host.lines[forward.leg];
+    if (line.sends_shared) return line.shared->outbox.add(forward, is_v6_, host.bridge);
+    SmallAddress to;
+    auto length = to_socket(forward.to, is_v6_, to);
+    auto fd = line.own[static_cast<std::size_t>(forward.channel)].fd.get();
+    if (::sendto(fd, forward.data.data(), forward.data.size(), MSG_DONTWAIT, &to.any, length) < 0)
+        host.bridge.unsent(forward.leg);
+}
+
+/// Sends what waits for shared ports; all places of the batch are free then.
+void Worker::flush() {
+    for (auto& port : shared_)
+        if (!port->outbox.is_empty()) port->outbox.send(port->fd.get());
+    batch_->clear();
+}
+
+/// A watched shared port wakes the thread. At load it need not: the kernel then saves the wake-up's work on
+/// every packet.
+void Worker::watch(Shared& port, bool is_watched) {
+    if (std::exchange(port.is_watched, is_watched) == is_watched) return;
+    port.quiet_ticks = 0;
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = reinterpret_cast<std::uint64_t>(&port) | kIsShared;
+    epoll_ctl(epoll_.get(), is_watched ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, port.fd.get(), &event);
+}
+
+void Worker::watch(Port& port) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = reinterpret_cast<std::uint64_t>(&port);
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, port.fd.get(), &event);
 }
 
 void Worker::schedule(Host& host) {
@@ -215,7 +310,6 @@ void Worker::unschedule(Host& host) {
 
 /// Sends what bridges make by the clock: prompts and mixes.
 void Worker::serve_due() {
-    auto& b = *buffers_;
     auto now_ms = now_us_ / 1000;
     wheel_ms_ = std::max(wheel_ms_, now_ms - kSlots + 1);  // after a long stop each slot is served once
     while (wheel_ms_ < now_ms) {
@@ -224,17 +318,19 @@ void Worker::serve_due() {
         scheduled_ -= due_.size();
         for (auto* host : due_) host->slot = -1;
         for (auto* host : due_) {
-            while (auto forward = host->bridge.produce(now_us_, b.data[b.out_count])) {
-                b.add(host->ports[forward->leg][static_cast<std::size_t>(forward->channel)], *forward,
-                      is_v6_);
-                if (b.out_count == kBatch) b.send();
+            for (;;) {
+                if (!batch_->has_room(1)) flush();
+                auto forward = host->bridge.produce(now_us_, batch_->take());
+                if (!forward) break;
+                send(*host, *forward);
             }
-            if (b.out_count) b.send();
+            batch_->give_back();
             tell_events(*host);
             schedule(*host);
         }
         due_.clear();
     }
+    flush();
 }
 
 Bridge* Worker::bridge(const Uuid& id) {
@@ -252,8 +348,8 @@ void Worker::schedule(const Uuid& id) {
 void Worker::send(const Uuid& id, const Forward& forward) {
     auto* host = find(id);
     if (!host) return;
-    buffers_->add(host->ports[forward.leg][static_cast<std::size_t>(forward.channel)], forward, is_v6_);
-    buffers_->send();
+    send(*host, forward);
+    flush();
 }
 
 void Worker::tell_events(Host& host) {
@@ -264,9 +360,23 @@ void Worker::sweep() {
     for (auto& [id, host] : hosts_) {
         host->bridge.tick(now_us_);
         tell_events(*host);
+        look_for_unheard(*host);
         if (host->recorder) host->recorder->flush_old(now_us_);
     }
     next_sweep_us_ = now_us_ + kSweepUs;
+}
+
+/// Media that never comes on a shared port may come from where it can't be told from other legs'.
+void Worker::look_for_unheard(Host& host) {
+    constexpr std::int64_t kPatienceUs = 2'000'000;
+    for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++) {
+        auto* line = host.lines[leg].get();
+        if (!line || !line->sends_shared || line->is_told) continue;
+        auto since_us = host.bridge.leg(leg).unheard_since_us();
+        if (!since_us || now_us_ - *since_us < kPatienceUs) continue;
+        line->is_told = true;
+        sink_(host.id, {LegEvent::Kind::unheard, leg, {}});
+    }
 }
 
 Worker::Host* Worker::find(const Uuid& id) const {
@@ -278,22 +388,72 @@ void Worker::open_bridge(const Uuid& id, Mode mode) {
     hosts_[id] = std::make_unique<Host>(id, mode, dtls_receiver_);
 }
 
+Worker::Line& Worker::line(Host& host, unsigned leg) {
+    if (!host.lines[leg]) host.lines[leg] = std::make_unique<Line>();
+    return *host.lines[leg];
+}
+
+void Worker::listen(Host& host, unsigned leg, PortPair pair) {
+    auto& line = this->line(host, leg);
+    std::array<Fd, 2> fds{std::move(pair.rtp), std::move(pair.rtcp)};
+    for (std::size_t c = 0; c < fds.size(); c++) {
+        auto& port = line.own[c];
+        port.fd = std::move(fds[c]);
+        port.host = &host;
+        port.leg = leg;
+        port.channel = static_cast<Channel>(c);
+        watch(port);
+    }
+}
+
 void Worker::open_leg(const Uuid& id, unsigned leg, PortPair pair) {
     auto* host = find(id);
     if (!host) return;
     host->bridge.open_leg(leg);
-    std::array<Fd, 2> fds{std::move(pair.rtp), std::move(pair.rtcp)};
-    for (std::size_t c = 0; c < fds.size(); c++) {
-        auto& port = host->ports[leg][c];
-        port.fd = std::move(fds[c]);
-        port.host = host;
-        port.leg = leg;
-        port.channel = static_cast<Channel>(c);
-        epoll_event event{};
-        event.events = EPOLLIN;
-        event.data.ptr = &port;
-        epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, port.fd.get(), &event);
+    listen(*host, leg, std::move(pair));
+}
+
+std::optional<std::uint16_t> Worker::open_leg(const Uuid& id, unsigned leg, const SharedWish& wish) {
+    auto* host = find(id);
+    if (!host) return std::nullopt;
+    for (auto& port : shared_) {
+        if (port->demux.size() >= Shared::kMaxLegs) continue;
+        bool is_taken =
+            wish.way == FoundBy::address && wish.remote && port->demux.find(*wish.remote) != kNoSeat;
+        if (is_taken) continue;
+        auto seat = port->demux.add(wish.way, wish.signalling);
+        if (!seat) continue;
+        if (*seat >= port->places.size()) port->places.resize(*seat + 1);
+        port->places[*seat] = {host, leg, 0};
+        host->bridge.open_leg(leg);
+        auto& line = this->line(*host, leg);
+        line.shared = port.get();
+        line.seat = *seat;
+        line.sends_shared = true;
+        return port->number;
     }
+    return std::nullopt;
+}
+
+void Worker::reopen_leg(const Uuid& id, unsigned leg, PortPair pair) {
+    if (auto* host = find(id)) listen(*host, leg, std::move(pair));
+}
+
+void Worker::close_lines(Host& host) {
+    for (auto& line : host.lines) {
+        if (!line || !line->shared) continue;
+        line->shared->demux.remove(line->seat);
+        line->shared->places[line->seat] = {};
+    }
+}
+
+std::vector<SharedPortReport> Worker::shared_ports() const {
+    std::vector<SharedPortReport> reports;
+    for (const auto& port : shared_) {
+        reports.push_back(port->counts);
+        reports.back().legs = static_cast<std::uint32_t>(port->demux.size());
+    }
+    return reports;
 }
 
 std::uint32_t Worker::ssrc(const Uuid& id, unsigned leg) const {
@@ -301,9 +461,20 @@ std::uint32_t Worker::ssrc(const Uuid& id, unsigned leg) const {
     return host ? host->bridge.ssrc(leg) : 0;
 }
 
-std::uint32_t Worker::set_leg(const Uuid& id, unsigned leg, const LegSettings& settings) {
+std::optional<std::uint32_t> Worker::set_leg(const Uuid& id, unsigned leg, const LegSettings& settings) {
     auto* host = find(id);
-    return host ? host->bridge.set_leg(leg, settings, now_us_) : 0;
+    auto* line = host ? host->lines[leg].get() : nullptr;
+    if (!line) return 0;
+    if (line->own[0].fd) {
+        line->sends_shared = false;
+    } else if (!line->shared->demux.announce(line->seat, settings.remote_rtp,
+                                             settings.recv_key.has_value())) {
+        return std::nullopt;
+    }
+    if (line->shared && settings.ice)
+        line->shared->demux.name(line->seat, as_bytes(settings.ice->local_ufrag));
+    line->is_told = line->is_told_ambiguous = false;
+    return host->bridge.set_leg(leg, settings, now_us_);
 }
 
 std::optional<BridgeReport> Worker::report(const Uuid& id) const {
@@ -316,7 +487,10 @@ std::optional<BridgeReport> Worker::report(const Uuid& id) const {
 }
 
 void Worker::close_bridge(const Uuid& id) {
-    if (auto* host = find(id)) unschedule(*host);
+    if (auto* host = find(id)) {
+        unschedule(*host);
+        close_lines(*host);
+    }
     hosts_.erase(id);
 }
 
@@ -326,16 +500,6 @@ void Worker::start_recorder(const Uuid& id, RecordingId recording, std::int64_t 
     host->recorder = std::make_unique<Recorder>(recording, exchange_, start_us);
     host->bridge.set_tap(host->recorder.get());
     if (host->bridge.is_sensitive()) host->recorder->pause(Recorder::Pause::sensitive, now_us_);
-}
-
-RecorderEnd Worker::switch_recorder(const Uuid& id, std::int64_t old_start_us, RecordingId next,
-                                    std::int64_t next_start_us) {
-    auto* old = recorder(id);
-    bool was_paused = old && old->is_paused(Recorder::Pause::asked);
-    auto end = end_recorder(id, old_start_us);
-    start_recorder(id, next, next_start_us);
-    if (auto* fresh = recorder(id); fresh && was_paused) fresh->pause(Recorder::Pause::asked, now_us_);
-    return end;
 }
 
 Recorder* Worker::recorder(const Uuid& id) {

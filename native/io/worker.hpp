@@ -2,9 +2,9 @@
 // another worker.
 //
 // Packets are collected on a short tick: while there is traffic the thread sleeps for a millisecond and then
-// serves every socket that has something, which costs far fewer wake-ups than a wake-up per packet. Input
-// finds its leg through a Port (a leg's own today; a port that several legs share would ask a demultiplexer
-// there); output leaves in a batch per socket.
+// serves every socket that has something, which costs far fewer wake-ups than a wake-up per packet. Ports
+// that many legs share are read and written in batches over all of their legs; a leg's own port costs a
+// system call per packet.
 #pragma once
 #include <sys/socket.h>
 
@@ -17,9 +17,11 @@
 #include <vector>
 
 #include "core/bridge.hpp"
+#include "io/batch.hpp"
 #include "io/mailbox.hpp"
 #include "io/ports.hpp"
 #include "io/recorder.hpp"
+#include "io/shared_port.hpp"
 
 namespace hushwire::io {
 
@@ -42,8 +44,9 @@ struct RecorderEnd {
 
 class Worker {
   public:
-    Worker(std::int64_t tick_us, bool is_v6, ChunkExchange& exchange, LegEventSink sink,
-           DtlsReceiver dtls_receiver);
+    /// `shared`: sockets that its legs may share.
+    Worker(std::int64_t tick_us, bool is_v6, std::vector<Fd> shared, ChunkExchange& exchange,
+           LegEventSink sink, DtlsReceiver dtls_receiver);
     ~Worker();
 
     /// Any thread: runs in the worker, in the order posted. A bridge that is not there makes the operations
@@ -53,8 +56,17 @@ class Worker {
     // The worker's thread only
     void open_bridge(const Uuid& id, Mode mode);
     void open_leg(const Uuid& id, unsigned leg, PortPair ports);
+    /// The shared port that the leg is on from now, or nothing where none has room for it (then it was not
+    /// opened).
+    std::optional<std::uint16_t> open_leg(const Uuid& id, unsigned leg, const SharedWish& wish);
+    /// Gives a leg on a shared port a pair of its own. Both are listened to; the next SET_LEG moves what is
+    /// sent to the new one.
+    void reopen_leg(const Uuid& id, unsigned leg, PortPair ports);
     std::uint32_t ssrc(const Uuid& id, unsigned leg) const;
-    std::uint32_t set_leg(const Uuid& id, unsigned leg, const LegSettings& settings);
+    /// The SSRC; nothing, and nothing changed, where another leg of the shared port owns the announced
+    /// address.
+    std::optional<std::uint32_t> set_leg(const Uuid& id, unsigned leg, const LegSettings& settings);
+    std::vector<SharedPortReport> shared_ports() const;
     std::optional<BridgeReport> report(const Uuid& id) const;
     void close_bridge(const Uuid& id);
     /// For what concerns one bridge alone; null where it is not there. After a change of what it plays or
@@ -65,38 +77,54 @@ class Worker {
     void send(const Uuid& id, const Forward& forward);
     void start_recorder(const Uuid& id, RecordingId recording, std::int64_t start_us);
     Recorder* recorder(const Uuid& id);
-    /// Ends one recorder and begins the next between two packets; what was paused stays so.
-    RecorderEnd switch_recorder(const Uuid& id, std::int64_t old_start_us, RecordingId next,
-                                std::int64_t next_start_us);
     RecorderEnd end_recorder(const Uuid& id, std::int64_t start_us);
 
   private:
     struct Host;
-    struct Port {  ///< where input of one socket belongs
+    using Shared = SharedPort<Host>;
+    struct Port {  ///< where input of one leg's own socket belongs
         Fd fd;
         Host* host = nullptr;
         unsigned leg = 0;
         Channel channel = Channel::rtp;
         std::int64_t served_us = 0;
     };
+    struct Line {                 ///< a leg's ways to the network
+        std::array<Port, 2> own;  // by channel
+        Shared* shared = nullptr;
+        Seat seat = kNoSeat;
+        bool sends_shared = false;
+        bool is_told = false;  // that it is unheard, since the last SET_LEG
+        bool is_told_ambiguous = false;
+    };
     struct Host final : DtlsSink {
         Host(const Uuid& bridge_id, Mode mode, const DtlsReceiver& receiver);
         void dtls(unsigned leg, ConstBytes datagram) override { dtls_receiver(id, leg, datagram); }
         Uuid id;
         Bridge bridge;
-        std::array<std::array<Port, 2>, Bridge::kMaxLegs> ports;  // [leg][channel]
+        std::array<std::unique_ptr<Line>, Bridge::kMaxLegs> lines;
         std::unique_ptr<Recorder> recorder;
         const DtlsReceiver& dtls_receiver;
         int slot = -1;  // of the wheel
     };
-    static constexpr unsigned kBatch = 16;
-    struct Buffers;
+    static constexpr unsigned kOwnRead = 16;
 
     void run();
     bool serve(int timeout_ms);
     void drain(Port& port);
-    unsigned read(Port& port);
+    unsigned drain(Shared& port);
+    void watch(Shared& port, bool is_watched);
+    void watch(Port& port);
+    void take(Shared& port, unsigned at);
+    Seat find_stranger(Shared& port, const Address& from, ConstBytes packet, Seat tried);
+    void note_proof(Shared& port, Seat seat, const Address& from, std::uint32_t ssrc);
+    void send(Host& host, const Forward& forward);
+    void flush();
+    Line& line(Host& host, unsigned leg);
+    void listen(Host& host, unsigned leg, PortPair pair);
+    void close_lines(Host& host);
     void sweep();
+    void look_for_unheard(Host& host);
     void serve_due();
     void schedule(Host& host);
     void unschedule(Host& host);
@@ -111,7 +139,9 @@ class Worker {
     Fd epoll_;
     Mailbox mailbox_;
     std::map<Uuid, std::unique_ptr<Host>> hosts_;
-    std::unique_ptr<Buffers> buffers_;
+    std::vector<std::unique_ptr<Shared>> shared_;
+    std::unique_ptr<Batch> batch_;
+    std::array<std::byte, Bridge::kBuffer> trial_;
     // Bridges that have something due by the clock, by the millisecond; what is further off waits in the last
     // slot.
     static constexpr int kSlots = 64;

@@ -124,9 +124,9 @@ void what_still_works() {
         auto ip = Ip::from(std::array{std::byte{127}, std::byte{0}, std::byte{0}, std::byte{1}});
         auto socket = bind_udp(*ip, 0);
         if (!socket) return -1;
-        SocketAddress to;
-        to_socket({*ip, 9}, false, to);
-        return ::sendto(socket->get(), "x", 1, 0, reinterpret_cast<const sockaddr*>(&to.storage), to.length);
+        SmallAddress to;
+        auto length = to_socket({*ip, 9}, false, to);
+        return ::sendto(socket->get(), "x", 1, 0, &to.any, length);
     });
     expect("memory is had and given back", both, 0, [](const Reach&) -> long {
         std::vector<std::string> much;

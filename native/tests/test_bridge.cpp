@@ -17,6 +17,7 @@ LegSettings plain_leg(const Address& remote) {
     LegSettings s;
     s.remote_rtp = remote;
     s.remote_rtcp = {remote.ip, static_cast<std::uint16_t>(remote.port + 1)};
+    s.allowance = {1'000'000, 1'000'000};
     return s;
 }
 
@@ -212,4 +213,48 @@ TEST("contributing sources and header extensions of one party never reach the ot
         }
         CHECK(std::equal(data.begin() + 12, data.end(), packet.begin() + 28, packet.end()));
     }
+}
+
+TEST(
+    "a leg that sends ten times what voice does is held to its allowance, and gets its whole due again "
+    "afterwards") {
+    auto leg = plain_leg(address(1, 4000));
+    leg.allowance = {400, 200};
+    Fixture f(leg, plain_leg(address(2, 5000)));
+    std::uint16_t sequence = 0;
+    auto second = [&](unsigned packets) {
+        unsigned taken = 0;
+        for (unsigned n = 0; n < packets; n++) {
+            f.now += kSecond / packets;
+            taken += f.put(0, rtp_packet(sequence++, 0, 1), f.a).has_value();
+        }
+        return taken;
+    };
+    CHECK(second(500) == 500);  // the burst is meant for what a network held back
+    unsigned taken = 0;
+    for (int n = 0; n < 10; n++) taken += second(500);
+    CHECK(taken >= 4'000 && taken <= 4'110);
+    CHECK(f.bridge.report(0, f.now).counters.dropped_budget == 5'000 - taken);
+    f.now += 10 * kSecond;
+    CHECK(second(50) == 50);
+}
+
+TEST("two echoes that hear each other die out at their allowance instead of filling the machine") {
+    auto a = plain_leg(address(1, 4000));
+    a.allowance = {400, 200};
+    Bridge one(Mode::echo, chance), two(Mode::echo, chance);
+    for (auto* echo : {&one, &two}) {
+        echo->open_leg(0);
+        echo->set_leg(0, a, 0);
+    }
+    std::array<std::byte, Bridge::kBuffer> buffer;
+    std::ranges::copy(rtp_packet(1, 0, 1), buffer.begin());
+    std::size_t length = 172;
+    unsigned rounds = 0;
+    for (auto* echo = &one;; echo = echo == &one ? &two : &one, rounds++) {
+        auto out = echo->receive(0, Channel::rtp, address(1, 4000), buffer, length, 1000);
+        if (!out) break;
+        length = out->data.size();
+    }
+    CHECK(rounds == 400);  // two bursts, in no time at all
 }

@@ -19,12 +19,12 @@ from typing import Self
 OPS = {
     "hello": 1, "ping": 2, "ack": 3, "open_bridge": 16, "open_leg": 17, "set_leg": 18, "close_bridge": 19, "get_bridge": 20,
     "list_bridges": 21, "start_recording": 32, "pause_recording": 33, "resume_recording": 34, "stop_recording": 35, "set_format": 36,
+    "reopen_leg": 24, "get_ports": 25,
     "dtls_send": 48, "load_sound": 64, "play": 65, "stop_play": 66, "send_digits": 67, "detect_tones": 68, "set_sensitive": 69,
-    "switch_recording": 70,
 }  # fmt: skip
 EVENTS = {
     257: "recording_closed", 258: "recording_failed", 259: "media_timeout", 260: "bridge_closed", 261: "leg_source",
-    263: "ice_selected", 264: "consent_lost", 265: "dtls_datagram", 266: "play_ended", 267: "digit",
+    262: "leg_ports", 263: "ice_selected", 264: "consent_lost", 265: "dtls_datagram", 266: "play_ended", 267: "digit",
 }  # fmt: skip
 OK, MALFORMED, UNSUPPORTED, FENCED, NOT_FOUND, EXISTS, INVALID, STATE, NO_PORTS, SPOOL = range(10)
 
@@ -51,11 +51,12 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "is_whole": (145, "B"), "unload": (146, "B"), "playback": (147, "I"),
     "payload_type": (148, "B"), "times": (149, "I"), "offset_ms": (150, "I"), "interval_ms": (151, "I"), "beep": (152, "B"),
     "play_end": (153, "B"), "sent_ms": (154, "I"),
+    "ports": (100, "B"), "is_shared": (101, "B"), "cause": (102, "B"), "shared_port": (103, "nested"), "packets": (104, "Q"),
+    "strangers": (105, "Q"), "unproven": (106, "Q"), "over_budget": (107, "Q"), "dropped_budget": (108, "Q"),
     "digits": (160, None), "digit_ms": (161, "H"), "gap_ms": (162, "H"), "is_on": (163, "B"), "heard_as": (164, "B"),
-    "codec": (130, None),
 }  # fmt: skip
 NAMES = {tag: (name, form) for name, (tag, form) in TAGS.items()}
-REPEATED = {"leg_stats", "bridge_entry"}
+REPEATED = {"leg_stats", "bridge_entry", "shared_port"}
 
 
 def encode(name: str, value: object) -> bytes:
@@ -206,6 +207,8 @@ def running_media(program: str, *options: str, spool: Path | None = None, **pope
         folder = Path(name)
         (folder / "spool").mkdir()
         path = str(folder / "media.sock")
+        if "--leg-rate" not in options:
+            options = (*options, "--leg-rate", "1000000:1000000")  # tests send in a moment what a party sends in a minute
         command = [program, "--socket", path, "--spool", str(spool or folder / "spool"), "--address", "127.0.0.1", *options]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, **popen)  # type: ignore[call-overload]
         media = Media(process, folder, path)

@@ -47,10 +47,11 @@ class Op(IntEnum):
     LOAD_SOUND = 64
     PLAY = 65
     STOP_PLAY = 66
+    REOPEN_LEG = 24
+    GET_PORTS = 25
     SEND_DIGITS = 67
     DETECT_TONES = 68
     SET_SENSITIVE = 69
-    SWITCH_RECORDING = 70
 
 
 class EventType(IntEnum):
@@ -65,6 +66,7 @@ class EventType(IntEnum):
     CONSENT_LOST = 264
     DTLS_DATAGRAM = 265
     PLAY_ENDED = 266
+    LEG_PORTS = 262
     DIGIT = 267
 
 
@@ -184,12 +186,20 @@ class Tag(IntEnum):
     BEEP = 152
     PLAY_END = 153
     SENT_MS = 154
+    PORTS = 100
+    IS_SHARED = 101
+    CAUSE = 102
+    SHARED_PORT = 103
+    PACKETS = 104
+    STRANGERS = 105
+    UNPROVEN = 106
+    OVER_BUDGET = 107
+    DROPPED_BUDGET = 108
     DIGITS = 160
     DIGIT_MS = 161
     GAP_MS = 162
     IS_ON = 163
     HEARD_AS = 164
-    CODEC = 130
 
 
 Field = tuple[Tag, bytes]

@@ -553,8 +553,6 @@ class Calling:
             _log.error("recording.ended_early", call_id=str(live.id), failure=result.failure)
             self.recorder.write_end(live.route.org.id, live, result)
             self._recording_impossible(live)
-        else:  # a segment before, or one whose reply was lost; its row is closed once, however often it is told
-            self.recorder.write_end(live.route.org.id, live, result)
 
     async def _end_if_silent(self, live: LiveCall) -> None:
         """Nobody is there any more, and nobody would ever say so."""
