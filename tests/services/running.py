@@ -167,9 +167,9 @@ class World:
         await self.task
 
 
-async def start_gateway(databases: Databases, folder: Path) -> tuple[Gateway, Wired, asyncio.Task[None]]:
+async def start_gateway(databases: Databases, folder: Path, **environ: str) -> tuple[Gateway, Wired, asyncio.Task[None]]:
     config: Config = load(None, {"HUSHWIRE_DATA__DIR": str(folder), "HUSHWIRE_SIP__LISTEN": '["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]',
-                                 "HUSHWIRE_SIP__DOMAIN": DOMAIN, "HUSHWIRE_LIMITS__REQUESTS_PER_SECOND": "10000"})  # fmt: skip
+                                 "HUSHWIRE_SIP__DOMAIN": DOMAIN, "HUSHWIRE_LIMITS__REQUESTS_PER_SECOND": "10000", **environ})  # fmt: skip
     keys = ROOT.role_keys(opener=False)
     keyring_db = await databases.connect("keyring", "gateway")
     wired = _Wired(
@@ -185,7 +185,9 @@ async def start_gateway(databases: Databases, folder: Path) -> tuple[Gateway, Wi
 
 
 @asynccontextmanager
-async def running(databases: Databases, folder: Path, *media_options: str, **org: Any) -> AsyncIterator[World]:
+async def running(
+    databases: Databases, folder: Path, *media_options: str, environ: dict[str, str] | None = None, **org: Any
+) -> AsyncIterator[World]:
     buckets = folder / "buckets"
     buckets.mkdir()
     main, keyring_db = await databases.connect("main"), await databases.connect("keyring")
@@ -196,7 +198,7 @@ async def running(databases: Databases, folder: Path, *media_options: str, **org
     await provisioning.apply(specs(carrier.local_port, **org))
     media = MediaProgram(folder, media_options)
     await media.start()
-    gateway, wired, task = await start_gateway(databases, folder)
+    gateway, wired, task = await start_gateway(databases, folder, **environ or {})
     world = World(databases, folder, media, provisioning, main, carrier, gateway, wired, task)
     carrier.gateway_port = world.port
     try:

@@ -7,7 +7,7 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -27,7 +27,9 @@ from pydantic import (
 
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError
+from hushwire.policy.model import Reason
 from hushwire.privacy import mail
+from hushwire.services.sound_library import SoundFiles
 
 ENV_PREFIX: Final = "HUSHWIRE_"
 DEFAULT_PATHS: Final = (Path("hushwire.toml"), Path("config/hushwire.toml"), Path("/etc/hushwire/hushwire.toml"))
@@ -288,6 +290,51 @@ class Mail(Section):
         return None if value is None else mail.address(value)
 
 
+_REFUSALS: Final = frozenset({"default", *(reason.value for reason in Reason)})
+
+
+class OwnSounds(Section):
+    ringback: FilePath | None = None
+    music_on_hold: FilePath | None = None
+    announcement: FilePath | None = None
+    beep: FilePath | None = None
+    refusals: dict[str, FilePath] = Field(default_factory=dict)
+
+    @field_validator("refusals")
+    @classmethod
+    def _reasons(cls, value: dict[str, Path]) -> dict[str, Path]:
+        for reason in value:
+            if reason not in _REFUSALS:
+                raise ValueError(f'"{reason}" is no reason of a refusal: use one of {", ".join(sorted(_REFUSALS))}')
+        return value
+
+    def settled(self, settle: Callable[[Path], Path]) -> dict[str, Any]:
+        """What changes where every path is made absolute."""
+        named = {name: getattr(self, name) for name in ("ringback", "music_on_hold", "announcement", "beep")}
+        update: dict[str, Any] = {name: settle(path) for name, path in named.items() if path is not None}
+        return update | {"refusals": {reason: settle(path) for reason, path in self.refusals.items()}}
+
+    def files(self) -> SoundFiles:
+        """As the gateway takes them."""
+        return SoundFiles(self.ringback, self.music_on_hold, self.announcement, self.beep, self.refusals)
+
+
+class Sounds(OwnSounds):
+    orgs: dict[str, OwnSounds] = Field(default_factory=dict)
+
+    @field_validator("orgs")
+    @classmethod
+    def _slugs(cls, value: dict[str, OwnSounds]) -> dict[str, OwnSounds]:
+        for slug in value:
+            if not _SLUG.fullmatch(slug):
+                raise ValueError(f'"{slug}" is no slug of an organisation such as "acme"')
+        return value
+
+    def paths(self) -> list[Path]:
+        """Every file that is named."""
+        return [path for sounds in (self, *self.orgs.values()) for path in sounds.files()]
+
+
 class Run(Section):
     user: Annotated[str, Field(min_length=1)] = "nobody"
     log: Literal["auto", "console", "json"] = "auto"
@@ -318,6 +365,7 @@ class Config(Section):
     backup: Backup = Backup()
     keys: Keys = Keys()
     mail: Mail = Mail()
+    sounds: Sounds = Sounds()
     run: Run = Run()
     limits: Limits = Limits()
     _source: Path | None = PrivateAttr(default=None)
@@ -461,6 +509,9 @@ def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...
     update["tls"] = tls.model_copy(update={name: settle(path, "tls", name) for name, path in named.items() if path is not None})
     if config.mail.authorities is not None:
         update["mail"] = config.mail.model_copy(update={"authorities": settle(config.mail.authorities, "mail", "authorities")})
+    sounds = config.sounds
+    orgs = {slug: own.model_copy(update=own.settled(lambda path: settle(path, "sounds", "orgs"))) for slug, own in sounds.orgs.items()}
+    update["sounds"] = sounds.model_copy(update=sounds.settled(lambda path: settle(path, "sounds")) | {"orgs": orgs})
     settled = config.model_copy(update=update)
     settled._source = path
     return settled

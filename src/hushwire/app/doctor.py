@@ -14,9 +14,10 @@ from cryptography import x509
 
 from hushwire.app import certificates, doctor_keys, obligations, postgres, supervisor
 from hushwire.app.config import Config, Listen
-from hushwire.app.folders import Folders, account, closed_to, holder, locked
+from hushwire.app.folders import Folders, account, closed_to, holder, locked, may_read
 from hushwire.app.wiring import key_provider
 from hushwire.core.errors import HushwireError
+from hushwire.services import sound_library
 from hushwire.services.recordings_shipping import Spool
 from hushwire.services.spool_watch import SpoolState, judged
 
@@ -45,6 +46,7 @@ def examine(config: Config) -> list[Finding]:
         ("certificate", lambda: _certificate(config, folders)),
         ("disk", lambda: _disk(folders)),
         ("spool", lambda: _spool(folders)),
+        ("sounds", lambda: _sounds(config)),
     ]
     if not running:
         looks.append(("ports", lambda: _ports(config)))
@@ -106,6 +108,18 @@ def _certificate(config: Config, folders: Folders) -> str:
     if days < 0:
         raise OSError(0, "has expired: renew it, or restart hushwire if it is its own", str(chain))
     return f"valid for {days} more days ({chain})"
+
+
+def _sounds(config: Config) -> str:
+    paths = config.sounds.paths()
+    owner = account(config.run.user)
+    for path in paths:
+        if owner and path.exists() and not may_read(owner, path):
+            raise PermissionError(13, f"the user {owner.name} can't read it", str(path))
+    seconds = sum(sound_library.check(path) for path in paths)
+    voice = next((name for name in sound_library.VOICES if shutil.which(name)), None)
+    spoken = f"words without a file are spoken by {voice}" if voice else "no voice is installed: words need a file (docs/sounds.md)"
+    return f"{len(paths)} files, {seconds:.0f} s; {spoken}" if paths else f"made by calculation; {spoken}"
 
 
 def _disk(folders: Folders) -> str:

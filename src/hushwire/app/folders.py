@@ -244,6 +244,13 @@ def closed_to(owner: Account, path: Path) -> Path | None:
     return None
 
 
+def may_read(owner: Account, path: Path) -> bool:
+    """Whether `owner` can read a file and reach it."""
+    state = os.stat(path)
+    bit = stat.S_IRUSR if state.st_uid == owner.uid else stat.S_IRGRP if state.st_gid == owner.gid else stat.S_IROTH
+    return bool(state.st_mode & bit) and closed_to(owner, path.parent) is None
+
+
 @contextmanager
 def locked(folders: Folders) -> Iterator[bool]:
     """Hold the data folder's lock; yields False at once if another hushwire holds it. The kernel frees it when we die."""

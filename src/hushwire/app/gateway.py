@@ -27,6 +27,7 @@ from hushwire.services.orphans import Orphans
 from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
 from hushwire.services.routing import Router
+from hushwire.services.sound_library import SoundLibrary, check
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
 from hushwire.sip.effects import Event, RequestReceived
@@ -53,6 +54,8 @@ class Gateway:
         self.pool = KeyPool(wired.keyring, clock, random, size=16, most=256)
         self.records = Records(wired.main)
         self._judge = Judge()
+        sounds = config.sounds
+        self._library = SoundLibrary(sounds.files(), {slug: own.files() for slug, own in sounds.orgs.items()})
         self._config = config
         self._new_orgs = asyncio.Event()
         self.is_ready = False
@@ -60,6 +63,8 @@ class Gateway:
     async def run(self) -> None:
         """Serve until `wired.stop` is set, then end cleanly."""
         wired = self._wired
+        for path in self._config.sounds.paths():
+            await asyncio.to_thread(check, path)
         await self.endpoint.start()
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -132,6 +137,7 @@ class Gateway:
             wired.clock,
             wired.random,
             wired.node_id,
+            library=self._library,
             max_calls=self._config.limits.calls,
         )
         self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)

@@ -26,6 +26,7 @@ from hushwire.store.provisioning import OrgRow
 from hushwire.vault.recipients import Algorithm, RecipientKeyError, load_public
 
 ContactRole = Literal["privacy", "security", "billing"]
+Hearers = Literal["off", "agent", "peer", "both"]
 Role = Literal["owner", "admin", "supervisor", "agent", "auditor"]
 T = TypeVar("T", bound=Hashable)
 SHORTEST_PASSWORD: Final = 8
@@ -182,6 +183,13 @@ class Org(Table):
     allow_sdes_in_clear: bool = False
     recording_consent: Literal["announced", "contract", "none"] = "contract"
     without_recording: Literal["refuse", "unrecorded"] = "refuse"
+    ringback: Literal["phone", "early"] = "phone"
+    music_on_hold: bool = False
+    announcement: Hearers = "off"
+    record_from: Literal["announcement", "answer"] = "announcement"
+    spoken_refusals: bool = False
+    beep: Hearers = "off"
+    beep_every_s: Annotated[int, Field(ge=5, le=300)] = 15
     outside_prefix: Prefix | None = None
     jurisdiction: Annotated[list[Jurisdiction], Field(min_length=1, max_length=16)] | None = None
     contacts: Annotated[list[Contact], Field(max_length=32)] | None = None
@@ -359,6 +367,13 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         allowed_countries=tuple(sorted(org.allowed_countries)),
         classes=tuple(sorted(set(org.classes))),
         recording_consent=org.recording_consent,
+        ringback=org.ringback,
+        music_on_hold=org.music_on_hold,
+        announcement=org.announcement,
+        record_from=org.record_from,
+        spoken_refusals=org.spoken_refusals,
+        beep=org.beep,
+        beep_every_s=org.beep_every_s,
     )
     agents = tuple(
         AgentSpec(a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended, a.telemarketing) for a in org.agents

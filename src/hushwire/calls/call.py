@@ -6,6 +6,7 @@
 Every path ends in exactly one `Ended`. What a state does with an event is one method; `Call.TABLE` says which.
 """
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
@@ -17,7 +18,7 @@ from hushwire.calls.model import EndReason, Plan, Ports, Side
 from hushwire.calls.reoffer import Reoffer
 from hushwire.core.clock import Random
 from hushwire.sdp.dtls import Fingerprint
-from hushwire.sdp.offer_answer import LegMedia, Refusal, Srtp
+from hushwire.sdp.offer_answer import Direction, LegMedia, Refusal, Srtp
 
 
 class State(StrEnum):
@@ -278,7 +279,7 @@ class Call:
             # RFC 3261 section 14.2: an exchange is under way already; the party tries again after a random time.
             self._do(effects.RespondReinvite(event.tx, 491))
             return
-        self._reoffer = exchange = Reoffer(event.side, event.tx, here, there)
+        self._reoffer = exchange = Reoffer(event.side, event.tx, here, there, holds_with_music=self.plan.holds_with_music)
         self._carry_on(exchange, exchange.begin(event.body))
 
     def _reanswered(self, event: events.Reanswered) -> None:
@@ -363,14 +364,17 @@ class Call:
     def _set_legs(self, *ends: End) -> None:
         self._do(self._statements(*ends))
 
-    @staticmethod
-    def _statements(*ends: End) -> effects.SetLegs:
+    def _statements(self, *ends: End) -> effects.SetLegs:
         legs = []
         for end in ends:
             other = next((item.agreed for item in ends if item is not end), None)
             if end.agreed is not None:
                 pairs = payload_map(end.agreed, other) if other is not None else ()
-                legs.append(LegStatement(end.terms.leg, end.agreed, end.terms.signalling_address, pairs))
+                media = end.agreed
+                if self.plan.holds_with_music and other is not None and other.is_held:
+                    # What is said while waiting goes nowhere: nobody hears it, and it is not recorded.
+                    media = replace(media, direction=media.direction.narrowed(Direction.SENDONLY))
+                legs.append(LegStatement(end.terms.leg, media, end.terms.signalling_address, pairs))
         return effects.SetLegs(tuple(legs))
 
     def _do(self, *steps: Effect) -> None:

@@ -98,6 +98,8 @@ class Plan:
     targets: tuple[Target, ...]
     ring_s: float
     is_recorded: bool
+    holds_with_music: bool = False
+    """Who holds is answered by us, and the other party hears music; else the hold is passed on to it."""
 
     @property
     def legs(self) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """One re-INVITE through the call: what a party offers anew is passed on where the other party must know, else answered at once.
 
 The other party must know when the direction changes (hold, resume) or no codec is shared any more. A party that can't be reached for a
-moment does not stop a hold: it is granted on our side, and the media process sends nothing to who is held.
+moment does not stop a hold: it is granted on our side, and the media process sends nothing to who is held. With `holds_with_music` a hold
+stays between its party and us: the other party's dialog is left as it is, and it hears music.
 """
 
 from hushwire.calls import effects
@@ -14,9 +15,10 @@ from hushwire.sdp.offer_answer import Direction, LegMedia, Refusal
 class Reoffer:
     """An exchange that `side` began under `tx`. `there` is None in an echo call."""
 
-    __slots__ = ("_offer", "_wish", "awaits_ack", "has_changed", "here", "is_done", "side", "there", "tx", "tx_open")
+    __slots__ = ("_holds_with_music", "_offer", "_wish", "awaits_ack", "has_changed", "here", "is_done", "side", "there", "tx", "tx_open")
 
-    def __init__(self, side: Side, tx: int, here: End, there: End | None) -> None:
+    def __init__(self, side: Side, tx: int, here: End, there: End | None, *, holds_with_music: bool = False) -> None:
+        self._holds_with_music = holds_with_music
         self.side = side
         self.tx = tx
         self.here = here
@@ -50,7 +52,7 @@ class Reoffer:
         if 200 <= status < 300 and there.take_answer(body) is None:
             self.has_changed = True
             direction = Direction.SENDRECV if there.agreed is None else there.agreed.direction.reversed
-            return self._answer(direction)
+            return self._answer(wish.direction if self._holds_with_music else direction)
         if status == 491:
             return self._refuse(491)
         if there.agreed is not None and shared(wish, there.agreed):
@@ -73,10 +75,13 @@ class Reoffer:
     def _concerns(self, there: End, wish: LegMedia) -> bool:
         if there.agreed is None:
             return False
-        return not shared(wish, there.agreed) or wish.direction.reversed is not there.agreed.direction
+        if not shared(wish, there.agreed):
+            return True
+        return not self._holds_with_music and wish.direction.reversed is not there.agreed.direction
 
     def _pass_on(self, there: End, wish: LegMedia) -> list[Effect]:
-        return [effects.SendReinvite(self.side.other, there.offer(wish, direction=wish.direction.reversed))]
+        direction = Direction.SENDRECV if self._holds_with_music else wish.direction.reversed
+        return [effects.SendReinvite(self.side.other, there.offer(wish, direction=direction))]
 
     def _answer(self, direction: Direction) -> list[Effect]:
         if not self.tx_open:

@@ -15,6 +15,7 @@ class EventKind(StrEnum):
     CALL_ANSWERED = "call.answered"
     CALL_REFUSED = "call.refused"
     CALL_ENDED = "call.ended"
+    ANNOUNCEMENT_PLAYED = "announcement.played"
     RECORDING_STARTED = "recording.started"
     RECORDING_CLOSED = "recording.closed"
     RECORDING_STORED = "recording.stored"

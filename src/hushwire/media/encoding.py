@@ -6,7 +6,7 @@ Blocking: callers run it in a thread. What is wrong with a file is said in one s
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import av
 import numpy as np
@@ -51,22 +51,26 @@ def read_file(path: Path) -> Samples:
         if size > MAX_FILE_BYTES:
             raise UnusableSound(f"{path}: has {size >> 20} MiB, a sound at most {MAX_FILE_BYTES >> 20}: shorten or compress it")
         with path.open("rb") as file:
-            return _decoded(path, file)
-    except UnusableSound:
-        raise
-    except av.FFmpegError as error:
-        raise UnusableSound(f"{path}: is no sound that can be read ({error.strerror or type(error).__name__})") from None
+            return read(str(path), file)
     except OSError as error:
         raise UnusableSound(f"{path}: can't be read ({error.strerror})") from None
+
+
+def read(name: str, file: BinaryIO) -> Samples:
+    """As `read_file`, of something that is open already; `name` is for the words of UnusableSound."""
+    try:
+        return _decoded(name, file)
+    except av.FFmpegError as error:
+        raise UnusableSound(f"{name}: is no sound that can be read ({error.strerror or type(error).__name__})") from None
     except (ValueError, OverflowError, MemoryError, UnicodeError):
-        raise UnusableSound(f"{path}: is no sound that can be read") from None
+        raise UnusableSound(f"{name}: is no sound that can be read") from None
 
 
-def _decoded(path: Path, file: object) -> Samples:
+def _decoded(name: str, file: BinaryIO) -> Samples:
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
     with av.open(file, "r", container_options=options, metadata_errors="ignore") as container:
         if not container.streams.audio:
-            raise UnusableSound(f"{path}: holds no sound")
+            raise UnusableSound(f"{name}: holds no sound")
         resampler = AudioResampler(format="flt", layout="mono", rate=MASTER_RATE)
         blocks, count = [], 0
         for frame in container.decode(container.streams.audio[0]):
@@ -75,11 +79,11 @@ def _decoded(path: Path, file: object) -> Samples:
                 blocks.append(part.to_ndarray().reshape(-1))
                 count += len(blocks[-1])
             if count > MAX_SECONDS * MASTER_RATE:
-                raise UnusableSound(f"{path}: is longer than {MAX_SECONDS // 60} minutes: shorten it")
+                raise UnusableSound(f"{name}: is longer than {MAX_SECONDS // 60} minutes: shorten it")
         blocks += [part.to_ndarray().reshape(-1) for part in resampler.resample(None)]
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not len(samples):
-        raise UnusableSound(f"{path}: holds no sound")
+        raise UnusableSound(f"{name}: holds no sound")
     return np.nan_to_num(samples.astype(np.float32, copy=False), nan=0.0, posinf=0.0, neginf=0.0)
 
 

@@ -20,7 +20,7 @@ class AuditEntry:
 def audit_entry(event: DomainEvent) -> AuditEntry | None:
     """What the log says of an event, or None: an erasure, for one, is written there by itself, with its receipt."""
     match event.kind:
-        case EventKind.CALL_REFUSED:
+        case EventKind.CALL_REFUSED | EventKind.ANNOUNCEMENT_PLAYED:
             return _entry(event, "call")
         case EventKind.CREDENTIAL_SHARED:
             return _entry(event, "agent")

@@ -27,6 +27,8 @@ from hushwire.services.live import LiveCall
 from hushwire.services.recorder import Recorder
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused, Route, Router
+from hushwire.services.sound_library import SoundLibrary
+from hushwire.services.sounds import Playing, Sounds
 from hushwire.sip import effects as sip
 from hushwire.sip.digits import TYPES as INFO_TYPES
 from hushwire.sip.digits import parse_info
@@ -62,6 +64,7 @@ class Calling:
         random: Random,
         node_id: NodeId,
         *,
+        library: SoundLibrary,
         max_calls: int = 2000,
     ) -> None:
         self._endpoint = endpoint
@@ -74,7 +77,10 @@ class Calling:
         self._max_calls = max_calls
         self._media = CallMedia(link)
         self.keys = CallKeys(pool)
-        self.recorder = Recorder(link, records, self.keys, clock, random, node_id, self._recording_impossible, router.may_record)
+        self.sounds = Sounds(link, library, self._announced)
+        self.recorder = Recorder(
+            link, records, self.keys, clock, random, node_id, self._recording_impossible, router.may_record, self.sounds
+        )
         self._rows = CallRows(records, self.recorder, node_id)
         self._calls: dict[CallId, LiveCall] = {}
         self._by_tx: dict[TxId, LiveCall] = {}
@@ -476,6 +482,10 @@ class Calling:
             self._rows.legs(live, *facts)
         if live.recording is not None:
             self._spawn(self.recorder.set_format(live), "recording-format")
+        self._spawn(self.sounds.settle(live), "call-sounds")
+
+    def _announced(self, live: LiveCall, playing: Playing) -> None:
+        self.recorder.announced(live, playing)
 
     def _recording_impossible(self, live: LiveCall) -> None:
         if not live.route.may_go_unrecorded:
@@ -505,6 +515,7 @@ class Calling:
         ended_at = self._clock.now()
         async with live.working:
             report = await self._media.close(live)
+            self.sounds.forget(live.id)
             self.keys.give_back(live)
             run, live.recording = live.recording, None
             if run is not None and report is None and live.has_bridge:
@@ -537,6 +548,9 @@ class Calling:
                 self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
             case EventType.DIGIT:
                 _log.debug("call.digit", call_id=str(live.id), leg=event.leg)
+            case EventType.PLAY_ENDED:
+                if self.sounds.ended(event):
+                    return True
             case EventType.LEG_SOURCE:
                 live.silent_legs.discard(-1 if event.leg is None else event.leg)
         self._link.acknowledge(event.id)
@@ -552,6 +566,7 @@ class Calling:
             live.recording = None
             _log.error("recording.ended_early", call_id=str(live.id), failure=result.failure)
             self.recorder.write_end(live.route.org.id, live, result)
+            self._spawn(self.sounds.settle(live), "call-sounds")
             self._recording_impossible(live)
 
     async def _end_if_silent(self, live: LiveCall) -> None:

@@ -23,6 +23,7 @@ from hushwire.policy.model import NumberClass, OwnHosts, Rules
 from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
+from hushwire.services.sound_settings import Hearers, RecordFrom, Ringback, SoundSettings
 from hushwire.sip.digest import Credentials
 from hushwire.sip.errors import ParseError
 from hushwire.sip.uri import SipUri, parse_sip_uri
@@ -83,6 +84,9 @@ class Organisation:
 
     do_not_call_version: int | None = None
     """Of the set above; None where it was not read."""
+
+    sounds: SoundSettings = field(default_factory=SoundSettings)
+    """What is played in its calls."""
 
     def may_record(self, places: Places) -> bool:
         """Whether calls with somebody in one of these places may be recorded at all, by law and declaration; looked up, not computed."""
@@ -416,6 +420,15 @@ def _organisation(
         keys=keys,
         unrecorded=unrecorded,
         consent=Declaration(row.recording_consent),
+        sounds=SoundSettings(
+            ringback=Ringback(row.ringback),
+            music_on_hold=row.music_on_hold,
+            announcement=Hearers(row.announcement),
+            record_from=RecordFrom(row.record_from),
+            spoken_refusals=row.spoken_refusals,
+            beep=Hearers(row.beep),
+            beep_every_s=row.beep_every_s,
+        ),
         jurisdictions=tuple(row.jurisdictions) or tags_for_country(row.home_country),
         by_id={agent.id: agent for agent in agents},
         by_username={agent.username.reveal(): agent for agent in agents},

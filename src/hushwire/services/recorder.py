@@ -5,10 +5,10 @@ ever recorded that could not be found and erased. Both directions are recorded f
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -23,6 +23,8 @@ from hushwire.services.call_keys import CallKeys
 from hushwire.services.live import LiveCall, RecordingRun
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused, Route
+from hushwire.services.sound_settings import RecordFrom
+from hushwire.services.sounds import Playing, Sounds
 from hushwire.store import calls as rows
 from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd
 from hushwire.store.database import Connection
@@ -43,7 +45,8 @@ class _Admitted:
 class Recorder:
     """Begins and ends recordings. `on_impossible` is told of a call that should be recorded and can't be.
 
-    `may_record` says whether the far side of a call may be recorded, asked when a recording is to begin.
+    `may_record` says whether the far side of a call may be recorded, asked when a recording is to begin. `sounds` announce recordings,
+    and follow them with their beep.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Recorder:
         node_id: NodeId,
         on_impossible: Callable[[LiveCall], None],
         may_record: Callable[[Route], bool],
+        sounds: Sounds,
     ) -> None:
         self._link = link
         self._records = records
@@ -65,36 +69,69 @@ class Recorder:
         self._node_id = node_id
         self._on_impossible = on_impossible
         self._may_record = may_record
+        self._sounds = sounds
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Beginning.
 
     async def answered(self, live: LiveCall, answer: CallAnswer) -> None:
-        """Write the answer; with a key, the recording's row in the same transaction, and then record."""
+        """Write the answer; with a key, the recording's row in the same transaction, and then record.
+
+        An announced recording begins once the announcement was heard, where it is set so. Without announcement there is none.
+        """
+        if live.recording_key is not None and self._may_record(live.route) and self._sounds.needs_announcement(live):
+            if live.route.org.sounds.record_from is RecordFrom.ANSWER:
+                await self._record(live, answer)
+                if live.recording is not None and not await self._sounds.announce(live):
+                    await self._not_announced(live)
+                return
+            self._write_answer(live, answer, None)
+            if await self._sounds.announce(live):
+                await self._record(live, None)
+            else:
+                await self._not_announced(live)
+            return
+        await self._record(live, answer)
+
+    async def _record(self, live: LiveCall, answer: CallAnswer | None) -> None:
         key, live.recording_key = live.recording_key, None
         if key is None:
-            self._write_answer(live, answer, None)
+            if answer is not None:
+                self._write_answer(live, answer, None)
             return
         async with live.working:
             if live.is_ended or not self._may_record(live.route):
                 live.recording_key = key
                 self._keys.give_back(live)
-                self._write_answer(live, answer, None)
+                if answer is not None:
+                    self._write_answer(live, answer, None)
                 return
             await self._begin(live, key, answer)
         if not self._may_record(live.route):
             await self.objected(live)  # while it began
 
+    async def _not_announced(self, live: LiveCall) -> None:
+        """Nobody is recorded who was not told, where telling is what the organisation set."""
+        if live.is_ended:
+            return
+        await self.objected(live)
+        self._keys.give_back(live)
+        self._on_impossible(live)
+
     async def start(self, live: LiveCall) -> str:
-        """Record from now on, on demand; `ok`, or why not."""
+        """Record from now on, on demand, and announced where that is set; `ok`, or why not."""
         if live.route.org.record == "none":
             return "recording is switched off for this organisation"
         if not self._may_record(live.route):
             if not live.route.org.may_record(live.route.places):
                 return "all parties must agree to a recording there, and the organisation declares no consent"
             return "the other party is not recorded: it objected, or is a minor"
+        if not _is_talking(live):
+            return "the call is not answered"
+        if live.recording is None and self._sounds.needs_announcement(live) and not await self._sounds.announce(live):
+            return "the announcement could not be played"
         async with live.working:
-            if live.is_ended or live.answered_at is None:
+            if not _is_talking(live):
                 return "the call is not answered"
             if live.recording is not None:
                 return "ok"
@@ -169,12 +206,19 @@ class Recorder:
             live.recording = None
             self._fail(live, run)
             if isinstance(error, Unavailable):
-                task = asyncio.get_running_loop().create_task(self._end_unconfirmed(live), name="recording-unconfirmed")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._spawn(self._end_unconfirmed(live), "recording-unconfirmed")
             return False
         run.is_running = True
+        self._settle(live)
         return True
+
+    def _settle(self, live: LiveCall) -> None:
+        self._spawn(self._sounds.settle(live), "recording-beep")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _end_unconfirmed(self, live: LiveCall) -> None:
         """End what the media process may have begun without our hearing of it: nobody could pause it, or wipe its key."""
@@ -230,6 +274,7 @@ class Recorder:
             if not run.is_paused:
                 await self._link.client.pause_recording(live.id)
                 run.is_paused = True
+                self._settle(live)
             return "ok"
 
     async def resume(self, live: LiveCall) -> str:
@@ -241,6 +286,7 @@ class Recorder:
             if run.is_paused:
                 await self._link.client.resume_recording(live.id)
                 run.is_paused = False
+                self._settle(live)
             return "ok"
 
     async def set_sensitive(self, live: LiveCall, *, on: bool) -> str:
@@ -283,6 +329,7 @@ class Recorder:
     async def _end(self, live: LiveCall) -> asyncio.Future[bool]:
         result = await self._link.client.stop_recording(live.id)
         live.recording = None
+        self._settle(live)
         return self.write_end(live.route.org.id, live, result)
 
     async def set_format(self, live: LiveCall) -> None:
@@ -326,6 +373,26 @@ class Recorder:
             facts["call"] = str(live.id)
         return DomainEvent(identity, live.route.org.id, kind, recording or live.id, at, facts)
 
+    def announced(self, live: LiveCall, playing: Playing) -> None:
+        """Keep the evidence that the announcement was heard to its end on a leg; the media process forgets it after the commit."""
+        event_id, played = playing.event_id, playing.ended.result()
+        event = self.event(
+            live,
+            EventKind.ANNOUNCEMENT_PLAYED,
+            self._clock.now(),
+            leg="agent" if playing.leg == 0 else "peer",
+            announcement=playing.sound.digest.hex(),
+            duration_ms=played.sent_ms,
+        )
+
+        async def write(_connection: Connection) -> list[DomainEvent]:
+            return [event]
+
+        written = self._records.write(live.route.org.id, "announcement.played", write, at_once=True)
+        if event_id is not None:
+            live.recording_events.append(event_id)
+            written.add_done_callback(lambda _: self.acknowledge(live))
+
     def refusal(self, call_id: CallId, refused: Refused, at: datetime) -> DomainEvent:
         """CallRefused, for a call that never was one."""
         identity = uuid7(int(at.timestamp() * 1000), self._random.token_bytes(10))
@@ -334,6 +401,10 @@ class Recorder:
         if refused.agent is not None:
             facts["agent"] = str(refused.agent.id)
         return DomainEvent(identity, refused.org.id, EventKind.CALL_REFUSED, call_id, at, facts)
+
+
+def _is_talking(live: LiveCall) -> bool:
+    return not live.is_ended and live.answered_at is not None
 
 
 def recording_end(result: RecordingResult, at: datetime) -> RecordingEnd:

@@ -115,7 +115,7 @@ class Router:
             )
         target = trunk_target(trunk, verdict, agent.caller_id, self._directory.domain)
         places = (verdict.country,)
-        plan = Plan(CallDirection.OUTBOUND, terms, (target,), RING_TRUNK_S, _is_recorded(org, remote, places))
+        plan = Plan(CallDirection.OUTBOUND, terms, (target,), RING_TRUNK_S, _is_recorded(org, remote, places), org.sounds.music_on_hold)
         return Route(plan, org, agent, trunk=trunk, remote=remote, local=agent.caller_id, verdict=verdict, places=places)
 
     def _internal(self, org: Organisation, agent: Agent, callee: Agent, terms: Terms) -> Route | Refused:
@@ -130,7 +130,7 @@ class Router:
         if _lacks_consent(org, None, ()):
             reason = Reason.RECORDING_CONSENT
             return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INTERNAL, org, agent, remote=remote)
-        plan = Plan(CallDirection.INTERNAL, terms, targets, RING_AGENT_S, _is_recorded(org, None, ()))
+        plan = Plan(CallDirection.INTERNAL, terms, targets, RING_AGENT_S, _is_recorded(org, None, ()), org.sounds.music_on_hold)
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
 
     def is_barred(self, route: Route) -> bool:
@@ -179,7 +179,7 @@ class Router:
                 reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INBOUND, org, agent, trunk=trunk, remote=remote
             )
         terms = Terms(1, Srtp(trunk.srtp), flow.remote.host)
-        plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote, places))
+        plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote, places), org.sounds.music_on_hold)
         return Route(plan, org, agent, trunk=trunk, remote=remote, local=assigned.number, places=places)
 
     # Targets.

@@ -30,6 +30,13 @@ class OrgRow:
     classes: list[str]
     rules_version: int
     custody_version: int
+    ringback: str
+    music_on_hold: bool
+    announcement: str
+    record_from: str
+    spoken_refusals: bool
+    beep: str
+    beep_every_s: int
 
 
 @dataclass(frozen=True, slots=True)

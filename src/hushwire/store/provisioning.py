@@ -45,6 +45,13 @@ class OrgRow:
     allowed_countries: tuple[str, ...]
     classes: tuple[str, ...]
     recording_consent: str = "contract"
+    ringback: str = "phone"
+    music_on_hold: bool = False
+    announcement: str = "off"
+    record_from: str = "announcement"
+    spoken_refusals: bool = False
+    beep: str = "off"
+    beep_every_s: int = 15
 
 
 @dataclass(frozen=True, slots=True)

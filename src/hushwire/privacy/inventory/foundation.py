@@ -38,7 +38,8 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "schema_migrations": MIGRATIONS,
     "orgs": same(ORG, "id slug name home_country residency jurisdictions created_at updated_at erased_at")
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
-    | same(RULE, "custody_version recording_consent do_not_call_version"),
+    | same(RULE, "custody_version recording_consent do_not_call_version")
+    | same(RULE, "ringback music_on_hold announcement record_from spoken_refusals beep beep_every_s"),
     "trunks": same(OPERATOR, "id name uri srtp username realm addresses media_ports subprocessor created_at updated_at")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")

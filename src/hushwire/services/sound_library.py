@@ -1,0 +1,203 @@
+"""Where a call's sounds come from: the operator's files, else calculated tones, else a synthetic voice where one is installed.
+
+Each is decoded and encoded in a thread, once for each codec, and kept by what is in it: a file that changes is another sound.
+"""
+
+import asyncio
+import hashlib
+import io
+import shutil
+import subprocess
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from hushwire.media import encoding, tones
+from hushwire.media.encoding import Samples, UnusableSound
+from hushwire.media.sounds import EncodedSound, SoundCodec
+from hushwire.policy.model import Reason
+
+KEPT_BYTES: Final = 64 << 20
+SPEECH_S: Final = 10.0
+VOICES: Final = ("espeak-ng", "espeak")
+_log = structlog.get_logger(__name__)
+
+
+class SoundKind(StrEnum):
+    """What a sound is for."""
+
+    RINGBACK = "ringback"
+    MUSIC = "music_on_hold"
+    ANNOUNCEMENT = "announcement"
+    BEEP = "beep"
+    REFUSAL = "refusals"
+
+
+WORDS: Final[Mapping[SoundKind, str]] = {
+    SoundKind.ANNOUNCEMENT: "This call is recorded.",
+    SoundKind.REFUSAL: "You are not allowed to call this number.",
+}
+REFUSAL_WORDS: Final[Mapping[str, str]] = {
+    Reason.COUNTRY.value: "Calls to this country are not allowed.",
+    Reason.INVALID.value: "This number does not exist.",
+    Reason.INCOMPLETE.value: "This number is not complete.",
+    Reason.DO_NOT_CALL.value: "This number must not be called.",
+    Reason.RECORDING_CONSENT.value: "This call can not be made, because it would have to be recorded.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SoundFiles:
+    """Files by what they are for. `refusals` by reason (`policy` Reason values); `default` is for all others."""
+
+    ringback: Path | None = None
+    music_on_hold: Path | None = None
+    announcement: Path | None = None
+    beep: Path | None = None
+    refusals: Mapping[str, Path] = field(default_factory=dict)
+
+    def find(self, kind: SoundKind, reason: str) -> Path | None:
+        """The file for a purpose, if one is configured."""
+        match kind:
+            case SoundKind.RINGBACK:
+                return self.ringback
+            case SoundKind.MUSIC:
+                return self.music_on_hold
+            case SoundKind.ANNOUNCEMENT:
+                return self.announcement
+            case SoundKind.BEEP:
+                return self.beep
+            case SoundKind.REFUSAL:
+                return self.refusals.get(reason) or self.refusals.get("default")
+
+    def __iter__(self) -> Iterator[Path]:
+        named = (self.ringback, self.music_on_hold, self.announcement, self.beep, *self.refusals.values())
+        return (path for path in named if path is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class PlayableSound:
+    """A sound in one codec, and the SHA-256 of what it was made from: the file, or the words."""
+
+    encoded: EncodedSound
+    digest: bytes
+
+
+def spoken(words: str) -> Samples | None:
+    """The words in a synthetic voice, levelled; None where none is installed or it fails. Blocking."""
+    program = next((found for name in VOICES if (found := shutil.which(name))), None)
+    if program is None:
+        return None
+    try:
+        made = subprocess.run(
+            [program, "--stdout", "-v", "en", "-s", "140", "-g", "4"],
+            input=words.encode(),
+            capture_output=True,
+            timeout=SPEECH_S,
+            check=True,
+        )
+        return encoding.levelled(encoding.read("the synthetic voice", io.BytesIO(made.stdout)))
+    except (OSError, subprocess.SubprocessError, UnusableSound) as error:
+        _log.warning("sounds.no_voice", error=type(error).__name__)
+        return None
+
+
+def check(path: Path) -> float:
+    """Seconds of sound in a file. Raises UnusableSound. Blocking."""
+    return len(encoding.read_file(path)) / encoding.MASTER_RATE
+
+
+class SoundLibrary:
+    """The sounds of one gateway. `of_org` holds what organisations have of their own, by slug."""
+
+    def __init__(
+        self, files: SoundFiles, of_org: Mapping[str, SoundFiles] | None = None, speak: Callable[[str], Samples | None] = spoken
+    ) -> None:
+        self._files = files
+        self._of_org = dict(of_org or {})
+        self._speak = speak
+        self._kept: OrderedDict[tuple[bytes, SoundCodec], PlayableSound] = OrderedDict()
+        self._making: dict[tuple[bytes, SoundCodec], asyncio.Lock] = {}
+        self._digests: dict[Path, tuple[tuple[int, int], bytes]] = {}
+
+    async def get(self, kind: SoundKind, org: str, codec: SoundCodec, *, country: str = "", reason: str = "") -> PlayableSound | None:
+        """The sound for a purpose; None where there is neither file nor voice for it. Raises UnusableSound for a file that went bad."""
+        path = self._find(kind, org, reason)
+        if path is not None:
+            digest = await asyncio.to_thread(self._digest, path)
+            return await self._made(digest, codec, lambda: encoding.levelled(encoding.read_file(path)))
+        match kind:
+            case SoundKind.RINGBACK:
+                return await self._made(_named(f"ringing {country}"), codec, lambda: tones.ringing(country))
+            case SoundKind.MUSIC:
+                return await self._made(_named("waiting music"), codec, lambda: encoding.levelled(tones.waiting_music()))
+            case SoundKind.BEEP:
+                return await self._made(_named("beep"), codec, tones.beep)
+            case SoundKind.ANNOUNCEMENT | SoundKind.REFUSAL:
+                words = REFUSAL_WORDS.get(reason, WORDS[kind]) if kind is SoundKind.REFUSAL else WORDS[kind]
+                return await self._made(_named(words), codec, lambda: self._speak(words))
+
+    def has(self, kind: SoundKind, org: str, reason: str = "") -> bool:
+        """Whether there is something to play, as far as that can be said without making it."""
+        needs_voice = kind in (SoundKind.ANNOUNCEMENT, SoundKind.REFUSAL) and self._find(kind, org, reason) is None
+        return not needs_voice or self._speak is not spoken or any(shutil.which(name) for name in VOICES)
+
+    def _find(self, kind: SoundKind, org: str, reason: str) -> Path | None:
+        own = self._of_org.get(org)
+        return (None if own is None else own.find(kind, reason)) or self._files.find(kind, reason)
+
+    def _digest(self, path: Path) -> bytes:
+        """Of a file's content, read again where its time or size is another."""
+        try:
+            found = path.stat()
+            mark = (found.st_mtime_ns, found.st_size)
+            known = self._digests.get(path)
+            if known is not None and known[0] == mark:
+                return known[1]
+            if found.st_size > encoding.MAX_FILE_BYTES:
+                raise UnusableSound(f"{path}: has {found.st_size >> 20} MiB, a sound at most {encoding.MAX_FILE_BYTES >> 20}: compress it")
+            digest = hashlib.sha256(path.read_bytes()).digest()
+        except OSError as error:
+            raise UnusableSound(f"{path}: can't be read ({error.strerror})") from None
+        self._digests[path] = (mark, digest)
+        return digest
+
+    async def _made(self, digest: bytes, codec: SoundCodec, make: Callable[[], Samples | None]) -> PlayableSound | None:
+        key = (digest, codec)
+        if (kept := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return kept
+        lock = self._making.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                if (kept := self._kept.get(key)) is not None:
+                    return kept
+                encoded = await asyncio.to_thread(_encoded, make, codec)
+                if encoded is None:
+                    return None
+                self._kept[key] = made = PlayableSound(encoded, digest)
+                self._forget_oldest()
+                return made
+        finally:
+            if not lock.locked():
+                self._making.pop(key, None)
+
+    def _forget_oldest(self) -> None:
+        size = sum(len(sound.encoded.data) for sound in self._kept.values())
+        while size > KEPT_BYTES and len(self._kept) > 1:
+            _, gone = self._kept.popitem(last=False)
+            size -= len(gone.encoded.data)
+
+
+def _encoded(make: Callable[[], Samples | None], codec: SoundCodec) -> EncodedSound | None:
+    samples = make()
+    return None if samples is None else encoding.encode(samples, codec)
+
+
+def _named(words: str) -> bytes:
+    return hashlib.sha256(words.encode()).digest()

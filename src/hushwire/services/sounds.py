@@ -1,0 +1,298 @@
+"""What is played in calls: music for who is held, the announcement of a recording, a beep while it runs, ringing, spoken words.
+
+What should be heard follows from the call as it stands (`settle`); what is heard is remembered under the names that the media process
+repeats when it has ended. A sound that can't be played never harms its call: who needs it played to the end is told that it was not.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from hushwire.calls.model import Side
+from hushwire.core.errors import Unavailable
+from hushwire.media.encoding import UnusableSound
+from hushwire.media.link import MediaLink
+from hushwire.media.model import MediaEvent, MediaRefused
+from hushwire.media.sounds import EncodedSound, Played, PlayEnd, PlayOrder, SoundCodec
+from hushwire.media.wire import Status
+from hushwire.policy.model import Emergency
+from hushwire.sdp.offer_answer import LegMedia
+from hushwire.services.directory import Organisation
+from hushwire.services.live import LiveCall
+from hushwire.services.sound_library import PlayableSound, SoundKind, SoundLibrary
+from hushwire.services.sound_settings import Hearers
+
+PATIENCE_S: Final = 10.0
+"""How long after its own length a sound may take to end: a leg that can't be sent to yet is waited for."""
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Playing:
+    """One sound that is being played to one leg. `ended` is set once, whatever ends it."""
+
+    bridge_id: UUID
+    leg: int
+    playback: int
+    sound: PlayableSound
+    payload_type: int
+    ended: asyncio.Future[Played]
+    event_id: int | None = None
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether all of it was sent."""
+        if not self.ended.done():
+            return False
+        played = self.ended.result()
+        return played.end is PlayEnd.FINISHED and played.sent_ms >= self.sound.encoded.duration_ms
+
+
+@dataclass(slots=True)
+class CallSounds:
+    """What a call's legs are played now, by its purpose; `working` is held while that is changed."""
+
+    music: dict[int, Playing] = field(default_factory=dict)
+    beeps: dict[int, Playing] = field(default_factory=dict)
+    ringing: Playing | None = None
+    working: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+OnAnnounced = Callable[[LiveCall, Playing], None]
+"""Told of each leg that heard an announcement to its end; it acknowledges the media process's event once that is written down."""
+
+
+class Sounds:
+    """Plays to the legs of this gateway's calls."""
+
+    def __init__(self, link: MediaLink, library: SoundLibrary, on_announced: OnAnnounced) -> None:
+        self._link = link
+        self.library = library
+        self._on_announced = on_announced
+        self._playing: dict[tuple[UUID, int], Playing] = {}
+        self._of_call: dict[UUID, CallSounds] = {}
+        self._kept: set[tuple[UUID, int]] = set()
+        self._next = 1
+
+    # What a call needs.
+
+    async def settle(self, live: LiveCall) -> None:
+        """Bring music and beeps to what the call, as it stands now, asks for. May be called at any time."""
+        wants = live.route.org.sounds
+        if not wants.music_on_hold and wants.beep is Hearers.OFF:
+            return
+        sounds = self._of_call.setdefault(live.id, CallSounds())
+        async with sounds.working:
+            await self._bring(live, sounds.music, self._held_legs(live), SoundKind.MUSIC)
+            await self._bring(live, sounds.beeps, self._beeped_legs(live), SoundKind.BEEP, interval_ms=1000 * wants.beep_every_s)
+        if live.is_ended:
+            self._of_call.pop(live.id, None)
+
+    def needs_announcement(self, live: LiveCall) -> bool:
+        """Whether a recording of this call has to be announced. An emergency call is not held up."""
+        return live.route.org.sounds.announcement is not Hearers.OFF and not isinstance(live.route.verdict, Emergency)
+
+    async def announce(self, live: LiveCall) -> bool:
+        """Play the announcement to whoever is to hear it; True once all of them heard it to its end."""
+        legs = [leg for leg in live.route.org.sounds.announcement.legs if leg in live.route.plan.legs]
+        playing = []
+        for leg in legs:
+            media = _media(live, leg)
+            one = None if media is None else await self.play(live.id, leg, media, SoundKind.ANNOUNCEMENT, live.route.org, keeps_event=True)
+            if one is None:
+                break
+            playing.append(one)
+        if not playing or len(playing) < len(legs):
+            _log.error("announcement.not_played", call_id=str(live.id), why="there is nothing to play, or nobody to play it to")
+            await asyncio.gather(*(self.stop(one) for one in playing))
+            return False
+        await asyncio.gather(*(self.wait(one) for one in playing))
+        for one in playing:
+            if one.was_heard:
+                self._on_announced(live, one)
+            else:
+                self._release(one)
+        if not all(one.was_heard for one in playing):
+            if not live.is_ended:
+                _log.error("announcement.not_played", call_id=str(live.id), why="it was not heard to its end")
+            return False
+        return True
+
+    async def ring(self, live: LiveCall, media: LegMedia) -> None:
+        """Let the caller hear ringing from now on, until `stop_ringing`."""
+        sounds = self._of_call.setdefault(live.id, CallSounds())
+        async with sounds.working:
+            if sounds.ringing is None and not live.is_ended and live.answered_at is None:
+                leg = live.route.plan.caller.leg
+                sounds.ringing = await self.play(live.id, leg, media, SoundKind.RINGBACK, live.route.org, times=0)
+
+    async def stop_ringing(self, live: LiveCall) -> None:
+        """The other side answers, or is heard itself."""
+        sounds = self._of_call.get(live.id)
+        if sounds is None:
+            return
+        async with sounds.working:
+            ringing, sounds.ringing = sounds.ringing, None
+            if ringing is not None:
+                await self.stop(ringing)
+
+    def forget(self, bridge_id: UUID) -> None:
+        """The bridge is closed: nothing is played there any more."""
+        self._of_call.pop(bridge_id, None)
+        for key in [key for key in self._playing if key[0] == bridge_id]:
+            one = self._playing.pop(key)
+            self._finish(one, Played(one.playback, PlayEnd.LEG_CLOSED, 0))
+
+    # One sound.
+
+    async def play(
+        self,
+        bridge_id: UUID,
+        leg: int,
+        media: LegMedia,
+        kind: SoundKind,
+        org: Organisation,
+        *,
+        times: int = 1,
+        interval_ms: int = 0,
+        reason: str = "",
+        keeps_event: bool = False,
+    ) -> Playing | None:
+        """Begin to play; None, and a line in the log, where that can't be.
+
+        With `keeps_event` the caller acknowledges PLAY_ENDED (`Playing.event_id`).
+        """
+        codec = SoundCodec.named(media.codecs[0].name) if media.codecs else None
+        if codec is None:
+            _log.warning("sound.not_played", bridge_id=str(bridge_id), kind=kind.value, why="the leg's codec is none that sounds come in")
+            return None
+        try:
+            sound = await self.library.get(kind, org.slug, codec, country=org.rules.home_country, reason=reason)
+        except UnusableSound as error:
+            _log.error("sound.unusable", bridge_id=str(bridge_id), kind=kind.value, why=str(error))
+            return None
+        if sound is None:
+            _log.warning("sound.not_played", bridge_id=str(bridge_id), kind=kind.value, why="there is neither file nor voice for it")
+            return None
+        payload_type = media.codecs[0].payload_type
+        one = Playing(bridge_id, leg, self._next, sound, payload_type, asyncio.get_running_loop().create_future())
+        self._next = self._next % 0xFFFF_FFFF + 1
+        order = PlayOrder(one.playback, sound.encoded.id, payload_type, times, 0, interval_ms, is_beep=kind is SoundKind.BEEP)
+        self._playing[bridge_id, one.playback] = one
+        if keeps_event:
+            self._kept.add((bridge_id, one.playback))
+        try:
+            await self._begin(bridge_id, leg, order, sound.encoded)
+        except (MediaRefused, Unavailable) as error:
+            self._playing.pop((bridge_id, one.playback), None)
+            self._kept.discard((bridge_id, one.playback))
+            _log.warning("sound.not_played", bridge_id=str(bridge_id), kind=kind.value, why=str(error))
+            return None
+        return one
+
+    async def wait(self, one: Playing) -> None:
+        """Return once it has ended; one that does not end in time is stopped."""
+        try:
+            async with asyncio.timeout(one.sound.encoded.duration_ms / 1000 + PATIENCE_S):
+                await asyncio.shield(one.ended)
+        except TimeoutError:
+            await self.stop(one)
+
+    async def stop(self, one: Playing) -> None:
+        """End it now; nothing where it has ended already."""
+        if one.ended.done():
+            return
+        try:
+            await self._link.client.stop_play(one.bridge_id, one.leg, one.playback)
+        except (MediaRefused, Unavailable) as error:
+            if not isinstance(error, MediaRefused):
+                _log.warning("sound.not_stopped", bridge_id=str(one.bridge_id), why=str(error))
+            self._playing.pop((one.bridge_id, one.playback), None)
+            self._finish(one, Played(one.playback, PlayEnd.STOPPED, 0))
+
+    def ended(self, event: MediaEvent) -> bool:
+        """Take a PLAY_ENDED; False where its acknowledgement can't wait for anything."""
+        if event.played is None:
+            return False
+        key = (event.bridge_id, event.played.playback)
+        one = self._playing.pop(key, None)
+        is_kept = key in self._kept
+        self._kept.discard(key)
+        if one is None:
+            return False
+        one.event_id = event.id if is_kept else None
+        self._finish(one, event.played)
+        return is_kept
+
+    # Details.
+
+    async def _begin(self, bridge_id: UUID, leg: int, order: PlayOrder, sound: EncodedSound) -> None:
+        """The media process may have the sound already, from this gateway or one before it; it may have forgotten it again."""
+        try:
+            await self._link.client.play(bridge_id, leg, order)
+        except MediaRefused as error:
+            if error.status is not Status.STATE:
+                raise
+            await self._link.client.load_sound(sound)
+            await self._link.client.play(bridge_id, leg, order)
+
+    async def _bring(
+        self, live: LiveCall, playing: dict[int, Playing], wanted: Iterable[tuple[int, LegMedia]], kind: SoundKind, *, interval_ms: int = 0
+    ) -> None:
+        legs = dict(wanted)
+        for leg, one in list(playing.items()):
+            media = legs.get(leg)
+            is_right = media is not None and media.codecs and media.codecs[0].payload_type == one.payload_type
+            is_right = is_right and media is not None and SoundCodec.named(media.codecs[0].name) is one.sound.encoded.codec
+            if not is_right or one.ended.done():
+                del playing[leg]
+                await self.stop(one)
+        for leg, media in legs.items():
+            if leg not in playing:
+                one = await self.play(live.id, leg, media, kind, live.route.org, times=0, interval_ms=interval_ms)  # type: ignore[assignment]
+                if one is not None:
+                    playing[leg] = one
+
+    def _held_legs(self, live: LiveCall) -> list[tuple[int, LegMedia]]:
+        """Who waits for a party that holds."""
+        if live.is_ended or not live.route.org.sounds.music_on_hold:
+            return []
+        found = []
+        for side in Side:
+            here, there = live.call.end(side), live.call.media(side.other)
+            if here is not None and here.agreed is not None and there is not None and there.is_held and here.agreed.direction.sends:
+                found.append((here.terms.leg, here.agreed))
+        return found
+
+    def _beeped_legs(self, live: LiveCall) -> list[tuple[int, LegMedia]]:
+        run = live.recording
+        if live.is_ended or run is None or not run.is_running or run.is_paused:
+            return []
+        legs = [(leg, _media(live, leg)) for leg in live.route.org.sounds.beep.legs]
+        return [(leg, media) for leg, media in legs if media is not None and media.direction.sends]
+
+    def _release(self, one: Playing) -> None:
+        if one.event_id is not None:
+            event_id, one.event_id = one.event_id, None
+            try:
+                self._link.acknowledge(event_id)
+            except Unavailable:
+                _log.debug("media.not_acknowledged", bridge_id=str(one.bridge_id))  # it comes again
+
+    @staticmethod
+    def _finish(one: Playing, played: Played) -> None:
+        if not one.ended.done():
+            one.ended.set_result(played)
+
+
+def _media(live: LiveCall, leg: int) -> LegMedia | None:
+    """What is agreed with the party of a leg."""
+    for side in Side:
+        end = live.call.end(side)
+        if end is not None and end.terms.leg == leg:
+            return end.agreed
+    return None
