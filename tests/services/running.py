@@ -198,7 +198,12 @@ async def running(
     await provisioning.apply(specs(carrier.local_port, **org))
     media = MediaProgram(folder, media_options)
     await media.start()
-    gateway, wired, task = await start_gateway(databases, folder, **environ or {})
+    try:
+        gateway, wired, task = await start_gateway(databases, folder, **environ or {})
+    except BaseException:
+        await carrier.endpoint.close()
+        await media.stop()
+        raise
     world = World(databases, folder, media, provisioning, main, carrier, gateway, wired, task)
     carrier.gateway_port = world.port
     try:

@@ -253,3 +253,57 @@ async def test_a_configured_file_that_is_no_sound_stops_the_gateway_with_words(d
     with pytest.raises(UnusableSound, match=r"bad\.wav: is no sound that can be read"):
         async with running(databases, tmp_path / "data", environ={"HUSHWIRE_SOUNDS__BEEP": str(tmp_path / "bad.wav")}):
             pass
+
+
+async def test_an_agent_who_may_not_call_a_country_is_told_so_by_a_voice_and_the_trunk_hears_nothing(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with sounding(databases, tmp_path, spoken_refusals=True) as world:
+        anna, ear = await world.peer("anna"), Ear()
+        anna.invite("+33142685300", local=local_media(ear.port))
+        progress = await anna.expect(sip.Progress)
+        assert progress.response.status == 183
+        ear.agree(anna.answer_of(progress.response))
+        await ear.hears(COUNTRY)
+        rejected = await anna.expect(sip.Rejected)
+        assert rejected.status == 403
+        assert rejected.response is not None
+        assert "SIP;cause=403" in (rejected.response.headers.get("Reason") or "")
+        assert len(ear.packets) == 30  # the whole sentence
+        assert (await world.row("calls", state="refused"))["verdict_reason"] == "country"
+        assert world.carrier.events.empty()
+        await until(lambda: _bridges(world, 0))
+
+
+async def _bridges(world: World, count: int) -> bool:
+    return len([entry async for entry in world.gateway.link.client.bridges()]) == count
+
+
+async def test_who_hangs_up_within_the_sentence_leaves_nothing_behind(databases: Databases, tmp_path: Path) -> None:
+    async with sounding(databases, tmp_path, spoken_refusals=True) as world:
+        tone_file(tmp_path / "country.wav", COUNTRY, 20)
+        anna, ear = await world.peer("anna"), Ear()
+        invite = anna.invite("+33142685300", local=local_media(ear.port))
+        ear.agree(anna.answer_of((await anna.expect(sip.Progress)).response))
+        await ear.hears(COUNTRY)
+        anna.endpoint.cancel(invite)
+        assert (await anna.expect(sip.Rejected)).status == 487
+        await until(lambda: _bridges(world, 0))
+
+
+async def test_only_denied_destinations_of_known_agents_are_answered_with_words_and_one_at_a_time(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with sounding(databases, tmp_path, spoken_refusals=True) as world:
+        tone_file(tmp_path / "country.wav", COUNTRY, 20)
+        anna, ear = await world.peer("anna"), Ear()
+        anna.invite("+33142685300", local=local_media(ear.port))
+        assert (await anna.expect(sip.Progress)).response.status == 183
+        anna.invite("+33142685301", local=local_media(ear.port))  # a second one beside it
+        assert (await anna.expect(sip.Rejected)).status == 403
+        anna.invite("sip:%00@" + "acme.voice.example.org", local=local_media(ear.port))  # malformed
+        assert (await anna.expect(sip.Rejected)).status in (404, 484)
+        stranger = await world.peer()
+        stranger.invite("+33142685300", local=local_media(ear.port))
+        assert (await stranger.expect(sip.Rejected)).status in (401, 403)
+        assert await _bridges(world, 1)

@@ -29,6 +29,7 @@ from hushwire.services.records import Records
 from hushwire.services.routing import Refused, Route, Router
 from hushwire.services.sound_library import SoundLibrary
 from hushwire.services.sounds import Playing, Sounds
+from hushwire.services.spoken_refusals import SpokenRefusals
 from hushwire.sip import effects as sip
 from hushwire.sip.digits import TYPES as INFO_TYPES
 from hushwire.sip.digits import parse_info
@@ -81,6 +82,7 @@ class Calling:
         self.recorder = Recorder(
             link, records, self.keys, clock, random, node_id, self._recording_impossible, router.may_record, self.sounds
         )
+        self.spoken = SpokenRefusals(endpoint, link, self.sounds, random, self._new_id)
         self._rows = CallRows(records, self.recorder, node_id)
         self._calls: dict[CallId, LiveCall] = {}
         self._by_tx: dict[TxId, LiveCall] = {}
@@ -105,8 +107,8 @@ class Calling:
         return None if live is None or live.is_ended else live
 
     def knows(self, call_id: CallId) -> bool:
-        """Whether a bridge of this name is ours to end: that of a call which is not wholly closed yet."""
-        return call_id in self._calls
+        """Whether a bridge of this name is ours to end: that of a call which is not wholly closed yet, or of a refusal being spoken."""
+        return call_id in self._calls or self.spoken.knows(call_id)
 
     def find_recording(self, recording_id: UUID) -> LiveCall | None:
         """The call that is being recorded under this id."""
@@ -156,6 +158,7 @@ class Calling:
     async def close(self, timeout_s: float) -> None:
         """Take no more calls, end those that there are with BYE on both sides, and see their rows written."""
         self._is_closing = True
+        self.spoken.end_all()
         for live in list(self._calls.values()):
             self.feed(live, events.Stopped(EndReason.SHUTDOWN))
         end = asyncio.get_running_loop().time() + timeout_s
@@ -202,6 +205,8 @@ class Calling:
                 live = self._by_tx.pop(event.tx, None)
                 if live is not None:
                     self._cancelled(live)
+                else:
+                    self.spoken.cancelled(event.tx)
             case sip.Progress():
                 found = self._by_invite.get(event.invite)
                 if found is not None:
@@ -301,13 +306,16 @@ class Calling:
             case None:
                 self._endpoint.respond(tx, 404, headers=[_reason("No such number here", 404)])
             case Refused():
-                self._refuse(tx, route)
+                self._refuse(tx, request, flow, route)
             case Route():
                 self._begin(tx, request, flow, route)
 
-    def _refuse(self, tx: TxId, refused: Refused) -> None:
-        """Answer at once; the row follows."""
-        self._endpoint.respond(tx, refused.status, headers=[("Reason", refused.reason)])
+    def _refuse(self, tx: TxId, request: Request, flow: Flow, refused: Refused) -> None:
+        """Answer at once, or once the reason was spoken; the row follows."""
+        if self.spoken.may_speak(request, refused):
+            self._spawn(self.spoken.begin(tx, request, flow, refused), "call-refusal")
+        else:
+            self._endpoint.respond(tx, refused.status, headers=[("Reason", refused.reason)])
         key = self.keys.take(refused.org.id, "call")
         if key is None:
             self._spawn(self._note_refusal_with_key(refused), "call-refused")
@@ -534,6 +542,10 @@ class Calling:
     def media_event(self, event: MediaEvent) -> bool:
         """An event of the media process; False where no call here has to do with it (the orphans' business)."""
         live = self._calls.get(CallId(event.bridge_id))
+        if live is None and self.spoken.knows(event.bridge_id):
+            self.sounds.ended(event)
+            self._link.acknowledge(event.id)
+            return True
         if live is None or (live.is_end_unknown and event.report.recording is not None):
             return False
         match event.type:
