@@ -160,6 +160,7 @@ void Controller::now_idle(const Uuid& id) {
     auto* bridge = find(id);
     if (!bridge) return;
     bridge->is_busy = false;
+    if (bridge->recording && bridge->recording->is_failed) drop_failed(*bridge);
     bool is_unattended = is_stopping_ || !controller_;
     if (closing_all_ && is_unattended) return close_bridge(0, {}, *bridge, *closing_all_);
     while (bridge && !bridge->is_busy && !bridge->waiting.empty()) {
@@ -230,6 +231,7 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::reopen_leg: return reopen_leg(*request, fields, *bridge);
         case Op::get_bridge: return get_bridge(*request, *bridge);
         case Op::start_recording: return start_recording(*request, fields, *bridge);
+        case Op::switch_recording: return switch_recording(*request, fields, *bridge);
         case Op::pause_recording:
         case Op::resume_recording:
         case Op::set_format: return mark_recording(*request, fields, *bridge, op);
@@ -313,106 +315,6 @@ Controller::Outcome Controller::get_bridge(const Request& request, BridgeEntry& 
     return std::nullopt;
 }
 
-Controller::Outcome Controller::start_recording(const Request& request, const Fields& fields,
-                                                BridgeEntry& bridge) {
-    if (bridge.recording) return refusal(Status::exists, "a recording is running already");
-    auto raw_name = *fields.find(Tag::file);
-    std::string_view name(reinterpret_cast<const char*>(raw_name.data()), raw_name.size());
-    if (!is_spool_name(name)) return refusal(Status::invalid, "not a name for a spool file");
-    auto now_us = io::monotonic_us();
-    auto order = std::make_shared<io::RecordingOrder>();
-    order->id = next_recording_++;
-    order->file = name;
-    order->key = hwr::DataKey(*fields.find(Tag::data_key));
-    order->identity = {fields.uuid(Tag::org), fields.uuid(Tag::recording),
-                       fields.integer<std::uint32_t>(Tag::segment)};
-    order->anchor_us =
-        fields.integer<std::uint64_t>(Tag::anchor_us, static_cast<std::uint64_t>(io::unix_us()));
-    auto format = *fields.find(Tag::format);
-    order->format.assign(format.begin(), format.end());
-
-    Recording recording{.id = order->id, .identity = order->identity, .start_us = now_us};
-    bridge.is_busy = true;
-    auto opened = [this, id = bridge.id, recording, to = request.connection,
-                   header = request.header](int error) {
-        auto* entry = find(id);
-        if (!entry) return;
-        if (error) {
-            io::log_event("error", "media.recording_not_opened", {{"errno", std::int64_t{error}}});
-            auto status = error == EEXIST ? Status::exists : Status::spool;
-            outlet_.send(to, refuse(header, refusal(status, "the spool file could not be made")));
-            return now_idle(id);
-        }
-        entry->recording = recording;
-        auto* target = &worker(*entry);
-        target->post([this, target, id, recording, to, header] {
-            target->start_recorder(id, recording.id, recording.start_us);
-            mailbox_.post(
-                [this, id, to, header] {  // only now: every packet sent after the reply is in the recording
-                    reply(to, ok(header));
-                    now_idle(id);
-                });
-        });
-    };
-    writer_.open(std::move(order),
-                 [this, opened](int error) { mailbox_.post([opened, error] { opened(error); }); });
-    return std::nullopt;
-}
-
-Controller::Outcome Controller::mark_recording(const Request& request, const Fields& fields,
-                                               BridgeEntry& bridge, Op op) {
-    if (!bridge.recording) return refusal(Status::state, "no recording is running");
-    std::vector<std::byte> json;
-    if (auto format = fields.find(Tag::format)) json.assign(format->begin(), format->end());
-    if (op != Op::set_format) bridge.recording->is_paused = op == Op::pause_recording;
-    auto* target = &worker(bridge);
-    target->post([this, target, id = bridge.id, op, json, to = request.connection, header = request.header] {
-        if (auto* recorder = target->recorder(id)) {
-            auto now_us = io::monotonic_us();
-            if (op == Op::pause_recording) recorder->pause(io::Recorder::Pause::asked, now_us);
-            if (op == Op::resume_recording) recorder->resume(io::Recorder::Pause::asked, now_us);
-            if (op == Op::set_format) recorder->format(json, now_us);
-        }
-        mailbox_.post([this, to, header] { reply(to, ok(header)); });
-    });
-    return std::nullopt;
-}
-
-void Controller::end_recording(const Uuid& bridge, const Recording& recording, const io::RecorderEnd& end,
-                               std::function<void(const io::RecordingResult&)> then) {
-    writer_.end(recording.id, end.end_100us, end.gaps,
-                [this, bridge, then = std::move(then)](const io::RecordingResult& result) {
-                    mailbox_.post([this, bridge, then, result] {
-                        if (!result.is_failed)
-                            tell(EventType::recording_closed, [&](FrameWriter& out) {
-                                out.put(Tag::bridge, ConstBytes(bridge))
-                                    .put(Tag::recording_result, recording_result(result));
-                            });
-                        then(result);
-                    });
-                });
-}
-
-Controller::Outcome Controller::stop_recording(const Request& request, BridgeEntry& bridge) {
-    if (!bridge.recording) return refusal(Status::state, "no recording is running");
-    bridge.is_busy = true;
-    auto recording = *bridge.recording;
-    auto* target = &worker(bridge);
-    target->post([this, target, id = bridge.id, recording, to = request.connection, header = request.header] {
-        auto end = target->end_recorder(id, recording.start_us);
-        mailbox_.post([this, id, recording, end, to, header] {
-            end_recording(id, recording, end, [this, id, to, header](const io::RecordingResult& result) {
-                auto frame = ok(header);
-                frame.put(Tag::recording_result, recording_result(result));
-                reply(to, std::move(frame));
-                if (auto* entry = find(id)) entry->recording.reset();
-                now_idle(id);
-            });
-        });
-    });
-    return std::nullopt;
-}
-
 void Controller::close_bridge(ConnectionId from, const Header& header, BridgeEntry& bridge, Reason reason) {
     bridge.is_busy = true;
     auto recording = bridge.recording;
@@ -486,29 +388,6 @@ void Controller::leg_event(const Uuid& bridge, const LegEvent& event) {
             out.put(Tag::remote_ip, event.source.ip.wire()).put(Tag::remote_port, event.source.port);
         if (type == EventType::leg_ports)
             out.put(Tag::cause, static_cast<std::uint8_t>(event.kind == LegEvent::Kind::unheard ? 1 : 2));
-    });
-}
-
-void Controller::recording_failed(io::RecordingId id, io::RecordingResult result) {
-    auto at = std::ranges::find_if(
-        bridges_, [&](const auto& b) { return b.second.recording && b.second.recording->id == id; });
-    io::log_event("error", "media.recording_failed",
-                  {{"failure", static_cast<std::int64_t>(result.failure)}});
-    if (at == bridges_.end()) return;
-    auto& bridge = at->second;
-    auto recording = *bridge.recording;
-    result.duration_ms = static_cast<std::uint64_t>(io::monotonic_us() - recording.start_us) / 1000;
-    tell(EventType::recording_failed, [&](FrameWriter& out) {
-        out.put(Tag::bridge, ConstBytes(bridge.id)).put(Tag::recording_result, recording_result(result));
-    });
-    if (bridge.is_busy) return;  // it is being stopped or closed anyway
-    bridge.recording.reset();
-    auto* target = &worker(bridge);
-    target->post([this, target, bridge_id = bridge.id, recording] {
-        auto end = target->end_recorder(bridge_id, recording.start_us);
-        mailbox_.post([this, recording, end] {
-            writer_.end(recording.id, end.end_100us, end.gaps, [](const auto&) {});
-        });
     });
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include "control/events.hpp"
@@ -85,7 +86,8 @@ class Controller {
         std::size_t worker = 0;
         std::array<std::optional<LegEntry>, Bridge::kMaxLegs> legs;
         std::optional<Recording> recording;
-        bool is_busy = false;  // an operation waits for the disk; further requests wait for it
+        std::optional<Recording> ending;  // the segment before, until the disk has it
+        bool is_busy = false;             // an operation waits for the disk; further requests wait for it
         std::deque<std::shared_ptr<Request>> waiting;
     };
     using Outcome = std::optional<Refusal>;  // nothing: answered, or to be answered later
@@ -105,6 +107,10 @@ class Controller {
     Outcome set_leg(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome get_bridge(const Request& request, BridgeEntry& bridge);
     Outcome start_recording(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome switch_recording(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    std::variant<std::shared_ptr<io::RecordingOrder>, Refusal> recording_order(const Fields& fields);
+    void open_recording(std::shared_ptr<io::RecordingOrder> order, std::function<void(int error)> opened);
+    void drop_failed(BridgeEntry& bridge);
     Outcome mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op);
     Outcome set_sensitive(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome stop_recording(const Request& request, BridgeEntry& bridge);

@@ -46,6 +46,37 @@ std::optional<Ip> usable_ip(ConstBytes raw, bool is_v4) {
     return ip;
 }
 
+/// CODEC: u8 payload type, u8 codec, u8 packet time in ms, u8 flags, u32 clock rate.
+std::variant<Formats, Wrong> formats(const Fields& fields) {
+    Formats out;
+    for (const auto& field : fields.all()) {
+        if (field.tag != Tag::codec) continue;
+        ByteReader reader(field.value);
+        auto type = *reader.integer<std::uint8_t>(), name = *reader.integer<std::uint8_t>();
+        auto ptime_ms = *reader.integer<std::uint8_t>(), flags = *reader.integer<std::uint8_t>();
+        auto clock_rate = *reader.integer<std::uint32_t>();
+        if (out.count == Formats::kMax) return Wrong{"too many codecs"};
+        if (type > 127 || out.find(type))
+            return Wrong{"a codec's payload type is above 127, or stands twice"};
+        codec::Format format{.name = codec::Name{name},
+                             .payload_type = type,
+                             .ptime_ms = ptime_ms,
+                             .wants_fec = (flags & 1) != 0,
+                             .may_pause = (flags & 2) != 0,
+                             .clock_rate = clock_rate};
+        bool is_event = format.name == codec::Name::telephone_event;
+        auto own_clock = format.name == codec::Name::opus ? 48'000U : 8000U;
+        if (name < 1 || name > static_cast<std::uint8_t>(codec::Name::telephone_event))
+            return Wrong{"unknown codec"};
+        if (ptime_ms < 10 || ptime_ms > codec::kMaxPacketMs) return Wrong{"a packet time is out of range"};
+        if (flags > 3) return Wrong{"unknown flags of a codec"};
+        if (is_event ? clock_rate < 8000 || clock_rate > 48'000 : clock_rate != own_clock)
+            return Wrong{"a codec has another clock rate"};
+        out.list[out.count++] = format;
+    }
+    return out;
+}
+
 }  // namespace
 
 std::variant<std::optional<io::SharedWish>, Refusal> shared_wish(const Fields& fields, bool is_v4) {
@@ -121,6 +152,9 @@ std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4
             out.payload_types[from] = to;
         }
     }
+    auto list = formats(fields);
+    if (const auto* wrong = std::get_if<Wrong>(&list)) return invalid(wrong->message);
+    out.formats = std::get<Formats>(list);
     out.media_timeout_ms = fields.integer<std::uint32_t>(Tag::media_timeout_ms, out.media_timeout_ms);
     out.clock_rate = fields.integer<std::uint32_t>(Tag::clock_rate, out.clock_rate);
     if (out.clock_rate < 1000 || out.clock_rate > 192'000) return invalid("the clock rate is out of range");

@@ -49,6 +49,7 @@ constexpr FieldRule kSetLeg[] = {
     {Tag::ice_local_password, 22, 256, kOptional},
     {Tag::ice_remote_ufrag, 4, 256, kOptional},
     {Tag::keying, 1, 1, kOptional},
+    {Tag::codec, 8, 8, kOptional, true},
 };
 constexpr FieldRule kBridgeOnly[] = {{Tag::bridge, 16, 16}};
 constexpr FieldRule kListBridges[] = {{Tag::after, 16, 16, kOptional}};
@@ -104,7 +105,8 @@ std::optional<std::span<const FieldRule>> rules(Op op) {
         case Op::resume_recording:
         case Op::stop_recording: return kBridgeOnly;
         case Op::list_bridges: return kListBridges;
-        case Op::start_recording: return kStartRecording;
+        case Op::start_recording:
+        case Op::switch_recording: return kStartRecording;
         case Op::set_format: return kSetFormat;
         case Op::dtls_send: return kDtlsSend;
         case Op::load_sound: return kLoadSound;

@@ -40,6 +40,7 @@ enum class Op : std::uint16_t {
     send_digits = 67,
     detect_tones = 68,
     set_sensitive = 69,
+    switch_recording = 70,
 };
 
 enum class EventType : std::uint16_t {
@@ -173,6 +174,7 @@ enum class Tag : std::uint16_t {
     gap_ms = 162,
     is_on = 163,
     heard_as = 164,
+    codec = 130,
     ports = 100,
     is_shared = 101,
     cause = 102,

@@ -8,6 +8,7 @@
 
 #include "core/address.hpp"
 #include "core/budget.hpp"
+#include "core/formats.hpp"
 #include "core/ice.hpp"
 #include "core/rtp.hpp"
 #include "core/sequence.hpp"
@@ -32,6 +33,7 @@ struct LegSettings {
     std::array<std::uint8_t, 128> payload_types = identity();  ///< received here -> sent on the other leg
     std::uint32_t media_timeout_ms = 30'000;
     std::uint32_t clock_rate = 8000;
+    Formats formats;                ///< none: packets of the leg are relayed as they are, and never decoded
     Allowance allowance{400, 200};  ///< packets taken from the party: voice is 50 a second
 
     static std::array<std::uint8_t, 128> identity() {

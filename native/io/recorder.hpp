@@ -68,6 +68,7 @@ class Recorder final : public Tap {
         if (pauses_ && !left) add(hwr::Kind::resume, hwr::kNoLeg, {}, now_us);
         pauses_ = left;
     }
+    bool is_paused(Pause why) const { return pauses_ & static_cast<std::uint8_t>(why); }
     void format(ConstBytes json, std::int64_t now_us) { add(hwr::Kind::format, hwr::kNoLeg, json, now_us); }
     /// Hands over what is older than 300 ms.
     void flush_old(std::int64_t now_us) {

@@ -502,6 +502,16 @@ void Worker::start_recorder(const Uuid& id, RecordingId recording, std::int64_t 
     if (host->bridge.is_sensitive()) host->recorder->pause(Recorder::Pause::sensitive, now_us_);
 }
 
+RecorderEnd Worker::switch_recorder(const Uuid& id, std::int64_t old_start_us, RecordingId next,
+                                    std::int64_t next_start_us) {
+    auto* old = recorder(id);
+    bool was_paused = old && old->is_paused(Recorder::Pause::asked);
+    auto end = end_recorder(id, old_start_us);
+    start_recorder(id, next, next_start_us);
+    if (auto* fresh = recorder(id); fresh && was_paused) fresh->pause(Recorder::Pause::asked, now_us_);
+    return end;
+}
+
 Recorder* Worker::recorder(const Uuid& id) {
     auto* host = find(id);
     return host ? host->recorder.get() : nullptr;

@@ -77,6 +77,9 @@ class Worker {
     void send(const Uuid& id, const Forward& forward);
     void start_recorder(const Uuid& id, RecordingId recording, std::int64_t start_us);
     Recorder* recorder(const Uuid& id);
+    /// Ends one recorder and begins the next between two packets; what was paused stays so.
+    RecorderEnd switch_recorder(const Uuid& id, std::int64_t old_start_us, RecordingId next,
+                                std::int64_t next_start_us);
     RecorderEnd end_recorder(const Uuid& id, std::int64_t start_us);
 
   private:

@@ -21,6 +21,7 @@ OPS = {
     "list_bridges": 21, "start_recording": 32, "pause_recording": 33, "resume_recording": 34, "stop_recording": 35, "set_format": 36,
     "reopen_leg": 24, "get_ports": 25,
     "dtls_send": 48, "load_sound": 64, "play": 65, "stop_play": 66, "send_digits": 67, "detect_tones": 68, "set_sensitive": 69,
+    "switch_recording": 70,
 }  # fmt: skip
 EVENTS = {
     257: "recording_closed", 258: "recording_failed", 259: "media_timeout", 260: "bridge_closed", 261: "leg_source",
@@ -54,6 +55,7 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "ports": (100, "B"), "is_shared": (101, "B"), "cause": (102, "B"), "shared_port": (103, "nested"), "packets": (104, "Q"),
     "strangers": (105, "Q"), "unproven": (106, "Q"), "over_budget": (107, "Q"), "dropped_budget": (108, "Q"),
     "digits": (160, None), "digit_ms": (161, "H"), "gap_ms": (162, "H"), "is_on": (163, "B"), "heard_as": (164, "B"),
+    "codec": (130, None),
 }  # fmt: skip
 NAMES = {tag: (name, form) for name, (tag, form) in TAGS.items()}
 REPEATED = {"leg_stats", "bridge_entry", "shared_port"}

@@ -423,3 +423,19 @@ def test_nobody_reading_the_log_does_not_hold_up_control(media: Media) -> None:
         media.controller(epoch).sock.close()
     with media.controller(1500) as control:
         control.request("ping")
+
+
+def test_wrong_lists_of_codecs_are_refused_and_change_nothing(control: Controller) -> None:
+    def codec(pt: int, name: int, ptime: int = 20, flags: int = 0, clock: int = 8000) -> bytes:
+        return struct.pack(">BBBBI", pt, name, ptime, flags, clock)
+
+    call = Call(control)
+    good = [codec(0, 1), codec(8, 2), codec(9, 3), codec(111, 4, clock=48_000, flags=3), codec(13, 5), codec(101, 6)]
+    call.set_leg(0, codec=good)
+    wrong = [codec(128, 1), codec(0, 0), codec(0, 7), codec(0, 1, ptime=9), codec(0, 1, ptime=121), codec(0, 1, flags=4)]
+    wrong += [codec(0, 1, clock=16_000), codec(111, 4), codec(101, 6, clock=96_000), codec(0, 1)[:7]]
+    base = {"bridge": call.id, "leg": 0, "remote_ip": socket.inet_aton("127.0.0.1"), "remote_port": call.a.port}
+    for one in [*([item] for item in wrong), [codec(0, 1), codec(0, 2)], [codec(n, 1) for n in range(17)]]:
+        assert refused(control, "set_leg", **base, codec=one) == INVALID
+    call.a.send(rtp(1, 160, 7))
+    assert parse(call.b.receive()).payload == b"\xff" * 160

@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,11 +25,11 @@ FORMAT = b'{"legs":[{"0":"PCMU/8000"},{"0":"PCMU/8000"}]}'
 
 
 class Recorded:
-    def __init__(self, call: Call, name: str = "", **changes: object) -> None:
+    def __init__(self, call: Call, name: str = "", op: str = "start_recording", **changes: object) -> None:
         self.call, self.key, self.org, self.id = call, os.urandom(32), uuid.uuid4(), uuid.uuid4()
         self.name = name or f"{self.id}-0.hwr"
         fields = {"org": self.org, "recording": self.id, "segment": 0, "data_key": self.key, "file": self.name, "format": FORMAT}
-        call.control.request("start_recording", bridge=call.id, **{**fields, **changes})
+        self.reply = call.control.request(op, bridge=call.id, **{**fields, **changes})
 
     def stop(self) -> dict[str, object]:
         return self.call.control.request("stop_recording", bridge=self.call.id)["recording_result"]  # type: ignore[return-value]
@@ -149,6 +150,93 @@ def test_segments_follow_each_other_with_keys_of_their_own(media: Media, control
     second.stop()
     opened = [read((media.spool / r.name).read_bytes(), r.key) for r in (first, second)]
     assert [[int(e.data[13:18]) for e in o.entries if e.kind == "packet" and e.leg == 0] for o in opened] == [[0, 1], [2, 3]]
+
+
+def test_a_switch_to_the_next_segment_loses_no_packet_and_has_none_twice(media: Media, control: Controller) -> None:
+    """Both sides go on speaking while the recording changes its file and key four times."""
+    call = Call(control)
+    segments = [Recorded(call)]
+    is_over, sent = threading.Event(), [0]
+
+    def speak() -> None:
+        while not is_over.is_set():
+            talk(call, sent[0], 1)
+            sent[0] += 1
+
+    speaking = threading.Thread(target=speak)
+    speaking.start()
+    try:
+        for n in range(1, 5):
+            until = sent[0] + 30
+            while sent[0] < until:
+                time.sleep(0.001)
+            segments.append(Recorded(call, op="switch_recording", segment=n))
+            result = segments[-1].reply["recording_result"]
+            assert (result["recording"], result["segment"], result["recording_state"]) == (segments[-2].id.bytes, n - 1, 2)  # type: ignore[index]
+            entry = control.request("list_bridges")["bridge_entry"][0]  # type: ignore[index]
+            assert (entry["recording"], entry["segment"]) == (segments[-1].id.bytes, n)
+    finally:
+        is_over.set()
+        speaking.join()
+    segments[-1].stop()
+    opened = [read((media.spool / s.name).read_bytes(), s.key) for s in segments]
+    assert all(o.is_final for o in opened)
+    for leg in (0, 1):
+        numbers = [[int(e.data[13:18]) for e in o.entries if e.kind == "packet" and e.leg == leg] for o in opened]
+        assert [n for part in numbers for n in part] == list(range(sent[0]))
+        assert all(len(part) >= 30 for part in numbers[:-1])
+    control.request("ping")
+    closed = [e.fields["recording_result"]["recording"] for e in control.events if e.kind == "recording_closed"]  # type: ignore[index]
+    assert closed == [s.id.bytes for s in segments]
+
+
+def test_a_switch_that_is_impossible_changes_nothing(media: Media, control: Controller) -> None:
+    call = Call(control)
+    with pytest.raises(RequestError) as caught:
+        Recorded(call, op="switch_recording")
+    assert caught.value.status == STATE
+    first = Recorded(call, name="one.hwr")
+    for name, status in (("one.hwr", EXISTS), ("../two.hwr", INVALID)):
+        with pytest.raises(RequestError) as caught:
+            Recorded(call, op="switch_recording", name=name, segment=1)
+        assert caught.value.status == status
+    talk(call, 0, 5)
+    assert first.stop()["recording_state"] == 2
+    assert sum(e.kind == "packet" for e in read((media.spool / "one.hwr").read_bytes(), first.key).entries) == 10
+
+
+def test_what_is_paused_stays_paused_in_the_next_segment(media: Media, control: Controller) -> None:
+    call = Call(control)
+    Recorded(call)
+    control.request("pause_recording", bridge=call.id)
+    second = Recorded(call, op="switch_recording", segment=1)
+    talk(call, 0, 3)
+    control.request("resume_recording", bridge=call.id)
+    talk(call, 3, 2)
+    second.stop()
+    entries = read((media.spool / second.name).read_bytes(), second.key).entries
+    assert [e.kind if e.kind != "packet" else int(e.data[13:18]) for e in entries if e.leg != 1] == [
+        "anchor", "format", "pause", "resume", 3, 4, "end",
+    ]  # fmt: skip
+
+
+def test_many_recordings_are_sealed_while_they_go_on_and_whole_in_the_end(media: Media, control: Controller) -> None:
+    """Forty calls at once. (How far behind a packet is at most: native/tests/test_recorder.cpp, in virtual time.)"""
+    calls = [Call(control) for _ in range(40)]
+    recorded = [Recorded(call) for call in calls]
+    for n in range(30):
+        for call in calls:
+            talk(call, n, 1)
+        if n % 10 == 9:
+            said = time.monotonic()
+            for r in recorded:
+                while not any(e.data[12:18] == b"A%05d" % n for e in read((media.spool / r.name).read_bytes(), r.key).entries):
+                    assert time.monotonic() - said < 20
+                    time.sleep(0.005)
+    for r in recorded:
+        assert r.stop()["gaps"] == 0
+        entries = read((media.spool / r.name).read_bytes(), r.key).entries
+        assert [int(e.data[13:18]) for e in entries if e.kind == "packet" and e.leg == 0] == list(range(30))
 
 
 def test_the_end_of_a_recording_is_told_until_it_is_acknowledged(media: Media, control: Controller) -> None:

@@ -159,17 +159,15 @@ class MediaClient:
 
     async def start_recording(self, bridge_id: UUID, order: RecordingOrder) -> None:
         """Return once the sealed file exists and its first frame is written. Raises MediaRefused (SPOOL, EXISTS, STATE)."""
-        fields: list[Field] = [
-            (Tag.BRIDGE, bridge_id.bytes),
-            (Tag.ORG, order.org_id.bytes),
-            (Tag.RECORDING, order.recording_id.bytes),
-            (Tag.SEGMENT, u32(order.segment)),
-            (Tag.DATA_KEY, order.data_key),
-            (Tag.FILE, order.file.encode("ascii")),
-            (Tag.FORMAT, order.format),
-            (Tag.ANCHOR_US, u64(order.anchor_us)),
-        ]
-        await self._ask(Op.START_RECORDING, fields, DISK_ANSWER_S)
+        await self._ask(Op.START_RECORDING, _recording(bridge_id, order), DISK_ANSWER_S)
+
+    async def switch_recording(self, bridge_id: UUID, order: RecordingOrder) -> RecordingResult:
+        """Carry the running recording on in a new file under a new key, no packet lost between and none twice; how the old one ended.
+
+        Raises MediaRefused (SPOOL, EXISTS, STATE); the old recording goes on then.
+        """
+        fields = await self._ask(Op.SWITCH_RECORDING, _recording(bridge_id, order), DISK_ANSWER_S)
+        return _ended(fields)
 
     async def pause_recording(self, bridge_id: UUID) -> None:
         """Mark a gap; nothing is recorded until `resume_recording`. Raises MediaRefused (STATE)."""
@@ -182,10 +180,7 @@ class MediaClient:
     async def stop_recording(self, bridge_id: UUID) -> RecordingResult:
         """Return once the final frame is on disk and the key is wiped. Raises MediaRefused (STATE)."""
         fields = await self._ask(Op.STOP_RECORDING, [(Tag.BRIDGE, bridge_id.bytes)], DISK_ANSWER_S)
-        result = BridgeReport.read(fields).recording
-        if result is None:
-            raise WireError("the media process left out RECORDING_RESULT")
-        return result
+        return _ended(fields)
 
     async def set_format(self, bridge_id: UUID, recording_format: bytes) -> None:
         """Write a new format entry: payload types changed while recording."""
@@ -320,6 +315,26 @@ def _ports(fields: Fields) -> LegPorts:
     return LegPorts(_ip(fields.need(Tag.LOCAL_IP)), fields.integer(Tag.RTP_PORT), fields.integer(Tag.RTCP_PORT), fields.integer(Tag.SSRC))
 
 
+def _ended(fields: Fields) -> RecordingResult:
+    result = BridgeReport.read(fields).recording
+    if result is None:
+        raise WireError("the media process left out RECORDING_RESULT")
+    return result
+
+
+def _recording(bridge_id: UUID, order: RecordingOrder) -> list[Field]:
+    return [
+        (Tag.BRIDGE, bridge_id.bytes),
+        (Tag.ORG, order.org_id.bytes),
+        (Tag.RECORDING, order.recording_id.bytes),
+        (Tag.SEGMENT, u32(order.segment)),
+        (Tag.DATA_KEY, order.data_key),
+        (Tag.FILE, order.file.encode("ascii")),
+        (Tag.FORMAT, order.format),
+        (Tag.ANCHOR_US, u64(order.anchor_us)),
+    ]
+
+
 def _settings(settings: LegSettings) -> list[Field]:
     fields: list[Field] = [
         (Tag.REMOTE_IP, settings.remote_ip.reveal().packed),
@@ -347,6 +362,7 @@ def _settings(settings: LegSettings) -> list[Field]:
         ]
     if settings.is_dtls:
         fields.append((Tag.KEYING, u8(1)))
+    fields += [(Tag.CODEC, codec.to_bytes()) for codec in settings.codecs]
     if settings.payload_types:
         fields.append((Tag.PAYLOAD_TYPES, bytes(number for pair in settings.payload_types for number in pair)))
     return fields

@@ -8,6 +8,7 @@ from uuid import UUID
 from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
 from hushwire.media.digits import DigitHeard
+from hushwire.media.formats import LegCodec
 from hushwire.media.sounds import Played
 from hushwire.media.wire import EventType, Fields, Status, Tag
 
@@ -81,6 +82,7 @@ class LegSettings:
     process's own direction: send to the party, take from the party. With `ice` the party is where its nominated check came from, and
     `remote_ip` and `remote_port` are not used (0.0.0.0 or ::, and any port). `is_dtls`: keys come by a DTLS handshake; until they are
     stated here, nothing is sent to the leg and no media is taken from it. Both want `rtcp_mux`: ICE always, DTLS for RTCP to pass.
+    `codecs` are what was agreed, in order of preference: without them nothing of the leg is ever decoded, only relayed.
     """
 
     remote_ip: Personal[IpAddress]
@@ -98,6 +100,7 @@ class LegSettings:
     clock_rate: int = 8_000
     ice: IceCredentials | None = None
     is_dtls: bool = False
+    codecs: tuple[LegCodec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,11 @@ class LegStatistics:
     dropped_source: int
     dropped_malformed: int
     silent_ms: int | None
+    dropped_unchecked: int = 0  # media from where no valid ICE check came from
+    dropped_unkeyed: int = 0  # media before the keys of a DTLS leg
+    stun_refused: int = 0
+    dtls_refused: int = 0  # from where no handshake may begin
+    dtls_limited: int = 0
 
     @classmethod
     def read(cls, fields: Fields) -> "LegStatistics":
@@ -185,6 +193,11 @@ class LegStatistics:
             dropped_source=fields.integer(Tag.DROPPED_SOURCE),
             dropped_malformed=fields.integer(Tag.DROPPED_MALFORMED),
             silent_ms=None if silent is None else int.from_bytes(silent, "big"),
+            dropped_unchecked=fields.integer(Tag.DROPPED_UNCHECKED),
+            dropped_unkeyed=fields.integer(Tag.DROPPED_UNKEYED),
+            stun_refused=fields.integer(Tag.STUN_REFUSED),
+            dtls_refused=fields.integer(Tag.DTLS_REFUSED),
+            dtls_limited=fields.integer(Tag.DTLS_LIMITED),
         )
 
 

@@ -52,6 +52,7 @@ class Op(IntEnum):
     SEND_DIGITS = 67
     DETECT_TONES = 68
     SET_SENSITIVE = 69
+    SWITCH_RECORDING = 70
 
 
 class EventType(IntEnum):
@@ -200,6 +201,7 @@ class Tag(IntEnum):
     GAP_MS = 162
     IS_ON = 163
     HEARD_AS = 164
+    CODEC = 130
 
 
 Field = tuple[Tag, bytes]

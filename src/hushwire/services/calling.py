@@ -580,6 +580,8 @@ class Calling:
             self.recorder.write_end(live.route.org.id, live, result)
             self._spawn(self.sounds.settle(live), "call-sounds")
             self._recording_impossible(live)
+        else:  # a segment before, or one whose reply was lost; its row is closed once, however often it is told
+            self.recorder.write_end(live.route.org.id, live, result)
 
     async def _end_if_silent(self, live: LiveCall) -> None:
         """Nobody is there any more, and nobody would ever say so."""

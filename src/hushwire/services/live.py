@@ -10,6 +10,7 @@ from hushwire.calls.call import Call
 from hushwire.calls.model import EndReason, Side
 from hushwire.core.ids import CallId
 from hushwire.core.personal import Personal
+from hushwire.media.formats import leg_codecs
 from hushwire.media.model import BridgeReport, IpAddress, LegSettings, Protection, Suite
 from hushwire.sdp.offer_answer import Crypto, LegMedia
 from hushwire.services.routing import Route
@@ -124,6 +125,7 @@ def end_state(reason: EndReason, was_answered: bool) -> str:
 
 def settings(media: LegMedia, signalling_address: str | None, payload_types: tuple[tuple[int, int], ...]) -> LegSettings:
     """A leg's statement for the media process."""
+    agreed = media.codecs if media.dtmf is None else (*media.codecs, media.dtmf)
     return LegSettings(
         remote_ip=_address(media.address),
         remote_port=media.port,
@@ -135,6 +137,8 @@ def settings(media: LegMedia, signalling_address: str | None, payload_types: tup
         send=media.direction.sends,
         receive=media.direction.receives,
         payload_types=payload_types,
+        clock_rate=media.codecs[0].rate if media.codecs else 8_000,
+        codecs=leg_codecs(((codec.payload_type, codec.name, codec.rate, codec.fmtp) for codec in agreed), media.ptime_ms),
     )
 
 

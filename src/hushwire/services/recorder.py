@@ -16,7 +16,7 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import LocalError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
-from hushwire.core.ids import CallId, NodeId, OrgId, RecordingId, uuid7
+from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, uuid7
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, RecordingState
 from hushwire.services.call_keys import CallKeys
@@ -155,52 +155,20 @@ class Recorder:
 
     async def _begin_with(self, live: LiveCall, key: DataKey, answer: CallAnswer | None) -> bool | None:
         """True once it records, False if it could not be begun, None where the key came too late and nothing was begun."""
-        run = RecordingRun(key, 0, f"{key.id}-0.hwr")
-        now = self._clock.now()
-        new = NewRecording(
-            id=RecordingId(key.id),
-            call_id=live.id,
-            agent_id=live.route.agent.id,
-            peer_agent_id=None if live.route.peer_agent is None else live.route.peer_agent.id,
-            node_id=self._node_id,
-            segment=run.segment,
-            remote_index=live.remote_index,
-            spool_name=run.spool_name,
-            region=live.route.org.residency,
-            lawful_basis=live.route.org.consent.lawful_basis,
-            started_at=now,
-            key_fingerprint=key.fingerprint,
-            custody=key.custody,
-            custody_version=key.custody_version,
-            key_good_until=key.good_until,
-        )
+        run = _run(key, 0)
+        peer = live.route.peer_agent
         live.recording = run
-        admitted = _Admitted()
-        written = self._write_answer(live, answer, new, admitted)
-        try:
-            async with asyncio.timeout(ROW_WAIT_S):
-                is_written = await asyncio.shield(written)
-        except TimeoutError:
-            is_written = False
-        if not is_written:
+        admitted = await self._admit(live, answer, self._row(live, run, live.route.agent.id, None if peer is None else peer.id))
+        if admitted is None:
             _log.error("recording.not_begun", call_id=str(live.id), why="its row could not be written")
             live.recording = None
             self._fail(live, run)
             return False
-        if not admitted.is_so:
+        if not admitted:
             live.recording = None
             return None
-        order = RecordingOrder(
-            org_id=live.route.org.id,
-            recording_id=key.id,
-            segment=run.segment,
-            data_key=key.key,
-            file=run.spool_name,
-            format=live.call.recording_format(),
-            anchor_us=int(self._clock.now().timestamp() * 1_000_000),
-        )
         try:
-            await self._link.client.start_recording(live.id, order)
+            await self._link.client.start_recording(live.id, self._order(live, run))
         except (MediaRefused, Unavailable) as error:
             _log.error("recording.not_begun", call_id=str(live.id), why=str(error))
             live.recording = None
@@ -209,10 +177,51 @@ class Recorder:
                 self._spawn(self._end_unconfirmed(live), "recording-unconfirmed")
             return False
         run.is_running = True
-        self._settle(live)
+        self._settle_beep(live)
         return True
 
-    def _settle(self, live: LiveCall) -> None:
+    def _row(self, live: LiveCall, run: RecordingRun, agent_id: AgentId, peer_agent_id: AgentId | None) -> NewRecording:
+        return NewRecording(
+            id=RecordingId(run.id),
+            call_id=live.id,
+            agent_id=agent_id,
+            peer_agent_id=peer_agent_id,
+            node_id=self._node_id,
+            segment=run.segment,
+            remote_index=live.remote_index,
+            spool_name=run.spool_name,
+            region=live.route.org.residency,
+            lawful_basis=live.route.org.consent.lawful_basis,
+            started_at=self._clock.now(),
+            key_fingerprint=run.key.fingerprint,
+            custody=run.key.custody,
+            custody_version=run.key.custody_version,
+            key_good_until=run.key.good_until,
+        )
+
+    async def _admit(self, live: LiveCall, answer: CallAnswer | None, new: NewRecording) -> bool | None:
+        """Commit the row: True if its key is good, False where the customer's custody does not admit it, None where it was not written."""
+        admitted = _Admitted()
+        written = self._write_answer(live, answer, new, admitted)
+        try:
+            async with asyncio.timeout(ROW_WAIT_S):
+                is_written = await asyncio.shield(written)
+        except TimeoutError:
+            is_written = False
+        return admitted.is_so if is_written else None
+
+    def _order(self, live: LiveCall, run: RecordingRun) -> RecordingOrder:
+        return RecordingOrder(
+            org_id=live.route.org.id,
+            recording_id=run.id,
+            segment=run.segment,
+            data_key=run.key.key,
+            file=run.spool_name,
+            format=live.call.recording_format(),
+            anchor_us=int(self._clock.now().timestamp() * 1_000_000),
+        )
+
+    def _settle_beep(self, live: LiveCall) -> None:
         self._spawn(self._sounds.settle(live), "recording-beep")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -256,14 +265,70 @@ class Recorder:
         kind = "call.answered" if answer else "recording.begin"
         return self._records.write(org_id, kind, write, at_once=recording is not None)
 
-    def _fail(self, live: LiveCall, run: RecordingRun) -> None:
+    def _fail_row(self, live: LiveCall, run: RecordingRun) -> None:
         now = self._clock.now()
         recording_id = RecordingId(run.id)
         self._records.write(live.route.org.id, "recording.failed", lambda connection: rows.fail_recording(connection, recording_id, now))
+
+    def _fail(self, live: LiveCall, run: RecordingRun) -> None:
+        self._fail_row(live, run)
         if not live.is_ended:
             self._on_impossible(live)
 
     # While it runs.
+
+    async def continue_as(self, live: LiveCall, agent_id: AgentId, peer_agent_id: AgentId | None = None) -> str:
+        """Carry the recording on as its next segment, for whom the call goes on with (a transfer); `ok`, or why not.
+
+        The segment has a row, a key and a file of its own; each packet is in exactly one of the two. Where it can't be begun the
+        present segment goes on.
+        """
+        async with live.working:
+            run = live.recording
+            if run is None or not run.is_running or live.is_ended:
+                return "nothing is being recorded"
+            key = self._keys.take(live.route.org.id, "recording")
+            if key is None:
+                return "no recording key is ready"
+            further = _run(key, run.segment + 1, is_paused=run.is_paused)
+            if not await self._admit(live, None, self._row(live, further, agent_id, peer_agent_id)):
+                _log.error("recording.not_continued", call_id=str(live.id), why="its row could not be written, or its key is not admitted")
+                self._fail_row(live, further)
+                return "the next segment could not be begun"
+            try:
+                result = await self._link.client.switch_recording(live.id, self._order(live, further))
+            except MediaRefused as error:
+                _log.error("recording.not_continued", call_id=str(live.id), why=str(error))
+                self._fail_row(live, further)
+                return "the next segment could not be begun"
+            except Unavailable:
+                # Which of the two runs is not known. The row of each stays live until the media process says how it ended, or that it runs.
+                _log.error("recording.continued_unconfirmed", call_id=str(live.id))
+                self._spawn(self._settle(live, run, further), "recording-settle")
+                return "hushwire-media did not answer"
+            live.recording = further
+            further.is_running = True
+            self._settle_beep(live)
+            await asyncio.shield(self.write_end(live.route.org.id, live, result))
+            return "ok"
+
+    async def _settle(self, live: LiveCall, before: RecordingRun, further: RecordingRun) -> None:
+        """Find out which segment is recorded after an answer that was lost."""
+        while True:
+            async with live.working:
+                if live.is_ended or live.recording is not before:
+                    return
+                try:
+                    runs = {entry.bridge_id: entry.recording_id async for entry in self._link.client.bridges()}
+                except Unavailable:
+                    pass
+                else:
+                    if runs.get(live.id) == further.id:
+                        live.recording, further.is_running = further, True
+                    elif runs.get(live.id) == before.id:
+                        self._fail_row(live, further)
+                    return
+            await asyncio.sleep(UNCONFIRMED_RETRY_S)
 
     async def pause(self, live: LiveCall) -> str:
         """Leave a marked gap from now on; `ok`, or why not."""
@@ -274,7 +339,7 @@ class Recorder:
             if not run.is_paused:
                 await self._link.client.pause_recording(live.id)
                 run.is_paused = True
-                self._settle(live)
+                self._settle_beep(live)
             return "ok"
 
     async def resume(self, live: LiveCall) -> str:
@@ -286,7 +351,7 @@ class Recorder:
             if run.is_paused:
                 await self._link.client.resume_recording(live.id)
                 run.is_paused = False
-                self._settle(live)
+                self._settle_beep(live)
             return "ok"
 
     async def set_sensitive(self, live: LiveCall, *, on: bool) -> str:
@@ -329,7 +394,7 @@ class Recorder:
     async def _end(self, live: LiveCall) -> asyncio.Future[bool]:
         result = await self._link.client.stop_recording(live.id)
         live.recording = None
-        self._settle(live)
+        self._settle_beep(live)
         return self.write_end(live.route.org.id, live, result)
 
     async def set_format(self, live: LiveCall) -> None:
@@ -401,6 +466,10 @@ class Recorder:
         if refused.agent is not None:
             facts["agent"] = str(refused.agent.id)
         return DomainEvent(identity, refused.org.id, EventKind.CALL_REFUSED, call_id, at, facts)
+
+
+def _run(key: DataKey, segment: int, *, is_paused: bool = False) -> RecordingRun:
+    return RecordingRun(key, segment, f"{key.id}-{segment}.hwr", is_paused=is_paused)
 
 
 def _is_talking(live: LiveCall) -> bool:
