@@ -166,3 +166,36 @@ def test_where_keys_must_not_travel_only_dtls_is_taken() -> None:
 def test_dtls_payload_types_that_a_multiplexed_port_would_take_for_rtcp_are_not_used() -> None:
     offer = SIP_DTLS.replace("SAVP 8 101", "SAVP 72 8 101").replace("a=rtpmap:8 ", "a=rtpmap:72 PCMU/8000\na=rtpmap:8 ")
     assert [codec.payload_type for codec in answer_media(offer).codecs] == [8]
+
+
+def test_an_offer_of_keys_shows_a_fingerprint_too_and_the_answer_decides() -> None:
+    offer = build_offer(able(), Srtp.REQUIRED)
+    section = parse_session(offer).media[0]
+    assert (section.protocol, len(section.all("crypto")), section.first("setup")) == ("RTP/SAVP", 5, "actpass")
+    by_handshake = SIP_DTLS.replace("UDP/TLS/RTP/SAVP", "RTP/SAVP").replace("setup:actpass", "setup:active")
+    media = accept_answer(offer, wire(by_handshake), able())
+    assert isinstance(media, LegMedia)
+    assert media.dtls is not None
+    by_keys = by_handshake + "a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\n"
+    media = accept_answer(offer, wire(by_keys), able())
+    assert isinstance(media, LegMedia)
+    assert media.dtls is None
+    assert media.send_crypto is not None
+    assert accept_answer(offer, wire(by_handshake.replace(LINE, "")), able()) is Refusal.NO_COMMON_CRYPTO
+    assert accept_answer(build_offer(able(dtls=None), Srtp.REQUIRED), wire(by_handshake), able()) is Refusal.NO_COMMON_CRYPTO
+
+
+def test_a_best_effort_offer_shows_keys_in_plain_profile_and_takes_either_answer() -> None:
+    offer = build_offer(able(), Srtp.OPTIONAL, keying=Keying.BEST_EFFORT)
+    section = parse_session(offer).media[0]
+    assert (section.protocol, len(section.all("crypto")), section.has("fingerprint")) == ("RTP/AVP", 5, False)
+    plain = SIP_DTLS.replace("UDP/TLS/RTP/SAVP", "RTP/AVP").replace(LINE, "")
+    clear = accept_answer(offer, wire(plain), able())
+    assert isinstance(clear, LegMedia)
+    assert not clear.is_protected
+    keyed = accept_answer(
+        offer, wire(plain + "a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\n"), able()
+    )
+    assert isinstance(keyed, LegMedia)
+    assert keyed.is_protected
+    assert accept_answer(offer, wire(plain + "a=crypto:4 AES_CM_128_HMAC_SHA1_80 inline:short\n"), able()) is Refusal.NO_COMMON_CRYPTO

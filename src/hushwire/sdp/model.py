@@ -56,7 +56,7 @@ class Srtp(StrEnum):
 class Keying(StrEnum):
     """By which means an offer of ours would have the media protected."""
 
-    SDES = "sdes"  # RTP/SAVP with a crypto line for each suite (RFC 4568)
+    SDES = "sdes"  # RTP/SAVP with a crypto line for each suite (RFC 4568), and a fingerprint where we have one
     BEST_EFFORT = "best-effort"  # RTP/AVP with the same lines: who knows them protects, who does not talks in the clear
     DTLS = "dtls"  # UDP/TLS/RTP/SAVP with a fingerprint (RFC 5763)
     WEBRTC = "webrtc"  # UDP/TLS/RTP/SAVPF with a fingerprint, ICE-lite, BUNDLE of one section and RTCP multiplexed (RFC 8829)

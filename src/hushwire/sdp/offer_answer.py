@@ -68,6 +68,9 @@ def build_offer(local: LocalMedia, srtp: Srtp, *, direction: Direction = Directi
     if srtp is not Srtp.NEVER and keying in (Keying.SDES, Keying.BEST_EFFORT):
         protocol = "RTP/SAVP" if keying is Keying.SDES else "RTP/AVP"
         lines += [("crypto", item.to_attribute()) for item in own_crypto(local)]
+        if keying is Keying.SDES and local.dtls is not None:
+            # Phones that only know DTLS take RTP/SAVP too and answer with a fingerprint (baresip 3): the answer decides.
+            lines += dtls_lines(local.dtls, offer_role(local.dtls.role))
     elif srtp is not Srtp.NEVER:
         if local.dtls is None:
             raise ValueError("an offer of DTLS needs a certificate's fingerprint")

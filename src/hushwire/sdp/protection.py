@@ -85,6 +85,8 @@ def accept_protection(ours: Media, transport: Transport, media: Media, local: Lo
         return Refusal.NO_COMMON_CRYPTO if local.dtls is None else _accept_dtls(ours, transport, local, local.dtls)
     if not ours.has("crypto") or (media.protocol in PLAIN and not media.has("crypto")):
         return Protection()  # plain RTP; where the offer was best effort, the answer that knows nothing of it
+    if ours.has("fingerprint") and local.dtls is not None and not media.has("crypto") and transport.has("fingerprint"):
+        return _accept_dtls(ours, transport, local, local.dtls)
     mine = {item.tag: item for item in own_crypto(local)}
     theirs = [item for item in map(parse_crypto, media.all("crypto")) if item is not None]
     # Exactly one line, with the tag and the suite of one that we offered (RFC 4568 section 5.1.3).
