@@ -1,6 +1,8 @@
 """Where calls go: what reaches a trunk, who counts as a trunk, and what keys need protection."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 from uuid import UUID
 
 import pytest
@@ -9,9 +11,9 @@ from hushwire.core.errors import LocalError
 from hushwire.core.ids import TrunkId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Emergency, NumberClass
-from hushwire.sdp.offer_answer import Srtp
-from hushwire.services.directory import Trunk
-from hushwire.services.routing import leads_to, sends_from, trunk_target
+from hushwire.sdp.offer_answer import Keying, Srtp
+from hushwire.services.directory import Organisation, Trunk
+from hushwire.services.routing import agent_terms, leads_to, sends_from, trunk_target
 from hushwire.sip.flow import Address, Flow, Target, Transport
 from hushwire.sip.uri import parse_sip_uri
 
@@ -86,3 +88,42 @@ def test_where_inbound_addresses_are_declared_the_trunks_own_address_is_no_devic
     assert leads_to(trunk, flow("192.0.2.1", 5060))
     assert leads_to(trunk, flow("198.51.100.7", 40000))
     assert not leads_to(trunk, flow("192.0.2.1", 5062))
+
+
+@pytest.mark.parametrize(
+    ("transport", "host", "allows_clear", "keyings"),
+    [
+        (Transport.TLS, "192.0.2.7", False, (Keying.SDES, Keying.DTLS)),
+        (Transport.UDP, "127.0.0.1", False, (Keying.SDES, Keying.DTLS)),
+        (Transport.UDP, "192.0.2.7", True, (Keying.SDES, Keying.DTLS)),
+        (Transport.UDP, "192.0.2.7", False, (Keying.DTLS,)),
+        (Transport.TCP, "2001:db8::7", False, (Keying.DTLS,)),
+    ],
+)
+@pytest.mark.parametrize("srtp", [Srtp.REQUIRED, Srtp.OPTIONAL])
+def test_keys_travel_in_sdp_only_where_signalling_is_protected_and_handshakes_do_everywhere(
+    srtp: Srtp, transport: Transport, host: str, allows_clear: bool, keyings: tuple[Keying, ...]
+) -> None:
+    terms = agent_terms(organisation(srtp, allows_clear), transport, host, leg=0)
+    assert (terms.srtp, terms.keyings) == (srtp, keyings)
+
+
+@pytest.mark.parametrize("transport", [Transport.WS, Transport.WSS])
+def test_browsers_are_always_protected_whatever_the_organisation_says(transport: Transport) -> None:
+    terms = agent_terms(organisation(Srtp.OPTIONAL, True), transport, "192.0.2.7", leg=0)
+    assert (terms.srtp, terms.keyings) == (Srtp.REQUIRED, (Keying.WEBRTC,))
+
+
+def test_best_effort_keys_are_offered_where_the_organisation_says_so() -> None:
+    terms = agent_terms(organisation(Srtp.OPTIONAL, False, Keying.BEST_EFFORT), Transport.TLS, "192.0.2.7", leg=0)
+    assert terms.keyings == (Keying.BEST_EFFORT, Keying.DTLS)
+
+
+def test_a_trunk_is_spoken_to_in_the_keying_that_it_is_set_to() -> None:
+    target = trunk_target(replace(TRUNK, srtp="required", keying=Keying.DTLS), ALLOWED, None, "voice.example.org")
+    assert (target.terms.srtp, target.terms.keyings) == (Srtp.REQUIRED, (Keying.DTLS,))
+
+
+def organisation(srtp: Srtp, allows_clear: bool, sdes: Keying = Keying.SDES) -> Organisation:
+    """Only what decides on media."""
+    return cast(Organisation, SimpleNamespace(agent_srtp=srtp, sdes=sdes, allows_sdes_in_clear=allows_clear))

@@ -15,7 +15,7 @@ from hushwire.app.config import Config, bracketed
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import LocalError
 from hushwire.media.link import MediaLink
-from hushwire.media.model import Greeting, MediaEvent
+from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent
 from hushwire.policy.judge import Judge
 from hushwire.policy.model import Attempt, Rules, Verdict
 from hushwire.services.calling import Calling
@@ -50,7 +50,7 @@ class Gateway:
         config, clock, random = wired.config, wired.clock, wired.random
         self._started_at = clock.now()
         self.endpoint = SipEndpoint(endpoint_config(wired), clock, random, self._on_sip)
-        self.link = MediaLink(wired.folders.media_socket, self._next_epoch, self)
+        self.link = MediaLink(wired.folders.media_socket, self._next_epoch, self, self._on_dtls)
         self.pool = KeyPool(wired.keyring, clock, random, size=16, most=256)
         self.records = Records(wired.main)
         self._judge = Judge()
@@ -162,6 +162,10 @@ class Gateway:
 
     def _answer(self, tx: Any, status: int, headers: Any) -> None:
         self.endpoint.respond(tx, status, headers=headers)
+
+    def _on_dtls(self, arrived: DtlsDatagram) -> None:
+        if self.is_ready:
+            self.calling.dtls_datagram(arrived)
 
     def media_ready(self, greeting: Greeting) -> None:
         """Another run of the media process, or ours after a restart: what it holds that we don't know has to end."""

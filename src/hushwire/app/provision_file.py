@@ -109,6 +109,7 @@ class Trunk(Table):
     name: Name
     uri: Annotated[str, AfterValidator(_sip_uri)]
     srtp: Literal["never", "optional", "required"]
+    keying: Literal["sdes", "best-effort", "dtls"] = "sdes"
     username: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     password: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     realm: Annotated[str, Field(min_length=1, max_length=256)] | None = None
@@ -120,6 +121,8 @@ class Trunk(Table):
     def _whole(self) -> "Trunk":
         if (self.username is None) != (self.password is None):
             raise ValueError("give username and password together, or neither")
+        if self.keying == "best-effort" and self.srtp == "required":
+            raise ValueError('keying = "best-effort" lets the carrier ignore the keys: give srtp = "optional" with it')
         return self
 
 
@@ -179,7 +182,7 @@ class Org(Table):
     allowed_countries: list[Country] = []
     classes: list[Literal["premium", "shared-cost", "personal", "pager", "satellite", "uifn", "global"]] = []
     record: Literal["all", "none", "on-demand"] = "all"
-    agent_srtp: Literal["required", "optional"] = "required"
+    agent_srtp: Literal["required", "optional", "best-effort"] = "required"
     allow_sdes_in_clear: bool = False
     recording_consent: Literal["announced", "contract", "none"] = "contract"
     without_recording: Literal["refuse", "unrecorded"] = "refuse"
@@ -342,7 +345,7 @@ def _is_emergency(extension: str, country: str) -> bool:
 
 def _desired(document: Document, custody: Mapping[str, CustodySpec]) -> Desired:
     trunks = tuple(
-        TrunkSpec(t.name, t.uri, t.srtp, t.username, t.password, t.realm, tuple(t.addresses), t.media_ports, t.subprocessor)
+        TrunkSpec(t.name, t.uri, t.srtp, t.username, t.password, t.realm, tuple(t.addresses), t.media_ports, t.subprocessor, t.keying)
         for t in document.trunks
     )
     listed = tuple(

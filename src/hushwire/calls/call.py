@@ -116,7 +116,7 @@ class Call:
         if self._offer:
             offered = caller.read(self._offer)
             if isinstance(offered, Refusal):
-                self._refuse(488, EndReason.NO_COMMON_MEDIA)
+                self._refuse(488, EndReason.NO_COMMON_MEDIA, failures.WORDS.get(offered))
                 return
             self._offered = offered
         if not self.plan.targets:
@@ -267,8 +267,8 @@ class Call:
                 branch.is_open = False
                 self._do(effects.SendCancel(branch.index, reason))
 
-    def _refuse(self, status: int, why: EndReason) -> None:
-        self._do(effects.Respond(status, reason=failures.reason_header(status)))
+    def _refuse(self, status: int, why: EndReason, words: str | None = None) -> None:
+        self._do(effects.Respond(status, reason=failures.reason_header(status, words)))
         self._end(why, status)
 
     # --------------------------------------------------------------------------------------------------------- active
@@ -347,7 +347,13 @@ class Call:
             self._end(why, None)
             return
         self._cancel_branches(words)
-        status = 480 if why in (EndReason.HANGUP, EndReason.SUSPENDED) else 488 if why is EndReason.NO_COMMON_MEDIA else 503
+        status = (
+            480
+            if why in (EndReason.HANGUP, EndReason.SUSPENDED)
+            else 488
+            if why in (EndReason.NO_COMMON_MEDIA, EndReason.NOT_PROTECTED)
+            else 503
+        )
         self._do(effects.Respond(status, reason=words))
         self._end(why, status)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hushwire.calls.model import EndReason
+from hushwire.sdp.model import Refusal
 from hushwire.sip.message import REASONS
 
 _BY_STATUS: Final[dict[int, tuple[int, EndReason]]] = {
@@ -60,6 +61,15 @@ def reason_header(status: int, text: str | None = None) -> str:
     """A Reason header's value (RFC 3326)."""
     return f'SIP;cause={status};text="{text or REASONS.get(status, "Failed")}"'
 
+
+WORDS: Final[dict[Refusal, str]] = {
+    Refusal.SRTP_REQUIRED: "The media must be protected: use SRTP",
+    Refusal.SRTP_NOT_ALLOWED: "The media must not be protected here",
+    Refusal.NO_COMMON_CRYPTO: "No common protection: SDES keys must come over TLS, DTLS-SRTP may come over anything",
+    Refusal.NO_FINGERPRINT: "DTLS-SRTP needs a fingerprint of SHA-256 or better",
+    Refusal.NO_COMMON_CODEC: "No common codec",
+    Refusal.NO_AUDIO: "No audio",
+}
 
 ENDED_BY: Final[dict[EndReason, str]] = {
     EndReason.HANGUP: 'SIP;cause=200;text="Ended by an administrator"',

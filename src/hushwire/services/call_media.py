@@ -1,13 +1,16 @@
 """What calls ask of the media process, with its refusals turned into what the machine understands."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 import structlog
 
 from hushwire.calls import effects, events
+from hushwire.calls.effects import LegStatement
 from hushwire.calls.model import Ports, Side
 from hushwire.core.errors import Unavailable
+from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink
 from hushwire.media.model import BridgeReport, LegSettings, MediaRefused, Mode
 from hushwire.media.wire import Status
@@ -22,8 +25,9 @@ _log = structlog.get_logger(__name__)
 class CallMedia:
     """Bridges of calls."""
 
-    def __init__(self, link: MediaLink) -> None:
+    def __init__(self, link: MediaLink, handshakes: Handshakes) -> None:
         self._link = link
+        self._handshakes = handshakes
 
     async def open(self, live: LiveCall, effect: effects.OpenMedia) -> events.Event | None:
         """Open the bridge; None where the call ended before that."""
@@ -38,22 +42,42 @@ class CallMedia:
             live.has_bridge = True
             return events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
 
-    async def state(self, live: LiveCall, legs: list[tuple[int, LegSettings]]) -> events.Event | None:
-        """State the legs; MediaFailed where that was not possible while the call lives."""
+    async def state(self, live: LiveCall, legs: Iterable[LegStatement]) -> events.Event | None:
+        """State the legs, with the keys that their handshakes have made; MediaFailed where that was not possible while the call lives."""
+        live.stated |= {leg.leg: leg for leg in legs}
         try:
-            await self._link.client.set_legs(live.id, legs)
+            await self._link.client.set_legs(live.id, [(leg.leg, self._settings(live, leg)) for leg in legs])
         except (MediaRefused, Unavailable) as error:
-            if isinstance(error, MediaRefused) and error.status is Status.NOT_FOUND and live.is_ended:
+            if live.is_ended:
                 return None
             _log.error("call.legs_not_set", call_id=str(live.id), why=str(error))
             return events.MediaFailed()
+        for leg in legs:
+            if leg.media.ice is None or leg.leg in live.reachable:
+                self._handshakes.begin(live.id, leg.leg)
         return None
+
+    def _settings(self, live: LiveCall, leg: LegStatement) -> LegSettings:
+        remote = leg.media.dtls
+        if remote is None or live.is_ended:
+            self._handshakes.forget(live.id, leg.leg)
+            return settings(leg)
+        keys = self._handshakes.expect(live.id, leg.leg, remote, live.certificate)
+        if keys is None:
+            live.suites.pop(leg.leg, None)
+        return settings(leg, keys)
+
+    def reached(self, live: LiveCall, leg: int) -> None:
+        """The leg's party chose its way to us: a ClientHello of ours has somewhere to go."""
+        live.reachable.add(leg)
+        self._handshakes.begin(live.id, leg)
 
     async def close(self, live: LiveCall) -> BridgeReport | None:
         """Close the bridge, and its recording with it; None where nothing can be learnt of it any more.
 
         `live.has_bridge` stays where it may still be open: the media process did not answer.
         """
+        self._handshakes.forget(live.id)
         try:
             async with asyncio.timeout(CLOSE_WAIT_S):
                 while live.has_bridge:
@@ -95,8 +119,3 @@ class CallMedia:
             return False
         live.silent_legs = {leg.leg for leg in report.legs if leg.silent_ms is None or leg.silent_ms >= SILENT_MS}
         return len(live.silent_legs) == len(report.legs)
-
-
-def statements(effect: effects.SetLegs) -> list[tuple[int, LegSettings]]:
-    """The legs' statements as the media process takes them."""
-    return [(leg.leg, settings(leg.media, leg.signalling_address, leg.payload_types)) for leg in effect.legs]

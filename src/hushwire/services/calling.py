@@ -16,11 +16,14 @@ from hushwire.calls.call import Call, State
 from hushwire.calls.model import EndReason, Side
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId, NodeId, uuid7
+from hushwire.media.certificates import Certificates
+from hushwire.media.dtls import Failure
+from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink
-from hushwire.media.model import MediaEvent
+from hushwire.media.model import DtlsDatagram, MediaEvent
 from hushwire.media.wire import EventType
 from hushwire.services.call_keys import CallKeys
-from hushwire.services.call_media import CallMedia, statements
+from hushwire.services.call_media import CallMedia
 from hushwire.services.call_rows import CallRows
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import LiveCall
@@ -76,7 +79,9 @@ class Calling:
         self._clock = clock
         self._random = random
         self._max_calls = max_calls
-        self._media = CallMedia(link)
+        self._certificates = Certificates(clock)
+        self._handshakes = Handshakes(lambda bridge, leg, datagrams: link.client.send_dtls(bridge, leg, datagrams), self)
+        self._media = CallMedia(link, self._handshakes)
         self.keys = CallKeys(pool)
         self.sounds = Sounds(link, library, self._announced)
         self.recorder = Recorder(
@@ -339,9 +344,10 @@ class Calling:
     # -------------------------------------------------------------------------------------------------------- a call begins
 
     def _begin(self, tx: TxId, request: Request, flow: Flow, route: Route) -> None:
-        call = Call(route.plan, request.body, self._random)
+        certificate = self._certificates.current
+        call = Call(route.plan, request.body, self._random, certificate.fingerprint)
         hops = request.max_forwards if request.max_forwards is not None else 70
-        live = LiveCall(self._new_id(), route, call, flow, tx, self._clock.now(), self._clock.monotonic(), max(0, hops - 1))
+        live = LiveCall(self._new_id(), route, call, flow, tx, self._clock.now(), self._clock.monotonic(), max(0, hops - 1), certificate)
         self._by_tx[tx] = live
         if self.keys.fill(live):
             self._start(live)
@@ -408,7 +414,7 @@ class Calling:
             case effects.OpenMedia():
                 self._spawn(self._fed(live, self._media.open(live, effect)), "call-media")
             case effects.SetLegs():
-                self._spawn(self._fed(live, self._media.state(live, statements(effect))), "call-legs")
+                self._spawn(self._fed(live, self._media.state(live, effect.legs)), "call-legs")
             case effects.Respond():
                 self._respond(live, effect)
             case effects.SendInvite():
@@ -483,11 +489,14 @@ class Calling:
         answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer)
         self._spawn(self.recorder.answered(live, answer), "call-answered")
 
-    def _format_changed(self, live: LiveCall) -> None:
+    def _facts_changed(self, live: LiveCall) -> None:
         facts = live.legs()
         if facts != live.facts and live.answered_at is not None:
             live.facts = facts
             self._rows.legs(live, *facts)
+
+    def _format_changed(self, live: LiveCall) -> None:
+        self._facts_changed(live)
         if live.recording is not None:
             self._spawn(self.recorder.set_format(live), "recording-format")
         self._spawn(self.sounds.settle(live), "call-sounds")
@@ -565,8 +574,34 @@ class Calling:
                     return True
             case EventType.LEG_SOURCE:
                 live.silent_legs.discard(-1 if event.leg is None else event.leg)
+            case EventType.ICE_SELECTED:
+                if event.leg is not None:
+                    self._media.reached(live, event.leg)
+            case EventType.CONSENT_LOST:
+                # RFC 7675 section 5.1: nothing is sent there any more. The party may come back by another way, else silence ends the call.
+                _log.warning("call.consent_lost", call_id=str(live.id), leg=event.leg)
         self._link.acknowledge(event.id)
         return True
+
+    def dtls_datagram(self, arrived: DtlsDatagram) -> None:
+        """Something of a party's DTLS handshake."""
+        self._handshakes.datagram(arrived)
+
+    def keyed(self, bridge_id: UUID, leg: int) -> None:
+        """A leg's party proved who it is: from now on its media flows."""
+        live, keys = self._calls.get(CallId(bridge_id)), self._handshakes.keys(bridge_id, leg)
+        if live is None or live.is_ended or keys is None:
+            return
+        live.suites[leg] = keys.sending.suite
+        self._spawn(self._fed(live, self._media.state(live, (live.stated[leg],))), "call-keyed")
+        self._facts_changed(live)
+
+    def not_keyed(self, bridge_id: UUID, leg: int, failure: Failure) -> None:
+        """A leg's party is not who its signalling says, or can't be reached: a call without protection is none."""
+        live = self._calls.get(CallId(bridge_id))
+        if live is not None and not live.is_ended:
+            _log.warning("call.not_protected", call_id=str(live.id), leg=leg, reason=failure.value)
+            self.feed(live, events.Stopped(EndReason.NOT_PROTECTED))
 
     def _recording_closed(self, live: LiveCall, event: MediaEvent) -> None:
         live.recording_events.append(event.id)

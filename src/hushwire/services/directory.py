@@ -23,6 +23,7 @@ from hushwire.policy.model import NumberClass, OwnHosts, Rules
 from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
+from hushwire.sdp.model import Keying, Srtp
 from hushwire.services.sound_settings import Hearers, RecordFrom, Ringback, SoundSettings
 from hushwire.sip.digest import Credentials
 from hushwire.sip.errors import ParseError
@@ -60,7 +61,8 @@ class Organisation:
     slug: str
     residency: str
     record: str
-    needs_srtp: bool
+    agent_srtp: Srtp
+    sdes: Keying
     allows_sdes_in_clear: bool
     calls_without_recording: bool
     custody_version: int
@@ -122,6 +124,7 @@ class Trunk:
     media_ports: str
     is_declared: bool = True
     subprocessor: str | None = None
+    keying: Keying = Keying.SDES
 
 
 class Directory:
@@ -373,6 +376,7 @@ class Directory:
             row.media_ports,
             bool(row.addresses),
             row.subprocessor,
+            Keying(row.keying),
         )
 
 
@@ -405,7 +409,8 @@ def _organisation(
         slug=row.slug,
         residency=row.residency,
         record=row.record,
-        needs_srtp=row.agent_srtp == "required",
+        agent_srtp=Srtp.REQUIRED if row.agent_srtp == "required" else Srtp.OPTIONAL,
+        sdes=Keying.BEST_EFFORT if row.agent_srtp == "best-effort" else Keying.SDES,
         allows_sdes_in_clear=row.allow_sdes_in_clear,
         calls_without_recording=row.without_recording == "unrecorded",
         custody_version=row.custody_version,

@@ -7,11 +7,14 @@ from datetime import datetime
 from uuid import UUID
 
 from hushwire.calls.call import Call
+from hushwire.calls.effects import LegStatement
 from hushwire.calls.model import EndReason, Side
 from hushwire.core.ids import CallId
 from hushwire.core.personal import Personal
+from hushwire.media.certificates import Certificate
+from hushwire.media.dtls import SrtpKeys
 from hushwire.media.formats import leg_codecs
-from hushwire.media.model import BridgeReport, IpAddress, LegSettings, Protection, Suite
+from hushwire.media.model import BridgeReport, IceCredentials, IpAddress, LegSettings, Protection, Suite
 from hushwire.sdp.offer_answer import Crypto, LegMedia
 from hushwire.services.routing import Route
 from hushwire.sip.effects import DialogKey, InviteId, TxId
@@ -48,6 +51,8 @@ class LiveCall:
     started_at: datetime
     started: float
     max_forwards: int
+    certificate: Certificate
+    """What DTLS handshakes of this call show; the call's SDP names its fingerprint."""
     key: DataKey | None = None
     recording_key: DataKey | None = None
     remote_index: bytes | None = None
@@ -61,6 +66,12 @@ class LiveCall:
     recording: RecordingRun | None = None
     recording_events: list[int] = field(default_factory=list)
     silent_legs: set[int] = field(default_factory=set)
+    stated: dict[int, LegStatement] = field(default_factory=dict)
+    """What was last said of each leg: said again with keys once its handshake has made them."""
+    reachable: set[int] = field(default_factory=set)
+    """Legs whose party chose its way to us by ICE."""
+    suites: dict[int, Suite] = field(default_factory=dict)
+    """What the handshakes agreed on, by leg."""
     is_ended: bool = False
     is_end_unknown: bool = False
     """The call is over, but the media process has not said that its recording is."""
@@ -85,18 +96,26 @@ class LiveCall:
         for side in Side:
             end, hop = self.call.end(side), self.hop(side)
             if end is not None and hop is not None:
-                facts[end.terms.leg] = leg_facts(hop, end.agreed)
+                facts[end.terms.leg] = leg_facts(hop, end.agreed, self.suites.get(end.terms.leg))
         return facts[0], facts[1]
 
 
-def leg_facts(hop: Hop, media: LegMedia | None) -> Facts:
-    """`{"transport", "tls", "media", "suite", "codec"}` of one leg."""
-    crypto = None if media is None else media.send_crypto
+def leg_facts(hop: Hop, media: LegMedia | None, handshake: Suite | None = None) -> Facts:
+    """`{"transport", "tls", "media", "suite", "codec"}` of one leg. A leg of `dtls-srtp` has no suite until its handshake is done.
+
+    `handshake` is the suite that a DTLS handshake of the leg agreed on.
+    """
+    kind, suite = None, None
+    if media is not None and media.dtls is not None:
+        kind, suite = "dtls-srtp", None if handshake is None else handshake.name
+    elif media is not None:
+        crypto = media.send_crypto
+        kind, suite = ("rtp", None) if crypto is None else ("srtp", crypto.suite.value)
     return {
         "transport": hop.transport.value,
         "tls": hop.transport.is_protected,
-        "media": None if media is None else "srtp" if crypto is not None else "rtp",
-        "suite": None if crypto is None else crypto.suite.value,
+        "media": kind,
+        "suite": suite,
         "codec": None if media is None or not media.codecs else media.codecs[0].name,
     }
 
@@ -123,22 +142,25 @@ def end_state(reason: EndReason, was_answered: bool) -> str:
     return "failed" if not was_answered and reason in faults else "ended"
 
 
-def settings(media: LegMedia, signalling_address: str | None, payload_types: tuple[tuple[int, int], ...]) -> LegSettings:
-    """A leg's statement for the media process."""
-    agreed = media.codecs if media.dtmf is None else (*media.codecs, media.dtmf)
+def settings(statement: LegStatement, keys: SrtpKeys | None = None) -> LegSettings:
+    """A leg's statement for the media process; `keys` are what its DTLS handshake made, None while there are none."""
+    media, signalling = statement.media, statement.signalling_address
+    agreed = media.codecs + media.events
     return LegSettings(
         remote_ip=_address(media.address),
         remote_port=media.port,
         remote_rtcp_port=media.rtcp_port or None,
         rtcp_mux=media.rtcp_mux,
-        sending=_protection(media.send_crypto),
-        receiving=_protection(media.recv_crypto),
-        signalling_ip=None if signalling_address is None else _address(signalling_address),
+        sending=_protection(media.send_crypto) if keys is None else keys.sending,
+        receiving=_protection(media.recv_crypto) if keys is None else keys.receiving,
+        signalling_ip=None if signalling is None else _address(signalling),
         send=media.direction.sends,
         receive=media.direction.receives,
-        payload_types=payload_types,
-        clock_rate=media.codecs[0].rate if media.codecs else 8_000,
+        payload_types=statement.payload_types,
+        clock_rate=media.clock_rate,
         codecs=leg_codecs(((codec.payload_type, codec.name, codec.rate, codec.fmtp) for codec in agreed), media.ptime_ms),
+        ice=None if media.ice is None else IceCredentials(media.ice.local.ufrag, media.ice.local.password, media.ice.remote.ufrag),
+        is_dtls=media.dtls is not None,
     )
 
 

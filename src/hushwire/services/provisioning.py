@@ -54,6 +54,7 @@ class TrunkSpec:
     addresses: tuple[str, ...]
     media_ports: str
     subprocessor: str | None = None
+    keying: str = "sdes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,7 @@ class Provisioning:
                 spec.addresses,
                 spec.media_ports,
                 spec.subprocessor,
+                spec.keying,
             )
             if new != old:
                 await rows.put_trunk(connection, new, now)

@@ -95,6 +95,7 @@ class TrunkView:
     name: str
     uri: str
     srtp: str
+    keying: str
     media_ports: str
 
 
@@ -183,7 +184,7 @@ class Queries:
         """A page of the deployment's carriers, which every organisation shares; nothing personal."""
         async with self._main.transaction() as connection:
             rows = await listing.trunks(connection, after=after, limit=limit + 1)
-        views = [TrunkView(row.id, row.name, row.uri, row.srtp, row.media_ports) for row in rows[:limit]]
+        views = [TrunkView(row.id, row.name, row.uri, row.srtp, row.keying, row.media_ports) for row in rows[:limit]]
         return views, rows[limit - 1].id if len(rows) > limit else None
 
     async def usernames(self, org_id: OrgId, why: Why, ids: Iterable[UUID | None]) -> dict[UUID, str]:

@@ -14,7 +14,7 @@ from hushwire.core.personal import Personal
 from hushwire.policy import hosts, numbers
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason
 from hushwire.privacy.consent import Places
-from hushwire.sdp.offer_answer import Srtp
+from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services.directory import Agent, Directory, Organisation, Trunk
 from hushwire.services.registration import Device
 from hushwire.services.verdicts import Judge, denied, verdict_for
@@ -83,9 +83,6 @@ class Router:
     def from_agent(self, org: Organisation, agent: Agent, request: Request, flow: Flow) -> Route | Refused:
         """Where an authenticated agent's INVITE goes, under the rules of this moment."""
         terms = agent_terms(org, flow.transport, flow.remote.host, leg=0)
-        if terms is None:
-            words = 'SIP;cause=488;text="Media keys must not travel in the clear: use TLS"'
-            return Refused(488, words, "no-common-media", CallDirection.OUTBOUND, org, agent)
         user = _own_user(request, org)
         verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host))
         if user is not None and not isinstance(verdict, Emergency):
@@ -178,7 +175,7 @@ class Router:
             return Refused(
                 reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INBOUND, org, agent, trunk=trunk, remote=remote
             )
-        terms = Terms(1, Srtp(trunk.srtp), flow.remote.host)
+        terms = Terms(1, Srtp(trunk.srtp), flow.remote.host, (trunk.keying,))
         plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote, places), org.sounds.music_on_hold)
         return Route(plan, org, agent, trunk=trunk, remote=remote, local=assigned.number, places=places)
 
@@ -194,8 +191,7 @@ class Router:
                 continue
             address = device.hop.remote.host if isinstance(device.hop, Flow) else device.hop.host
             terms = agent_terms(org, device.transport, address, leg)
-            if terms is not None:
-                targets.append(Target(device.hop, str(device.contact), from_, to, terms))
+            targets.append(Target(device.hop, str(device.contact), from_, to, terms))
         return tuple(targets)
 
 
@@ -234,13 +230,16 @@ def _is_unrecorded(org: Organisation, remote: Personal[str] | None) -> bool:
     return bool(org.unrecorded) and remote is not None and org.keys.index("calls.remote", remote.reveal()) in org.unrecorded
 
 
-def agent_terms(org: Organisation, transport: Transport, address: str, leg: int) -> Terms | None:
-    """What an agent's media must be on this transport; None where it must be protected and its keys would travel in the clear."""
+def agent_terms(org: Organisation, transport: Transport, address: str, leg: int) -> Terms:
+    """What an agent's media must be, and how it may be protected: by keys in SDP only where these do not travel in the clear.
+
+    A handshake (DTLS) needs no secret of the signalling, so it serves everywhere. Browsers, who come by WebSocket, know nothing else.
+    """
+    if transport in (Transport.WS, Transport.WSS):
+        return Terms(leg, Srtp.REQUIRED, address, (Keying.WEBRTC,))
     host = numeric(address)
     is_protected = transport.is_protected or org.allows_sdes_in_clear or (host is not None and host.is_loopback)
-    if org.needs_srtp:
-        return Terms(leg, Srtp.REQUIRED, address) if is_protected else None
-    return Terms(leg, Srtp.OPTIONAL if is_protected else Srtp.NEVER, address)
+    return Terms(leg, org.agent_srtp, address, (org.sdes, Keying.DTLS) if is_protected else (Keying.DTLS,))
 
 
 def trunk_target(trunk: Trunk, allowed: Allow | Emergency, caller_id: Personal[str] | None, domain: str) -> Target:
@@ -266,7 +265,7 @@ def trunk_target(trunk: Trunk, allowed: Allow | Emergency, caller_id: Personal[s
         from_ = NameAddr(SipUri(domain, escape_user(caller_id.reveal())))
         headers = (("P-Asserted-Identity", f"<{from_.uri}>"),)
     to = NameAddr(SipUri(trunk.uri.host, allowed.number, trunk.uri.port))
-    terms = Terms(1, Srtp(trunk.srtp), host if numeric(host) is not None else None)
+    terms = Terms(1, Srtp(trunk.srtp), host if numeric(host) is not None else None, (trunk.keying,))
     return Target(hop, uri, from_, to, terms, headers, trunk.credentials)
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from hushwire.calls.effects import LegStatement
 from hushwire.calls.ends import End
 from hushwire.calls.model import Ports
 from hushwire.core.clock import Random
@@ -115,7 +116,7 @@ class SpokenRefusals:
         media = self._answered(one, request, flow, Ports(str(ports.ip), ports.rtp_port, ports.rtcp_port))
         if media is None or one.over.is_set() or one.refused.verdict is None:
             return
-        await self._link.client.set_legs(one.bridge_id, [(_LEG, settings(media, flow.remote.host, ()))])
+        await self._link.client.set_legs(one.bridge_id, [(_LEG, settings(LegStatement(_LEG, media, flow.remote.host)))])
         reason = one.refused.verdict.reason.value
         playing = await self._sounds.play(one.bridge_id, _LEG, media, SoundKind.REFUSAL, org, reason=reason)
         if playing is None:
@@ -130,8 +131,9 @@ class SpokenRefusals:
     def _answered(self, one: _Spoken, request: Request, flow: Flow, ports: Ports) -> LegMedia | None:
         """Send 183 with our answer; None where the offer can't be answered or nobody waits for it any more."""
         terms = agent_terms(one.refused.org, flow.transport, flow.remote.host, leg=_LEG)
-        if terms is None or one.over.is_set():
+        if one.over.is_set():
             return None
+        # Without a certificate: a handshake would take longer than the sentence. Who knows nothing but DTLS is refused without a word.
         end = End(terms, ports, self._random)
         offered = end.read(request.body)
         if isinstance(offered, Refusal):

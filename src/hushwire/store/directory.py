@@ -77,6 +77,7 @@ class TrunkRow:
     addresses: list[str]
     media_ports: str
     subprocessor: str | None
+    keying: str
 
 
 async def versions(connection: Connection) -> dict[OrgId, int]:

@@ -50,6 +50,7 @@ class TrunkRow:
     name: str
     uri: str
     srtp: str
+    keying: str
     media_ports: str
 
 
@@ -102,6 +103,6 @@ async def numbers(connection: Connection, *, after: UUID | None = None, limit: i
 async def trunks(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[TrunkRow]:
     """Trunks by id, after one of them."""
     rows = await connection.fetch(
-        "SELECT id, name, uri, srtp, media_ports FROM trunks WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2", after, limit
+        "SELECT id, name, uri, srtp, keying, media_ports FROM trunks WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2", after, limit
     )
     return [TrunkRow(**dict(row)) for row in rows]

@@ -27,6 +27,7 @@ class TrunkRow:
     addresses: tuple[str, ...]
     media_ports: str
     subprocessor: str | None
+    keying: str
 
 
 @dataclass(frozen=True, slots=True)

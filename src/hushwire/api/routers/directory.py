@@ -74,6 +74,7 @@ class Trunk(BaseModel):
     name: str
     uri: str
     srtp: str = Field(description="never, optional or required")
+    keying: str = Field(description="how SRTP keys come about: sdes, best-effort (SDES that the carrier may ignore) or dtls")
     media_ports: str
 
 
@@ -133,7 +134,7 @@ async def list_trunks(means: Given, caller: Reading, limit: Limit = 50, cursor: 
     """The deployment's carriers, which every organisation shares."""
     del caller
     views, more = await means.queries.trunks(after=read_id(cursor), limit=limit)
-    items = [Trunk(id=v.id, name=v.name, uri=v.uri, srtp=v.srtp, media_ports=v.media_ports) for v in views]
+    items = [Trunk(id=v.id, name=v.name, uri=v.uri, srtp=v.srtp, keying=v.keying, media_ports=v.media_ports) for v in views]
     return Page(items=items, next=None if more is None else write(str(more)))
 
 

@@ -40,7 +40,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
     | same(RULE, "custody_version recording_consent do_not_call_version")
     | same(RULE, "ringback music_on_hold announcement record_from spoken_refusals beep beep_every_s"),
-    "trunks": same(OPERATOR, "id name uri srtp username realm addresses media_ports subprocessor created_at updated_at")
+    "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")
     | same(AGENT, "role suspended telemarketing created_at updated_at")
