@@ -1,5 +1,7 @@
 """Re-INVITEs through the call: hold and resume either way, glare, refusals, late offers, changed keys."""
 
+from dataclasses import replace
+
 import pytest
 
 from hushwire.calls import effects, events
@@ -149,3 +151,39 @@ def test_the_format_is_told_again_when_a_re_invite_changed_media() -> None:
     driven, parties = talking()
     driven.feed(events.Reoffered(Side.CALLER, 3, parties[Side.CALLER].offer()))
     assert len(driven.all(effects.FormatChanged)) == 1
+
+
+def talking_with_music() -> tuple[Driven, dict[Side, Party]]:
+    driven, parties = talking()
+    driven.call.plan = replace(driven.call.plan, holds_with_music=True)
+    return driven, parties
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("direction", [Direction.SENDONLY, Direction.INACTIVE])
+def test_with_music_a_hold_stays_between_its_party_and_us_and_who_waits_is_sent_to_but_not_taken_from(
+    side: Side, direction: Direction
+) -> None:
+    driven, parties = talking_with_music()
+    driven.feed(events.Reoffered(side, 7, parties[side].offer(direction)))
+    assert driven.all(effects.SendReinvite) == []
+    answer = driven.last(effects.RespondReinvite)
+    assert (answer.tx, answer.status) == (7, 200)
+    assert parties[side].read(answer.body).direction is direction
+    holder, held = (0, 1) if side is Side.CALLER else (1, 0)
+    assert legs(driven)[holder].is_held
+    assert legs(driven)[held].direction is Direction.SENDONLY
+    driven.feed(events.Reoffered(side, 8, parties[side].offer(Direction.SENDRECV)))
+    assert driven.all(effects.SendReinvite) == []
+    assert {media.direction for media in legs(driven).values()} == {Direction.SENDRECV}
+
+
+def test_with_music_both_may_hold_and_each_resumes_by_itself() -> None:
+    driven, parties = talking_with_music()
+    driven.feed(events.Reoffered(Side.CALLER, 1, parties[Side.CALLER].offer(Direction.SENDONLY)))
+    driven.feed(events.Reoffered(Side.CALLEE, 2, parties[Side.CALLEE].offer(Direction.SENDONLY)))
+    assert not any(media.direction.sends for media in legs(driven).values())
+    driven.feed(events.Reoffered(Side.CALLER, 3, parties[Side.CALLER].offer(Direction.SENDRECV)))
+    assert legs(driven)[0].direction is Direction.SENDONLY  # hears the music of who holds still
+    assert not legs(driven)[1].direction.sends
+    assert driven.all(effects.SendReinvite) == []

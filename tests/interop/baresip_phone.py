@@ -29,6 +29,7 @@ class Phone:
         self._calls: dict[int, Call] = {}
         self._heard: dict[int, bytearray] = {}
         self._began: dict[int, list[float]] = {}
+        self._talking: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._policy: dict[str, Any] = {"status": 200}
         self._speech = b""
@@ -151,7 +152,9 @@ class Phone:
         text = event.text or ""
         status = int(text[:3]) if text[:3].isdigit() else 0
         self.say({"event": "state", "call": number, "state": state, "status": status, "reason": text})
-        if state == "confirmed":
+        has_media = state == "confirmed" or event.event is Event.CALL_PROGRESS
+        if has_media and number not in self._talking:
+            self._talking.add(number)
             self._start(self._talk(number))
 
     async def _talk(self, number: int) -> None:

@@ -205,6 +205,21 @@ async def test_a_call_that_ends_within_the_announcement_was_not_announced_and_no
         assert await world.rows("recordings") == []
 
 
+async def test_who_holds_within_the_announcement_lets_it_be_heard_to_its_end_and_music_follows(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with sounding(databases, tmp_path, announcement="peer", music_on_hold=True) as world:
+        talk = await talking(world)
+        await until(lambda: len(talk.far.packets) > 5)
+        await talk.agent_offers(Direction.SENDONLY)
+        await talk.far.hears(SPEECH)
+        await talk.far.hears(MUSIC)
+        (played,) = await events(world, "announcement.played")
+        assert played["duration_ms"] == 800
+        await world.row("recordings", state="live")
+        await talk.hang_up()
+
+
 async def test_without_its_announcement_a_call_is_not_recorded_and_ends_where_calls_must_be(databases: Databases, tmp_path: Path) -> None:
     async with sounding(databases, tmp_path, announcement="peer") as world:
         (tmp_path / "announcement.wav").unlink()

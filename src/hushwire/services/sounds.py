@@ -59,6 +59,8 @@ class CallSounds:
     music: dict[int, Playing] = field(default_factory=dict)
     beeps: dict[int, Playing] = field(default_factory=dict)
     ringing: Playing | None = None
+    announced_legs: set[int] = field(default_factory=set)
+    """Who hears an announcement now: music waits for its end, or it would have been said to nobody."""
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -87,7 +89,8 @@ class Sounds:
             return
         sounds = self._of_call.setdefault(live.id, CallSounds())
         async with sounds.working:
-            await self._bring(live, sounds.music, self._held_legs(live), SoundKind.MUSIC)
+            held = [(leg, media) for leg, media in self._held_legs(live) if leg not in sounds.announced_legs]
+            await self._bring(live, sounds.music, held, SoundKind.MUSIC)
             await self._bring(live, sounds.beeps, self._beeped_legs(live), SoundKind.BEEP, interval_ms=1000 * wants.beep_every_s)
         if live.is_ended:
             self._of_call.pop(live.id, None)
@@ -99,6 +102,18 @@ class Sounds:
     async def announce(self, live: LiveCall) -> bool:
         """Play the announcement to whoever is to hear it; True once all of them heard it to its end."""
         legs = [leg for leg in live.route.org.sounds.announcement.legs if leg in live.route.plan.legs]
+        sounds = self._of_call.setdefault(live.id, CallSounds())
+        async with sounds.working:
+            sounds.announced_legs.update(legs)
+        try:
+            return await self._announced(live, legs)
+        finally:
+            sounds.announced_legs.clear()
+            await self.settle(live)
+            if live.is_ended:
+                self._of_call.pop(live.id, None)
+
+    async def _announced(self, live: LiveCall, legs: list[int]) -> bool:
         playing = []
         for leg in legs:
             media = _media(live, leg)
