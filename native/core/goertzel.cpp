@@ -105,23 +105,23 @@ std::optional<Digit> ToneDetector::take() {
     return digit;
 }
 
-ToneGenerator::ToneGenerator(char digit, std::uint32_t duration_ms) : total_(duration_ms * 8) {
+ToneGenerator::ToneGenerator(char digit, std::uint32_t duration_ms, unsigned rate)
+    : total_(duration_ms * (rate / 1000)), edge_(rate / 500) {
     for (std::size_t i = 0; i < 16; i++) {
         if (kKeypad[i] != digit) continue;
-        low_ = 2 * std::numbers::pi * kFrequencies[i / 4] / kRate;
-        high_ = 2 * std::numbers::pi * kFrequencies[4 + i % 4] / kRate;
+        low_ = 2 * std::numbers::pi * kFrequencies[i / 4] / rate;
+        high_ = 2 * std::numbers::pi * kFrequencies[4 + i % 4] / rate;
     }
 }
 
 std::size_t ToneGenerator::samples(std::span<std::int16_t> out) {
     // 0 dBm0 is 3.17 dB below the overload of mu-law: a sine of 22,800.
     constexpr double kLow = 10'200, kHigh = 12'800;
-    constexpr std::uint32_t kEdge = 16;  // 2 ms: no click
     std::size_t n = 0;
     for (; n < out.size() && at_ < total_; n++, at_++) {
-        auto edge = std::min({at_ + 1, total_ - at_, kEdge});
+        auto edge = std::min({at_ + 1, total_ - at_, edge_});  // 2 ms: no click
         auto value = kLow * std::sin(low_ * at_) + kHigh * std::sin(high_ * at_);
-        out[n] = static_cast<std::int16_t>(value * edge / kEdge);
+        out[n] = static_cast<std::int16_t>(value * edge / edge_);
     }
     return n;
 }

@@ -37,16 +37,16 @@ class ToneDetector {
     std::size_t first_ = 0, waiting_ = 0;
 };
 
-/// The two tones of a digit at 8 kHz, -7 dBm0 low and -5 dBm0 high, with soft edges.
+/// The two tones of a digit, -7 dBm0 low and -5 dBm0 high, with soft edges.
 class ToneGenerator {
   public:
-    ToneGenerator(char digit, std::uint32_t duration_ms);
+    ToneGenerator(char digit, std::uint32_t duration_ms, unsigned rate = 8000);
     /// Writes samples to the start of `out`; how many, less than its size at the end.
     std::size_t samples(std::span<std::int16_t> out);
 
   private:
     double low_ = 0, high_ = 0;  // radians per sample
-    std::uint32_t at_ = 0, total_;
+    std::uint32_t at_ = 0, total_, edge_;
 };
 
 }  // namespace hushwire::dtmf
