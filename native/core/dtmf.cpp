@@ -93,11 +93,17 @@ std::optional<Digit> Reader::take() {
     return digit;
 }
 
+bool Keying::add(const Key& key) {
+    if (count_ == kMaxKeys) return false;
+    keys_[(first_ + count_++) % kMaxKeys] = key;
+    return true;
+}
+
 Playout::Made Writer::make(std::int64_t, Bytes payload) {
-    auto duration_us = std::int64_t{order_.duration_ms} * 1000;
+    auto duration_us = std::int64_t{key().duration_ms} * 1000;
     auto done_us = std::min(due_us_ - begin_us_ + kUpdateUs, duration_us);
     bool is_end = done_us == duration_us;
-    auto code = code_of(order_.digits[at_]).value_or(0);
+    auto code = code_of(key().digit).value_or(0);
     write({.code = code,
            .is_end = is_end,
            .duration = static_cast<std::uint16_t>(std::min<std::uint32_t>(units(done_us), 0xffff))},
@@ -115,9 +121,9 @@ Playout::Made Writer::make(std::int64_t, Bytes payload) {
         due_us_ += kUpdateUs / 4;  // apart, so that one burst of loss does not take all three
     } else {
         ends_ = 0;
-        at_++;
-        begin_us_ += duration_us + std::int64_t{order_.gap_ms} * 1000;
+        begin_us_ += duration_us + std::int64_t{key().gap_ms} * 1000;
         due_us_ = begin_us_;
+        next();
     }
     return made;
 }

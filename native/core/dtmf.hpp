@@ -65,25 +65,44 @@ class Reader {
     std::uint64_t refused_ = 0;
 };
 
-/// Up to kMaxDigits, as they are to be keyed.
-struct Order {
-    static constexpr std::size_t kMaxDigits = 64;
-    std::array<char, kMaxDigits> digits{};
-    std::size_t count = 0;
+/// One key that is to be pressed: how long it is held, and the silence behind it.
+struct Key {
+    char digit = 0;
     std::uint16_t duration_ms = 100, gap_ms = 100;
 };
 
-/// Sends digits to a leg: an update each 20 ms, three packets at each end (section 2.5.1.4).
-class Writer final : public Playout {
+/// Keys one after another, towards one leg.
+class Keying : public Playout {
   public:
-    Writer(const Order& order, std::uint8_t payload_type, std::uint32_t clock_rate, std::int64_t now_us)
-        : order_(order),
-          payload_type_(payload_type),
+    static constexpr std::size_t kMaxKeys = 64;
+
+    /// Behind those that wait; false where there is no more room.
+    bool add(const Key& key);
+
+  protected:
+    bool is_done() const { return count_ == 0; }
+    const Key& key() const { return keys_[first_]; }
+    void next() {
+        first_ = (first_ + 1) % kMaxKeys;
+        count_--;
+    }
+
+  private:
+    std::array<Key, kMaxKeys> keys_{};
+    std::size_t first_ = 0, count_ = 0;
+};
+
+/// As telephone-events: an update each 20 ms, three packets at each end (section 2.5.1.4).
+class Writer final : public Keying {
+  public:
+    Writer(std::uint8_t payload_type, std::uint32_t clock_rate, std::int64_t now_us)
+        : payload_type_(payload_type),
           clock_rate_(clock_rate),
           due_us_(now_us),
-          begin_us_(now_us) {}
+          begin_us_(now_us),
+          first_us_(now_us) {}
 
-    std::int64_t due_us() const override { return at_ < order_.count ? due_us_ : kNever; }
+    std::int64_t due_us() const override { return is_done() ? kNever : due_us_; }
     Made make(std::int64_t now_us, Bytes payload) override;
 
   private:
@@ -91,11 +110,9 @@ class Writer final : public Playout {
         return static_cast<std::uint32_t>(us * clock_rate_ / 1'000'000);
     }
 
-    Order order_;
     std::uint8_t payload_type_;
     std::uint32_t clock_rate_;
-    std::int64_t due_us_, begin_us_, first_us_ = begin_us_;
-    std::size_t at_ = 0;
+    std::int64_t due_us_, begin_us_, first_us_;
     unsigned ends_ = 0;
     std::uint64_t index_ = 0;
 };

@@ -163,8 +163,6 @@ TEST("who sends digits faster than any dialler is cut to twenty a second") {
 }
 
 TEST("what is written is read, and the stream that follows begins behind the last digit") {
-    dtmf::Order order{.duration_ms = 90, .gap_ms = 50};
-    for (char digit : std::string("13#D")) order.digits[order.count++] = digit;
     Bridge bridge{Mode::relay, chance};
     std::array<std::byte, Bridge::kBuffer> buffer;
     std::int64_t now = 5'000'000;
@@ -174,7 +172,9 @@ TEST("what is written is read, and the stream that follows begins behind the las
         bridge.open_leg(leg);
         bridge.set_leg(leg, settings, now);
     }
-    bridge.play(1, std::make_unique<dtmf::Writer>(order, 101, 8000, now));
+    auto writer = std::make_unique<dtmf::Writer>(101, 8000, now);
+    for (char digit : std::string("13#D")) CHECK(writer->add({digit, 90, 50}));
+    bridge.play(1, std::move(writer));
     Ear ear;
     std::optional<rtp::Header> last;
     std::uint32_t ended = 0;
