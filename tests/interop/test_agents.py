@@ -218,6 +218,20 @@ async def test_dtmf_passes_both_ways_as_telephone_events(deployment: Deployment)
         await anna.hangup(call)
 
 
+async def test_keys_that_come_by_sip_info_are_heard_by_the_other_side_as_telephone_events(deployment: Deployment) -> None:
+    async with deployment.carrier() as carrier, deployment.phone("anna") as anna:
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        incoming = await carrier.expect("incoming")
+        await anna.expect_state(call, "confirmed")
+        await anna.tell("dtmf", call=call, digits="41#D", method="info")
+        await carrier.expect("dtmf", lambda e: e["digit"] == "D")
+        assert [e["digit"] for e in carrier.events if e["event"] == "dtmf"] == ["4", "1", "#", "D"]
+        await carrier.tell("dtmf", call=incoming["call"], digits="7*", method="info")
+        await anna.expect("dtmf", lambda e: e["digit"] == "*")
+        assert [e["digit"] for e in anna.events if e["event"] == "dtmf"] == ["7", "*"]
+        await anna.hangup(call)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_wrong_password_is_never_registered(deployment: Deployment, kind: Kind) -> None:
     async with deployment.phone("anna", kind=kind, password="wrong") as anna:

@@ -397,7 +397,14 @@ class Phone:
         self._calls[command["call"]].reinvite(param)
 
     def do_dtmf(self, command: dict[str, Any]) -> None:
-        self._calls[command["call"]].dialDtmf(command["digits"])
+        if command.get("method") == "info":
+            param = pj.CallSendDtmfParam()
+            param.method = pj.PJSUA_DTMF_METHOD_SIP_INFO
+            param.duration = int(command.get("duration_ms", 160))
+            param.digits = command["digits"]
+            self._calls[command["call"]].sendDtmf(param)
+        else:
+            self._calls[command["call"]].dialDtmf(command["digits"])
 
     def do_transfer(self, command: dict[str, Any]) -> None:
         self._calls[command["call"]].xfer(command["to"], pj.CallOpParam())
