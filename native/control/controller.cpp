@@ -239,6 +239,8 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::dtls_send: return send_dtls(request, fields, *bridge);
         case Op::play: return play(*request, fields, *bridge);
         case Op::stop_play: return stop_play(*request, fields, *bridge);
+        case Op::send_digits: return send_digits(*request, fields, *bridge);
+        case Op::detect_tones: return detect_tones(*request, fields, *bridge);
         case Op::set_sensitive: return set_sensitive(*request, fields, *bridge);
         case Op::close_bridge:
             close_bridge(request->connection, request->header, *bridge, Reason::asked_for);
@@ -374,6 +376,15 @@ void Controller::leg_event(const Uuid& bridge, const LegEvent& event) {
         });
     auto type = EventType::media_timeout;
     switch (event.kind) {
+        case LegEvent::Kind::key:
+            return tell(EventType::digit, [&](FrameWriter& out) {
+                out.put(Tag::bridge, ConstBytes(bridge))
+                    .put(Tag::leg, static_cast<std::uint8_t>(event.leg))
+                    .put(Tag::digits, std::string_view(&event.digit, 1))
+                    .put(Tag::digit_ms,
+                         static_cast<std::uint16_t>(std::min<std::uint32_t>(event.held_ms, 0xffff)))
+                    .put(Tag::heard_as, static_cast<std::uint8_t>(event.was_tones ? 2 : 1));
+            });
         case LegEvent::Kind::source: type = EventType::leg_source; break;
         case LegEvent::Kind::media_timeout: type = EventType::media_timeout; break;
         case LegEvent::Kind::ice_selected: type = EventType::ice_selected; break;

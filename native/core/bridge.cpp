@@ -10,7 +10,7 @@ namespace hushwire {
 namespace {
 
 constexpr std::uint8_t kByTheClock = 0xff;  // the origin of streams that no leg sent; one less for each layer
-constexpr Layer kLayers[] = {Layer::beep, Layer::sound, Layer::mix};
+constexpr Layer kLayers[] = {Layer::keys, Layer::beep, Layer::sound, Layer::mix};
 
 std::uint16_t bit(unsigned leg) {
     return static_cast<std::uint16_t>(1U << leg);
@@ -31,7 +31,14 @@ void Bridge::open_leg(unsigned leg) {
 
 void Bridge::close_leg(unsigned leg) {
     for (auto layer : kLayers) play(leg, nullptr, layer, PlayEnd::leg_closed);
+    keypads_[leg].reset();
     legs_[leg].reset();
+}
+
+std::uint32_t Bridge::set_leg(unsigned leg, const LegSettings& settings, std::int64_t now_us) {
+    if (settings.formats.count && !keypads_[leg]) keypads_[leg] = std::make_unique<Keypad>();
+    if (keypads_[leg]) keypads_[leg]->agree(settings.formats);
+    return legs_[leg]->set(settings, now_us);
 }
 
 void Bridge::set_hears(unsigned leg, std::uint16_t legs) {
@@ -151,6 +158,16 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
         for (unsigned leg = 0; leg < kMaxLegs; leg++)
             if (auto* mix = playing(leg, Layer::mix); mix && (hears_[leg] & bit(in.number())))
                 mix->heard(in.number(), *header, plain->index, buffer.first(plain->length), now_us);
+    if (auto* keypad = keypads_[in.number()].get()) {
+        auto payload = buffer.subspan(header->length, plain->length - header->length);
+        if (in.is_event(header->payload_type)) {
+            keypad->event(*header, payload, in.settings().clock_rate, now_us);
+            hear_keys(in.number(), now_us);
+        } else if (keypad->is_listening()) {
+            keypad->sound(*header, payload);
+            hear_keys(in.number(), now_us);
+        }
+    }
     if (due_us_ <= now_us) settle(now_us);
     return relay(in, *header, *plain, buffer, now_us);
 }
@@ -159,6 +176,12 @@ std::optional<Forward> Bridge::relay(Leg& in, const rtp::Header& header, const L
                                      Bytes buffer, std::int64_t now_us) {
     Leg* out = listener(in);
     if (!out || !out->is_sendable()) {
+        in.counters.dropped_unsent++;
+        return std::nullopt;
+    }
+    // Who did not agree on telephone-events gets tones instead (hear_keys).
+    const auto& agreed = out->settings().formats;
+    if (in.is_event(header.payload_type) && agreed.count && !agreed.event(in.settings().clock_rate)) {
         in.counters.dropped_unsent++;
         return std::nullopt;
     }
@@ -253,7 +276,48 @@ std::optional<Forward> Bridge::receive_rtcp(Leg& in, Channel channel, const Addr
     return out->send_rtcp(buffer, result.length);
 }
 
+/// Keys of a leg: to be told, and pressed towards who hears the leg but takes no events.
+void Bridge::hear_keys(unsigned number, std::int64_t now_us) {
+    while (auto heard = keypads_[number]->take()) {
+        if (!is_sensitive_) {
+            keys_.push_back({.kind = LegEvent::Kind::key,
+                             .leg = number,
+                             .digit = heard->key.digit,
+                             .held_ms = heard->key.duration_ms,
+                             .was_tones = heard->was_tones});
+            has_event_ = true;
+        }
+        if (heard->was_tones) continue;  // who hears the leg hears them
+        auto held_ms = static_cast<std::uint16_t>(std::clamp<std::uint32_t>(heard->key.duration_ms, 50, 500));
+        for (unsigned leg = 0; leg < kMaxLegs; leg++) {
+            if (!legs_[leg] || !(hears_[leg] & bit(number))) continue;
+            const auto& agreed = legs_[leg]->settings().formats;
+            if (agreed.count && !agreed.event(legs_[number]->settings().clock_rate))
+                press(leg, std::array{dtmf::Key{heard->key.digit, held_ms, 50}}, now_us);
+        }
+    }
+}
+
+Bridge::Pressed Bridge::press(unsigned leg, std::span<const dtmf::Key> keys, std::int64_t now_us) {
+    if (auto* keying = static_cast<dtmf::Keying*>(playing(leg, Layer::keys)))
+        return keying->add(keys) ? Pressed::ok : Pressed::full;
+    auto keying = keypads_[leg] ? keypads_[leg]->keying(now_us) : nullptr;
+    if (!keying) return Pressed::unable;
+    if (!keying->add(keys)) return Pressed::full;
+    play(leg, std::move(keying), Layer::keys);
+    return Pressed::ok;
+}
+
+bool Bridge::listen_for_tones(unsigned leg, bool is_on) {
+    return keypads_[leg] ? keypads_[leg]->listen_for_tones(is_on) : !is_on;
+}
+
 void Bridge::tick(std::int64_t now_us) {
+    for (unsigned leg = 0; leg < kMaxLegs; leg++) {
+        if (!keypads_[leg]) continue;
+        keypads_[leg]->tick(now_us);
+        hear_keys(leg, now_us);
+    }
     for (auto& leg : legs_) {
         if (!leg) continue;
         leg->tick(now_us);
@@ -266,6 +330,11 @@ std::optional<LegEvent> Bridge::take_event() {
     if (!ended_.empty()) {
         auto event = ended_.front();
         ended_.erase(ended_.begin());
+        return event;
+    }
+    if (!keys_.empty()) {
+        auto event = keys_.front();
+        keys_.erase(keys_.begin());
         return event;
     }
     for (auto& leg : legs_)

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/keypad.hpp"
 #include "core/leg.hpp"
 #include "core/playout.hpp"
 
@@ -15,9 +16,9 @@ namespace hushwire {
 
 enum class Mode : std::uint8_t { relay = 0, echo = 1 };
 
-/// What is played to a leg, the topmost first: a beep is heard over a sound that goes on below it, and both
-/// instead of the mix or of what is relayed.
-enum class Layer : std::uint8_t { beep = 0, sound = 1, mix = 2 };
+/// What is played to a leg, the topmost first: keys are heard over all else, a beep over a sound that goes on
+/// below it, and all of them instead of the mix or of what is relayed.
+enum class Layer : std::uint8_t { keys = 0, beep = 1, sound = 2, mix = 3 };
 
 /// Sees each plain packet as it arrived, before anything is re-numbered.
 class Tap {
@@ -47,9 +48,7 @@ class Bridge {
     void open_leg(unsigned leg);
     void close_leg(unsigned leg);
     bool has_leg(unsigned leg) const { return leg < kMaxLegs && legs_[leg]; }
-    std::uint32_t set_leg(unsigned leg, const LegSettings& settings, std::int64_t now_us) {
-        return legs_[leg]->set(settings, now_us);
-    }
+    std::uint32_t set_leg(unsigned leg, const LegSettings& settings, std::int64_t now_us);
     std::uint32_t ssrc(unsigned leg) const { return legs_[leg]->ssrc(); }
     Leg& leg(unsigned leg) { return *legs_[leg]; }
     void set_tap(Tap* tap) { tap_ = tap; }
@@ -80,6 +79,12 @@ class Bridge {
     /// one leg only.
     void set_mix(unsigned leg, std::unique_ptr<Playout> mix) { play(leg, std::move(mix), Layer::mix); }
 
+    enum class Pressed : std::uint8_t { ok, unable, full };
+    /// Presses keys towards a leg, behind those that are still being pressed; all of them or none.
+    Pressed press(unsigned leg, std::span<const dtmf::Key> keys, std::int64_t now_us);
+    /// Looks for keys in the sound of a leg, or no more; false where its codec can't be read.
+    bool listen_for_tones(unsigned leg, bool is_on);
+
     /// One datagram of `length` bytes at the start of `buffer` (kBuffer bytes). The result lies in `buffer`
     /// too.
     std::optional<Forward> receive(unsigned leg, Channel channel, const Address& from, Bytes buffer,
@@ -102,6 +107,7 @@ class Bridge {
                                        std::int64_t now_us);
     std::optional<Forward> receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer,
                                         std::size_t length, std::int64_t now_us);
+    void hear_keys(unsigned leg, std::int64_t now_us);
     std::optional<Forward> relay(Leg& in, const rtp::Header& header, const Leg::Plain& plain, Bytes buffer,
                                  std::int64_t now_us);
     Playout* playing(unsigned leg, Layer layer) const {
@@ -126,11 +132,13 @@ class Bridge {
     std::array<std::uint8_t, kMaxLegs> relay_to_;
     std::array<std::uint16_t, kMaxLegs> hears_{};
     std::array<std::unique_ptr<Leg>, kMaxLegs> legs_;
-    std::array<std::array<std::unique_ptr<Playout>, 3>, kMaxLegs> playouts_;  // [leg][layer]
+    std::array<std::array<std::unique_ptr<Playout>, 4>, kMaxLegs> playouts_;  // [leg][layer]
     // Grows with each playout of a leg: its streams are told apart.
     std::array<std::uint32_t, kMaxLegs> playout_runs_{};
     std::int64_t due_us_ = kNever;
-    std::vector<LegEvent> ended_;  // what was played
+    std::vector<LegEvent> ended_;                            // what was played
+    std::array<std::unique_ptr<Keypad>, kMaxLegs> keypads_;  // of the legs that agreed on codecs
+    std::vector<LegEvent> keys_;
     Tap* tap_ = nullptr;
     DtlsSink* dtls_sink_ = nullptr;
 };

@@ -93,9 +93,9 @@ std::optional<Digit> Reader::take() {
     return digit;
 }
 
-bool Keying::add(const Key& key) {
-    if (count_ == kMaxKeys) return false;
-    keys_[(first_ + count_++) % kMaxKeys] = key;
+bool Keying::add(std::span<const Key> keys) {
+    if (keys.size() > kMaxKeys - count_) return false;
+    for (const auto& key : keys) keys_[(first_ + count_++) % kMaxKeys] = key;
     return true;
 }
 

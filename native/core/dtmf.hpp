@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "core/playout.hpp"
 
@@ -76,8 +77,8 @@ class Keying : public Playout {
   public:
     static constexpr std::size_t kMaxKeys = 64;
 
-    /// Behind those that wait; false where there is no more room.
-    bool add(const Key& key);
+    /// Behind those that wait; false where there is no room for all, and then none is added.
+    bool add(std::span<const Key> keys);
 
   protected:
     bool is_done() const { return count_ == 0; }

@@ -43,6 +43,7 @@ class ToneGenerator {
     ToneGenerator(char digit, std::uint32_t duration_ms, unsigned rate = 8000);
     /// Writes samples to the start of `out`; how many, less than its size at the end.
     std::size_t samples(std::span<std::int16_t> out);
+    bool is_over() const { return at_ == total_; }
 
   private:
     double low_ = 0, high_ = 0;  // radians per sample

@@ -7,7 +7,7 @@ namespace {
 
 constexpr unsigned kToneRate = 8000;
 constexpr std::int64_t kFrameUs = 20'000;
-constexpr std::size_t kFrame = 160;
+constexpr std::size_t kMaxFrame = 48'000 / 50;
 
 /// Keys as tones in the leg's own codec, silence between them, 20 ms a packet.
 class ToneKeying final : public dtmf::Keying {
@@ -17,13 +17,15 @@ class ToneKeying final : public dtmf::Keying {
 
     std::int64_t due_us() const override { return is_done() && silent_frames_ == 0 ? kNever : due_us_; }
     Made make(std::int64_t, Bytes payload) override {
-        std::array<std::int16_t, kFrame> pcm{};
+        std::array<std::int16_t, kMaxFrame> room{};
+        auto pcm = std::span(room).first(encoder_->rate() / 50);
         bool is_first = index_ == 0;
         if (silent_frames_) {
             silent_frames_--;
         } else {
-            if (!tones_) tones_.emplace(key().digit, key().duration_ms);
-            if (tones_->samples(pcm) < pcm.size()) {
+            if (!tones_) tones_.emplace(key().digit, key().duration_ms, encoder_->rate());
+            tones_->samples(pcm);
+            if (tones_->is_over()) {
                 silent_frames_ = static_cast<unsigned>((key().gap_ms + 19) / 20);
                 tones_.reset();
                 next();
@@ -81,7 +83,8 @@ bool Keypad::listen_for_tones(bool is_on) {
 void Keypad::sound(const rtp::Header& header, ConstBytes payload) {
     if (!tones_ || header.payload_type != tones_->format.payload_type) return;
     auto count = tones_->decoder->decode(payload, tones_->pcm);
-    // Every second sample of 16 kHz: nothing between 4 and 8 kHz is loud enough in speech to be taken for a key.
+    // Every second sample of 16 kHz: nothing between 4 and 8 kHz is loud enough in speech to be taken for a
+    // key.
     auto step = tones_->decoder->rate() / kToneRate;
     for (std::size_t i = 0; i < count / step; i++) tones_->pcm[i] = tones_->pcm[i * step];
     tones_->detector.samples(std::span(tones_->pcm).first(count / step));
@@ -99,7 +102,7 @@ std::unique_ptr<dtmf::Keying> Keypad::keying(std::int64_t now_us) const {
     if (const auto* event = formats_.event(format ? format->clock_rate : 8000))
         return std::make_unique<dtmf::Writer>(event->payload_type, event->clock_rate, now_us);
     auto encoder = format ? codec::make_encoder(*format, kToneRate) : nullptr;
-    if (!encoder || encoder->rate() != kToneRate) return nullptr;
+    if (!encoder) return nullptr;
     return std::make_unique<ToneKeying>(*format, std::move(encoder), now_us);
 }
 

@@ -1,4 +1,5 @@
-// The keys of one leg, both ways: heard as telephone-events or as tones, and pressed towards it as it takes them.
+// The keys of one leg, both ways: heard as telephone-events or as tones, and pressed towards it as it takes
+// them.
 #pragma once
 #include <array>
 #include <memory>

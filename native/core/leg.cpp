@@ -75,6 +75,11 @@ std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
         packets_under_ssrc_ = octets_under_ssrc_ = 0;
     }
     settings_ = settings;
+    event_types_.fill(0xff);
+    std::size_t events = 0;
+    for (const auto& format : settings.formats.all())
+        if (format.name == codec::Name::telephone_event && events < event_types_.size())
+            event_types_[events++] = format.payload_type;
     settings_.send_key.reset();  // the session keys are made; each master key is kept once, for comparison
     settings_.recv_key.reset();
     settings_.ice.reset();

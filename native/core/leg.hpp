@@ -65,12 +65,16 @@ struct LegEvent {
         play_ended,
         unheard,
         ambiguous,
+        key,
     } kind = Kind::source;
     unsigned leg = 0;
     Address source;
     std::uint32_t playback = 0,
                   sent_ms = 0;  ///< play_ended: the controller's name for it, and how much was sent
     PlayEnd end = PlayEnd::finished;
+    char digit = 0;  ///< key: which, for how long, and whether it was heard as tones
+    std::uint32_t held_ms = 0;
+    bool was_tones = false;
 };
 
 /// A packet of RTP that is to leave on a leg: its place in the stream of its source, not yet in that of the
@@ -95,6 +99,10 @@ class Leg {
     /// Returns the SSRC that hushwire sends with, new where the send key is new.
     std::uint32_t set(const LegSettings& settings, std::int64_t now_us);
     bool is_set() const { return is_set_; }
+    /// A payload type that was agreed to be telephone-event.
+    bool is_event(std::uint8_t payload_type) const {
+        return payload_type == event_types_[0] || payload_type == event_types_[1];
+    }
     const LegSettings& settings() const { return settings_; }
 
     // In
@@ -187,6 +195,7 @@ class Leg {
     Random random_;
     LegSettings settings_;
     bool is_set_ = false;
+    std::array<std::uint8_t, 2> event_types_{0xff, 0xff};
     // in
     SourceGate rtp_source_, rtcp_source_;
     std::unique_ptr<ice::Agent> ice_;

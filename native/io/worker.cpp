@@ -148,7 +148,7 @@ void Worker::drain(Port& port) {
         if (auto forward = host.bridge.receive(port.leg, port.channel, batch_->from(i), batch_->data(i),
                                                batch_->length(i), now_us_))
             send(host, *forward);
-    tell_events(host);
+    follow_up(host);
 }
 
 /// Whole batches over all legs of the port; returns how many packets came. Eight batches are four times what
@@ -195,7 +195,7 @@ void Worker::take(Shared& port, unsigned at) {
     }
     if (!is_known || ssrc != place->ssrc) note_proof(port, seat, from, ssrc);
     if (forward) send(*place->host, *forward);
-    tell_events(*place->host);
+    follow_up(*place->host);
 }
 
 /// Whose packet this may be, though its address says nothing (or the leg `tried` that it points to has
@@ -352,6 +352,12 @@ void Worker::send(const Uuid& id, const Forward& forward) {
     flush();
 }
 
+/// What came of a packet or of time passing: events, and perhaps something to be made by the clock.
+void Worker::follow_up(Host& host) {
+    tell_events(host);
+    if (host.slot < 0 && host.bridge.due_us() != kNever) schedule(host);
+}
+
 void Worker::tell_events(Host& host) {
     while (auto event = host.bridge.take_event()) sink_(host.id, *event);
 }
@@ -359,7 +365,7 @@ void Worker::tell_events(Host& host) {
 void Worker::sweep() {
     for (auto& [id, host] : hosts_) {
         host->bridge.tick(now_us_);
-        tell_events(*host);
+        follow_up(*host);
         look_for_unheard(*host);
         if (host->recorder) host->recorder->flush_old(now_us_);
     }

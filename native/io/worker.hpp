@@ -131,6 +131,7 @@ class Worker {
     void serve_due();
     void schedule(Host& host);
     void unschedule(Host& host);
+    void follow_up(Host& host);
     void tell_events(Host& host);
     Host* find(const Uuid& id) const;
 

@@ -173,7 +173,7 @@ TEST("what is written is read, and the stream that follows begins behind the las
         bridge.set_leg(leg, settings, now);
     }
     auto writer = std::make_unique<dtmf::Writer>(101, 8000, now);
-    for (char digit : std::string("13#D")) CHECK(writer->add({digit, 90, 50}));
+    for (char digit : std::string("13#D")) CHECK(writer->add(std::array{dtmf::Key{digit, 90, 50}}));
     bridge.play(1, std::move(writer));
     Ear ear;
     std::optional<rtp::Header> last;
