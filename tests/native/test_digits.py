@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 import uuid
@@ -138,7 +139,7 @@ def test_a_party_without_telephone_events_hears_tones(control: Controller, numbe
     control.request("send_digits", bridge=call.id, leg=1, digits=b"159D", digit_ms=80, gap_ms=60)
     packets = [parse(call.b.receive()) for _ in range(4 * (4 + 3))]
     assert {packet.pt for packet in packets} == {pt}
-    assert [b.timestamp - a.timestamp for a, b in zip(packets, packets[1:], strict=False)] == [160] * (len(packets) - 1)
+    assert [b.timestamp - a.timestamp for a, b in itertools.pairwise(packets)] == [160] * (len(packets) - 1)
     assert keys_in(linear(name, rate, [packet.payload for packet in packets]), rate) == "159D"
 
 
