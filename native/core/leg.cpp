@@ -117,7 +117,7 @@ void Leg::follow_ice(std::int64_t now_us) {
     auto news = ice_->take_news(now_us);
     if (!news) return;
     has_selection_event_ = *news == ice::News::selected;
-    has_loss_event_ = *news == ice::News::consent_lost;
+    has_loss_event_ |= *news == ice::News::consent_lost;
 }
 
 bool Leg::takes_dtls(Channel channel, const Address& from, std::int64_t now_us) {
