@@ -324,7 +324,7 @@ void Controller::close_bridge(ConnectionId from, const Header& header, BridgeEnt
     target->post([this, target, id = bridge.id, recording, from, header, reason] {
         io::RecorderEnd end;
         if (recording) end = target->end_recorder(id, recording->start_us);
-        auto report = target->report(id).value_or(io::BridgeReport{});
+        auto report = target->report(id, true).value_or(io::BridgeReport{});
         target->close_bridge(id);
         mailbox_.post([this, id, recording, from, header, reason, end, report] {
             if (!recording) return finish_close(id, from, header, reason, report, nullptr);
@@ -366,40 +366,48 @@ void Controller::finish_close(const Uuid& id, ConnectionId from, const Header& h
 }
 
 void Controller::leg_event(const Uuid& bridge, const LegEvent& event) {
-    if (event.kind == LegEvent::Kind::play_ended)
-        return tell(EventType::play_ended, [&](FrameWriter& out) {
-            out.put(Tag::bridge, ConstBytes(bridge))
-                .put(Tag::leg, static_cast<std::uint8_t>(event.leg))
-                .put(Tag::playback, event.playback)
-                .put(Tag::play_end, static_cast<std::uint8_t>(event.end))
-                .put(Tag::sent_ms, event.sent_ms);
-        });
-    auto type = EventType::media_timeout;
+    auto about_leg = [&](FrameWriter& out) -> FrameWriter& {
+        return out.put(Tag::bridge, ConstBytes(bridge)).put(Tag::leg, static_cast<std::uint8_t>(event.leg));
+    };
+    auto about_place = [&](FrameWriter& out) {
+        about_leg(out).put(Tag::remote_ip, event.source.ip.wire()).put(Tag::remote_port, event.source.port);
+    };
     switch (event.kind) {
         case LegEvent::Kind::key:
             return tell(EventType::digit, [&](FrameWriter& out) {
-                out.put(Tag::bridge, ConstBytes(bridge))
-                    .put(Tag::leg, static_cast<std::uint8_t>(event.leg))
+                about_leg(out)
                     .put(Tag::digits, std::string_view(&event.digit, 1))
                     .put(Tag::digit_ms,
                          static_cast<std::uint16_t>(std::min<std::uint32_t>(event.held_ms, 0xffff)))
                     .put(Tag::heard_as, static_cast<std::uint8_t>(event.was_tones ? 2 : 1));
             });
-        case LegEvent::Kind::source: type = EventType::leg_source; break;
-        case LegEvent::Kind::media_timeout: type = EventType::media_timeout; break;
-        case LegEvent::Kind::ice_selected: type = EventType::ice_selected; break;
-        case LegEvent::Kind::consent_lost: type = EventType::consent_lost; break;
+        case LegEvent::Kind::source: return tell(EventType::leg_source, about_place);
+        case LegEvent::Kind::ice_selected: return tell(EventType::ice_selected, about_place);
+        case LegEvent::Kind::consent_lost: return tell(EventType::consent_lost, about_leg);
+        case LegEvent::Kind::media_timeout: return tell(EventType::media_timeout, about_leg);
         case LegEvent::Kind::unheard:
-        case LegEvent::Kind::ambiguous: type = EventType::leg_ports; break;
-        case LegEvent::Kind::play_ended: return;  // told above
+        case LegEvent::Kind::ambiguous:
+            return tell(EventType::leg_ports, [&](FrameWriter& out) {
+                bool is_unheard = event.kind == LegEvent::Kind::unheard;
+                about_leg(out).put(Tag::cause, static_cast<std::uint8_t>(is_unheard ? 1 : 2));
+            });
+        case LegEvent::Kind::play_ended:
+            return tell(EventType::play_ended, [&](FrameWriter& out) {
+                about_leg(out)
+                    .put(Tag::playback, event.playback)
+                    .put(Tag::play_end, static_cast<std::uint8_t>(event.end))
+                    .put(Tag::sent_ms, event.sent_ms);
+            });
+        case LegEvent::Kind::silence:
+            return tell(EventType::one_way_audio, [&](FrameWriter& out) {
+                about_leg(out).put(Tag::silence_cause, static_cast<std::uint8_t>(event.cause));
+            });
+        case LegEvent::Kind::quality:
+            return tell_transient(EventType::quality, [&](FrameWriter& out) {
+                out.put(Tag::bridge, ConstBytes(bridge));
+                for (const auto& leg : *event.quality) out.put(Tag::leg_quality, leg_quality(leg));
+            });
     }
-    tell(type, [&](FrameWriter& out) {
-        out.put(Tag::bridge, ConstBytes(bridge)).put(Tag::leg, static_cast<std::uint8_t>(event.leg));
-        if (type == EventType::leg_source || type == EventType::ice_selected)
-            out.put(Tag::remote_ip, event.source.ip.wire()).put(Tag::remote_port, event.source.port);
-        if (type == EventType::leg_ports)
-            out.put(Tag::cause, static_cast<std::uint8_t>(event.kind == LegEvent::Kind::unheard ? 1 : 2));
-    });
 }
 
 }  // namespace hushwire::control

@@ -77,6 +77,22 @@ std::variant<Formats, Wrong> formats(const Fields& fields) {
     return out;
 }
 
+template <typename T>
+void put(FrameWriter& out, Tag tag, const std::optional<T>& value) {
+    if (value) out.put(tag, *value);
+}
+
+/// All but JITTER_US, which LEG_STATS has of the whole call anyway.
+void put_quality(FrameWriter& out, const LegQuality& quality) {
+    put(out, Tag::round_trip_us, quality.round_trip_us);
+    put(out, Tag::loss_received, quality.loss_received);
+    put(out, Tag::loss_reported, quality.loss_reported);
+    put(out, Tag::remote_jitter_us, quality.remote_jitter_us);
+    put(out, Tag::mos_received, quality.mos_received);
+    put(out, Tag::mos_heard, quality.mos_heard);
+    out.put(Tag::burst_ratio, quality.burst_ratio);
+}
+
 }  // namespace
 
 std::variant<std::optional<io::SharedWish>, Refusal> shared_wish(const Fields& fields, bool is_v4) {
@@ -107,11 +123,13 @@ std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4
     if (!ip) return invalid("the remote address can't be sent to from here");
     auto mux = flag(fields, Tag::rtcp_mux, false), learn = flag(fields, Tag::learn, true);
     auto send = flag(fields, Tag::send, true), receive = flag(fields, Tag::receive, true);
-    if (!mux || !learn || !send || !receive) return invalid("a flag is neither 0 nor 1");
+    auto answered = flag(fields, Tag::answered, false);
+    if (!mux || !learn || !send || !receive || !answered) return invalid("a flag is neither 0 nor 1");
     out.is_muxed = *mux;
     out.may_learn = *learn;
     out.may_send = *send;
     out.may_receive = *receive;
+    out.is_answered = *answered;
     auto port = fields.integer<std::uint16_t>(Tag::remote_port);
     auto next = static_cast<std::uint16_t>(port == 0 || port == 0xffff ? 0 : port + 1);
     out.remote_rtp = {*ip, port};
@@ -161,6 +179,13 @@ std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4
     return out;
 }
 
+FrameWriter leg_quality(const AssessedLeg& leg) {
+    FrameWriter out;
+    out.put(Tag::leg, static_cast<std::uint8_t>(leg.leg)).put(Tag::jitter_us, leg.quality.jitter_us);
+    put_quality(out, leg.quality);
+    return out;
+}
+
 FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& report) {
     const auto& c = report.counters;
     FrameWriter out;
@@ -193,6 +218,11 @@ FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& rep
             .put(Tag::stun_limited, report.stun->limited)
             .put(Tag::stun_repeated, report.stun->repeated);
     out.put(Tag::jitter_us, report.jitter_us);
+    put_quality(out, report.quality.mean);
+    put(out, Tag::round_trip_max_us, report.quality.round_trip_max_us);
+    put(out, Tag::mos_received_worst, report.quality.mos_received_worst);
+    put(out, Tag::mos_heard_worst, report.quality.mos_heard_worst);
+    out.put(Tag::jitter_max_us, report.quality.jitter_max_us);
     if (report.silent_ms) out.put(Tag::silent_ms, *report.silent_ms);
     if (report.remote_lost) out.put(Tag::remote_lost, *report.remote_lost);
     return out;

@@ -17,6 +17,8 @@ std::variant<std::optional<io::SharedWish>, Refusal> shared_wish(const Fields& f
 /// `is_v4` as above.
 std::variant<LegSettings, Refusal> leg_settings(const Fields& fields, bool is_v4);
 
+/// The inside of LEG_QUALITY.
+FrameWriter leg_quality(const AssessedLeg& leg);
 FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& report);
 FrameWriter recording_result(const io::RecordingResult& result);
 

@@ -50,6 +50,7 @@ constexpr FieldRule kSetLeg[] = {
     {Tag::ice_remote_ufrag, 4, 256, kOptional},
     {Tag::keying, 1, 1, kOptional},
     {Tag::codec, 8, 8, kOptional, true},
+    {Tag::answered, 1, 1, kOptional},
 };
 constexpr FieldRule kBridgeOnly[] = {{Tag::bridge, 16, 16}};
 constexpr FieldRule kListBridges[] = {{Tag::after, 16, 16, kOptional}};

@@ -55,6 +55,8 @@ enum class EventType : std::uint16_t {
     play_ended = 266,
     digit = 267,
     leg_ports = 262,
+    quality = 268,
+    one_way_audio = 269,
 };
 
 enum class Status : std::uint16_t {
@@ -184,6 +186,20 @@ enum class Tag : std::uint16_t {
     unproven = 106,
     over_budget = 107,
     dropped_budget = 108,
+    answered = 170,
+    leg_quality = 171,
+    round_trip_us = 172,
+    loss_received = 173,
+    loss_reported = 174,
+    remote_jitter_us = 175,
+    burst_ratio = 176,
+    mos_received = 177,
+    mos_heard = 178,
+    round_trip_max_us = 179,
+    jitter_max_us = 180,
+    mos_received_worst = 181,
+    mos_heard_worst = 182,
+    silence_cause = 183,
 };
 
 struct Header {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "core/packet_kind.hpp"
-#include "core/rtcp.hpp"
 
 namespace hushwire {
 namespace {
@@ -18,7 +18,8 @@ std::uint16_t bit(unsigned leg) {
 
 }  // namespace
 
-Bridge::Bridge(Mode mode, Random random) : mode_(mode), random_(random) {
+Bridge::Bridge(Mode mode, Random random, std::int64_t unix_offset_us)
+    : mode_(mode), random_(random), unix_offset_us_(unix_offset_us) {
     relay_to_.fill(kNobody);
     hears_[0] = bit(mode == Mode::echo ? 0 : 1);
     hears_[1] = bit(mode == Mode::echo ? 1 : 0);
@@ -126,8 +127,9 @@ std::optional<Forward> Bridge::receive(unsigned number, Channel channel, const A
         leg.counters.dropped_malformed++;
         return std::nullopt;
     }
-    return is_rtcp ? receive_rtcp(leg, channel, from, buffer, length, now_us)
-                   : receive_rtp(leg, from, buffer, length, now_us);
+    if (!is_rtcp) return receive_rtp(leg, from, buffer, length, now_us);
+    receive_rtcp(leg, channel, from, buffer, length, now_us);
+    return std::nullopt;
 }
 
 std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes buffer, std::size_t length,
@@ -149,6 +151,7 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
         in.counters.dropped_disabled++;
         return std::nullopt;
     }
+    in.last_payload_type = header->payload_type;
     in.counters.packets_received++;
     in.counters.bytes_received += length;
     in.reception.received({header->ssrc, plain->run}, plain->index, header->timestamp,
@@ -250,30 +253,57 @@ std::optional<Forward> Bridge::produce(unsigned number, Layer layer, std::int64_
     return forward;
 }
 
-std::optional<Forward> Bridge::receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer,
-                                            std::size_t length, std::int64_t now_us) {
+/// RTCP ends here: what a party says is for hushwire, and the other party gets reports of hushwire's own.
+void Bridge::receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer, std::size_t length,
+                          std::int64_t now_us) {
     auto plain = in.open_rtcp(channel, from, buffer.first(length), now_us);
-    if (!plain || !in.is_within_allowance(now_us)) return std::nullopt;
-    if (!rtcp::is_valid(buffer.first(*plain))) {
-        in.counters.dropped_malformed++;
-        return std::nullopt;
+    if (plain && in.is_within_allowance(now_us))
+        in.hear_rtcp(buffer.first(*plain), now_us, now_us + unix_offset_us_);
+}
+
+std::optional<Forward> Bridge::report_due(std::int64_t now_us, Bytes buffer) {
+    for (auto& leg : legs_)
+        if (leg && leg->report_due_us() <= now_us)
+            if (auto forward = leg->send_report(buffer, false, now_us, now_us + unix_offset_us_))
+                return forward;
+    return std::nullopt;
+}
+
+std::optional<Forward> Bridge::goodbye(unsigned leg, std::int64_t now_us, Bytes buffer) {
+    if (!has_leg(leg)) return std::nullopt;
+    return legs_[leg]->send_report(buffer, true, now_us, now_us + unix_offset_us_);
+}
+
+bool Bridge::is_heard(unsigned number) const {
+    for (unsigned leg = 0; leg < kMaxLegs; leg++)
+        if ((hears_[leg] & bit(number)) && legs_[leg] && legs_[leg]->is_sendable()) return true;
+    return false;
+}
+
+void Bridge::assess(std::int64_t now_us) {
+    constexpr std::int64_t kLeastUs = 1'000'000;  // less than a second says nothing
+    if (now_us - assessed_us_ < kLeastUs) return;
+    assessed_us_ = now_us;
+    for (auto& leg : legs_)
+        if (leg) leg->assess_reception();
+    for (unsigned number = 0; number < kMaxLegs; number++) {
+        auto* leg = legs_[number].get();
+        if (!leg) continue;
+        const Leg* from = nullptr;
+        if (std::has_single_bit(hears_[number]))
+            from = legs_[static_cast<unsigned>(std::countr_zero(hears_[number]))].get();
+        leg->assess_hearing(from, !heard_layer(number), now_us);
     }
-    in.counters.rtcp_received++;
-    Leg* out = listener(in);
-    if (!out || !out->is_set()) return std::nullopt;
-    std::array<std::byte, rtcp::kMaxTranslated> translated;
-    rtcp::View view{.out_ssrc = out->ssrc(),
-                    .forward = &out->map(),
-                    .packets_sent = out->packets_under_ssrc(),
-                    .octets_sent = out->octets_under_ssrc(),
-                    .reported_ssrc = in.ssrc(),
-                    .backward = out == &in ? nullptr : &in.map(),
-                    .canonical_name = out->canonical_name()};
-    auto result = rtcp::translate(buffer.first(*plain), view, translated);
-    if (result.reported_lost) in.remote_lost = result.reported_lost;
-    if (!result.length) return std::nullopt;
-    std::memcpy(buffer.data(), translated.data(), result.length);
-    return out->send_rtcp(buffer, result.length);
+}
+
+void Bridge::tell_quality() {
+    auto quality = std::make_shared<std::vector<AssessedLeg>>();
+    for (auto& leg : legs_)
+        if (leg && leg->assessment().has_latest())
+            quality->push_back({leg->number(), leg->assessment().latest()});
+    if (quality->empty()) return;
+    untold_quality_ = std::move(quality);
+    has_event_ = true;
 }
 
 /// Keys of a leg: to be told, and pressed towards who hears the leg but takes no events.
@@ -321,8 +351,17 @@ void Bridge::tick(std::int64_t now_us) {
     for (auto& leg : legs_) {
         if (!leg) continue;
         leg->tick(now_us);
+        leg->watch(is_heard(leg->number()), now_us);
         has_event_ |= leg->has_event();
     }
+    if (!assess_due_us_) {
+        assessed_us_ = now_us;
+        assess_due_us_ = now_us + Assessment::kIntervalUs;
+    }
+    if (now_us < assess_due_us_) return;
+    assess_due_us_ = now_us + Assessment::kIntervalUs;
+    assess(now_us);
+    tell_quality();
 }
 
 std::optional<LegEvent> Bridge::take_event() {
@@ -340,6 +379,8 @@ std::optional<LegEvent> Bridge::take_event() {
     for (auto& leg : legs_)
         if (leg)
             if (auto event = leg->take_event()) return event;
+    if (untold_quality_)
+        return LegEvent{.kind = LegEvent::Kind::quality, .quality = std::exchange(untold_quality_, nullptr)};
     has_event_ = false;
     return std::nullopt;
 }

@@ -42,7 +42,8 @@ class Bridge {
     /// 0 the agent, 1 the other party, further ones listen in or confer.
     static constexpr unsigned kMaxLegs = 16;
 
-    Bridge(Mode mode, Random random);
+    /// `unix_offset_us` on top of the monotonic time given makes Unix time, for the clocks of sender reports.
+    Bridge(Mode mode, Random random, std::int64_t unix_offset_us = 0);
 
     Mode mode() const { return mode_; }
     void open_leg(unsigned leg);
@@ -93,6 +94,10 @@ class Bridge {
     std::int64_t due_us() const { return due_us_; }
     /// One datagram that is due; to be called until there is none.
     std::optional<Forward> produce(std::int64_t now_us, Bytes buffer);
+    /// One report (RTCP) that is due; to be asked after `tick` until there is none.
+    std::optional<Forward> report_due(std::int64_t now_us, Bytes buffer);
+    /// The goodbye of a leg that is about to end.
+    std::optional<Forward> goodbye(unsigned leg, std::int64_t now_us, Bytes buffer);
     /// What the socket refused to send after all.
     void unsent(unsigned leg) {
         if (legs_[leg]) legs_[leg]->counters.dropped_unsent++;
@@ -101,12 +106,14 @@ class Bridge {
     void tick(std::int64_t now_us);
     std::optional<LegEvent> take_event();
     LegReport report(unsigned leg, std::int64_t now_us) const { return legs_[leg]->report(now_us); }
+    /// Ends the running interval of the legs' quality early, for a last `report`.
+    void assess(std::int64_t now_us);
 
   private:
     std::optional<Forward> receive_rtp(Leg& in, const Address& from, Bytes buffer, std::size_t length,
                                        std::int64_t now_us);
-    std::optional<Forward> receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer,
-                                        std::size_t length, std::int64_t now_us);
+    void receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer, std::size_t length,
+                      std::int64_t now_us);
     void hear_keys(unsigned leg, std::int64_t now_us);
     std::optional<Forward> relay(Leg& in, const rtp::Header& header, const Leg::Plain& plain, Bytes buffer,
                                  std::int64_t now_us);
@@ -122,6 +129,8 @@ class Bridge {
         auto to = relay_to_[in.number()];
         return to == kNobody ? nullptr : legs_[to].get();
     }
+    bool is_heard(unsigned leg) const;
+    void tell_quality();
     void rearrange();
     void find_due();
 
@@ -139,6 +148,9 @@ class Bridge {
     std::vector<LegEvent> ended_;                            // what was played
     std::array<std::unique_ptr<Keypad>, kMaxLegs> keypads_;  // of the legs that agreed on codecs
     std::vector<LegEvent> keys_;
+    std::int64_t unix_offset_us_;
+    std::int64_t assess_due_us_ = 0, assessed_us_ = 0;
+    std::shared_ptr<const std::vector<AssessedLeg>> untold_quality_;
     Tap* tap_ = nullptr;
     DtlsSink* dtls_sink_ = nullptr;
 };

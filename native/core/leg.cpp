@@ -31,10 +31,8 @@ Leg::Leg(unsigned number, Random random)
     : number_(number),
       random_(random),
       ssrc_(random()),
-      map_(static_cast<std::uint16_t>(random()), random()) {
-    static constexpr char digits[] = "0123456789abcdef";
-    for (auto& c : canonical_name_) c = digits[random() & 15];
-}
+      map_(static_cast<std::uint16_t>(random()), random()),
+      reporting_(random) {}
 
 std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
     if (settings.remote_rtp != settings_.remote_rtp) is_heard_ = false;
@@ -86,6 +84,7 @@ std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
     is_set_ = true;
     set_us_ = now_us;
     is_timed_out_ = false;
+    reporting_.begin(now_us);
     return ssrc_;
 }
 
@@ -253,11 +252,75 @@ std::optional<Forward> Leg::send_rtp(StreamId source, const Outgoing& packet, By
 std::optional<Forward> Leg::send_rtcp(Bytes buffer, std::size_t length) {
     auto channel = settings_.is_muxed ? Channel::rtp : Channel::rtcp;
     const auto& to = settings_.is_muxed ? rtp_source_.current() : rtcp_source_.current();
-    if (!is_set_ || !settings_.may_send || !is_keyed() || !to.is_sendable()) return std::nullopt;
+    // Reports go on while the media is held (RFC 3264 section 8.4).
+    if (!is_set_ || !is_keyed() || !to.is_sendable()) return std::nullopt;
+    if (channel == Channel::rtcp && !settings_.has_rtcp_port) return std::nullopt;
     if (sender_) length = sender_->protect_rtcp(buffer, length);
     if (!length) return std::nullopt;
     counters.rtcp_sent++;
     return Forward{number_, channel, to, buffer.first(length)};
+}
+
+void Leg::hear_rtcp(ConstBytes compound, std::int64_t now_us, std::int64_t unix_us) {
+    // A tag that verified makes up for the plausibility that reduced-size packets lack (RFC 5506
+    // section 4.2).
+    if (!rtcp::is_valid(compound, receiver_ != nullptr)) {
+        counters.dropped_malformed++;
+        return;
+    }
+    counters.rtcp_received++;
+    reporting_.hear(compound, sent(), counters.packets_received, now_us, unix_us);
+}
+
+std::optional<Forward> Leg::send_report(Bytes buffer, bool says_goodbye, std::int64_t now_us,
+                                        std::int64_t unix_us) {
+    if (says_goodbye && !reporting_.has_written() && !packets_under_ssrc_) return std::nullopt;
+    auto length = reporting_.write(sent(), reception, now_us, unix_us, says_goodbye, buffer);
+    return send_rtcp(buffer, length);
+}
+
+/// What the party speaks, as far as is known: its last packet's format, else the first agreed, else what the
+/// clock and the static types say (RFC 3551 section 6).
+quality::Coding Leg::coding() const {
+    constexpr std::uint8_t kG722 = 9;
+    const auto* format = settings_.formats.find(last_payload_type);
+    if (!format || format->name > codec::Name::opus) format = settings_.formats.audio();
+    auto name = format ? format->name : codec::Name::pcmu;
+    if (name == codec::Name::opus || settings_.clock_rate == 48'000) return quality::kOpus;
+    return name == codec::Name::g722 || last_payload_type == kG722 ? quality::kG722 : quality::kG711;
+}
+
+/// Whether the last packet was comfort noise: then nothing needs to follow (RFC 3389 section 4).
+bool Leg::is_resting() const {
+    constexpr std::uint8_t kComfortNoise = 13, kOldComfortNoise = 19;
+    if (!has_media_) return false;
+    const auto* format = settings_.formats.find(last_payload_type);
+    return format ? format->name == codec::Name::comfort_noise
+                  : last_payload_type == kComfortNoise || last_payload_type == kOldComfortNoise;
+}
+
+void Leg::assess_reception() {
+    assessment_.take_reception(reception, reporting_, coding());
+}
+
+void Leg::assess_hearing(const Leg* from, bool is_relayed, std::int64_t now_us) {
+    assessment_.take_hearing(reporting_, coding(), from ? &from->assessment_.uplink() : nullptr, is_relayed,
+                             now_us);
+}
+
+void Leg::watch(bool has_listener, std::int64_t now_us) {
+    bool is_open = is_sendable() && settings_.may_receive;
+    SilenceWatch::View view{.is_expected = is_open && settings_.is_answered && has_listener,
+                            .since_us = set_us_,
+                            .last_media_us = has_media_ ? last_media_us_ : -1,
+                            .may_pause = reception.has_paused() || is_resting(),
+                            .meant_silence_us = reporting_.meant_silence_us(),
+                            .is_deaf = reporting_.is_deaf(),
+                            .counters = counters};
+    if (auto cause = watch_.look(view, now_us)) {
+        silence_ = *cause;
+        has_silence_event_ = true;
+    }
 }
 
 void Leg::tick(std::int64_t now_us) {
@@ -278,11 +341,16 @@ void Leg::tick(std::int64_t now_us) {
 
 std::optional<LegEvent> Leg::take_event() {
     if (std::exchange(has_source_event_, false))
-        return LegEvent{LegEvent::Kind::source, number_, reported_source_};
-    if (std::exchange(has_timeout_event_, false)) return LegEvent{LegEvent::Kind::media_timeout, number_, {}};
-    if (std::exchange(has_loss_event_, false)) return LegEvent{LegEvent::Kind::consent_lost, number_, {}};
+        return LegEvent{.kind = LegEvent::Kind::source, .leg = number_, .source = reported_source_};
+    if (std::exchange(has_timeout_event_, false))
+        return LegEvent{.kind = LegEvent::Kind::media_timeout, .leg = number_};
+    if (std::exchange(has_silence_event_, false))
+        return LegEvent{.kind = LegEvent::Kind::silence, .leg = number_, .cause = silence_};
+    if (std::exchange(has_loss_event_, false))
+        return LegEvent{.kind = LegEvent::Kind::consent_lost, .leg = number_};
     if (std::exchange(has_selection_event_, false))
-        return LegEvent{LegEvent::Kind::ice_selected, number_, rtp_source_.current()};
+        return LegEvent{
+            .kind = LegEvent::Kind::ice_selected, .leg = number_, .source = rtp_source_.current()};
     return std::nullopt;
 }
 
@@ -291,8 +359,9 @@ LegReport Leg::report(std::int64_t now_us) const {
     if (has_media_)
         report.silent_ms =
             static_cast<std::uint64_t>(std::max<std::int64_t>(now_us - last_media_us_, 0)) / 1000;
-    report.remote_lost = remote_lost;
     if (ice_) report.stun = ice_->counters();
+    if (const auto& remote = reporting_.remote()) report.remote_lost = remote->lost;
+    report.quality = assessment_.call();
     return report;
 }
 

@@ -5,17 +5,21 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "core/address.hpp"
+#include "core/assessment.hpp"
 #include "core/budget.hpp"
 #include "core/formats.hpp"
 #include "core/ice.hpp"
+#include "core/reporting.hpp"
 #include "core/rtp.hpp"
 #include "core/sequence.hpp"
 #include "core/source.hpp"
 #include "core/srtp.hpp"
 #include "core/statistics.hpp"
 #include "core/token_bucket.hpp"
+#include "core/watch.hpp"
 
 namespace hushwire {
 
@@ -35,6 +39,8 @@ struct LegSettings {
     std::uint32_t clock_rate = 8000;
     Formats formats;                ///< none: packets of the leg are relayed as they are, and never decoded
     Allowance allowance{400, 200};  ///< packets taken from the party: voice is 50 a second
+    bool has_rtcp_port = true;      ///< beside that of RTP: else there are reports where `is_muxed` only
+    bool is_answered = false;       ///< the party has taken the call: not to hear it is a fault from now on
 
     static std::array<std::uint8_t, 128> identity() {
         std::array<std::uint8_t, 128> map{};
@@ -54,6 +60,12 @@ struct Forward {
 /// Why something is not played to a leg any more.
 enum class PlayEnd : std::uint8_t { finished = 1, stopped = 2, replaced = 3, leg_closed = 4 };
 
+/// How a leg sounded in the last interval.
+struct AssessedLeg {
+    unsigned leg = 0;
+    LegQuality quality;
+};
+
 struct LegEvent {
     /// `unheard`: on a shared port nothing was found to be this leg's, two seconds after it should have been.
     /// `ambiguous`: its packets come from an address that another live leg of that port has.
@@ -66,6 +78,8 @@ struct LegEvent {
         unheard,
         ambiguous,
         key,
+        silence,
+        quality,  ///< about all legs
     } kind = Kind::source;
     unsigned leg = 0;
     Address source;
@@ -75,6 +89,19 @@ struct LegEvent {
     char digit = 0;  ///< key: which, for how long, and whether it was heard as tones
     std::uint32_t held_ms = 0;
     bool was_tones = false;
+    SilenceCause cause = SilenceCause::over;
+    std::shared_ptr<const std::vector<AssessedLeg>> quality;
+};
+
+/// One leg as reported to the controller.
+struct LegReport {
+    Counters counters;
+    std::uint64_t lost = 0;
+    std::uint32_t jitter_us = 0;
+    std::optional<std::uint64_t> silent_ms;
+    std::optional<std::uint32_t> remote_lost;
+    std::optional<StunCounters> stun;  ///< of a leg with ICE
+    CallQuality quality;
 };
 
 /// A packet of RTP that is to leave on a leg: its place in the stream of its source, not yet in that of the
@@ -169,23 +196,43 @@ class Leg {
     std::optional<Forward> send_rtcp(Bytes buffer, std::size_t length);
     std::uint32_t ssrc() const { return ssrc_; }
     const OutputMap& map() const { return map_; }
-    std::uint32_t packets_under_ssrc() const { return packets_under_ssrc_; }
-    std::uint32_t octets_under_ssrc() const { return octets_under_ssrc_; }
-    ConstBytes canonical_name() const { return as_bytes({canonical_name_.data(), canonical_name_.size()}); }
+    SentStream sent() const {
+        return {ssrc_,          packets_under_ssrc_, octets_under_ssrc_, map_.last_timestamp(),
+                map_.last_us(), settings_.clock_rate};
+    }
+
+    // Reports (RTCP)
+    /// A plain, valid or invalid, compound of the party.
+    void hear_rtcp(ConstBytes compound, std::int64_t now_us, std::int64_t unix_us);
+    std::int64_t report_due_us() const { return reporting_.due_us(); }
+    /// The report that is due, or the goodbye of a leg that ends, written into `buffer`.
+    std::optional<Forward> send_report(Bytes buffer, bool says_goodbye, std::int64_t now_us,
+                                       std::int64_t unix_us);
+
+    // How it sounds
+    /// Ends an interval of what comes from the party; then, once all legs have, of what it hears.
+    void assess_reception();
+    void assess_hearing(const Leg* from, bool is_relayed, std::int64_t now_us);
+    const Assessment& assessment() const { return assessment_; }
+    /// Whether anybody is to hear this leg, and does not; `has_listener`: somebody else would.
+    void watch(bool has_listener, std::int64_t now_us);
 
     // By the clock, and what is to be told
     void tick(std::int64_t now_us);
     bool has_event() const {
-        return has_source_event_ || has_timeout_event_ || has_selection_event_ || has_loss_event_;
+        return has_source_event_ || has_timeout_event_ || has_selection_event_ || has_loss_event_
+               || has_silence_event_;
     }
     std::optional<LegEvent> take_event();
     LegReport report(std::int64_t now_us) const;
 
     Counters counters;
     Reception reception;
-    std::optional<std::uint32_t> remote_lost;  ///< as the party itself last reported
+    std::uint8_t last_payload_type = 0;  ///< that was taken in
 
   private:
+    quality::Coding coding() const;
+    bool is_resting() const;
     void tell_source(std::int64_t now_us);
     void follow_ice(std::int64_t now_us);
     bool is_keyed() const { return sender_ || !settings_.is_dtls; }
@@ -208,7 +255,7 @@ class Leg {
     std::int64_t set_us_ = 0, last_media_us_ = 0;
     bool has_media_ = false, is_heard_ = false, is_timed_out_ = false;
     Budget budget_;
-    bool has_source_event_ = false, has_timeout_event_ = false;
+    bool has_source_event_ = false, has_timeout_event_ = false, has_silence_event_ = false;
     bool has_selection_event_ = false, has_loss_event_ = false;
     Address reported_source_;
     bool is_source_untold_ = false;
@@ -218,7 +265,11 @@ class Leg {
     OutputMap map_;
     std::unique_ptr<srtp::Sender> sender_;
     std::uint32_t packets_under_ssrc_ = 0, octets_under_ssrc_ = 0;  // for the sender reports
-    std::array<char, 16> canonical_name_{};
+    // how it goes
+    Reporting reporting_;
+    Assessment assessment_;
+    SilenceWatch watch_;
+    SilenceCause silence_ = SilenceCause::over;
 };
 
 }  // namespace hushwire

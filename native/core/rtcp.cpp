@@ -3,8 +3,8 @@
 namespace hushwire::rtcp {
 namespace {
 
-constexpr unsigned kSenderReport = 200, kReceiverReport = 201, kDescription = 202;
-constexpr std::size_t kHeader = 4, kBlock = 24, kSenderInfo = 20;
+constexpr unsigned kSenderReport = 200, kReceiverReport = 201, kDescription = 202, kGoodbye = 203;
+constexpr std::size_t kHeader = 4, kSsrc = 4, kSenderInfo = 20, kBlock = 24;
 
 struct Packet {
     unsigned type = 0;
@@ -29,99 +29,132 @@ bool is_report(unsigned type) {
 
 /// Size of a report's fixed part after the header.
 std::size_t fixed_size(unsigned type) {
-    return 4 + (type == kSenderReport ? kSenderInfo : 0);
+    return kSsrc + (type == kSenderReport ? kSenderInfo : 0);
 }
 
-void write_header(Bytes out, std::size_t length, unsigned type, unsigned count) {
-    out[0] = static_cast<std::byte>(0x80 | count);
-    out[1] = static_cast<std::byte>(type);
-    store_be(out.data() + 2, static_cast<std::uint16_t>(length / 4 - 1));
+/// 24 bits, signed: duplicates can make it negative.
+std::int32_t cumulative(std::uint32_t word) {
+    auto low = static_cast<std::int32_t>(word & 0xffffff);
+    return low >= 0x800000 ? low - 0x1000000 : low;
 }
 
-/// The report's blocks about our stream, translated to the other party's stream; returns the bytes written.
-std::size_t translate_blocks(const Packet& report, const View& view, Bytes out, Translated& result) {
-    if (!view.backward || !view.backward->source_ssrc()) return 0;
-    std::size_t written = 0;
-    for (std::size_t i = 0; i < report.count; i++) {
-        auto block = report.body.subspan(fixed_size(report.type) + i * kBlock, kBlock);
-        if (load_be32(block.data()) != view.reported_ssrc) continue;
-        auto sequence = view.backward->input_sequence_of(load_be32(block.data() + 8));
-        if (!sequence) continue;
-        auto lost = load_be32(block.data() + 4) & 0xffffff;
-        result.reported_lost = lost & 0x800000 ? 0 : lost;  // 24 bits, signed; negative with duplicates
-        std::memcpy(out.data() + written, block.data(), kBlock);
-        store_be(out.data() + written, *view.backward->source_ssrc());
-        store_be(out.data() + written + 8, *sequence);
-        written += kBlock;
+Block read_block(const std::byte* at) {
+    Block block;
+    auto lost = load_be32(at + 4);
+    block.ssrc = load_be32(at);
+    block.fraction_lost = static_cast<std::uint8_t>(lost >> 24);
+    block.cumulative_lost = cumulative(lost);
+    block.highest = load_be32(at + 8);
+    block.jitter = load_be32(at + 12);
+    block.last_sr = load_be32(at + 16);
+    block.delay_since_last_sr = load_be32(at + 20);
+    return block;
+}
+
+class Writer {
+  public:
+    explicit Writer(Bytes out) : out_(out) {}
+    void header(std::size_t length, unsigned type, unsigned count) {
+        word(0x80000000U | count << 24 | type << 16 | static_cast<std::uint32_t>(length / 4 - 1));
     }
-    return written;
-}
-
-std::size_t translate_report(const Packet& report, const View& view, Bytes out, Translated& result) {
-    std::optional<std::uint32_t> timestamp;
-    if (report.type == kSenderReport && view.forward)
-        timestamp =
-            view.forward->timestamp_of(load_be32(report.body.data()), load_be32(report.body.data() + 12));
-    std::size_t length = kHeader + 4;
-    store_be(out.data() + kHeader, view.out_ssrc);
-    if (timestamp) {
-        std::memcpy(out.data() + 8, report.body.data() + 4,
-                    8);  // the NTP time stamp, so that round trips add up end to end
-        store_be(out.data() + 16, *timestamp);
-        store_be(out.data() + 20, view.packets_sent);
-        store_be(out.data() + 24, view.octets_sent);
-        length += kSenderInfo;
+    void word(std::uint32_t value) {
+        store_be(out_.data() + at_, value);
+        at_ += 4;
     }
-    auto blocks = translate_blocks(report, view, out.subspan(length), result);
-    length += blocks;
-    write_header(out, length, timestamp ? kSenderReport : kReceiverReport,
-                 static_cast<unsigned>(blocks / kBlock));
-    return length;
+    void bytes(ConstBytes data) {
+        std::memcpy(out_.data() + at_, data.data(), data.size());
+        at_ += data.size();
+    }
+    std::size_t size() const { return at_; }
+
+  private:
+    Bytes out_;
+    std::size_t at_ = 0;
+};
+
+void write_block(Writer& to, const Block& block) {
+    to.word(block.ssrc);
+    to.word(std::uint32_t{block.fraction_lost} << 24
+            | (static_cast<std::uint32_t>(block.cumulative_lost) & 0xffffff));
+    to.word(block.highest);
+    to.word(block.jitter);
+    to.word(block.last_sr);
+    to.word(block.delay_since_last_sr);
 }
 
 /// Section 6.5: one chunk, CNAME only, ended by at least one null byte up to a full word.
-std::size_t write_description(const View& view, Bytes out) {
-    constexpr std::size_t kLength = 28, kName = 16;
-    std::memset(out.data(), 0, kLength);
-    write_header(out, kLength, kDescription, 1);
-    store_be(out.data() + 4, view.out_ssrc);
-    out[8] = std::byte{1};
-    out[9] = std::byte{kName};
-    std::memcpy(out.data() + 10, view.canonical_name.data(), kName);
-    return kLength;
+void write_description(Writer& to, std::uint32_t ssrc, ConstBytes name) {
+    constexpr std::byte item[] = {std::byte{1}, std::byte{kNameSize}}, end[] = {std::byte{0}, std::byte{0}};
+    static_assert((sizeof item + kNameSize + sizeof end) % 4 == 0);
+    to.header(kHeader + kSsrc + sizeof item + kNameSize + sizeof end, kDescription, 1);
+    to.word(ssrc);
+    to.bytes(item);
+    to.bytes(name.first(kNameSize));
+    to.bytes(end);
 }
 
 }  // namespace
 
-bool is_valid(ConstBytes compound) {
-    if (compound.size() > kMaxCompound) return false;
+bool is_valid(ConstBytes compound, bool may_be_reduced) {
+    if (compound.empty() || compound.size() > kMaxCompound) return false;
     bool is_first = true;
     while (!compound.empty()) {
         auto packet = next(compound);
         if (!packet) return false;
-        if (is_first && !is_report(packet->type)) return false;
+        if (is_first && !may_be_reduced && !is_report(packet->type)) return false;
         if (is_report(packet->type)
             && packet->body.size() < fixed_size(packet->type) + packet->count * kBlock)
             return false;
         is_first = false;
     }
-    return !is_first;
+    return true;
 }
 
-Translated translate(ConstBytes compound, const View& view, Bytes out) {
-    Translated result;
-    bool has_description = false, has_report = false;
+Heard read(ConstBytes compound, std::uint32_t our_ssrc) {
+    Heard heard;
     while (auto packet = next(compound)) {
-        if (is_report(packet->type) && !has_report) {
-            result.length = translate_report(*packet, view, out, result);
-            has_report = true;
-        } else if (packet->type == kDescription) {
-            has_description = true;
+        if (!is_report(packet->type)) continue;
+        heard.has_report = true;
+        const auto* body = packet->body.data();
+        if (packet->type == kSenderReport) {
+            heard.ssrc = load_be32(body);
+            heard.sender = SenderInfo{load_be<std::uint64_t>(body + 4), load_be32(body + 12),
+                                      load_be32(body + 16), load_be32(body + 20)};
+        }
+        for (std::size_t i = 0; i < packet->count; i++) {
+            const auto* at = body + fixed_size(packet->type) + i * kBlock;
+            if (load_be32(at) == our_ssrc) heard.about_us = read_block(at);
         }
     }
-    if (result.length && has_description)
-        result.length += write_description(view, out.subspan(result.length));
-    return result;
+    return heard;
+}
+
+std::size_t write(const Compound& compound, Bytes out) {
+    Writer to(out);
+    auto type = compound.sender ? kSenderReport : kReceiverReport;
+    to.header(kHeader + fixed_size(type) + (compound.block ? kBlock : 0), type, compound.block ? 1 : 0);
+    to.word(compound.ssrc);
+    if (compound.sender) {
+        to.word(static_cast<std::uint32_t>(compound.sender->ntp >> 32));
+        to.word(static_cast<std::uint32_t>(compound.sender->ntp));
+        to.word(compound.sender->timestamp);
+        to.word(compound.sender->packets);
+        to.word(compound.sender->octets);
+    }
+    if (compound.block) write_block(to, *compound.block);
+    write_description(to, compound.ssrc, compound.name);
+    if (compound.says_goodbye) {
+        to.header(kHeader + kSsrc, kGoodbye, 1);
+        to.word(compound.ssrc);
+    }
+    return to.size();
+}
+
+std::uint64_t ntp_of(std::int64_t unix_us) {
+    constexpr std::int64_t kUnixEpoch = 2'208'988'800;  // seconds from 1900 to 1970
+    auto seconds = static_cast<std::uint64_t>(unix_us / 1'000'000 + kUnixEpoch);
+    auto fraction = (static_cast<std::uint64_t>(unix_us % 1'000'000) << 32) / 1'000'000;
+    return seconds << 32 | fraction;
 }
 
 }  // namespace hushwire::rtcp

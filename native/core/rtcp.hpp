@@ -1,37 +1,62 @@
-// RTCP on its way through (RFC 3550 section 6): reports pass with the SSRCs, sequences and time stamps that
-// hushwire owns; names, goodbyes and application packets of one party stay hidden from the other.
+// RTCP compounds (RFC 3550 section 6): what a party says is read, and what hushwire says is written. Nothing
+// of one party's RTCP is passed on to another: each leg has reports of its own (docs/quality.md).
 #pragma once
 #include <optional>
 
 #include "core/bytes.hpp"
-#include "core/sequence.hpp"
+#include "core/statistics.hpp"
 
 namespace hushwire::rtcp {
 
 inline constexpr std::size_t kMaxCompound = 1400;
-/// A translated compound packet is never longer: one report with 31 blocks, and one name.
-inline constexpr std::size_t kMaxTranslated = 28 + 31 * 24 + 28;
+/// A compound of ours is never longer: sender report with one block, one name, a goodbye.
+inline constexpr std::size_t kMaxWritten = 28 + 24 + 28 + 8;
+inline constexpr std::size_t kNameSize = 16;
 
-struct View {
-    std::uint32_t out_ssrc = 0;                       ///< what hushwire sends the other party as
-    const OutputMap* forward = nullptr;               ///< from the sender of this packet to the other party
-    std::uint32_t packets_sent = 0, octets_sent = 0;  ///< by hushwire under out_ssrc, octets of payload
-    std::uint32_t reported_ssrc = 0;  ///< what hushwire sends this party as: its report blocks are about that
-    const OutputMap* backward =
-        nullptr;  ///< from the other party to the sender of this packet; null: drop report blocks
-    ConstBytes canonical_name;  ///< 16 characters
+/// Section 6.4.1: the sender's clocks at one instant, and its counts.
+struct SenderInfo {
+    std::uint64_t ntp = 0;
+    std::uint32_t timestamp = 0, packets = 0, octets = 0;
 };
 
-struct Translated {
-    std::size_t length = 0;                      ///< 0: nothing is to be passed on
-    std::optional<std::uint32_t> reported_lost;  ///< cumulative loss that the party reports of our stream
+/// What a report says of a stream, with the receiver's word on the sender's last report.
+struct Block : ReceptionReport {
+    std::uint32_t last_sr = 0;              ///< middle 32 bits of its NTP time; 0: none came
+    std::uint32_t delay_since_last_sr = 0;  ///< 1/65,536 s
+};
+
+/// What a party's compound says that concerns us.
+struct Heard {
+    std::uint32_t ssrc = 0;  ///< of the sender report
+    std::optional<SenderInfo> sender;
+    std::optional<Block> about_us;  ///< the last block about our stream
+    bool has_report = false;        ///< a sender or receiver report was there at all
 };
 
 /// True where every packet of the compound has a right version and length, and the first is a report
-/// (section 6.1).
-bool is_valid(ConstBytes compound);
+/// (section 6.1) or, with `may_be_reduced` (RFC 5506), any RTCP packet.
+bool is_valid(ConstBytes compound, bool may_be_reduced);
 
-/// `compound` is valid; `out` has kMaxTranslated bytes.
-Translated translate(ConstBytes compound, const View& view, Bytes out);
+/// `compound` is valid. Goodbyes, names, feedback and application packets are passed over: a call ends by
+/// signalling, never by RTCP.
+Heard read(ConstBytes compound, std::uint32_t our_ssrc);
+
+struct Compound {
+    std::uint32_t ssrc = 0;
+    std::optional<SenderInfo> sender;
+    std::optional<Block> block;
+    ConstBytes name;  ///< CNAME, kNameSize characters
+    bool says_goodbye = false;
+};
+
+/// Writes the compound; `out` has kMaxWritten bytes. Returns its length.
+std::size_t write(const Compound& compound, Bytes out);
+
+/// 64 bits of NTP time (RFC 5905 section 6) of Unix microseconds.
+std::uint64_t ntp_of(std::int64_t unix_us);
+/// What reports carry of it.
+inline std::uint32_t middle(std::uint64_t ntp) {
+    return static_cast<std::uint32_t>(ntp >> 16);
+}
 
 }  // namespace hushwire::rtcp

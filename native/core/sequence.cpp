@@ -65,25 +65,4 @@ std::optional<OutputMap::Mapped> OutputMap::map(StreamId source, std::uint64_t i
     return out;
 }
 
-std::optional<std::uint32_t> OutputMap::timestamp_of(std::uint32_t ssrc, std::uint32_t timestamp) const {
-    if (!is_running_ || ssrc != source_.ssrc) return std::nullopt;
-    return timestamp + timestamp_offset_;
-}
-
-std::optional<std::uint32_t> OutputMap::input_sequence_of(std::uint32_t extended) const {
-    if (!is_running_ || !has_sent_) return std::nullopt;
-    // Receivers count cycles from their own first packet, so only the low 16 bits are taken: the nearest at
-    // or below our highest.
-    auto highest = next_ - 1;
-    auto behind = static_cast<std::uint16_t>(static_cast<std::uint16_t>(highest)
-                                             - static_cast<std::uint16_t>(extended));
-    if (behind > highest || highest - behind < base_out_) return static_cast<std::uint32_t>(base_in_);
-    return static_cast<std::uint32_t>(highest - behind - base_out_ + base_in_);
-}
-
-std::optional<std::uint32_t> OutputMap::source_ssrc() const {
-    if (!is_running_) return std::nullopt;
-    return source_.ssrc;
-}
-
 }  // namespace hushwire

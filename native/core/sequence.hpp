@@ -62,12 +62,9 @@ class OutputMap {
     /// microseconds.
     std::int64_t free_us() const { return has_sent_ ? last_us_ + kMinStepUs : 0; }
 
-    /// The output's time stamp for the same instant of the input's clock (for sender reports), while that
-    /// input runs.
-    std::optional<std::uint32_t> timestamp_of(std::uint32_t ssrc, std::uint32_t timestamp) const;
-    /// The input's extended sequence for an output's (for report blocks on their way back).
-    std::optional<std::uint32_t> input_sequence_of(std::uint32_t extended) const;
-    std::optional<std::uint32_t> source_ssrc() const;
+    /// Of the newest packet given, and when that was (for sender reports).
+    std::uint32_t last_timestamp() const { return last_timestamp_; }
+    std::int64_t last_us() const { return last_us_; }
 
   private:
     static constexpr std::int64_t kMinStepUs = 20'000;  // between the packets of two sources

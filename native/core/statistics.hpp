@@ -1,5 +1,7 @@
-// What a leg counts. Reception statistics after RFC 3550 appendices A.3 and A.8.
+// What a leg counts. Reception statistics after RFC 3550 appendices A.3 and A.8; the report block about a
+// stream (section 6.4.1); and how its losses lie, in rows or alone (for G.107's burst ratio).
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -30,59 +32,110 @@ struct StunCounters {
     std::uint64_t repeated = 0;  ///< transaction ids that came before: retransmitted or replayed
 };
 
+/// What a receiver says of a stream, in the units of the wire.
+struct ReceptionReport {
+    std::uint32_t ssrc = 0;
+    std::uint8_t fraction_lost = 0;  ///< of 256, since the report before
+    std::int32_t cumulative_lost = 0;
+    std::uint32_t highest = 0;  ///< extended sequence
+    std::uint32_t jitter = 0;   ///< units of the RTP clock
+};
+
 class Reception {
   public:
-    /// `index` is the extended sequence number within the stream.
+    /// Counts over all streams of the leg.
+    struct Totals {
+        std::uint64_t expected = 0, received = 0;
+        std::uint64_t settled_lost = 0,
+                      bursts = 0;  ///< behind the last 64 packets, where nothing comes any more
+        std::uint64_t lost() const { return expected > received ? expected - received : 0; }
+    };
+
+    /// One packet that is neither a duplicate nor refused. `index` is the extended sequence number within the
+    /// stream.
     void received(StreamId stream, std::uint64_t index, std::uint32_t timestamp, std::uint32_t clock_rate,
                   std::int64_t now_us) {
+        bool is_next = index == highest_ + 1;
         if (!is_running_ || stream != stream_) {
-            expected_before_ += is_running_ ? expected_in_run() : 0;
-            stream_ = stream;
-            base_ = highest_ = index;
-            is_running_ = true;
-            has_transit_ = false;
+            begin(stream, index);
+        } else if (index > highest_) {
+            advance(index - highest_);
+            highest_ = index;
+        } else {
+            if (highest_ - index < kWindow) seen_ |= std::uint64_t{1} << (highest_ - index);
+            if (index < base_) base_ = index;
         }
-        if (index > highest_) highest_ = index;
-        if (index < base_) base_ = index;
         received_++;
+        follow_jitter(timestamp, clock_rate, now_us, is_next);
+    }
+
+    Totals totals() const {
+        return {expected_before_ + (is_running_ ? highest_ - base_ + 1 : 0), received_, settled_lost_,
+                bursts_};
+    }
+    std::uint64_t lost() const { return totals().lost(); }
+    std::uint32_t jitter_us() const { return static_cast<std::uint32_t>(jitter_ * 1e6 / clock_rate_); }
+    /// True once the sender has left out packets while nothing was to be said (a jump of its clock without
+    /// one in sequence): its silence says nothing about the network.
+    bool has_paused() const { return has_paused_; }
+
+    /// About the present stream; nothing where none came since the last report (section 6.4). The interval of
+    /// the fraction ends here.
+    std::optional<ReceptionReport> take_report();
+
+  private:
+    static constexpr unsigned kWindow = 64;
+
+    void begin(StreamId stream, std::uint64_t index);
+    /// The window moves on: what falls out of it has come or is lost.
+    void advance(std::uint64_t steps) {
+        if (steps == 1) {
+            settle((seen_ >> (kWindow - 1)) != 0);
+            seen_ = seen_ << 1 | 1;
+        } else {
+            advance_far(steps);
+        }
+    }
+    void settle(bool has_come) {
+        if (!has_come) {
+            settled_lost_++;
+            bursts_ += was_settled_come_;
+        }
+        was_settled_come_ = has_come;
+    }
+    void advance_far(std::uint64_t steps);
+    void follow_jitter(std::uint32_t timestamp, std::uint32_t clock_rate, std::int64_t now_us, bool is_next) {
         auto arrival = static_cast<std::uint32_t>(now_us * clock_rate / 1'000'000);
         auto transit = arrival - timestamp;
-        if (has_transit_
-            && timestamp != last_timestamp_) {  // packets of one DTMF event share their time stamp
+        auto step = timestamp - last_timestamp_;
+        if (step == 0 && has_transit_) return;  // packets of one DTMF event share their time stamp
+        if (has_transit_) {
             auto difference = static_cast<std::int32_t>(transit - last_transit_);
             auto magnitude =
                 difference < 0 ? -static_cast<double>(difference) : static_cast<double>(difference);
-            jitter_ += (magnitude - jitter_) / 16;  // A.8
+            // A clock that was set anew is no jitter.
+            if (magnitude < clock_rate) jitter_ += (magnitude - jitter_) / 16;  // A.8
+            has_paused_ |= is_next && step > clock_rate / kPauseShare && step < clock_rate * kMaxPauseS;
         }
-        if (!has_transit_ || timestamp != last_timestamp_) last_transit_ = transit;
+        last_transit_ = transit;
         has_transit_ = true;
         last_timestamp_ = timestamp;
         clock_rate_ = clock_rate;
     }
-    std::uint64_t lost() const {
-        auto expected = expected_before_ + (is_running_ ? expected_in_run() : 0);
-        return expected > received_ ? expected - received_ : 0;
-    }
-    std::uint32_t jitter_us() const { return static_cast<std::uint32_t>(jitter_ * 1e6 / clock_rate_); }
 
-  private:
-    std::uint64_t expected_in_run() const { return highest_ - base_ + 1; }
+    /// No packet of a voice party is longer than a fifth of a second.
+    static constexpr std::uint32_t kPauseShare = 5, kMaxPauseS = 600;
 
     std::uint64_t base_ = 0, highest_ = 0, received_ = 0, expected_before_ = 0;
+    std::uint64_t received_before_ = 0;  // when the present stream began
+    std::uint64_t reported_expected_ = 0,
+                  reported_received_ = 0;  // of the present stream, in the report before
+    std::uint64_t settled_lost_ = 0, bursts_ = 0;
+    std::uint64_t seen_ = ~std::uint64_t{0};  // bit n: highest - n has come
     StreamId stream_{};
     std::uint32_t last_transit_ = 0, last_timestamp_ = 0, clock_rate_ = 8000;
     double jitter_ = 0;
-    bool is_running_ = false, has_transit_ = false;
-};
-
-/// One leg as reported to the controller.
-struct LegReport {
-    Counters counters;
-    std::uint64_t lost = 0;
-    std::uint32_t jitter_us = 0;
-    std::optional<std::uint64_t> silent_ms;
-    std::optional<std::uint32_t> remote_lost;
-    std::optional<StunCounters> stun;  ///< of a leg with ICE
+    bool is_running_ = false, has_transit_ = false, was_settled_come_ = true, has_paused_ = false;
 };
 
 }  // namespace hushwire

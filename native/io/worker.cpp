@@ -51,7 +51,7 @@ void sleep_us(std::int64_t us) {
 }  // namespace
 
 Worker::Host::Host(const Uuid& bridge_id, Mode mode, const DtlsReceiver& receiver)
-    : id(bridge_id), bridge(mode, random_u32), dtls_receiver(receiver) {
+    : id(bridge_id), bridge(mode, random_u32, unix_us() - monotonic_us()), dtls_receiver(receiver) {
     bridge.set_dtls_sink(this);
 }
 
@@ -362,13 +362,39 @@ void Worker::tell_events(Host& host) {
     while (auto event = host.bridge.take_event()) sink_(host.id, *event);
 }
 
+void Worker::send_reports(Host& host) {
+    for (;;) {
+        if (!batch_->has_room(1)) flush();
+        auto report = host.bridge.report_due(now_us_, batch_->take());
+        if (!report) break;
+        send(host, *report);
+    }
+    batch_->give_back();
+}
+
+/// Each leg is told that nothing more will come from here.
+void Worker::say_goodbye(Host& host) {
+    for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++) {
+        if (!host.bridge.has_leg(leg)) continue;
+        if (!batch_->has_room(1)) flush();
+        auto goodbye = host.bridge.goodbye(leg, now_us_, batch_->take());
+        if (goodbye)
+            send(host, *goodbye);
+        else
+            batch_->give_back();
+    }
+    flush();
+}
+
 void Worker::sweep() {
     for (auto& [id, host] : hosts_) {
         host->bridge.tick(now_us_);
+        send_reports(*host);
         follow_up(*host);
         look_for_unheard(*host);
         if (host->recorder) host->recorder->flush_old(now_us_);
     }
+    flush();
     next_sweep_us_ = now_us_ + kSweepUs;
 }
 
@@ -480,12 +506,15 @@ std::optional<std::uint32_t> Worker::set_leg(const Uuid& id, unsigned leg, const
     if (line->shared && settings.ice)
         line->shared->demux.name(line->seat, as_bytes(settings.ice->local_ufrag));
     line->is_told = line->is_told_ambiguous = false;
-    return host->bridge.set_leg(leg, settings, now_us_);
+    auto stated = settings;
+    stated.has_rtcp_port = !line->sends_shared;
+    return host->bridge.set_leg(leg, stated, now_us_);
 }
 
-std::optional<BridgeReport> Worker::report(const Uuid& id) const {
+std::optional<BridgeReport> Worker::report(const Uuid& id, bool is_last) {
     auto* host = find(id);
     if (!host) return std::nullopt;
+    if (is_last) host->bridge.assess(now_us_);
     BridgeReport report{.mode = host->bridge.mode(), .legs = {}};
     for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++)
         if (host->bridge.has_leg(leg)) report.legs[leg] = host->bridge.report(leg, now_us_);
@@ -495,6 +524,7 @@ std::optional<BridgeReport> Worker::report(const Uuid& id) const {
 void Worker::close_bridge(const Uuid& id) {
     if (auto* host = find(id)) {
         unschedule(*host);
+        say_goodbye(*host);
         close_lines(*host);
     }
     hosts_.erase(id);

@@ -67,7 +67,8 @@ class Worker {
     /// address.
     std::optional<std::uint32_t> set_leg(const Uuid& id, unsigned leg, const LegSettings& settings);
     std::vector<SharedPortReport> shared_ports() const;
-    std::optional<BridgeReport> report(const Uuid& id) const;
+    /// `is_last`: the bridge is about to be closed, and what was not yet assessed is.
+    std::optional<BridgeReport> report(const Uuid& id, bool is_last = false);
     void close_bridge(const Uuid& id);
     /// For what concerns one bridge alone; null where it is not there. After a change of what it plays or
     /// mixes: `schedule`.
@@ -128,6 +129,8 @@ class Worker {
     void close_lines(Host& host);
     void sweep();
     void look_for_unheard(Host& host);
+    void send_reports(Host& host);
+    void say_goodbye(Host& host);
     void serve_due();
     void schedule(Host& host);
     void unschedule(Host& host);

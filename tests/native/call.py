@@ -37,6 +37,11 @@ def parse(packet: bytes) -> Rtp:
     return Rtp(second & 0x7F, bool(second & 0x80), seq, timestamp, ssrc, packet[12:])
 
 
+def is_rtcp(packet: bytes) -> bool:
+    """RFC 5761 section 4."""
+    return 192 <= packet[1] <= 223
+
+
 class Party:
     """An endpoint with an RTP and an RTCP socket next to each other."""
 
@@ -55,6 +60,8 @@ class Party:
             sock.settimeout(10)
         self.to = ("127.0.0.1", 0)  # hushwire's port of this leg
         self.ssrc = 0  # what hushwire sends with
+        self.is_muxed = False
+        self.reports: list[bytes] = []  # RTCP that came between the RTP of a muxed port
 
     @property
     def port(self) -> int:
@@ -67,16 +74,22 @@ class Party:
         self.rtcp.sendto(packet, (self.to[0], self.to[1] + 1))
 
     def receive(self) -> bytes:
-        return self.rtp.recv(4096)
+        """The next RTP packet. (hushwire reports on a muxed port whenever it is time to.)"""
+        while is_rtcp(packet := self.rtp.recv(4096)) and self.is_muxed:
+            self.reports.append(packet)
+        return packet
 
     def receive_rtcp(self) -> bytes:
-        return self.rtcp.recv(4096)
+        """The next report, on whichever port it has to come."""
+        if self.reports:
+            return self.reports.pop(0)
+        return self.rtp.recv(4096) if self.is_muxed else self.rtcp.recv(4096)
 
     def hears_nothing(self) -> bool:
-        """True where nothing is in the socket. Only meaningful after something later has passed (see `Call.settle`)."""
+        """True where no RTP is in the socket. Only meaningful after something later has passed (see `Call.settle`)."""
         self.rtp.setblocking(False)
         try:
-            self.rtp.recv(4096)
+            self.receive()
         except BlockingIOError:
             return True
         finally:
@@ -134,6 +147,7 @@ class Call:
     def set_leg(self, leg: int, **changes: object) -> None:
         party, keys = self.party(leg), self.keys[leg]
         fields = {"remote_ip": LOOPBACK, "remote_port": party.port, **(keys.fields() if keys else {}), **self.options, **changes}
+        party.is_muxed = bool(fields.get("rtcp_mux", 0))
         reply = self.control.request("set_leg", bridge=self.id, leg=leg, **fields)
         party.ssrc = int(reply["ssrc"])  # type: ignore[call-overload]
 

@@ -26,6 +26,7 @@ OPS = {
 EVENTS = {
     257: "recording_closed", 258: "recording_failed", 259: "media_timeout", 260: "bridge_closed", 261: "leg_source",
     262: "leg_ports", 263: "ice_selected", 264: "consent_lost", 265: "dtls_datagram", 266: "play_ended", 267: "digit",
+    268: "quality", 269: "one_way_audio",
 }  # fmt: skip
 OK, MALFORMED, UNSUPPORTED, FENCED, NOT_FOUND, EXISTS, INVALID, STATE, NO_PORTS, SPOOL = range(10)
 
@@ -56,9 +57,13 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "strangers": (105, "Q"), "unproven": (106, "Q"), "over_budget": (107, "Q"), "dropped_budget": (108, "Q"),
     "digits": (160, None), "digit_ms": (161, "H"), "gap_ms": (162, "H"), "is_on": (163, "B"), "heard_as": (164, "B"),
     "codec": (130, None),
+    "answered": (170, "B"), "leg_quality": (171, "nested"), "round_trip_us": (172, "I"), "loss_received": (173, "H"),
+    "loss_reported": (174, "H"), "remote_jitter_us": (175, "I"), "burst_ratio": (176, "H"), "mos_received": (177, "H"),
+    "mos_heard": (178, "H"), "round_trip_max_us": (179, "I"), "jitter_max_us": (180, "I"), "mos_received_worst": (181, "H"),
+    "mos_heard_worst": (182, "H"), "silence_cause": (183, "B"),
 }  # fmt: skip
 NAMES = {tag: (name, form) for name, (tag, form) in TAGS.items()}
-REPEATED = {"leg_stats", "bridge_entry", "shared_port"}
+REPEATED = {"leg_stats", "bridge_entry", "shared_port", "leg_quality"}
 
 
 def encode(name: str, value: object) -> bytes:

@@ -9,9 +9,9 @@ import pytest
 
 from tests.native.call import SUITES, Call, Keys, Party, parse, rtp
 from tests.native.client import Controller, running_media
+from tests.native.rtcp import Sender, description, sender_report
 from tests.native.sent_indexes import RTCP, RTP, SentIndexes
 from tests.native.srtp_oracle import written
-from tests.native.test_rtcp import description, sender_report
 
 ONE_OF_EACH_KIND = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM")
 
@@ -101,12 +101,12 @@ def test_a_stream_beyond_its_65536th_packet(control: Controller, suite: str) -> 
 def test_reports_have_indexes_of_their_own_that_survive_reinvites(control: Controller, suite: str) -> None:
     call, keys, sent = secured(control, suite)
     hears(call, sent, rtp(1, 160, 0xB), expect=1)
-    for _ in range(3):
-        for _ in range(20):
-            call.b.send_rtcp(sender_report(0xB, 320) + description(0xB, b"b"))
-            sent.receive_rtcp(call.a)
+    for _ in range(2):
+        sent.receive_rtcp(call.a)
         call.set_leg(0)
-    assert sent.count(keys, RTCP) >= 60
+    control.request("close_bridge", bridge=call.id)
+    sent.receive_rtcp(call.a)
+    assert sent.count(keys, RTCP) >= 3
 
 
 @pytest.mark.parametrize("suite", ONE_OF_EACH_KIND)
@@ -153,7 +153,9 @@ def test_any_mixture_of_it(control: Controller, seed: int) -> None:
         seq = seqs.get((leg, ssrc), chance.randrange(0x8000)) + chance.choice([1, 1, 1, 1, 2, 700])
         seqs[leg, ssrc] = seq
         if chance.random() < 0.1:
-            packet = written(keys.suite, keys.recv).seals_rtcp(sender_report(ssrc, seq) + description(ssrc, b"x"), len(earlier))
+            packet = written(keys.suite, keys.recv).seals_rtcp(
+                sender_report(ssrc, Sender(1, seq, 1, 1)) + description(ssrc, b"x"), len(earlier)
+            )
             place[leg].send_rtcp(packet)
             return
         late = max(seq - chance.choice([0, 0, 0, 1, 5]), 0)
@@ -197,9 +199,9 @@ def test_the_collector_itself_sees_a_repeated_index_and_a_packet_of_no_key() -> 
     opener = written(keys.suite, keys.send)
     for index in (0xFFFF, 0x10000, 0x10001):
         sent.take(opener.seals_rtp(rtp(index, 1, 1), index))
-    sent.take(opener.seals_rtcp(sender_report(1, 1), 1))
+    sent.take(opener.seals_rtcp(sender_report(1, Sender(1, 1, 1, 1)), 1))
     with pytest.raises(AssertionError, match="twice"):
         sent.take(opener.seals_rtp(rtp(0x10000, 2, 1, b"other"), 0x10000))
     with pytest.raises(AssertionError, match="twice"):
-        sent.take(opener.seals_rtcp(sender_report(1, 2), 1))
+        sent.take(opener.seals_rtcp(sender_report(1, Sender(1, 2, 1, 1)), 1))
     assert struct.unpack(">I", sent.take(opener.seals_rtp(rtp(0x10001, 2, 2), 0x10001))[8:12]) == (2,)

@@ -69,6 +69,8 @@ class EventType(IntEnum):
     PLAY_ENDED = 266
     LEG_PORTS = 262
     DIGIT = 267
+    QUALITY = 268
+    ONE_WAY_AUDIO = 269
 
 
 class Status(IntEnum):
@@ -202,6 +204,20 @@ class Tag(IntEnum):
     IS_ON = 163
     HEARD_AS = 164
     CODEC = 130
+    ANSWERED = 170
+    LEG_QUALITY = 171
+    ROUND_TRIP_US = 172
+    LOSS_RECEIVED = 173
+    LOSS_REPORTED = 174
+    REMOTE_JITTER_US = 175
+    BURST_RATIO = 176
+    MOS_RECEIVED = 177
+    MOS_HEARD = 178
+    ROUND_TRIP_MAX_US = 179
+    JITTER_MAX_US = 180
+    MOS_RECEIVED_WORST = 181
+    MOS_HEARD_WORST = 182
+    SILENCE_CAUSE = 183
 
 
 Field = tuple[Tag, bytes]
