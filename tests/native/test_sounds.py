@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import random
 import struct
 import time
 import uuid
 from contextlib import suppress
-from itertools import pairwise
 
 import av
 import numpy as np
@@ -20,6 +21,7 @@ from hushwire.recording.decoders import decoder
 from tests.native.call import SUITES, Call, Keys, Party, Rtp, parse, rtp
 from tests.native.client import INVALID, NOT_FOUND, STATE, Controller, Media, RequestError
 from tests.native.hwr_reader import read
+from tests.native.sent_indexes import SentIndexes
 from tests.native.srtp_oracle import oracle
 from tests.native.test_recording import Recorded
 
@@ -74,7 +76,7 @@ def heard(party: Party, count: int) -> list[Rtp]:
 
 
 def check_one_stream(packets: list[Rtp], step: int = 160) -> None:
-    for before, after in pairwise(packets):
+    for before, after in itertools.pairwise(packets):
         assert (after.seq - before.seq) & 0xFFFF == 1
         assert after.ssrc == before.ssrc
         assert (after.timestamp - before.timestamp) & 0xFFFFFFFF >= step
@@ -168,7 +170,7 @@ def test_a_beep_comes_at_its_interval_and_the_call_is_heard_between(control: Con
     between = [packet for packet in packets if packet.payload == b"\x55" * 160]
     assert len(between) > 10
     beeps = [n for n, packet in enumerate(packets) if packet.payload == sound.payloads()[0]]
-    apart = [(packets[b].timestamp - packets[a].timestamp) & 0xFFFFFFFF for a, b in pairwise(beeps)]
+    apart = [(packets[b].timestamp - packets[a].timestamp) & 0xFFFFFFFF for a, b in itertools.pairwise(beeps)]
     assert all(8 * 250 < gap < 8 * 400 for gap in apart), apart
 
 
@@ -233,6 +235,38 @@ def test_one_loaded_sound_is_played_to_five_hundred_legs_at_once(control: Contro
     assert {end["playback"] for end in ends} == set(range(500))
     for call in calls[::50]:
         assert [packet.payload for packet in heard(call.b, 100)] == sound.payloads()
+
+
+@pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM"])
+def test_no_srtp_index_is_used_twice_whatever_is_played_stopped_relayed_and_re_keyed(control: Controller, suite: str) -> None:
+    first, second, sent = Keys(suite), Keys(suite), SentIndexes()
+    sent.knows(first, second)
+    call = Call(control, keys=(first, None))
+    music, prompt, beep = (load(control, tone(pitch, seconds=seconds)) for pitch, seconds in ((500, 1), (900, 0.06), (1400, 0.04)))
+    chance, seq, until = random.Random(5), 0, time.monotonic() + 60
+    for step in itertools.count():
+        if sent.count(first) > 300 and sent.count(second) > 300:
+            break
+        assert time.monotonic() < until
+        match chance.randrange(8):
+            case 0:
+                play(call, 0, music, step, times=0)
+            case 1:
+                play(call, 0, prompt, step, times=2)
+            case 2:
+                play(call, 0, beep, step, times=0, interval_ms=60, beep=1)
+            case 3:
+                with suppress(RequestError):
+                    stop(call, 0)
+            case 4:
+                call.keys = (chance.choice((first, second)), None)
+                call.set_leg(0)
+            case 5:
+                seq = chance.randrange(65_536)  # a sender that begins anew
+        for _ in range(chance.randrange(6)):
+            call.b.send(rtp(seq, 160 * seq, 7))
+            seq += 1
+        sent.drain(call.a)  # fails where an index comes again
 
 
 def test_what_can_not_be_played_is_refused_and_changes_nothing(control: Controller) -> None:

@@ -14,13 +14,15 @@ import pytest
 from hushwire.calls.model import Side
 from hushwire.media.encoding import UnusableSound
 from hushwire.projections.outbox import project
+from hushwire.sdp.model import Keying
 from hushwire.sdp.offer_answer import Direction, Srtp, answer_offer, build_offer
 from hushwire.services.live import LiveCall
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.listening import Ear, tone_file
+from tests.services.dtls_phone import DtlsPhone, close_all
+from tests.services.listening import Ear, pitch, tone_file
 from tests.services.running import FAR_NUMBER, Peer, World, local_media, need_program, running
 
 pytestmark = need_program
@@ -288,6 +290,39 @@ async def test_an_agent_who_may_not_call_a_country_is_told_so_by_a_voice_and_the
         assert (await world.row("calls", state="refused"))["verdict_reason"] == "country"
         assert world.carrier.events.empty()
         await until(lambda: _bridges(world, 0))
+
+
+async def test_a_phone_that_protects_by_dtls_hears_why_too_once_it_proved_who_it_is(databases: Databases, tmp_path: Path) -> None:
+    async with sounding(databases, tmp_path, spoken_refusals=True) as world:
+        anna, phone = await world.peer("anna"), await DtlsPhone.open()
+        try:
+            anna.invite("+33142685300", local=phone.local, body=build_offer(phone.local, Srtp.REQUIRED, keying=Keying.DTLS))
+            progress = await anna.expect(sip.Progress)
+            phone.meet(anna.answer_of(progress.response))
+            await phone.keyed()
+            assert (await anna.expect(sip.Rejected, timeout_s=15)).status == 403
+            assert len(phone.heard) == 30
+            assert abs(pitch(phone.heard) - COUNTRY) < 10
+            assert world.carrier.events.empty()
+        finally:
+            close_all()
+
+
+async def test_the_announcement_waits_for_the_handshake_and_is_heard_whole(databases: Databases, tmp_path: Path) -> None:
+    async with sounding(databases, tmp_path, announcement="agent") as world:
+        anna, phone = await world.peer("anna"), await DtlsPhone.open()
+        try:
+            anna.invite(FAR_NUMBER, local=phone.local, body=build_offer(phone.local, Srtp.REQUIRED, keying=Keying.DTLS))
+            world.carrier.accept(await world.carrier.expect(sip.RequestReceived), local=local_media(keys=False))
+            accepted = await anna.expect(sip.Accepted)
+            await asyncio.sleep(0.3)  # as slow as a phone may be
+            phone.meet(anna.answer_of(accepted.response))
+            await until(lambda: _has(world, "announcement.played"))
+            assert len(phone.heard) == 40
+            assert abs(pitch(phone.heard) - SPEECH) < 10
+            await world.row("recordings", state="live")
+        finally:
+            close_all()
 
 
 async def _bridges(world: World, count: int) -> bool:

@@ -87,7 +87,7 @@ class Calling:
         self.recorder = Recorder(
             link, records, self.keys, clock, random, node_id, self._recording_impossible, router.may_record, self.sounds
         )
-        self.spoken = SpokenRefusals(endpoint, link, self.sounds, random, self._new_id)
+        self.spoken = SpokenRefusals(endpoint, link, self._handshakes, self._certificates, self.sounds, random, self._new_id)
         self._rows = CallRows(records, self.recorder, node_id)
         self._calls: dict[CallId, LiveCall] = {}
         self._by_tx: dict[TxId, LiveCall] = {}
@@ -553,6 +553,8 @@ class Calling:
         live = self._calls.get(CallId(event.bridge_id))
         if live is None and self.spoken.knows(event.bridge_id):
             self.sounds.ended(event)
+            if event.type is EventType.ICE_SELECTED:
+                self.spoken.reached(event.bridge_id)
             self._link.acknowledge(event.id)
             return True
         if live is None or (live.is_end_unknown and event.report.recording is not None):
@@ -589,6 +591,9 @@ class Calling:
 
     def keyed(self, bridge_id: UUID, leg: int) -> None:
         """A leg's party proved who it is: from now on its media flows."""
+        if self.spoken.knows(bridge_id):
+            self._spawn(self.spoken.keyed(bridge_id), "call-keyed")
+            return
         live, keys = self._calls.get(CallId(bridge_id)), self._handshakes.keys(bridge_id, leg)
         if live is None or live.is_ended or keys is None:
             return
@@ -598,6 +603,7 @@ class Calling:
 
     def not_keyed(self, bridge_id: UUID, leg: int, failure: Failure) -> None:
         """A leg's party is not who its signalling says, or can't be reached: a call without protection is none."""
+        self.spoken.not_keyed(bridge_id)
         live = self._calls.get(CallId(bridge_id))
         if live is not None and not live.is_ended:
             _log.warning("call.not_protected", call_id=str(live.id), leg=leg, reason=failure.value)

@@ -19,6 +19,8 @@ from hushwire.calls.model import Ports
 from hushwire.core.clock import Random
 from hushwire.core.errors import Unavailable
 from hushwire.core.ids import AgentId, CallId
+from hushwire.media.certificates import Certificates
+from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, Mode
 from hushwire.policy.model import Deny
@@ -45,14 +47,26 @@ class _Spoken:
     refused: Refused
     over: asyncio.Event = field(default_factory=asyncio.Event)
     is_cancelled: bool = False
+    statement: LegStatement | None = None
 
 
 class SpokenRefusals:
     """The refusals that are being spoken now."""
 
-    def __init__(self, endpoint: SipEndpoint, link: MediaLink, sounds: Sounds, random: Random, new_id: Callable[[], CallId]) -> None:
+    def __init__(
+        self,
+        endpoint: SipEndpoint,
+        link: MediaLink,
+        handshakes: Handshakes,
+        certificates: Certificates,
+        sounds: Sounds,
+        random: Random,
+        new_id: Callable[[], CallId],
+    ) -> None:
         self._endpoint = endpoint
         self._link = link
+        self._handshakes = handshakes
+        self._certificates = certificates
         self._sounds = sounds
         self._random = random
         self._new_id = new_id
@@ -82,6 +96,27 @@ class SpokenRefusals:
                 one.is_cancelled = True
                 one.over.set()
 
+    def reached(self, bridge_id: UUID) -> None:
+        """The agent's browser chose its way to us: a ClientHello of ours has somewhere to go."""
+        if self.knows(bridge_id):
+            self._handshakes.begin(bridge_id, _LEG)
+
+    async def keyed(self, bridge_id: UUID) -> None:
+        """The agent's device proved who it is: now it can be spoken to."""
+        one, keys = self._spoken.get(CallId(bridge_id)), self._handshakes.keys(bridge_id, _LEG)
+        if one is None or one.statement is None or keys is None:
+            return
+        try:
+            await self._link.client.set_legs(bridge_id, [(_LEG, settings(one.statement, keys))])
+        except (MediaRefused, Unavailable) as error:
+            _log.warning("refusal.not_spoken", call_id=str(bridge_id), why=str(error))
+            one.over.set()
+
+    def not_keyed(self, bridge_id: UUID) -> None:
+        """The device is not who its signalling says: it is refused without a word."""
+        if (one := self._spoken.get(CallId(bridge_id))) is not None:
+            one.over.set()
+
     def end_all(self) -> None:
         """No more words: the refusals follow at once."""
         for one in self._spoken.values():
@@ -105,6 +140,7 @@ class SpokenRefusals:
         finally:
             if not one.is_cancelled:
                 self._endpoint.respond(one.tx, one.refused.status, headers=[("Reason", one.refused.reason)])
+            self._handshakes.forget(one.bridge_id)
             self._sounds.forget(one.bridge_id)
             self._spoken.pop(one.bridge_id, None)
             with suppress(MediaRefused, Unavailable):
@@ -116,7 +152,12 @@ class SpokenRefusals:
         media = self._answered(one, request, flow, Ports(str(ports.ip), ports.rtp_port, ports.rtcp_port))
         if media is None or one.over.is_set() or one.refused.verdict is None:
             return
-        await self._link.client.set_legs(one.bridge_id, [(_LEG, settings(LegStatement(_LEG, media, flow.remote.host)))])
+        one.statement = LegStatement(_LEG, media, flow.remote.host)
+        if media.dtls is not None:
+            self._handshakes.expect(one.bridge_id, _LEG, media.dtls, self._certificates.current)
+        await self._link.client.set_legs(one.bridge_id, [(_LEG, settings(one.statement))])
+        if media.dtls is not None and media.ice is None:
+            self._handshakes.begin(one.bridge_id, _LEG)
         reason = one.refused.verdict.reason.value
         playing = await self._sounds.play(one.bridge_id, _LEG, media, SoundKind.REFUSAL, org, reason=reason)
         if playing is None:
@@ -133,8 +174,7 @@ class SpokenRefusals:
         terms = agent_terms(one.refused.org, flow.transport, flow.remote.host, leg=_LEG)
         if one.over.is_set():
             return None
-        # Without a certificate: a handshake would take longer than the sentence. Who knows nothing but DTLS is refused without a word.
-        end = End(terms, ports, self._random)
+        end = End(terms, ports, self._random, self._certificates.current.fingerprint)
         offered = end.read(request.body)
         if isinstance(offered, Refusal):
             return None
