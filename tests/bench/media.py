@@ -28,6 +28,7 @@ import rtpengine
 from hushwire.core.personal import Personal
 from hushwire.media.client import MediaClient
 from hushwire.media.model import LegSettings, Protection, RecordingOrder, Suite
+from hushwire.media.ports import LegOpening, PortWish
 
 HERE = Path(__file__).parent
 RELAY_CPU, LOAD_CPU = 0, 1
@@ -162,7 +163,8 @@ async def hushwire_flows(client: MediaClient, case: Case, calls: int) -> list[st
     for call in range(calls):
         bridge, (a, b) = uuid4(), addresses(call)
         await client.open_bridge(bridge)
-        to_a, to_b = await client.open_leg(bridge, 0), await client.open_leg(bridge, 1)
+        to_a = await client.open_leg(bridge, LegOpening(0, PortWish.BY_KEY if case.srtp else PortWish.BY_ADDRESS))
+        to_b = await client.open_leg(bridge, LegOpening(1, PortWish.BY_ADDRESS))
         in_key, out_key = secrets.token_bytes(30), secrets.token_bytes(30)
         a_ip, a_port = a.split(":")
         b_ip, b_port = b.split(":")

@@ -16,7 +16,6 @@ from hushwire.media.model import (
     BridgeReport,
     DtlsDatagram,
     Greeting,
-    IpAddress,
     LegPorts,
     LegSettings,
     MediaEvent,
@@ -25,6 +24,7 @@ from hushwire.media.model import (
     RecordingOrder,
     RecordingResult,
 )
+from hushwire.media.ports import IpAddress, LegOpening, SharedPort
 from hushwire.media.sounds import EncodedSound, PlayOrder
 from hushwire.media.wire import EventType, Field, Fields, Frame, FrameReader, Kind, Op, Status, Tag, WireError, encode, u8, u16, u32, u64
 
@@ -89,19 +89,27 @@ class MediaClient:
         """Make an empty bridge. Raises MediaRefused (EXISTS, LIMIT)."""
         await self._ask(Op.OPEN_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes), (Tag.MODE, u8(mode))])
 
-    async def open_leg(self, bridge_id: UUID, leg: int) -> LegPorts:
+    async def open_leg(self, bridge_id: UUID, leg: int | LegOpening) -> LegPorts:
         """Give leg 0 (agent) or 1 (other party) its ports. Raises MediaRefused (NO_PORTS)."""
-        fields = await self._ask(Op.OPEN_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg))])
-        return _ports(fields)
+        return _ports(await self._ask(Op.OPEN_LEG, [(Tag.BRIDGE, bridge_id.bytes), *_opening(leg)]))
+
+    async def reopen_leg(self, bridge_id: UUID, leg: int) -> LegPorts:
+        """Give a leg on a shared port a pair of its own; the next `set_leg` moves what is sent. Raises MediaRefused (STATE, NO_PORTS)."""
+        return _ports(await self._ask(Op.REOPEN_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg))]))
+
+    async def shared_ports(self) -> tuple[SharedPort, ...]:
+        """All shared ports and what they count."""
+        fields = await self._ask(Op.GET_PORTS)
+        return tuple(SharedPort.read(entry) for entry in fields.nested(Tag.SHARED_PORT))
 
     async def set_leg(self, bridge_id: UUID, leg: int, settings: LegSettings) -> None:
         """State where a leg's party is and how it is protected; may be repeated."""
         await self._ask(Op.SET_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), *_settings(settings)])
 
-    async def open_call(self, bridge_id: UUID, mode: Mode, legs: Iterable[int]) -> tuple[LegPorts, ...]:
+    async def open_call(self, bridge_id: UUID, mode: Mode, legs: Iterable[int | LegOpening]) -> tuple[LegPorts, ...]:
         """A bridge with these legs, asked for in one go. Raises what the first refused request does; then no bridge stays."""
         name = (Tag.BRIDGE, bridge_id.bytes)
-        opening = [(Op.OPEN_LEG, [name, (Tag.LEG, u8(leg))]) for leg in legs]
+        opening = [(Op.OPEN_LEG, [name, *_opening(leg)]) for leg in legs]
         bridge, *asked = self._begin((Op.OPEN_BRIDGE, [name, (Tag.MODE, u8(mode))]), *opening)
         try:
             await self._finish(Op.OPEN_BRIDGE, bridge)
@@ -311,8 +319,21 @@ class MediaClient:
             self.acknowledge([frame.id])  # an event of a later version: nothing here could handle it
 
 
+def _opening(leg: int | LegOpening) -> list[Field]:
+    if isinstance(leg, int):
+        return [(Tag.LEG, u8(leg))]
+    fields: list[Field] = [(Tag.LEG, u8(leg.leg)), (Tag.PORTS, u8(leg.ports))]
+    if leg.signalling_ip is not None:
+        fields.append((Tag.SIGNALLING_IP, leg.signalling_ip.reveal().packed))
+    if leg.remote is not None:
+        ip, port = leg.remote
+        fields += [(Tag.REMOTE_IP, ip.reveal().packed), (Tag.REMOTE_PORT, u16(port))]
+    return fields
+
+
 def _ports(fields: Fields) -> LegPorts:
-    return LegPorts(_ip(fields.need(Tag.LOCAL_IP)), fields.integer(Tag.RTP_PORT), fields.integer(Tag.RTCP_PORT), fields.integer(Tag.SSRC))
+    rtp, rtcp = fields.integer(Tag.RTP_PORT), fields.integer(Tag.RTCP_PORT)
+    return LegPorts(_ip(fields.need(Tag.LOCAL_IP)), rtp, rtcp, fields.integer(Tag.SSRC), rtp == rtcp)
 
 
 def _ended(fields: Fields) -> RecordingResult:

@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv6Address
 from uuid import UUID
 
 from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
 from hushwire.media.digits import DigitHeard
 from hushwire.media.formats import LegCodec
+from hushwire.media.ports import IpAddress, PortTrouble, read_source
 from hushwire.media.sounds import Played
 from hushwire.media.wire import EventType, Fields, Status, Tag
-
-IpAddress = IPv4Address | IPv6Address
 
 
 class MediaRefused(LocalError):
@@ -66,12 +64,13 @@ class IceCredentials:
 
 @dataclass(frozen=True, slots=True)
 class LegPorts:
-    """What OPEN_LEG gave: `ip` and ports to write into SDP, and the SSRC that the leg will hear."""
+    """What OPEN_LEG gave: `ip` and ports to write into SDP, and the SSRC that the leg will hear. A shared port serves RTP and RTCP."""
 
     ip: IpAddress
     rtp_port: int
     rtcp_port: int
     ssrc: int
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +252,8 @@ class DtlsDatagram:
 class MediaEvent:
     """Something that happened, kept by the media process until it is acknowledged.
 
-    `leg` is set for the events that concern one: MEDIA_TIMEOUT, LEG_SOURCE, ICE_SELECTED, CONSENT_LOST, DIGIT, PLAY_ENDED; `report` for the
-    events that carry results; `played` for PLAY_ENDED.
+    `leg` is set for the events that concern one: MEDIA_TIMEOUT, LEG_SOURCE, ICE_SELECTED, CONSENT_LOST, DIGIT, PLAY_ENDED, LEG_PORTS;
+    `report` for the events that carry results; `played` for PLAY_ENDED; `source` for LEG_SOURCE and ICE_SELECTED; `trouble` for LEG_PORTS.
     """
 
     id: int
@@ -264,6 +263,8 @@ class MediaEvent:
     report: BridgeReport
     digit: DigitHeard | None = None
     played: Played | None = None
+    source: Personal[tuple[IpAddress, int]] | None = None
+    trouble: PortTrouble | None = None
 
     @classmethod
     def read(cls, event_id: int, event_type: EventType, fields: Fields) -> "MediaEvent":
@@ -277,6 +278,8 @@ class MediaEvent:
             BridgeReport.read(fields),
             DigitHeard.read(fields) if event_type is EventType.DIGIT else None,
             Played.read(fields),
+            read_source(fields),
+            PortTrouble(fields.integer(Tag.CAUSE)) if event_type is EventType.LEG_PORTS else None,
         )
 
 

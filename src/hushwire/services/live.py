@@ -14,7 +14,8 @@ from hushwire.core.personal import Personal
 from hushwire.media.certificates import Certificate
 from hushwire.media.dtls import SrtpKeys
 from hushwire.media.formats import leg_codecs
-from hushwire.media.model import BridgeReport, IceCredentials, IpAddress, LegSettings, Protection, Suite
+from hushwire.media.model import BridgeReport, IceCredentials, LegSettings, Protection, Suite
+from hushwire.media.ports import IpAddress
 from hushwire.sdp.offer_answer import Crypto, LegMedia
 from hushwire.services.routing import Route
 from hushwire.sip.effects import DialogKey, InviteId, TxId
