@@ -38,12 +38,23 @@ struct SharedPort {
     struct Place {
         Host* host = nullptr;
         unsigned leg = 0;
-        std::uint32_t ssrc = 0;  ///< of its last packet
+        std::uint32_t ssrc = 0;        ///< of its last packet
+        const void* memory = nullptr;  ///< what its next packet will touch, for `prefetch` only
     };
 
     SharedPort(Fd socket, const HashKey& key)
         : fd(std::move(socket)), number(port_of(fd.get())), demux(key), strangers(key, kEachStranger) {
         counts.port = number;
+    }
+
+    /// With a thousand calls nothing of a leg is in the cache when its next packet comes, 20 ms later.
+    void prefetch(Seat seat) const {
+        constexpr std::size_t kLines = 12, kLine = 64;
+        if (seat == kNoSeat) return;
+        const auto& place = places[seat];
+        __builtin_prefetch(place.host);
+        const auto* line = static_cast<const char*>(place.memory);
+        for (std::size_t i = 0; i < kLines; i++) __builtin_prefetch(line + i * kLine);
     }
 
     Fd fd;

@@ -16,7 +16,7 @@ namespace hushwire::io {
 namespace {
 
 constexpr int kMaxEvents = 512;
-constexpr std::int64_t kSweepUs = 50'000;
+constexpr std::int64_t kSweepUs = 100'000;
 constexpr unsigned kQuietTicks = 8;
 constexpr std::uint64_t kIsShared = 1;  // in the data of an epoll event: a pointer's lowest bit is free
 
@@ -155,12 +155,17 @@ void Worker::drain(Port& port) {
 /// 1,200 calls bring in a tick; what is more waits in the socket, so that a flood here delays other ports
 /// little.
 unsigned Worker::drain(Shared& port) {
-    constexpr unsigned kRounds = 8, kManyPackets = 4;
+    constexpr unsigned kRounds = 8, kManyPackets = 4, kAhead = 3;
     unsigned total = 0;
     for (unsigned round = 0; round < kRounds; round++) {
         if (!batch_->has_room(Batch::kRead)) flush();
         auto [first, count] = batch_->read(port.fd.get(), Batch::kRead);
-        for (unsigned i = first; i < first + count; i++) take(port, i);
+        std::array<Seat, Batch::kRead> seats;
+        for (unsigned i = 0; i < count; i++) seats[i] = port.demux.find(batch_->from(first + i));
+        for (unsigned i = 0; i < count; i++) {
+            if (i + kAhead < count) port.prefetch(seats[i + kAhead]);
+            take(port, first + i, seats[i]);
+        }
         total += count;
         if (count < Batch::kRead) break;
     }
@@ -169,11 +174,12 @@ unsigned Worker::drain(Shared& port) {
     return total;
 }
 
-void Worker::take(Shared& port, unsigned at) {
+/// One packet of the batch, and the seat that its address had when the batch was read.
+void Worker::take(Shared& port, unsigned at, Seat seat) {
     auto from = batch_->from(at);
     auto packet = batch_->data(at).first(batch_->length(at));
-    auto ssrc = ssrc_of(packet);  // before it is changed
-    auto seat = port.demux.find(from);
+    auto ssrc = ssrc_of(packet);                        // before it is changed
+    if (seat == kNoSeat) seat = port.demux.find(from);  // known by now, perhaps
     bool is_known = seat != kNoSeat;
     if (!is_known) seat = find_stranger(port, from, packet, kNoSeat);
     if (seat == kNoSeat) return;
@@ -456,8 +462,8 @@ std::optional<std::uint16_t> Worker::open_leg(const Uuid& id, unsigned leg, cons
         auto seat = port->demux.add(wish.way, wish.signalling);
         if (!seat) continue;
         if (*seat >= port->places.size()) port->places.resize(*seat + 1);
-        port->places[*seat] = {host, leg, 0};
         host->bridge.open_leg(leg);
+        port->places[*seat] = {host, leg, 0, &host->bridge.leg(leg)};
         auto& line = this->line(*host, leg);
         line.shared = port.get();
         line.seat = *seat;

@@ -119,7 +119,7 @@ class Worker {
     unsigned drain(Shared& port);
     void watch(Shared& port, bool is_watched);
     void watch(Port& port);
-    void take(Shared& port, unsigned at);
+    void take(Shared& port, unsigned at, Seat seat);
     Seat find_stranger(Shared& port, const Address& from, ConstBytes packet, Seat tried);
     void note_proof(Shared& port, Seat seat, const Address& from, std::uint32_t ssrc);
     void send(Host& host, const Forward& forward);
