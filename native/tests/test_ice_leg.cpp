@@ -107,7 +107,8 @@ TEST("an answer goes back to where the check came from, by the same port, and me
 TEST("neither a tag nor an announced address moves a leg with ICE") {
     auto settings = keyed(ice_leg(false));
     settings.remote_rtp = address(9, 9000);
-    Fixture f(settings);
+    Fixture f(keyed(plain_leg(address(9, 9000))));  // a leg that was known by its address, and might learn
+    f.bridge.set_leg(0, settings, f.now);
     f.put(0, check(true), f.a);
     f.put(0, check(false), address(3, 3000));
     srtp::Sender browser(*settings.recv_key);
