@@ -263,3 +263,49 @@ def test_settings_that_ice_can_not_mean_are_refused_and_change_nothing(control: 
         control.request("set_leg", **fields)
     assert refused.value.status == INVALID
     assert talks(call)
+
+
+class SharedIceCall(IceCall):
+    """An ICE call whose leg 0 is on a port that other legs use as well."""
+
+    def __post_init__(self) -> None:
+        self.a, self.b = Party(), Party()
+        for party in (self.a, self.b):
+            self.control.closing.callback(party.close)
+        self.control.request("open_bridge", bridge=self.id, mode=0)
+        for leg in (0, 1):
+            reply = self.control.request("open_leg", bridge=self.id, leg=leg, ports=3 if leg == 0 else 0)
+            self.party(leg).to = ("127.0.0.1", int(reply["rtp_port"]))  # type: ignore[call-overload]
+            self.set_leg(leg)
+
+
+def test_legs_on_one_port_are_told_apart_by_name_and_none_gets_at_another(control: Controller, second: Party) -> None:
+    calls = [SharedIceCall(control)]
+    while calls[-1].a.to not in [call.a.to for call in calls[:-1]]:  # there are a few shared ports: two calls soon meet at one
+        calls.append(SharedIceCall(control))
+    last = calls.pop()
+    first = next(call for call in calls if call.a.to == last.a.to)
+    for call in (first, last):
+        call.nominate()
+        assert talks(call)
+    # The one's party knows its own password, and forges the other's address: the other's leg looks at it, and knows no such name.
+    forged = check(last.credentials, nominate=True)
+    assert first.ask(forged).error_code == 401
+    for number, call in enumerate((first, last, first), 2):
+        assert talks(call, first=number)
+    # It may move its own leg wherever it can send from, and nothing of the other's comes along.
+    last.nominate(second)
+    assert talks(last, second, first=9)
+    assert talks(first, first=9)
+    assert last.a.hears_nothing()
+
+
+def test_a_restart_on_a_shared_port_moves_to_a_new_address(control: Controller, second: Party) -> None:
+    call = SharedIceCall(control)
+    call.nominate()
+    assert talks(call)
+    old = call.restart()
+    assert is_success(call.ask(check(old)), old, call.a.rtp)  # from where it is known, the old name still counts
+    assert talks(call, first=2)
+    call.nominate(second)
+    assert talks(call, second, first=3)
