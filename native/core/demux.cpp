@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/stun.hpp"
+
 namespace hushwire {
 
 Demux::Demux(const HashKey& key)
@@ -150,26 +152,8 @@ void Demux::no_longer_pending(Seat seat) {
 }
 
 std::optional<ConstBytes> stun_name(ConstBytes packet) {
-    constexpr std::uint16_t kUsername = 0x0006;
-    constexpr std::uint32_t kCookie = 0x2112a442;
-    constexpr std::size_t kHeader = 20;
-    // RFC 8489 section 5: two zero bits, a length that is a multiple of four and covers the rest, the cookie.
-    if (packet.size() < kHeader || (std::to_integer<unsigned>(packet[0]) & 0xc0)
-        || load_be16(packet.data() + 2) != packet.size() - kHeader || packet.size() % 4
-        || load_be32(packet.data() + 4) != kCookie)
-        return std::nullopt;
-    ByteReader reader(packet.subspan(kHeader));
-    while (reader.remaining()) {
-        auto type = reader.integer<std::uint16_t>();
-        auto length = reader.integer<std::uint16_t>();
-        auto value = length ? reader.take(*length) : std::nullopt;
-        if (!value || !reader.take((4 - *length % 4) % 4)) return std::nullopt;
-        if (*type != kUsername) continue;
-        auto colon = std::ranges::find(*value, std::byte{':'});
-        if (colon == value->end() || colon == value->begin()) return std::nullopt;
-        return value->first(static_cast<std::size_t>(colon - value->begin()));
-    }
-    return std::nullopt;
+    auto name = stun::peek_local_ufrag(packet);
+    return name ? std::optional(as_bytes(*name)) : std::nullopt;
 }
 
 }  // namespace hushwire
