@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from hushwire.app.demo.correlate import correlate_with_slips
 from hushwire.app.demo.party import Party
-from hushwire.app.demo.speech import AGENT, RATE, bundled
+from hushwire.app.demo.speech import AGENT, CARRIER, RATE, bundled
 from tests.deployments import FAR_NUMBER, PROVISIONING, Deployment, Kind, start_deployment
 from tests.polling import until
 from tests.services.listening import tone_file
@@ -23,6 +23,7 @@ MUSIC, ANNOUNCEMENT, BEEP, REFUSED = 610, 890, 1310, 480
 WANTED = """\
 agent_srtp = "required"
 recording_consent = "announced"
+ringback = "early"
 music_on_hold = true
 announcement = "peer"
 beep = "both"
@@ -82,6 +83,28 @@ async def hears(party: Party, call: int, hertz: float, seconds: float) -> None:
         return await heard_s(party, call, hertz) >= seconds
 
     await until(is_so, timeout_s=20, what=f"{seconds} s of {hertz} Hz")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_agent_hears_ringing_and_then_the_carrier_and_both_in_codecs_that_they_agreed_to(sounding: Deployment, kind: Kind) -> None:
+    async with sounding.carrier(ring_s=2.0) as carrier, sounding.phone("anna", kind=kind) as anna:
+        call = await anna.call(sounding.uri(FAR_NUMBER))
+        incoming = (await carrier.expect("incoming"))["call"]
+        await hears(anna, call, 425, 0.7)
+        await anna.expect_state(call, "confirmed")
+        begun = len((await anna.heard(call)).samples)
+        await hears(carrier, incoming, ANNOUNCEMENT, 0.8)
+
+        async def hear_each_other() -> bool:
+            here, there = (await anna.heard(call)).samples[begun:], (await carrier.heard(incoming)).samples[2 * RATE :]
+            if min(len(here), len(there)) < 3 * RATE:
+                return False
+            return (
+                min(correlate_with_slips(here, bundled(CARRIER), RATE).score, correlate_with_slips(there, bundled(AGENT), RATE).score) > 0.6
+            )
+
+        await until(hear_each_other, timeout_s=25, what="both hear each other")
+        await anna.hangup(call)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -67,12 +67,12 @@ class Ear:
                 continue  # RTCP
             self.packets.append(parse(packet if self._unprotect is None else self._unprotect.unprotect(packet)))
 
-    async def hears(self, hertz: float, packets: int = 15, timeout_s: float = 10.0) -> None:
+    async def hears(self, hertz: float, packets: int = 15, timeout_s: float = 10.0, codec: str = "PCMU") -> None:
         """Return once the last packets that came sound as this tone."""
 
         def is_so() -> bool:
             heard = self.packets[-packets:]
-            return len(heard) == packets and abs(pitch([packet.payload for packet in heard]) - hertz) < 15
+            return len(heard) == packets and abs(pitch([packet.payload for packet in heard], codec) - hertz) < 15
 
         await until(is_so, timeout_s=timeout_s, what=f"a tone of {hertz} Hz")
 

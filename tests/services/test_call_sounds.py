@@ -15,7 +15,7 @@ from hushwire.calls.model import Side
 from hushwire.media.encoding import UnusableSound
 from hushwire.projections.outbox import project
 from hushwire.sdp.model import Keying
-from hushwire.sdp.offer_answer import Direction, Srtp, answer_offer, build_offer
+from hushwire.sdp.offer_answer import PCMA, Direction, Srtp, answer_offer, build_offer
 from hushwire.services.live import LiveCall
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
@@ -270,6 +270,33 @@ async def test_a_configured_file_that_is_no_sound_stops_the_gateway_with_words(d
     with pytest.raises(UnusableSound, match=r"bad\.wav: is no sound that can be read"):
         async with running(databases, tmp_path / "data", environ={"HUSHWIRE_SOUNDS__BEEP": str(tmp_path / "bad.wav")}):
             pass
+
+
+async def test_an_agent_hears_ringing_of_its_country_as_early_media_until_the_other_side_answers(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with sounding(databases, tmp_path, ringback="early") as world:
+        anna, agent, far = await world.peer("anna"), Ear(), Ear()
+        anna.invite(FAR_NUMBER, local=local_media(agent.port))
+        incoming = await world.carrier.expect(sip.RequestReceived)
+        world.carrier.endpoint.respond(incoming.tx, 180)
+        progress = await anna.expect(sip.Progress)
+        assert progress.response.status == 183
+        media = anna.answer_of(progress.response)
+        agent.agree(media)
+        await agent.hears(425, codec=media.codecs[0].name)
+        dialog, at_far = world.carrier.accept(incoming, local=local_media(far.port, keys=False, codecs=(PCMA,)))
+        far.agree(at_far)
+        accepted = await anna.expect(sip.Accepted)
+        assert accepted.response.body == progress.response.body
+        await world.carrier.expect(sip.AckReceived)
+        await world.row("calls", state="active")
+        await silent(agent)
+        far.speak(b"\x55" * 160)
+        await until(lambda: agent.packets[-1].payload == b"\x55" * 160)
+        assert len({packet.ssrc for packet in agent.packets}) == 1
+        anna.endpoint.bye(accepted.dialog)
+        assert (await world.carrier.expect(sip.DialogEnded)).dialog == dialog
 
 
 async def test_an_agent_who_may_not_call_a_country_is_told_so_by_a_voice_and_the_trunk_hears_nothing(

@@ -65,6 +65,7 @@ class Call:
         self._failures: list[tuple[int, EndReason]] = []
         self._answer = b""
         self._answer_like: LegMedia | None = None
+        self._rung: str | None = None
         self._told_status = 0
         self._reoffer: Reoffer | None = None
 
@@ -159,8 +160,27 @@ class Call:
             if body is not None:
                 self._set_legs(self._caller, branch.end)
                 self._tell(event.status, body)
+                if self._rung is not None:
+                    self._do(effects.StopRinging())
+            return
+        if event.status == 180 and self._offered is not None and not self._answer and self._ring(self._caller, self._offered):
             return
         self._tell(180 if event.status == 183 and len(self._branches) > 1 else event.status)
+
+    def _ring(self, caller: End, offered: LegMedia) -> bool:
+        """Answer the caller early, in one codec that the other side will most likely agree to, and let it hear ringing."""
+        known = {codec.name: codec for codec in offered.codecs}
+        codec = next((known[name] for name in self.plan.rings_with if name in known), None)
+        if codec is None:
+            return False
+        body = caller.answer(self._offer, replace(offered, codecs=(codec,)))
+        if isinstance(body, Refusal) or caller.agreed is None:
+            return False
+        self._answer, self._rung = body, codec.name
+        self._set_legs(caller)
+        self._tell(183, body)
+        self._do(effects.Ring(caller.agreed))
+        return True
 
     def _tell(self, status: int, body: bytes = b"") -> None:
         # RFC 3261 section 13.2.1: once there is an answer, it is the same in every later response.
@@ -194,12 +214,18 @@ class Call:
         self.state = State.ACTIVE
         self._set_legs(caller, branch.end)
         self._do(effects.Respond(200, body), effects.Answered(branch.index))
+        if self._is_rung_otherwise(branch.end):
+            # The caller was answered in one codec; the other side agreed to it, and would rather send another: it is told.
+            self._reoffer = exchange = Reoffer.begun_by_us(Side.CALLER, caller, branch.end)
+            self._carry_on(exchange, exchange.pass_on())
 
     def _answer_caller(self, callee: End) -> bytes | None:
         """The caller's answer for what the callee agreed to: the one already given where it still fits."""
         caller, like = self._caller, callee.agreed
         if caller is None or like is None:
             return None
+        if self._rung is not None and self._rung in (codec.name for codec in like.codecs):
+            return self._answer
         if self._answer and self._answer_like is not None:
             before = self._answer_like
             if [codec.name for codec in before.codecs] == [codec.name for codec in like.codecs] and before.direction is like.direction:
@@ -209,6 +235,9 @@ class Call:
             return None
         self._answer, self._answer_like = body, like
         return body
+
+    def _is_rung_otherwise(self, callee: End) -> bool:
+        return self._rung is not None and callee.agreed is not None and callee.agreed.codecs[0].name != self._rung
 
     def _offer_to_caller(self, caller: End, callee: End) -> None:
         like = callee.agreed

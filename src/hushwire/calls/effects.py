@@ -124,6 +124,21 @@ class FormatChanged:
     """Payload types or codecs are others now: a running recording must hold the new format."""
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Ring:
+    """The caller was answered early, as `media` says: let it hear ringing until the other side is heard or answers."""
+
+    media: LegMedia
+
+    def __repr__(self) -> str:
+        return f"Ring({SHOWN})"
+
+
+@dataclass(frozen=True, slots=True)
+class StopRinging:
+    """The other side is heard itself, before its answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The call is over: close its media, write it down, forget it. `status` is the SIP status that ended its set-up, if it did."""
@@ -145,5 +160,7 @@ Effect = (
     | ArmRing
     | Answered
     | FormatChanged
+    | Ring
+    | StopRinging
     | Ended
 )

@@ -98,6 +98,8 @@ class Plan:
     targets: tuple[Target, ...]
     ring_s: float
     is_recorded: bool
+    rings_with: tuple[str, ...] = ()
+    """Codecs, best first: a caller that knows one of them hears ringing from us, answered early in it. None: the caller rings by itself."""
     holds_with_music: bool = False
     """Who holds is answered by us, and the other party hears music; else the hold is passed on to it."""
 

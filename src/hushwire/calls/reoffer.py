@@ -30,6 +30,21 @@ class Reoffer:
         self._offer = b""
         self._wish: LegMedia | None = None
 
+    @classmethod
+    def begun_by_us(cls, side: Side, here: End, there: End) -> "Reoffer":
+        """An exchange that brings the other party to what `here` has agreed to; nobody waits for our answer."""
+        made = cls(side, 0, here, there)
+        made.tx_open = False
+        return made
+
+    def pass_on(self) -> list[Effect]:
+        """Offer what `here` has agreed to to the other party. Only for `begun_by_us`."""
+        wish = self.here.agreed
+        if self.there is None or wish is None:
+            return self._done([])
+        self._wish = wish
+        return self._pass_on(self.there, wish)
+
     def begin(self, offer: bytes) -> list[Effect]:
         """Answer, or offer to the other party first. Without an offer (RFC 3264 section 5) ours goes into the 2xx."""
         if not offer:

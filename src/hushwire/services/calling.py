@@ -442,6 +442,10 @@ class Calling:
                 self._answered(live)
             case effects.FormatChanged():
                 self._format_changed(live)
+            case effects.Ring():
+                self._spawn(self.sounds.ring(live, effect.media), "call-ringing")
+            case effects.StopRinging():
+                self._spawn(self.sounds.stop_ringing(live), "call-ringing")
             case effects.Ended():
                 self._ended(live, effect)
             case _:
@@ -482,6 +486,7 @@ class Calling:
 
     def _answered(self, live: LiveCall) -> None:
         self._stop_ringing(live)
+        self._spawn(self.sounds.stop_ringing(live), "call-ringing")
         live.answered_at, live.answered = self._clock.now(), self._clock.monotonic()
         live.facts = agent, peer = live.legs()
         _log.info("call.answered", call_id=str(live.id), agent_media=agent.get("media"), peer_media=peer.get("media"))

@@ -17,6 +17,7 @@ from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services.directory import Agent, Directory, Organisation, Trunk
 from hushwire.services.registration import Device
+from hushwire.services.sound_settings import Ringback
 from hushwire.services.verdicts import Judge, denied, verdict_for
 from hushwire.sip import flow as flows
 from hushwire.sip.errors import ParseError
@@ -29,6 +30,7 @@ from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user, parse_name_a
 ECHO: Final = frozenset({"*43", "echo"})
 _GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
 _SHORT: Final = re.compile(r"[0-9]{2,6}", re.ASCII)
+_MU_LAW: Final = frozenset({"US", "CA", "PR", "JP", "TW", "HK"})
 RING_AGENT_S: Final = 60.0
 RING_TRUNK_S: Final = 120.0
 Devices = Callable[[Agent], Sequence[Device]]
@@ -112,7 +114,15 @@ class Router:
             )
         target = trunk_target(trunk, verdict, agent.caller_id, self._directory.domain)
         places = (verdict.country,)
-        plan = Plan(CallDirection.OUTBOUND, terms, (target,), RING_TRUNK_S, _is_recorded(org, remote, places), org.sounds.music_on_hold)
+        plan = Plan(
+            CallDirection.OUTBOUND,
+            terms,
+            (target,),
+            RING_TRUNK_S,
+            _is_recorded(org, remote, places),
+            _rings_with(org),
+            org.sounds.music_on_hold,
+        )
         return Route(plan, org, agent, trunk=trunk, remote=remote, local=agent.caller_id, verdict=verdict, places=places)
 
     def _internal(self, org: Organisation, agent: Agent, callee: Agent, terms: Terms) -> Route | Refused:
@@ -127,7 +137,9 @@ class Router:
         if _lacks_consent(org, None, ()):
             reason = Reason.RECORDING_CONSENT
             return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INTERNAL, org, agent, remote=remote)
-        plan = Plan(CallDirection.INTERNAL, terms, targets, RING_AGENT_S, _is_recorded(org, None, ()), org.sounds.music_on_hold)
+        plan = Plan(
+            CallDirection.INTERNAL, terms, targets, RING_AGENT_S, _is_recorded(org, None, ()), _rings_with(org), org.sounds.music_on_hold
+        )
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
 
     def is_barred(self, route: Route) -> bool:
@@ -176,7 +188,7 @@ class Router:
                 reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INBOUND, org, agent, trunk=trunk, remote=remote
             )
         terms = Terms(1, Srtp(trunk.srtp), flow.remote.host, (trunk.keying,))
-        plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote, places), org.sounds.music_on_hold)
+        plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote, places), (), org.sounds.music_on_hold)
         return Route(plan, org, agent, trunk=trunk, remote=remote, local=assigned.number, places=places)
 
     # Targets.
@@ -193,6 +205,13 @@ class Router:
             terms = agent_terms(org, device.transport, address, leg)
             targets.append(Target(device.hop, str(device.contact), from_, to, terms))
         return tuple(targets)
+
+
+def _rings_with(org: Organisation) -> tuple[str, ...]:
+    """The codecs of ringing for an agent: what networks of its country speak first (ITU-T G.711), so that the answer agrees with it."""
+    if org.sounds.ringback is not Ringback.EARLY:
+        return ()
+    return ("PCMU", "PCMA") if org.rules.home_country in _MU_LAW else ("PCMA", "PCMU")
 
 
 def _is_recorded(org: Organisation, remote: Personal[str] | None, places: Places) -> bool:
