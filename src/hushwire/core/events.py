@@ -15,6 +15,7 @@ class EventKind(StrEnum):
     CALL_ANSWERED = "call.answered"
     CALL_REFUSED = "call.refused"
     CALL_ENDED = "call.ended"
+    CALL_ONE_WAY_AUDIO = "call.one_way_audio"
     ANNOUNCEMENT_PLAYED = "announcement.played"
     RECORDING_STARTED = "recording.started"
     RECORDING_CLOSED = "recording.closed"

@@ -81,7 +81,7 @@ class MediaClient:
 
     def acknowledge(self, event_ids: Iterable[int]) -> None:
         """Let the media process forget these events. They come again with the next controller if this gets lost."""
-        fields: list[Field] = [(Tag.EVENT, u32(event_id)) for event_id in event_ids]
+        fields: list[Field] = [(Tag.EVENT, u32(event_id)) for event_id in event_ids if event_id]
         if fields and self._writer is not None and not self.closed.is_set():
             self._send((Op.ACK, fields))
 
@@ -366,6 +366,7 @@ def _settings(settings: LegSettings) -> list[Field]:
         (Tag.RECEIVE, u8(settings.receive)),
         (Tag.MEDIA_TIMEOUT_MS, u32(settings.media_timeout_ms)),
         (Tag.CLOCK_RATE, u32(settings.clock_rate)),
+        (Tag.ANSWERED, u8(settings.answered)),
     ]
     if settings.remote_rtcp_port is not None:
         fields.append((Tag.REMOTE_RTCP_PORT, u16(settings.remote_rtcp_port)))

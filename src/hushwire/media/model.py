@@ -9,6 +9,7 @@ from hushwire.core.personal import Personal
 from hushwire.media.digits import DigitHeard
 from hushwire.media.formats import LegCodec
 from hushwire.media.ports import IpAddress, PortTrouble, read_source
+from hushwire.media.quality import UNKNOWN, LegQuality, SilenceCause
 from hushwire.media.sounds import Played
 from hushwire.media.wire import EventType, Fields, Status, Tag
 
@@ -97,6 +98,7 @@ class LegSettings:
     payload_types: tuple[tuple[int, int], ...] = ()
     media_timeout_ms: int = 30_000
     clock_rate: int = 8_000
+    answered: bool = False
     ice: IceCredentials | None = None
     is_dtls: bool = False
     codecs: tuple[LegCodec, ...] = ()
@@ -176,6 +178,7 @@ class LegStatistics:
     stun_refused: int = 0
     dtls_refused: int = 0  # from where no handshake may begin
     dtls_limited: int = 0
+    quality: LegQuality = UNKNOWN
 
     @classmethod
     def read(cls, fields: Fields) -> "LegStatistics":
@@ -197,6 +200,7 @@ class LegStatistics:
             stun_refused=fields.integer(Tag.STUN_REFUSED),
             dtls_refused=fields.integer(Tag.DTLS_REFUSED),
             dtls_limited=fields.integer(Tag.DTLS_LIMITED),
+            quality=LegQuality.read(fields),
         )
 
 
@@ -253,7 +257,8 @@ class MediaEvent:
     """Something that happened, kept by the media process until it is acknowledged.
 
     `leg` is set for the events that concern one: MEDIA_TIMEOUT, LEG_SOURCE, ICE_SELECTED, CONSENT_LOST, DIGIT, PLAY_ENDED, LEG_PORTS;
-    `report` for the events that carry results; `played` for PLAY_ENDED; `source` for LEG_SOURCE and ICE_SELECTED; `trouble` for LEG_PORTS.
+    `report` for the events that carry results; `played` for PLAY_ENDED; `source` for LEG_SOURCE and ICE_SELECTED; `trouble` for LEG_PORTS;
+    `quality` for QUALITY, which is not kept (id 0); `silence` for ONE_WAY_AUDIO.
     """
 
     id: int
@@ -265,6 +270,8 @@ class MediaEvent:
     played: Played | None = None
     source: Personal[tuple[IpAddress, int]] | None = None
     trouble: PortTrouble | None = None
+    quality: tuple[LegQuality, ...] = ()
+    silence: SilenceCause | None = None
 
     @classmethod
     def read(cls, event_id: int, event_type: EventType, fields: Fields) -> "MediaEvent":
@@ -280,6 +287,8 @@ class MediaEvent:
             Played.read(fields),
             read_source(fields),
             PortTrouble(fields.integer(Tag.CAUSE)) if event_type is EventType.LEG_PORTS else None,
+            tuple(LegQuality.read(leg) for leg in fields.nested(Tag.LEG_QUALITY)),
+            SilenceCause(fields.integer(Tag.SILENCE_CAUSE)) if event_type is EventType.ONE_WAY_AUDIO else None,
         )
 
 

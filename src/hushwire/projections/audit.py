@@ -36,7 +36,7 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return _entry(event, "notice")
         case EventKind.CLOCK_WARNED:
             return None
-        case EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ENDED:
+        case EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ENDED | EventKind.CALL_ONE_WAY_AUDIO:
             return None
         case EventKind.RECORDING_ERASED | EventKind.CALL_ERASED | EventKind.MESSAGE_ERASED:
             return None

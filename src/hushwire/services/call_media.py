@@ -61,11 +61,11 @@ class CallMedia:
         remote = leg.media.dtls
         if remote is None or live.is_ended:
             self._handshakes.forget(live.id, leg.leg)
-            return settings(leg)
+            return settings(leg, answered=live.answered is not None)
         keys = self._handshakes.expect(live.id, leg.leg, remote, live.certificate)
         if keys is None:
             live.suites.pop(leg.leg, None)
-        return settings(leg, keys)
+        return settings(leg, keys, answered=live.answered is not None)
 
     def reached(self, live: LiveCall, leg: int) -> None:
         """The leg's party chose its way to us: a ClientHello of ours has somewhere to go."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from typing import Final
 
 from hushwire.calls.effects import Ended
 from hushwire.calls.model import EndReason
@@ -11,7 +12,7 @@ from hushwire.core.personal import Personal
 from hushwire.media.model import BridgeReport
 from hushwire.policy.model import Deny, Emergency, NumberClass
 from hushwire.services.directory import Organisation
-from hushwire.services.live import LiveCall, RecordingRun, end_state, quality
+from hushwire.services.live import LiveCall, RecordingRun, end_state
 from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused
@@ -20,6 +21,9 @@ from hushwire.store.calls import CallEnd, Facts, NewCall, RecordingEnd
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
 from hushwire.vault.seal import Columns
+
+QUALITY_WAITS_BEHIND: Final = 200
+"""Rows; with more of them waiting, how live calls sound is not written."""
 
 
 class CallRows:
@@ -59,6 +63,21 @@ class CallRows:
         """How the legs are protected now."""
         self._records.write(live.route.org.id, "call.legs", lambda connection: rows.update_legs(connection, live.id, agent, peer))
 
+    def quality(self, live: LiveCall) -> None:
+        """How a live call sounds. Not worth waiting for: left out while other rows wait for the database."""
+        if self._records.waiting < QUALITY_WAITS_BEHIND:
+            facts = live.quality.so_far()
+            self._records.write(live.route.org.id, "call.quality", lambda connection: rows.update_quality(connection, live.id, facts))
+
+    def one_way(self, live: LiveCall, at: datetime, leg: str, cause: str) -> asyncio.Future[bool]:
+        """A party is not heard, or is again."""
+        event = self._recorder.event(live, EventKind.CALL_ONE_WAY_AUDIO, at, leg=leg, cause=cause)
+
+        async def write(_connection: Connection) -> list[DomainEvent]:
+            return [event]
+
+        return self._records.write(live.route.org.id, "call.one_way_audio", write)
+
     def end(
         self,
         live: LiveCall,
@@ -70,7 +89,7 @@ class CallRows:
     ) -> asyncio.Future[bool]:
         """How the call and its recording ended, and CallEnded, in one transaction."""
         state = end_state(effect.reason, live.answered_at is not None)
-        end = CallEnd(live.id, state, at, duration_ms, effect.status, effect.reason.value, quality(report))
+        end = CallEnd(live.id, state, at, duration_ms, effect.status, effect.reason.value, live.quality.at_end(report))
         ended = self._recorder.event(
             live, EventKind.CALL_ENDED, at, reason=effect.reason.value, status=effect.status, duration_ms=duration_ms
         )

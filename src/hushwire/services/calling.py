@@ -24,6 +24,7 @@ from hushwire.media.model import DtlsDatagram, MediaEvent
 from hushwire.media.wire import EventType
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_media import CallMedia
+from hushwire.services.call_quality import leg_name
 from hushwire.services.call_rows import CallRows
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import LiveCall
@@ -584,10 +585,28 @@ class Calling:
             case EventType.ICE_SELECTED:
                 if event.leg is not None:
                     self._media.reached(live, event.leg)
+            case EventType.QUALITY:
+                if live.quality.note(event.quality) and not live.is_ended:
+                    self._rows.quality(live)
+                return True
+            case EventType.ONE_WAY_AUDIO:
+                return self._not_heard(live, event)
             case EventType.CONSENT_LOST:
                 # RFC 7675 section 5.1: nothing is sent there any more. The party may come back by another way, else silence ends the call.
                 _log.warning("call.consent_lost", call_id=str(live.id), leg=event.leg)
         self._link.acknowledge(event.id)
+        return True
+
+    def _not_heard(self, live: LiveCall, event: MediaEvent) -> bool:
+        """A party is not heard, or is again; acknowledged once that is written."""
+        if event.leg is None or event.silence is None or live.is_ended:
+            self._link.acknowledge(event.id)
+            return True
+        leg = leg_name(event.leg)
+        live.quality.note_silence(event.leg, event.silence)
+        _log.warning("call.one_way_audio", call_id=str(live.id), leg=leg, cause=event.silence.words)
+        written = self._rows.one_way(live, self._clock.now(), leg, event.silence.words)
+        written.add_done_callback(lambda _: self._link.acknowledge(event.id))
         return True
 
     def dtls_datagram(self, arrived: DtlsDatagram) -> None:

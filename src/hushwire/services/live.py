@@ -14,9 +14,10 @@ from hushwire.core.personal import Personal
 from hushwire.media.certificates import Certificate
 from hushwire.media.dtls import SrtpKeys
 from hushwire.media.formats import leg_codecs
-from hushwire.media.model import BridgeReport, IceCredentials, LegSettings, Protection, Suite
+from hushwire.media.model import IceCredentials, LegSettings, Protection, Suite
 from hushwire.media.ports import IpAddress
 from hushwire.sdp.offer_answer import Crypto, LegMedia
+from hushwire.services.call_quality import CallQuality
 from hushwire.services.routing import Route
 from hushwire.sip.effects import DialogKey, InviteId, TxId
 from hushwire.sip.flow import Flow, Hop
@@ -67,6 +68,7 @@ class LiveCall:
     recording: RecordingRun | None = None
     recording_events: list[int] = field(default_factory=list)
     silent_legs: set[int] = field(default_factory=set)
+    quality: CallQuality = field(default_factory=CallQuality)
     stated: dict[int, LegStatement] = field(default_factory=dict)
     """What was last said of each leg: said again with keys once its handshake has made them."""
     reachable: set[int] = field(default_factory=set)
@@ -121,29 +123,13 @@ def leg_facts(hop: Hop, media: LegMedia | None, handshake: Suite | None = None) 
     }
 
 
-def quality(report: BridgeReport | None) -> dict[str, Facts] | None:
-    """What the row keeps of the legs' counters."""
-    if report is None:
-        return None
-    names = {0: "agent", 1: "peer"}
-    return {
-        names[leg.leg]: {
-            "packets_received": leg.packets_received,
-            "packets_sent": leg.packets_sent,
-            "lost": leg.lost,
-            "jitter_ms": round(leg.jitter_us / 1000, 2),
-        }
-        for leg in report.legs
-    }
-
-
 def end_state(reason: EndReason, was_answered: bool) -> str:
     """The row's state: `failed` is for calls that something of ours or the trunk's kept from being answered."""
     faults = (EndReason.TRUNK_FAILED, EndReason.MEDIA_FAILED, EndReason.MEDIA_LOST, EndReason.NO_RECORDING, EndReason.INTERNAL_ERROR)
     return "failed" if not was_answered and reason in faults else "ended"
 
 
-def settings(statement: LegStatement, keys: SrtpKeys | None = None) -> LegSettings:
+def settings(statement: LegStatement, keys: SrtpKeys | None = None, *, answered: bool = False) -> LegSettings:
     """A leg's statement for the media process; `keys` are what its DTLS handshake made, None while there are none."""
     media, signalling = statement.media, statement.signalling_address
     agreed = media.codecs + media.events
@@ -159,6 +145,7 @@ def settings(statement: LegStatement, keys: SrtpKeys | None = None) -> LegSettin
         receive=media.direction.receives,
         payload_types=statement.payload_types,
         clock_rate=media.clock_rate,
+        answered=answered,
         codecs=leg_codecs(((codec.payload_type, codec.name, codec.rate, codec.fmtp) for codec in agreed), media.ptime_ms),
         ice=None if media.ice is None else IceCredentials(media.ice.local.ufrag, media.ice.local.password, media.ice.remote.ufrag),
         is_dtls=media.dtls is not None,

@@ -19,8 +19,8 @@ from hushwire.core.ids import CallId, NodeId, OrgId, RecordingId, uuid7
 from hushwire.media.link import MediaLink
 from hushwire.media.model import BridgeReport, MediaEvent, MediaRefused, RecordingResult
 from hushwire.media.wire import EventType
+from hushwire.services.call_quality import of_report
 from hushwire.services.calling import Calling
-from hushwire.services.live import quality
 from hushwire.services.recorder import recording_end
 from hushwire.store import calls, outbox, recordings
 from hushwire.store.calls import CallEnd, RecordingEnd
@@ -132,7 +132,7 @@ class Orphans:
             duration_ms = None if row.answered_at is None else round((now - row.answered_at).total_seconds() * 1000)
             report = self._reports.get(row.bridge_id) if row.bridge_id is not None else None
             reason = EndReason.ORPHANED.value
-            end = CallEnd(call_id, "ended", now, duration_ms, None, reason, quality(report))
+            end = CallEnd(call_id, "ended", now, duration_ms, None, reason, of_report(report))
             if await calls.end(connection, end):
                 await self._tell(connection, org_id, EventKind.CALL_ENDED, call_id, {"reason": reason, "duration_ms": duration_ms})
                 _log.info("call.ended", call_id=str(call_id), reason=reason)

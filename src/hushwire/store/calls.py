@@ -164,6 +164,13 @@ async def update_legs(connection: Connection, call_id: CallId, agent_leg: Facts,
     )
 
 
+async def update_quality(connection: Connection, call_id: CallId, quality: Mapping[str, Facts]) -> None:
+    """How a call that is not over sounds."""
+    await connection.execute(
+        "UPDATE calls SET quality = $2::jsonb WHERE id = $1 AND state IN ('ringing', 'active')", call_id, json.dumps(quality)
+    )
+
+
 async def end(connection: Connection, call: CallEnd) -> bool:
     """Close the row; False if it was closed already."""
     tag = await connection.execute(

@@ -1,0 +1,73 @@
+"""How a leg sounds, as the media process says it: every five seconds, at the end of a call, and when a party is not heard."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from hushwire.media.wire import Fields, Tag
+
+
+class SilenceCause(IntEnum):
+    """Why a party is not heard, as far as the media process can tell (docs/quality.md)."""
+
+    OVER = 0
+    NOTHING_CAME = 1
+    WRONG_TAG = 2
+    SOURCE_REFUSED = 3
+    UNREADABLE = 4
+    STOPPED = 5
+    NOT_HEARD = 6
+
+    @property
+    def words(self) -> str:
+        """As rows and events name it."""
+        return self.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class LegQuality:
+    """Of five seconds, or (in LEG_STATS) the means of a whole call with its worst five seconds. None: not known.
+
+    Losses are shares of 1; `mos_received` is how the party sounds at hushwire, `mos_heard` how the call sounds to the party (ITU-T G.107).
+    """
+
+    leg: int
+    jitter_ms: float
+    round_trip_ms: float | None = None
+    loss_received: float | None = None
+    loss_reported: float | None = None
+    remote_jitter_ms: float | None = None
+    burst_ratio: float | None = None
+    mos_received: float | None = None
+    mos_heard: float | None = None
+    round_trip_max_ms: float | None = None
+    jitter_max_ms: float | None = None
+    mos_received_worst: float | None = None
+    mos_heard_worst: float | None = None
+
+    @classmethod
+    def read(cls, fields: Fields) -> "LegQuality":
+        """From the fields of LEG_QUALITY or LEG_STATS."""
+
+        def number(tag: Tag, units: int) -> float | None:
+            value = fields.get(tag)
+            return None if value is None else int.from_bytes(value, "big") / units
+
+        return cls(
+            leg=fields.integer(Tag.LEG),
+            jitter_ms=fields.integer(Tag.JITTER_US) / 1000,
+            round_trip_ms=number(Tag.ROUND_TRIP_US, 1000),
+            loss_received=number(Tag.LOSS_RECEIVED, 10_000),
+            loss_reported=number(Tag.LOSS_REPORTED, 10_000),
+            remote_jitter_ms=number(Tag.REMOTE_JITTER_US, 1000),
+            burst_ratio=number(Tag.BURST_RATIO, 100),
+            mos_received=number(Tag.MOS_RECEIVED, 100),
+            mos_heard=number(Tag.MOS_HEARD, 100),
+            round_trip_max_ms=number(Tag.ROUND_TRIP_MAX_US, 1000),
+            jitter_max_ms=number(Tag.JITTER_MAX_US, 1000),
+            mos_received_worst=number(Tag.MOS_RECEIVED_WORST, 100),
+            mos_heard_worst=number(Tag.MOS_HEARD_WORST, 100),
+        )
+
+
+UNKNOWN: Final = LegQuality(leg=0, jitter_ms=0.0)
