@@ -46,6 +46,7 @@ std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
         rtcp_source_.follow_nomination();
     } else {
         ice_.reset();
+        handshake_from_.reset();
         rtp_source_.announce(settings.remote_rtp, settings.signalling_ip, settings.may_learn, now_us);
         rtcp_source_.announce(settings.remote_rtcp, settings.signalling_ip, settings.may_learn, now_us);
     }
@@ -112,7 +113,9 @@ std::optional<Forward> Leg::answer_stun(Channel channel, const Address& from, By
 
 /// Sends to where the agent says, and tells what it has to tell.
 void Leg::follow_ice(std::int64_t now_us) {
-    rtp_source_.nominate(ice_->selected());
+    // RFC 8445 section 12.1: before a pair is nominated, data may go over any valid one. Chromium takes up to
+    // three seconds to nominate, and begins its handshake as soon as a check was answered.
+    rtp_source_.nominate(ice_->selected() ? ice_->selected() : handshake_from_);
     auto news = ice_->take_news(now_us);
     if (!news) return;
     has_selection_event_ = *news == ice::News::selected;
@@ -138,6 +141,10 @@ bool Leg::takes_dtls(Channel channel, const Address& from, std::int64_t now_us) 
         return false;
     }
     counters.dtls_received++;
+    if (ice_) {
+        handshake_from_ = from;
+        follow_ice(now_us);
+    }
     return true;
 }
 
@@ -328,6 +335,7 @@ void Leg::tick(std::int64_t now_us) {
     tell_source(now_us);
     if (ice_) {
         ice_->tick(now_us);
+        if (handshake_from_ && !ice_->has_checked(*handshake_from_, now_us)) handshake_from_.reset();
         follow_ice(now_us);
     }
     if (old_receiver_ && now_us > old_receiver_until_us_) old_receiver_.reset();

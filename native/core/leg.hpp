@@ -246,7 +246,8 @@ class Leg {
     // in
     SourceGate rtp_source_, rtcp_source_;
     std::unique_ptr<ice::Agent> ice_;
-    TokenBucket dtls_budget_{40, 80};  // a handshake takes some 20 datagrams, retransmissions included
+    std::optional<Address> handshake_from_;  // the checked address that the last datagram of DTLS came from
+    TokenBucket dtls_budget_{40, 80};        // a handshake takes some 20 datagrams, retransmissions included
     std::unique_ptr<srtp::Receiver> receiver_, old_receiver_;
     std::int64_t old_receiver_until_us_ = 0;
     std::uint32_t key_run_ =

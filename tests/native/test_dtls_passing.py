@@ -260,7 +260,7 @@ def test_datagrams_go_down_as_they_are_and_only_where_they_may(control: Controll
 
     assert refused(STATE)  # nobody is nominated
     call.ask(check(call.credentials))
-    assert refused(STATE)
+    assert refused(STATE)  # and nobody has begun a handshake
     call.nominate()
     assert refused(STATE, leg=1)  # that leg is not keyed by DTLS
     assert refused(NOT_FOUND, leg=7)
@@ -272,6 +272,23 @@ def test_datagrams_go_down_as_they_are_and_only_where_they_may(control: Controll
     control.request("dtls_send", bridge=call.id, leg=0, datagram=fatal)
     assert [call.a.receive() for _ in fatal] == fatal
     assert call.stats(0)["dtls_sent"] == len(fatal)
+
+
+def test_a_handshake_is_answered_where_it_came_from_before_a_pair_is_nominated(control: Controller) -> None:
+    call = IceCall(control, keying=1)
+    call.ask(check(call.credentials))
+    call.a.send(CLIENT_HELLO)
+    assert control.event("dtls_datagram").fields["datagram"] == CLIENT_HELLO
+    control.request("dtls_send", bridge=call.id, leg=0, datagram=[b"\x16 answer"])
+    assert call.a.receive() == b"\x16 answer"
+    stranger = Party()
+    stranger.to = call.a.to
+    control.closing.callback(stranger.close)
+    stranger.send(CLIENT_HELLO)
+    call.settle(0, "dtls_refused", 1)
+    control.request("dtls_send", bridge=call.id, leg=0, datagram=[b"\x16 again"])
+    assert call.a.receive() == b"\x16 again"
+    assert stranger.hears_nothing()
 
 
 def test_a_leg_without_dtls_passes_none(control: Controller) -> None:
