@@ -65,7 +65,11 @@ class Call(BaseModel):
     rules_version: int | None
     agent_leg: dict[str, Any] | None
     peer_leg: dict[str, Any] | None
-    quality: dict[str, Any] | None
+    quality: dict[str, Any] | None = Field(
+        description="How it sounds, per leg (`agent`, `peer`, `leg-2` ...): of the last 5 s while it lives (brought up to date every 15 s),"
+        " of the whole call when it is over. Losses are shares of 1, `mos_*` are ITU-T G.107's; what is not known is absent."
+        " docs/quality.md names all."
+    )
     is_restricted: bool = Field(description="Its processing is restricted: it is kept, listed with little more than its id, and not read.")
 
 
