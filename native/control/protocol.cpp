@@ -135,6 +135,14 @@ Uuid Fields::uuid(Tag tag) const {
     return id;
 }
 
+Split split(ConstBytes stream) {
+    if (stream.size() < kLengthField) return {};
+    std::size_t length = load_be32(stream.data());
+    if (length < kMinFrame || length > kMaxFrame) return {Split::Kind::unreadable, {}};
+    if (stream.size() - kLengthField < length) return {};
+    return {Split::Kind::frame, stream.subspan(kLengthField, length)};
+}
+
 std::optional<Header> parse_request_header(ConstBytes frame) {
     ByteReader reader(frame);
     auto version = reader.integer<std::uint8_t>();

@@ -236,6 +236,13 @@ struct Refusal {
     std::string_view message;
 };
 
+/// What a stream of frames begins with.
+struct Split {
+    enum class Kind { more, frame, unreadable } kind = Kind::more;  ///< `more`: of it, not all is there yet
+    ConstBytes frame;                                               ///< without its length field
+};
+Split split(ConstBytes stream);
+
 /// The header of a frame (without its length field), or nothing where it is too short or of another version
 /// or kind.
 std::optional<Header> parse_request_header(ConstBytes frame);

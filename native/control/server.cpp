@@ -115,15 +115,11 @@ bool Server::take_frames(ConnectionId id, Controller& controller) {
     auto& connection = connections_.at(id);
     std::size_t taken = 0;
     bool is_readable = true;
-    while (is_readable && !connection.is_closing && connection.in.size() - taken >= kLengthField) {
-        auto rest = ConstBytes(connection.in).subspan(taken);
-        std::size_t length = load_be32(rest.data());
-        if (length < kMinFrame || length > kMaxFrame) {
-            is_readable = false;
-            break;
-        }
-        if (rest.size() - kLengthField < length) break;
-        auto frame = rest.subspan(kLengthField, length);
+    while (is_readable && !connection.is_closing) {
+        auto next = split(ConstBytes(connection.in).subspan(taken));
+        is_readable = next.kind != Split::Kind::unreadable;
+        if (next.kind != Split::Kind::frame) break;
+        auto frame = next.frame;
         if (auto header = parse_request_header(frame)) {
             controller.handle(id, *header, frame);
         } else {
@@ -131,7 +127,7 @@ bool Server::take_frames(ConnectionId id, Controller& controller) {
                             {Status::malformed, "not a request of protocol version 1"}));
             is_readable = false;
         }
-        taken += kLengthField + length;
+        taken += kLengthField + frame.size();
     }
     // Moved to the front, so that nothing of what was taken, nor a second copy of what was not, stays behind.
     auto left = connection.in.size() - taken;

@@ -102,7 +102,7 @@ def leg_formats(entry: Entry) -> tuple[dict[int, str], dict[int, str]]:
     try:
         legs = json.loads(entry.data)["legs"]
         first, second = ({int(number): str(name) for number, name in leg.items()} for leg in legs)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # the last: brackets in brackets, thousands deep
         raise RecordingError(Failure.BAD_ENTRIES, "a format entry is not the JSON that it should be") from error
     return first, second
 
