@@ -8,6 +8,8 @@ STAMPS := build/stamps
 BIN := .venv/bin
 ARGS ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Eight targets, two at once on two cores: ten minutes.
+SECONDS_EACH ?= 150
 CONFIG ?= config/hushwire.toml
 NATIVE := $(shell find native -type f \( -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' -o -name '*.cmake' \) 2>/dev/null)
 # Roles of a hushwire started by root become `nobody`, who can't enter a checkout below /root: then the environment lies in /opt.
@@ -16,7 +18,7 @@ HOME_OF_VENV := $(if $(CLOSED),/opt/hushwire-$(shell printf %s "$(CURDIR)" | cks
 HOW := $(if $(CLOSED),.,-e .)
 PYTHON_SOURCES := $(if $(CLOSED),$(shell find src -name '*.py' -o -name '*.sql'))
 
-.PHONY: help setup demo run test drill lint format bench asan native-test lock clean
+.PHONY: help setup demo run test drill lint format bench asan tsan native-test fuzz fuzz-coverage fuzz-planted lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,9 +53,24 @@ native-test: build/native/build.ninja  ## the native tests
 	@cmake --build build/native -j $(JOBS) >&2
 	@ctest --test-dir build/native --output-on-failure -j $(JOBS)
 
-asan: build/asan/build.ninja  ## the native tests under AddressSanitizer and UndefinedBehaviorSanitizer
+asan: build/asan/build.ninja $(STAMPS)/package $(STAMPS)/apt-test  ## AddressSanitizer, UndefinedBehaviorSanitizer: native tests, the program
 	@cmake --build build/asan -j $(JOBS) >&2
 	@ctest --test-dir build/asan --output-on-failure -j $(JOBS)
+	@$(SANITIZED) HUSHWIRE_MEDIA=build/asan/hushwire-media $(BIN)/python -m pytest -q -n $(JOBS) tests/native $(ARGS)
+
+tsan: build/tsan/build.ninja $(STAMPS)/package $(STAMPS)/apt-test  ## ThreadSanitizer: native tests, and tests/native against such a program
+	@cmake --build build/tsan -j $(JOBS) >&2
+	@$(SANITIZED) ctest --test-dir build/tsan --output-on-failure -j $(JOBS)
+	@$(SANITIZED) HUSHWIRE_MEDIA=build/tsan/hushwire-media $(BIN)/python -m pytest -q -n $(JOBS) tests/native $(ARGS)
+
+fuzz: $(STAMPS)/package $(STAMPS)/apt-test  ## ten minutes of fuzzing over all targets (SECONDS_EACH=60; docs/fuzzing.md)
+	@$(BIN)/python -m tests.fuzz run --seconds-each $(SECONDS_EACH) --jobs $(JOBS)
+
+fuzz-coverage: $(STAMPS)/package $(STAMPS)/apt-test  ## lines of each parser that its corpus runs; fails below 80 %
+	@$(BIN)/python -m tests.fuzz coverage
+
+fuzz-planted: $(STAMPS)/package $(STAMPS)/apt-test  ## each target must find the bug planted for it in a copy
+	@$(BIN)/python -m tests.fuzz planted
 
 bench: $(STAMPS)/package $(STAMPS)/apt-bench $(STAMPS)/apt-test  ## measure media and signalling (docs/performance.md)
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -87,5 +104,11 @@ $(STAMPS)/package: $(STAMPS)/venv pyproject.toml $(NATIVE) $(PYTHON_SOURCES)
 build/native/build.ninja: native/CMakeLists.txt | $(STAMPS)/apt-build
 	@cmake -S native -B build/native -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHUSHWIRE_TESTS=ON >&2
 
+# The program's own report of a race or a leak ends it, and with it the test.
+SANITIZED := ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+
 build/asan/build.ninja: native/CMakeLists.txt | $(STAMPS)/apt-build
 	@cmake -S native -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=Debug -DHUSHWIRE_TESTS=ON -DHUSHWIRE_SANITIZE=address >&2
+
+build/tsan/build.ninja: native/CMakeLists.txt | $(STAMPS)/apt-build
+	@cmake -S native -B build/tsan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHUSHWIRE_TESTS=ON -DHUSHWIRE_SANITIZE=thread >&2

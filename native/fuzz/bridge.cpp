@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "core/packet_kind.hpp"
 #include "fuzz/fuzz.hpp"
 
 using namespace hushwire;
@@ -30,6 +31,26 @@ srtp::MasterKey master(srtp::Suite suite, std::uint8_t seed) {
     return {suite, Secret<46>(std::span(raw).first(srtp::key_size(suite) + srtp::salt_size(suite)))};
 }
 
+constexpr std::string_view kPassword = "0123456789abcdefghijkl";
+
+/// So many packets, one each 20 ms.
+class Tone final : public Playout {
+  public:
+    Tone(std::int64_t begin_us, int count) : due_us_(begin_us), left_(count) {}
+    std::int64_t due_us() const override { return left_ ? due_us_ : kNever; }
+    Made make(std::int64_t, Bytes payload) override {
+        left_--;
+        due_us_ += 20'000;
+        payload[0] = std::byte{1};
+        return {{.index = index_++, .timestamp = static_cast<std::uint32_t>(index_ * 160)}, 1};
+    }
+
+  private:
+    std::int64_t due_us_;
+    std::uint64_t index_ = 0;
+    int left_;
+};
+
 class Call {
   public:
     explicit Call(fuzz::Input& input) : bridge_(input.byte() % 4 ? Mode::relay : Mode::echo, chance) {
@@ -43,7 +64,7 @@ class Call {
 
     void step(fuzz::Input& input) {
         auto leg = input.byte() % legs_;
-        switch (input.byte() % 8) {
+        switch (input.byte() % 10) {
             case 0:
             case 1: datagram(leg, input, input.piece()); break;
             case 2:
@@ -57,6 +78,8 @@ class Call {
                 }
                 bridge_.report(leg, now_us_);
                 break;
+            case 8: play(leg, input); break;
+            case 9: handshake(leg, input); break;
         }
     }
 
@@ -70,6 +93,12 @@ class Call {
         settings.may_learn = (steer & 2) != 0;
         settings.may_send = (steer & 0xc) != 0;
         settings.may_receive = (steer & 0x30) != 0;
+        auto more = input.byte();
+        settings.is_dtls = (more & 1) != 0;
+        if (more & 2) settings.signalling_ip = address(input.byte()).ip;
+        if ((more & 0xc) == 0xc && settings.is_muxed)
+            settings.ice = ice::Settings{"locl", "rmte", Secret<ice::kMaxPassword>(as_bytes(kPassword))};
+        if (more & 0x10) settings.media_timeout_ms = 20;
         if (auto suite = srtp::suite_from(input.byte() % 8)) {
             // A key for sending belongs to one leg and suite, as the gateway makes it.
             settings.send_key = master(*suite, static_cast<std::uint8_t>(0x80 + leg * 16 + (steer >> 6)));
@@ -82,6 +111,37 @@ class Call {
         }
         sends_with_[leg] = settings.send_key;
         bridge_.set_leg(leg, settings, now_us_);
+    }
+
+    void play(unsigned leg, fuzz::Input& input) {
+        auto layer = static_cast<Layer>(input.byte() % 3);
+        auto count = input.byte();
+        bridge_.play(leg, count ? std::make_unique<Tone>(now_us_, count % 20) : nullptr, layer);
+        produce();
+    }
+
+    void produce() {
+        std::vector<std::byte> buffer(Bridge::kBuffer);
+        for (int n = 0; n < 100 && bridge_.due_us() <= now_us_; n++)
+            if (auto out = bridge_.produce(now_us_, buffer)) check(*out, buffer);
+    }
+
+    /// A check of the party's agent, then DTLS from there, and some of ours.
+    void handshake(unsigned leg, fuzz::Input& input) {
+        auto steer = input.byte();
+        std::array<std::byte, 300> raw{};
+        stun::TransactionId id{};
+        id[0] = static_cast<std::byte>(input.byte());
+        stun::Writer check(raw, stun::Class::request, stun::kBinding, id);
+        check.username("locl:rmte").attribute(stun::kIceControlling, as_bytes("12345678"));
+        check.attribute(stun::kPriority, as_bytes("1234"));
+        if (steer & 1) check.attribute(stun::kUseCandidate, {});
+        check.integrity(stun::integrity_key(as_bytes(steer & 6 ? kPassword : "another password of theirs")));
+        datagram(leg, input, std::span(raw).first(check.fingerprint()));
+        std::array<std::byte, 40> hello{std::byte{22}};
+        datagram(leg, input, hello);
+        if (auto out = bridge_.send_dtls(leg, hello))
+            CLAIM(out->to.is_sendable() && out->data.data() == hello.data());
     }
 
     /// A packet such as the party itself would send: so that what lies behind the tag is reached too.
@@ -117,12 +177,14 @@ class Call {
         auto out = bridge_.receive(leg, from & 4 ? Channel::rtcp : Channel::rtp, address(from), buffer,
                                    bytes.size(), now_us_);
         if (out) check(*out, buffer);
+        produce();
     }
 
     void check(const Forward& out, Bytes buffer) {
         auto at = out.data.data() - buffer.data();
         CLAIM(at >= 0 && static_cast<std::size_t>(at) + out.data.size() <= buffer.size());
         CLAIM(out.leg < legs_ && out.data.size() >= 8 && out.to.is_sendable());
+        if (packet_kind(out.data) == PacketKind::stun) return;  // an answer: see the target for STUN
         bool is_rtcp = rtp::looks_like_rtcp(out.data);
         CLAIM(is_rtcp || rtp::parse(out.data));
         auto ssrc = load_be32(out.data.data() + (is_rtcp ? 4 : 8));

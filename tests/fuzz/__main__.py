@@ -37,6 +37,7 @@ class Target:
 TARGETS = [
     Target("bridge", ("core/bridge.cpp", "core/leg.cpp", "core/source.hpp"), r"play|Playout|produce|settle|mix"),
     Target("control", ("control/protocol.cpp", "control/leg_fields.cpp"), r"leg_stats|recording_result|FrameWriter|to_ice"),
+    Target("demux", ("core/demux.cpp", "core/seat_table.hpp")),
     Target("hwr", ()),
     Target("rtcp", ("core/rtcp.cpp",)),
     Target("rtp", ("core/rtp.cpp", "core/sequence.cpp", "core/replay.hpp")),
@@ -215,9 +216,9 @@ def main() -> int:
     parser.add_argument("act", choices=("run", "coverage", "planted", "merge"))
     parser.add_argument("--seconds-each", type=float, default=150)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
-    parser.add_argument("targets", nargs="*", choices=[[], *(t.name for t in TARGETS)])
+    parser.add_argument("--only", nargs="+", choices=[t.name for t in TARGETS], default=[], help="these targets alone")
     given = parser.parse_args()
-    targets = [t for t in TARGETS if not given.targets or t.name in given.targets]
+    targets = [t for t in TARGETS if not given.only or t.name in given.only]
     match given.act:
         case "run":
             return run(targets, given.seconds_each, given.jobs)
