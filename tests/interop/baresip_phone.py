@@ -16,9 +16,16 @@ from baresip.call import Call
 from baresip.errors import BaresipError
 from baresip.events import Event, StackEvent
 from baresip.runtime import Runtime
+from baresip.stats import CallStats
 from baresip.ua import UserAgent
 
 PROFILE = {"off": (), "mandatory": ("mediaenc=srtp-mand",), "dtls": ("mediaenc=dtls_srtp",)}
+
+
+def vars_of(stats: CallStats) -> dict[str, Any]:
+    """What baresip itself counted."""
+    names = ("rtt_ms", "tx_packets", "rx_packets", "tx_lost", "rx_lost", "tx_jitter_ms", "rx_jitter_ms")
+    return {name: getattr(stats, name) for name in names}
 
 
 class Phone:
@@ -106,6 +113,10 @@ class Phone:
         ear, mouth = self._began[number]
         return {"pcm": base64.b64encode(bytes(self._heard[number])).decode(), "rate": 8000, "ear_began": ear, "mouth_began": mouth}
 
+    async def do_stats(self, command: dict[str, Any]) -> dict[str, Any]:
+        stats = self._calls[command["call"]].final_stats
+        return {"stats": None if stats is None else vars_of(stats)}
+
     async def do_quit(self, command: dict[str, Any]) -> None:
         self.running = False
 
@@ -133,6 +144,7 @@ class Phone:
         self._heard[number] = bytearray()
         self._began[number] = [0.0, 0.0]
         call.on(lambda event: self._on_event(number, event))
+        call.on_rtcp(lambda stats: self.say({"event": "rtcp", "call": number, **vars_of(stats)}))
         call.on_dtmf(lambda digit: self.say({"event": "dtmf", "call": number, "digit": digit.digit}))
         return number
 

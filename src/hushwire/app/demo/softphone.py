@@ -156,7 +156,7 @@ class PhoneCall(pj.Call):  # type: ignore[misc]
             rtcp = self.getStreamStat(0).rtcp
         except pj.Error:
             return {}
-        return {
+        return {"round_trip_us": int(rtcp.rttUsec.mean)} | {
             side: {"packets": int(stat.pkt), "lost": int(stat.loss), "discarded": int(stat.discard), "jitter_us": int(stat.jitterUsec.mean)}
             for side, stat in (("sent", rtcp.txStat), ("received", rtcp.rxStat))
         }
