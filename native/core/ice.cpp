@@ -70,8 +70,13 @@ bool Agent::has_checked(const Address& from, std::int64_t now_us) const {
                                [&](const Peer& p) { return p.address == from && now_us <= p.expires_us; });
 }
 
-bool Agent::was_seen(std::uint32_t mark) const {
-    return std::ranges::find(seen_, mark) != seen_.end();
+bool Agent::Seen::has(std::uint32_t mark) const {
+    return std::ranges::find(marks_, mark) != marks_.end();
+}
+
+void Agent::Seen::add(std::uint32_t mark) {
+    marks_[next_] = mark;
+    next_ = (next_ + 1) % marks_.size();
 }
 
 /// Repetitions have a small budget of their own: whoever replays what it overheard, from forged addresses
@@ -104,7 +109,8 @@ std::size_t Agent::receive(const Address& from, Bytes buffer, std::size_t length
         return refuse(buffer, *message, 401, "Unauthenticated", now_us);
 
     auto mark = mark_of(message->id);
-    bool is_repeated = was_seen(mark);
+    auto& seen = message->has_use_candidate ? seen_nominating_ : seen_other_;
+    bool is_repeated = seen.has(mark);
     auto* peer = find(from, now_us);
     if (is_repeated) counters_.repeated++;
     if (!may_answer(is_repeated, peer, now_us)) {
@@ -112,10 +118,7 @@ std::size_t Agent::receive(const Address& from, Bytes buffer, std::size_t length
         return 0;
     }
     counters_.answered++;
-    if (!is_repeated) {
-        seen_[next_seen_] = mark;
-        next_seen_ = (next_seen_ + 1) % seen_.size();
-    }
+    if (!is_repeated) seen.add(mark);
     auto answer = buffer.first(stun::kMaxAnswer);
     if (message->unknown_count)  // section 6.3.1
         return stun::Writer(answer, stun::Class::error, stun::kBinding, message->id)

@@ -72,12 +72,20 @@ class Agent {
         TokenBucket answers{50, 100};  ///< a browser in a hurry asks 21 times a second
     };
     static constexpr std::size_t kMaxPeers = 8;
-    static constexpr std::size_t kMaxSeen = 1024;
     static constexpr std::int64_t kOldPeerUs = 2'000'000, kNewsUs = 250'000;
+
+    class Seen {  ///< the newest transaction ids
+      public:
+        bool has(std::uint32_t mark) const;
+        void add(std::uint32_t mark);
+
+      private:
+        std::array<std::uint32_t, 512> marks_{};  // 0 is none
+        std::size_t next_ = 0;
+    };
 
     Generation* matching(std::string_view username) const;
     Peer* find(const Address& address, std::int64_t now_us);
-    bool was_seen(std::uint32_t mark) const;
     bool may_answer(bool is_repeated, Peer* peer, std::int64_t now_us);
     void accept(const Address& from, Peer* peer, Generation& generation, bool is_nominating,
                 std::int64_t now_us);
@@ -90,8 +98,8 @@ class Agent {
     std::optional<Address> selected_;
     std::int64_t consent_until_us_ = 0, next_news_us_ = 0;
     bool is_selection_untold_ = false, is_loss_untold_ = false;
-    std::array<std::uint32_t, kMaxSeen> seen_{};  // of transaction ids; 0 is none
-    std::size_t next_seen_ = 0;
+    // Apart, so that what keeps consent never pushes out the few nominations of an agent that nominates once.
+    Seen seen_nominating_, seen_other_;
     TokenBucket answers_{200, 400}, repeats_{20, 40}, refusals_{5, 10};
     StunCounters counters_;
 };

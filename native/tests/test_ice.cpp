@@ -166,16 +166,23 @@ TEST("a check sent again from elsewhere proves and moves nothing, and keeps no c
     CHECK(!f.agent.selected());
 }
 
-TEST("a replay is known for the last thousand checks") {
+TEST("a replay is known for the last five hundred nominations, and as many other checks, each for itself") {
     Fixture f;
-    Check first{.is_nominating = true};
-    f.put(first, f.home);
-    for (int n = 0; n < 1000; n++) {
-        f.now += kSecond / 2;
-        CHECK(f.put(Check{}, f.home) == 200);
-        f.agent.tick(f.now);
-    }
-    CHECK(f.put(first, f.stranger) == 0 && f.agent.selected() == f.home);
+    Check nominating{.is_nominating = true}, plain;
+    f.put(nominating, f.home);
+    f.put(plain, f.home);
+    auto ask = [&](bool is_nominating, int count) {
+        for (int n = 0; n < count; n++) {
+            f.now += kSecond / 2;
+            CHECK(f.put(Check{.is_nominating = is_nominating}, f.home) == 200);
+            f.agent.tick(f.now);
+        }
+    };
+    ask(false, 500);
+    ask(true, 500);
+    CHECK(f.put(nominating, f.stranger) == 0 && f.put(plain, f.stranger) == 0);
+    ask(false, 5000);
+    CHECK(f.put(nominating, f.stranger) == 0 && f.agent.selected() == f.home);
 }
 
 TEST(
