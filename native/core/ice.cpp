@@ -166,6 +166,7 @@ void Agent::accept(const Address& from, Peer* peer, Generation& generation, bool
         }
         if (selected_ != from) is_selection_untold_ = true;
         selected_ = from;
+        was_nominated_ = true;
     }
     if (selected_ == from) consent_until_us_ = now_us + kConsentUs;
 }

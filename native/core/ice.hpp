@@ -51,6 +51,8 @@ class Agent {
     bool has_checked(const Address& from, std::int64_t now_us) const;
     /// Where to send: the remote side of the nominated pair, while there is consent.
     const std::optional<Address>& selected() const { return selected_; }
+    /// Has the peer ever nominated? From then on only it says where to send.
+    bool was_nominated() const { return was_nominated_; }
 
     /// To be called about ten times a second.
     void tick(std::int64_t now_us);
@@ -97,7 +99,7 @@ class Agent {
     std::array<Peer, kMaxPeers> peers_{};
     std::optional<Address> selected_;
     std::int64_t consent_until_us_ = 0, next_news_us_ = 0;
-    bool is_selection_untold_ = false, is_loss_untold_ = false;
+    bool was_nominated_ = false, is_selection_untold_ = false, is_loss_untold_ = false;
     // Apart, so that what keeps consent never pushes out the few nominations of an agent that nominates once.
     Seen seen_nominating_, seen_other_;
     TokenBucket answers_{200, 400}, repeats_{20, 40}, refusals_{5, 10};

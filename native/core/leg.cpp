@@ -114,8 +114,9 @@ std::optional<Forward> Leg::answer_stun(Channel channel, const Address& from, By
 /// Sends to where the agent says, and tells what it has to tell.
 void Leg::follow_ice(std::int64_t now_us) {
     // RFC 8445 section 12.1: before a pair is nominated, data may go over any valid one. Chromium takes up to
-    // three seconds to nominate, and begins its handshake as soon as a check was answered.
-    rtp_source_.nominate(ice_->selected() ? ice_->selected() : handshake_from_);
+    // three seconds to nominate, and begins its handshake as soon as a check was answered. Not so when
+    // consent for the nominated pair is lost: then the peer has to nominate again.
+    rtp_source_.nominate(ice_->was_nominated() ? ice_->selected() : handshake_from_);
     auto news = ice_->take_news(now_us);
     if (!news) return;
     has_selection_event_ = *news == ice::News::selected;

@@ -121,7 +121,7 @@ std::uint32_t word(int value) {
     return static_cast<std::uint32_t>(value);
 }
 
-std::vector<sock_filter> program(const Reach& reach) {
+[[maybe_unused]] std::vector<sock_filter> program(const Reach& reach) {
     Filter filter;
     // The packet path first (kernels before 5.11 walk the list for each call).
     filter.allow({__NR_recvfrom, __NR_sendto, __NR_sendmmsg, __NR_recvmmsg, __NR_clock_nanosleep,

@@ -166,6 +166,26 @@ TEST("a ClientHello is passed up only from an address with a valid check, and wi
     CHECK(f.counters().dtls_received == f.up.size() && f.counters().dtls_limited == 10'001 - f.up.size());
 }
 
+TEST("before the first nomination a handshake is answered where it came from; after it never again") {
+    Fixture f(keyed(ice_leg(true)));
+    auto other = address(3, 3000);
+    f.put(0, check(false), f.a);
+    f.put(0, check(false), other);
+    f.put(0, handshake(), other);
+    CHECK(f.down()->to == other && f.put(1, rtp_packet(1, 0, 2), f.b)->to == other);
+    f.put(0, check(true), f.a);
+    f.put(0, handshake(), other);
+    CHECK(f.down()->to == f.a && f.put(1, rtp_packet(2, 160, 2), f.b)->to == f.a);
+    f.now += 20 * kSecond;
+    f.put(0, check(false), other);
+    f.put(0, handshake(), other);
+    f.now += 11 * kSecond;  // consent for the nominated pair is lost, the other is still checked
+    f.bridge.tick(f.now);
+    CHECK(!f.down() && !f.put(1, rtp_packet(3, 320, 2), f.b));
+    f.put(0, handshake(), other);
+    CHECK(!f.down());
+}
+
 TEST("a handshake goes down to the nominated address, or to the announced one without ICE, else nowhere") {
     Fixture f(ice_leg(true));
     CHECK(!f.down());
