@@ -268,11 +268,14 @@ Controller::Outcome Controller::set_leg(const Request& request, const Fields& fi
     if (const auto* wrong = std::get_if<Refusal>(&parsed)) return *wrong;
     auto settings = std::make_shared<LegSettings>(std::get<LegSettings>(parsed));
     settings->allowance = options_.leg_allowance;
+    auto before = std::exchange(bridge.legs[leg]->stated, stated_leg(fields));
     auto* target = &worker(bridge);
-    target->post([this, target, id = bridge.id, leg, settings, to = request.connection,
+    target->post([this, target, id = bridge.id, leg, settings, before, to = request.connection,
                   header = request.header] {
         auto ssrc = target->set_leg(id, leg, *settings);
-        mailbox_.post([this, to, header, ssrc] {
+        mailbox_.post([this, id, leg, before, to, header, ssrc] {
+            auto* entry = find(id);
+            if (!ssrc && entry && entry->legs[leg]) entry->legs[leg]->stated = before;  // nothing was changed
             if (!ssrc)
                 return outlet_.send(
                     to, refuse(header, refusal(Status::exists,
@@ -303,18 +306,42 @@ Controller::Outcome Controller::on_worker(const Request& request, BridgeEntry& b
     return std::nullopt;
 }
 
+/// All that a controller needs to go on with a bridge that it did not open, but no key.
 Controller::Outcome Controller::get_bridge(const Request& request, BridgeEntry& bridge) {
-    auto frame = std::make_shared<FrameWriter>(ok(request.header));
-    describe(*frame, bridge);
+    auto frame = ok(request.header);
+    describe(frame, bridge);
+    if (bridge.recording) frame.put(Tag::file, std::string_view(bridge.recording->file));
     std::array<std::uint16_t, Bridge::kMaxLegs> ports{};
     for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++)
         if (bridge.legs[leg]) ports[leg] = bridge.legs[leg]->rtp_port;
-    auto* target = &worker(bridge);
-    target->post([this, target, id = bridge.id, frame, ports, to = request.connection] {
-        if (auto report = target->report(id)) put_reports(*frame, *report, ports);
-        mailbox_.post([this, frame, to] { reply(to, std::move(*frame)); });
-    });
-    return std::nullopt;
+    auto known = std::make_shared<FrameWriter>(std::move(frame));
+    auto legs = bridge.legs;  // what was stated, as it was when this was asked
+    return on_worker(
+        request, bridge,
+        [id = bridge.id, known, ports, legs](io::Worker& worker, Bridge& in_worker,
+                                             FrameWriter& out) -> Outcome {
+            out = std::move(*known);
+            out.put(Tag::is_sensitive, static_cast<std::uint8_t>(in_worker.is_sensitive()));
+            if (auto report = worker.report(id)) put_reports(out, *report, ports);
+            for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++) {
+                if (!legs[leg] || !in_worker.has_leg(leg)) continue;
+                FrameWriter state;
+                state.put(Tag::leg, static_cast<std::uint8_t>(leg))
+                    .put(Tag::rtp_port, ports[leg])
+                    .put(Tag::rtcp_port,
+                         static_cast<std::uint16_t>(ports[leg] + (legs[leg]->own_port ? 1 : 0)))
+                    .put(Tag::is_shared, static_cast<std::uint8_t>(legs[leg]->own_port == 0))
+                    .put(Tag::ssrc, in_worker.ssrc(leg));
+                if (const auto& stated = legs[leg]->stated) {
+                    state.put(Tag::settings_digest, ConstBytes(stated->digest));
+                    for (const auto& field : stated->fields()) state.put(field.tag, field.value);
+                    const auto& source = in_worker.leg(leg).source();
+                    state.put(Tag::source_ip, source.ip.wire()).put(Tag::source_port, source.port);
+                }
+                out.put(Tag::leg_state, state);
+            }
+            return std::nullopt;
+        });
 }
 
 void Controller::close_bridge(ConnectionId from, const Header& header, BridgeEntry& bridge, Reason reason) {

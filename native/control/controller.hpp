@@ -12,6 +12,7 @@
 #include "control/events.hpp"
 #include "control/leg_fields.hpp"
 #include "control/sounds.hpp"
+#include "control/stated_leg.hpp"
 #include "io/mailbox.hpp"
 #include "io/ports.hpp"
 #include "io/worker.hpp"
@@ -74,11 +75,13 @@ class Controller {
         io::RecordingId id = 0;
         hwr::Identity identity;
         std::int64_t start_us = 0;
+        std::string file;
         bool is_paused = false, is_failed = false;
     };
     struct LegEntry {
         std::uint16_t rtp_port = 0;  ///< what SDP says
         std::uint16_t own_port = 0;  ///< to be given back; 0 where the leg is on a shared port
+        std::optional<StatedLeg> stated;
     };
     struct BridgeEntry {
         Uuid id{};

@@ -51,7 +51,8 @@ Controller::Outcome Controller::start_recording(const Request& request, const Fi
     auto made = recording_order(fields);
     if (const auto* wrong = std::get_if<Refusal>(&made)) return *wrong;
     auto& order = std::get<0>(made);
-    Recording recording{.id = order->id, .identity = order->identity, .start_us = io::monotonic_us()};
+    Recording recording{
+        .id = order->id, .identity = order->identity, .start_us = io::monotonic_us(), .file = order->file};
     bridge.is_busy = true;
     open_recording(std::move(order), [this, id = bridge.id, recording, to = request.connection,
                                       header = request.header](int error) {
@@ -86,6 +87,7 @@ Controller::Outcome Controller::switch_recording(const Request& request, const F
     Recording next{.id = order->id,
                    .identity = order->identity,
                    .start_us = io::monotonic_us(),
+                   .file = order->file,
                    .is_paused = bridge.recording->is_paused};
     bridge.is_busy = true;
     open_recording(std::move(order), [this, id = bridge.id, next, to = request.connection,

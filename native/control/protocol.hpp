@@ -200,6 +200,11 @@ enum class Tag : std::uint16_t {
     mos_received_worst = 181,
     mos_heard_worst = 182,
     silence_cause = 183,
+    leg_state = 200,
+    settings_digest = 201,
+    source_ip = 202,
+    source_port = 203,
+    is_sensitive = 204,
 };
 
 struct Header {

@@ -179,6 +179,9 @@ class Leg {
     /// A packet of media was taken: the party lives, and this is where it sends from.
     void note_media(std::int64_t now_us);
 
+    /// Where its packets come from, as far as known, and where is sent to.
+    const Address& source() const { return rtp_source_.current(); }
+
     // Out
     bool is_sendable() const {
         return is_set_ && settings_.may_send && is_keyed() && rtp_source_.current().is_sendable();

@@ -61,9 +61,11 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "loss_reported": (174, "H"), "remote_jitter_us": (175, "I"), "burst_ratio": (176, "H"), "mos_received": (177, "H"),
     "mos_heard": (178, "H"), "round_trip_max_us": (179, "I"), "jitter_max_us": (180, "I"), "mos_received_worst": (181, "H"),
     "mos_heard_worst": (182, "H"), "silence_cause": (183, "B"),
+    "leg_state": (200, "nested"), "settings_digest": (201, None), "source_ip": (202, None), "source_port": (203, "H"),
+    "is_sensitive": (204, "B"),
 }  # fmt: skip
 NAMES = {tag: (name, form) for name, (tag, form) in TAGS.items()}
-REPEATED = {"leg_stats", "bridge_entry", "shared_port", "leg_quality"}
+REPEATED = {"leg_stats", "bridge_entry", "shared_port", "leg_quality", "leg_state"}
 
 
 def encode(name: str, value: object) -> bytes:

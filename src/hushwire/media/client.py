@@ -10,6 +10,7 @@ from uuid import UUID
 
 from hushwire.core.errors import Unavailable
 from hushwire.core.personal import Personal
+from hushwire.media.adoption import BridgeState
 from hushwire.media.digits import DIGIT_MS, GAP_MS, send_digits
 from hushwire.media.model import (
     BridgeEntry,
@@ -26,6 +27,7 @@ from hushwire.media.model import (
 )
 from hushwire.media.ports import IpAddress, LegOpening, SharedPort
 from hushwire.media.sounds import EncodedSound, PlayOrder
+from hushwire.media.statement import leg_fields
 from hushwire.media.wire import EventType, Field, Fields, Frame, FrameReader, Kind, Op, Status, Tag, WireError, encode, u8, u16, u32, u64
 
 ANSWER_S: Final = 5.0
@@ -104,7 +106,7 @@ class MediaClient:
 
     async def set_leg(self, bridge_id: UUID, leg: int, settings: LegSettings) -> None:
         """State where a leg's party is and how it is protected; may be repeated."""
-        await self._ask(Op.SET_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), *_settings(settings)])
+        await self._ask(Op.SET_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), *leg_fields(settings)])
 
     async def open_call(self, bridge_id: UUID, mode: Mode, legs: Iterable[int | LegOpening]) -> tuple[LegPorts, ...]:
         """A bridge with these legs, asked for in one go. Raises what the first refused request does; then no bridge stays."""
@@ -127,7 +129,7 @@ class MediaClient:
     async def set_legs(self, bridge_id: UUID, legs: Iterable[tuple[int, LegSettings]]) -> None:
         """State several legs, asked for in one go. Raises what the first refused request does, after all are answered."""
         name = (Tag.BRIDGE, bridge_id.bytes)
-        asked = self._begin(*((Op.SET_LEG, [name, (Tag.LEG, u8(leg)), *_settings(settings)]) for leg, settings in legs))
+        asked = self._begin(*((Op.SET_LEG, [name, (Tag.LEG, u8(leg)), *leg_fields(settings)]) for leg, settings in legs))
         refused: MediaRefused | None = None
         for answer in asked:
             try:
@@ -152,6 +154,10 @@ class MediaClient:
     async def bridge(self, bridge_id: UUID) -> BridgeReport:
         """The legs' counters now."""
         return BridgeReport.read(await self._ask(Op.GET_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes)]))
+
+    async def state(self, bridge_id: UUID) -> BridgeState:
+        """All that is needed to go on with a bridge of another controller; keys are never told. Raises MediaRefused (NOT_FOUND)."""
+        return BridgeState.read(await self._ask(Op.GET_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes)]))
 
     async def bridges(self) -> AsyncIterator[BridgeEntry]:
         """All bridges that the media process holds, page by page."""
@@ -354,37 +360,3 @@ def _recording(bridge_id: UUID, order: RecordingOrder) -> list[Field]:
         (Tag.FORMAT, order.format),
         (Tag.ANCHOR_US, u64(order.anchor_us)),
     ]
-
-
-def _settings(settings: LegSettings) -> list[Field]:
-    fields: list[Field] = [
-        (Tag.REMOTE_IP, settings.remote_ip.reveal().packed),
-        (Tag.REMOTE_PORT, u16(settings.remote_port)),
-        (Tag.RTCP_MUX, u8(settings.rtcp_mux)),
-        (Tag.LEARN, u8(settings.learn)),
-        (Tag.SEND, u8(settings.send)),
-        (Tag.RECEIVE, u8(settings.receive)),
-        (Tag.MEDIA_TIMEOUT_MS, u32(settings.media_timeout_ms)),
-        (Tag.CLOCK_RATE, u32(settings.clock_rate)),
-        (Tag.ANSWERED, u8(settings.answered)),
-    ]
-    if settings.remote_rtcp_port is not None:
-        fields.append((Tag.REMOTE_RTCP_PORT, u16(settings.remote_rtcp_port)))
-    if settings.sending is not None:
-        fields += [(Tag.SEND_SUITE, u8(settings.sending.suite)), (Tag.SEND_KEY, settings.sending.key)]
-    if settings.receiving is not None:
-        fields += [(Tag.RECV_SUITE, u8(settings.receiving.suite)), (Tag.RECV_KEY, settings.receiving.key)]
-    if settings.signalling_ip is not None:
-        fields.append((Tag.SIGNALLING_IP, settings.signalling_ip.reveal().packed))
-    if settings.ice is not None:
-        fields += [
-            (Tag.ICE_LOCAL_UFRAG, settings.ice.local_ufrag.encode("ascii")),
-            (Tag.ICE_LOCAL_PASSWORD, settings.ice.local_password.encode("ascii")),
-            (Tag.ICE_REMOTE_UFRAG, settings.ice.remote_ufrag.encode("ascii")),
-        ]
-    if settings.is_dtls:
-        fields.append((Tag.KEYING, u8(1)))
-    fields += [(Tag.CODEC, codec.to_bytes()) for codec in settings.codecs]
-    if settings.payload_types:
-        fields.append((Tag.PAYLOAD_TYPES, bytes(number for pair in settings.payload_types for number in pair)))
-    return fields

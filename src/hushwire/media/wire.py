@@ -218,6 +218,11 @@ class Tag(IntEnum):
     MOS_RECEIVED_WORST = 181
     MOS_HEARD_WORST = 182
     SILENCE_CAUSE = 183
+    LEG_STATE = 200
+    SETTINGS_DIGEST = 201
+    SOURCE_IP = 202
+    SOURCE_PORT = 203
+    IS_SENSITIVE = 204
 
 
 Field = tuple[Tag, bytes]
