@@ -197,6 +197,7 @@ class Media(Section):
     shared_ports: Ports = None
     ports: Ports = None
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    on_loss: Literal["end", "re-establish"] = "end"
 
     @model_validator(mode="after")
     def _apart(self) -> "Media":

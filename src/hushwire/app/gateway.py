@@ -139,6 +139,7 @@ class Gateway:
             wired.node_id,
             library=self._library,
             max_calls=self._config.limits.calls,
+            renews_media=self._config.media.on_loss == "re-establish",
         )
         self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)
         self.heartbeat = Heartbeat(wired.main, self.link, self.calling, wired.clock, wired.node_id, self._started_at)

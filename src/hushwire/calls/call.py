@@ -2,6 +2,7 @@
 
     NEW -> OPENING -> RINGING -> ACTIVE -> ENDED
                          `----> OFFERING (our 2xx held the offer; the caller's ACK brings the answer) -> ACTIVE
+    ACTIVE -> RENEWING (the media process died: another bridge, then a re-INVITE to each party) -> ACTIVE
 
 Every path ends in exactly one `Ended`. What a state does with an event is one method; `Call.TABLE` says which.
 """
@@ -29,6 +30,7 @@ class State(StrEnum):
     RINGING = "ringing"
     OFFERING = "offering"
     ACTIVE = "active"
+    RENEWING = "renewing"
     ENDED = "ended"
 
 
@@ -68,6 +70,7 @@ class Call:
         self._rung: str | None = None
         self._told_status = 0
         self._reoffer: Reoffer | None = None
+        self._unrenewed: set[Side] = set()
 
     # ----------------------------------------------------------------------------------------------------------- use
 
@@ -85,7 +88,8 @@ class Call:
             # Answered when nobody needed it any more: RFC 3261 section 13.2.2.4 wants the dialog acknowledged and ended.
             self._do(effects.ByeBranch(event.branch))
         elif isinstance(event, events.Reoffered):
-            self._do(effects.RespondReinvite(event.tx, 491 if self.state is State.OFFERING else 481))
+            is_busy = self.state in (State.OFFERING, State.RENEWING)
+            self._do(effects.RespondReinvite(event.tx, 491 if is_busy else 481))
         done, self._effects = self._effects, []
         return done
 
@@ -360,6 +364,42 @@ class Call:
             self._do(effects.SendBye(event.side.other, failures.ENDED_BY[EndReason.NO_ACK]))
         self._end(EndReason.NO_ACK, None)
 
+    # ------------------------------------------------------------------------------------------------------- renewing
+
+    def _lost(self, _event: events.MediaLost) -> None:
+        """The bridge is gone; the dialogs are not. What was under way between the parties is begun anew by whoever wants it."""
+        if self._reoffer is not None and self._reoffer.tx_open:
+            self._do(effects.RespondReinvite(self._reoffer.tx, 491))
+        self._reoffer = None
+        self.state = State.RENEWING
+        self._do(effects.OpenMedia(is_echo=not self.plan.targets, legs=self.plan.legs))
+
+    def _reopened(self, event: events.MediaOpened) -> None:
+        self._ports = dict(zip(self.plan.legs, event.ports, strict=True))
+        for side in Side:
+            if (end := self.end(side)) is None:
+                continue
+            body = end.renew(self._ports[end.terms.leg])
+            if body is None:
+                self._stop(EndReason.MEDIA_LOST)
+                return
+            self._unrenewed.add(side)
+            self._do(effects.SendReinvite(side, body))
+
+    def _renewed(self, event: events.Reanswered) -> None:
+        end = self.end(event.side)
+        if event.side not in self._unrenewed or end is None:
+            return
+        if not 200 <= event.status < 300 or end.take_answer(event.body) is not None:
+            self._stop(EndReason.MEDIA_LOST)
+            return
+        self._unrenewed.discard(event.side)
+        if self._unrenewed:
+            return
+        self.state = State.ACTIVE
+        self._set_legs(*(item for item in (self.end(Side.CALLER), self.end(Side.CALLEE)) if item is not None))
+        self._do(effects.MediaRenewed())
+
     # ------------------------------------------------------------------------------------------------------- stopping
 
     def _stopped(self, event: events.Stopped) -> None:
@@ -368,7 +408,7 @@ class Call:
     def _stop(self, why: EndReason) -> None:
         """We end it, in whatever state it is."""
         words = failures.ENDED_BY.get(why)
-        if self.state in (State.ACTIVE, State.OFFERING):
+        if self.state in (State.ACTIVE, State.OFFERING, State.RENEWING):
             self._answer_open_reinvite()
             for side in Side:
                 if self.end(side) is not None:
@@ -439,7 +479,15 @@ class Call:
         (State.ACTIVE, events.HungUp): "_hung_up",
         (State.ACTIVE, events.NeverAcknowledged): "_never_acknowledged",
         (State.ACTIVE, events.Stopped): "_stopped",
+        (State.ACTIVE, events.MediaLost): "_lost",
+        (State.RENEWING, events.MediaOpened): "_reopened",
+        (State.RENEWING, events.MediaFailed): "_failed",
+        (State.RENEWING, events.MediaLost): "_failed",
+        (State.RENEWING, events.Reanswered): "_renewed",
+        (State.RENEWING, events.HungUp): "_hung_up",
+        (State.RENEWING, events.NeverAcknowledged): "_never_acknowledged",
+        (State.RENEWING, events.Stopped): "_stopped",
     }
 
 
-LIVE: Final = frozenset({State.OPENING, State.RINGING, State.OFFERING, State.ACTIVE})
+LIVE: Final = frozenset({State.OPENING, State.RINGING, State.OFFERING, State.ACTIVE, State.RENEWING})

@@ -140,6 +140,11 @@ class StopRinging:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaRenewed:
+    """Both parties agreed to the new bridge's ports and keys: what was recorded goes on as the next segment."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The call is over: close its media, write it down, forget it. `status` is the SIP status that ended its set-up, if it did."""
 
@@ -162,5 +167,6 @@ Effect = (
     | FormatChanged
     | Ring
     | StopRinging
+    | MediaRenewed
     | Ended
 )

@@ -83,6 +83,18 @@ class End:
         self._next_version()
         return self._pending
 
+    def renew(self, ports: Ports) -> bytes | None:
+        """Our offer of other ports and other keys for what is agreed; None where it can't be made.
+
+        A DTLS association, and the ICE session below it, ended with the media process that its party knew.
+        """
+        agreed = self.agreed
+        if agreed is None or agreed.dtls is not None or agreed.ice is not None:
+            return None
+        keys = fresh_keys(self._random) if self.local.keys else {}
+        self.local = replace(self.local, address=ports.address, port=ports.rtp, rtcp_port=ports.rtcp, keys=keys)
+        return self.offer(agreed, direction=agreed.direction)
+
     def fall_back(self) -> bool:
         """After a refusal of our first offer: offer the next kind of protection, or none where it is optional. False: nothing is left."""
         if self._keyings:

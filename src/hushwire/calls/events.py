@@ -18,6 +18,11 @@ class MediaFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaLost:
+    """The media process is gone with the call's bridge. MediaOpened follows once another holds a new one, or Stopped."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """A target sent 101-199; `body` is an early answer or empty."""
 
@@ -103,6 +108,7 @@ class Stopped:
 Event = (
     MediaOpened
     | MediaFailed
+    | MediaLost
     | Progressed
     | Accepted
     | Rejected

@@ -5,7 +5,8 @@ from ipaddress import IPv4Address, IPv6Address
 from uuid import UUID
 
 from hushwire.core.personal import Personal
-from hushwire.media.model import BridgeReport, IpAddress, Mode, RecordingState, Suite
+from hushwire.media.model import BridgeReport, Mode, RecordingState, Suite
+from hushwire.media.ports import IpAddress
 from hushwire.media.wire import Fields, Tag
 
 

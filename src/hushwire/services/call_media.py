@@ -42,6 +42,21 @@ class CallMedia:
             live.has_bridge = True
             return events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
 
+    async def reopen(self, live: LiveCall, effect: effects.OpenMedia) -> events.Event | None:
+        """Open the call's bridge in the media process that comes after the one that died, once it answers; the caller bounds it."""
+        while not self._link.is_up:
+            if live.is_ended:
+                return None
+            await asyncio.sleep(0.05)
+        opened = await self.open(live, effect)
+        if live.is_sensitive and isinstance(opened, events.MediaOpened):
+            try:
+                await self._link.client.set_sensitive(live.id, on=True)
+            except (MediaRefused, Unavailable) as error:
+                _log.error("call.not_sensitive_again", call_id=str(live.id), why=str(error))
+                return events.MediaFailed()
+        return opened
+
     async def state(self, live: LiveCall, legs: Iterable[LegStatement]) -> events.Event | None:
         """State the legs, with the keys that their handshakes have made; MediaFailed where that was not possible while the call lives."""
         live.stated |= {leg.leg: leg for leg in legs}

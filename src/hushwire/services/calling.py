@@ -48,6 +48,8 @@ from hushwire.vault.pool import KeyPool
 
 SILENT_DEVICE_S: Final = 8.0
 SILENT_TRUNK_S: Final = 16.0
+RENEW_WITHIN_S: Final = 15.0
+"""How long after the loss of the media process both parties must have agreed to another bridge; then the call ends."""
 SDP_TYPE: Final = "application/sdp"
 _log = structlog.get_logger(__name__)
 
@@ -71,6 +73,7 @@ class Calling:
         *,
         library: SoundLibrary,
         max_calls: int = 2000,
+        renews_media: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -80,6 +83,7 @@ class Calling:
         self._clock = clock
         self._random = random
         self._max_calls = max_calls
+        self._renews_media = renews_media
         self._certificates = Certificates(clock)
         self._handshakes = Handshakes(lambda bridge, leg, datagrams: link.client.send_dtls(bridge, leg, datagrams), self)
         self._media = CallMedia(link, self._handshakes)
@@ -151,10 +155,39 @@ class Calling:
                 self._spawn(self.recorder.objected(live), "recording-objected")
 
     def media_lost(self, *, is_gone: bool) -> None:
-        """Every call's sound is lost. Both parties are told by BYE. Only a media process that is gone is known to record no more."""
+        """Every call's sound is lost. What becomes of the calls is decided here, by `[media] on_loss`.
+
+        Both parties are told by BYE; or else, where the program is gone and the call was answered, by re-INVITE as soon as another run
+        of it answers. Only a media process that is gone is known to record no more.
+        """
         for live in list(self._calls.values()):
             live.has_bridge = live.has_bridge and not is_gone
-            self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
+            if is_gone and self._renews_media and live.call.state is State.ACTIVE:
+                self._renew(live)
+            else:
+                self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
+
+    def _renew(self, live: LiveCall) -> None:
+        """Go on without a bridge until there is a new one; not for long."""
+        _log.warning("call.media_renewing", call_id=str(live.id))
+        self.sounds.forget(live.id)
+        self.recorder.lost(live)
+        live.silent_legs.clear()
+        live.stated.clear()
+        loop = asyncio.get_running_loop()
+        live.renewal = loop.call_later(RENEW_WITHIN_S, self.feed, live, events.Stopped(EndReason.MEDIA_LOST))
+        self.feed(live, events.MediaLost())
+
+    def _renewed(self, live: LiveCall) -> None:
+        _log.info("call.media_renewed", call_id=str(live.id))
+        self._stop_renewal(live)
+        self._format_changed(live)
+        self._spawn(self.recorder.renewed(live), "recording-renewed")
+
+    def _stop_renewal(self, live: LiveCall) -> None:
+        if live.renewal is not None:
+            live.renewal.cancel()
+            live.renewal = None
 
     async def stop_recordings(self) -> None:
         """End every recording, since nobody can reach this node to pause or erase it; the calls go on as their organisations allow."""
@@ -413,7 +446,8 @@ class Calling:
     def _do(self, live: LiveCall, effect: effects.Effect) -> None:
         match effect:
             case effects.OpenMedia():
-                self._spawn(self._fed(live, self._media.open(live, effect)), "call-media")
+                opening = self._media.open if live.renewal is None else self._media.reopen
+                self._spawn(self._fed(live, opening(live, effect)), "call-media")
             case effects.SetLegs():
                 self._spawn(self._fed(live, self._media.state(live, effect.legs)), "call-legs")
             case effects.Respond():
@@ -447,6 +481,8 @@ class Calling:
                 self._spawn(self.sounds.ring(live, effect.media), "call-ringing")
             case effects.StopRinging():
                 self._spawn(self.sounds.stop_ringing(live), "call-ringing")
+            case effects.MediaRenewed():
+                self._renewed(live)
             case effects.Ended():
                 self._ended(live, effect)
             case _:
@@ -524,6 +560,7 @@ class Calling:
     def _ended(self, live: LiveCall, effect: effects.Ended) -> None:
         live.is_ended = True
         self._stop_ringing(live)
+        self._stop_renewal(live)
         self._by_tx.pop(live.tx, None)
         for invite in live.invites.values():
             self._by_invite.pop(invite, None)

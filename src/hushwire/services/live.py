@@ -67,6 +67,12 @@ class LiveCall:
     has_bridge: bool = False
     recording: RecordingRun | None = None
     recording_events: list[int] = field(default_factory=list)
+    segments: int = 0
+    """How many recordings of this call were begun: the number of the next segment."""
+    lost_recording: RecordingRun | None = None
+    """What was recorded when the media process died; it goes on as the next segment, or once it is resumed where it was paused."""
+    renewal: asyncio.TimerHandle | None = None
+    is_sensitive: bool = False
     silent_legs: set[int] = field(default_factory=set)
     quality: CallQuality = field(default_factory=CallQuality)
     stated: dict[int, LegStatement] = field(default_factory=dict)

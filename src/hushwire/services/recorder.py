@@ -155,7 +155,7 @@ class Recorder:
 
     async def _begin_with(self, live: LiveCall, key: DataKey, answer: CallAnswer | None) -> bool | None:
         """True once it records, False if it could not be begun, None where the key came too late and nothing was begun."""
-        run = _run(key, 0)
+        run = _run(key, live.segments)
         peer = live.route.peer_agent
         live.recording = run
         admitted = await self._admit(live, answer, self._row(live, run, live.route.agent.id, None if peer is None else peer.id))
@@ -177,6 +177,7 @@ class Recorder:
                 self._spawn(self._end_unconfirmed(live), "recording-unconfirmed")
             return False
         run.is_running = True
+        live.segments = run.segment + 1
         self._settle_beep(live)
         return True
 
@@ -308,6 +309,7 @@ class Recorder:
                 return "hushwire-media did not answer"
             live.recording = further
             further.is_running = True
+            live.segments = further.segment + 1
             self._settle_beep(live)
             await asyncio.shield(self.write_end(live.route.org.id, live, result))
             return "ok"
@@ -325,6 +327,7 @@ class Recorder:
                 else:
                     if runs.get(live.id) == further.id:
                         live.recording, further.is_running = further, True
+                        live.segments = further.segment + 1
                     elif runs.get(live.id) == before.id:
                         self._fail_row(live, further)
                     return
@@ -346,6 +349,9 @@ class Recorder:
         """Go on after a pause; `ok`, or why not."""
         async with live.working:
             run = live.recording
+            if run is None and (lost := live.lost_recording) is not None and lost.is_paused:
+                live.lost_recording = None
+                return "ok" if await self._begin_further(live) else "the next segment could not be begun"
             if run is None or not run.is_running:
                 return "nothing is being recorded"
             if run.is_paused:
@@ -360,6 +366,7 @@ class Recorder:
             if not live.has_bridge:
                 return "the call has no sound yet"
             await self._link.client.set_sensitive(live.id, on=on)
+            live.is_sensitive = on
             return "ok"
 
     async def stop(self, live: LiveCall) -> str:
@@ -376,6 +383,39 @@ class Recorder:
             await self.stop(live)
         except (MediaRefused, Unavailable) as error:
             _log.error("recording.not_ended", call_id=str(live.id), why=str(error))
+
+    def lost(self, live: LiveCall) -> None:
+        """The media process died: what was recorded plays up to its last whole frame, and its row says so."""
+        run, live.recording = live.recording, None
+        if run is None:
+            return
+        live.lost_recording = run
+        _log.error("recording.cut_short", call_id=str(live.id), recording_id=str(run.id), why="the media process died")
+        end = RecordingEnd(RecordingId(run.id), self._clock.now())
+        event = self.event(live, EventKind.RECORDING_CLOSED, end.ended_at, recording=end.id, crashed=True)
+
+        async def write(connection: Connection) -> list[DomainEvent]:
+            return [event] if await rows.close_recording(connection, end) else []
+
+        self._records.write(live.route.org.id, "recording.closed", write, at_once=True)
+
+    async def renewed(self, live: LiveCall) -> None:
+        """The call goes on with another media process: so does its recording, as the next segment. What was paused waits for `resume`."""
+        async with live.working:
+            lost = live.lost_recording
+            if lost is None or lost.is_paused or live.is_ended or live.recording is not None:
+                return
+            live.lost_recording = None
+            if self._may_record(live.route):
+                await self._begin_further(live)
+
+    async def _begin_further(self, live: LiveCall) -> bool:
+        key = self._keys.take(live.route.org.id, "recording")
+        if key is None:
+            _log.error("recording.not_continued", call_id=str(live.id), why="no recording key is ready")
+            self._on_impossible(live)
+            return False
+        return await self._begin(live, key, None)
 
     async def cut_off(self, live: LiveCall) -> None:
         """End the recording while the database is away: its row is closed once it is back. What can't be ended now is tried again."""
