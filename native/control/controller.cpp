@@ -222,6 +222,7 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
     auto* bridge = find(fields.uuid(Tag::bridge));
     if (!bridge) return refusal(Status::not_found, "no such bridge");
     if (bridge->is_busy) {
+        if (bridge->waiting.size() >= kMaxWaiting) return refusal(Status::limit, "too many requests wait");
         bridge->waiting.push_back(request);
         return std::nullopt;
     }

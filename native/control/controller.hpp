@@ -65,10 +65,12 @@ class Controller {
     void tick(std::int64_t now_us);
     /// Closes all bridges; done when `is_empty`.
     void stop();
+    bool is_controller(ConnectionId connection) const { return connection == controller_; }
     bool is_empty() const { return bridges_.empty(); }
 
   private:
     static constexpr std::size_t kMaxBridges = 20'000;
+    static constexpr std::size_t kMaxWaiting = 1024;  // requests of one bridge behind its disk
     enum class Reason : std::uint8_t { asked_for = 1, no_controller = 2, program_ends = 3 };
 
     struct Recording {

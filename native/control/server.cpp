@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -75,11 +76,23 @@ void Server::close(ConnectionId id) {
     if (auto found = connections_.find(id); found != connections_.end()) found->second.is_closing = true;
 }
 
-void Server::accept_all() {
+/// Who holds a place for longest without being the controller gives it up: connections that only lurk must
+/// not keep a controller out.
+void Server::make_room(const Controller& controller) {
+    for (auto& [id, connection] : connections_) {
+        if (controller.is_controller(id) || connection.is_closing) continue;
+        connection.is_closing = true;
+        return;
+    }
+}
+
+void Server::accept_all(const Controller& controller) {
     for (;;) {
         io::Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (!fd) return;
-        if (connections_.size() >= kMaxConnections) continue;  // closes it
+        auto open = std::ranges::count_if(connections_, [](const auto& c) { return !c.second.is_closing; });
+        if (static_cast<std::size_t>(open) >= kMaxConnections) make_room(controller);
+        if (connections_.size() >= 2 * kMaxConnections) continue;  // closes it: a crowd of them at once
         auto& connection = connections_[next_id_++];
         connection.fd = std::move(fd);
         connection.in.reserve(kMostUnread);
@@ -174,7 +187,7 @@ void Server::run(Controller& controller) {
         }
         for (std::size_t i = 0; i < ids.size(); i++)
             if (polled[3 + i].revents & (POLLIN | POLLHUP | POLLERR)) read_from(ids[i], controller);
-        if (polled[0].revents) accept_all();
+        if (polled[0].revents) accept_all(controller);
         controller.tick(io::monotonic_us());
         for (auto& [id, connection] : connections_)
             if (!connection.out.empty()) flush(connection);

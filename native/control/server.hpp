@@ -40,7 +40,8 @@ class Server final : public Outlet {
         bool is_closing = false;
     };
 
-    void accept_all();
+    void accept_all(const Controller& controller);
+    void make_room(const Controller& controller);
     void read_from(ConnectionId id, Controller& controller);
     bool take_frames(ConnectionId id, Controller& controller);
     void flush(Connection& connection);
