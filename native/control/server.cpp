@@ -86,13 +86,14 @@ void Server::make_room(const Controller& controller) {
     }
 }
 
-void Server::accept_all(const Controller& controller) {
-    for (;;) {
+void Server::accept_all(Controller& controller) {
+    for (std::size_t n = 0; n < kAcceptAtOnce; n++) {
         io::Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (!fd) return;
-        auto open = std::ranges::count_if(connections_, [](const auto& c) { return !c.second.is_closing; });
-        if (static_cast<std::size_t>(open) >= kMaxConnections) make_room(controller);
-        if (connections_.size() >= 2 * kMaxConnections) continue;  // closes it: a crowd of them at once
+        if (connections_.size() >= kMaxConnections) {
+            make_room(controller);
+            drop_closed(controller);
+        }
         auto& connection = connections_[next_id_++];
         connection.fd = std::move(fd);
         connection.in.reserve(kMostUnread);

@@ -29,7 +29,7 @@ class Server final : public Outlet {
     void run(Controller& controller);
 
   private:
-    static constexpr std::size_t kMaxConnections = 16;
+    static constexpr std::size_t kMaxConnections = 16, kAcceptAtOnce = 256;
     static constexpr std::size_t kMaxUnsent = 64 << 20;  // a controller that does not read is closed
 
     static constexpr std::size_t kMuchUnsent = 1 << 20;  // then what may get lost gets lost
@@ -40,7 +40,7 @@ class Server final : public Outlet {
         bool is_closing = false;
     };
 
-    void accept_all(const Controller& controller);
+    void accept_all(Controller& controller);
     void make_room(const Controller& controller);
     void read_from(ConnectionId id, Controller& controller);
     bool take_frames(ConnectionId id, Controller& controller);

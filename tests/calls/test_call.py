@@ -290,6 +290,40 @@ def test_echo_is_answered_from_one_leg() -> None:
     assert driven.all(effects.SendBye) == []
 
 
+def test_after_the_loss_of_media_both_parties_are_offered_other_ports_and_keys_and_the_call_goes_on() -> None:
+    caller, callee = Party(4000, Srtp.REQUIRED), Party(5000)
+    driven = answered(caller, callee)
+    before = driven.last(effects.SetLegs)
+    driven.feed(events.MediaLost())
+    assert driven.call.state is State.RENEWING
+    assert len(driven.all(effects.OpenMedia)) == 2
+    driven.feed(events.Reoffered(Side.CALLEE, 5, callee.offer()))
+    assert driven.last(effects.RespondReinvite).status == 491  # not now
+    driven.feed(events.MediaOpened((Ports("127.0.0.1", 20004, 20005), Ports("127.0.0.1", 20006, 20007))))
+    offers = {effect.side: effect.body for effect in driven.all(effects.SendReinvite)}
+    assert b"m=audio 20004 " in offers[Side.CALLER]
+    assert b"m=audio 20006 " in offers[Side.CALLEE]
+    driven.feed(events.Reanswered(Side.CALLEE, 200, callee.answer(offers[Side.CALLEE])))
+    assert driven.last(effects.SetLegs) is before  # not before both know
+    driven.feed(events.Reanswered(Side.CALLER, 200, caller.answer(offers[Side.CALLER])))
+    assert driven.call.state is State.ACTIVE
+    assert len(driven.all(effects.MediaRenewed)) == 1
+    keys = [next(leg.media.send_crypto for leg in legs.legs if leg.leg == 0) for legs in (before, driven.last(effects.SetLegs))]
+    assert keys[0] is not None
+    assert keys[1] is not None
+    assert keys[0].key != keys[1].key
+
+
+@pytest.mark.parametrize("status", [408, 481, 488, 491, 500])
+def test_a_party_that_does_not_take_the_new_media_ends_the_call_for_both(status: int) -> None:
+    driven = answered(Party(4000, Srtp.REQUIRED), Party(5000))
+    driven.feed(events.MediaLost())
+    driven.feed(events.MediaOpened((Ports("127.0.0.1", 20004, 20005), Ports("127.0.0.1", 20006, 20007))))
+    driven.feed(events.Reanswered(Side.CALLER, status, b""))
+    assert driven.ended.reason is EndReason.MEDIA_LOST
+    assert {effect.side for effect in driven.all(effects.SendBye)} == set(Side)
+
+
 def test_an_address_that_the_peer_may_not_name_is_not_sent_to() -> None:
     caller = Party(4000, Srtp.REQUIRED, address="127.0.0.1")
     statement = answered(caller, Party(5000)).last(effects.SetLegs)
@@ -323,6 +357,7 @@ _EVENTS = st.one_of(
     st.builds(events.HungUp, _SIDES),
     st.builds(events.NeverAcknowledged, _SIDES),
     st.sampled_from([events.Cancelled(), events.RingTimeout(), events.MediaFailed(), events.Stopped(EndReason.HANGUP)]),
+    st.sampled_from([events.MediaLost(), events.MediaOpened((Ports("127.0.0.1", 20004, 20005), Ports("127.0.0.1", 20006, 20007)))]),
 )
 
 
