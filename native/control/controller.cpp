@@ -242,6 +242,8 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::stop_play: return stop_play(*request, fields, *bridge);
         case Op::send_digits: return send_digits(*request, fields, *bridge);
         case Op::detect_tones: return detect_tones(*request, fields, *bridge);
+        case Op::set_hears: return set_hears(*request, fields, *bridge);
+        case Op::close_leg: return close_leg(*request, fields, *bridge);
         case Op::set_sensitive: return set_sensitive(*request, fields, *bridge);
         case Op::close_bridge:
             close_bridge(request->connection, request->header, *bridge, Reason::asked_for);

@@ -122,6 +122,9 @@ class Controller {
     Outcome set_sensitive(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome stop_recording(const Request& request, BridgeEntry& bridge);
     Outcome send_dtls(const std::shared_ptr<Request>& request, const Fields& fields, BridgeEntry& bridge);
+    // ops_hearing.cpp
+    Outcome set_hears(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome close_leg(const Request& request, const Fields& fields, BridgeEntry& bridge);
     // ops_sounds.cpp
     Outcome load_sound(const Request& request, const Fields& fields);
     Outcome play(const Request& request, const Fields& fields, BridgeEntry& bridge);

@@ -225,6 +225,11 @@ FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& rep
     out.put(Tag::jitter_max_us, report.quality.jitter_max_us);
     if (report.silent_ms) out.put(Tag::silent_ms, *report.silent_ms);
     if (report.remote_lost) out.put(Tag::remote_lost, *report.remote_lost);
+    if (report.voice)
+        out.put(Tag::concealed_ms, report.voice->concealed_ms)
+            .put(Tag::recovered_ms, report.voice->recovered_ms)
+            .put(Tag::late, report.voice->late)
+            .put(Tag::playout_delay_us, static_cast<std::uint32_t>(report.voice->delay_us));
     return out;
 }
 

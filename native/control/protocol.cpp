@@ -88,6 +88,7 @@ constexpr FieldRule kSendDigits[] = {{Tag::bridge, 16, 16},
                                      {Tag::digit_ms, 2, 2, kOptional},
                                      {Tag::gap_ms, 2, 2, kOptional}};
 constexpr FieldRule kDetectTones[] = {{Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag::is_on, 1, 1}};
+constexpr FieldRule kSetHears[] = {{Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag::hears, 2, 2}};
 constexpr FieldRule kSetSensitive[] = {{Tag::bridge, 16, 16}, {Tag::is_on, 1, 1}};
 
 std::optional<std::span<const FieldRule>> rules(Op op) {
@@ -115,6 +116,8 @@ std::optional<std::span<const FieldRule>> rules(Op op) {
         case Op::stop_play: return kStopPlay;
         case Op::send_digits: return kSendDigits;
         case Op::detect_tones: return kDetectTones;
+        case Op::set_hears: return kSetHears;
+        case Op::close_leg: return kOpenLeg;
         case Op::set_sensitive: return kSetSensitive;
     }
     return std::nullopt;

@@ -39,6 +39,8 @@ enum class Op : std::uint16_t {
     stop_play = 66,
     send_digits = 67,
     detect_tones = 68,
+    set_hears = 52,
+    close_leg = 53,
     set_sensitive = 69,
     switch_recording = 70,
 };
@@ -205,6 +207,11 @@ enum class Tag : std::uint16_t {
     source_ip = 202,
     source_port = 203,
     is_sensitive = 204,
+    hears = 131,
+    concealed_ms = 132,
+    recovered_ms = 133,
+    late = 134,
+    playout_delay_us = 135,
 };
 
 struct Header {

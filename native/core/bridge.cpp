@@ -30,20 +30,65 @@ void Bridge::open_leg(unsigned leg) {
     legs_[leg] = std::make_unique<Leg>(leg, random_);
 }
 
-void Bridge::close_leg(unsigned leg) {
+void Bridge::close_leg(unsigned leg, std::int64_t now_us) {
     for (auto layer : kLayers) play(leg, nullptr, layer, PlayEnd::leg_closed);
     keypads_[leg].reset();
     legs_[leg].reset();
+    arrange(now_us);
 }
 
 std::uint32_t Bridge::set_leg(unsigned leg, const LegSettings& settings, std::int64_t now_us) {
     if (settings.formats.count && !keypads_[leg]) keypads_[leg] = std::make_unique<Keypad>();
     if (keypads_[leg]) keypads_[leg]->agree(settings.formats);
-    return legs_[leg]->set(settings, now_us);
+    auto ssrc = legs_[leg]->set(settings, now_us);
+    arrange(now_us);
+    return ssrc;
 }
 
-void Bridge::set_hears(unsigned leg, std::uint16_t legs) {
+void Bridge::set_hears(unsigned leg, std::uint16_t legs, std::int64_t now_us) {
     hears_[leg] = legs;
+    arrange(now_us);
+}
+
+/// Who of those that a leg is to hear is there, and whether that can be relayed or has to be made.
+void Bridge::arrange(std::int64_t now_us) {
+    std::uint16_t live = 0, relayed = 0;
+    for (unsigned leg = 0; leg < kMaxLegs; leg++)
+        if (legs_[leg] && legs_[leg]->is_set()) live = static_cast<std::uint16_t>(live | bit(leg));
+    std::array<Mixer::Seat, kMaxLegs> seats;
+    bool is_mixing = false;
+    for (unsigned leg = 0; leg < kMaxLegs; leg++) {
+        sources_[leg] = hears_[leg] & live;
+        if (live & bit(leg)) seats[leg].formats = legs_[leg]->settings().formats;
+    }
+    for (unsigned leg = 0; leg < kMaxLegs; leg++) {
+        auto sources = sources_[leg];
+        if (!(live & bit(leg)) || !sources) continue;
+        if (std::has_single_bit(sources)) {
+            const auto& theirs = seats[static_cast<unsigned>(std::countr_zero(sources))].formats;
+            const auto& mine = seats[leg].formats;
+            bool is_as_it_is = !mine.audio() || !theirs.audio() || mine.shares_audio(theirs);
+            if (is_as_it_is && !(relayed & sources)) {
+                relayed = static_cast<std::uint16_t>(relayed | sources);
+                continue;
+            }
+        }
+        if (!seats[leg].formats.audio()) continue;
+        for (unsigned source = 0; source < kMaxLegs; source++)
+            if ((sources & bit(source)) && seats[source].formats.audio())
+                seats[leg].hears = static_cast<std::uint16_t>(seats[leg].hears | bit(source));
+        is_mixing |= seats[leg].hears != 0;
+    }
+    if (is_mixing && !mixer_) mixer_ = std::make_unique<Mixer>(now_us);
+    auto fresh = mixer_ ? mixer_->arrange(seats, now_us) : std::uint16_t{0};
+    for (unsigned leg = 0; leg < kMaxLegs; leg++) {
+        if (!seats[leg].hears) {
+            if (is_mixed(leg)) set_mix(leg, nullptr);
+        } else if (!is_mixed(leg) || (fresh & bit(leg))) {
+            set_mix(leg, mixer_->listen(leg));
+        }
+    }
+    if (!is_mixing) mixer_.reset();
     rearrange();
 }
 
@@ -79,11 +124,9 @@ std::optional<Layer> Bridge::heard_layer(unsigned leg) const {
 /// Who is relayed to whom, and when something is due next.
 void Bridge::rearrange() {
     relay_to_.fill(kNobody);
-    has_mix_ = false;
     for (unsigned leg = 0; leg < kMaxLegs; leg++) {
-        if (playing(leg, Layer::mix)) has_mix_ = true;
-        if (heard_layer(leg) || !std::has_single_bit(hears_[leg])) continue;
-        auto source = static_cast<unsigned>(std::countr_zero(hears_[leg]));
+        if (heard_layer(leg) || !std::has_single_bit(sources_[leg])) continue;
+        auto source = static_cast<unsigned>(std::countr_zero(sources_[leg]));
         if (relay_to_[source] == kNobody) relay_to_[source] = static_cast<std::uint8_t>(leg);
     }
     find_due();
@@ -157,10 +200,6 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
     in.reception.received({header->ssrc, plain->run}, plain->index, header->timestamp,
                           in.settings().clock_rate, now_us);
     if (tap_) tap_->packet(in.number(), buffer.first(plain->length), now_us);
-    if (has_mix_)
-        for (unsigned leg = 0; leg < kMaxLegs; leg++)
-            if (auto* mix = playing(leg, Layer::mix); mix && (hears_[leg] & bit(in.number())))
-                mix->heard(in.number(), *header, plain->index, buffer.first(plain->length), now_us);
     if (auto* keypad = keypads_[in.number()].get()) {
         auto payload = buffer.subspan(header->length, plain->length - header->length);
         if (in.is_event(header->payload_type)) {
@@ -171,6 +210,7 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
             hear_keys(in.number(), now_us);
         }
     }
+    if (mixer_) mixer_->heard(in.number(), *header, buffer.first(plain->length), now_us);
     if (due_us_ <= now_us) settle(now_us);
     return relay(in, *header, *plain, buffer, now_us);
 }
@@ -179,7 +219,7 @@ std::optional<Forward> Bridge::relay(Leg& in, const rtp::Header& header, const L
                                      Bytes buffer, std::int64_t now_us) {
     Leg* out = listener(in);
     if (!out || !out->is_sendable()) {
-        in.counters.dropped_unsent++;
+        if (!mixer_ || !mixer_->has_voice(in.number())) in.counters.dropped_unsent++;
         return std::nullopt;
     }
     // Who did not agree on telephone-events gets tones instead (hear_keys).
@@ -202,10 +242,11 @@ std::optional<Forward> Bridge::relay(Leg& in, const rtp::Header& header, const L
 }
 
 std::optional<Forward> Bridge::produce(std::int64_t now_us, Bytes buffer) {
+    // In the order of time, not of legs: listeners to one mix go step by step.
     while (due_us_ <= now_us)
         for (unsigned number = 0; number < kMaxLegs; number++)
             for (auto layer : kLayers)
-                if (const auto* source = playing(number, layer); source && source->due_us() <= now_us)
+                if (const auto* source = playing(number, layer); source && source->due_us() <= due_us_)
                     if (auto forward = produce(number, layer, now_us, buffer)) return forward;
     return std::nullopt;
 }
@@ -383,6 +424,12 @@ std::optional<LegEvent> Bridge::take_event() {
         return LegEvent{.kind = LegEvent::Kind::quality, .quality = std::exchange(untold_quality_, nullptr)};
     has_event_ = false;
     return std::nullopt;
+}
+
+LegReport Bridge::report(unsigned leg, std::int64_t now_us) const {
+    auto report = legs_[leg]->report(now_us);
+    if (mixer_) report.voice = mixer_->report(leg);
+    return report;
 }
 
 }  // namespace hushwire

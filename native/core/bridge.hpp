@@ -10,6 +10,7 @@
 
 #include "core/keypad.hpp"
 #include "core/leg.hpp"
+#include "core/mixer.hpp"
 #include "core/playout.hpp"
 
 namespace hushwire {
@@ -47,7 +48,7 @@ class Bridge {
 
     Mode mode() const { return mode_; }
     void open_leg(unsigned leg);
-    void close_leg(unsigned leg);
+    void close_leg(unsigned leg, std::int64_t now_us);
     bool has_leg(unsigned leg) const { return leg < kMaxLegs && legs_[leg]; }
     std::uint32_t set_leg(unsigned leg, const LegSettings& settings, std::int64_t now_us);
     std::uint32_t ssrc(unsigned leg) const { return legs_[leg]->ssrc(); }
@@ -63,8 +64,9 @@ class Bridge {
     bool is_sensitive() const { return is_sensitive_; }
 
     /// The legs that this one hears, a bit each. At first: 0 and 1 each other (in echo mode each itself),
-    /// further ones nobody.
-    void set_hears(unsigned leg, std::uint16_t legs);
+    /// further ones nobody. Of one leg that shares a codec, packets are relayed (to one listener); all else
+    /// is decoded, mixed and coded anew.
+    void set_hears(unsigned leg, std::uint16_t legs, std::int64_t now_us);
     std::uint16_t hears(unsigned leg) const { return hears_[leg]; }
     /// From now on the leg gets what `player` makes until that has ended, instead of what it hears. What was
     /// played on that layer before ends, and that is told as `end`.
@@ -76,9 +78,8 @@ class Bridge {
     bool is_playing(unsigned leg, Layer layer = Layer::sound) const { return playing(leg, layer) != nullptr; }
     /// What the controller called what is played on the layer; nothing where nothing is.
     std::optional<std::uint32_t> playback(unsigned leg, Layer layer) const;
-    /// What makes the leg's stream out of the legs that it hears; null: packets are relayed where it hears
-    /// one leg only.
-    void set_mix(unsigned leg, std::unique_ptr<Playout> mix) { play(leg, std::move(mix), Layer::mix); }
+    /// What the leg hears is made by the mixer.
+    bool is_mixed(unsigned leg) const { return playing(leg, Layer::mix) != nullptr; }
 
     enum class Pressed : std::uint8_t { ok, unable, full };
     /// Presses keys towards a leg, behind those that are still being pressed; all of them or none.
@@ -105,9 +106,9 @@ class Bridge {
     /// To be called about ten times a second.
     void tick(std::int64_t now_us);
     std::optional<LegEvent> take_event();
-    LegReport report(unsigned leg, std::int64_t now_us) const { return legs_[leg]->report(now_us); }
     /// Ends the running interval of the legs' quality early, for a last `report`.
     void assess(std::int64_t now_us);
+    LegReport report(unsigned leg, std::int64_t now_us) const;
 
   private:
     std::optional<Forward> receive_rtp(Leg& in, const Address& from, Bytes buffer, std::size_t length,
@@ -131,17 +132,20 @@ class Bridge {
     }
     bool is_heard(unsigned leg) const;
     void tell_quality();
+    void set_mix(unsigned leg, std::unique_ptr<Playout> mix) { play(leg, std::move(mix), Layer::mix); }
+    void arrange(std::int64_t now_us);
     void rearrange();
     void find_due();
 
     static constexpr std::uint8_t kNobody = 0xff;
     Mode mode_;
-    bool has_event_ = false, has_mix_ = false, is_sensitive_ = false;
+    bool has_event_ = false, is_sensitive_ = false;
     Random random_;
     std::array<std::uint8_t, kMaxLegs> relay_to_;
-    std::array<std::uint16_t, kMaxLegs> hears_{};
+    std::array<std::uint16_t, kMaxLegs> hears_{}, sources_{};  // as asked for; of those, who is there
     std::array<std::unique_ptr<Leg>, kMaxLegs> legs_;
     std::array<std::array<std::unique_ptr<Playout>, 4>, kMaxLegs> playouts_;  // [leg][layer]
+    std::unique_ptr<Mixer> mixer_;  // there while anything has to be mixed or transcoded
     // Grows with each playout of a leg: its streams are told apart.
     std::array<std::uint32_t, kMaxLegs> playout_runs_{};
     std::int64_t due_us_ = kNever;

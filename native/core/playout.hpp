@@ -10,7 +10,7 @@ namespace hushwire {
 
 inline constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
-/// Makes the packets of one leg's stream. One thread; pure; no allocation in `make` or `heard`.
+/// Makes the packets of one leg's stream. One thread; pure; no allocation in `make`.
 class Playout {
   public:
     struct Made {
@@ -40,11 +40,6 @@ class Playout {
         std::uint32_t sent_ms = 0;
     };
     virtual std::optional<Told> told() const { return std::nullopt; }
-    /// A plain packet of a leg that this one hears.
-    virtual void heard(unsigned leg, const rtp::Header& header, std::uint64_t index, ConstBytes plain,
-                       std::int64_t now_us) {
-        (void)leg, (void)header, (void)index, (void)plain, (void)now_us;
-    }
 };
 
 }  // namespace hushwire

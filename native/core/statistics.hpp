@@ -138,4 +138,11 @@ class Reception {
     bool is_running_ = false, has_transit_ = false, was_settled_come_ = true, has_paused_ = false;
 };
 
+/// What became of a leg's packets where they were decoded.
+struct VoiceReport {
+    std::uint64_t concealed_ms = 0, recovered_ms = 0;  ///< guessed; taken from in-band copies
+    std::uint64_t late = 0;
+    std::int64_t delay_us = 0;  ///< the jitter buffer's target
+};
+
 }  // namespace hushwire

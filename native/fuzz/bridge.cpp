@@ -70,7 +70,7 @@ class Call {
             case 2:
             case 3: packet(leg, input); break;
             case 4: set(leg, input); break;
-            case 5: bridge_.set_hears(leg, input.integer<std::uint16_t>()); break;
+            case 5: bridge_.set_hears(leg, input.integer<std::uint16_t>(), now_us_); break;
             case 6: now_us_ += input.integer<std::uint16_t>() * std::int64_t{100}; break;
             case 7:
                 bridge_.tick(now_us_);

@@ -477,12 +477,11 @@ void Worker::reopen_leg(const Uuid& id, unsigned leg, PortPair pair) {
     if (auto* host = find(id)) listen(*host, leg, std::move(pair));
 }
 
-void Worker::close_lines(Host& host) {
-    for (auto& line : host.lines) {
-        if (!line || !line->shared) continue;
-        line->shared->demux.remove(line->seat);
-        line->shared->places[line->seat] = {};
-    }
+void Worker::close_line(Host& host, unsigned leg) {
+    auto line = std::move(host.lines[leg]);
+    if (!line || !line->shared) return;
+    line->shared->demux.remove(line->seat);
+    line->shared->places[line->seat] = {};
 }
 
 std::vector<SharedPortReport> Worker::shared_ports() const {
@@ -515,6 +514,9 @@ std::optional<std::uint32_t> Worker::set_leg(const Uuid& id, unsigned leg, const
     auto stated = settings;
     stated.has_rtcp_port = !line->sends_shared;
     return host->bridge.set_leg(leg, stated, now_us_);
+    auto ssrc = host->bridge.set_leg(leg, settings, now_us_);
+    schedule(*host);
+    return ssrc;
 }
 
 std::optional<BridgeReport> Worker::report(const Uuid& id, bool is_last) {
@@ -527,11 +529,22 @@ std::optional<BridgeReport> Worker::report(const Uuid& id, bool is_last) {
     return report;
 }
 
+std::optional<LegReport> Worker::close_leg(const Uuid& id, unsigned leg) {
+    auto* host = find(id);
+    if (!host || !host->bridge.has_leg(leg)) return std::nullopt;
+    auto report = host->bridge.report(leg, now_us_);
+    host->bridge.close_leg(leg, now_us_);
+    close_line(*host, leg);
+    schedule(*host);
+    tell_events(*host);
+    return report;
+}
+
 void Worker::close_bridge(const Uuid& id) {
     if (auto* host = find(id)) {
         unschedule(*host);
         say_goodbye(*host);
-        close_lines(*host);
+        for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++) close_line(*host, leg);
     }
     hosts_.erase(id);
 }

@@ -70,6 +70,10 @@ class Worker {
     /// `is_last`: the bridge is about to be closed, and what was not yet assessed is.
     std::optional<BridgeReport> report(const Uuid& id, bool is_last = false);
     void close_bridge(const Uuid& id);
+    /// The leg's last report; its sockets are closed.
+    std::optional<LegReport> close_leg(const Uuid& id, unsigned leg);
+    /// When the thread last looked at the clock.
+    std::int64_t now_us() const { return now_us_; }
     /// For what concerns one bridge alone; null where it is not there. After a change of what it plays or
     /// mixes: `schedule`.
     Bridge* bridge(const Uuid& id);
@@ -126,7 +130,7 @@ class Worker {
     void flush();
     Line& line(Host& host, unsigned leg);
     void listen(Host& host, unsigned leg, PortPair pair);
-    void close_lines(Host& host);
+    void close_line(Host& host, unsigned leg);
     void sweep();
     void look_for_unheard(Host& host);
     void send_reports(Host& host);

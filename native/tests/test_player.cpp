@@ -228,7 +228,7 @@ TEST("a sound that another takes the place of, or whose leg is closed, is told t
     call.play({.sound = sound(100), .playback = 2});
     call.steps(2);
     CHECK(call.bridge.playback(0, Layer::sound) == 2U);
-    call.bridge.close_leg(0);
+    call.bridge.close_leg(0, call.now);
     while (auto event = call.bridge.take_event()) call.events.push_back(*event);
     CHECK(call.events.size() == 2 && call.events[0].playback == 1 && call.events[1].playback == 2);
     CHECK(call.events.size() == 2 && call.events[0].end == PlayEnd::replaced);

@@ -90,14 +90,16 @@ TEST("a player that is stopped ends at once, and one that follows another is one
         CHECK(call.heard[i].sequence == static_cast<std::uint16_t>(call.heard[i - 1].sequence + 1));
 }
 
-TEST("a leg that hears two legs or none is not relayed to") {
+TEST("a leg that hears none, or two whose codecs are not known, is not relayed to") {
     Call call;
-    call.bridge.set_hears(0, 0);
+    call.bridge.open_leg(2);
+    call.bridge.set_leg(2, {}, call.now);
+    call.bridge.set_hears(0, 0, call.now);
     call.step(0);
-    call.bridge.set_hears(0, 0b110);
+    call.bridge.set_hears(0, 0b110, call.now);
     call.step(1);
     CHECK(call.heard.empty());
-    call.bridge.set_hears(0, 0b010);
+    call.bridge.set_hears(0, 0b010, call.now);
     call.step(2);
     CHECK(call.heard.size() == 1);
 }
@@ -109,11 +111,11 @@ TEST("packets of two legs with one SSRC, heard one after the other, never share 
     settings.remote_rtp = address(2, 4000);
     call.bridge.set_leg(2, settings, call.now);
     call.step(10);
-    call.bridge.set_hears(0, 0b100);
+    call.bridge.set_hears(0, 0b100, call.now);
     auto packet = rtp_packet(10, 1600, 99);
     std::ranges::copy(packet, call.buffer.begin());
     call.take(call.bridge.receive(2, Channel::rtp, address(2, 4000), call.buffer, packet.size(), call.now));
-    call.bridge.set_hears(0, 0b010);
+    call.bridge.set_hears(0, 0b010, call.now);
     call.step(11);
     CHECK(call.heard.size() == 3);
     CHECK(call.heard[1].sequence == static_cast<std::uint16_t>(call.heard[0].sequence + 1));

@@ -20,6 +20,7 @@ OPS = {
     "hello": 1, "ping": 2, "ack": 3, "open_bridge": 16, "open_leg": 17, "set_leg": 18, "close_bridge": 19, "get_bridge": 20,
     "list_bridges": 21, "start_recording": 32, "pause_recording": 33, "resume_recording": 34, "stop_recording": 35, "set_format": 36,
     "reopen_leg": 24, "get_ports": 25,
+    "set_hears": 52, "close_leg": 53,
     "dtls_send": 48, "load_sound": 64, "play": 65, "stop_play": 66, "send_digits": 67, "detect_tones": 68, "set_sensitive": 69,
     "switch_recording": 70,
 }  # fmt: skip
@@ -56,13 +57,14 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "ports": (100, "B"), "is_shared": (101, "B"), "cause": (102, "B"), "shared_port": (103, "nested"), "packets": (104, "Q"),
     "strangers": (105, "Q"), "unproven": (106, "Q"), "over_budget": (107, "Q"), "dropped_budget": (108, "Q"),
     "digits": (160, None), "digit_ms": (161, "H"), "gap_ms": (162, "H"), "is_on": (163, "B"), "heard_as": (164, "B"),
-    "codec": (130, None),
     "answered": (170, "B"), "leg_quality": (171, "nested"), "round_trip_us": (172, "I"), "loss_received": (173, "H"),
     "loss_reported": (174, "H"), "remote_jitter_us": (175, "I"), "burst_ratio": (176, "H"), "mos_received": (177, "H"),
     "mos_heard": (178, "H"), "round_trip_max_us": (179, "I"), "jitter_max_us": (180, "I"), "mos_received_worst": (181, "H"),
     "mos_heard_worst": (182, "H"), "silence_cause": (183, "B"),
     "leg_state": (200, "nested"), "settings_digest": (201, None), "source_ip": (202, None), "source_port": (203, "H"),
     "is_sensitive": (204, "B"),
+    "codec": (130, None), "hears": (131, "H"), "concealed_ms": (132, "Q"), "recovered_ms": (133, "Q"), "late": (134, "Q"),
+    "playout_delay_us": (135, "I"),
 }  # fmt: skip
 NAMES = {tag: (name, form) for name, (tag, form) in TAGS.items()}
 REPEATED = {"leg_stats", "bridge_entry", "shared_port", "leg_quality", "leg_state"}
