@@ -39,7 +39,7 @@ def parse(packet: bytes) -> Rtp:
 
 def is_rtcp(packet: bytes) -> bool:
     """RFC 5761 section 4."""
-    return 192 <= packet[1] <= 223
+    return len(packet) > 1 and 192 <= packet[1] <= 223
 
 
 class Party:
