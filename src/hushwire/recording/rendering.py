@@ -217,7 +217,7 @@ class Renderer:
 
 def rate_of(formats: Sequence[Mapping[int, str]]) -> int:
     """Samples a second of a recording that begins with these formats."""
-    return 16000 if any(name.upper().startswith("G722/") for leg in formats for name in leg.values()) else 8000
+    return 16000 if any(name.upper().startswith(("G722/", "OPUS/")) for leg in formats for name in leg.values()) else 8000
 
 
 def block_of(rate: int) -> int:

@@ -19,12 +19,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from hushwire.recording.decoders import SAMPLE_RATES, Converter, Decoder, Samples, decoder
+from hushwire.recording.decoders import CLOCKS, SAMPLE_RATES, Converter, Decoder, Samples, decoder, duration
 from hushwire.recording.entries import TICKS_PER_S
 from hushwire.recording.history import LegHistory
 
 CLOCK: Final = 8000
-"""RTP clock of all codecs here, G.722 included (RFC 3551 section 4.5.2)."""
+"""What moments are counted in. It is the RTP clock of G.711 and G.722; Opus's timestamps are brought down to it (CLOCKS)."""
 
 LOOK_AHEAD_S: Final = 1.0
 MAX_DROPOUT: Final = 3000
@@ -100,7 +100,7 @@ class Timeline:
         number, sequence, timestamp, ssrc, payload = parsed
         codec, _, clock = self._formats.get(number, _STATIC.get(number, "")).partition("/")
         codec = codec.upper()
-        if codec not in SAMPLE_RATES or clock.partition("/")[0] not in ("", "8000") or not payload:
+        if codec not in SAMPLE_RATES or clock.partition("/")[0] not in ("", str(CLOCKS[codec])) or not payload:
             self.counts.not_sound += 1
             return
         stream = self._streams.get(ssrc)
@@ -255,7 +255,7 @@ class _Stream:
         moment = self._moment(timestamp)
         if extended > self._highest:
             self._highest, self._timestamp = extended, moment
-        self._keep(_Waiting(extended, ordinal, arrival, moment, codec, payload))
+        self._keep(_Waiting(extended, ordinal, arrival, moment * CLOCK // CLOCKS[codec], codec, payload))
         return True
 
     def late(self, sequence: int, timestamp: int, codec: str, payload: bytes) -> tuple[int, int] | None:
@@ -264,8 +264,8 @@ class _Stream:
         if extended not in self._missing or self._base is None:
             return None
         self._missing.discard(extended)
-        count = len(payload) * self._rate // CLOCK
-        return round(self._base + self._moment(timestamp) * self._rate / CLOCK), count
+        count = duration(codec, payload) * self._rate // CLOCK
+        return round(self._base + self._moment(timestamp) * self._rate / CLOCKS[codec]), count
 
     def release(self, horizon: float | None, history: LegHistory | None) -> list[tuple[int, Samples]]:
         """Positions and samples of the packets that arrived before `horizon` (in samples; None: of all)."""
@@ -378,7 +378,8 @@ class _Stream:
                 self._missing.clear()
             self._missing.update(range(self._released + 1, packet.sequence))
             # Not longer than time allows: where timestamps leapt meanwhile they say nothing of what is missing.
-            count = min(missing * len(packet.payload) * self._rate // CLOCK, max(0, round(packet.arrival - self._arrived)) + self._rate)
+            length = duration(packet.codec, packet.payload)
+            count = min(missing * length * self._rate // CLOCK, max(0, round(packet.arrival - self._arrived)) + self._rate)
             history.lost(self._place(packet), missing, count, self._arrived, packet.arrival)
 
 
