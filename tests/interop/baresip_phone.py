@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 import orjson
 from baresip import Account, Config
 from baresip.call import Call
@@ -18,6 +19,9 @@ from baresip.events import Event, StackEvent
 from baresip.runtime import Runtime
 from baresip.stats import CallStats
 from baresip.ua import UserAgent
+
+RATE = 8000
+"""Of what the tests give us to say, and of what we tell that we heard."""
 
 PROFILE = {"off": (), "mandatory": ("mediaenc=srtp-mand",), "dtls": ("mediaenc=dtls_srtp",)}
 
@@ -36,6 +40,7 @@ class Phone:
         self._calls: dict[int, Call] = {}
         self._heard: dict[int, bytearray] = {}
         self._began: dict[int, list[float]] = {}
+        self._shapes: dict[int, tuple[int, int]] = {}
         self._talking: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._policy: dict[str, Any] = {"status": 200}
@@ -111,7 +116,8 @@ class Phone:
     async def do_heard(self, command: dict[str, Any]) -> dict[str, Any]:
         number = command["call"]
         ear, mouth = self._began[number]
-        return {"pcm": base64.b64encode(bytes(self._heard[number])).decode(), "rate": 8000, "ear_began": ear, "mouth_began": mouth}
+        pcm = told(bytes(self._heard[number]), *self._shapes.get(number, (RATE, 1)))
+        return {"pcm": base64.b64encode(pcm).decode(), "rate": RATE, "ear_began": ear, "mouth_began": mouth}
 
     async def do_stats(self, command: dict[str, Any]) -> dict[str, Any]:
         stats = self._calls[command["call"]].final_stats
@@ -172,17 +178,23 @@ class Phone:
     async def _talk(self, number: int) -> None:
         """Speaks in a circle and keeps what comes, at the pace of the stack's own clock."""
         audio, at = self._calls[number].audio, 0
-        speech = self._speech or bytes(320)
+        speech, shaped = b"", (0, 0)
         while True:
             try:
+                info = audio.info()
+                if info.tx_ready and shaped != (info.tx_sample_rate, info.tx_channels):
+                    shaped = (info.tx_sample_rate, info.tx_channels)
+                    speech = spoken(self._speech or bytes(320), *shaped)
+                piece_size = info.tx_sample_rate // 50 * 2 * info.tx_channels
                 # About 60 ms ahead: enough for a busy machine, short enough to keep the delay small.
-                while audio.info().tx_ready and audio.info().tx_buffered < 960:
-                    piece = (speech[at : at + 320] + speech)[:320]
+                while audio.info().tx_ready and audio.info().tx_buffered < 3 * piece_size:
+                    piece = (speech[at : at + piece_size] + speech)[:piece_size]
                     at = (at + audio.write(piece)) % len(speech)
                     self._began[number][1] = self._began[number][1] or time.monotonic()
-                if data := audio.read(65536):
+                if data := audio.read(1 << 18):
                     self._began[number][0] = self._began[number][0] or time.monotonic()
                     self._heard[number] += data
+                    self._shapes[number] = (info.rx_sample_rate, info.rx_channels)
             except BaresipError:
                 if number in self._calls and self._calls[number].state.value == "closed":
                     return
@@ -192,6 +204,22 @@ class Phone:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def spoken(pcm: bytes, rate: int, channels: int) -> bytes:
+    """What the tests gave us, as a call's codec takes it."""
+    samples = np.frombuffer(pcm, np.int16)
+    count = len(samples) * rate // RATE
+    shaped = np.interp(np.arange(count) * RATE / rate, np.arange(len(samples)), samples).astype(np.int16)
+    return np.repeat(shaped, channels).tobytes()
+
+
+def told(pcm: bytes, rate: int, channels: int) -> bytes:
+    """What a call's codec gave us, at our rate."""
+    samples = np.frombuffer(pcm[: len(pcm) // (2 * channels) * 2 * channels], np.int16).reshape(-1, channels).mean(axis=1)
+    step = rate // RATE
+    whole = samples[: len(samples) // step * step].reshape(-1, step).mean(axis=1)
+    return whole.astype(np.int16).tobytes()
 
 
 async def main() -> None:

@@ -10,6 +10,7 @@ from hushwire.app.demo.correlate import Match, correlate, correlate_with_slips
 from hushwire.app.demo.party import Party
 from hushwire.app.demo.speech import AGENT, CARRIER, RATE, bundled
 from tests.deployments import ANNA_NUMBER, FAR_NUMBER, Deployment, Transport
+from tests.interop.test_codecs import recorded
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
 
@@ -60,3 +61,29 @@ async def test_a_phone_that_knows_only_dtls_is_called_and_both_hear_each_other(d
         await anna.expect_state(incoming["call"], "disconnected")
         assert (await sound(carrier, call, bundled(AGENT), bundled(CARRIER))).score >= HEARD
         assert (await sound(anna, incoming["call"], bundled(CARRIER), bundled(AGENT))).score >= HEARD
+
+
+@pytest.mark.parametrize("codec", ["opus", "G722"])
+async def test_two_phones_behind_two_handshakes_speak_wideband_and_the_recording_plays_both(deployment: Deployment, codec: str) -> None:
+    known = {row["id"] for row in (await deployment.api().get("/v1/recordings"))["items"]}
+    codecs = [{"opus": "opus/48000/2", "G722": "g722/16000/1"}[codec]]
+    async with (
+        deployment.phone("ben", kind="baresip", srtp="dtls", codecs=codecs, speech=bundled(CARRIER)) as ben,
+        deployment.phone("anna", kind="baresip", srtp="dtls", codecs=codecs) as anna,
+    ):
+        call = await anna.call(deployment.uri("102"))
+        incoming = await ben.expect("incoming")
+        await anna.expect_state(call, "confirmed")
+        await asyncio.sleep(4)
+        (row,) = (await deployment.api().get("/v1/calls?state=active"))["items"]
+        assert [row[leg]["media"] for leg in ("agent_leg", "peer_leg")] == ["dtls-srtp", "dtls-srtp"]
+        assert [row[leg]["codec"] for leg in ("agent_leg", "peer_leg")] == [codec, codec]
+        await anna.hangup(call)
+        await ben.expect_state(incoming["call"], "disconnected")
+        assert (await sound(anna, call, bundled(CARRIER), bundled(AGENT))).score >= HEARD
+        assert (await sound(ben, incoming["call"], bundled(AGENT), bundled(CARRIER))).score >= HEARD
+        rate, left, right = await recorded(deployment, known)
+        assert rate == 2 * RATE
+        for side, said, other in ((left[::2], AGENT, CARRIER), (right[::2], CARRIER, AGENT)):
+            assert correlate_with_slips(bundled(said)[: len(side)], side, RATE).score >= HEARD
+            assert correlate(bundled(other), side, RATE).score < 0.3
