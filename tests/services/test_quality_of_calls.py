@@ -66,6 +66,12 @@ async def test_a_live_calls_row_says_how_it_sounds_and_the_whole_calls_figures_s
         assert end["peer"]["mos_received_worst"] > 4.0
         assert await events(world, "call.one_way_audio") == []
 
+        async def counted() -> bool:
+            told = [orjson.loads(row["quality"]) for row in await world.rows("nodes") if row["quality"]]
+            return any(measured[:2] == ["mos_received", "agent"] and sum(measured[3]) == 1 for one in told for measured in one["classes"])
+
+        await until(counted, timeout_s=20, what="the gateway's counts, told with its signs of life")
+
 
 async def test_a_party_that_is_not_heard_is_told_of_once_with_the_cause_and_it_stays_in_the_row(
     databases: Databases, tmp_path: Path

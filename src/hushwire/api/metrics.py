@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
 
+from hushwire.api.quality_metrics import QualityCollector
+
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -16,6 +18,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
+        self.quality = QualityCollector()
+        self.registry.register(self.quality)
         self._requests = Counter("hushwire_http_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry)
         self._seconds = Histogram(
             "hushwire_http_seconds", "Time to the end of the answer", ["route"], buckets=_SECONDS, registry=self.registry

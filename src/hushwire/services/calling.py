@@ -28,6 +28,7 @@ from hushwire.services.call_quality import leg_name
 from hushwire.services.call_rows import CallRows
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import LiveCall
+from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused, Route, Router
@@ -93,6 +94,7 @@ class Calling:
             link, records, self.keys, clock, random, node_id, self._recording_impossible, router.may_record, self.sounds
         )
         self.spoken = SpokenRefusals(endpoint, link, self._handshakes, self._certificates, self.sounds, random, self._new_id)
+        self.quality_counts = QualityCounts()
         self._rows = CallRows(records, self.recorder, node_id)
         self._calls: dict[CallId, LiveCall] = {}
         self._by_tx: dict[TxId, LiveCall] = {}
@@ -582,6 +584,8 @@ class Calling:
                 # It may still hold the key: the row stays live until it, or its successor, says otherwise (the orphans' business).
                 _log.warning("recording.end_unknown", call_id=str(live.id), recording_id=str(run.id))
                 live.is_end_unknown, run = True, None
+            if report is not None and live.answered is not None:
+                self.quality_counts.note_call(report)
             written = self._rows.end(live, effect, ended_at, duration_ms, report, run)
         try:
             if await written and live.recording_events:
@@ -641,6 +645,7 @@ class Calling:
             return True
         leg = leg_name(event.leg)
         live.quality.note_silence(event.leg, event.silence)
+        self.quality_counts.note_one_way(event.leg, event.silence)
         _log.warning("call.one_way_audio", call_id=str(live.id), leg=leg, cause=event.silence.words)
         written = self._rows.one_way(live, self._clock.now(), leg, event.silence.words)
         written.add_done_callback(lambda _: self._link.acknowledge(event.id))

@@ -5,6 +5,7 @@ database, but lives, must have ended its recordings by then. Nobody could pause 
 """
 
 import asyncio
+import json
 from datetime import datetime
 from typing import Final
 
@@ -46,7 +47,8 @@ class Heartbeat:
             sent = self._clock.monotonic()
             try:
                 async with asyncio.timeout(ANSWER_S), self._db.transaction() as connection:
-                    await nodes.beat(connection, self._node_id, self._started_at, self._link.instance)
+                    quality = json.dumps(self._calling.quality_counts.told())
+                    await nodes.beat(connection, self._node_id, self._started_at, self._link.instance, quality)
             except AWAY as error:
                 unseen_s = self._clock.monotonic() - self._seen
                 _log.warning("node.unseen", error=type(error).__name__, unseen_s=round(unseen_s))

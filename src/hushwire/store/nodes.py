@@ -1,7 +1,9 @@
 """Gateways among themselves and with the API: heartbeats, the fence of media control, and commands for live calls."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from hushwire.core.ids import CallId, NodeId, OrgId
@@ -25,15 +27,24 @@ async def next_epoch(connection: Connection) -> int:
     return epoch
 
 
-async def beat(connection: Connection, node_id: NodeId, started_at: datetime, media_instance: UUID | None) -> None:
-    """A sign of life, at the database's own time: whoever judges its age asks the same clock."""
+async def beat(
+    connection: Connection, node_id: NodeId, started_at: datetime, media_instance: UUID | None, quality: str | None = None
+) -> None:
+    """A sign of life, at the database's own time: whoever judges its age asks the same clock. `quality` is JSON, for metrics."""
     await connection.execute(
-        "INSERT INTO nodes (id, started_at, seen_at, media_instance) VALUES ($1, $2, now(), $3)"
-        " ON CONFLICT (id) DO UPDATE SET started_at = $2, seen_at = now(), media_instance = $3",
+        "INSERT INTO nodes (id, started_at, seen_at, media_instance, quality) VALUES ($1, $2, now(), $3, $4::jsonb)"
+        " ON CONFLICT (id) DO UPDATE SET started_at = $2, seen_at = now(), media_instance = $3, quality = $4::jsonb",
         node_id,
         started_at,
         media_instance,
+        quality,
     )
+
+
+async def told_quality(connection: Connection) -> list[dict[str, Any]]:
+    """How the calls of each gateway sounded, as it last said."""
+    rows = await connection.fetch("SELECT quality FROM nodes WHERE quality IS NOT NULL")
+    return [json.loads(row["quality"]) for row in rows]
 
 
 async def count_alive(connection: Connection, within: timedelta) -> int:

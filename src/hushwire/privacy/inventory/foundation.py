@@ -60,7 +60,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(DEVICE, form=Form.INDEX), "contact_index")
     | same(replace(DEVICE, form=Form.HASH), "call_id_hash")
     | same(DEVICE, "cseq expires_at created_at"),
-    "nodes": same(TECHNICAL, "id started_at seen_at media_instance"),
+    "nodes": same(TECHNICAL, "id started_at seen_at media_instance quality"),
     "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with")
     | same(CALL, "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality erased_at")
     | same(replace(CALL, purpose=Purpose.VOICE_SECURITY), "verdict verdict_reason country number_class rules_version")
