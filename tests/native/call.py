@@ -38,8 +38,8 @@ def parse(packet: bytes) -> Rtp:
 
 
 def is_rtcp(packet: bytes) -> bool:
-    """RFC 5761 section 4."""
-    return len(packet) > 1 and 192 <= packet[1] <= 223
+    """RFC 5761 section 4; not STUN, nor DTLS (RFC 7983)."""
+    return len(packet) > 1 and packet[0] >> 6 == 2 and 192 <= packet[1] <= 223
 
 
 class Party:
