@@ -217,6 +217,11 @@ TEST("a DTLS leg without keys gives and takes nothing: relayed, made by the cloc
         const auto report = hex("80c900010000000181cb000100000001");
         CHECK(!f.put(0, rtp_packet(1, 0, 1), f.a) && !f.put(0, report, f.a, Channel::rtp));
         CHECK(!f.put(1, rtp_packet(1, 0, 2), f.b) && !f.put(1, report, address(2, 5001), Channel::rtcp));
+        for (int n = 0; n < 200; n++) {  // twenty seconds, so that reports would be due
+            f.now += kSecond / 10;
+            f.bridge.tick(f.now);
+            while (auto made = f.bridge.report_due(f.now, f.buffer)) CHECK(made->leg != 0);
+        }
         CHECK(f.counters().packets_sent == 0 && f.counters().rtcp_sent == 0);
         CHECK(f.counters().packets_received == 0 && f.counters().dropped_unkeyed >= 1);
         f.bridge.set_leg(0, keyed(settings), f.now);
