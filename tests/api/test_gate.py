@@ -38,6 +38,7 @@ PATHS = {
     ("POST", "/v1/calls/search"): "calls",
     ("POST", "/v1/calls/{call_id}/hangup"): "call-control",
     ("POST", "/v1/calls/{call_id}/recording"): "call-control",
+    ("POST", "/v1/calls/{call_id}/sensitive"): "call-control",
     ("GET", "/v1/contacts"): "contacts",
     ("POST", "/v1/contacts"): "contacts-change",
     ("POST", "/v1/contacts/search"): "contacts",
