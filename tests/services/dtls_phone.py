@@ -26,6 +26,11 @@ def certificate() -> Certificate:
     return make_certificate(datetime.datetime.now(datetime.UTC))
 
 
+def is_rtp(data: bytes) -> bool:
+    """Whether it is media: neither STUN nor DTLS (RFC 7983), nor RTCP (RFC 5761 section 4)."""
+    return len(data) > 12 and 128 <= data[0] <= 191 and not 192 <= data[1] <= 223
+
+
 def packet(number: int, payload: bytes, ssrc: int = 7) -> bytes:
     """A PCMU packet."""
     return struct.pack(">BBHII", 0x80, 0, number & 0xFFFF, 160 * number & 0xFFFFFFFF, ssrc) + payload
@@ -109,7 +114,7 @@ class DtlsPhone(asyncio.DatagramProtocol):
         if 20 <= data[0] <= 63 and self.association is not None:
             self._give(self.association.receive(data))
             self._take_keys()
-        elif self._in is not None and 128 <= data[0] <= 191:
+        elif self._in is not None and is_rtp(data):
             try:
                 self.heard.append(self._in.unprotect(data)[12:])
             except pylibsrtp.Error:
@@ -165,5 +170,5 @@ class PlainParty(asyncio.DatagramProtocol):
         self._transport.close()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if 128 <= data[0] <= 191:
+        if is_rtp(data):
             self.heard.append(data[12:])
