@@ -179,6 +179,8 @@ class Supervisor:
             command += ["--advertise", media.advertise]
         if media.ports:
             command += ["--ports", str(media.ports)]
+        if media.shared_ports:
+            command += ["--shared-ports", str(media.shared_ports)]
         command += ["--workers", str(media.workers)]
         process = await processes.start_child(
             command,

@@ -71,6 +71,8 @@ class Call:
         self._told_status = 0
         self._reoffer: Reoffer | None = None
         self._unrenewed: set[Side] = set()
+        self._unmoved: list[Side] = []
+        self._moving: Side | None = None
 
     # ----------------------------------------------------------------------------------------------------------- use
 
@@ -92,6 +94,11 @@ class Call:
             self._do(effects.RespondReinvite(event.tx, 491 if is_busy else 481))
         done, self._effects = self._effects, []
         return done
+
+    @property
+    def caller_offer(self) -> bytes:
+        """What the caller's INVITE offered, or nothing."""
+        return self._offer
 
     def media(self, side: Side) -> LegMedia | None:
         """What is agreed with a party now."""
@@ -308,7 +315,7 @@ class Call:
 
     def _reoffered(self, event: events.Reoffered) -> None:
         here, there = self.end(event.side), self.end(event.side.other)
-        if here is None or self._reoffer is not None:
+        if here is None or self._reoffer is not None or self._moving is not None:
             # RFC 3261 section 14.2: an exchange is under way already; the party tries again after a random time.
             self._do(effects.RespondReinvite(event.tx, 491))
             return
@@ -316,6 +323,9 @@ class Call:
         self._carry_on(exchange, exchange.begin(event.body))
 
     def _reanswered(self, event: events.Reanswered) -> None:
+        if event.side is self._moving:
+            self._moved(event)
+            return
         exchange = self._reoffer
         if exchange is None or event.side is not exchange.side.other:
             return
@@ -331,11 +341,51 @@ class Call:
         exchange = self._reoffer
         if exchange is not None and exchange.awaits_ack and event.side is exchange.side:
             self._carry_on(exchange, exchange.acknowledged(event.body))
+        self._move_next()
+
+    # A leg's ports move: what is agreed is offered again, with the new ones.
+
+    def _ports_moved(self, event: events.PortsMoved) -> None:
+        self._ports[event.leg] = event.ports
+        for side in Side:
+            end = self.end(side)
+            if end is not None and end.terms.leg == event.leg:
+                end.move(event.ports)
+                if side not in self._unmoved:
+                    self._unmoved.append(side)
+        if self.state is State.ACTIVE:
+            self._move_next()
+
+    def _move_next(self) -> None:
+        if not self._unmoved or self._reoffer is not None or self._moving is not None:
+            return
+        self._moving = self._unmoved.pop(0)
+        end = self.end(self._moving)
+        if end is not None and end.agreed is not None:
+            self._do(effects.SendReinvite(self._moving, end.offer(end.agreed, direction=end.agreed.direction)))
+        else:
+            self._moving = None
+
+    def _moved(self, event: events.Reanswered) -> None:
+        """The answer to our new ports. A party that refuses them keeps what it had."""
+        self._moving = None
+        if event.status in (408, 481):
+            self._hang_up(event.side, EndReason.BYE_AGENT if self._leg(event.side) == 0 else EndReason.BYE_PEER)
+            return
+        if event.status == 491:
+            self._unmoved.append(event.side)  # once what is under way there is over
+            return
+        end = self.end(event.side)
+        if 200 <= event.status < 300 and end is not None and end.take_answer(event.body) is None:
+            self._set_legs(*(item for item in (self.end(Side.CALLER), self.end(Side.CALLEE)) if item is not None))
+            self._do(effects.FormatChanged())
+        self._move_next()
 
     def _carry_on(self, exchange: Reoffer, steps: list[Effect]) -> None:
         self._do(*steps)
         if exchange.is_done:
             self._reoffer = None
+            self._move_next()
         if exchange.has_changed:
             exchange.has_changed = False
             ends = [end for end in (self.end(Side.CALLER), self.end(Side.CALLEE)) if end is not None]
@@ -476,6 +526,9 @@ class Call:
         (State.ACTIVE, events.Reoffered): "_reoffered",
         (State.ACTIVE, events.Reanswered): "_reanswered",
         (State.ACTIVE, events.Acknowledged): "_acknowledged",
+        (State.RINGING, events.PortsMoved): "_ports_moved",
+        (State.OFFERING, events.PortsMoved): "_ports_moved",
+        (State.ACTIVE, events.PortsMoved): "_ports_moved",
         (State.ACTIVE, events.HungUp): "_hung_up",
         (State.ACTIVE, events.NeverAcknowledged): "_never_acknowledged",
         (State.ACTIVE, events.Stopped): "_stopped",

@@ -106,6 +106,10 @@ class End:
                 return True
         return False
 
+    def move(self, ports: Ports) -> None:
+        """Receive there from now on; the party learns of it by the next description of ours."""
+        self.local = replace(self.local, address=ports.address, port=ports.rtp, rtcp_port=ports.rtcp)
+
     def prefer_clear(self) -> None:
         """Offer plain RTP to a party whose protection is optional."""
         self.terms = replace(self.terms, srtp=Srtp.NEVER)

@@ -80,6 +80,14 @@ class Reanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class PortsMoved:
+    """A leg has other ports from now on: its party has to be told by a re-INVITE."""
+
+    leg: int
+    ports: Ports
+
+
+@dataclass(frozen=True, slots=True)
 class HungUp:
     """A party sent BYE; it is answered already."""
 
@@ -116,6 +124,7 @@ Event = (
     | Acknowledged
     | Reoffered
     | Reanswered
+    | PortsMoved
     | HungUp
     | NeverAcknowledged
     | RingTimeout

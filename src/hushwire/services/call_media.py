@@ -13,8 +13,10 @@ from hushwire.core.errors import Unavailable
 from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink
 from hushwire.media.model import BridgeReport, LegSettings, MediaRefused, Mode
+from hushwire.media.ports import PortTrouble
 from hushwire.media.wire import Status
 from hushwire.services.live import LiveCall, settings
+from hushwire.services.port_choice import PortChoice
 from hushwire.sip.digits import Keyed
 
 CLOSE_WAIT_S: Final = 2.0
@@ -26,6 +28,7 @@ class CallMedia:
     """Bridges of calls."""
 
     def __init__(self, link: MediaLink, handshakes: Handshakes) -> None:
+        self.choice = PortChoice()
         self._link = link
         self._handshakes = handshakes
 
@@ -35,11 +38,13 @@ class CallMedia:
             if live.is_ended:
                 return None
             try:
-                ports = await self._link.client.open_call(live.id, Mode.ECHO if effect.is_echo else Mode.RELAY, effect.legs)
+                mode = Mode.ECHO if effect.is_echo else Mode.RELAY
+                ports = await self._link.client.open_call(live.id, mode, self.choice.openings(live, live.call.caller_offer))
             except (MediaRefused, Unavailable) as error:
                 _log.error("call.no_media", call_id=str(live.id), why=str(error))
                 return events.MediaFailed()
             live.has_bridge = True
+            live.shared_legs = {leg for leg, given in zip(effect.legs, ports, strict=True) if given.is_shared}
             return events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
 
     async def reopen(self, live: LiveCall, effect: effects.OpenMedia) -> events.Event | None:
@@ -60,8 +65,14 @@ class CallMedia:
     async def state(self, live: LiveCall, legs: Iterable[LegStatement]) -> events.Event | None:
         """State the legs, with the keys that their handshakes have made; MediaFailed where that was not possible while the call lives."""
         live.stated |= {leg.leg: leg for leg in legs}
+        moved: events.Event | None = None
         try:
-            await self._link.client.set_legs(live.id, [(leg.leg, self._settings(live, leg)) for leg in legs])
+            try:
+                await self._link.client.set_legs(live.id, [(leg.leg, self._settings(live, leg)) for leg in legs])
+            except MediaRefused as error:
+                if error.status is not Status.EXISTS or live.is_ended:
+                    raise
+                moved = await self._part(live, legs)
         except (MediaRefused, Unavailable) as error:
             if live.is_ended:
                 return None
@@ -70,7 +81,34 @@ class CallMedia:
         for leg in legs:
             if leg.media.ice is None or leg.leg in live.reachable:
                 self._handshakes.begin(live.id, leg.leg)
-        return None
+        return moved
+
+    async def _part(self, live: LiveCall, legs: Iterable[LegStatement]) -> events.Event | None:
+        """Another leg of a shared port has a party's address: this one moves to a pair of its own, and states itself again."""
+        moved: events.Event | None = None
+        for leg in legs:
+            try:
+                await self._link.client.set_leg(live.id, leg.leg, self._settings(live, leg))
+            except MediaRefused as error:
+                if error.status is not Status.EXISTS:
+                    raise
+                moved = await self.move(live, leg.leg, PortTrouble.AMBIGUOUS)
+                await self._link.client.set_leg(live.id, leg.leg, self._settings(live, leg))
+        return moved
+
+    async def move(self, live: LiveCall, leg: int, trouble: PortTrouble | None) -> events.Event | None:
+        """Give a leg a pair of its own instead of its shared port; its party has to hear of it. None where it has one already."""
+        if live.is_ended or leg not in live.shared_legs:
+            return None
+        live.shared_legs.discard(leg)
+        self.choice.troubled(live, leg, trouble)
+        _log.info("call.ports_moved", call_id=str(live.id), leg=leg, why=None if trouble is None else trouble.name.lower())
+        try:
+            given = await self._link.client.reopen_leg(live.id, leg)
+        except (MediaRefused, Unavailable) as error:
+            _log.warning("call.ports_not_moved", call_id=str(live.id), leg=leg, why=str(error))
+            return None
+        return events.PortsMoved(leg, Ports(str(given.ip), given.rtp_port, given.rtcp_port))
 
     def _settings(self, live: LiveCall, leg: LegStatement) -> LegSettings:
         remote = leg.media.dtls

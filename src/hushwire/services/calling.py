@@ -528,6 +528,7 @@ class Calling:
         self._spawn(self.sounds.stop_ringing(live), "call-ringing")
         live.answered_at, live.answered = self._clock.now(), self._clock.monotonic()
         live.facts = agent, peer = live.legs()
+        self._media.choice.answered(live)
         _log.info("call.answered", call_id=str(live.id), agent_media=agent.get("media"), peer_media=peer.get("media"))
         peer_agent = None if live.route.peer_agent is None else live.route.peer_agent.id
         answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer)
@@ -623,6 +624,12 @@ class Calling:
                     return True
             case EventType.LEG_SOURCE:
                 live.silent_legs.discard(-1 if event.leg is None else event.leg)
+                if event.leg is not None and event.source is not None:
+                    self._media.choice.heard(live, event.leg, event.source)
+            case EventType.LEG_PORTS:
+                # Before the answer a party may be silent; the media process tells it again, two seconds after.
+                if event.leg is not None and live.call.state is State.ACTIVE:
+                    self._spawn(self._fed(live, self._media.move(live, event.leg, event.trouble)), "call-ports")
             case EventType.ICE_SELECTED:
                 if event.leg is not None:
                     self._media.reached(live, event.leg)

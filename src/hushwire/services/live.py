@@ -79,6 +79,8 @@ class LiveCall:
     """What was last said of each leg: said again with keys once its handshake has made them."""
     reachable: set[int] = field(default_factory=set)
     """Legs whose party chose its way to us by ICE."""
+    shared_legs: set[int] = field(default_factory=set)
+    """Legs on a port that others use too."""
     suites: dict[int, Suite] = field(default_factory=dict)
     """What the handshakes agreed on, by leg."""
     is_ended: bool = False

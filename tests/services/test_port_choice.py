@@ -1,0 +1,84 @@
+"""Which legs share ports, decided before any SDP is made."""
+
+from ipaddress import ip_address
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from hushwire.calls.model import CallDirection, Plan, Terms
+from hushwire.core.personal import Personal
+from hushwire.media.ports import PortTrouble, PortWish
+from hushwire.sdp.offer_answer import Keying, Srtp
+from hushwire.services.port_choice import SEEN_ENOUGH, PortChoice
+from tests.calls.drive import target
+
+MUX = b"m=audio 4000 RTP/SAVP 0\r\na=rtcp-mux\r\n"
+SDES = Terms(0, Srtp.REQUIRED, "192.0.2.7", (Keying.SDES, Keying.DTLS))
+
+
+def call(terms: Terms = SDES, media_ports: str = "auto", trunk_id: Any = None, agent_id: Any = None) -> Any:
+    """An outbound call as the choice sees it."""
+    plan = Plan(CallDirection.OUTBOUND, terms, (target(),), 60.0, True)
+    trunk = SimpleNamespace(id=trunk_id or uuid4(), media_ports=media_ports)
+    route = SimpleNamespace(plan=plan, trunk=trunk, agent=SimpleNamespace(id=agent_id or uuid4()), peer_agent=None)
+    return SimpleNamespace(route=route, stated={})
+
+
+def wishes(choice: PortChoice, live: Any, offer: bytes = MUX) -> list[PortWish]:
+    return [opening.ports for opening in choice.openings(live, offer)]
+
+
+@pytest.mark.parametrize(
+    ("terms", "wish"),
+    [
+        (SDES, PortWish.BY_KEY),
+        (Terms(0, Srtp.REQUIRED, "192.0.2.7", (Keying.WEBRTC,)), PortWish.BY_ICE),
+        (Terms(0, Srtp.REQUIRED, "192.0.2.7", (Keying.DTLS,)), PortWish.OWN),
+        (Terms(0, Srtp.OPTIONAL, "192.0.2.7", (Keying.SDES,)), PortWish.OWN),
+        (Terms(0, Srtp.NEVER, "192.0.2.7"), PortWish.OWN),
+        (Terms(0, Srtp.REQUIRED, None), PortWish.OWN),
+    ],
+)
+def test_an_agents_leg_shares_a_port_where_its_packets_can_be_proven(terms: Terms, wish: PortWish) -> None:
+    assert wishes(PortChoice(), call(terms))[0] is wish
+
+
+def test_who_takes_no_rtcp_on_the_port_of_rtp_has_a_pair_at_once_or_from_the_next_call_on() -> None:
+    choice, agent = PortChoice(), uuid4()
+    assert wishes(choice, call(), b"m=audio 4000 RTP/SAVP 0\r\n")[0] is PortWish.OWN
+    live = call(agent_id=agent)
+    assert wishes(choice, live)[0] is PortWish.BY_KEY
+    live.stated[0] = SimpleNamespace(media=SimpleNamespace(rtcp_mux=False))
+    choice.answered(live)
+    assert wishes(choice, call(agent_id=agent))[0] is PortWish.OWN
+
+
+def heard(choice: PortChoice, trunk: Any, port: int, source_port: int | None = None, rtcp_mux: bool = True) -> None:
+    live = call(trunk_id=trunk)
+    live.stated[1] = SimpleNamespace(media=SimpleNamespace(address="192.0.2.9", port=port, rtcp_mux=rtcp_mux))
+    choice.heard(live, 1, Personal((ip_address("192.0.2.9"), source_port or port)))
+
+
+def test_a_trunks_legs_share_once_it_was_seen_to_send_from_distinct_announced_addresses() -> None:
+    choice, trunk = PortChoice(), uuid4()
+    for n in range(SEEN_ENOUGH):
+        assert wishes(choice, call(trunk_id=trunk))[1] is PortWish.OWN
+        heard(choice, trunk, 5000 + 2 * n)
+    assert wishes(choice, call(trunk_id=trunk))[1] is PortWish.BY_ADDRESS
+    choice.troubled(call(trunk_id=trunk), 1, PortTrouble.UNHEARD)
+    assert wishes(choice, call(trunk_id=trunk))[1] is PortWish.OWN
+
+
+def test_one_address_for_all_calls_or_another_than_announced_or_no_muxed_rtcp_is_no_evidence() -> None:
+    for ports, sources, rtcp_mux in (((5000,) * 9, None, True), (range(5000, 5018, 2), 6000, True), (range(5000, 5018, 2), None, False)):
+        choice, trunk = PortChoice(), uuid4()
+        for port in ports:
+            heard(choice, trunk, port, sources, rtcp_mux)
+        assert wishes(choice, call(trunk_id=trunk))[1] is PortWish.OWN
+
+
+def test_a_trunk_that_is_set_to_own_or_shared_is_so_from_its_first_call() -> None:
+    assert wishes(PortChoice(), call(media_ports="own"))[1] is PortWish.OWN
+    assert wishes(PortChoice(), call(media_ports="shared"))[1] is PortWish.BY_ADDRESS
