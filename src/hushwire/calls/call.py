@@ -426,6 +426,7 @@ class Call:
 
     def _reopened(self, event: events.MediaOpened) -> None:
         self._ports = dict(zip(self.plan.legs, event.ports, strict=True))
+        self._unmoved, self._moving = [], None  # all ports are new
         for side in Side:
             if (end := self.end(side)) is None:
                 continue
