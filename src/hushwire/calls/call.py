@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from hushwire.calls import effects, events, failures
 from hushwire.calls.effects import Effect, LegStatement
-from hushwire.calls.ends import End, payload_map, recording_format
+from hushwire.calls.ends import End, lacks_codecs, payload_map, recording_format
 from hushwire.calls.events import Event
 from hushwire.calls.model import EndReason, Plan, Ports, Side
 from hushwire.calls.reoffer import Reoffer
@@ -37,13 +37,14 @@ class State(StrEnum):
 class _Branch:
     """One target being rung: our end of its media, and its fate so far."""
 
-    __slots__ = ("end", "has_early_answer", "index", "is_open")
+    __slots__ = ("end", "has_early_answer", "index", "is_open", "may_transcode")
 
     def __init__(self, index: int, end: End) -> None:
         self.index = index
         self.end = end
         self.is_open = True
         self.has_early_answer = False
+        self.may_transcode = False  # the caller's codecs alone were refused
 
 
 class Call:
@@ -276,9 +277,11 @@ class Call:
         if not branch.is_open:
             return
         is_about_media = event.status in (415, 488, 606) and not event.is_silent and not branch.has_early_answer
-        if is_about_media and branch.end.fall_back():
-            # This protection is not understood there: once more with the next, or in the clear where it was optional.
-            self._do(effects.SendInvite(branch.index, self.plan.targets[branch.index], branch.end.offer(self._offered)))
+        if is_about_media and (branch.end.fall_back() or self._begin_transcoding(branch)):
+            # This protection is not understood there: once more with the next, or in the clear where it was optional. In the end
+            # with codecs that the caller lacks.
+            offer = branch.end.offer(self._offered, with_others=branch.may_transcode)
+            self._do(effects.SendInvite(branch.index, self.plan.targets[branch.index], offer))
             return
         branch.is_open = False
         self._failures.append(failures.to_caller(event.status, is_silent=event.is_silent, to_trunk=self.to_trunk))
@@ -287,6 +290,15 @@ class Call:
             self._refuse(*self._failures[-1])
         elif not any(other.is_open for other in self._branches):
             self._refuse(*failures.best(self._failures))
+
+    def _begin_transcoding(self, branch: _Branch) -> bool:
+        """From the first protection on again, with all codecs; False where the caller's were all already, or that was tried."""
+        if branch.may_transcode or self._offered is None or not lacks_codecs(self._offered):
+            return False
+        target = self.plan.targets[branch.index]
+        branch.end = End(target.terms, self._ports[target.terms.leg], self._random, self._fingerprint)
+        branch.may_transcode = True
+        return True
 
     @property
     def to_trunk(self) -> bool:

@@ -1,7 +1,8 @@
 """Our end of one party's media: what we offer and answer, with keys, ports and versions of our own.
 
-No transcoding: the callee is offered only what the caller offered, under the caller's own payload types, and the caller is answered with
-what the callee chose. Where a party numbers them otherwise all the same, the media process maps (`payload_map`).
+The callee is offered only what the caller offered, under the caller's own payload types, and the caller is answered with what the callee
+chose. Where a party numbers them otherwise all the same, the media process maps (`payload_map`). A callee that refuses that is offered
+all other codecs too, and a caller that has none of what the callee chose is answered with its own: then the media process transcodes.
 """
 
 import base64
@@ -73,10 +74,15 @@ class End:
             ice=fresh_credentials(random) if _DTLS.intersection(keyings) else None,
         )
 
-    def offer(self, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV) -> bytes:
-        """Our offer: every codec, or only those of `like`, under its payload types. Its answer goes to `take_answer`."""
+    def offer(self, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV, with_others: bool = False) -> bytes:
+        """Our offer: every codec, or only those of `like`, under its payload types. Its answer goes to `take_answer`.
+
+        `with_others`: behind those of `like` all that we have, since the other party's can be transcoded.
+        """
         local = self.local
-        if like is not None:
+        if like is not None and with_others:
+            local = replace(local, codecs=_with_others(like.codecs))
+        elif like is not None:
             local = replace(local, codecs=like.codecs, dtmf=like.dtmf is not None, events=like.events)
         srtp, keying = self._protection
         self._pending = build_offer(local, srtp, direction=direction, keying=keying)
@@ -130,13 +136,17 @@ class End:
         return outcome if isinstance(outcome, Refusal) else outcome.media
 
     def answer(self, offer: bytes, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV) -> bytes | Refusal:
-        """Our answer, with the codecs of the other party (`like`) only, in that party's order; agreed from now on."""
+        """Our answer, with the codecs of the other party (`like`) in that party's order, or with all where it has none of them; agreed from
+        now on."""
         wanted: dict[str, Any] = {}
         prefer: list[str] = []
         if like is not None:
             prefer = [codec.name for codec in like.codecs]
             wanted = {"codecs": like.codecs, "dtmf": like.dtmf is not None}
         outcome = answer_offer(offer, replace(self.local, **wanted), self._answers_with, direction=direction, prefer=prefer)
+        if outcome is Refusal.NO_COMMON_CODEC and like is not None:
+            wanted, prefer = {}, []
+            outcome = answer_offer(offer, self.local, self._answers_with, direction=direction)
         if isinstance(outcome, Answered) and self._is_restarted(outcome.media):
             # RFC 8839 section 4.4.3.1.1: who restarts is answered with new credentials.
             self.local = replace(self.local, ice=fresh_credentials(self._random))
@@ -196,11 +206,30 @@ class End:
         return replace(media, address="::" if ":" in media.address else "0.0.0.0", port=0, rtcp_port=0)
 
 
+def _with_others(codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
+    """These, then those of ours that are not among them, under payload types that are free."""
+    taken = {codec.payload_type for codec in codecs}
+    known = {(codec.name, codec.rate) for codec in codecs}
+    others = []
+    for codec in AUDIO_CODECS:
+        if (codec.name, codec.rate) in known:
+            continue
+        number = codec.payload_type if codec.payload_type not in taken else next(n for n in range(96, 128) if n not in taken)
+        taken.add(number)
+        others.append(replace(codec, payload_type=number))
+    return (*codecs, *others)
+
+
 def payload_map(here: LegMedia, there: LegMedia) -> tuple[tuple[int, int], ...]:
     """(type received here, type to send there) for each codec that both sides number differently."""
     theirs = {(codec.name, codec.rate): codec.payload_type for codec in reversed(_all(there))}
     pairs = ((codec.payload_type, theirs.get((codec.name, codec.rate))) for codec in _all(here))
     return tuple((mine, other) for mine, other in pairs if other is not None and other != mine)
+
+
+def lacks_codecs(media: LegMedia) -> bool:
+    """Whether we have codecs that the party does not."""
+    return len(_with_others(media.codecs)) > len(media.codecs)
 
 
 def shared(one: LegMedia, other: LegMedia) -> bool:

@@ -70,7 +70,7 @@ class Reoffer:
             return self._answer(wish.direction if self._holds_with_music else direction)
         if status == 491:
             return self._refuse(491)
-        if there.agreed is not None and shared(wish, there.agreed):
+        if there.agreed is not None and (shared(wish, there.agreed) or self._is_transcoded):
             return self._answer(wish.direction)
         return self._refuse(488)
 
@@ -87,16 +87,24 @@ class Reoffer:
         self._wish = after
         return self._pass_on(self.there, after)
 
+    @property
+    def _is_transcoded(self) -> bool:
+        """The call goes on between codecs that the two don't share."""
+        here, there = self.here.agreed, None if self.there is None else self.there.agreed
+        return here is not None and there is not None and not shared(here, there)
+
     def _concerns(self, there: End, wish: LegMedia) -> bool:
         if there.agreed is None:
             return False
-        if not shared(wish, there.agreed):
+        if not shared(wish, there.agreed) and not self._is_transcoded:
             return True
         return not self._holds_with_music and wish.direction.reversed is not there.agreed.direction
 
     def _pass_on(self, there: End, wish: LegMedia) -> list[Effect]:
         direction = Direction.SENDRECV if self._holds_with_music else wish.direction.reversed
-        return [effects.SendReinvite(self.side.other, there.offer(wish, direction=direction))]
+        # Where the two share no codec already, each keeps its own.
+        like = there.agreed if self._is_transcoded and there.agreed is not None and not shared(wish, there.agreed) else wish
+        return [effects.SendReinvite(self.side.other, there.offer(like, direction=direction))]
 
     def _answer(self, direction: Direction) -> list[Effect]:
         if not self.tx_open:
