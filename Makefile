@@ -56,12 +56,12 @@ native-test: build/native/build.ninja  ## the native tests
 asan: build/asan/build.ninja $(STAMPS)/package $(STAMPS)/apt-test  ## AddressSanitizer, UndefinedBehaviorSanitizer: native tests, the program
 	@cmake --build build/asan -j $(JOBS) >&2
 	@ctest --test-dir build/asan --output-on-failure -j $(JOBS)
-	@$(SANITIZED) HUSHWIRE_MEDIA=build/asan/hushwire-media $(BIN)/python -m pytest -q -n $(JOBS) tests/native $(ARGS)
+	@$(SANITIZED) HUSHWIRE_MEDIA=build/asan/hushwire-media $(BIN)/python -m pytest -q -n $(JOBS) $(SANITIZED_TESTS) $(ARGS)
 
 tsan: build/tsan/build.ninja $(STAMPS)/package $(STAMPS)/apt-test  ## ThreadSanitizer: native tests, and tests/native against such a program
 	@cmake --build build/tsan -j $(JOBS) >&2
 	@$(SANITIZED) ctest --test-dir build/tsan --output-on-failure -j $(JOBS)
-	@$(SANITIZED) HUSHWIRE_MEDIA=build/tsan/hushwire-media $(BIN)/python -m pytest -q -n $(JOBS) tests/native $(ARGS)
+	@$(SANITIZED) HUSHWIRE_MEDIA=build/tsan/hushwire-media $(BIN)/python -m pytest -q -n $(JOBS) $(SANITIZED_TESTS) $(ARGS)
 
 fuzz: $(STAMPS)/package $(STAMPS)/apt-test  ## ten minutes of fuzzing over all targets (SECONDS_EACH=60; docs/fuzzing.md)
 	@$(BIN)/python -m tests.fuzz run --seconds-each $(SECONDS_EACH) --jobs $(JOBS)
@@ -104,6 +104,11 @@ $(STAMPS)/package: $(STAMPS)/venv pyproject.toml $(NATIVE) $(PYTHON_SOURCES)
 build/native/build.ninja: native/CMakeLists.txt | $(STAMPS)/apt-build
 	@cmake -S native -B build/native -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHUSHWIRE_TESTS=ON >&2
 
+# Left out: what measures sound or silence against the clock, since such a program is ten times slower; what preloads a library of its own;
+# and a stream of 66,000 packets.
+SANITIZED_TESTS := tests/native --ignore=tests/native/test_transcoding.py --ignore=tests/native/test_mixing.py \
+  --ignore=tests/native/test_shared_ports.py --ignore=tests/native/test_hostile.py \
+  -k "not disk_did_not_take and not sync_that_fails and not beyond_its_65536th"
 # The program's own report of a race or a leak ends it, and with it the test.
 SANITIZED := ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 
