@@ -1,6 +1,6 @@
 """`make bench`: media beside rtpengine, signalling, 50 recorded calls, the store; the figures go to docs/performance.md.
 
-    make bench [ARGS="--only media,signalling,recorded,store --quick --no-write"]
+    make bench [ARGS="--only media,flat,soak,signalling,recorded,store --quick --no-write"]
 
 A shared machine needs priority over its other work: run it as `setsid bash -c 'echo -10 > /proc/self/autogroup; exec make bench'`.
 """
@@ -23,6 +23,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "src")]
 
 import signalling  # noqa: E402
+import soak  # noqa: E402
 
 import media  # noqa: E402
 import recorded  # noqa: E402
@@ -147,6 +148,11 @@ def main() -> None:
     wanted = options.only.split(",")
     if "media" in wanted:
         figures["media"] = media.run(BUILD, repeat=1 if options.quick else 3, duration_s=3 if options.quick else 8)
+    if "flat" in wanted:
+        figures["flat"] = soak.flatness(BUILD, duration_s=3 if options.quick else 8)
+    if "soak" in wanted:
+        figures["soak"] = asyncio.run(soak.run(BUILD, **({"calls": 50, "duration_s": 10, "every_s": 2} if options.quick else {})))
+        print(json.dumps(figures["soak"], indent=2))
     if "signalling" in wanted:
         rates = (25, 50) if options.quick else (25, 50, 100, 150, 200, 250, 300)
         figures["signalling"] = [asdict(r) for r in asyncio.run(signalling.run(rates, 3 if options.quick else 10))]
