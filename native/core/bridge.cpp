@@ -199,7 +199,7 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
     in.counters.bytes_received += length;
     in.reception.received({header->ssrc, plain->run}, plain->index, header->timestamp,
                           in.settings().clock_rate, now_us);
-    if (tap_) tap_->packet(in.number(), buffer.first(plain->length), now_us);
+    if (tap_ && in.number() < kRecordedLegs) tap_->packet(in.number(), buffer.first(plain->length), now_us);
     if (auto* keypad = keypads_[in.number()].get()) {
         auto payload = buffer.subspan(header->length, plain->length - header->length);
         if (in.is_event(header->payload_type)) {

@@ -42,6 +42,9 @@ class Bridge {
     static constexpr std::size_t kBuffer = 2048;
     /// 0 the agent, 1 the other party, further ones listen in or confer.
     static constexpr unsigned kMaxLegs = 16;
+    /// Version 1 of the recording format knows legs 0 and 1; a reader refuses a file with another
+    /// (docs/hwr.md).
+    static constexpr unsigned kRecordedLegs = 2;
 
     /// `unix_offset_us` on top of the monotonic time given makes Unix time, for the clocks of sender reports.
     Bridge(Mode mode, Random random, std::int64_t unix_offset_us = 0);

@@ -70,3 +70,25 @@ TEST(
     }
     CHECK(made_count > 1000);
 }
+
+TEST("only legs 0 and 1 are recorded: a reader refuses a file that names another") {
+    struct Legs final : Tap {
+        std::uint16_t seen = 0;
+        void packet(unsigned leg, ConstBytes, std::int64_t) override {
+            seen = static_cast<std::uint16_t>(seen | 1U << leg);
+        }
+    } tap;
+    Bridge bridge(Mode::relay, chance);
+    bridge.set_tap(&tap);
+    std::array<std::byte, Bridge::kBuffer> buffer;
+    for (unsigned leg = 0; leg < 4; leg++) {
+        bridge.open_leg(leg);
+        bridge.set_leg(leg, any_codecs(leg), 0);
+        auto packet = rtp_packet(1, 160, leg);
+        std::copy(packet.begin(), packet.end(), buffer.begin());
+        bridge.receive(leg, Channel::rtp, address(static_cast<std::uint8_t>(leg), 4000), buffer,
+                       packet.size(), 1000);
+        CHECK(bridge.report(leg, 1000).counters.packets_received == 1);
+    }
+    CHECK(tap.seen == 0b11);
+}
