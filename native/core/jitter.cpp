@@ -67,6 +67,8 @@ void JitterBuffer::put(const rtp::Header& header, ConstBytes payload, std::int64
         + static_cast<std::int32_t>(header.timestamp - static_cast<std::uint32_t>(newest_timestamp_));
     bool is_other = !has_stream_ || header.ssrc != ssrc_ || sequence > newest_ + kRestartAhead
                     || sequence < newest_ - kRestartBehind;
+    std::int64_t played =
+        has_played_ && !is_other ? sequence - next_ : -1;  // how far behind is the last one played
     if (!is_other && transit_count_) {
         auto later_us = now_us - to_us(timestamp) - base_us_;
         is_other = sequence > newest_ && (later_us < -kAheadUs || later_us > kBehindUs);
@@ -81,8 +83,11 @@ void JitterBuffer::put(const rtp::Header& header, ConstBytes payload, std::int64
         timestamp = (std::int64_t{1} << 40) + header.timestamp;
         newest_ = sequence;
         newest_timestamp_ = timestamp;
+        // A clock that leapt within one stream: what was played once, and what was before it, is not played
+        // now.
+        floor_ = played >= 0 ? sequence - played : 0;
     }
-    if (has_played_ && sequence < next_) {
+    if (sequence < floor_ || (has_played_ && sequence < next_)) {
         // Late is worth knowing of too: the wait will be longer.
         note_transit(now_us - to_us(timestamp));
         counters_.late++;

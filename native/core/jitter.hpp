@@ -106,6 +106,7 @@ class JitterBuffer {
     // the stream as it is played
     bool is_playing_ = false, is_paused_ = false, has_played_ = false;
     std::int64_t next_ = 0, next_timestamp_ = 0, held_us_ = 0;
+    std::int64_t floor_ = 0;  ///< no number below it is played
     Counters counters_;
 };
 

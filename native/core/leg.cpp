@@ -241,7 +241,8 @@ std::optional<Forward> Leg::send_rtp(StreamId source, const Outgoing& packet, By
     auto mapped = map_.map(source, packet.index, packet.timestamp, packet.clock_rate, now_us, packet.span);
     if (!mapped) return std::nullopt;
     rtp::rewrite(buffer, {.payload_type = packet.payload_type,
-                          .has_marker = packet.has_marker || mapped->is_new_run,
+                          .has_marker = (packet.has_marker || mapped->is_new_run)
+                                        && rtp::may_be_marked(packet.payload_type),
                           .sequence = static_cast<std::uint16_t>(mapped->index),
                           .timestamp = mapped->timestamp,
                           .ssrc = ssrc_});

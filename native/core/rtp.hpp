@@ -36,6 +36,11 @@ inline bool looks_like_rtcp(ConstBytes packet) {
     return second >= 192 && second <= 223;
 }
 
+/// A marked packet of these types would look like RTCP (RFC 5761 section 4), so it is sent without.
+inline bool may_be_marked(std::uint8_t payload_type) {
+    return payload_type < 64 || payload_type > 95;
+}
+
 /// What hushwire owns in each packet that it sends.
 struct Rewrite {
     std::uint8_t payload_type = 0;

@@ -258,3 +258,17 @@ TEST("two echoes that hear each other die out at their allowance instead of fill
     }
     CHECK(rounds == 400);  // two bursts, in no time at all
 }
+
+TEST("no packet of RTP leaves looking like RTCP, though its stream begins anew") {
+    Fixture f(plain_leg(address(1, 4000)), plain_leg(address(2, 5000)));
+    for (unsigned type = 0; type < 128; type++) {
+        // Another SSRC each time: the output marks where a stream begins.
+        auto packet = rtp_packet(static_cast<std::uint16_t>(type), 160, 100 + type);
+        packet[1] = static_cast<std::byte>(type);
+        auto sent = f.put(0, packet, f.a);
+        CHECK(sent.has_value());
+        CHECK(!rtp::looks_like_rtcp(sent->data));
+        bool is_marked = (std::to_integer<unsigned>(sent->data[1]) & 0x80) != 0;
+        CHECK(is_marked == (type > 0 && (type < 64 || type > 95)));
+    }
+}

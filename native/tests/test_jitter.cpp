@@ -106,10 +106,12 @@ TEST("the target follows the jitter that is seen, up and down, and stays within 
     worst = s.buffer.target_us();
     CHECK(early <= 15 * kMs);
     CHECK(worst >= 65 * kMs && worst <= 95 * kMs);
-    Stream wild;
-    wild.network = [](int) { return 30 * kMs + chance() % 2'000'000; };
-    wild.run(1000);
-    CHECK(wild.buffer.target_us() <= 200 * kMs && wild.is_in_order());
+    for (int seed = 0; seed < 30; seed++) {
+        Stream wild;
+        wild.network = [](int) { return 30 * kMs + chance() % 2'000'000; };
+        wild.run(1000);
+        CHECK(wild.buffer.target_us() <= 200 * kMs && wild.is_in_order());
+    }
 }
 
 TEST("under jitter of 60 ms with reordering, almost every packet is played, each once and in order") {

@@ -367,6 +367,7 @@ class Recorder:
                 return "the call has no sound yet"
             await self._link.client.set_sensitive(live.id, on=on)
             live.is_sensitive = on
+            self._settle_beep(live)
             return "ok"
 
     async def stop(self, live: LiveCall) -> str:

@@ -285,7 +285,7 @@ class Sounds:
 
     def _beeped_legs(self, live: LiveCall) -> list[tuple[int, LegMedia]]:
         run = live.recording
-        if live.is_ended or run is None or not run.is_running or run.is_paused:
+        if live.is_ended or run is None or not run.is_running or run.is_paused or live.is_sensitive:
             return []
         legs = [(leg, _media(live, leg)) for leg in live.route.org.sounds.beep.legs]
         return [(leg, media) for leg, media in legs if media is not None and media.direction.sends]
