@@ -2,6 +2,7 @@
 
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <stdexcept>
 
@@ -61,14 +62,17 @@ bool SpoolFile::append(ConstBytes plaintext, bool is_final) {
         failure_ = Failure::write_error;
         return false;
     }
-    frame_.resize(hwr::kFrameOverhead + plaintext.size());
+    // One for all files: the writer's thread is the only one that seals, and a buffer each would double what
+    // a recording takes.
+    thread_local std::vector<std::byte> frame;
+    frame.resize(std::max(frame.size(), hwr::kFrameOverhead + plaintext.size()));
     hwr::Nonce nonce;
     if (RAND_bytes(uchars(nonce.data()), static_cast<int>(nonce.size())) != 1) {
         failure_ = Failure::other;
         return false;
     }
-    auto size = sealer_->seal(plaintext, is_final, nonce, frame_);
-    if (!size || !write_all(std::span(frame_).first(size))) return false;
+    auto size = sealer_->seal(plaintext, is_final, nonce, frame);
+    if (!size || !write_all(std::span(frame).first(size))) return false;
     frames_++;
     return true;
 }

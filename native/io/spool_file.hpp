@@ -65,7 +65,6 @@ class SpoolFile {
     hwr::Identity identity_;
     std::optional<hwr::Sealer> sealer_;
     DigestContext digest_;
-    std::vector<std::byte> frame_;
     std::uint64_t bytes_ = 0;
     std::uint32_t frames_ = 0;
     Failure failure_ = Failure::none;
