@@ -34,6 +34,7 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
         "number": NUMBER, "from": None, "to": FUTURE, "state": "ended", "direction": None, "limit": 5, "cursor": None
     },
     ("POST", "/v1/calls/{call_id}/recording"): {"action": "pause"},
+    ("POST", "/v1/calls/{call_id}/sensitive"): {"on": True},
     ("POST", "/v1/contacts"): {
         "name": "n", "numbers": [{"number": NUMBER, "label": "work"}], "notes": "n", "picture": "p", "owner": "{agent_id}",
         "is_minor": False, "jurisdiction": "EU",

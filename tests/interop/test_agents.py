@@ -90,17 +90,14 @@ async def test_clear_audio_is_bridged_where_the_organisation_allows_it(deploymen
 async def test_each_codec_is_negotiated_end_to_end(deployment: Deployment, codec: str) -> None:
     async with deployment.carrier() as carrier, deployment.phone("anna", codecs=[codec]) as anna:
         call = await anna.call(deployment.uri(FAR_NUMBER))
-        if codec == "G722":
-            # The carrier's PJSUA2 offers G.711 only: no codec in common is an answer too.
-            assert (await anna.expect_state(call, "disconnected"))["status"] == 488
-            return
         await anna.expect_state(call, "confirmed")
         media = await anna.expect("media", lambda e: e.get("codec"))
         assert media["codec"] == codec
         assert media["srtp"]
         await asyncio.sleep(2)
         await anna.hangup(call)
-        assert (await sound(anna, call, bundled(CARRIER), bundled(AGENT))).score >= HEARD
+        # The carrier's PJSUA2 speaks G.711 only, so that G722 is transcoded: heard as well, but not the same to the sample.
+        assert (await sound(anna, call, bundled(CARRIER), bundled(AGENT))).score >= (0.75 if codec == "G722" else HEARD)
         assert carrier.events
 
 

@@ -67,7 +67,7 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "playout_delay_us": (135, "I"),
 }  # fmt: skip
 NAMES = {tag: (name, form) for name, (tag, form) in TAGS.items()}
-REPEATED = {"leg_stats", "bridge_entry", "shared_port", "leg_quality", "leg_state"}
+REPEATED = {"leg_stats", "bridge_entry", "shared_port", "leg_quality", "leg_state", "codec"}
 
 
 def encode(name: str, value: object) -> bytes:
