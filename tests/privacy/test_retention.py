@@ -48,7 +48,7 @@ async def pending(house: House) -> Any:
 
 
 async def test_each_class_is_kept_by_its_own_rule_and_what_no_rule_names_stays(house: House) -> None:
-    each = await called(house, ANNA)
+    each = await called(house, ANNA, at=house.clock.now())
     await rules(house, Rule("call", 3), Rule("recording", 6))
     assert await days_pass(house, 3) == 0
     assert await days_pass(house, 1) == 1

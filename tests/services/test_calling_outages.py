@@ -63,6 +63,7 @@ async def test_a_gateway_that_is_cut_off_from_the_database_ends_its_recordings_b
     databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(heartbeat, "ANSWER_S", 0.5)
     monkeypatch.setattr(heartbeat, "RETRY_S", 0.1)
     monkeypatch.setattr(heartbeat, "CUT_OFF_AFTER_S", 0.5)
     async with running(databases, tmp_path, without_recording="unrecorded") as world:
@@ -78,7 +79,7 @@ async def test_a_gateway_that_is_cut_off_from_the_database_ends_its_recordings_b
             return await is_recorded() == [False]
 
         assert await is_recorded() == [True]
-        await until(is_ended, timeout_s=5, what="the media process records no more")
+        await until(is_ended, timeout_s=10, what="the media process records no more")
         assert len(list(world.gateway.calling.live)) == 1
         await reachable(databases, allow=True)
         assert (await world.row("recordings", state="closed"))["digest"] is not None
