@@ -162,7 +162,7 @@ class World:
 
     async def abandon(self) -> None:
         """End the gateway as kill -9 would: no BYE, no rows."""
-        self.gateway.calling._calls.clear()
+        self.gateway.calling.table.calls.clear()
         self.wired.stop.set()
         await self.task
 

@@ -197,8 +197,8 @@ async def test_thirty_calls_that_end_in_every_way_leave_nothing_behind(world: Wo
     for one in accepted:
         anna.endpoint.bye(one.dialog)
     await until(lambda: not list(world.gateway.calling.live), timeout_s=10)
-    calling = world.gateway.calling
-    assert [len(table) for table in (calling._by_tx, calling._by_invite, calling._by_dialog, calling._by_request)] == [0, 0, 0, 0]
+    table = world.gateway.calling.table
+    assert [len(names) for names in (table.by_tx, table.by_invite, table.by_dialog, table.by_request)] == [0, 0, 0, 0]
     assert [entry async for entry in world.gateway.link.client.bridges()] == []
     await until(lambda: not world.gateway.endpoint.ua._core.sessions, timeout_s=5)
     await world.gateway.records.drain(5)

@@ -109,7 +109,7 @@ async def test_media_flows_both_ways_after_the_handshake_in_either_role_and_the_
     assert facts(row, "peer_leg")["media"] == "rtp"
     pair.anna.endpoint.bye(pair.accepted.dialog)
     await world.row("calls", state="ended", end_reason="bye-agent")
-    assert len(world.gateway.calling._handshakes) == 0, "nothing is kept of handshakes that are over"
+    assert len(world.gateway.calling.handshakes) == 0, "nothing is kept of handshakes that are over"
 
 
 async def test_before_the_handshake_nothing_passes_in_either_direction(world: World) -> None:
@@ -148,7 +148,7 @@ async def test_whoever_shows_another_certificate_than_was_announced_gets_no_key_
 
 
 async def test_a_handshake_that_never_comes_ends_the_call_when_patience_does(world: World) -> None:
-    world.gateway.calling._handshakes._patience_s = 0.5
+    world.gateway.calling.handshakes._patience_s = 0.5
     await Pair.call(world)
     await world.carrier.expect(sip.DialogEnded)
     row = await world.row("calls", state="ended", end_reason="not-protected")

@@ -1,0 +1,219 @@
+"""What the calls' machines want, carried out: SIP sent, media stated, rows written."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, assert_never
+
+import structlog
+
+from hushwire.calls import effects, events
+from hushwire.calls.model import Side
+from hushwire.core.clock import Clock
+from hushwire.services.call_keys import CallKeys
+from hushwire.services.call_media import CallMedia
+from hushwire.services.call_rows import CallRows
+from hushwire.services.call_table import CallTable
+from hushwire.services.call_tasks import CallTasks
+from hushwire.services.live import LiveCall
+from hushwire.services.quality_counts import QualityCounts
+from hushwire.services.recorder import Recorder
+from hushwire.services.sounds import Sounds
+from hushwire.sip.effects import TxId
+from hushwire.sip.headers import Line
+from hushwire.store.calls import CallAnswer
+from hushwire.transport.endpoint import SipEndpoint
+
+SILENT_DEVICE_S: Final = 8.0
+SILENT_TRUNK_S: Final = 16.0
+_log = structlog.get_logger(__name__)
+
+
+class CallEffects:
+    """Carries out effects. `feed` gives a call's machine what comes of them."""
+
+    def __init__(
+        self,
+        endpoint: SipEndpoint,
+        table: CallTable,
+        tasks: CallTasks,
+        media: CallMedia,
+        keys: CallKeys,
+        sounds: Sounds,
+        recorder: Recorder,
+        rows: CallRows,
+        quality_counts: QualityCounts,
+        clock: Clock,
+        feed: Callable[[LiveCall, events.Event], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._table = table
+        self._tasks = tasks
+        self._media = media
+        self._keys = keys
+        self._sounds = sounds
+        self._recorder = recorder
+        self._rows = rows
+        self._quality_counts = quality_counts
+        self._clock = clock
+        self._feed = feed
+
+    def carry_out(self, live: LiveCall, effect: effects.Effect) -> None:
+        """One effect."""
+        match effect:
+            case effects.OpenMedia():
+                opening = self._media.open if live.renewal is None else self._media.reopen
+                self._tasks.spawn(self.fed(live, opening(live, effect)), "call-media")
+            case effects.SetLegs():
+                self._tasks.spawn(self.fed(live, self._media.state(live, effect.legs)), "call-legs")
+            case effects.Respond():
+                self._respond(live, effect)
+            case effects.SendInvite():
+                self._invite(live, effect)
+            case effects.SendCancel():
+                invite = live.invites.get(effect.branch)
+                if invite is not None:
+                    self._endpoint.cancel(invite, headers=_reasons(effect.reason))
+            case effects.RespondReinvite():
+                self._endpoint.respond(TxId(effect.tx), effect.status, body=effect.body)
+            case effects.SendReinvite():
+                self._reinvite(live, effect)
+            case effects.SendBye():
+                dialog = live.dialogs.get(effect.side)
+                if dialog is not None:
+                    self._endpoint.bye(dialog, headers=_reasons(effect.reason))
+            case effects.ByeBranch():
+                dialog = live.branch_dialogs.get(effect.branch)
+                if dialog is not None:
+                    self._endpoint.bye(dialog)
+            case effects.ArmRing():
+                loop = asyncio.get_running_loop()
+                live.ring = loop.call_later(effect.seconds, self._feed, live, events.RingTimeout())
+            case effects.Answered():
+                self._answered(live)
+            case effects.FormatChanged():
+                self.format_changed(live)
+            case effects.Ring():
+                self._tasks.spawn(self._sounds.ring(live, effect.media), "call-ringing")
+            case effects.StopRinging():
+                self._tasks.spawn(self._sounds.stop_ringing(live), "call-ringing")
+            case effects.MediaRenewed():
+                self._renewed(live)
+            case effects.Ended():
+                self._ended(live, effect)
+            case _:
+                assert_never(effect)
+
+    async def fed(self, live: LiveCall, work: Coroutine[Any, Any, events.Event | None]) -> None:
+        """Do this, and give the call\'s machine what comes of it."""
+        event = await work
+        if event is not None:
+            self._feed(live, event)
+
+    def facts_changed(self, live: LiveCall) -> None:
+        """Write how the legs are protected, where that is not what was written before."""
+        facts = live.legs()
+        if facts != live.facts and live.answered_at is not None:
+            live.facts = facts
+            self._rows.legs(live, *facts)
+
+    def format_changed(self, live: LiveCall) -> None:
+        """A party agreed to other media: the row, the recording and the sounds follow."""
+        self.facts_changed(live)
+        if live.recording is not None:
+            self._tasks.spawn(self._recorder.set_format(live), "recording-format")
+        self._tasks.spawn(self._sounds.settle(live), "call-sounds")
+
+    def stop_renewal(self, live: LiveCall) -> None:
+        """Wait no longer for another bridge."""
+        if live.renewal is not None:
+            live.renewal.cancel()
+            live.renewal = None
+
+    def _respond(self, live: LiveCall, effect: effects.Respond) -> None:
+        dialog = self._endpoint.respond(live.tx, effect.status, body=effect.body, headers=_reasons(effect.reason))
+        if effect.status >= 200:
+            self._table.by_tx.pop(live.tx, None)
+        if dialog is not None and effect.status < 300:
+            live.dialogs[Side.CALLER] = dialog
+            self._table.by_dialog[dialog] = live
+
+    def _invite(self, live: LiveCall, effect: effects.SendInvite) -> None:
+        target = effect.target
+        invite = self._endpoint.invite(
+            hop=target.hop,
+            uri=target.uri,
+            from_=target.from_,
+            to=target.to,
+            body=effect.body,
+            headers=target.headers,
+            credentials=target.credentials,
+            max_forwards=live.max_forwards,
+            silence_s=SILENT_TRUNK_S if live.call.to_trunk else SILENT_DEVICE_S,
+        )
+        live.invites[effect.branch] = invite
+        self._table.by_invite[invite] = (live, effect.branch)
+
+    def _reinvite(self, live: LiveCall, effect: effects.SendReinvite) -> None:
+        dialog = live.dialogs.get(effect.side)
+        request = None if dialog is None else self._endpoint.reinvite(dialog, body=effect.body)
+        if request is None:
+            # Theirs is under way (RFC 3261 section 14.1), as if they had said so.
+            self._feed(live, events.Reanswered(effect.side, 491, b""))
+        else:
+            self._table.by_request[request] = (live, effect.side)
+
+    def _answered(self, live: LiveCall) -> None:
+        self._stop_ringing(live)
+        self._tasks.spawn(self._sounds.stop_ringing(live), "call-ringing")
+        live.answered_at, live.answered = self._clock.now(), self._clock.monotonic()
+        live.facts = agent, peer = live.legs()
+        self._media.choice.answered(live)
+        _log.info("call.answered", call_id=str(live.id), agent_media=agent.get("media"), peer_media=peer.get("media"))
+        peer_agent = None if live.route.peer_agent is None else live.route.peer_agent.id
+        answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer)
+        self._tasks.spawn(self._recorder.answered(live, answer), "call-answered")
+
+    def _renewed(self, live: LiveCall) -> None:
+        _log.info("call.media_renewed", call_id=str(live.id))
+        self.stop_renewal(live)
+        self.format_changed(live)
+        self._tasks.spawn(self._recorder.renewed(live), "recording-renewed")
+
+    def _ended(self, live: LiveCall, effect: effects.Ended) -> None:
+        live.is_ended = True
+        self._stop_ringing(live)
+        self.stop_renewal(live)
+        self._table.forget_parties(live)
+        duration_ms = None if live.answered is None else round((self._clock.monotonic() - live.answered) * 1000)
+        _log.info("call.ended", call_id=str(live.id), reason=effect.reason.value, status=effect.status, duration_ms=duration_ms)
+        self._tasks.spawn(self._close(live, effect, duration_ms), "call-close")
+
+    async def _close(self, live: LiveCall, effect: effects.Ended, duration_ms: int | None) -> None:
+        """Close the bridge, then write how the call and its recording ended, together."""
+        ended_at = self._clock.now()
+        async with live.working:
+            report = await self._media.close(live)
+            self._sounds.forget(live.id)
+            self._keys.give_back(live)
+            run, live.recording = live.recording, None
+            if run is not None and report is None and live.has_bridge:
+                # It may still hold the key: the row stays live until it, or its successor, says otherwise (the orphans' business).
+                _log.warning("recording.end_unknown", call_id=str(live.id), recording_id=str(run.id))
+                live.is_end_unknown, run = True, None
+            if report is not None and live.answered is not None:
+                self._quality_counts.note_call(report)
+            written = self._rows.end(live, effect, ended_at, duration_ms, report, run)
+        try:
+            if await written and live.recording_events:
+                self._recorder.acknowledge(live)
+        finally:
+            self._table.calls.pop(live.id, None)
+
+    def _stop_ringing(self, live: LiveCall) -> None:
+        if live.ring is not None:
+            live.ring.cancel()
+            live.ring = None
+
+
+def _reasons(value: str | None) -> tuple[Line, ...]:
+    return () if value is None else (("Reason", value),)

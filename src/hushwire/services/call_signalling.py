@@ -1,0 +1,129 @@
+"""What the SIP engine says about calls, as events of their machines."""
+
+from collections.abc import Callable
+from typing import assert_never
+
+from hushwire.calls import events
+from hushwire.calls.call import State
+from hushwire.calls.model import Side
+from hushwire.services.call_media import CallMedia
+from hushwire.services.call_starts import SDP_TYPE, CallStarts
+from hushwire.services.call_table import CallTable
+from hushwire.services.call_tasks import CallTasks
+from hushwire.services.live import LiveCall
+from hushwire.services.spoken_refusals import SpokenRefusals
+from hushwire.sip import effects as sip
+from hushwire.sip.digits import TYPES as INFO_TYPES
+from hushwire.sip.digits import parse_info
+from hushwire.sip.effects import Cause, DialogKey
+from hushwire.sip.message import Request, Response
+from hushwire.transport.endpoint import SipEndpoint
+
+
+class CallSignalling:
+    """Finds the call that a SIP event belongs to. `handle` gives its machine the event, at once: the caller keeps the order."""
+
+    def __init__(
+        self,
+        endpoint: SipEndpoint,
+        table: CallTable,
+        tasks: CallTasks,
+        media: CallMedia,
+        starts: CallStarts,
+        spoken: SpokenRefusals,
+        handle: Callable[[LiveCall, events.Event], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._table = table
+        self._tasks = tasks
+        self._media = media
+        self._starts = starts
+        self._spoken = spoken
+        self._handle = handle
+
+    def take(self, event: sip.Event) -> None:
+        """An event of the SIP engine that concerns calls."""
+        match event:
+            case sip.RequestReceived():
+                self._starts.request(event.tx, event.request, event.flow)
+            case sip.CancelReceived():
+                live = self._table.by_tx.pop(event.tx, None)
+                if live is not None:
+                    self._starts.cancelled(live)
+                else:
+                    self._spoken.cancelled(event.tx)
+            case sip.Progress():
+                found = self._table.by_invite.get(event.invite)
+                if found is not None:
+                    self._handle(found[0], events.Progressed(found[1], event.response.status, _sdp(event.response)))
+            case sip.Accepted():
+                self._accepted(event)
+            case sip.Rejected():
+                found = self._table.by_invite.pop(event.invite, None)
+                if found is not None:
+                    is_silent = event.cause in (Cause.TIMEOUT, Cause.TRANSPORT)
+                    self._handle(found[0], events.Rejected(found[1], event.status, is_silent))
+            case sip.AckReceived():
+                self._in_dialog(event.dialog, lambda side: events.Acknowledged(side, _sdp(event.request)))
+            case sip.DialogEnded():
+                self._in_dialog(event.dialog, events.HungUp)
+            case sip.DialogTimedOut():
+                self._in_dialog(event.dialog, events.NeverAcknowledged)
+            case sip.InDialogRequest():
+                self._in_dialog_request(event)
+            case sip.Responded():
+                asked = self._table.by_request.pop(event.request, None)
+                if asked is not None:
+                    body = b"" if event.response is None else _sdp(event.response)
+                    self._handle(asked[0], events.Reanswered(asked[1], event.status, body))
+            case _:
+                assert_never(event)
+
+    def _in_dialog(self, dialog: DialogKey, make: Callable[[Side], events.Event]) -> None:
+        live = self._table.by_dialog.get(dialog)
+        side = None if live is None else live.side_of(dialog)
+        if live is not None and side is not None:
+            self._handle(live, make(side))
+
+    def _in_dialog_request(self, event: sip.InDialogRequest) -> None:
+        live = self._table.by_dialog.get(event.dialog)
+        side = None if live is None else live.side_of(event.dialog)
+        if live is None or side is None:
+            self._endpoint.respond(event.tx, 481)
+        elif event.request.method == "INVITE":
+            if event.request.body and event.request.content_type != SDP_TYPE:
+                self._endpoint.respond(event.tx, 415, headers=[("Accept", SDP_TYPE)])
+            else:
+                self._handle(live, events.Reoffered(side, event.tx, event.request.body))
+        elif event.request.method == "INFO":
+            self._keyed(live, side, event)
+        else:
+            self._endpoint.respond(event.tx, 405 if event.request.method == "UPDATE" else 501)
+
+    def _keyed(self, live: LiveCall, side: Side, event: sip.InDialogRequest) -> None:
+        """A key by INFO: the other party hears it as its own leg takes digits."""
+        keyed = parse_info(event.request.content_type, event.request.body)
+        if keyed is None:
+            # RFC 6086 section 4.2.2: a package or a body that is not known here.
+            self._endpoint.respond(event.tx, 415, headers=[("Accept", ", ".join(INFO_TYPES))])
+            return
+        self._endpoint.respond(event.tx, 200)
+        end = live.call.end(side.other)
+        if end is not None and live.has_bridge:
+            self._tasks.spawn(self._media.key(live, end.terms.leg, keyed), "call-digits")
+
+    def _accepted(self, event: sip.Accepted) -> None:
+        found = self._table.by_invite.pop(event.invite, None)
+        if found is None or found[0].is_ended:
+            self._endpoint.bye(event.dialog)
+            return
+        live, branch = found
+        live.branch_dialogs[branch] = event.dialog
+        if live.call.state is State.RINGING:
+            live.dialogs[Side.CALLEE] = event.dialog
+            self._table.by_dialog[event.dialog] = live
+        self._handle(live, events.Accepted(branch, _sdp(event.response)))
+
+
+def _sdp(message: Request | Response) -> bytes:
+    return message.body if message.content_type == SDP_TYPE else b""

@@ -1,0 +1,186 @@
+"""How calls begin: who asks, by which route, with which keys; and what is answered and written where none begins."""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from hushwire.calls import effects, events
+from hushwire.calls.call import Call, State
+from hushwire.calls.model import EndReason
+from hushwire.core.clock import Clock, Random
+from hushwire.core.ids import CallId
+from hushwire.media.certificates import Certificates
+from hushwire.media.link import MediaLink
+from hushwire.services.call_keys import CallKeys
+from hushwire.services.call_rows import CallRows
+from hushwire.services.call_table import CallTable
+from hushwire.services.call_tasks import CallTasks
+from hushwire.services.identity import Authenticator, Unknown
+from hushwire.services.live import LiveCall
+from hushwire.services.routing import Refused, Route, Router
+from hushwire.services.spoken_refusals import SpokenRefusals
+from hushwire.sip.effects import TxId
+from hushwire.sip.flow import Flow
+from hushwire.sip.headers import Line
+from hushwire.sip.message import Request
+from hushwire.transport.endpoint import SipEndpoint
+from hushwire.vault.buckets import DataKey
+
+SDP_TYPE: Final = "application/sdp"
+_log = structlog.get_logger(__name__)
+
+
+class CallStarts:
+    """Begins calls. `handle` gives a call's machine an event; `carry_out` does what it wants."""
+
+    def __init__(
+        self,
+        endpoint: SipEndpoint,
+        router: Router,
+        authenticator: Authenticator,
+        link: MediaLink,
+        table: CallTable,
+        tasks: CallTasks,
+        keys: CallKeys,
+        rows: CallRows,
+        spoken: SpokenRefusals,
+        certificates: Certificates,
+        clock: Clock,
+        random: Random,
+        new_id: Callable[[], CallId],
+        handle: Callable[[LiveCall, events.Event], None],
+        carry_out: Callable[[LiveCall, effects.Effect], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._router = router
+        self._authenticator = authenticator
+        self._link = link
+        self._table = table
+        self._tasks = tasks
+        self._keys = keys
+        self._rows = rows
+        self._spoken = spoken
+        self._certificates = certificates
+        self._clock = clock
+        self._random = random
+        self._new_id = new_id
+        self._handle = handle
+        self._carry_out = carry_out
+
+    def request(self, tx: TxId, request: Request, flow: Flow) -> None:
+        """A request outside any dialog."""
+        trunk = self._router.trunk_of(flow, request)
+        known = None
+        if trunk is None:
+            identity = self._authenticator.identify(request)
+            if isinstance(identity, Unknown):
+                self._endpoint.respond(tx, identity.status, headers=identity.headers)
+                return
+            known = identity
+        if request.method != "INVITE":
+            self._endpoint.respond(tx, 501)
+            return
+        if request.body and request.content_type != SDP_TYPE:
+            self._endpoint.respond(tx, 415, headers=[("Accept", SDP_TYPE)])
+            return
+        if self._table.is_closing or self._table.is_full or not self._link.is_up:
+            self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("The gateway takes no calls now", 503)])
+            return
+        route: Route | Refused | None = None
+        if known is not None:
+            route = self._router.from_agent(known.org, known.agent, request, flow)
+        elif trunk is not None:
+            route = self._router.from_trunk(trunk, request, flow)
+        match route:
+            case None:
+                self._endpoint.respond(tx, 404, headers=[_reason("No such number here", 404)])
+            case Refused():
+                self._refuse(tx, request, flow, route)
+            case Route():
+                self._begin(tx, request, flow, route)
+
+    def cancelled(self, live: LiveCall) -> None:
+        """The caller gave up, perhaps before the call had begun."""
+        if live.call.state is State.NEW:
+            live.is_ended = True
+            self._rows.unstarted(live, self._clock.now(), EndReason.CANCELLED, 487)
+            return
+        self._handle(live, events.Cancelled())
+
+    def _refuse(self, tx: TxId, request: Request, flow: Flow, refused: Refused) -> None:
+        """Answer at once, or once the reason was spoken; the row follows."""
+        if self._spoken.may_speak(request, refused):
+            self._tasks.spawn(self._spoken.begin(tx, request, flow, refused), "call-refusal")
+        else:
+            self._endpoint.respond(tx, refused.status, headers=[("Reason", refused.reason)])
+        key = self._keys.take(refused.org.id, "call")
+        if key is None:
+            self._tasks.spawn(self._note_refusal_with_key(refused), "call-refused")
+        else:
+            self._note_refusal(refused, key)
+
+    async def _note_refusal_with_key(self, refused: Refused) -> None:
+        self._note_refusal(refused, await self._keys.for_refusal(refused.org.id))
+
+    def _note_refusal(self, refused: Refused, key: DataKey | None) -> None:
+        call_id = self._new_id() if key is None else CallId(key.id)
+        self._rows.refused(call_id, refused, key, self._clock.now())
+        _log.info(
+            "call.refused",
+            call_id=str(call_id),
+            direction=refused.direction.value,
+            status=refused.status,
+            reason=refused.end_reason if refused.verdict is None else refused.verdict.reason.value,
+        )
+
+    def _begin(self, tx: TxId, request: Request, flow: Flow, route: Route) -> None:
+        certificate = self._certificates.current
+        call = Call(route.plan, request.body, self._random, certificate.fingerprint)
+        hops = request.max_forwards if request.max_forwards is not None else 70
+        live = LiveCall(self._new_id(), route, call, flow, tx, self._clock.now(), self._clock.monotonic(), max(0, hops - 1), certificate)
+        self._table.by_tx[tx] = live
+        if self._keys.fill(live):
+            self._start(live)
+        else:
+            self._tasks.spawn(self._start_with_keys(live), "call-keys")
+
+    async def _start_with_keys(self, live: LiveCall) -> None:
+        await self._keys.wait(live)
+        if live.is_ended:
+            self._keys.give_back(live)
+        elif self._table.is_closing:
+            self._endpoint.respond(live.tx, 503, headers=[_reason("The gateway takes no calls now", 503)])
+        else:
+            self._start(live)
+
+    def _start(self, live: LiveCall) -> None:
+        route = live.route
+        if live.key is not None:
+            live.id = CallId(live.key.id)
+        if self._router.is_barred(route):
+            # Suspended while the call waited for its keys.
+            self._keys.give_back(live)
+            self._table.by_tx.pop(live.tx, None)
+            self._endpoint.respond(live.tx, 403, headers=[_reason("The agent is suspended", 403)])
+            self._rows.unstarted(live, self._clock.now(), EndReason.SUSPENDED, 403)
+            live.is_ended = True
+            return
+        if route.plan.is_recorded and live.recording_key is None:
+            # No committed key, no recording: the organisation decides whether there is a call then.
+            _log.error("recording.impossible", call_id=str(live.id), org_id=str(route.org.id), why="no key")
+            if not route.may_go_unrecorded:
+                self._table.by_tx.pop(live.tx, None)
+                self._endpoint.respond(live.tx, 503, headers=[_reason("Recording is not possible", 503)])
+                self._rows.unstarted(live, self._clock.now(), EndReason.NO_RECORDING, 503)
+                live.is_ended = True
+                return
+        self._table.calls[live.id] = live
+        self._rows.begin(live)
+        _log.info("call.started", call_id=str(live.id), direction=route.plan.direction.value, targets=len(route.plan.targets))
+        for effect in live.call.start():
+            self._carry_out(live, effect)
+
+
+def _reason(text: str, status: int) -> Line:
+    return ("Reason", f'SIP;cause={status};text="{text}"')

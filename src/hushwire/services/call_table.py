@@ -1,0 +1,38 @@
+"""The calls of this gateway, by every name that leads to one: its own, and those that the SIP engine gave its parties."""
+
+from dataclasses import dataclass, field
+
+from hushwire.calls.model import Side
+from hushwire.core.ids import CallId
+from hushwire.services.live import LiveCall
+from hushwire.sip.effects import DialogKey, InviteId, RequestId, TxId
+
+
+@dataclass(slots=True, eq=False)
+class CallTable:
+    """Calls that are not wholly closed yet."""
+
+    max_calls: int
+    is_closing: bool = False
+    """The gateway is about to end: there are no new calls."""
+    calls: dict[CallId, LiveCall] = field(default_factory=dict)
+    by_tx: dict[TxId, LiveCall] = field(default_factory=dict)
+    """Calls whose caller waits for a final response."""
+    by_invite: dict[InviteId, tuple[LiveCall, int]] = field(default_factory=dict)
+    """Branches that have not been answered yet."""
+    by_dialog: dict[DialogKey, LiveCall] = field(default_factory=dict)
+    by_request: dict[RequestId, tuple[LiveCall, Side]] = field(default_factory=dict)
+    """Requests within a dialog, to whom they were sent."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many calls as there may be."""
+        return len(self.calls) >= self.max_calls
+
+    def forget_parties(self, live: LiveCall) -> None:
+        """Nothing that the SIP engine says leads to this call any more."""
+        self.by_tx.pop(live.tx, None)
+        for invite in live.invites.values():
+            self.by_invite.pop(invite, None)
+        for dialog in (*live.dialogs.values(), *live.branch_dialogs.values()):
+            self.by_dialog.pop(dialog, None)
