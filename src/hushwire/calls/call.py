@@ -15,6 +15,7 @@ from hushwire.calls import effects, events, failures
 from hushwire.calls.effects import Effect, LegStatement
 from hushwire.calls.ends import End, lacks_codecs, payload_map, recording_format
 from hushwire.calls.events import Event
+from hushwire.calls.kept import KeptCall
 from hushwire.calls.model import EndReason, Plan, Ports, Side
 from hushwire.calls.reoffer import Reoffer
 from hushwire.core.clock import Random
@@ -93,6 +94,40 @@ class Call:
         elif isinstance(event, events.Reoffered):
             is_busy = self.state in (State.OFFERING, State.RENEWING)
             self._do(effects.RespondReinvite(event.tx, 491 if is_busy else 481))
+        done, self._effects = self._effects, []
+        return done
+
+    def keep(self) -> KeptCall | None:
+        """What another process needs to go on with the call; None where it is not one that goes on by itself."""
+        caller, winner = self._caller, self.winner
+        if self.state not in (State.ACTIVE, State.RENEWING) or caller is None:
+            return None
+        callee = None if winner is None else self._branches[winner].end
+        targets = () if winner is None else (self.plan.targets[winner],)
+        unmoved = (*self._unmoved, *(() if self._moving is None else (self._moving,)))
+        return KeptCall(replace(self.plan, targets=targets), caller.keep(), None if callee is None else callee.keep(), unmoved)
+
+    @classmethod
+    def adopted(cls, kept: KeptCall, random: Random, fingerprint: Fingerprint | None = None) -> "Call":
+        """The call that `keep` told of. Its parties talk; what was under way between them is begun anew by whoever wants it."""
+        call = cls(kept.plan, b"", random, fingerprint)
+        call.state = State.ACTIVE
+        call._caller = End.adopted(kept.caller, random)
+        if kept.callee is not None:
+            call.winner = 0
+            branch = _Branch(0, End.adopted(kept.callee, random))
+            branch.is_open = False
+            call._branches = [branch]
+        for end in (call._caller, call.end(Side.CALLEE)):
+            if end is not None:
+                call._ports[end.terms.leg] = Ports(end.local.address, end.local.port, end.local.rtcp_port or end.local.port)
+        call._unmoved = list(kept.unmoved)
+        return call
+
+    def resume(self) -> list[Effect]:
+        """Go on after `adopted`: the media process is told all legs again, and parties of ports that moved are asked again."""
+        self._set_legs(*(end for end in (self._caller, self.end(Side.CALLEE)) if end is not None))
+        self._move_next()
         done, self._effects = self._effects, []
         return done
 

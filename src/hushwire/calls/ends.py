@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from hushwire.calls.kept import KeptEnd
 from hushwire.calls.model import Ports, Terms
 from hushwire.core.clock import Random
 from hushwire.sdp.dtls import Fingerprint, LocalDtls, Setup
@@ -73,6 +74,18 @@ class End:
             dtls=LocalDtls(fingerprint) if fingerprint is not None and _DTLS.intersection(keyings) else None,
             ice=fresh_credentials(random) if _DTLS.intersection(keyings) else None,
         )
+
+    def keep(self) -> KeptEnd:
+        """All that another process needs to go on; an offer that was not answered is not of it."""
+        return KeptEnd(self.terms, self.local, self.agreed, tuple(self._keyings))
+
+    @classmethod
+    def adopted(cls, kept: KeptEnd, random: Random) -> "End":
+        """The end that `keep` told of."""
+        end = cls.__new__(cls)
+        end.terms, end.local, end.agreed = kept.terms, kept.local, kept.agreed
+        end._pending, end._random, end._keyings = b"", random, list(kept.keyings)
+        return end
 
     def offer(self, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV, with_others: bool = False) -> bytes:
         """Our offer: every codec, or only those of `like`, under its payload types. Its answer goes to `take_answer`.

@@ -1,0 +1,37 @@
+"""What of an answered call must be known to go on with it in another process. Frozen values of the machine's own, no decision.
+
+Only a call whose parties talk is kept so: one that is being set up has no state that its parties would wait for. An exchange of
+descriptions that is under way is not kept either: the request that began it is given to the adopted call once more.
+"""
+
+from dataclasses import dataclass
+
+from hushwire.calls.model import Plan, Side, Terms
+from hushwire.core.personal import SHOWN
+from hushwire.sdp.offer_answer import Keying, LegMedia, LocalMedia
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KeptEnd:
+    """One party's media: what we described last, and what was agreed on last."""
+
+    terms: Terms
+    local: LocalMedia
+    agreed: LegMedia | None
+    keyings: tuple[Keying, ...]
+
+    def __repr__(self) -> str:
+        return f"KeptEnd({SHOWN})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KeptCall:
+    """A call as its machine stood. `plan` has the target that answered, and no other; `unmoved` still have to hear of new ports."""
+
+    plan: Plan
+    caller: KeptEnd
+    callee: KeptEnd | None
+    unmoved: tuple[Side, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"KeptCall({SHOWN})"

@@ -1,0 +1,173 @@
+"""A sealed journal of what must outlive this process: the newest word about each thing, and nothing once the thing is over.
+
+It survives the death of the process at any instant, not that of the machine: it is written, never synchronised. One file:
+
+    "hwjournal 1\\n" | file id 16 | record ...        record: length u32 big endian | AES-256-GCM of (id 16 | kind 1 | data)
+
+The file's key comes from the caller's key and the file's id; the nonce is the number of the record, which is its additional data too. So a
+record opens in its own place alone. What follows a record that does not open is not read: the process died while it wrote that one.
+"""
+
+import hmac
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import structlog
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+MAGIC: Final = b"hwjournal 1\n"
+NAME: Final = "calls.journal"
+COMPACT_BYTES: Final = 4 << 20
+"""The file is written anew once it is this long and four times as long as what still counts in it."""
+
+_TAG: Final = 16
+_PUT: Final = b"\x01"
+_DROP: Final = b"\x00"
+_log = structlog.get_logger(__name__)
+
+
+class Journal:
+    """One process's. `put` and `drop` are remembered; `commit` writes them with one system call."""
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        self._path = folder / NAME
+        self._key = key
+        self._kept: dict[UUID, bytes] = {}
+        self._kept_bytes = 0
+        self._pending: dict[UUID, bytes | None] = {}
+        self._file = -1
+        self._cipher: AESGCM | None = None
+        self._count = 0
+        self._size = 0
+        self._is_failing = False
+
+    def recover(self) -> Mapping[UUID, bytes]:
+        """What the process before this one left. It stays in the journal until it is dropped."""
+        self._kept = dict(read(self._path, self._key))
+        self._kept_bytes = sum(len(data) for data in self._kept.values())
+        return dict(self._kept)
+
+    def put(self, name: UUID, data: bytes) -> None:
+        """Have `data` as the newest word about `name`."""
+        self._pending[name] = data
+
+    def drop(self, name: UUID) -> None:
+        """Forget `name`."""
+        if name in self._kept or name in self._pending:
+            self._pending[name] = None
+
+    def commit(self) -> bool:
+        """Write what is pending; False where the disk does not take it. Then it is tried again by the next commit."""
+        if not self._pending:
+            return True
+        pending, self._pending = self._pending, {}
+        for name, data in pending.items():
+            self._kept_bytes -= len(self._kept.pop(name, b""))
+            if data is not None:
+                self._kept[name] = data
+                self._kept_bytes += len(data)
+        try:
+            if self._file < 0 or self._is_failing or self._size > max(COMPACT_BYTES, 4 * self._kept_bytes):
+                self._begin()
+            else:
+                self._append(self._records(pending.items()))
+        except OSError as error:
+            if not self._is_failing:
+                _log.error("journal.not_written", error=type(error).__name__, code=error.errno, mend="free space on the data folder's disk")
+            self._is_failing = True
+            return False
+        if self._is_failing:
+            _log.info("journal.written_again")
+        self._is_failing = False
+        return True
+
+    def close(self) -> None:
+        """Write nothing more."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _begin(self) -> None:
+        """A new file with all that counts, in place of the old one."""
+        self.close()
+        file_id = secrets.token_bytes(16)
+        self._cipher, self._count = _cipher(self._key, file_id), 0
+        data = MAGIC + file_id + self._records(self._kept.items())
+        fresh = self._path.with_suffix(".new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write(descriptor, data)
+            os.replace(fresh, self._path)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._file, self._size = descriptor, len(data)
+
+    def _append(self, data: bytes) -> None:
+        try:
+            _write(self._file, data)
+        except OSError:
+            # What was written in part would hide all that follows; the file is written anew next time.
+            os.ftruncate(self._file, self._size)
+            raise
+        self._size += len(data)
+
+    def _records(self, items: Iterable[tuple[UUID, bytes | None]]) -> bytes:
+        cipher = self._cipher
+        assert cipher is not None
+        written = bytearray()
+        for name, data in items:
+            place = self._count.to_bytes(12, "big")
+            self._count += 1
+            sealed = cipher.encrypt(place, name.bytes + (_DROP if data is None else _PUT + data), place)
+            written += len(sealed).to_bytes(4, "big") + sealed
+        return bytes(written)
+
+
+def read(path: Path, key: bytes) -> dict[UUID, bytes]:
+    """The newest word about each thing in a journal; nothing where there is no file, or none of this key."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    start = len(MAGIC) + 16
+    if not data.startswith(MAGIC) or len(data) < start:
+        _log.error("journal.unknown", why="not a journal of this version")
+        return {}
+    cipher = _cipher(key, data[len(MAGIC) : start])
+    kept: dict[UUID, bytes] = {}
+    count = 0
+    while start < len(data):
+        length = int.from_bytes(data[start : start + 4], "big")
+        sealed = data[start + 4 : start + 4 + length]
+        place = count.to_bytes(12, "big")
+        try:
+            if len(sealed) < length or length < _TAG + 17:
+                raise InvalidTag
+            plain = cipher.decrypt(place, sealed, place)
+        except InvalidTag:
+            _log.warning("journal.cut", records=count, unread_bytes=len(data) - start)
+            break
+        name, kind = UUID(bytes=plain[:16]), plain[16:17]
+        if kind == _PUT:
+            kept[name] = plain[17:]
+        else:
+            kept.pop(name, None)
+        count += 1
+        start += 4 + length
+    return kept
+
+
+def _cipher(key: bytes, file_id: bytes) -> AESGCM:
+    return AESGCM(hmac.digest(key, b"hushwire/journal/1" + file_id, "sha256"))
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
