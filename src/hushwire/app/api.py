@@ -180,6 +180,7 @@ def _settings(wired: Wired, means: Means, listen: Listen) -> uvicorn.Config:
     settings = uvicorn.Config(
         application(means, is_tls=is_tls),
         loop="none",
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,

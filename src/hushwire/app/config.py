@@ -36,6 +36,7 @@ DEFAULT_PATHS: Final = (Path("hushwire.toml"), Path("config/hushwire.toml"), Pat
 
 _HOSTNAME: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.ASCII)
 _SLUG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?", re.ASCII)
 _REGION: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 
 
@@ -48,7 +49,7 @@ class Section(BaseModel):
 class Listen(Section):
     """One listening address. Port 0 asks for any free one."""
 
-    scheme: Literal["udp", "tcp", "tls", "http", "https"]
+    scheme: Literal["udp", "tcp", "tls", "ws", "wss", "http", "https"]
     host: str
     port: int
 
@@ -124,7 +125,7 @@ def _dsn(value: object) -> object:
 
 
 Dsn = Annotated[str, BeforeValidator(_dsn)]
-SipListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp", "tls"), "tls://127.0.0.1:5061"))]
+SipListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp", "tls", "ws", "wss"), "tls://127.0.0.1:5061"))]
 ApiListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("http", "https"), "https://127.0.0.1:8443"))]
 Ports = Annotated[PortRange | None, BeforeValidator(_ports)]
 Address = Annotated[str, BeforeValidator(_address)]
@@ -151,6 +152,15 @@ class Sip(Section):
     )
     domain: str = "hushwire.localhost"
     default_org: str | None = None
+    origins: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for origin in value or ():
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f'"{origin}" is no origin: write scheme, host and port alone, such as "https://phone.example.org"')
+        return value
 
     @field_validator("listen")
     @classmethod
@@ -158,6 +168,8 @@ class Sip(Section):
         # UDP and TCP may share a port; TCP and TLS may not.
         taken: set[tuple[bool, str, int]] = set()
         for item in value:
+            if item.scheme == "ws" and not item.is_loopback:
+                raise ValueError("ws:// is for loopback addresses only: use wss://")
             place = (item.scheme == "udp", item.host, item.port)
             if item.port and place in taken:
                 raise ValueError(f"{item} asks for a port that another entry takes already")
@@ -388,6 +400,14 @@ class Config(Section):
             for key, value in table.items():
                 variables[f"{ENV_PREFIX}{section}__{key}".upper()] = orjson.dumps(value).decode()
         return variables
+
+    def web_origins(self) -> tuple[str, ...]:
+        """Pages that may connect by WebSocket: `[sip] origins`, else our own, by the API's address and by the SIP domain's name."""
+        if self.sip.origins is not None:
+            return self.sip.origins
+        api, default = self.api.listen, {"http": 80, "https": 443}[self.api.listen.scheme]
+        own = f"{api.scheme}://{bracketed(api.host)}"
+        return (own if api.port == default else f"{own}:{api.port}", f"https://{self.sip.domain}")
 
     def copy_urls(self) -> dict[str, str]:
         """Region -> URL of the store of copies; none where there is no second zone and none was named."""

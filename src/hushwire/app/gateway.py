@@ -221,7 +221,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
     config: Config = wired.config
     listens = tuple(Listen(Transport(item.scheme), item.host, item.port) for item in config.sip.listen)
     chain, key = served(config, wired.folders)
-    has_tls = any(item.transport is Transport.TLS for item in listens)
+    has_tls = any(item.transport.is_protected for item in listens)
     limits = config.limits
     return EndpointConfig(
         listen=listens,
@@ -231,6 +231,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         max_connections=limits.connections,
         max_connections_per_source=limits.connections_per_source,
         idle_s=float(limits.idle_s),
+        origins=config.web_origins(),
         rate_per_s=float(limits.requests_per_second),
         burst=2.0 * limits.requests_per_second,
         user_agent=UserAgentConfig(allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO")),

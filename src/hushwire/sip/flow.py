@@ -27,6 +27,11 @@ class Transport(StrEnum):
         return self in (Transport.TLS, Transport.WSS)
 
     @property
+    def is_websocket(self) -> bool:
+        """Whether SIP runs in WebSocket messages (RFC 7118)."""
+        return self in (Transport.WS, Transport.WSS)
+
+    @property
     def default_port(self) -> int:
         """RFC 3261 section 19.1.2, RFC 7118 section 5.3."""
         return {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}[self.value]

@@ -22,8 +22,9 @@ from hushwire.sip.message import Message
 from hushwire.sip.parse import parse
 from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import SDP, UserAgent, UserAgentConfig
-from hushwire.transport.connection import Connection
+from hushwire.transport.connection import Connection, StreamConnection
 from hushwire.transport.limits import SourceLimiter
+from hushwire.transport.websocket import WebSocketConnection
 
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +55,8 @@ class EndpointConfig:
 
     `advertise` replaces the listening host in Via and Contact. `rate_per_s` and `burst` are messages of one source address;
     `trusted_hosts` (carriers) have no such limit. Connections count from TCP's on; `handshake_s` is how long TLS's may take, and
-    `idle_s` closes silent connections.
+    `idle_s` closes silent connections. `origins` are the pages that may connect by WebSocket (None: any); after `ping_s` without
+    a word such a connection is asked for a sign of life.
     """
 
     listen: tuple[Listen, ...]
@@ -66,6 +68,8 @@ class EndpointConfig:
     max_connections_per_source: int = 512
     handshake_s: float = 5.0
     idle_s: float = 600.0
+    ping_s: float = 30.0
+    origins: tuple[str, ...] | None = ()
     rate_per_s: float = 500.0
     burst: float = 1000.0
     trusted_hosts: frozenset[str] = frozenset()
@@ -151,22 +155,24 @@ class SipEndpoint:
             _, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(self, id_), local_addr=(listen.host, listen.port))
             self._udp[id_] = datagrams
             return datagrams.local.port
-        if listen.transport is Transport.TLS:
+        if listen.transport.is_protected:
             context = self.config.server_tls
             if context is None or context.minimum_version < ssl.TLSVersion.TLSv1_2:
-                raise ConfigError("[sip] listen: a tls:// listener needs a certificate and TLS 1.2 or newer")
+                raise ConfigError(f"[sip] listen: a {listen.transport}:// listener needs a certificate and TLS 1.2 or newer")
             family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
             listener = socket.create_server((listen.host, listen.port), family=family, backlog=_BACKLOG)
             listener.setblocking(False)
-            self._spawn(self._accept(listener, context))
+            self._spawn(self._accept(listener, listen.transport, context))
             return int(listener.getsockname()[1])
-        server = await loop.create_server(
-            lambda: Connection(self, listen.transport, self._new_id()), listen.host, listen.port, backlog=_BACKLOG
-        )
+        server = await loop.create_server(lambda: self._connection(listen.transport), listen.host, listen.port, backlog=_BACKLOG)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
-    async def _accept(self, listener: socket.socket, context: ssl.SSLContext) -> None:
+    def _connection(self, transport: Transport, *, has_place: bool = False) -> Connection:
+        kind = WebSocketConnection if transport.is_websocket else StreamConnection
+        return kind(self, transport, self._new_id(), has_place=has_place)
+
+    async def _accept(self, listener: socket.socket, transport: Transport, context: ssl.SSLContext) -> None:
         """Take TLS peers in. An asyncio server would tell of them only after the handshake: too late to limit those in progress."""
         loop = asyncio.get_running_loop()
         with listener:
@@ -177,13 +183,13 @@ class SipEndpoint:
                     _log.warning("sip.accept_failed", error=type(error).__name__)
                     await asyncio.sleep(_ACCEPT_AGAIN_S)
                     continue
-                if self.enters(address[0], Transport.TLS):
-                    self._spawn(self._secure(peer, address[0], context))
+                if self.enters(address[0], transport):
+                    self._spawn(self._secure(peer, address[0], transport, context))
                 else:
                     peer.close()
 
-    async def _secure(self, peer: socket.socket, host: str, context: ssl.SSLContext) -> None:
-        connection = Connection(self, Transport.TLS, self._new_id(), has_place=True)
+    async def _secure(self, peer: socket.socket, host: str, transport: Transport, context: ssl.SSLContext) -> None:
+        connection = self._connection(transport, has_place=True)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection, peer, ssl=context, ssl_handshake_timeout=self.config.handshake_s
@@ -408,13 +414,15 @@ class SipEndpoint:
         context = None
         connection: Connection | None = None
         try:
+            if target.transport.is_websocket:
+                raise LocalError("WebSocket connections are opened by the other side alone (RFC 7118 section 5)")
             if target.transport is Transport.TLS:
                 context = self.config.client_tls
                 if context is None:
                     raise LocalError("no CA is configured for outgoing TLS")
             async with asyncio.timeout(_CONNECT_S):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self, target.transport, self._new_id()),
+                    lambda: self._connection(target.transport),
                     target.host,
                     target.port,
                     ssl=context,
