@@ -69,6 +69,11 @@ class Transaction:
         self.state = State.TERMINATED
         self.timers.clear()
 
+    def forgo_sending(self) -> None:
+        """Send the request no more; what it is answered is still heard."""
+        for timer in (Timer.A, Timer.E):
+            self.timers.pop(timer, None)
+
     def forgo_retransmission(self, now: float) -> None:
         """Send the final response no more by ourselves, and forget it after T4: a challenge to a stranger.
 

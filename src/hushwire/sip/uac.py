@@ -39,6 +39,7 @@ class Outgoing:
         "early",
         "follow_contact",
         "from_",
+        "has_progress",
         "headers",
         "hop",
         "id",
@@ -47,6 +48,7 @@ class Outgoing:
         "max_forwards",
         "method",
         "nonce",
+        "progress_s",
         "session",
         "silence_s",
         "to",
@@ -75,6 +77,7 @@ class Outgoing:
         session: Session | None = None,
         max_forwards: int = 70,
         silence_s: float | None = None,
+        progress_s: float | None = None,
         follow_contact: bool = False,
     ) -> None:
         self.id = id_
@@ -93,6 +96,8 @@ class Outgoing:
         self.session = session
         self.max_forwards = max_forwards
         self.silence_s = silence_s
+        self.progress_s = progress_s
+        self.has_progress = False
         self.follow_contact = follow_contact
         self.tx: ClientTx | None = None
         self.tries = 0
@@ -113,7 +118,7 @@ class Outgoing:
 class ClientTx:
     """One client transaction. `outgoing` is None for CANCEL and for the BYE to a fork that lost."""
 
-    __slots__ = ("client", "give_up_at", "hop", "key", "machine", "outgoing", "scheduled")
+    __slots__ = ("client", "give_up_at", "hop", "key", "lost_patience_at", "machine", "outgoing", "scheduled")
 
     def __init__(self, client: "Client", key: str, machine: InviteClient | RequestClient, hop: Hop, outgoing: Outgoing | None) -> None:
         self.client = client
@@ -122,14 +127,13 @@ class ClientTx:
         self.hop = hop
         self.outgoing = outgoing
         self.give_up_at: float | None = None
+        self.lost_patience_at: float | None = None
         self.scheduled = float("inf")
 
     def deadline(self) -> float | None:
-        """The machine's, or the end of patience after CANCEL."""
-        at = self.machine.deadline()
-        if self.give_up_at is None:
-            return at
-        return self.give_up_at if at is None else min(at, self.give_up_at)
+        """The machine's, or the end of patience: with a silent peer, or after CANCEL."""
+        times = (self.machine.deadline(), self.give_up_at, self.lost_patience_at)
+        return min((at for at in times if at is not None), default=None)
 
     def fire(self, now: float) -> None:
         """Do what is due."""
@@ -141,6 +145,8 @@ class ClientTx:
             self.client.failed(self, Cause.CANCELLED)
             self.client.carry(self, [], now)
             return
+        if self.lost_patience_at is not None and self.lost_patience_at <= now:
+            self.client.abandon(self, Cause.TIMEOUT, now)
         self.client.carry(self, self.machine.fire(now), now)
 
 
@@ -230,10 +236,42 @@ class Client:
         self.failed(tx, Cause.TRANSPORT)
         self.carry(tx, [], now)
 
-    def flow_closed(self, flow: Flow, now: float) -> None:
-        """Requests that went by this connection get no answer any more."""
-        for tx in [tx for tx in self.transactions.values() if tx.hop == flow]:
-            self.send_failed(tx.key, now)
+    def flow_closed(self, hop: Hop, now: float) -> None:
+        """Requests that went by this connection get no answer any more.
+
+        Whom we connected to (a `Target`) may answer by a connection of its own (RFC 3261 section 18.2.2): where it rings already it
+        is waited for. Where it said no more than 100 its INVITE has failed, and what it says later is taken back.
+        """
+        for tx in [tx for tx in self.transactions.values() if tx.hop == hop]:
+            outgoing = tx.outgoing
+            if isinstance(hop, Flow) or outgoing is None or not outgoing.is_initial_invite:
+                self.send_failed(tx.key, now)
+            elif not outgoing.has_progress and tx.machine.state in (State.CALLING, State.PROCEEDING):
+                self.abandon(tx, Cause.TRANSPORT, now)
+                self.core.schedule(tx)
+
+    def abandon(self, tx: ClientTx, cause: Cause, now: float) -> None:
+        """Tell that an INVITE came to nothing, though its peer may have it: it is sent no more, and a late answer is taken back.
+
+        A 1xx that still comes is answered by CANCEL, a 2xx by ACK and BYE: whoever calls elsewhere now has nobody rung twice.
+        """
+        outgoing = tx.outgoing
+        tx.lost_patience_at = None
+        if outgoing is None or outgoing.tx is not tx:
+            return
+        self.failed(tx, cause)
+        if outgoing.cancel_lines is None:
+            outgoing.cancel_lines = []
+        tx.machine.forgo_sending()
+        if tx.machine.state is State.PROCEEDING:
+            self._send_cancel(outgoing, now)
+
+    def awaits(self, key: str) -> bool:
+        """Whether what was composed for this transaction is still to be sent: a connection may have been too long in the making."""
+        tx = self.transactions.get(key)
+        if tx is None:
+            return False
+        return tx.outgoing is None or not tx.outgoing.is_initial_invite or not tx.outgoing.is_ended or tx.machine.state is not State.CALLING
 
     def carry(self, tx: ClientTx, actions: list[Action], now: float) -> None:
         """Carry out what a machine asked for."""
@@ -294,8 +332,13 @@ class Client:
             content_type=outgoing.content_type,
         )
         kind = InviteClient if outgoing.method == "INVITE" else RequestClient
-        machine = kind(request, core.timings, is_reliable=outgoing.hop.transport.is_reliable, silence_s=outgoing.silence_s)
+        # An INVITE's silence ends here and not in its machine, which goes on to listen for a late answer.
+        is_watched = outgoing.is_initial_invite and outgoing.silence_s is not None and outgoing.silence_s < core.timings.timeout
+        silence_s = None if is_watched else outgoing.silence_s
+        machine = kind(request, core.timings, is_reliable=outgoing.hop.transport.is_reliable, silence_s=silence_s)
         tx = ClientTx(self, _key(branch, outgoing.method), machine, outgoing.hop, outgoing)
+        if is_watched and outgoing.silence_s is not None:
+            tx.lost_patience_at = now + outgoing.silence_s
         outgoing.tx = tx
         outgoing.tries += 1
         self.transactions[tx.key] = tx
@@ -358,21 +401,31 @@ class Client:
 
     def _deliver_invite(self, tx: ClientTx, outgoing: Outgoing, response: Response, now: float) -> None:
         if response.is_provisional:
+            self._note_progress(tx, outgoing, response, now)
             if outgoing.cancel_lines is not None:
                 self._send_cancel(outgoing, now)
             elif response.status > 100 and outgoing.winner is None:
                 self.core.emit(Progress(InviteId(outgoing.id), response, self._early(tx, outgoing, response)))
             return
+        tx.lost_patience_at = None
         if response.is_success:
             self._accepted(tx, outgoing, response, now)
             return
-        if self._retry(outgoing, response, now):
+        if outgoing.is_ended or self._retry(outgoing, response, now):
             return
         tx.give_up_at = None
         outgoing.is_ended = True
         self._drop_early(outgoing)
         cause = Cause.RESPONSE if outgoing.cancel_lines is None else Cause.CANCELLED
         self.core.emit(Rejected(InviteId(outgoing.id), response.status, response, cause))
+
+    def _note_progress(self, tx: ClientTx, outgoing: Outgoing, response: Response, now: float) -> None:
+        """Any 1xx ends the peer's silence. One that says 100 and then nothing has `progress_s` from there."""
+        if response.status > 100:
+            outgoing.has_progress = True
+            tx.lost_patience_at = None
+        elif tx.lost_patience_at is not None:
+            tx.lost_patience_at = None if outgoing.progress_s is None else now + outgoing.progress_s
 
     def _early(self, tx: ClientTx, outgoing: Outgoing, response: Response) -> DialogKey | None:
         tag = response.to_tag

@@ -64,9 +64,16 @@ class UserAgent:
         """A `Send` with this transaction could not be carried out: its request fails with Cause.TRANSPORT (RFC 3261 section 17.1.4)."""
         self._client.send_failed(transaction, now)
 
-    def flow_closed(self, flow: Flow, now: float) -> None:
-        """A connection ended: requests under way on it fail with Cause.TRANSPORT. Its dialogs stay (see `move`)."""
-        self._client.flow_closed(flow, now)
+    def flow_closed(self, hop: Hop, now: float) -> None:
+        """A connection ended: requests under way on it fail with Cause.TRANSPORT. Its dialogs stay (see `move`).
+
+        `hop` is its flow, and in a second call the target that it was opened to: there an INVITE that rings already is waited for.
+        """
+        self._client.flow_closed(hop, now)
+
+    def awaits(self, transaction: str) -> bool:
+        """Whether a `Send` of this transaction is still wanted, for those that had to wait for a connection."""
+        return self._client.awaits(transaction)
 
     def drain(self) -> list[Effect]:
         """What is to be sent and told, in order; empty afterwards."""
@@ -115,14 +122,16 @@ class UserAgent:
         call_id: str | None = None,
         max_forwards: int = 70,
         silence_s: float = 32.0,
+        progress_s: float | None = None,
         follow_contact: bool = False,
     ) -> InviteId:
         """Send an INVITE outside dialogs. Ends in exactly one Accepted or Rejected, after any number of Progress.
 
         `from_` gets our tag. `credentials` may answer the challenges of this `hop`, for this INVITE and its dialogs.
-        `silence_s` is how long the hop may give no sign at all (Timer B). In-dialog requests go to `hop` again, unless
-        `follow_contact`: then to the address in the
-        peer's Record-Route or Contact, where that is numeric, allowed and of the same transport.
+        `silence_s` is how long the hop may give no sign at all (Timer B), `progress_s` how long no more than 100 after that (None: for
+        ever). Where it then rings or answers all the same it is cancelled, or acknowledged and sent BYE.
+        In-dialog requests go to `hop` again, unless `follow_contact`: then to the address in the peer's Record-Route or Contact, where
+        that is numeric, allowed and of the same transport.
         """
         own = contact or self._core.contact(hop, is_sips=str(uri).lower().startswith("sips:"))
         outgoing = Outgoing(
@@ -141,6 +150,7 @@ class UserAgent:
             credentials=credentials,
             max_forwards=max_forwards,
             silence_s=silence_s,
+            progress_s=progress_s,
             follow_contact=follow_contact,
         )
         self._client.start(outgoing, now)

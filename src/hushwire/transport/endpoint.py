@@ -291,11 +291,14 @@ class SipEndpoint:
         if self._connections.pop(flow.id, None) is None:
             return
         self.leaves(flow.remote.host)
-        for target in [target for target, known in self._targets.items() if known is connection]:
+        targets = [target for target, known in self._targets.items() if known is connection]
+        for target in targets:
             del self._targets[target]
         if self._is_closed:
             return
-        self.ua.flow_closed(flow, self.now())
+        hops: list[Hop] = [flow, *targets]
+        for hop in hops:
+            self.ua.flow_closed(hop, self.now())
         self.flush()
         if self._on_flow_closed is not None:
             self._guarded(self._on_flow_closed, flow)
@@ -435,7 +438,9 @@ class SipEndpoint:
         if connection is not None and connection.flow is not None:
             self._targets[target] = connection
         for send in waiting:
-            if connection is None or not connection.send(send.data):
+            # An INVITE whose caller gave up meanwhile must not begin a call that nobody is in.
+            is_wanted = send.transaction is None or self.ua.awaits(send.transaction)
+            if is_wanted and (connection is None or not connection.send(send.data)):
                 self._failed(send)
 
     def _send_datagram(self, send: Send, target: Target) -> None:
@@ -540,6 +545,7 @@ class SipEndpoint:
         call_id: str | None = None,
         max_forwards: int = 70,
         silence_s: float = 32.0,
+        progress_s: float | None = None,
         follow_contact: bool = False,
     ) -> InviteId:
         """See UserAgent.invite."""
@@ -557,6 +563,7 @@ class SipEndpoint:
             call_id=call_id,
             max_forwards=max_forwards,
             silence_s=silence_s,
+            progress_s=progress_s,
             follow_contact=follow_contact,
         )
         self.flush()
