@@ -113,6 +113,8 @@ def request_text(
     """A request of the peer's."""
     to = f"<{uri}>" + (f";tag={to_tag}" if to_tag else "")
     contact_line = f"Contact: {contact}\r\n" if contact else ""
+    if body and "Content-Type" not in extra:
+        extra += "Content-Type: application/sdp\r\n"
     head = (
         f"{method} {uri} SIP/2.0\r\n"
         f"Via: SIP/2.0/{transport} 192.0.2.99:5060;branch={branch}{via_extra}\r\n"

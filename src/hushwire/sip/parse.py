@@ -245,9 +245,11 @@ class StreamParser:
             if self._searched > self.max_message:
                 return ParseError("the message is too long", status=None, is_fatal=True)
             return False
-        lengths = {int(digits) for digits in _CONTENT_LENGTH.findall(self._buffer, 0, end + 2)}
-        if len(lengths) > 1:
-            return ParseError("Content-Length stands twice", status=None, is_fatal=True)
+        found = _CONTENT_LENGTH.findall(self._buffer, 0, end + 2)
+        lengths = {int(digits) for digits in found}
+        if len(lengths) > 1 or len(found) != len(_LENGTH_LINE.findall(self._buffer, 0, end + 2)):
+            # One of them is not what we read: whoever reads the other sees the next message begin elsewhere.
+            return ParseError("Content-Length stands twice or is no number", status=None, is_fatal=True)
         # Where no length is found the message ends here, and the stream with it.
         self._has_length = bool(lengths)
         self._needed = end + 4 + (lengths.pop() if lengths else 0)
@@ -256,6 +258,7 @@ class StreamParser:
         return True
 
 
+_LENGTH_LINE: Final = re.compile(rb"\n[ \t]*(?:content-length|l)[ \t]*:", re.IGNORECASE)
 _CONTENT_LENGTH: Final = re.compile(
-    rb"\r\n(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]|[Ll])[ \t]*:(?:[ \t]|\r\n[ \t])*([0-9]{1,9})(?=[ \t]*\r\n)"
+    rb"\r\n(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]|[Ll])[ \t]*:(?:[ \t]|\r\n[ \t])*([0-9]{1,9})(?=[ \t]*\r\n(?![ \t]))"
 )

@@ -490,7 +490,9 @@ class Client:
         except ParseError:
             return None
         if outgoing.follow_contact:
-            return replace(dialog, hop=next_hop(dialog, outgoing.hop))
+            hop = next_hop(dialog, outgoing.hop)
+            # What a peer named is not who was given the password: nobody there collects answers to challenges of its making.
+            return dialog if hop == outgoing.hop else replace(dialog, hop=hop, credentials=None)
         return dialog
 
     def _farewell(self, dialog: Dialog, now: float) -> None:

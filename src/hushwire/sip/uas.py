@@ -32,6 +32,11 @@ from hushwire.sip.uri import NameAddr, OtherUri, SipUri, split_quoted
 
 # Methods whose handling here would forward something; a spent Max-Forwards stops those, while OPTIONS and REGISTER end here anyway.
 _FORWARDED: Final = frozenset(("INVITE", "MESSAGE", "REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO"))
+# Methods that live in dialogs and nowhere else; NOTIFY since RFC 6665 section 4.1.3.
+_IN_DIALOGS: Final = frozenset(("BYE", "INFO", "NOTIFY", "PRACK", "UPDATE"))
+# Methods whose body is an offer or answer and nothing else here.
+_DESCRIBING: Final = frozenset(("INVITE", "UPDATE", "PRACK"))
+_SDP: Final = "application/sdp"
 
 Key = tuple[str, ...]
 
@@ -261,13 +266,21 @@ class Server:
         if encoding is not None and encoding.lower() != "identity":
             self.answer(tx, 415, now, headers=[("Accept-Encoding", "identity")])
             return
+        if request.method in _DESCRIBING:
+            if request.body and request.content_type != _SDP:
+                self.answer(tx, 415, now, headers=[("Accept", _SDP)])
+                return
+            if request.method == "INVITE" and not _takes_sdp(request):
+                # RFC 4475 section 3.3.15: our answer could not be said in any format that the caller takes.
+                self.answer(tx, 406, now)
+                return
         # Looked at now, so that nothing raises when the answer is due.
         _ = request.contacts, request.record_routes, request.routes
         if request.method == "INVITE" and len(request.contacts) != 1:
             raise ParseError("an INVITE needs exactly one Contact")
         if session is not None:
             self._inspect_in_dialog(tx, session, request, flow, now)
-        elif request.method == "BYE":
+        elif request.method in _IN_DIALOGS:
             self.answer(tx, 481, now)
         elif request.method == "OPTIONS" and core.config.answers_options:
             self.answer(tx, 200, now, headers=self._abilities())
@@ -470,6 +483,14 @@ def _stamp(request: Request, flow: Flow) -> tuple[Request, Hop]:
     marked._typed["Via"] = stamped
     marked._typed.pop("vias", None)
     return marked, flow
+
+
+def _takes_sdp(request: Request) -> bool:
+    """Whether Accept lets us describe a session (RFC 3261 section 20.1): absent is application/sdp, empty is nothing at all."""
+    if "Accept" not in request.headers:
+        return True
+    ranges = {value.partition(";")[0].replace(" ", "").lower() for value in request.headers.listed("Accept")}
+    return not ranges.isdisjoint((_SDP, "application/*", "*/*"))
 
 
 def _fallback(tx: ServerTx) -> Target:

@@ -4,6 +4,7 @@ Strict ASCII: control characters, white space and characters outside the grammar
 another keeps is how numbers are smuggled past a check. Escapes are kept as they came; `user_unescaped` decodes them.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +20,8 @@ _USER: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]|%[0-9A-Fa-f]{2})+")
 _PASSWORD: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*")
 # hostname / IPv4address; a trailing dot is allowed, an underscore is tolerated (seen from Windows phones).
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9\-_.]*)")
-_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
+_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]{2,46}\]")
+_THREE_COLONS: Final = re.compile(r":::(?=[0-9]+\.)")
 # pname [ "=" pvalue ]; "=" is in neither.
 _URI_PARAM: Final = re.compile(
     r"((?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+)(?:=((?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+))?"
@@ -224,8 +226,9 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
         host, bracket, rest = text.partition("]")
         host += bracket
-        if not _IPV6.fullmatch(host) or (rest and not rest.startswith(":")):
+        if rest and not rest.startswith(":"):
             raise ParseError("a host is not an IPv6 reference")
+        host = _ipv6_reference(host)
         digits, colon = rest[1:], bool(rest)
     else:
         host, found, digits = text.partition(":")
@@ -237,6 +240,18 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 5 or not 0 < int(digits) < 65536:
         raise ParseError("a port is not a number from 1 to 65535")
     return host.lower(), int(digits)
+
+
+def _ipv6_reference(text: str) -> str:
+    """The IPv6 reference, brackets included. RFC 5118 section 4.10: `:::` before an IPv4 part, which RFC 3261's grammar allows, is `::`."""
+    inner = _THREE_COLONS.sub("::", text[1:-1], count=1) if ":::" in text else text[1:-1]
+    try:
+        if not _IPV6.fullmatch(text):
+            raise ValueError
+        ipaddress.IPv6Address(inner)
+    except ValueError:
+        raise ParseError("a host is not an IPv6 reference") from None
+    return f"[{inner}]"
 
 
 def parse_uri_params(text: str) -> Params:
