@@ -4,8 +4,9 @@ import asyncio
 import socket
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar, cast
 
 import structlog
@@ -80,8 +81,10 @@ class EndpointConfig:
 class SipEndpoint:
     """Listeners and connections around one UserAgent; each event goes to `on_event`, called on the loop.
 
-    Commands are those of UserAgent without `now`; what they cause is sent before they return (events that they cause are told then
-    too, unless the command was called from `on_event`: then after it). `on_flow_closed` learns of each connection that ended.
+    Commands are those of UserAgent without `now`; what they cause is told and sent before they return, unless the command was called from
+    `on_event` or within `held`: then after it. Whatever one message or command causes, all events of it are told first, then `before_send`
+    is called, and then everything is sent: what must be remembered of an answer can be written before anybody reads the answer.
+    `on_flow_closed` learns of each connection that ended.
     """
 
     def __init__(
@@ -91,12 +94,14 @@ class SipEndpoint:
         random: Random,
         on_event: Callable[[Event], None],
         on_flow_closed: Callable[[Flow], None] | None = None,
+        before_send: Callable[[], None] | None = None,
     ) -> None:
         self.config = config
         self._clock = clock
         self._random = random
         self._on_event = on_event
         self._on_flow_closed = on_flow_closed
+        self._before_send = before_send
         self._limiter = SourceLimiter(config.rate_per_s, config.burst)
         self._trusted = set(config.trusted_hosts)
         self._ua: UserAgent | None = None
@@ -114,13 +119,14 @@ class SipEndpoint:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._is_flushing = False
+        self._holders = 0
         self._is_closed = False
         self._next_id = 0
 
     # ------------------------------------------------------------------------------------------------------- running
 
-    async def start(self) -> None:
-        """Bind all listeners. Raises ConfigError naming the one that can't be bound."""
+    async def start(self, dialogs: Iterable[Dialog] = ()) -> None:
+        """Bind all listeners, and go on with `dialogs` of a process before this one. Raises ConfigError naming what can't be bound."""
         loop = asyncio.get_running_loop()
         for listen in self.config.listen:
             try:
@@ -148,6 +154,19 @@ class SipEndpoint:
             ),
             self._random,
         )
+        for dialog in dialogs:
+            self._ua.adopt(replace(dialog, hop=self._adopted(dialog.hop)))
+
+    def _adopted(self, hop: Hop) -> Hop:
+        """The way of another process's dialog, here: the same place by our socket, or a connection that is no more until its peer comes back."""
+        if not isinstance(hop, Flow):
+            return hop
+        if hop.transport is not Transport.UDP:
+            return replace(hop, id=-abs(hop.id))  # the id of no connection of ours
+        family = socket.AF_INET6 if ":" in hop.remote.host else socket.AF_INET
+        sockets = {id_: item for id_, item in self._udp.items() if item.family == family}
+        id_ = next((id_ for id_, item in sockets.items() if item.local.port == hop.local.port), next(iter(sockets), -abs(hop.id)))
+        return replace(hop, id=id_)
 
     async def _bind(self, loop: asyncio.AbstractEventLoop, listen: Listen) -> int:
         id_ = self._new_id()
@@ -219,6 +238,7 @@ class SipEndpoint:
             datagrams.close()
         for server in self._servers:
             await server.wait_closed()
+        await asyncio.sleep(0)  # and one in which the sockets are really closed
 
     @property
     def ua(self) -> UserAgent:
@@ -308,6 +328,8 @@ class SipEndpoint:
         return host in self._trusted or self._limiter.admit(host, self.now(), 1.0 + size // _COST_BYTES)
 
     def _take(self, item: Message | ParseError, flow: Flow) -> None:
+        if self._ua is None:
+            return  # not all listeners are bound yet: as good as lost on the way
         # A bad message must never end the loop, whatever it does to the engine.
         try:
             if isinstance(item, ParseError):
@@ -320,18 +342,33 @@ class SipEndpoint:
 
     # ------------------------------------------------------------------------------------------------------- effects
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Tell and send nothing of what is commanded meanwhile before the end."""
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            self.flush()
+
     def flush(self) -> None:
         """Carry out what the engine asks for, tell what it tells, and set the alarm."""
-        if self._is_flushing or self._is_closed:
+        if self._is_flushing or self._holders or self._is_closed:
             return
         self._is_flushing = True
         try:
+            sends: list[Send] = []
             while effects := self.ua.drain():
                 for effect in effects:
                     if isinstance(effect, Send):
-                        self._send(effect)
+                        sends.append(effect)
                     else:
                         self._tell(effect)
+            if sends and self._before_send is not None:
+                self._before_send()
+            for send in sends:
+                self._send(send)
         finally:
             self._is_flushing = False
         self._set_alarm()
