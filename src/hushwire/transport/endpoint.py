@@ -158,7 +158,7 @@ class SipEndpoint:
             self._ua.adopt(replace(dialog, hop=self._adopted(dialog.hop)))
 
     def _adopted(self, hop: Hop) -> Hop:
-        """The way of another process's dialog: the same place by a socket of ours, or a connection that is gone until its peer comes back."""
+        """The way of another process's dialog, here. A connection stays gone until its peer comes back on another one."""
         if not isinstance(hop, Flow):
             return hop
         if hop.transport is not Transport.UDP:
