@@ -31,6 +31,7 @@ from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.consents import Consents
 from hushwire.services.custody import Custodian
+from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa, Posture
 from hushwire.services.holds import Holds
@@ -162,6 +163,7 @@ async def made_means(house: House) -> Means:
         breaches=made_breaches(main, keyring, house.clock, Chance()),
         consents=Consents(main, keyring, house.clock, Chance()), do_not_call=DoNotCall(main, keyring, house.clock),
         account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
+        devices=Devices(main, keyring, house.clock, Chance(), "pbx.test"), sip_domain="pbx.test",
         audit_exports=AuditExports(main, keyring, house.clock),
     )  # fmt: skip
 

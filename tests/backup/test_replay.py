@@ -271,6 +271,22 @@ async def test_agents_stay_suspended_or_removed_unless_exactly_that_suspension_w
     assert rows[suspended]["ha1_sealed"] == b"newer"
 
 
+async def test_a_device_that_was_revoked_does_not_come_back(house: House) -> None:
+    agent, revoked, kept = await an_agent(house), uuid4(), uuid4()
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        for each in (revoked, kept):
+            values = {"login": str(each), "name_sealed": b"n", "ha1_sealed": each.bytes, "created_at": datetime.now(UTC)}
+            await insert(connection, "devices", id=each, org_id=house.org, agent_id=agent, **values)
+    stone = endings.credentials_replaced(tombstones.new_id(), agent, revoked.bytes, house.clock.now())
+    await tombstones.write(await house.db("keyring", "api"), house.org, [stone])
+    assert (await replay(house)).changes == {"credentials_dropped": 1}
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        rows = {row["id"]: row for row in await connection.fetch("SELECT id, ha1_sealed, revoked_at FROM devices")}
+    assert rows[revoked]["ha1_sealed"] is None
+    assert rows[revoked]["revoked_at"] is not None
+    assert rows[kept]["ha1_sealed"] == kept.bytes
+
+
 async def test_a_number_that_was_released_does_not_come_back(house: House) -> None:
     released, kept = uuid4(), uuid4()
     async with (await house.main("owner")).organisation(house.org) as connection:

@@ -93,11 +93,12 @@ class Phone:
     cseq: int = 0
     host: str = f"acme.{DOMAIN}"
     login: str | None = None
+    address: str = "127.0.0.1"
     answers: list[tuple[int, tuple[Line, ...]]] = field(default_factory=list)
 
     @property
     def flow(self) -> Flow:
-        return Flow(self.transport, self.port, Address("127.0.0.1", 5060), Address("127.0.0.1", self.port))
+        return Flow(self.transport, self.port, Address("127.0.0.1", 5060), Address(self.address, self.port))
 
     def request(self, *, contact: str | None = None, expires: int = 300, authorization_value: str | None = None) -> Request:
         self.cseq += 1

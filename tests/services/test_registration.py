@@ -166,10 +166,10 @@ async def test_more_devices_than_allowed_at_once_raise_one_alarm_until_they_are_
     with structlog.testing.capture_logs() as logged:
         for phone in phones[3:]:
             assert await phone.register(world) == 200
-    told = {"subject": anna_id(world), "devices": 4, "addresses": 1, "allowed": 3}
+    told = {"subject": anna_id(world), "device": str(anna_id(world)), "evidence": "devices", "devices": 4, "addresses": 1}
     assert await alarms(world) == [told]
     (said,) = [entry for entry in logged if entry["event"] == "credential.shared"]
-    assert said.keys() == {"event", "log_level", "agent", "org_id", "devices", "addresses"}
+    assert said.keys() == {"event", "log_level", "agent", "org_id", "device", "evidence", "devices", "addresses"}
     # The episode ends with the devices: the next one is another alarm.
     for phone in phones[2:]:
         assert await phone.register(world, expires=0) == 200

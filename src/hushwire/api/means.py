@@ -22,6 +22,7 @@ from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.consents import Consents
 from hushwire.services.custody import Custodian
+from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
@@ -77,6 +78,8 @@ class Means:
     account_deletions: AccountDeletions
     consents: Consents
     do_not_call: DoNotCall
+    devices: Devices
+    sip_domain: str
 
 
 async def _means(request: Request) -> Means:

@@ -32,6 +32,7 @@ from hushwire.services.call_actions import CallActions
 from hushwire.services.clocks import Clocks
 from hushwire.services.consents import Consents
 from hushwire.services.custody import Custodian
+from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
@@ -121,6 +122,8 @@ async def made_means(wired: Wired) -> Means:
         voice_security=voice_security,
         actions=actions,
         rights=rights,
+        devices=Devices(wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain),
+        sip_domain=wired.config.sip.domain,
         readings=Readings(wired.main, wired.clock, wired.random),
         dpa=dpa,
         audits=made_audits(wired.main, wired.keyring, dpa, wired.clock, wired.random),

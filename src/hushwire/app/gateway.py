@@ -195,6 +195,7 @@ class Gateway:
             if (org := self.directory.organisation(org_id)) is not None:
                 self.pool.follow(org_id, org.custody_version)
         self._new_orgs.set()
+        self.registrations.obey_directory()
         self.calling.obey_directory()
 
     async def _prepare_keys(self) -> None:

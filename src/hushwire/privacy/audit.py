@@ -36,6 +36,8 @@ class Action(StrEnum):
     AGENT_SUSPENDED = "agent.suspended"
     AGENT_RESUMED = "agent.resumed"
     AGENT_REMOVED = "agent.removed"
+    DEVICE_ADDED = "device.added"  # fields: agent, ttl_s where it is short-lived
+    DEVICE_REVOKED = "device.revoked"  # fields: agent
     NUMBER_ASSIGNED = "number.assigned"
     NUMBER_MOVED = "number.moved"
     NUMBER_RELEASED = "number.released"

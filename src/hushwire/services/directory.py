@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -51,6 +52,16 @@ class Agent:
     ha1: Mapping[str, str] = field(repr=False)
     is_suspended: bool
     is_telemarketing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What one device of an agent shows that it is the agent's. The agent's own password, as provisioned, has the agent's id."""
+
+    id: UUID
+    agent_id: AgentId
+    ha1: Mapping[str, str] = field(repr=False)
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,27 @@ class Trunk:
     keying: Keying = Keying.SDES
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A device's credential, and the sealed form that it was opened from."""
+
+    login: str
+    ha1_sealed: bytes
+    credential: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class _Devices:
+    """One organisation's credentials of devices, as of a version of them."""
+
+    version: int = -1
+    opened: Mapping[UUID, _Opened] = field(default_factory=dict)
+    by_login: Mapping[str, Credential] = field(default_factory=dict)
+
+
+_NO_DEVICES: Final = _Devices()
+
+
 class Directory:
     """The gateway's memory of the provisioned world."""
 
@@ -151,6 +183,7 @@ class Directory:
         self._orgs: dict[OrgId, Organisation] = {}
         self._slugs: dict[str, OrgId] = {}
         self._agents: dict[AgentId, Agent] = {}
+        self._devices: dict[OrgId, _Devices] = {}
         self._numbers: dict[OrgId, dict[bytes, AssignedNumber]] = {}
         self._trunks: tuple[Trunk, ...] = ()
         self._trunk_rows: list[rows.TrunkRow] = []
@@ -203,8 +236,11 @@ class Directory:
             return None if found is None else self._orgs[found]
         return next(iter(self._orgs.values())) if len(self._orgs) == 1 else None
 
-    def find_user(self, user: str, host: str) -> tuple[Organisation, Agent] | None:
-        """The agent that `username` or `username@slug` names in a request to `host`."""
+    def find_credential(self, user: str, host: str) -> tuple[Organisation, Agent, Credential] | None:
+        """Whom a digest's user name stands for in a request to `host`, and with which credential; None also where that has expired.
+
+        `user` is an agent's username or the login of one of its devices, either with `@slug` or without.
+        """
         name, at, slug = user.rpartition("@")
         if at:
             found = self._slugs.get(slug)
@@ -214,7 +250,24 @@ class Directory:
         if org is None:
             return None
         agent = org.by_username.get(name)
-        return None if agent is None else (org, agent)
+        if agent is not None:
+            return org, agent, Credential(agent.id, agent.id, agent.ha1)
+        known = self._devices.get(org.id)
+        credential = None if known is None else known.by_login.get(name)
+        agent = None if credential is None else org.by_id.get(credential.agent_id)
+        if credential is None or agent is None or (credential.expires_at is not None and credential.expires_at <= self._clock.now()):
+            return None
+        return org, agent, credential
+
+    def is_revoked(self, agent_id: AgentId, device_id: UUID) -> bool:
+        """Whether a credential was taken away: from a device, or the agent's own. One that has expired was not."""
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            return True
+        if device_id == agent_id:
+            return not agent.ha1
+        known = self._devices.get(agent.org_id)
+        return known is None or device_id not in known.opened
 
     def find_number(self, number: str) -> AssignedNumber | None:
         """Whom a canonical +E.164 number of ours belongs to."""
@@ -252,6 +305,7 @@ class Directory:
         started = self._clock.monotonic()
         async with self._db.transaction() as connection:
             versions = await rows.versions(connection)
+            devices_versions = await rows.devices_versions(connection)
             trunk_rows = await rows.trunks(connection)
         changed = [org_id for org_id, version in versions.items() if not self._is_known(org_id, version)]
         gone = self._orgs.keys() - versions.keys()
@@ -259,6 +313,11 @@ class Directory:
             await self._learn(org_id)
         for org_id in gone:
             self._forget(org_id)
+            self._devices.pop(org_id, None)
+        for org_id in list(self._orgs):
+            if self._devices.get(org_id, _NO_DEVICES).version != devices_versions.get(org_id, 0):
+                await self._learn_devices(org_id, devices_versions[org_id])
+                changed.append(org_id)
         has_new_trunks = trunk_rows != self._trunk_rows
         if has_new_trunks:
             self._trunks = tuple(trunk for row in trunk_rows if (trunk := self._trunk(row)) is not None)
@@ -306,6 +365,23 @@ class Directory:
             )
             for number in number_rows
         }
+
+    async def _learn_devices(self, org_id: OrgId, version: int) -> None:
+        """The organisation's credentials of devices; those that are known already are not opened again."""
+        async with self._db.organisation(org_id) as connection:
+            found = await rows.devices(connection)
+        org = self._orgs.get(org_id)
+        if org is None:
+            return
+        before = self._devices.get(org_id, _NO_DEVICES).opened
+        opened: dict[UUID, _Opened] = {}
+        for row in found:
+            known = before.get(row.id)
+            if known is None or known.ha1_sealed != row.ha1_sealed:
+                ha1 = json.loads(_open(org.keys, row.ha1_sealed, "devices", "ha1_sealed", row.id))
+                known = _Opened(row.login, row.ha1_sealed, Credential(row.id, row.agent_id, ha1, row.expires_at))
+            opened[row.id] = known
+        self._devices[org_id] = _Devices(version, opened, {one.login: one.credential for one in opened.values()})
 
     async def _do_not_call(
         self, connection: Connection, row: rows.OrgRow, agents: list[rows.AgentRow]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.directory import Agent, Credential, Directory, Organisation
 from hushwire.sip.digest import Authorization, Challenger, Outcome, parse_authorization
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import Line
@@ -17,10 +17,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The request is this agent's."""
+    """The request is this agent's, from the device whose credential it bears (the agent's own password has the agent's id)."""
 
     org: Organisation
     agent: Agent
+    credential: Credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ class Authenticator:
             return Unknown(400) if error.status == 400 else self._challenge(now)
         if answer is None:
             return self._challenge(now)
-        found = self._directory.find_user(answer.username, _host(request))
+        found = self._directory.find_credential(answer.username, _host(request))
         form = "username@slug" if "@" in answer.username else "username"
-        kept = None if found is None else found[1].ha1.get(f"{answer.algorithm.value}/{form}")
+        kept = None if found is None else found[2].ha1.get(f"{answer.algorithm.value}/{form}")
         outcome = self._challenger.check(answer, kept, method=request.method, uri=request.uri, now=now)
         if outcome in (Outcome.STALE, Outcome.REPLAY):
             if outcome is Outcome.REPLAY:
@@ -63,11 +64,11 @@ class Authenticator:
         if outcome is Outcome.BAD or found is None:
             log.info("agent.not_authenticated", method=request.method)
             return self._challenge(now)
-        org, agent = found
+        org, agent, credential = found
         if agent.is_suspended:
             log.info("agent.suspended", agent=str(agent.id))
             return Unknown(403, (("Reason", 'SIP;cause=403;text="The agent is suspended"'),))
-        return Known(org, agent)
+        return Known(org, agent, credential)
 
     def _answer(self, request: Request) -> Authorization | None:
         for value in request.headers.all("Authorization"):

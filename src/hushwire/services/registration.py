@@ -3,7 +3,8 @@
 Bindings serve from memory and stand in PostgreSQL, sealed, so that a restarted gateway knows its phones. A new device is answered
 once its row is committed; a refresh is answered at once and written with the next batch. Without the database known devices go on.
 
-A credential belongs to one person: more devices at once than `devices_alarm` raise an alarm, once until they are fewer again.
+A binding ends with the credential that it was made with. A credential belongs to one device: one that is seen to be shared raises an
+alarm (services/sharing.py).
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -27,6 +28,7 @@ from hushwire.core.ids import AgentId, NodeId, OrgId, uuid7
 from hushwire.policy.model import AllowContact, Attempt, Channel, Rules, Verdict
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address
+from hushwire.services.sharing import Seen, Sharing
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop, Target, Transport
 from hushwire.sip.headers import Line
@@ -65,6 +67,14 @@ class _Place:
     row_id: UUID
     binding: Binding
     hop: Hop | None
+    device_id: UUID
+
+    @property
+    def seen(self) -> Seen:
+        """What of it tells one device from another."""
+        binding = self.binding
+        host = None if binding.path or self.hop is None else self.hop.remote.host if isinstance(self.hop, Flow) else self.hop.host
+        return Seen(binding.instance, binding.call_id, host)
 
 
 class Registrations:
@@ -91,11 +101,10 @@ class Registrations:
         self._random = random
         self._node_id = node_id
         self._bounds = bounds or Bounds()
-        self._devices_alarm = devices_alarm
-        self._shared: set[AgentId] = set()
+        self._sharing = Sharing(devices_alarm)
         self._untold: dict[OrgId, list[DomainEvent]] = defaultdict(list)
         self._places: dict[AgentId, list[_Place]] = {}
-        self._unwritten: dict[OrgId, dict[UUID, tuple[AgentId, Binding]]] = defaultdict(dict)
+        self._unwritten: dict[OrgId, dict[UUID, tuple[AgentId, _Place]]] = defaultdict(dict)
         self._unremoved: dict[OrgId, set[UUID]] = defaultdict(set)
         self._dirty = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -141,30 +150,33 @@ class Registrations:
 
     def _bind(self, request: Request, flow: Flow, known: Known, respond: Respond) -> None:
         places = self._places.get(known.agent.id, [])
-        outcome = register(request, flow, [place.binding for place in places], self._clock.monotonic(), self._bounds)
+        bounds = self._bounds_of(known)
+        outcome = register(request, flow, [place.binding for place in places], self._clock.monotonic(), bounds)
         if isinstance(outcome, RegisterRefused):
             respond(outcome.status, outcome.headers)
             return
+        device_id = known.credential.id
         before = {place.binding: place for place in places}
         self._places[known.agent.id] = kept = []
         is_urgent = False  # a device that came or went is answered once its row says so
+        newest: _Place | None = None
         for binding in outcome.bindings:
             place = before.get(binding) or self._same_device(places, binding)
             if place is None:
-                place = _Place(self._new_id(), binding, flow)
+                place = newest = _Place(self._new_id(), binding, flow, device_id)
                 is_urgent = True
             elif binding in outcome.stored:
-                place = _Place(place.row_id, binding, flow)
+                place = newest = _Place(place.row_id, binding, flow, device_id)
             kept.append(place)
             if binding in outcome.stored:
-                self._unwritten[known.org.id][place.row_id] = (known.agent.id, binding)
+                self._unwritten[known.org.id][place.row_id] = (known.agent.id, place)
         still = {place.row_id for place in kept}
         for place in places:
             if place.row_id not in still:
                 self._unwritten[known.org.id].pop(place.row_id, None)
                 self._unremoved[known.org.id].add(place.row_id)
                 is_urgent = True
-        is_urgent = self._watch_sharing(known.org.id, known.agent.id) or is_urgent
+        is_urgent = self._watch_sharing(known, kept, newest) or is_urgent
         log.info("agent.registered", agent=str(known.agent.id), devices=len(kept), transport=flow.transport.value)
         if not is_urgent:
             self._dirty.set()
@@ -173,6 +185,15 @@ class Registrations:
         task = asyncio.get_running_loop().create_task(self._commit_then_answer(known.org, outcome, respond), name="register")
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
+
+    def _bounds_of(self, known: Known) -> Bounds:
+        """How long a binding may live: never longer than the credential that it is made with."""
+        expires_at = known.credential.expires_at
+        if expires_at is None:
+            return self._bounds
+        left_s = max(1, int((expires_at - self._clock.now()).total_seconds()))
+        bounds = self._bounds
+        return replace(bounds, default_s=min(bounds.default_s, left_s), min_s=min(bounds.min_s, left_s), max_s=min(bounds.max_s, left_s))
 
     async def _commit_then_answer(self, org: Organisation, outcome: Registered, respond: Respond) -> None:
         try:
@@ -183,19 +204,17 @@ class Registrations:
             self._dirty.set()
         respond(200, outcome.headers)
 
-    def _watch_sharing(self, org_id: OrgId, agent_id: AgentId) -> bool:
-        """Whether the credential is seen to be shared just now: an alarm goes out with the next batch. Once until it is over."""
-        now = self._clock.monotonic()
-        live = [place.binding for place in self._places.get(agent_id, ()) if place.binding.expires_at > now]
-        if len(live) <= self._devices_alarm:
-            self._shared.discard(agent_id)
+    def _watch_sharing(self, known: Known, kept: list[_Place], newest: _Place | None) -> bool:
+        """Whether the credential is seen to be shared just now: an alarm goes out with the next batch."""
+        device_id = known.credential.id
+        live = [place.seen for place in kept if place.device_id == device_id]
+        alarm = self._sharing.look(device_id, live, None if newest is None else newest.seen)
+        if alarm is None:
             return False
-        if agent_id in self._shared:
-            return False
-        self._shared.add(agent_id)
-        addresses = len({binding.contact.host if binding.flow is None else binding.flow.remote.host for binding in live})
-        log.warning("credential.shared", agent=str(agent_id), org_id=str(org_id), devices=len(live), addresses=addresses)
-        fields: dict[str, str | int | bool | None] = {"devices": len(live), "addresses": addresses, "allowed": self._devices_alarm}
+        agent_id, org_id = known.agent.id, known.org.id
+        said = {"evidence": alarm.evidence.value, "devices": alarm.devices, "addresses": alarm.places}
+        log.warning("credential.shared", agent=str(agent_id), org_id=str(org_id), device=str(device_id), **said)
+        fields: dict[str, str | int | bool | None] = {"device": str(device_id), **said}
         event = DomainEvent(self._new_id(), org_id, EventKind.CREDENTIAL_SHARED, agent_id, self._clock.now(), fields)
         self._untold[org_id].append(event)
         return True
@@ -227,10 +246,14 @@ class Registrations:
             for row in found:
                 text = org.keys.operational.open(row.contact_sealed, table="registrations", column="contact_sealed", row=row.id, org=org_id)
                 expires_at = monotonic + (row.expires_at - wall).total_seconds()
-                places = self._places.setdefault(row.agent_id, [])
-                places.append(_read(json.loads(text), row, expires_at))
-                if len(places) > self._devices_alarm:
-                    self._shared.add(row.agent_id)  # it was told before the restart
+                self._places.setdefault(row.agent_id, []).append(_read(json.loads(text), row, expires_at))
+        for places in self._places.values():
+            for device_id in {place.device_id for place in places}:
+                self._sharing.remember(device_id, [place.seen for place in places if place.device_id == device_id])
+
+    def obey_directory(self) -> None:
+        """Bindings of who was suspended, and those made with a credential that was revoked, end now."""
+        self._prune()
 
     async def run(self) -> None:
         """Write batches until cancelled; drop devices of agents that are gone or suspended, and those that lapsed."""
@@ -252,7 +275,13 @@ class Registrations:
         for agent_id, places in list(self._places.items()):
             agent = self._directory.agent(agent_id)
             is_active = agent is not None and not agent.is_suspended
-            kept = [place for place in places if is_active and place.binding.expires_at > now]
+            kept = [
+                place
+                for place in places
+                if is_active and place.binding.expires_at > now and not self._directory.is_revoked(agent_id, place.device_id)
+            ]
+            for device_id in {place.device_id for place in places} - {place.device_id for place in kept}:
+                self._sharing.forget(device_id)
             if agent is not None:
                 gone = {place.row_id for place in places if place not in kept}
                 self._unremoved[agent.org_id] |= gone
@@ -262,8 +291,6 @@ class Registrations:
                 self._places[agent_id] = kept
             else:
                 del self._places[agent_id]
-            if len(kept) <= self._devices_alarm:
-                self._shared.discard(agent_id)
 
     async def _write(self, org_id: OrgId) -> None:
         async with self._writing:
@@ -273,7 +300,7 @@ class Registrations:
             if org is None or not (unwritten or unremoved or untold):
                 return
             now, monotonic = self._clock.now(), self._clock.monotonic()
-            made = [self._row(org, row_id, agent_id, binding, monotonic) for row_id, (agent_id, binding) in unwritten.items()]
+            made = [self._row(org, agent_id, place, monotonic) for agent_id, place in unwritten.values()]
             try:
                 async with self._db.organisation(org_id) as connection:
                     await rows.remove(connection, sorted(unremoved))
@@ -285,12 +312,14 @@ class Registrations:
                 self._unremoved[org_id] |= unremoved
                 raise
 
-    def _row(self, org: Organisation, row_id: UUID, agent_id: AgentId, binding: Binding, monotonic: float) -> rows.RegistrationRow:
+    def _row(self, org: Organisation, agent_id: AgentId, place: _Place, monotonic: float) -> rows.RegistrationRow:
+        binding, row_id = place.binding, place.row_id
         text = json.dumps(_said(binding), separators=(",", ":"))
         return rows.RegistrationRow(
             id=row_id,
             agent_id=agent_id,
             node_id=self._node_id,
+            device_id=None if place.device_id == agent_id else place.device_id,
             contact_sealed=org.keys.operational.seal(text.encode(), table="registrations", column="contact_sealed", row=row_id, org=org.id),
             contact_index=org.keys.index("registrations.contact", f"{binding.contact}|{binding.instance}|{binding.reg_id}"),
             call_id_hash=hashlib.sha256(binding.call_id.encode("utf-8", "surrogateescape")).digest(),
@@ -329,4 +358,5 @@ def _read(said: dict[str, Any], row: rows.RegistrationRow, expires_at: float) ->
     )
     # A UDP device is found where its REGISTER came from, not where its Contact says: the way back through a NAT (RFC 3581).
     is_udp = said["transport"] == Transport.UDP.value
-    return _Place(row.id, binding, Target(Transport.UDP, said["host"], said["port"]) if is_udp else None)
+    hop = Target(Transport.UDP, said["host"], said["port"]) if is_udp else None
+    return _Place(row.id, binding, hop, row.device_id or row.agent_id)

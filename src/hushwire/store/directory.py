@@ -1,6 +1,7 @@
 """Rows that the gateway knows by heart: organisations, agents, numbers, trunks. Sealed columns leave here as they are."""
 
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -54,6 +55,17 @@ class AgentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """A credential of one device; what digest needs is closed."""
+
+    id: UUID
+    agent_id: AgentId
+    login: str
+    ha1_sealed: bytes
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class NumberRow:
     """An assigned number; `lookup` is its blind index under the deployment's key."""
 
@@ -83,6 +95,19 @@ class TrunkRow:
 async def versions(connection: Connection) -> dict[OrgId, int]:
     """The rules version of each organisation; it rises with every change that calls must obey. No organisation is entered."""
     return {OrgId(row["org_id"]): row["version"] for row in await connection.fetch("SELECT org_id, version FROM rules_versions()")}
+
+
+async def devices_versions(connection: Connection) -> dict[OrgId, int]:
+    """The version of each organisation's credentials of devices. No organisation is entered."""
+    return {OrgId(row["org_id"]): row["version"] for row in await connection.fetch("SELECT org_id, version FROM devices_versions()")}
+
+
+async def devices(connection: Connection) -> list[DeviceRow]:
+    """Credentials of devices of the entered organisation that were handed out and not revoked; expired ones among them."""
+    rows = await connection.fetch(
+        f"SELECT {_names(DeviceRow)} FROM devices WHERE revoked_at IS NULL AND ha1_sealed IS NOT NULL"  # noqa: S608 (names are ours)
+    )
+    return [DeviceRow(**dict(row)) for row in rows]
 
 
 async def organisation(connection: Connection) -> tuple[OrgRow, list[AgentRow], list[NumberRow]] | None:

@@ -16,6 +16,7 @@ class RegistrationRow:
     id: UUID
     agent_id: AgentId
     node_id: NodeId
+    device_id: UUID | None
     contact_sealed: bytes
     contact_index: bytes
     call_id_hash: bytes
@@ -26,7 +27,7 @@ class RegistrationRow:
 async def live(connection: Connection, node_id: NodeId, now: datetime) -> list[RegistrationRow]:
     """The entered organisation's bindings of this node that have not lapsed."""
     rows = await connection.fetch(
-        "SELECT id, agent_id, node_id, contact_sealed, contact_index, call_id_hash, cseq, expires_at FROM registrations"
+        "SELECT id, agent_id, node_id, device_id, contact_sealed, contact_index, call_id_hash, cseq, expires_at FROM registrations"
         " WHERE node_id = $1 AND expires_at > $2",
         node_id,
         now,
@@ -38,9 +39,10 @@ async def put(connection: Connection, org_id: UUID, rows: Sequence[RegistrationR
     """Insert or refresh bindings. A contact that moved to another row takes that row's place."""
     await connection.executemany(
         "INSERT INTO registrations"
-        " (id, org_id, agent_id, node_id, contact_sealed, contact_index, call_id_hash, cseq, expires_at, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (agent_id, contact_index) DO UPDATE SET"
-        " id = excluded.id, node_id = excluded.node_id, contact_sealed = excluded.contact_sealed, call_id_hash = excluded.call_id_hash,"
+        " (id, org_id, agent_id, node_id, contact_sealed, contact_index, call_id_hash, cseq, expires_at, created_at, device_id)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (agent_id, contact_index) DO UPDATE SET"
+        " id = excluded.id, node_id = excluded.node_id, device_id = excluded.device_id,"
+        " contact_sealed = excluded.contact_sealed, call_id_hash = excluded.call_id_hash,"
         " cseq = excluded.cseq, expires_at = excluded.expires_at",
         [
             (
@@ -54,6 +56,7 @@ async def put(connection: Connection, org_id: UUID, rows: Sequence[RegistrationR
                 row.cseq,
                 row.expires_at,
                 now,
+                row.device_id,
             )
             for row in rows
         ],

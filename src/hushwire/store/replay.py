@@ -149,16 +149,23 @@ async def suspend_agents(connection: Connection, agents: Sequence[UUID], now: da
 
 
 async def drop_credentials(connection: Connection, agents: Sequence[UUID], digests: Sequence[bytes], now: datetime) -> int:
-    """Empty SIP credentials that were replaced: the SHA-256 of their sealed form is given."""
-    return _count(
-        await connection.execute(
-            "UPDATE agents SET ha1_sealed = NULL, updated_at = $3 FROM unnest($1::uuid[], $2::bytea[]) AS gone (id, digest)"
-            " WHERE agents.id = gone.id AND sha256(agents.ha1_sealed) = gone.digest",
-            list(agents),
-            list(digests),
-            now,
-        )
+    """Empty SIP credentials that were replaced or revoked: the SHA-256 of their sealed form is given."""
+    given = "FROM unnest($1::uuid[], $2::bytea[]) AS gone (id, digest)"
+    own = await connection.execute(
+        f"UPDATE agents SET ha1_sealed = NULL, updated_at = $3 {given}"  # noqa: S608 (ours)
+        " WHERE agents.id = gone.id AND sha256(agents.ha1_sealed) = gone.digest",
+        list(agents),
+        list(digests),
+        now,
     )
+    of_devices = await connection.execute(
+        f"UPDATE devices SET ha1_sealed = NULL, revoked_at = $3 {given}"  # noqa: S608 (ours)
+        " WHERE devices.agent_id = gone.id AND sha256(devices.ha1_sealed) = gone.digest",
+        list(agents),
+        list(digests),
+        now,
+    )
+    return _count(own) + _count(of_devices)
 
 
 async def remove_agents(connection: Connection, agents: Sequence[UUID]) -> int:

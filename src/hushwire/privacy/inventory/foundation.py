@@ -38,7 +38,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "schema_migrations": MIGRATIONS,
     "orgs": same(ORG, "id slug name home_country residency jurisdictions created_at updated_at erased_at")
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
-    | same(RULE, "custody_version recording_consent do_not_call_version")
+    | same(RULE, "devices_version custody_version recording_consent do_not_call_version")
     | same(RULE, "ringback music_on_hold announcement record_from spoken_refusals beep beep_every_s"),
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
@@ -48,6 +48,10 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(AGENT_INDEX, "username_index extension_index")
     | same(CREDENTIAL, "ha1_sealed")
     | same(replace(CREDENTIAL, form=Form.HASH), "password_hash"),
+    "devices": same(replace(CREDENTIAL, form=Form.PSEUDONYM), "id org_id agent_id login")
+    | same(replace(AGENT_SEALED, purpose=Purpose.ACCOUNT), "name_sealed")
+    | same(CREDENTIAL, "ha1_sealed")
+    | same(replace(CREDENTIAL, form=Form.PLAIN), "created_at expires_at revoked_at"),
     "numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "id org_id agent_id")
     | same(NUMBER, "number_sealed")
     | same(replace(NUMBER, form=Form.INDEX), "number_index lookup")
@@ -55,7 +59,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "api_keys": same(replace(API_KEY, form=Form.PSEUDONYM), "id org_id")
     | same(API_KEY, "name role purpose revoked_at expires_at created_at")
     | same(replace(API_KEY, form=Form.HASH), "secret_hash"),
-    "registrations": same(replace(DEVICE, form=Form.PSEUDONYM), "id org_id agent_id node_id")
+    "registrations": same(replace(DEVICE, form=Form.PSEUDONYM), "id org_id agent_id node_id device_id")
     | same(replace(DEVICE, form=Form.SEALED), "contact_sealed")
     | same(replace(DEVICE, form=Form.INDEX), "contact_index")
     | same(replace(DEVICE, form=Form.HASH), "call_id_hash")
