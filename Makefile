@@ -10,6 +10,8 @@ ARGS ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # Eight targets, two at once on two cores: ten minutes.
 SECONDS_EACH ?= 150
+# The browser phone of the tests: JsSIP in one file.
+WEB_PHONE := build/web/phone.js
 CONFIG ?= config/hushwire.toml
 NATIVE := $(shell find native -type f \( -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' -o -name '*.cmake' \) 2>/dev/null)
 # Roles of a hushwire started by root become `nobody`, who can't enter a checkout below /root: then the environment lies in /opt.
@@ -31,7 +33,7 @@ demo: $(STAMPS)/package $(STAMPS)/apt-demo  ## the main job in one command (ARGS
 run: $(STAMPS)/package  ## hushwire up with the example configuration (CONFIG=FILE)
 	@$(BIN)/hushwire up --config $(CONFIG) $(ARGS)
 
-test: $(STAMPS)/package $(STAMPS)/apt-test  ## the tests, in parallel (ARGS="-k name", JOBS=1)
+test: $(STAMPS)/package $(STAMPS)/apt-test $(WEB_PHONE)  ## the tests, in parallel (ARGS="-k name", JOBS=1)
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 drill: $(STAMPS)/package $(STAMPS)/apt-demo  ## call, erase, restore the old backup, prove that nothing comes back (ARGS=--json)
@@ -84,6 +86,12 @@ clean:  ## remove what was built (not .venv, not var/)
 $(STAMPS)/apt-%: docker/apt-packages.txt docker/install-packages.sh
 	@sh docker/install-packages.sh $* >&2
 	@mkdir -p $(@D) && touch $@
+
+# A machine that has npm from elsewhere keeps it: Debian's would not install beside it.
+$(WEB_PHONE): tests/interop/jssip/package-lock.json tests/interop/jssip/package.json tests/interop/jssip/phone.mjs
+	@command -v npm >/dev/null 2>&1 || sh docker/install-packages.sh web >&2
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
+	@cd $(@D) && npm ci --no-audit --no-fund --loglevel=error >&2 && npm run --silent bundle > phone.js.new && mv phone.js.new phone.js
 
 $(STAMPS)/venv: docker/requirements.lock docker/choose-python.sh | $(STAMPS)/apt-build
 	@python=$$(sh docker/choose-python.sh) && \

@@ -211,8 +211,11 @@ def need_module(name: str) -> None:
 
 
 @asynccontextmanager
-async def start_deployment(*, more: str = "", provisioning: str = PROVISIONING) -> AsyncIterator[Deployment]:
-    """A fresh hushwire in a temporary folder, provisioned; ended and removed afterwards."""
+async def start_deployment(*, more: str = "", provisioning: str = PROVISIONING, config: str | None = None) -> AsyncIterator[Deployment]:
+    """A fresh hushwire in a temporary folder, provisioned; ended and removed afterwards.
+
+    `config`: its whole configuration, with `{data}` and `{domain}` to be filled in; `more`: what the usual one has besides.
+    """
     from hushwire.app.supervisor import media_program
 
     try:
@@ -223,6 +226,8 @@ async def start_deployment(*, more: str = "", provisioning: str = PROVISIONING) 
         pytest.skip(str(error))
     folder = Path(tempfile.mkdtemp(prefix="hushwire-test-"))
     folder.chmod(0o711)
+    if config is not None:
+        (folder / "hushwire.toml").write_text(config.format(data=folder / "data", domain=DOMAIN))
     try:
         running = Deployment(await Stack.start(folder, more=more), free_port())
         try:

@@ -191,3 +191,23 @@ async def test_a_restart_does_not_repeat_the_alarm(world: World, databases: Data
     again = await gateway(databases, world.provisioning)
     assert await Phone(port=40004, call_id="phone@4").register(again) == 200
     assert len(await alarms(again)) == 1
+
+
+async def test_a_device_whose_connection_ended_is_not_called_there_and_takes_its_calls_along_when_it_is_back(world: World) -> None:
+    moves: list[tuple[Flow, Flow]] = []
+    world.registrations._on_moved = lambda old, new: moves.append((old, new))
+    browser = Phone(port=40001, call_id="page", transport=Transport.WSS)
+    contact = '<sip:x@a8f3.invalid;transport=ws>;+sip.instance="<urn:uuid:0-1>";reg-id=1'
+    assert await browser.register(world, contact=contact) == 200
+    assert await Phone(call_id="other").register(world) == 200
+    first = browser.flow
+    world.registrations.flow_closed(first)
+    (left,) = world.registrations.devices(anna_id(world))  # type: ignore[arg-type]
+    assert left.transport is Transport.UDP
+    world.registrations.flow_closed(first)
+    browser.port = 40002
+    assert await browser.register(world, contact=contact) == 200
+    assert moves == [(first, browser.flow)]
+    assert len(world.registrations.devices(anna_id(world))) == 2  # type: ignore[arg-type]
+    assert await browser.register(world, contact=contact) == 200
+    assert len(moves) == 1

@@ -31,7 +31,7 @@ from hushwire.services.sound_library import SoundLibrary, check
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
 from hushwire.sip.effects import Event, RequestReceived
-from hushwire.sip.flow import Transport
+from hushwire.sip.flow import Flow, Transport
 from hushwire.store import nodes
 from hushwire.transport.endpoint import EndpointConfig, Listen, SipEndpoint
 from hushwire.transport.tls import client_context, server_context
@@ -49,7 +49,7 @@ class Gateway:
         self._wired = wired
         config, clock, random = wired.config, wired.clock, wired.random
         self._started_at = clock.now()
-        self.endpoint = SipEndpoint(endpoint_config(wired), clock, random, self._on_sip)
+        self.endpoint = SipEndpoint(endpoint_config(wired), clock, random, self._on_sip, self._on_flow_closed)
         self.link = MediaLink(wired.folders.media_socket, self._next_epoch, self, self._on_dtls)
         self.pool = KeyPool(wired.keyring, clock, random, size=16, most=256)
         self.records = Records(wired.main)
@@ -125,6 +125,7 @@ class Gateway:
             wired.random,
             wired.node_id,
             devices_alarm=self._config.limits.devices_per_agent_alarm,
+            on_moved=self.endpoint.follow,
         )
         router = Router(self.directory, lambda agent: self.registrations.devices(agent.id), self._decide)
         self.calling = Calling(
@@ -160,6 +161,10 @@ class Gateway:
             self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
         else:
             self.calling.on_sip(event)
+
+    def _on_flow_closed(self, flow: Flow) -> None:
+        if self.is_ready:
+            self.registrations.flow_closed(flow)
 
     def _answer(self, tx: Any, status: int, headers: Any) -> None:
         self.endpoint.respond(tx, status, headers=headers)

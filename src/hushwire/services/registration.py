@@ -92,7 +92,10 @@ class Registrations:
         bounds: Bounds | None = None,
         *,
         devices_alarm: int = 3,
+        on_moved: Callable[[Flow, Flow], object] = lambda _old, _new: None,
     ) -> None:
+        self._on_moved = on_moved
+        self._connected: dict[Flow, set[AgentId]] = defaultdict(set)
         self._db = db
         self._directory = directory
         self._authenticator = authenticator
@@ -177,6 +180,7 @@ class Registrations:
                 self._unremoved[known.org.id].add(place.row_id)
                 is_urgent = True
         is_urgent = self._watch_sharing(known, kept, newest) or is_urgent
+        self._follow(known.agent.id, places, kept)
         log.info("agent.registered", agent=str(known.agent.id), devices=len(kept), transport=flow.transport.value)
         if not is_urgent:
             self._dirty.set()
@@ -194,6 +198,22 @@ class Registrations:
         left_s = max(1, int((expires_at - self._clock.now()).total_seconds()))
         bounds = self._bounds
         return replace(bounds, default_s=min(bounds.default_s, left_s), min_s=min(bounds.min_s, left_s), max_s=min(bounds.max_s, left_s))
+
+    def _follow(self, agent_id: AgentId, before: list[_Place], after: list[_Place]) -> None:
+        """A device that registered again by another flow takes its calls along (RFC 5626 section 4.4: a failed flow is replaced)."""
+        flows = {place.row_id: place.binding.flow for place in before}
+        for place in after:
+            old, new = flows.get(place.row_id), place.binding.flow
+            if new is not None and new.transport.is_reliable:
+                self._connected[new].add(agent_id)
+            if old is not None and new is not None and old != new:
+                self._on_moved(old, new)
+
+    def flow_closed(self, flow: Flow) -> None:
+        """A connection ended: its devices can't be called before they register again. Their rows stay until then or until they lapse."""
+        for agent_id in self._connected.pop(flow, ()):
+            if agent_id in self._places:
+                self._places[agent_id] = [replace(place, hop=None) if place.hop == flow else place for place in self._places[agent_id]]
 
     async def _commit_then_answer(self, org: Organisation, outcome: Registered, respond: Respond) -> None:
         try:

@@ -25,6 +25,7 @@ from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import SDP, UserAgent, UserAgentConfig
 from hushwire.transport.connection import Connection, StreamConnection
 from hushwire.transport.limits import SourceLimiter
+from hushwire.transport.moves import Moves
 from hushwire.transport.websocket import WebSocketConnection
 
 _log = structlog.get_logger(__name__)
@@ -112,6 +113,7 @@ class SipEndpoint:
         self._taken = 0
         self._per_source: dict[str, int] = {}
         self._targets: dict[Target, Connection] = {}
+        self._moves = Moves()
         self._opening: dict[Target, list[Send]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._names: OrderedDict[tuple[str, int], tuple[float, Address]] = OrderedDict()
@@ -255,6 +257,10 @@ class SipEndpoint:
     def trust(self, hosts: Iterable[str]) -> None:
         """Replace the numeric addresses that have no rate limit (carriers')."""
         self._trusted = set(hosts)
+
+    def follow(self, old: Flow, new: Flow) -> bool:
+        """Send what is meant for `old` by `new`: its peer proved to be there now. False where transports differ: then nothing changes."""
+        return self._moves.note(old, new)
 
     def now(self) -> float:
         """The monotonic second that the engine lives in."""
@@ -407,6 +413,8 @@ class SipEndpoint:
     def _send(self, send: Send) -> None:
         hop = send.hop
         if isinstance(hop, Flow):
+            if self._moves:
+                hop = self._moves.now(hop)
             if hop.transport is Transport.UDP:
                 datagrams = self._udp.get(hop.id)
                 if datagrams is None or not datagrams.send(send.data, hop.remote):
