@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numbers>
 #include <utility>
 
@@ -13,12 +14,17 @@ constexpr std::array<double, 8> kFrequencies{697, 770, 852, 941, 1209, 1336, 147
 constexpr char kKeypad[] = "123A456B789C*0#D";
 constexpr std::uint8_t kNone = 0xff;
 
-constexpr float kMinTone = 3.0e8F;            // |X|^2 of a block: about -36 dBm0 in each tone
-constexpr float kLowOverHigh = 6.3F;          // 8 dB
-constexpr float kHighOverLow = 2.5F;          // 4 dB
-constexpr float kOverNeighbours = 6.3F;       // 8 dB
+constexpr float kMinTone = 3.0e8F;  // |X|^2 of a block: about -36 dBm0 in each tone
+// A tone that is 1.5 % off shows up to 1.5 dB too little at its nominal frequency.
+constexpr float kLowOverHigh = 9.5F;          // 8 dB, and that
+constexpr float kHighOverLow = 3.6F;          // 4 dB, and that
+constexpr float kOverNeighbours = 5.0F;       // 7 dB
 constexpr float kOverHarmonic = 10.0F;        // 10 dB: vowels have strong second harmonics, keypads none
-constexpr float kShareOfEnergy = 42.0F / 51;  // of the block's energy in the two tones
+constexpr float kShareOfEnergy = 42.0F / 51;  // of the block's energy in the two tones, wherever in tune
+constexpr float kLeastShare = 0.62F;          // at their nominal frequencies, as far off as they may be
+// Between the 1.5 % that Q.24 takes and the 3.5 % that it refuses. A high tone that is 3.5 % off may look
+// like one 2.4 % off to the other side.
+constexpr float kOffPitchLow = 0.025F, kOffPitchHigh = 0.022F;
 constexpr unsigned kBlocksToBegin = 2, kBlocksToEnd = 3;
 
 float coefficient(double frequency) {
@@ -27,6 +33,12 @@ float coefficient(double frequency) {
 const std::array<float, 8> kTone = [] {
     std::array<float, 8> out{};
     for (std::size_t i = 0; i < 8; i++) out[i] = coefficient(kFrequencies[i]);
+    return out;
+}();
+const std::array<float, 8> kSine = [] {
+    std::array<float, 8> out{};
+    for (std::size_t i = 0; i < 8; i++)
+        out[i] = static_cast<float>(std::sin(2 * std::numbers::pi * kFrequencies[i] / kRate));
     return out;
 }();
 const std::array<float, 4> kHarmonic = [] {
@@ -52,12 +64,9 @@ void ToneDetector::samples(std::span<const std::int16_t> pcm) {
     }
 }
 
-std::uint8_t ToneDetector::heard_in_block() const {
-    auto power = [](const Filter& f, float c) {
-        return f.first * f.first + f.second * f.second - f.first * f.second * c;
-    };
+std::uint8_t ToneDetector::heard_in_block(const Turned& now) const {
     std::array<float, kTones> powers{};
-    for (std::size_t i = 0; i < kTones; i++) powers[i] = power(filters_[i], kTone[i]);
+    for (std::size_t i = 0; i < kTones; i++) powers[i] = std::norm(now[i]);
     auto low =
         static_cast<std::size_t>(std::max_element(powers.begin(), powers.begin() + 4) - powers.begin());
     auto high = static_cast<std::size_t>(std::max_element(powers.begin() + 4, powers.end()) - powers.begin());
@@ -67,18 +76,51 @@ std::uint8_t ToneDetector::heard_in_block() const {
         if (i != low && i != high && powers[i] * kOverNeighbours > (i < 4 ? a : b)) return kNone;
     }
     // Those of the low tones lie too near the high tones to tell.
-    if (power(harmonics_[high - 4], kHarmonic[high - 4]) * kOverHarmonic > b) return kNone;
-    if (a + b < kShareOfEnergy * energy_ * kBlock / 2) return kNone;
+    const auto& second = harmonics_[high - 4];
+    auto harmonic = second.first * second.first + second.second * second.second
+                    - second.first * second.second * kHarmonic[high - 4];
+    if (harmonic * kOverHarmonic > b) return kNone;
+    if (a + b < kLeastShare * energy_ * kBlock / 2) return kNone;
     return code_of(kKeypad[low * 4 + (high - 4)]).value_or(kNone);
 }
 
+ToneDetector::Turned ToneDetector::turned() const {
+    Turned out;
+    for (std::size_t i = 0; i < kTones; i++)
+        out[i] = {filters_[i].first - filters_[i].second * kTone[i] / 2, filters_[i].second * kSine[i]};
+    return out;
+}
+
+/// Whether a digit that was heard in this block and the one before is one by its pitch: each tone near its
+/// frequency, and both together nearly all that there was in either block. A turn of more than half a circle
+/// (39 Hz) looks like one to the other side; but then the tone has lost more power than its turn explains.
+bool ToneDetector::is_in_tune(std::uint8_t heard, const Turned& now) const {
+    auto place = static_cast<std::size_t>(std::strchr(kKeypad, digit_of(heard)) - kKeypad);
+    float share = 0, share_before = 0;
+    for (auto i : {place / 4, 4 + place % 4}) {
+        auto per_block = static_cast<float>(2 * std::numbers::pi * kFrequencies[i] / kRate * kBlock);
+        auto off = std::arg(now[i] * std::conj(before_[i]) * std::polar(1.0F, -per_block));
+        if (std::abs(off) > (i < 4 ? kOffPitchLow : kOffPitchHigh) * per_block) return false;
+        // A block of a tone that is off by that much has lost so much of its power.
+        auto left = std::abs(off) < 0.01F ? 1.0F : std::sin(off / 2) / (off / 2);
+        share += std::norm(now[i]) / (left * left);
+        share_before += std::norm(before_[i]) / (left * left);
+    }
+    constexpr auto kLeast = kShareOfEnergy * kBlock / 2;
+    return share >= kLeast * energy_ && share_before >= kLeast * energy_before_;
+}
+
 void ToneDetector::end_block() {
-    auto heard = heard_in_block();
+    auto now = turned();
+    auto heard = heard_in_block(now);
+    bool goes_on = heard == last_ && (heard == kNone || is_in_tune(heard, now));
+    before_ = now;
+    energy_before_ = energy_;
     filters_ = {};
     harmonics_ = {};
     energy_ = 0;
     filled_ = 0;
-    same_ = heard == last_ ? same_ + 1 : 1;
+    same_ = goes_on ? same_ + 1 : 1;
     last_ = heard;
     if (digit_ != kNone) {
         blocks_ += heard == digit_ ? 1 + std::exchange(other_, 0) : 0;

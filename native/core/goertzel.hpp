@@ -2,6 +2,7 @@
 // tolerances of Q.24. Pure; nothing is allocated.
 #pragma once
 #include <array>
+#include <complex>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -13,6 +14,9 @@ namespace hushwire::dtmf {
 /// Fed with 16-bit samples at 8 kHz. A digit is told at its end. Q.24: tones of 40 ms and more are taken,
 /// those below 23 ms are not; a break of under 10 ms joins; frequencies within 1.5 % are taken, those off
 /// by 3.5 % are not; either tone may be the stronger, by 8 dB (low) or 4 dB (high).
+///
+/// A block is too short to tell 697 Hz from 721: how far a tone is off is read from how far its phase has
+/// turned from one block to the next.
 class ToneDetector {
   public:
     void samples(std::span<const std::int16_t> pcm);
@@ -24,12 +28,18 @@ class ToneDetector {
         float first = 0, second = 0;
     };
 
+    using Turned =
+        std::array<std::complex<float>, kTones>;  // angle: phase at the end of a block; norm: power
+
     void end_block();
-    std::uint8_t heard_in_block() const;
+    std::uint8_t heard_in_block(const Turned& now) const;
+    Turned turned() const;
+    bool is_in_tune(std::uint8_t heard, const Turned& now) const;
 
     std::array<Filter, kTones> filters_{};
     std::array<Filter, 4> harmonics_{};  // of the high tones
-    float energy_ = 0;
+    float energy_ = 0, energy_before_ = 0;
+    Turned before_{};
     std::size_t filled_ = 0;
     std::uint8_t last_ = 0xff, digit_ = 0xff;  // event codes; 0xff none
     unsigned same_ = 0, other_ = 0, blocks_ = 0;

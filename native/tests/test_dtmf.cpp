@@ -3,6 +3,7 @@
 #include <numbers>
 #include <random>
 #include <string>
+#include <string_view>
 
 #include "core/dtmf.hpp"
 #include "core/goertzel.hpp"
@@ -231,6 +232,34 @@ TEST("tones within the tolerances of Q.24 are digits, and those outside are none
         CHECK(heard({tones(697, 1209, -50, -50, 60)}, lead).empty());
         CHECK(heard({tones(697, 770, -10, -10, 60)}, lead).empty());
     }
+}
+
+TEST(
+    "each of the eight frequencies is taken 1.5 % off and refused 3.5 % off, to either side and at any twist "
+    "in bounds") {
+    constexpr std::array<double, 4> lows{697, 770, 852, 941}, highs{1209, 1336, 1477, 1633};
+    constexpr std::string_view keypad = "123A456B789C*0#D";
+    for (std::size_t lead = 0; lead < 102; lead += 17)
+        for (std::size_t row = 0; row < 4; row++)
+            for (std::size_t column = 0; column < 4; column++) {
+                std::string digit(1, keypad[row * 4 + column]);
+                auto low = lows[row], high = highs[column];
+                for (auto off : {-1.0, 1.0}) {
+                    for (auto other : {-0.015, 0.0, 0.015})
+                        for (auto [low_db, high_db] :
+                             {std::pair{-10.0, -10.0}, std::pair{-10.0, -14.0}, std::pair{-13.0, -10.0}}) {
+                            CHECK(heard({tones(low * (1 + off * 0.015), high * (1 + other), low_db, high_db,
+                                               60)},
+                                        lead)
+                                  == digit);
+                            CHECK(heard({tones(low * (1 + off * 0.035), high * (1 + other), low_db, high_db,
+                                               60)},
+                                        lead)
+                                      .empty());
+                        }
+                    CHECK(heard({tones(low, high * (1 + off * 0.035), -10, -10, 60)}, lead).empty());
+                }
+            }
 }
 
 TEST("a short break does not make two digits of one, and forty milliseconds do") {
