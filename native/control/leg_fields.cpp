@@ -202,6 +202,7 @@ FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& rep
                               {Tag::dropped_disabled, c.dropped_disabled},
                               {Tag::dropped_unsent, c.dropped_unsent},
                               {Tag::dropped_budget, c.dropped_budget},
+                              {Tag::dropped_rtcp_budget, c.dropped_rtcp_budget},
                               {Tag::rtcp_received, c.rtcp_received},
                               {Tag::rtcp_sent, c.rtcp_sent},
                               {Tag::dropped_unchecked, c.dropped_unchecked},

@@ -188,6 +188,7 @@ enum class Tag : std::uint16_t {
     unproven = 106,
     over_budget = 107,
     dropped_budget = 108,
+    dropped_rtcp_budget = 230,
     answered = 170,
     leg_quality = 171,
     round_trip_us = 172,

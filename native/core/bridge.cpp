@@ -298,7 +298,7 @@ std::optional<Forward> Bridge::produce(unsigned number, Layer layer, std::int64_
 void Bridge::receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer, std::size_t length,
                           std::int64_t now_us) {
     auto plain = in.open_rtcp(channel, from, buffer.first(length), now_us);
-    if (plain && in.is_within_allowance(now_us))
+    if (plain && in.is_within_rtcp_allowance(now_us))
         in.hear_rtcp(buffer.first(*plain), now_us, now_us + unix_offset_us_);
 }
 

@@ -39,8 +39,12 @@ struct LegSettings {
     std::uint32_t clock_rate = 8000;
     Formats formats;                ///< none: packets of the leg are relayed as they are, and never decoded
     Allowance allowance{400, 200};  ///< packets taken from the party: voice is 50 a second
-    bool has_rtcp_port = true;      ///< beside that of RTP: else there are reports where `is_muxed` only
-    bool is_answered = false;       ///< the party has taken the call: not to hear it is a fault from now on
+    /// Compounds of RTCP, apart from those: a party sends one in some seconds, one that asks for feedback a
+    /// few a second. On a plain leg whoever forges the party's address may use this up, and no speech is lost
+    /// by it.
+    Allowance rtcp_allowance{10, 20};
+    bool has_rtcp_port = true;  ///< beside that of RTP: else there are reports where `is_muxed` only
+    bool is_answered = false;   ///< the party has taken the call: not to hear it is a fault from now on
 
     static std::array<std::uint8_t, 128> identity() {
         std::array<std::uint8_t, 128> map{};
@@ -177,6 +181,12 @@ class Leg {
         counters.dropped_budget++;
         return false;
     }
+    /// The same of its RTCP.
+    bool is_within_rtcp_allowance(std::int64_t now_us) {
+        if (rtcp_budget_.take(now_us, settings_.rtcp_allowance)) return true;
+        counters.dropped_rtcp_budget++;
+        return false;
+    }
     /// A packet of media was taken: the party lives, and this is where it sends from.
     void note_media(std::int64_t now_us);
 
@@ -259,7 +269,7 @@ class Leg {
     SequenceTracker tracker_;
     std::int64_t set_us_ = 0, last_media_us_ = 0;
     bool has_media_ = false, is_heard_ = false, is_timed_out_ = false;
-    Budget budget_;
+    Budget budget_, rtcp_budget_;
     bool has_source_event_ = false, has_timeout_event_ = false, has_silence_event_ = false;
     bool has_selection_event_ = false, has_loss_event_ = false;
     Address reported_source_;

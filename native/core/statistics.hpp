@@ -12,9 +12,10 @@ namespace hushwire {
 struct Counters {
     std::uint64_t packets_received = 0, bytes_received = 0, packets_sent = 0, bytes_sent = 0;
     std::uint64_t dropped_replay = 0, dropped_tag = 0, dropped_source = 0, dropped_malformed = 0;
-    std::uint64_t dropped_disabled = 0;  ///< the leg is not to be listened to
-    std::uint64_t dropped_unsent = 0;    ///< taken in on this leg, but the other could not send it
-    std::uint64_t dropped_budget = 0;    ///< above the leg's allowance of packets
+    std::uint64_t dropped_disabled = 0;     ///< the leg is not to be listened to
+    std::uint64_t dropped_unsent = 0;       ///< taken in on this leg, but the other could not send it
+    std::uint64_t dropped_budget = 0;       ///< above the leg's allowance of packets
+    std::uint64_t dropped_rtcp_budget = 0;  ///< above its allowance of RTCP
     std::uint64_t rtcp_received = 0, rtcp_sent = 0;
     std::uint64_t dropped_unchecked = 0;  ///< media from an address without a valid ICE check
     std::uint64_t dropped_unkeyed = 0;    ///< media on a DTLS leg before its keys came

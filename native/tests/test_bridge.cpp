@@ -239,6 +239,27 @@ TEST(
     CHECK(second(50) == 50);
 }
 
+TEST(
+    "a flood of RTCP from the party's own address is cut to a few a second, and not a packet of speech is "
+    "lost by it") {
+    auto leg = plain_leg(address(1, 4000));
+    leg.is_muxed = true;
+    Fixture f(leg, plain_leg(address(2, 5000)));
+    std::vector<std::byte> report(8);
+    report[0] = std::byte{0x80};
+    report[1] = std::byte{201};
+    report[3] = std::byte{1};
+    for (std::uint16_t n = 0; n < 500; n++) {  // ten seconds of speech
+        for (int i = 0; i < 200; i++) CHECK(!f.put(0, report, f.a));
+        CHECK(f.put(0, rtp_packet(n, n * 160U, 1), f.a).has_value());
+        f.now += kSecond / 50;
+    }
+    auto counters = f.bridge.report(0, f.now).counters;
+    CHECK(counters.packets_received == 500 && counters.dropped_budget == 0);
+    CHECK(counters.rtcp_received >= 100 && counters.rtcp_received <= 125);
+    CHECK(counters.dropped_rtcp_budget == 100'000 - counters.rtcp_received);
+}
+
 TEST("two echoes that hear each other die out at their allowance instead of filling the machine") {
     auto a = plain_leg(address(1, 4000));
     a.allowance = {400, 200};

@@ -62,7 +62,7 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "mos_heard": (178, "H"), "round_trip_max_us": (179, "I"), "jitter_max_us": (180, "I"), "mos_received_worst": (181, "H"),
     "mos_heard_worst": (182, "H"), "silence_cause": (183, "B"),
     "leg_state": (200, "nested"), "settings_digest": (201, None), "source_ip": (202, None), "source_port": (203, "H"),
-    "is_sensitive": (204, "B"),
+    "is_sensitive": (204, "B"), "dropped_rtcp_budget": (230, "Q"),
     "codec": (130, None), "hears": (131, "H"), "concealed_ms": (132, "Q"), "recovered_ms": (133, "Q"), "late": (134, "Q"),
     "playout_delay_us": (135, "I"),
 }  # fmt: skip

@@ -230,6 +230,23 @@ def test_a_spoofed_bye_ends_nothing_and_is_not_passed_on(
     assert media.is_running()
 
 
+@pytest.mark.parametrize("is_muxed", [False, True], ids=["own port", "muxed"])
+def test_a_flood_of_rtcp_forged_in_a_plain_party_s_own_name_takes_no_packet_of_speech_away(control: Controller, is_muxed: bool) -> None:
+    """Who can forge the very address of a plain party can also forge its RTP; but not with RTCP crowd it out."""
+    talk = Talk(control, rtcp_mux=int(is_muxed)).on()
+    report, party = struct.pack(">BBHI", 0x80, 201, 1, 0xA), talk.call.a
+    forger, to = (party.rtp, talk.port) if is_muxed else (party.rtcp, talk.rtcp_port)
+    for _ in range(40):
+        for _ in range(50):
+            forger.sendto(report, to)
+        talk.on(1)
+    stats = talk.call.stats(0)
+    assert stats["packets_received"] == 50
+    assert stats["dropped_budget"] == 0
+    assert stats["dropped_rtcp_budget"] >= 1000  # of 2,000; taken were 20 at once, and 10 a second
+    talk.is_unharmed()
+
+
 def test_oversize_and_tiny_packets_are_counted_and_dropped(control: Controller) -> None:
     for is_srtp in (False, True):
         talk = Talk(control, is_srtp=is_srtp).on()

@@ -198,6 +198,7 @@ class Tag(IntEnum):
     UNPROVEN = 106
     OVER_BUDGET = 107
     DROPPED_BUDGET = 108
+    DROPPED_RTCP_BUDGET = 230
     DIGITS = 160
     DIGIT_MS = 161
     GAP_MS = 162
