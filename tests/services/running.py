@@ -255,8 +255,8 @@ class Peer:
         assert isinstance(event, kind), f"expected {kind.__name__}, got {event}"
         return event
 
-    async def register(self, user: str, expires: int = 300) -> int:
-        self.user, self.credentials = user, Credentials(user, f"{user}s-password")
+    async def register(self, user: str, expires: int = 300, credentials: Credentials | None = None) -> int:
+        self.user, self.credentials = user, credentials or Credentials(user, f"{user}s-password")
         contact = NameAddr(SipUri("127.0.0.1", user, self.local_port))
         name = NameAddr(SipUri(HOST, user))
         self.endpoint.send("REGISTER", hop=self.hop, uri=SipUri(HOST), from_=name, to=name, contact=contact,

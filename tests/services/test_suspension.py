@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from hushwire.app.sources import SystemClock
+from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.ids import OrgId
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.agents import Agents
+from hushwire.services.devices import Devices, Minted
 from hushwire.sip import effects as sip
+from hushwire.sip.digest import Credentials
 from hushwire.vault.keyring import Keyring
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import ANNA_NUMBER, FAR_NUMBER, ROOT, Peer, World, need_program, running
+from tests.services.running import ANNA_NUMBER, DOMAIN, FAR_NUMBER, HOST, ROOT, Peer, World, need_program, running
 
 pytestmark = need_program
 
@@ -69,6 +71,35 @@ async def test_a_suspended_agent_neither_registers_nor_calls_nor_is_called_until
     await suspend(world, "anna", False)
     await until(lambda: not world.organisation.by_username["anna"].is_suspended, timeout_s=1)
     assert await anna.register("anna") == 200
+
+
+async def test_a_revoked_devices_call_ends_and_the_agents_other_devices_talk_on(world: World) -> None:
+    org, agent = world.organisation, world.organisation.by_username["anna"].id
+    keyring = Keyring(await world.databases.connect("keyring", "api", max_size=1), ROOT.role_keys(opener=False))
+    devices = Devices(await world.databases.connect("main", "api", max_size=1), keyring, SystemClock(), SystemRandom(), DOMAIN)
+    made = await devices.add(org.id, agent, "stolen", actor="api-key:test")
+    assert isinstance(made, Minted)
+    await until(lambda: world.gateway.directory.find_credential(made.login, HOST), timeout_s=5, what="the gateway knows the device")
+    desk, stolen = await world.peer("anna"), await world.peer()
+    assert await stolen.register("anna", credentials=Credentials(made.login, made.password)) == 200
+    # One call that the stolen device answered, one that the desk phone made.
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    stolen.accept(await stolen.expect(sip.RequestReceived), srtp=Srtp.REQUIRED)
+    await world.carrier.expect(sip.Accepted)
+    await stolen.expect(sip.AckReceived)
+    await desk.expect(sip.RequestReceived)
+    await desk.expect(sip.CancelReceived)
+    desk.invite(FAR_NUMBER)
+    world.carrier.accept(await world.carrier.expect(sip.RequestReceived))
+    await desk.expect(sip.Accepted)
+    await world.carrier.expect(sip.AckReceived)
+    assert await devices.revoke(org.id, agent, made.id, actor="api-key:test")
+    await stolen.expect(sip.DialogEnded)
+    await world.carrier.expect(sip.DialogEnded)
+    await until(lambda: sum(1 for live in world.gateway.calling.live if not live.is_ended) == 1, timeout_s=5, what="one call is left")
+    assert await stolen.register("anna", credentials=Credentials(made.login, made.password)) == 401
+    (left,) = [live for live in world.gateway.calling.live if not live.is_ended]
+    assert left.route.device_id == agent
 
 
 async def test_a_call_that_rings_at_a_suspended_agent_stops_ringing(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 from hushwire.core.personal import SHOWN
 from hushwire.sdp.offer_answer import Keying, Srtp
@@ -84,6 +85,8 @@ class Target:
     terms: Terms
     headers: tuple[Line, ...] = ()
     credentials: Credentials | None = None
+    device_id: UUID | None = None
+    """Whose credential the device registered with; None for a trunk."""
 
     def __repr__(self) -> str:
         return f"Target({SHOWN})"

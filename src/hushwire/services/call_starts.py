@@ -1,6 +1,7 @@
 """How calls begin: who asks, by which route, with which keys; and what is answered and written where none begins."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -90,6 +91,8 @@ class CallStarts:
         route: Route | Refused | None = None
         if known is not None:
             route = self._router.from_agent(known.org, known.agent, request, flow)
+            if isinstance(route, Route):
+                route = replace(route, device_id=known.credential.id)
         elif trunk is not None:
             route = self._router.from_trunk(trunk, request, flow)
         match route:

@@ -185,12 +185,13 @@ class Calling:
     def obey_directory(self) -> None:
         """What changed of agents and numbers holds for calls under way too.
 
-        Those of a suspended agent end, with BYE to both sides; the recording of who objected to it ends, and the call goes on.
+        Those of a suspended agent or a revoked device end, with BYE to both sides; the recording of who objected to it ends, and the
+        call goes on.
         """
         for live in list(self.table.calls.values()):
             if live.is_ended:
                 continue
-            if self._router.is_barred(live.route):
+            if self._router.is_barred(live.route, live.call.winner):
                 _log.info("call.barred", call_id=str(live.id))
                 self.hang_up(live, EndReason.SUSPENDED)
             elif live.recording is not None and not self._router.may_record(live.route):

@@ -53,6 +53,8 @@ class Device:
 
     contact: SipUri
     hop: Hop
+    credential_id: UUID | None = None
+    """What it registered with (services/devices.py)."""
 
     @property
     def transport(self) -> Transport:
@@ -121,7 +123,7 @@ class Registrations:
         now = self._clock.monotonic()
         live = [place for place in self._places.get(agent_id, ()) if place.binding.expires_at > now]
         live.sort(key=lambda place: -place.binding.q)
-        return [Device(place.binding.contact, place.hop) for place in live if place.hop is not None]
+        return [Device(place.binding.contact, place.hop, place.device_id) for place in live if place.hop is not None]
 
     def count(self, agent_id: AgentId) -> int:
         """How many devices the agent has now."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
+from uuid import UUID
 
 from hushwire.calls.failures import reason_header
 from hushwire.calls.model import CallDirection, Plan, Target, Terms
@@ -50,6 +51,9 @@ class Route:
     verdict: Allow | Emergency | None = None
     places: Places = ()
     """Where the other party may be, for the law on recording."""
+
+    device_id: UUID | None = None
+    """Whose credential the caller showed; None where a carrier calls."""
 
     @property
     def may_go_unrecorded(self) -> bool:
@@ -142,12 +146,21 @@ class Router:
         )
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
 
-    def is_barred(self, route: Route) -> bool:
-        """Whether an agent of the call was suspended or removed since it was routed. An emergency call is nobody's to end but theirs."""
+    def is_barred(self, route: Route, answered: int | None = None) -> bool:
+        """Whether an agent of the call was suspended or removed since it was routed, or the device that it is made from revoked.
+
+        `answered` is the target that took it, if one did. An emergency call is nobody's to end but theirs.
+        """
         if isinstance(route.verdict, Emergency):
             return False
         newest = [self._directory.agent(agent.id) for agent in (route.agent, route.peer_agent) if agent is not None]
-        return any(agent is None or agent.is_suspended for agent in newest)
+        if any(agent is None or agent.is_suspended for agent in newest):
+            return True
+        if route.agent is not None and route.device_id is not None and self._directory.is_revoked(route.agent.id, route.device_id):
+            return True
+        called = route.peer_agent or route.agent
+        device_id = None if answered is None else route.plan.targets[answered].device_id
+        return called is not None and device_id is not None and self._directory.is_revoked(called.id, device_id)
 
     def may_record(self, route: Route) -> bool:
         """Whether the call may be recorded, by what is known now: its far side may have objected since the call was routed."""
@@ -203,7 +216,7 @@ class Router:
                 continue
             address = device.hop.remote.host if isinstance(device.hop, Flow) else device.hop.host
             terms = agent_terms(org, device.transport, address, leg)
-            targets.append(Target(device.hop, str(device.contact), from_, to, terms))
+            targets.append(Target(device.hop, str(device.contact), from_, to, terms, device_id=device.credential_id))
         return tuple(targets)
 
 
