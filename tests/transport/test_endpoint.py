@@ -216,12 +216,12 @@ async def test_handshakes_in_progress_count_against_the_limits_of_connections(tm
         async with asyncio.timeout(10.0):
             while len(waiting) > 10:
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        assert made.endpoint._taken == 10
+        assert made.endpoint._places.taken == 10
         for _, writer in opened:
             writer.close()
         await asyncio.gather(*waiting, *(writer.wait_closed() for _, writer in opened), return_exceptions=True)
         async with asyncio.timeout(10.0):
-            while made.endpoint._taken:  # noqa: ASYNC110 - the ends arrive by themselves
+            while made.endpoint._places.taken:  # noqa: ASYNC110 - the ends arrive by themselves
                 await asyncio.sleep(0.01)
 
 

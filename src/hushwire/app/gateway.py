@@ -236,6 +236,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         max_message=limits.message_bytes,
         max_connections=limits.connections,
         max_connections_per_source=limits.connections_per_source,
+        max_unproven=max(64, limits.connections // 4),
         idle_s=float(limits.idle_s),
         origins=config.web_origins(),
         rate_per_s=float(limits.requests_per_second),

@@ -8,17 +8,20 @@ import ssl
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final, cast
 
+import structlog
+
 from hushwire.sip.errors import ParseError
-from hushwire.sip.flow import Address, Flow, Transport
+from hushwire.sip.flow import Address, Flow, Target, Transport
 from hushwire.sip.parse import Ping, StreamParser
+from hushwire.transport.tls import stands_for
 
 if TYPE_CHECKING:
     from hushwire.transport.endpoint import SipEndpoint
 
+_log = structlog.get_logger(__name__)
+
 # A peer that does not read what it asked for is cut off here.
 _MOST_UNSENT: Final = 1 << 20
-# How long one message, or the first one, may take to arrive.
-PATIENCE_S: Final = 32.0
 # A source that has used up its rate is read on after this; one that sent so many messages beyond it at once is cut off.
 _PAUSE_S: Final = 0.1
 _MOST_REFUSED: Final = 256
@@ -26,20 +29,24 @@ PING_COST: Final = 4
 
 
 class Connection(asyncio.Protocol):
-    """A connection that a peer opened, or that we opened to it. `has_place`: it was counted before its handshake already."""
+    """A connection that a peer opened, or that we opened (then it leads `to` somewhere). `has_place`: was counted before its handshake."""
 
-    def __init__(self, endpoint: "SipEndpoint", transport_name: Transport, id_: int, *, has_place: bool = False) -> None:
+    def __init__(
+        self, endpoint: "SipEndpoint", transport_name: Transport, id_: int, *, has_place: bool = False, to: Target | None = None
+    ) -> None:
         self.endpoint = endpoint
         self._name = transport_name
-        self._id = id_
+        self.id = id_
         self._refused = 0
         self._resume: asyncio.TimerHandle | None = None
         self.wire: asyncio.Transport | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._active_at = 0.0
         self._whole_at = 0.0
+        self._made_at = 0.0
         self._has_spoken = False
         self.has_place = has_place
+        self.to = to
         self.flow: Flow | None = None
 
     # What the kinds of connection differ in.
@@ -64,7 +71,7 @@ class Connection(asyncio.Protocol):
     @property
     def look_every_s(self) -> float:
         """Seconds between two looks."""
-        return min(PATIENCE_S, self.endpoint.config.idle_s) / 2
+        return min(self.endpoint.config.patience_s, self.endpoint.config.idle_s) / 2
 
     # The wire.
 
@@ -77,10 +84,16 @@ class Connection(asyncio.Protocol):
         if remote is None or local is None:
             self.wire.abort()
             return
-        self.flow = Flow(
-            self._name, self._id, Address(local[0], local[1]), Address(remote[0], remote[1]), tls.version() if tls is not None else None
-        )
-        self._active_at = self._whole_at = self.endpoint.now()
+        name = None
+        if self.to is not None and tls is not None:
+            name = self.to.tls_name or self.to.host
+            if not stands_for(tls.getpeercert() or {}, name):
+                _log.warning("sip.not_the_peer", transport=self._name.value)
+                self.wire.abort()
+                return
+        version = tls.version() if tls is not None else None
+        self.flow = Flow(self._name, self.id, Address(local[0], local[1]), Address(remote[0], remote[1]), version, name)
+        self._active_at = self._whole_at = self._made_at = self.endpoint.now()
         if not self.endpoint.opened(self, self.flow):
             self.wire.abort()
             return
@@ -109,7 +122,9 @@ class Connection(asyncio.Protocol):
     def completed(self, *, is_message: bool) -> None:
         """Something came whole: a message, or only a sign of life."""
         self._whole_at = self._active_at
-        self._has_spoken = self._has_spoken or is_message
+        if is_message and not self._has_spoken and self.flow is not None:
+            self._has_spoken = True
+            self.endpoint.proven(self.flow)
 
     def _read_on(self) -> None:
         self._resume = None
@@ -142,6 +157,11 @@ class Connection(asyncio.Protocol):
         self.wire.write(data)
         return True
 
+    def abort(self) -> None:
+        """End it now."""
+        if self.wire is not None:
+            self.wire.abort()
+
     def close(self) -> None:
         """Close after what is queued is sent."""
         if self.wire is not None:
@@ -151,9 +171,11 @@ class Connection(asyncio.Protocol):
         self._watch = asyncio.get_running_loop().call_later(self.look_every_s, self._look)
 
     def _look(self) -> None:
-        now = self.endpoint.now()
-        is_stuck = (not self.is_idle or not self._has_spoken) and now - self._whole_at > PATIENCE_S
-        if (is_stuck or not self.look(now - self._active_at)) and self.wire is not None:
+        now, patience_s = self.endpoint.now(), self.endpoint.config.patience_s
+        # Signs of life don't count as a first word: a stranger could give them for ever.
+        is_mute = not self._has_spoken and now - self._made_at > patience_s
+        is_stuck = not self.is_idle and now - self._whole_at > patience_s
+        if (is_mute or is_stuck or not self.look(now - self._active_at)) and self.wire is not None:
             self.wire.abort()
             return
         self._arm()
@@ -162,8 +184,10 @@ class Connection(asyncio.Protocol):
 class StreamConnection(Connection):
     """TCP or TLS: messages are cut by Content-Length (RFC 3261 section 18.3)."""
 
-    def __init__(self, endpoint: "SipEndpoint", transport_name: Transport, id_: int, *, has_place: bool = False) -> None:
-        super().__init__(endpoint, transport_name, id_, has_place=has_place)
+    def __init__(
+        self, endpoint: "SipEndpoint", transport_name: Transport, id_: int, *, has_place: bool = False, to: Target | None = None
+    ) -> None:
+        super().__init__(endpoint, transport_name, id_, has_place=has_place, to=to)
         self._parser = StreamParser(endpoint.config.max_message, self.admits)
 
     @property

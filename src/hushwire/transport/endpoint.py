@@ -23,9 +23,11 @@ from hushwire.sip.message import Message
 from hushwire.sip.parse import parse
 from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import SDP, UserAgent, UserAgentConfig
+from hushwire.transport import stun
 from hushwire.transport.connection import Connection, StreamConnection
 from hushwire.transport.limits import SourceLimiter
 from hushwire.transport.moves import Moves
+from hushwire.transport.places import Places
 from hushwire.transport.websocket import WebSocketConnection
 
 _log = structlog.get_logger(__name__)
@@ -56,9 +58,10 @@ class EndpointConfig:
     """What the endpoint listens on, and the limits that come before any state.
 
     `advertise` replaces the listening host in Via and Contact. `rate_per_s` and `burst` are messages of one source address;
-    `trusted_hosts` (carriers) have no such limit. Connections count from TCP's on; `handshake_s` is how long TLS's may take, and
-    `idle_s` closes silent connections. `origins` are the pages that may connect by WebSocket (None: any); after `ping_s` without
-    a word such a connection is asked for a sign of life.
+    `trusted_hosts` (carriers) have no such limit. Connections count from TCP's on, and beside it those that have not said anything yet
+    (`max_unproven`). `handshake_s` is how long TLS's may take, `patience_s` how long one message or the first one, and `idle_s` closes
+    silent connections. `origins` are the pages that may connect by WebSocket (None: any); after `ping_s` without a word such a
+    connection is asked for a sign of life.
     """
 
     listen: tuple[Listen, ...]
@@ -68,7 +71,9 @@ class EndpointConfig:
     max_message: int = 65536
     max_connections: int = 4096
     max_connections_per_source: int = 512
+    max_unproven: int = 1024
     handshake_s: float = 5.0
+    patience_s: float = 32.0
     idle_s: float = 600.0
     ping_s: float = 30.0
     origins: tuple[str, ...] | None = ()
@@ -110,8 +115,7 @@ class SipEndpoint:
         self._udp: dict[int, _Datagrams] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
-        self._taken = 0
-        self._per_source: dict[str, int] = {}
+        self._places = Places(config.max_connections, config.max_connections_per_source, config.max_unproven)
         self._targets: dict[Target, Connection] = {}
         self._moves = Moves()
         self._opening: dict[Target, list[Send]] = {}
@@ -189,9 +193,9 @@ class SipEndpoint:
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
-    def _connection(self, transport: Transport, *, has_place: bool = False) -> Connection:
+    def _connection(self, transport: Transport, *, has_place: bool = False, to: Target | None = None) -> Connection:
         kind = WebSocketConnection if transport.is_websocket else StreamConnection
-        return kind(self, transport, self._new_id(), has_place=has_place)
+        return kind(self, transport, self._new_id(), has_place=has_place, to=to)
 
     async def _accept(self, listener: socket.socket, transport: Transport, context: ssl.SSLContext) -> None:
         """Take TLS peers in. An asyncio server would tell of them only after the handshake: too late to limit those in progress."""
@@ -205,12 +209,13 @@ class SipEndpoint:
                     await asyncio.sleep(_ACCEPT_AGAIN_S)
                     continue
                 if self.enters(address[0], transport):
-                    self._spawn(self._secure(peer, address[0], transport, context))
+                    connection = self._connection(transport, has_place=True)
+                    task = self._spawn(self._secure(peer, address[0], connection, context))
+                    self._places.expect(connection.id, task.cancel)
                 else:
                     peer.close()
 
-    async def _secure(self, peer: socket.socket, host: str, transport: Transport, context: ssl.SSLContext) -> None:
-        connection = self._connection(transport, has_place=True)
+    async def _secure(self, peer: socket.socket, host: str, connection: Connection, context: ssl.SSLContext) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection, peer, ssl=context, ssl_handshake_timeout=self.config.handshake_s
@@ -220,6 +225,8 @@ class SipEndpoint:
             _log.debug("sip.handshake_failed", error=type(error).__name__)
         finally:
             if connection.flow is None:
+                peer.close()
+                self._places.proven(connection.id)
                 self.leaves(host)
 
     async def close(self) -> None:
@@ -269,8 +276,13 @@ class SipEndpoint:
     # -------------------------------------------------------------------------------------------------------- inputs
 
     def received_datagram(self, data: bytes, flow: Flow) -> None:
-        """One datagram; keep-alives (CRLF, zero bytes, STUN) are swallowed."""
-        if len(data) < 20 or (data[0] < 0x20 and not data.startswith(b"\r\n")):
+        """One datagram. Keep-alives of empty lines and zero bytes are swallowed; one by STUN learns where it was seen from."""
+        if len(data) < 20:
+            return
+        if data[0] < 0x20 and not data.startswith(b"\r\n"):
+            pong = stun.answer(data, flow.remote)
+            if pong is not None and self.admits(flow.remote.host, len(data)):
+                self._udp[flow.id].send(pong, flow.remote)
             return
         if len(data) > self.config.max_message or not self.admits(flow.remote.host, len(data)):
             return
@@ -285,37 +297,35 @@ class SipEndpoint:
         """One message of a connection, which asked `admits` before it parsed it."""
         self._take(item, flow)
 
-    def enters(self, host: str, transport: Transport) -> bool:
-        """Whether one more connection of this source may stay; it then has a place until `leaves`."""
-        count = self._per_source.get(host, 0)
-        is_full = self._taken >= self.config.max_connections or count >= self.config.max_connections_per_source
-        if self._is_closed or (is_full and host not in self._trusted):
-            _log.warning("sip.connection_refused", transport=transport.value, connections=self._taken)
-            return False
-        self._taken += 1
-        self._per_source[host] = count + 1
-        return True
+    def enters(self, host: str, transport: Transport, *, is_ours: bool = False) -> bool:
+        """Whether one more connection of this source may stay; it then has a place until `leaves`. What we open ourselves always may."""
+        if not self._is_closed and self._places.take(host, is_exempt=is_ours or host in self._trusted):
+            return True
+        _log.warning("sip.connection_refused", transport=transport.value, connections=self._places.taken)
+        return False
 
     def leaves(self, host: str) -> None:
         """A place is free again."""
-        self._taken -= 1
-        left = self._per_source.get(host, 1) - 1
-        if left > 0:
-            self._per_source[host] = left
-        else:
-            self._per_source.pop(host, None)
+        self._places.free(host)
 
     def opened(self, connection: Connection, flow: Flow) -> bool:
         """Whether a new connection may stay."""
-        if not connection.has_place and not self.enters(flow.remote.host, flow.transport):
+        if not connection.has_place and not self.enters(flow.remote.host, flow.transport, is_ours=connection.to is not None):
             return False
         self._connections[flow.id] = connection
+        if connection.to is None:
+            self._places.expect(flow.id, connection.abort)
         return True
+
+    def proven(self, flow: Flow) -> None:
+        """A connection brought its first message."""
+        self._places.proven(flow.id)
 
     def closed(self, connection: Connection, flow: Flow) -> None:
         """A connection ended."""
         if self._connections.pop(flow.id, None) is None:
             return
+        self._places.proven(flow.id)
         self.leaves(flow.remote.host)
         targets = [target for target, known in self._targets.items() if known is connection]
         for target in targets:
@@ -451,10 +461,11 @@ class SipEndpoint:
             self.ua.send_failed(transaction, self.now())
             self.flush()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _connect(self, target: Target) -> None:
         """Open a connection and send what waits for it; where that fails, its transactions fail."""
@@ -470,7 +481,7 @@ class SipEndpoint:
                     raise LocalError("no CA is configured for outgoing TLS")
             async with asyncio.timeout(_CONNECT_S):
                 _, connection = await loop.create_connection(
-                    lambda: self._connection(target.transport),
+                    lambda: self._connection(target.transport, to=target),
                     target.host,
                     target.port,
                     ssl=context,

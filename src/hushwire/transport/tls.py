@@ -1,9 +1,14 @@
 """TLS contexts for SIP (RFC 3261 section 26.3, RFC 5922): version 1.2 or newer, peers of ours verified by name."""
 
 import ssl
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hushwire.core.errors import ConfigError
+from hushwire.sip.errors import ParseError
+from hushwire.sip.routing import numeric
+from hushwire.sip.uri import SipUri, parse_uri
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -20,10 +25,43 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def client_context(ca: Path | None = None) -> ssl.SSLContext:
-    """A context for connections to carriers; `ca` is the bundle to trust instead of the system's. Names are always checked."""
+    """A context for connections to carriers; `ca` is the bundle to trust instead of the system's.
+
+    The certificate must verify; whose it is says `stands_for`, which a connection asks before anything else.
+    """
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=None if ca is None else str(ca))
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"[tls] trunk_authorities: {ca} can't be loaded: name a PEM file of authorities") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False  # it knows no SIP URIs
     return context
+
+
+def stands_for(certificate: Mapping[str, Any], host: str) -> bool:
+    """Whether a verified certificate is that of `host`, a domain or a numeric address (RFC 5922 section 7).
+
+    `certificate` as `SSLSocket.getpeercert()` gives it. A SIP URI that names a whole domain counts first, and then only such URIs do;
+    else DNS names and addresses. Wildcards match nothing, and a common name neither (RFC 9525): who holds a certificate for all
+    names of a domain is not thereby its SIP service.
+    """
+    names: Sequence[tuple[str, str]] = certificate.get("subjectAltName", ())
+    domains = {domain for kind, value in names if kind == "URI" and (domain := _domain(value)) is not None}
+    wanted = host.lower().rstrip(".")
+    address = numeric(wanted)
+    if address is not None:
+        return any(kind == "IP Address" and numeric(value.lower()) == address for kind, value in names)
+    if domains:
+        return wanted in domains
+    return any(kind == "DNS" and "*" not in value and value.lower().rstrip(".") == wanted for kind, value in names)
+
+
+def _domain(uri: str) -> str | None:
+    """The domain that a certificate's SIP URI stands for; None for a user's and for other schemes (RFC 5922 section 7.1)."""
+    try:
+        parsed = parse_uri(uri)
+    except ParseError:
+        return None
+    if not isinstance(parsed, SipUri) or parsed.secure or parsed.user is not None:
+        return None
+    return parsed.host.lower().rstrip(".")

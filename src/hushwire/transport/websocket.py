@@ -16,10 +16,10 @@ from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
 from hushwire.sip.errors import ParseError
-from hushwire.sip.flow import Flow, Transport
+from hushwire.sip.flow import Flow, Target, Transport
 from hushwire.sip.message import Message, Request
 from hushwire.sip.parse import parse
-from hushwire.transport.connection import PATIENCE_S, PING_COST, Connection
+from hushwire.transport.connection import PING_COST, Connection
 
 if TYPE_CHECKING:
     from hushwire.transport.endpoint import SipEndpoint
@@ -36,8 +36,10 @@ _SILENT.setLevel(logging.CRITICAL + 1)
 class WebSocketConnection(Connection):
     """A browser's connection, or that of any other WebSocket client."""
 
-    def __init__(self, endpoint: "SipEndpoint", transport_name: Transport, id_: int, *, has_place: bool = False) -> None:
-        super().__init__(endpoint, transport_name, id_, has_place=has_place)
+    def __init__(
+        self, endpoint: "SipEndpoint", transport_name: Transport, id_: int, *, has_place: bool = False, to: Target | None = None
+    ) -> None:
+        super().__init__(endpoint, transport_name, id_, has_place=has_place, to=to)
         config = endpoint.config
         # None stands for a request without Origin.
         origins = None if config.origins is None else [None, *(Origin(origin) for origin in config.origins)]
@@ -60,7 +62,7 @@ class WebSocketConnection(Connection):
     def look(self, silent_s: float) -> bool:
         """Ask a silent peer for a sign of life; a page that was closed, or a laptop that sleeps, gives none."""
         ping_s = self.endpoint.config.ping_s
-        if silent_s > ping_s + min(PATIENCE_S, ping_s):
+        if silent_s > 2 * ping_s:
             return False
         if self._protocol.state is State.CONNECTING:
             return silent_s <= self.endpoint.config.handshake_s
