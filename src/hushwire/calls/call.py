@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from hushwire.calls import effects, events, failures
 from hushwire.calls.effects import Effect, LegStatement
-from hushwire.calls.ends import End, lacks_codecs, payload_map, recording_format
+from hushwire.calls.ends import End, payload_map, recording_format
 from hushwire.calls.events import Event
 from hushwire.calls.kept import KeptCall
 from hushwire.calls.model import EndReason, Plan, Ports, Side
@@ -38,13 +38,14 @@ class State(StrEnum):
 class _Branch:
     """One target being rung: our end of its media, and its fate so far."""
 
-    __slots__ = ("end", "has_early_answer", "index", "is_open", "may_transcode")
+    __slots__ = ("end", "has_answered", "has_early_answer", "index", "is_open", "may_transcode")
 
     def __init__(self, index: int, end: End) -> None:
         self.index = index
         self.end = end
         self.is_open = True
-        self.has_early_answer = False
+        self.has_answered = False  # it described its media already
+        self.has_early_answer = False  # and the caller hears it
         self.may_transcode = False  # the caller's codecs alone were refused
 
 
@@ -171,11 +172,16 @@ class Call:
             self._answer_echo(caller)
             return
         self.state = State.RINGING
-        for index, target in enumerate(self.plan.targets):
-            end = End(target.terms, self._ports[target.terms.leg], self._random, self._fingerprint)
-            self._branches.append(_Branch(index, end))
-            self._do(effects.SendInvite(index, target, end.offer(self._offered)))
+        for _ in self.plan.targets[:1] if self.plan.is_serial else self.plan.targets:
+            self._ring_next()
         self._do(effects.ArmRing(self.plan.ring_s))
+
+    def _ring_next(self) -> None:
+        index = len(self._branches)
+        target = self.plan.targets[index]
+        end = End(target.terms, self._ports[target.terms.leg], self._random, self._fingerprint)
+        self._branches.append(_Branch(index, end))
+        self._do(effects.SendInvite(index, target, end.offer(self._offered)))
 
     def _answer_echo(self, caller: End) -> None:
         if not self._offer:
@@ -199,9 +205,13 @@ class Call:
         if not branch.is_open or self._caller is None:
             return
         # Early media of several devices at once would be a mixture that nobody asked for: they only ring.
-        if event.body and self._offer and len(self._branches) == 1 and not branch.has_early_answer:
+        if event.body and self._offer and not self._rings_many and not branch.has_early_answer:
             if branch.end.take_answer(event.body) is not None:
                 return  # an early answer that can't be used: the final one decides
+            branch.has_answered = True
+            if not event.is_heard:
+                self._tell(180)
+                return
             branch.has_early_answer = True
             body = self._answer_caller(branch.end)
             if body is not None:
@@ -212,7 +222,11 @@ class Call:
             return
         if event.status == 180 and self._offered is not None and not self._answer and self._ring(self._caller, self._offered):
             return
-        self._tell(180 if event.status == 183 and len(self._branches) > 1 else event.status)
+        self._tell(180 if event.status == 183 and self._rings_many else event.status)
+
+    @property
+    def _rings_many(self) -> bool:
+        return len(self._branches) > 1 and not self.plan.is_serial
 
     def _ring(self, caller: End, offered: LegMedia) -> bool:
         """Answer the caller early, in one codec that the other side will most likely agree to, and let it hear ringing."""
@@ -245,7 +259,7 @@ class Call:
         if caller is None:
             return
         # Some carriers answer early in 183 and leave the 200 empty.
-        failure = None if branch.has_early_answer and not event.body else branch.end.take_answer(event.body)
+        failure = None if branch.has_answered and not event.body else branch.end.take_answer(event.body)
         if failure is not None:
             self._do(effects.SendBye(Side.CALLEE, failures.ENDED_BY[EndReason.NO_COMMON_MEDIA]))
             self._refuse(488, EndReason.NO_COMMON_MEDIA)
@@ -311,7 +325,7 @@ class Call:
         branch = self._branches[event.branch]
         if not branch.is_open:
             return
-        is_about_media = event.status in (415, 488, 606) and not event.is_silent and not branch.has_early_answer
+        is_about_media = event.status in (415, 488, 606) and not event.is_silent and not branch.has_answered
         if is_about_media and (branch.end.fall_back() or self._begin_transcoding(branch)):
             # This protection is not understood there: once more with the next, or in the clear where it was optional. In the end
             # with codecs that the caller lacks.
@@ -320,15 +334,22 @@ class Call:
             return
         branch.is_open = False
         self._failures.append(failures.to_caller(event.status, is_silent=event.is_silent, to_trunk=self.to_trunk))
-        if failures.is_final(event.status) and not event.is_silent:
+        if self._has_another_way and not branch.has_early_answer and failures.moves_on(event.status, is_silent=event.is_silent):
+            # What the caller heard of one way can't go on by another: only before that.
+            self._ring_next()
+        elif failures.is_final(event.status) and not event.is_silent:
             self._cancel_branches(failures.reason_header(event.status))
             self._refuse(*self._failures[-1])
         elif not any(other.is_open for other in self._branches):
             self._refuse(*failures.best(self._failures))
 
+    @property
+    def _has_another_way(self) -> bool:
+        return self.plan.is_serial and len(self._branches) < len(self.plan.targets)
+
     def _begin_transcoding(self, branch: _Branch) -> bool:
         """From the first protection on again, with all codecs; False where the caller's were all already, or that was tried."""
-        if branch.may_transcode or self._offered is None or not lacks_codecs(self._offered):
+        if branch.may_transcode or self._offered is None or not branch.end.can_offer_more(self._offered):
             return False
         target = self.plan.targets[branch.index]
         branch.end = End(target.terms, self._ports[target.terms.leg], self._random, self._fingerprint)

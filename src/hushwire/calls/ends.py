@@ -73,6 +73,7 @@ class End:
             1,
             dtls=LocalDtls(fingerprint) if fingerprint is not None and _DTLS.intersection(keyings) else None,
             ice=fresh_credentials(random) if _DTLS.intersection(keyings) else None,
+            codecs=spoken(AUDIO_CODECS, terms),
         )
 
     def keep(self) -> KeptEnd:
@@ -94,13 +95,19 @@ class End:
         """
         local = self.local
         if like is not None and with_others:
-            local = replace(local, codecs=_with_others(like.codecs))
+            local = replace(local, codecs=spoken(_with_others(like.codecs), self.terms))
         elif like is not None:
-            local = replace(local, codecs=like.codecs, dtmf=like.dtmf is not None, events=like.events)
+            # Where it speaks none of the other party's, what it speaks is transcoded.
+            codecs = spoken(like.codecs, self.terms) or spoken(_with_others(like.codecs), self.terms)
+            local = replace(local, codecs=codecs, dtmf=like.dtmf is not None, events=like.events)
         srtp, keying = self._protection
         self._pending = build_offer(local, srtp, direction=direction, keying=keying)
         self._next_version()
         return self._pending
+
+    def can_offer_more(self, like: LegMedia) -> bool:
+        """Whether an offer `with_others` has codecs that the one before lacked."""
+        return len(spoken(_with_others(like.codecs), self.terms)) > len(spoken(like.codecs, self.terms)) > 0
 
     def renew(self, ports: Ports) -> bytes | None:
         """Our offer of other ports and other keys for what is agreed; None where it can't be made.
@@ -145,7 +152,7 @@ class End:
 
     def read(self, offer: bytes) -> LegMedia | Refusal:
         """What the party's offer makes possible, before we answer."""
-        outcome = answer_offer(offer, replace(self.local, codecs=AUDIO_CODECS), self._answers_with)
+        outcome = answer_offer(offer, replace(self.local, codecs=spoken(AUDIO_CODECS, self.terms)), self._answers_with)
         return outcome if isinstance(outcome, Refusal) else outcome.media
 
     def answer(self, offer: bytes, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV) -> bytes | Refusal:
@@ -155,7 +162,7 @@ class End:
         prefer: list[str] = []
         if like is not None:
             prefer = [codec.name for codec in like.codecs]
-            wanted = {"codecs": like.codecs, "dtmf": like.dtmf is not None}
+            wanted = {"codecs": spoken(like.codecs, self.terms) or self.local.codecs, "dtmf": like.dtmf is not None}
         outcome = answer_offer(offer, replace(self.local, **wanted), self._answers_with, direction=direction, prefer=prefer)
         if outcome is Refusal.NO_COMMON_CODEC and like is not None:
             wanted, prefer = {}, []
@@ -240,9 +247,13 @@ def payload_map(here: LegMedia, there: LegMedia) -> tuple[tuple[int, int], ...]:
     return tuple((mine, other) for mine, other in pairs if other is not None and other != mine)
 
 
-def lacks_codecs(media: LegMedia) -> bool:
-    """Whether we have codecs that the party does not."""
-    return len(_with_others(media.codecs)) > len(media.codecs)
+def spoken(codecs: tuple[Codec, ...], terms: Terms) -> tuple[Codec, ...]:
+    """Those of `codecs` that may be spoken with a party: all, or the ones that its terms name, in that order."""
+    if not terms.codecs:
+        return codecs
+    wanted = [name.lower() for name in terms.codecs]
+    known = [codec for codec in codecs if codec.name.lower() in wanted]
+    return tuple(sorted(known, key=lambda codec: wanted.index(codec.name.lower())))
 
 
 def shared(one: LegMedia, other: LegMedia) -> bool:

@@ -24,11 +24,12 @@ class MediaLost:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A target sent 101-199; `body` is an early answer or empty."""
+    """A target sent 101-199; `body` is an early answer or empty. `is_heard`: the caller is to hear what is played with it."""
 
     branch: int
     status: int
     body: bytes
+    is_heard: bool = True
 
 
 @dataclass(frozen=True, slots=True)

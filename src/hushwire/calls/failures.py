@@ -52,6 +52,14 @@ def best(failures: Iterable[tuple[int, EndReason]]) -> tuple[int, EndReason]:
     return min(failures, key=lambda item: _ORDER.index(item[0]) if item[0] in _ORDER else len(_ORDER))
 
 
+def moves_on(status: int, *, is_silent: bool) -> bool:
+    """Whether another way to the same party is worth trying: this one failed, and nobody decided about the call.
+
+    401 and 407 are between us and a carrier whose challenge our credentials don't fit; all else of 4xx and 6xx is a decision.
+    """
+    return is_silent or status in (401, 407, 408) or 500 <= status < 600
+
+
 def is_final(status: int) -> bool:
     """Whether one device's refusal speaks for the agent: 6xx ends the search (RFC 3261 section 16.7, step 5)."""
     return status >= 600

@@ -72,11 +72,16 @@ class Terms:
     srtp: Srtp
     signalling_address: str | None
     keyings: tuple[Keying, ...] = (Keying.SDES,)
+    codecs: tuple[str, ...] = ()
+    """Names of the audio codecs that may be spoken with the party; empty: all of ours."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Target:
-    """One place to ring: a device of an agent, or the trunk. `terms.srtp` OPTIONAL: tried protected first, then in the clear."""
+    """One place to ring: a device of an agent, or the trunk. `terms.srtp` OPTIONAL: tried protected first, then in the clear.
+
+    `silence_s` is how long it may give no sign at all, `progress_s` how long no more than 100 after that (None: the default, for ever).
+    """
 
     hop: Hop
     uri: str
@@ -87,6 +92,10 @@ class Target:
     credentials: Credentials | None = None
     device_id: UUID | None = None
     """Whose credential the device registered with; None for a trunk."""
+    silence_s: float | None = None
+    progress_s: float | None = None
+    early_media: bool = True
+    """Whether what it lets the caller hear before its answer is passed on."""
 
     def __repr__(self) -> str:
         return f"Target({SHOWN})"
@@ -105,6 +114,8 @@ class Plan:
     """Codecs, best first: a caller that knows one of them hears ringing from us, answered early in it. None: the caller rings by itself."""
     holds_with_music: bool = False
     """Who holds is answered by us, and the other party hears music; else the hold is passed on to it."""
+    is_serial: bool = False
+    """The targets are ways to one and the same party: the next is tried only where the one before could not carry the call."""
 
     @property
     def legs(self) -> tuple[int, ...]:

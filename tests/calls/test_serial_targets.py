@@ -1,0 +1,146 @@
+"""Several ways to one party, tried one after the other: when the next is tried, and when a refusal stands."""
+
+from dataclasses import replace
+
+import pytest
+
+from hushwire.calls import effects, events
+from hushwire.calls.call import State
+from hushwire.calls.model import EndReason, Plan, Side
+from hushwire.sdp.offer_answer import PCMA, PCMU, Srtp
+from tests.calls.drive import Driven, Party, opened, plan, target
+
+
+def ways(count: int = 2) -> Plan:
+    return replace(plan(*(target() for _ in range(count))), is_serial=True)
+
+
+def begun(count: int = 2) -> tuple[Driven, Party]:
+    caller = Party(4000, Srtp.REQUIRED)
+    return opened(ways(count), caller.offer()), caller
+
+
+def branches(driven: Driven) -> list[int]:
+    return [effect.branch for effect in driven.all(effects.SendInvite)]
+
+
+def test_one_way_is_tried_at_a_time() -> None:
+    driven, _ = begun(3)
+    assert branches(driven) == [0]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [events.Rejected(0, 408, is_silent=True), events.Rejected(0, 503, is_silent=True)]
+    + [events.Rejected(0, status, is_silent=False) for status in (401, 407, 408, 500, 502, 503, 504, 513, 580)],
+    ids=lambda event: f"{event.status}-{'silent' if event.is_silent else 'said'}",
+)
+def test_what_fails_to_carry_the_call_is_followed_by_the_next_way(failure: events.Rejected) -> None:
+    driven, caller = begun()
+    driven.feed(failure)
+    assert branches(driven) == [0, 1]
+    assert not driven.all(effects.Ended)
+    driven.feed(events.Accepted(1, Party(5002).answer(driven.last(effects.SendInvite).body)))
+    assert driven.call.state is State.ACTIVE
+    assert driven.all(effects.Answered) == [effects.Answered(1)]
+    assert caller.read(driven.last(effects.Respond).body).send_crypto is not None
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 410, 480, 484, 486, 600, 603, 604, 607, 608])
+def test_a_decision_about_the_call_is_nobody_elses_to_overrule(status: int) -> None:
+    driven, _ = begun()
+    driven.feed(events.Rejected(0, status, is_silent=False))
+    assert branches(driven) == [0]
+    assert driven.ended
+
+
+def test_when_no_way_is_left_the_caller_hears_of_the_failure_once() -> None:
+    driven, _ = begun(3)
+    for branch in range(3):
+        driven.feed(events.Rejected(branch, 503, is_silent=False))
+    assert branches(driven) == [0, 1, 2]
+    assert [effect.status for effect in driven.all(effects.Respond)] == [503]
+    assert driven.ended.reason is EndReason.TRUNK_FAILED
+
+
+def test_a_decision_of_the_second_way_is_what_the_caller_hears() -> None:
+    driven, _ = begun()
+    driven.feed(events.Rejected(0, 408, is_silent=True))
+    driven.feed(events.Rejected(1, 486, is_silent=False))
+    assert driven.ended == effects.Ended(EndReason.BUSY, 486)
+
+
+def test_a_way_that_rang_without_sound_may_still_fail() -> None:
+    driven, _ = begun()
+    driven.feed(events.Progressed(0, 180, b""))
+    driven.feed(events.Rejected(0, 503, is_silent=False))
+    assert branches(driven) == [0, 1]
+
+
+def test_once_the_caller_heard_one_way_no_other_is_tried() -> None:
+    driven, _ = begun()
+    driven.feed(events.Progressed(0, 183, Party(5000).answer(driven.last(effects.SendInvite).body)))
+    driven.feed(events.Rejected(0, 503, is_silent=False))
+    assert branches(driven) == [0]
+    assert driven.ended.reason is EndReason.TRUNK_FAILED
+
+
+def test_early_media_of_the_second_way_reaches_the_caller() -> None:
+    driven, caller = begun()
+    driven.feed(events.Rejected(0, 408, is_silent=True))
+    driven.feed(events.Progressed(1, 183, Party(5002).answer(driven.last(effects.SendInvite).body)))
+    early = driven.last(effects.Respond)
+    assert early.status == 183
+    assert caller.read(early.body).send_crypto is not None
+    assert {leg.leg: leg.media.port for leg in driven.last(effects.SetLegs).legs}[1] == 5002
+
+
+def test_early_media_that_is_not_to_be_heard_only_rings_and_leaves_other_ways_open() -> None:
+    driven, _ = begun()
+    answer = Party(5000).answer(driven.last(effects.SendInvite).body)
+    driven.feed(events.Progressed(0, 183, answer, is_heard=False))
+    assert driven.last(effects.Respond) == effects.Respond(180)
+    assert not driven.all(effects.SetLegs)
+    driven.feed(events.Rejected(0, 503, is_silent=False))
+    assert branches(driven) == [0, 1]
+
+
+def test_a_200_without_an_answer_stands_on_an_early_one_that_was_not_heard() -> None:
+    driven, _ = begun()
+    driven.feed(events.Progressed(0, 183, Party(5000).answer(driven.last(effects.SendInvite).body), is_heard=False))
+    driven.feed(events.Accepted(0, b""))
+    assert driven.call.state is State.ACTIVE
+
+
+def test_a_200_without_any_description_is_ended_and_not_tried_elsewhere() -> None:
+    driven, _ = begun()
+    driven.feed(events.Accepted(0, b""))
+    assert driven.last(effects.SendBye).side is Side.CALLEE
+    assert branches(driven) == [0]
+    assert driven.ended.reason is EndReason.NO_COMMON_MEDIA
+
+
+def test_a_caller_that_gives_up_cancels_the_way_that_is_tried_now() -> None:
+    driven, _ = begun()
+    driven.feed(events.Rejected(0, 408, is_silent=True))
+    driven.feed(events.Cancelled())
+    assert [effect.branch for effect in driven.all(effects.SendCancel)] == [1]
+    assert driven.ended.reason is EndReason.CANCELLED
+
+
+def test_a_way_is_offered_its_own_codecs_in_its_order_and_no_others() -> None:
+    one = target()
+    limited = replace(one, terms=replace(one.terms, codecs=("PCMA", "PCMU")))
+    driven = opened(plan(limited), Party(4000, Srtp.REQUIRED).offer())
+    assert b"RTP/AVP 8 0 101\r\n" in driven.last(effects.SendInvite).body
+
+
+def test_a_way_that_speaks_none_of_the_callers_codecs_is_offered_its_own_to_be_transcoded() -> None:
+    one = target()
+    limited = replace(one, terms=replace(one.terms, codecs=("PCMA",)))
+    caller = Party(4000, Srtp.REQUIRED, (PCMU,))
+    driven = opened(plan(limited), caller.offer())
+    offer = driven.last(effects.SendInvite).body
+    assert b"RTP/AVP 8 " in offer
+    driven.feed(events.Accepted(0, Party(5000, codecs=(PCMA,)).answer(offer)))
+    assert [codec.name for codec in caller.read(driven.last(effects.Respond).body).codecs] == ["PCMU"]
