@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -11,9 +11,12 @@ from hushwire.core.errors import LocalError
 from hushwire.core.ids import TrunkId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Emergency, NumberClass
+from hushwire.policy.trunk_number import NumberFormat
 from hushwire.sdp.offer_answer import Keying, Srtp
-from hushwire.services.directory import Organisation, Trunk
-from hushwire.services.routing import agent_terms, leads_to, sends_from, trunk_target
+from hushwire.services.directory import Organisation
+from hushwire.services.routing import agent_terms
+from hushwire.services.trunk import Trunk
+from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target
 from hushwire.sip.flow import Address, Flow, Target, Transport
 from hushwire.sip.uri import parse_sip_uri
 
@@ -31,7 +34,8 @@ def test_the_request_uri_is_the_judged_number_at_the_trunks_host_and_nothing_els
     assert target.uri == "sip:+442079460123@carrier.example.net:5080;transport=tcp"
     assert target.hop == Target(Transport.TCP, "carrier.example.net", 5080)
     assert str(target.from_) == "<sip:+493023125000@voice.example.org>"
-    assert target.headers == (("P-Asserted-Identity", "<sip:+493023125000@voice.example.org>"),)
+    asserted = ("P-Asserted-Identity", "<sip:+493023125000@voice.example.org>")
+    assert target.headers == (asserted, ("P-Early-Media", "supported"))
 
 
 def test_an_emergency_verdict_reaches_the_trunk_too() -> None:
@@ -127,3 +131,52 @@ def test_a_trunk_is_spoken_to_in_the_keying_that_it_is_set_to() -> None:
 def organisation(srtp: Srtp, allows_clear: bool, sdes: Keying = Keying.SDES) -> Organisation:
     """Only what decides on media."""
     return cast(Organisation, SimpleNamespace(agent_srtp=srtp, sdes=sdes, allows_sdes_in_clear=allows_clear))
+
+
+@pytest.mark.parametrize(
+    ("form", "country", "user"),
+    [(NumberFormat.PLUS, None, "+442079460123"), (NumberFormat.BARE, None, "442079460123"),
+     (NumberFormat.NATIONAL, "DE", "00442079460123"), (NumberFormat.NATIONAL, "GB", "02079460123")],
+)  # fmt: skip
+def test_the_number_is_written_as_the_trunk_takes_it_and_is_read_there_as_what_was_judged(
+    form: NumberFormat, country: str | None, user: str
+) -> None:
+    target = trunk_target(replace(TRUNK, number_format=form, country=country), ALLOWED, Personal("+493023125000"), "voice.example.org")
+    assert parse_sip_uri(target.uri).user == user
+    assert target.to.sip_uri.user == user
+
+
+def test_a_number_that_a_trunk_can_not_write_is_never_sent_there() -> None:
+    with pytest.raises(LocalError):
+        trunk_target(replace(TRUNK, number_format=NumberFormat.NATIONAL, country=None), ALLOWED, None, "voice.example.org")
+
+
+def test_an_emergency_number_is_never_rewritten() -> None:
+    trunk = replace(TRUNK, number_format=NumberFormat.NATIONAL, country="DE")
+    assert trunk_target(trunk, Emergency("112", "DE", "Emergency."), None, "voice.example.org").uri.startswith("sip:112@")
+
+
+@pytest.mark.parametrize(
+    ("rules", "own", "shown"),
+    [
+        ({}, "+493023125000", "+493023125000"),
+        ({}, None, "anonymous"),
+        ({"caller_id": "anonymous"}, "+493023125000", "anonymous"),
+        ({"caller_id": "+493099999999"}, "+493023125000", "+493099999999"),
+        ({"caller_id": "+493099999999"}, None, "+493099999999"),
+        ({"caller_ids": ("+493023125*",)}, "+493023125000", "+493023125000"),
+        ({"caller_ids": ("+493023125001", "+4940*")}, "+493023125000", "anonymous"),
+        ({"caller_ids": ("+4940*",), "caller_id_otherwise": "+494099999999"}, "+493023125000", "+494099999999"),
+        ({"caller_ids": ("+4940*",), "caller_id_otherwise": "+494099999999"}, None, "anonymous"),
+    ],
+)
+def test_a_trunk_shows_only_the_numbers_that_its_rules_let_pass(rules: dict[str, Any], own: str | None, shown: str) -> None:
+    target = trunk_target(replace(TRUNK, **rules), ALLOWED, None if own is None else Personal(own), "voice.example.org")
+    assert target.from_.sip_uri.user == shown
+    asserted = dict(target.headers).get("P-Asserted-Identity")
+    assert asserted == (None if shown == "anonymous" else f"<sip:{shown}@voice.example.org>")
+
+
+def test_the_callers_number_is_written_as_the_trunk_takes_numbers() -> None:
+    trunk = replace(TRUNK, number_format=NumberFormat.BARE)
+    assert trunk_target(trunk, ALLOWED, Personal("+493023125000"), "voice.example.org").from_.sip_uri.user == "493023125000"

@@ -28,6 +28,7 @@ from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
 from hushwire.services.routing import Router
 from hushwire.services.sound_library import SoundLibrary, check
+from hushwire.services.trunk_states import TrunkStates
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
 from hushwire.sip.effects import Event, RequestReceived
@@ -127,7 +128,8 @@ class Gateway:
             devices_alarm=self._config.limits.devices_per_agent_alarm,
             on_moved=self.endpoint.follow,
         )
-        router = Router(self.directory, lambda agent: self.registrations.devices(agent.id), self._decide)
+        self.trunks = TrunkStates(wired.clock, wired.random, lambda trunk_id: self.calling.table.on_trunk(trunk_id))
+        router = Router(self.directory, lambda agent: self.registrations.devices(agent.id), self._decide, self.trunks)
         self.calling = Calling(
             self.endpoint,
             router,
@@ -139,6 +141,7 @@ class Gateway:
             wired.random,
             wired.node_id,
             library=self._library,
+            trunks=self.trunks,
             max_calls=self._config.limits.calls,
             renews_media=self._config.media.on_loss == "re-establish",
         )

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError, PeerError
 from hushwire.core.personal import Personal
+from hushwire.policy.trunk_number import can_be_national
 from hushwire.privacy import mail, notices
 from hushwire.privacy.jurisdictions import tag_of
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
@@ -83,6 +84,14 @@ def _address(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError('must be a network such as "10.0.0.0/8"') from None
+    return value
+
+
 def _password(value: str) -> str:
     if len(value) < SHORTEST_PASSWORD or not all(" " <= letter <= "~" for letter in value):
         raise ValueError(f"must have at least {SHORTEST_PASSWORD} characters, all of them printable ASCII")
@@ -97,6 +106,18 @@ Number = Annotated[str, AfterValidator(_number)]
 Slug = Annotated[str, _matching(_SLUG, 'must be lower-case letters, digits and hyphens, such as "acme"')]
 Name = Annotated[str, _matching(_NAME, "must begin and end with a letter or digit, and have at most 64 characters")]
 Username = Annotated[str, _matching(_USERNAME, 'must be letters, digits, dots, hyphens and underscores, such as "anna"')]
+NumberPrefix = Annotated[str, _matching(re.compile(r"\+[0-9]{1,14}", re.ASCII), 'must be the beginning of a number such as "+49"')]
+CallerIds = Annotated[
+    str,
+    _matching(re.compile(r"\+[0-9]{1,14}\*|\+[1-9][0-9]{6,14}", re.ASCII), 'must be a number, or its beginning and a star: "+493023125*"'),
+]
+Pin = Annotated[
+    str,
+    _matching(
+        re.compile(r"sha256:[0-9a-f]{64}", re.ASCII), 'must be "sha256:" and the certificate\'s fingerprint in 64 lower-case hex digits'
+    ),
+]
+CodecName = Literal["PCMU", "PCMA", "G722", "opus"]
 Extension = Annotated[str, _matching(re.compile(r"[0-9]{2,8}", re.ASCII), 'must be 2 to 8 digits in quotes, such as "101"')]
 Prefix = Annotated[str, _matching(re.compile(r"[0-9]{1,3}", re.ASCII), 'must be 1 to 3 digits in quotes, such as "0"')]
 
@@ -116,6 +137,40 @@ class Trunk(Table):
     addresses: list[Annotated[str, AfterValidator(_address)]] = []
     media_ports: Literal["auto", "shared", "own"] = "auto"
     subprocessor: Name | None = None
+    priority: Annotated[int, Field(ge=0, le=65535)] = 0
+    weight: Annotated[int, Field(ge=1, le=65535)] = 1
+    prefixes: Annotated[list[NumberPrefix], Field(max_length=256)] = []
+    number_format: Literal["+e164", "e164", "national"] = "+e164"
+    country: Country | None = None
+    caller_id: Literal["pass", "anonymous"] | Number = "pass"
+    caller_ids: Annotated[list[CallerIds], Field(max_length=1024)] = []
+    caller_id_otherwise: Number | None = None
+    channels: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    codecs: list[CodecName] = []
+    early_media: bool = True
+    silent_after_s: Annotated[int, Field(ge=1, le=16)] = 4
+    options_every_s: Literal[0] | Annotated[int, Field(ge=5, le=3600)] = 0
+    down_after: Annotated[int, Field(ge=1, le=10)] = 2
+    up_after: Annotated[int, Field(ge=1, le=10)] = 2
+    register_every_s: Literal[0] | Annotated[int, Field(ge=60, le=86_400)] = 0
+    pins: Annotated[list[Pin], Field(max_length=8)] = []
+    networks: Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=16)] = []
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Trunk":
+        if self.number_format == "national" and (self.country is None or not can_be_national(self.country)):
+            raise ValueError(
+                'number_format = "national" needs the country whose numbers and prefixes the carrier reads, such as country = "DE"'
+            )
+        if self.caller_id != "pass" and (self.caller_ids or self.caller_id_otherwise):
+            raise ValueError('caller_ids and caller_id_otherwise are for caller_id = "pass"')
+        if self.register_every_s and self.username is None:
+            raise ValueError("register_every_s needs username and password")
+        uri = parse_uri(self.uri)
+        is_tls = isinstance(uri, SipUri) and (uri.secure or uri.transport == "tls")
+        if self.pins and not is_tls:
+            raise ValueError("pins are for trunks over TLS")
+        return self
 
     @model_validator(mode="after")
     def _whole(self) -> "Trunk":
@@ -344,16 +399,18 @@ def _is_emergency(extension: str, country: str) -> bool:
 
 
 def _desired(document: Document, custody: Mapping[str, CustodySpec]) -> Desired:
-    trunks = tuple(
-        TrunkSpec(t.name, t.uri, t.srtp, t.username, t.password, t.realm, tuple(t.addresses), t.media_ports, t.subprocessor, t.keying)
-        for t in document.trunks
-    )
+    trunks = tuple(_trunk(trunk) for trunk in document.trunks)
     listed = tuple(
         SubprocessorSpec(entry.name, entry.purpose, entry.country, tuple(sorted(set(entry.categories))), entry.safeguard)
         for entry in document.subprocessors
     )
     policies = tuple(PolicySpec(policy.kind, policy.version, policy.text, policy.effective_at) for policy in document.policies)
     return Desired(trunks, tuple(_org(org, custody[org.slug]) for org in document.orgs), listed, policies)
+
+
+def _trunk(trunk: Trunk) -> TrunkSpec:
+    said: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in trunk}
+    return TrunkSpec(**said)
 
 
 def _org(org: Org, custody: CustodySpec) -> OrgSpec:

@@ -96,10 +96,12 @@ class End:
         local = self.local
         if like is not None and with_others:
             local = replace(local, codecs=spoken(_with_others(like.codecs), self.terms))
-        elif like is not None:
-            # Where it speaks none of the other party's, what it speaks is transcoded.
-            codecs = spoken(like.codecs, self.terms) or spoken(_with_others(like.codecs), self.terms)
-            local = replace(local, codecs=codecs, dtmf=like.dtmf is not None, events=like.events)
+        elif like is not None and (codecs := spoken(like.codecs, self.terms)):
+            rates = {codec.rate for codec in codecs}
+            events = tuple(event for event in like.events if not self.terms.codecs or event.rate in rates)
+            local = replace(local, codecs=codecs, dtmf=like.dtmf is not None, events=events)
+        elif like is not None:  # it speaks none of the other party's: what it speaks is transcoded
+            local = replace(local, codecs=spoken(_with_others(like.codecs), self.terms))
         srtp, keying = self._protection
         self._pending = build_offer(local, srtp, direction=direction, keying=keying)
         self._next_version()

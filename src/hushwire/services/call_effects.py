@@ -18,13 +18,13 @@ from hushwire.services.live import LiveCall
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
 from hushwire.services.sounds import Sounds
+from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.sip.effects import TxId
 from hushwire.sip.headers import Line
 from hushwire.store.calls import CallAnswer
 from hushwire.transport.endpoint import SipEndpoint
 
 SILENT_DEVICE_S: Final = 8.0
-SILENT_TRUNK_S: Final = 16.0
 _log = structlog.get_logger(__name__)
 
 
@@ -42,6 +42,7 @@ class CallEffects:
         recorder: Recorder,
         rows: CallRows,
         quality_counts: QualityCounts,
+        attempts: TrunkAttempts,
         clock: Clock,
         feed: Callable[[LiveCall, events.Event], None],
     ) -> None:
@@ -54,6 +55,7 @@ class CallEffects:
         self._recorder = recorder
         self._rows = rows
         self._quality_counts = quality_counts
+        self._attempts = attempts
         self._clock = clock
         self._feed = feed
 
@@ -139,6 +141,9 @@ class CallEffects:
 
     def _invite(self, live: LiveCall, effect: effects.SendInvite) -> None:
         target = effect.target
+        if not self._attempts.begin(live, effect.branch):
+            self._feed(live, events.Rejected(effect.branch, 503, is_silent=True))
+            return
         invite = self._endpoint.invite(
             hop=target.hop,
             uri=target.uri,
@@ -148,7 +153,8 @@ class CallEffects:
             headers=target.headers,
             credentials=target.credentials,
             max_forwards=live.max_forwards,
-            silence_s=SILENT_TRUNK_S if live.call.to_trunk else SILENT_DEVICE_S,
+            silence_s=SILENT_DEVICE_S if target.silence_s is None else target.silence_s,
+            progress_s=target.progress_s,
         )
         live.invites[effect.branch] = invite
         self._table.by_invite[invite] = (live, effect.branch)
@@ -170,7 +176,8 @@ class CallEffects:
         self._media.choice.answered(live)
         _log.info("call.answered", call_id=str(live.id), agent_media=agent.get("media"), peer_media=peer.get("media"))
         peer_agent = None if live.route.peer_agent is None else live.route.peer_agent.id
-        answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer)
+        trunk = None if live.route.trunk is None else live.route.trunk.id
+        answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk)
         self._tasks.spawn(self._recorder.answered(live, answer), "call-answered")
 
     def _renewed(self, live: LiveCall) -> None:
@@ -181,6 +188,7 @@ class CallEffects:
 
     def _ended(self, live: LiveCall, effect: effects.Ended) -> None:
         live.is_ended = True
+        self._attempts.ended(live, effect.reason.value)
         self._stop_ringing(live)
         self.stop_renewal(live)
         self._table.forget_parties(live)
@@ -202,7 +210,7 @@ class CallEffects:
                 live.is_end_unknown, run = True, None
             if report is not None and live.answered is not None:
                 self._quality_counts.note_call(report)
-            written = self._rows.end(live, effect, ended_at, duration_ms, report, run)
+            written = self._rows.end(live, effect, ended_at, duration_ms, report, run, self._attempts.facts(live))
         try:
             if await written and live.recording_events:
                 self._recorder.acknowledge(live)

@@ -17,7 +17,7 @@ from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused
 from hushwire.store import calls as rows
-from hushwire.store.calls import CallEnd, Facts, NewCall, RecordingEnd
+from hushwire.store.calls import Attempts, CallEnd, Facts, NewCall, RecordingEnd
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
 from hushwire.vault.seal import Columns
@@ -86,10 +86,12 @@ class CallRows:
         duration_ms: int | None,
         report: BridgeReport | None,
         run: RecordingRun | None,
+        attempts: Attempts | None = None,
     ) -> asyncio.Future[bool]:
-        """How the call and its recording ended, and CallEnded, in one transaction."""
+        """How the call and its recording ended, and CallEnded, in one transaction. `attempts` are the ways to a carrier that it tried."""
         state = end_state(effect.reason, live.answered_at is not None)
-        end = CallEnd(live.id, state, at, duration_ms, effect.status, effect.reason.value, live.quality.at_end(report))
+        trunk = None if live.route.trunk is None else live.route.trunk.id
+        end = CallEnd(live.id, state, at, duration_ms, effect.status, effect.reason.value, live.quality.at_end(report), trunk, attempts)
         ended = self._recorder.event(
             live, EventKind.CALL_ENDED, at, reason=effect.reason.value, status=effect.status, duration_ms=duration_ms
         )

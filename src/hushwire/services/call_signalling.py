@@ -12,6 +12,7 @@ from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.live import LiveCall
 from hushwire.services.spoken_refusals import SpokenRefusals
+from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.sip import effects as sip
 from hushwire.sip.digits import TYPES as INFO_TYPES
 from hushwire.sip.digits import parse_info
@@ -31,6 +32,7 @@ class CallSignalling:
         media: CallMedia,
         starts: CallStarts,
         spoken: SpokenRefusals,
+        attempts: TrunkAttempts,
         handle: Callable[[LiveCall, events.Event], None],
     ) -> None:
         self._endpoint = endpoint
@@ -39,6 +41,7 @@ class CallSignalling:
         self._media = media
         self._starts = starts
         self._spoken = spoken
+        self._attempts = attempts
         self._handle = handle
 
     def take(self, event: sip.Event) -> None:
@@ -55,12 +58,13 @@ class CallSignalling:
             case sip.Progress():
                 found = self._table.by_invite.get(event.invite)
                 if found is not None:
-                    self._handle(found[0], events.Progressed(found[1], event.response.status, _sdp(event.response)))
+                    self._progressed(*found, event.response)
             case sip.Accepted():
                 self._accepted(event)
             case sip.Rejected():
                 found = self._table.by_invite.pop(event.invite, None)
                 if found is not None:
+                    self._attempts.rejected(*found, event)
                     is_silent = event.cause in (Cause.TIMEOUT, Cause.TRANSPORT)
                     self._handle(found[0], events.Rejected(found[1], event.status, is_silent))
             case sip.AckReceived():
@@ -122,7 +126,13 @@ class CallSignalling:
         if live.call.state is State.RINGING:
             live.dialogs[Side.CALLEE] = event.dialog
             self._table.by_dialog[event.dialog] = live
+        self._attempts.accepted(live, branch)
         self._handle(live, events.Accepted(branch, _sdp(event.response)))
+
+    def _progressed(self, live: LiveCall, branch: int, response: Response) -> None:
+        self._attempts.progressed(live, branch)
+        is_heard = self._attempts.is_heard(live, branch, response)
+        self._handle(live, events.Progressed(branch, response.status, _sdp(response), is_heard))
 
 
 def _sdp(message: Request | Response) -> bytes:

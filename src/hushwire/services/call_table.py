@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from hushwire.calls.model import Side
-from hushwire.core.ids import CallId
+from hushwire.core.ids import CallId, TrunkId
 from hushwire.services.live import LiveCall
 from hushwire.sip.effects import DialogKey, InviteId, RequestId, TxId
 
@@ -28,6 +28,11 @@ class CallTable:
     def is_full(self) -> bool:
         """Whether there are as many calls as there may be."""
         return len(self.calls) >= self.max_calls
+
+    def on_trunk(self, trunk_id: TrunkId) -> int:
+        """How many calls are with a carrier, both ways; one that looks for its way is with the one that it tries now."""
+        carriers = (live.route.trunk for live in self.calls.values() if not live.is_ended)
+        return sum(1 for trunk in carriers if trunk is not None and trunk.id == trunk_id)
 
     def forget_parties(self, live: LiveCall) -> None:
         """Nothing that the SIP engine says leads to this call any more."""

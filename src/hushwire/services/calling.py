@@ -41,6 +41,8 @@ from hushwire.services.routing import Router
 from hushwire.services.sound_library import SoundLibrary
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
+from hushwire.services.trunk_attempts import TrunkAttempts
+from hushwire.services.trunk_states import TrunkStates
 from hushwire.sip import effects as sip
 from hushwire.transport.endpoint import SipEndpoint
 from hushwire.vault.pool import KeyPool
@@ -68,6 +70,7 @@ class Calling:
         node_id: NodeId,
         *,
         library: SoundLibrary,
+        trunks: TrunkStates,
         max_calls: int = 2000,
         renews_media: bool = False,
     ) -> None:
@@ -90,8 +93,20 @@ class Calling:
         self._tasks = CallTasks()
         media = CallMedia(link, self.handshakes)
         rows = CallRows(records, self.recorder, node_id)
+        attempts = TrunkAttempts(trunks, clock)
         self._effects = CallEffects(
-            endpoint, self.table, self._tasks, media, self.keys, self.sounds, self.recorder, rows, self.quality_counts, clock, self.feed
+            endpoint,
+            self.table,
+            self._tasks,
+            media,
+            self.keys,
+            self.sounds,
+            self.recorder,
+            rows,
+            self.quality_counts,
+            attempts,
+            clock,
+            self.feed,
         )
         starts = CallStarts(
             endpoint,
@@ -110,7 +125,7 @@ class Calling:
             self._handle,
             self._effects.carry_out,
         )
-        self._signalling = CallSignalling(endpoint, self.table, self._tasks, media, starts, self._spoken, self._handle)
+        self._signalling = CallSignalling(endpoint, self.table, self._tasks, media, starts, self._spoken, attempts, self._handle)
         self._media_events = CallMediaEvents(
             link,
             self.table,

@@ -18,7 +18,7 @@ import structlog
 
 from hushwire.core.clock import Clock
 from hushwire.core.errors import LocalError
-from hushwire.core.ids import AgentId, OrgId, TrunkId
+from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import NumberClass, OwnHosts, Rules
 from hushwire.privacy.agreement import Standing, Subprocessor, barred
@@ -26,9 +26,8 @@ from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sdp.model import Keying, Srtp
 from hushwire.services.sound_settings import Hearers, RecordFrom, Ringback, SoundSettings
-from hushwire.sip.digest import Credentials
+from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
-from hushwire.sip.uri import SipUri, parse_sip_uri
 from hushwire.store import agreement as agreement_rows
 from hushwire.store import directory as rows
 from hushwire.store.database import Connection, Database
@@ -105,7 +104,7 @@ class Organisation:
         """Whether calls with somebody in one of these places may be recorded at all, by law and declaration; looked up, not computed."""
         return standing(self.consent, self.jurisdictions, places).may_record
 
-    def may_use(self, trunk: "Trunk") -> bool:
+    def may_use(self, trunk: Trunk) -> bool:
         """Whether calls may go to a carrier: one that is nobody's sub-processor, or one that nothing stands against."""
         return trunk.subprocessor is None or trunk.subprocessor in self.subprocessors
 
@@ -117,25 +116,6 @@ class AssignedNumber:
     org_id: OrgId
     number: Personal[str]
     agent_id: AgentId | None
-
-
-@dataclass(frozen=True, slots=True)
-class Trunk:
-    """One carrier. `addresses` are the hosts that calls from it come from: what was declared, else the host of its URI.
-
-    Where nothing was declared, only the URI's own port counts too.
-    """
-
-    id: TrunkId
-    name: str
-    uri: SipUri
-    srtp: str
-    credentials: Credentials | None
-    addresses: frozenset[str]
-    media_ports: str
-    is_declared: bool = True
-    subprocessor: str | None = None
-    keying: Keying = Keying.SDES
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,30 +410,15 @@ class Directory:
         return OwnHosts(frozenset({self._domain, f"{slug}.{self._domain}"}), self._addresses, self._ports)
 
     def _trunk(self, row: rows.TrunkRow) -> Trunk | None:
+        password = None
+        if row.password_sealed is not None and self._deployment is not None:
+            place = {"table": "trunks", "column": "password_sealed"}
+            password = self._deployment.operational.open(row.password_sealed, row=row.id, org=NO_ORG, **place).decode()
         try:
-            uri = parse_sip_uri(row.uri)
+            return trunk_of_row(row, password)
         except ParseError:
             log.error("trunk.unusable", trunk=row.name, mend="its uri is no SIP URI: mend it and run hushwire apply")
             return None
-        credentials = None
-        if row.username is not None and row.password_sealed is not None and self._deployment is not None:
-            password = self._deployment.operational.open(
-                row.password_sealed, table="trunks", column="password_sealed", row=row.id, org=NO_ORG
-            )
-            credentials = Credentials(row.username, password.decode(), row.realm)
-        addresses = frozenset(row.addresses) or frozenset({uri.host.strip("[]")})
-        return Trunk(
-            row.id,
-            row.name,
-            replace(uri, user=None),
-            row.srtp,
-            credentials,
-            addresses,
-            row.media_ports,
-            bool(row.addresses),
-            row.subprocessor,
-            Keying(row.keying),
-        )
 
 
 def _open(keys: OrgKeys, sealed: bytes, table: str, column: str, row: UUID) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from hushwire.calls.call import Call
@@ -23,6 +24,9 @@ from hushwire.sip.effects import DialogKey, InviteId, TxId
 from hushwire.sip.flow import Flow, Hop
 from hushwire.store.calls import Facts
 from hushwire.vault.buckets import DataKey
+
+if TYPE_CHECKING:
+    from hushwire.services.trunk_attempts import TrunkAttempt
 
 
 @dataclass(slots=True)
@@ -63,6 +67,8 @@ class LiveCall:
     dialogs: dict[Side, DialogKey] = field(default_factory=dict)
     branch_dialogs: dict[int, DialogKey] = field(default_factory=dict)
     invites: dict[int, InviteId] = field(default_factory=dict)
+    attempts: list["TrunkAttempt"] = field(default_factory=list)
+    """The ways to a carrier that were tried, the last one that of now."""
     ring: asyncio.TimerHandle | None = None
     has_bridge: bool = False
     recording: RecordingRun | None = None

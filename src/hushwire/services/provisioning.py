@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -55,6 +55,24 @@ class TrunkSpec:
     media_ports: str
     subprocessor: str | None = None
     keying: str = "sdes"
+    priority: int = 0
+    weight: int = 1
+    prefixes: tuple[str, ...] = ()
+    number_format: str = "+e164"
+    country: str | None = None
+    caller_id: str = "pass"
+    caller_ids: tuple[str, ...] = ()
+    caller_id_otherwise: str | None = None
+    channels: int | None = None
+    codecs: tuple[str, ...] = ()
+    early_media: bool = True
+    silent_after_s: int = 4
+    options_every_s: int = 0
+    down_after: int = 2
+    up_after: int = 2
+    register_every_s: int = 0
+    pins: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,19 +213,8 @@ class Provisioning:
             password = old.password_sealed if old else None
             if opened(password) != spec.password:
                 password = None if spec.password is None else keys.operational.seal(spec.password.encode(), **place)  # type: ignore[arg-type]
-            new = rows.TrunkRow(
-                row_id,
-                spec.name,
-                spec.uri,
-                spec.srtp,
-                spec.username,
-                password,
-                spec.realm,
-                spec.addresses,
-                spec.media_ports,
-                spec.subprocessor,
-                spec.keying,
-            )
+            said = {item.name: getattr(spec, item.name) for item in fields(spec) if item.name != "password"}
+            new = rows.TrunkRow(id=row_id, password_sealed=password, **said)
             if new != old:
                 await rows.put_trunk(connection, new, now)
                 outcome.changes.append(f"trunk {spec.name}: {'changed' if old else 'made'}")
@@ -253,8 +260,8 @@ class Provisioning:
         await work.numbers(agents)
         await work.api_keys()
         await work.profile()
-        for action, subject, fields in work.noted:
-            await audit.append(connection, org_id, now, OPERATOR, action, subject, fields)
+        for action, subject, noted in work.noted:
+            await audit.append(connection, org_id, now, OPERATOR, action, subject, noted)
         if changes := len(outcome.changes) - before:
             await audit.append(
                 connection, org_id, now, OPERATOR, Action.PROVISIONING_APPLIED, f"organisation:{org_id}", {"changes": changes}

@@ -1,6 +1,5 @@
 """Where a call goes: the agent's own world first (extensions, echo), then the verdict, and only what it allows reaches a trunk."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -8,25 +7,28 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from hushwire.calls.failures import reason_header
 from hushwire.calls.model import CallDirection, Plan, Target, Terms
 from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
-from hushwire.policy import hosts, numbers
+from hushwire.policy import hosts, numbers, trunk_number
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason
 from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Keying, Srtp
-from hushwire.services.directory import Agent, Directory, Organisation, Trunk
+from hushwire.services.directory import Agent, Directory, Organisation
 from hushwire.services.registration import Device
 from hushwire.services.sound_settings import Ringback
+from hushwire.services.trunk import Trunk
+from hushwire.services.trunk_states import TrunkStates
+from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target, trunk_terms, written_for
 from hushwire.services.verdicts import Judge, denied, verdict_for
-from hushwire.sip import flow as flows
 from hushwire.sip.errors import ParseError
-from hushwire.sip.flow import Address, Flow, Hop, Transport
-from hushwire.sip.headers import Line
+from hushwire.sip.flow import Flow, Transport
 from hushwire.sip.message import Request
 from hushwire.sip.routing import numeric
-from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user, parse_name_addr, parse_sip_uri
+from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user, parse_name_addr
 
 ECHO: Final = frozenset({"*43", "echo"})
 _GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
@@ -34,6 +36,13 @@ _SHORT: Final = re.compile(r"[0-9]{2,6}", re.ASCII)
 _MU_LAW: Final = frozenset({"US", "CA", "PR", "JP", "TW", "HK"})
 RING_AGENT_S: Final = 60.0
 RING_TRUNK_S: Final = 120.0
+MOST_WAYS: Final = 6
+"""So many ways to a carrier are tried for one call."""
+PROGRESS_S: Final = 16.0
+"""How long a carrier may say 100 and no more while there is another way."""
+SILENT_LAST_S: Final = 16.0
+"""How long the last of the ways may be silent."""
+log = structlog.get_logger(__name__)
 Devices = Callable[[Agent], Sequence[Device]]
 
 
@@ -46,6 +55,9 @@ class Route:
     agent: Agent
     peer_agent: Agent | None = None
     trunk: Trunk | None = None
+    """The carrier: of several the one that is tried now."""
+    trunks: tuple[Trunk, ...] = ()
+    """Of each of the plan's targets, where these are trunks."""
     remote: Personal[str] | None = None
     local: Personal[str] | None = None
     verdict: Allow | Emergency | None = None
@@ -79,10 +91,11 @@ class Refused:
 class Router:
     """Decides for each INVITE from outside dialogs. Nothing here sends or waits."""
 
-    def __init__(self, directory: Directory, devices: Devices, judge: Judge) -> None:
+    def __init__(self, directory: Directory, devices: Devices, judge: Judge, states: TrunkStates) -> None:
         self._directory = directory
         self._devices = devices
         self._judge = judge
+        self._states = states
 
     # From agents.
 
@@ -108,26 +121,58 @@ class Router:
                 raise LocalError("the verdict on an INVITE was one on a Contact")
 
     def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency) -> Route | Refused:
-        # An emergency call goes whatever stands between the customer and a carrier.
-        usable = (trunk for trunk in self._directory.trunks if org.may_use(trunk) or isinstance(verdict, Emergency))
-        trunk = next(usable, None)
         remote = Personal(verdict.number)
-        if trunk is None:
-            return Refused(
-                503, reason_header(503, "No trunk"), "trunk-failed", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None
-            )
-        target = trunk_target(trunk, verdict, agent.caller_id, self._directory.domain)
+        trunks, targets = self._ways_out(org, agent, verdict)
+        if not targets:
+            words = reason_header(503, "No trunk")
+            return Refused(503, words, "trunk-failed", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
         places = (verdict.country,)
         plan = Plan(
             CallDirection.OUTBOUND,
             terms,
-            (target,),
+            tuple(targets),
             RING_TRUNK_S,
             _is_recorded(org, remote, places),
             _rings_with(org),
             org.sounds.music_on_hold,
+            is_serial=True,
         )
-        return Route(plan, org, agent, trunk=trunk, remote=remote, local=agent.caller_id, verdict=verdict, places=places)
+        return Route(
+            plan, org, agent, trunk=trunks[0], trunks=tuple(trunks), remote=remote, local=agent.caller_id, verdict=verdict, places=places
+        )
+
+    def _ways_out(self, org: Organisation, agent: Agent, verdict: Allow | Emergency) -> tuple[list[Trunk], list[Target]]:
+        """The ways by which this call may leave, in the order in which they are tried, and the trunk of each."""
+        is_emergency = isinstance(verdict, Emergency)
+        trunks: list[Trunk] = []
+        targets: list[Target] = []
+        for trunk in self._states.in_order(self._directory.trunks):
+            # An emergency call goes whatever stands between the customer and a carrier.
+            if not is_emergency and not (org.may_use(trunk) and trunk.carries(verdict.number) and not self._states.is_full(trunk)):
+                continue
+            if not self._may_leave(org, agent, trunk, verdict):
+                continue
+            for way in self._states.ways(trunk):
+                trunks.append(trunk)
+                targets.append(trunk_target(trunk, verdict, agent.caller_id, self._directory.domain, way))
+        trunks, targets = trunks[:MOST_WAYS], targets[:MOST_WAYS]
+        # Nothing comes after the last one: it has more time to say something.
+        for position, target in enumerate(targets):
+            is_last = position == len(targets) - 1
+            targets[position] = replace(target, silence_s=SILENT_LAST_S) if is_last else replace(target, progress_s=PROGRESS_S)
+        return trunks, targets
+
+    def _may_leave(self, org: Organisation, agent: Agent, trunk: Trunk, verdict: Allow | Emergency) -> bool:
+        """Whether what the trunk would read in its own number format is what was judged, and is judged so once more."""
+        text = written_for(trunk, verdict)
+        if text is None:
+            log.warning("trunk.can_not_write_number", trunk=trunk.name, country=verdict.country)
+            return False
+        if isinstance(verdict, Emergency):
+            return text == verdict.number
+        read = trunk_number.read(text, trunk.number_format, trunk.country) or ""
+        again = verdict_for(self._judge, org, agent, Attempt(read, Channel.INVITE))
+        return isinstance(again, Allow) and again.number == verdict.number
 
     def _internal(self, org: Organisation, agent: Agent, callee: Agent, terms: Terms) -> Route | Refused:
         host = f"{org.slug}.{self._directory.domain}"
@@ -175,7 +220,7 @@ class Router:
         A trunk without declared addresses sends from its URI's own address and port; one that connects to us (TCP, TLS) does so from
         any port, and has to be declared.
         """
-        return next((trunk for trunk in self._directory.trunks if sends_from(trunk, flow)), None)
+        return next((trunk for trunk in self._directory.trunks if sends_from(trunk, flow, self._states.named(trunk))), None)
 
     def from_trunk(self, trunk: Trunk, request: Request, flow: Flow) -> Route | Refused | None:
         """Where a carrier's INVITE goes; None where the number is not ours."""
@@ -186,6 +231,9 @@ class Router:
             return None
         agent = None if assigned.agent_id is None else org.by_id.get(assigned.agent_id)
         remote = _caller(request)
+        if self._states.is_full(trunk):
+            full = reason_header(503, "The trunk has no free channel")
+            return Refused(503, full, "trunk-full", CallDirection.INBOUND, org, agent, trunk, remote)
         words = reason_header(480, "Nobody can be reached")
         if agent is None or agent.is_suspended:
             return Refused(480, words, "unavailable", CallDirection.INBOUND, org, agent, trunk, remote)
@@ -200,7 +248,7 @@ class Router:
             return Refused(
                 reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INBOUND, org, agent, trunk=trunk, remote=remote
             )
-        terms = Terms(1, Srtp(trunk.srtp), flow.remote.host, (trunk.keying,))
+        terms = trunk_terms(trunk, flow.remote.host)
         plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote, places), (), org.sounds.music_on_hold)
         return Route(plan, org, agent, trunk=trunk, remote=remote, local=assigned.number, places=places)
 
@@ -211,7 +259,7 @@ class Router:
         to = NameAddr(SipUri(host, escape_user(agent.username.reveal())))
         targets = []
         for device in self._devices(agent):
-            if any(leads_to(trunk, device.hop) for trunk in self._directory.trunks):
+            if any(leads_to(trunk, device.hop, self._states.named(trunk)) for trunk in self._directory.trunks):
                 # Whoever registered from a carrier's address would have it dial the Contact, which no verdict was asked about.
                 continue
             address = device.hop.remote.host if isinstance(device.hop, Flow) else device.hop.host
@@ -272,71 +320,6 @@ def agent_terms(org: Organisation, transport: Transport, address: str, leg: int)
     host = numeric(address)
     is_protected = transport.is_protected or org.allows_sdes_in_clear or (host is not None and host.is_loopback)
     return Terms(leg, org.agent_srtp, address, (org.sdes, Keying.DTLS) if is_protected else (Keying.DTLS,))
-
-
-def trunk_target(trunk: Trunk, allowed: Allow | Emergency, caller_id: Personal[str] | None, domain: str) -> Target:
-    """The only way to a trunk: it takes a verdict that allows, and the INVITE names that verdict's number and nothing else.
-
-    Raises LocalError if what would be sent is not byte for byte the judged number at the trunk's own host.
-    """
-    wanted = _GLOBAL if isinstance(allowed, Allow) else _SHORT
-    if not wanted.fullmatch(allowed.number):
-        raise LocalError("the verdict's number is not one that may leave")
-    params = tuple(pair for pair in trunk.uri.params if pair[0] == "transport")
-    uri = str(replace(trunk.uri, user=allowed.number, password=None, params=params, headers=None))
-    sent = parse_sip_uri(uri)
-    if sent.user != allowed.number or sent.host != trunk.uri.host or sent.port != trunk.uri.port:
-        raise LocalError("the trunk's Request-URI is not the judged number")
-    transport = Transport.TLS if trunk.uri.secure else Transport(trunk.uri.transport or "udp")
-    host = trunk.uri.host.strip("[]")
-    hop = flows.Target(transport, host, trunk.uri.port or transport.default_port)
-    headers: tuple[Line, ...] = ()
-    if caller_id is None:
-        from_ = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
-    else:
-        from_ = NameAddr(SipUri(domain, escape_user(caller_id.reveal())))
-        headers = (("P-Asserted-Identity", f"<{from_.uri}>"),)
-    to = NameAddr(SipUri(trunk.uri.host, allowed.number, trunk.uri.port))
-    terms = Terms(1, Srtp(trunk.srtp), host if numeric(host) is not None else None, (trunk.keying,))
-    return Target(hop, uri, from_, to, terms, headers, trunk.credentials)
-
-
-def sends_from(trunk: Trunk, flow: Flow) -> bool:
-    """Whether a message that came by this flow is the trunk's."""
-    if not trunk.is_declared:
-        default = Transport.TLS if trunk.uri.secure else Transport(trunk.uri.transport or "udp")
-        port = trunk.uri.port or default.default_port
-        return flow.remote.host in trunk.addresses and flow.remote.port == port
-    return any(_covers(entry, flow) for entry in trunk.addresses)
-
-
-def leads_to(trunk: Trunk, hop: Hop) -> bool:
-    """Whether what is sent by this hop reaches the trunk."""
-    if isinstance(hop, Flow):
-        return sends_from(trunk, hop) or _is_at(trunk, hop.remote.host, hop.remote.port)
-    by = Flow(hop.transport, 0, Address(hop.host, hop.port), Address(hop.host, hop.port))
-    return sends_from(trunk, by) or _is_at(trunk, hop.host, hop.port)
-
-
-def _is_at(trunk: Trunk, host: str, port: int) -> bool:
-    default = Transport.TLS if trunk.uri.secure else Transport(trunk.uri.transport or "udp")
-    here, there = numeric(host), numeric(trunk.uri.host)
-    return here is not None and here == there and port == (trunk.uri.port or default.default_port)
-
-
-def _covers(entry: str, flow: Flow) -> bool:
-    """One entry of a trunk's `addresses`: an address, a network, or an address with a port."""
-    host, port = entry, None
-    if entry.startswith("["):
-        host, _, tail = entry[1:].partition("]")
-        port = tail.removeprefix(":") or None
-    elif entry.count(":") == 1:
-        host, _, port = entry.partition(":")
-    try:
-        network = ipaddress.ip_network(host, strict=False)
-        return ipaddress.ip_address(flow.remote.host) in network and (port is None or int(port) == flow.remote.port)
-    except ValueError:
-        return False
 
 
 def _own_user(request: Request, org: Organisation) -> str | None:

@@ -13,6 +13,7 @@ from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, Trunk
 from hushwire.store.database import Connection
 
 Facts = Mapping[str, str | int | float | bool | None]
+Attempts = Sequence[Facts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class CallAnswer:
     peer_agent_id: AgentId | None
     agent_leg: Facts
     peer_leg: Facts
+    trunk_id: TrunkId | None = None
+    """Of the carrier that carries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ class CallEnd:
     sip_status: int | None
     end_reason: str
     quality: Mapping[str, Facts] | None
+    trunk_id: TrunkId | None = None
+    """Of the carrier that had it last."""
+    trunk_attempts: Attempts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +154,14 @@ async def answer(connection: Connection, call: CallAnswer) -> None:
     """ringing -> active; a call that has ended meanwhile only learns when it was answered and how it was protected."""
     await connection.execute(
         "UPDATE calls SET state = CASE WHEN state = 'ringing' THEN 'active' ELSE state END, answered_at = coalesce(answered_at, $2),"
-        " peer_agent_id = coalesce($3, peer_agent_id), agent_leg = $4::jsonb, peer_leg = $5::jsonb WHERE id = $1",
+        " peer_agent_id = coalesce($3, peer_agent_id), agent_leg = $4::jsonb, peer_leg = $5::jsonb,"
+        " trunk_id = coalesce($6, trunk_id) WHERE id = $1",
         call.id,
         call.answered_at,
         call.peer_agent_id,
         json.dumps(call.agent_leg),
         json.dumps(call.peer_leg),
+        call.trunk_id,
     )
 
 
@@ -175,7 +183,8 @@ async def end(connection: Connection, call: CallEnd) -> bool:
     """Close the row; False if it was closed already."""
     tag = await connection.execute(
         "UPDATE calls SET state = $2, ended_at = $3, duration_ms = $4, sip_status = coalesce($5, sip_status), end_reason = $6,"
-        " quality = $7::jsonb WHERE id = $1 AND state IN ('ringing', 'active')",
+        " quality = $7::jsonb, trunk_id = coalesce($8, trunk_id), trunk_attempts = $9::jsonb"
+        " WHERE id = $1 AND state IN ('ringing', 'active')",
         call.id,
         call.state,
         call.ended_at,
@@ -183,6 +192,8 @@ async def end(connection: Connection, call: CallEnd) -> bool:
         call.sip_status,
         call.end_reason,
         None if call.quality is None else json.dumps(call.quality),
+        call.trunk_id,
+        None if call.trunk_attempts is None else json.dumps(call.trunk_attempts),
     )
     return tag == "UPDATE 1"
 

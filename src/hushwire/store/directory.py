@@ -90,6 +90,24 @@ class TrunkRow:
     media_ports: str
     subprocessor: str | None
     keying: str
+    priority: int
+    weight: int
+    prefixes: list[str]
+    number_format: str
+    country: str | None
+    caller_id: str
+    caller_ids: list[str]
+    caller_id_otherwise: str | None
+    channels: int | None
+    codecs: list[str]
+    early_media: bool
+    silent_after_s: int
+    options_every_s: int
+    down_after: int
+    up_after: int
+    register_every_s: int
+    pins: list[str]
+    networks: list[str]
 
 
 async def versions(connection: Connection) -> dict[OrgId, int]:

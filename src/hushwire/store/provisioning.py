@@ -28,6 +28,24 @@ class TrunkRow:
     media_ports: str
     subprocessor: str | None
     keying: str
+    priority: int = 0
+    weight: int = 1
+    prefixes: tuple[str, ...] = ()
+    number_format: str = "+e164"
+    country: str | None = None
+    caller_id: str = "pass"
+    caller_ids: tuple[str, ...] = ()
+    caller_id_otherwise: str | None = None
+    channels: int | None = None
+    codecs: tuple[str, ...] = ()
+    early_media: bool = True
+    silent_after_s: int = 4
+    options_every_s: int = 0
+    down_after: int = 2
+    up_after: int = 2
+    register_every_s: int = 0
+    pins: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from hushwire.store.recordings import Place
 _COLUMNS: Final = (
     "id, org_id, agent_id, peer_agent_id, trunk_id, node_id, recording_id, direction, state, started_at, answered_at, ended_at,"
     " duration_ms, sip_status, end_reason, verdict, verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed,"
-    " local_sealed, agent_leg, peer_leg, quality, is_restricted(remote_index, id) AS is_restricted"
+    " local_sealed, agent_leg, peer_leg, quality, trunk_attempts, is_restricted(remote_index, id) AS is_restricted"
 )
 
 
@@ -51,6 +51,7 @@ class CallRow:
     agent_leg: dict[str, Any] | None
     peer_leg: dict[str, Any] | None
     quality: dict[str, Any] | None
+    trunk_attempts: list[dict[str, Any]] | None
     is_restricted: bool
 
 
@@ -116,7 +117,7 @@ async def find_calls(connection: Connection, wanted: CallFilter, *, after: Place
 
 def _call(row: Any) -> CallRow:
     fields = dict(row)
-    for name in ("agent_leg", "peer_leg", "quality"):
+    for name in ("agent_leg", "peer_leg", "quality", "trunk_attempts"):
         if isinstance(fields[name], str):
             fields[name] = json.loads(fields[name])
     return CallRow(**fields)

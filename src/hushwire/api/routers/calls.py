@@ -38,6 +38,14 @@ Reading = Annotated[Caller, Depends(needs(Permission.CALLS))]
 Steering = Annotated[Caller, Depends(needs(Permission.CALL_CONTROL))]
 
 
+class TrunkAttempt(BaseModel):
+    """One way to a carrier that a call tried."""
+
+    trunk: str
+    outcome: str | None = Field(description="answered, silent, unreachable, full, the status that came, or how the call ended meanwhile.")
+    after_ms: int | None = Field(description="How long it was tried.")
+
+
 class Call(BaseModel):
     """One call. `agent_leg` and `peer_leg` tell the truth about protection: transport, TLS, SRTP suite or clear."""
 
@@ -50,7 +58,8 @@ class Call(BaseModel):
     peer_agent: str | None
     remote: str | None = Field(description="The number on the far side; null where there is none, or where it was erased.")
     local: str | None = Field(description="The number presented by, or dialled to, our side.")
-    trunk_id: UUID | None
+    trunk_id: UUID | None = Field(description="The carrier that carries it, or had it last.")
+    trunk_attempts: list[TrunkAttempt] | None = Field(description="The ways to a carrier that were tried, in order; once it is over.")
     recording_id: UUID | None
     started_at: datetime
     answered_at: datetime | None
@@ -202,6 +211,7 @@ def _call(view: CallView) -> Call:
         remote=view.remote,
         local=view.local,
         trunk_id=row.trunk_id,
+        trunk_attempts=None if row.trunk_attempts is None else [TrunkAttempt(**one) for one in row.trunk_attempts],
         recording_id=row.recording_id,
         started_at=row.started_at,
         answered_at=row.answered_at,

@@ -41,6 +41,8 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(RULE, "devices_version custody_version recording_consent do_not_call_version")
     | same(RULE, "ringback music_on_hold announcement record_from spoken_refusals beep beep_every_s"),
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
+    | same(OPERATOR, "priority weight prefixes number_format country caller_id caller_ids caller_id_otherwise channels codecs early_media")
+    | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")
     | same(AGENT, "role suspended telemarketing created_at updated_at")
@@ -66,7 +68,11 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(DEVICE, "cseq expires_at created_at"),
     "nodes": same(TECHNICAL, "id started_at seen_at media_instance quality"),
     "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with")
-    | same(CALL, "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality erased_at")
+    | same(
+        CALL,
+        "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality erased_at",
+    )
+    | same(CALL, "trunk_attempts")
     | same(replace(CALL, purpose=Purpose.VOICE_SECURITY), "verdict verdict_reason country number_class rules_version")
     | same(FAR_NUMBER, "remote_sealed")
     | same(FAR_INDEX, "remote_index")

@@ -1,0 +1,118 @@
+"""One carrier as calls meet it: a snapshot that nothing changes."""
+
+from dataclasses import dataclass, replace
+
+from hushwire.core.ids import TrunkId
+from hushwire.core.personal import Personal
+from hushwire.policy.trunk_number import NumberFormat
+from hushwire.sdp.model import Keying
+from hushwire.sip.digest import Credentials
+from hushwire.sip.flow import Transport
+from hushwire.sip.uri import SipUri, parse_sip_uri
+from hushwire.store.directory import TrunkRow
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """One carrier. `addresses` are the hosts that calls from it come from: what was declared, else the host of its URI.
+
+    Where nothing was declared (`is_declared`), only the URI's own port counts too. What the other fields mean is told in docs/trunks.md.
+    """
+
+    id: TrunkId
+    name: str
+    uri: SipUri
+    srtp: str
+    credentials: Credentials | None
+    addresses: frozenset[str]
+    media_ports: str
+    is_declared: bool = True
+    subprocessor: str | None = None
+    keying: Keying = Keying.SDES
+    priority: int = 0
+    weight: int = 1
+    prefixes: tuple[str, ...] = ()
+    number_format: NumberFormat = NumberFormat.PLUS
+    country: str | None = None
+    caller_id: str = "pass"
+    caller_ids: tuple[str, ...] = ()
+    caller_id_otherwise: str | None = None
+    channels: int | None = None
+    codecs: tuple[str, ...] = ()
+    early_media: bool = True
+    silent_after_s: int = 4
+    options_every_s: int = 0
+    down_after: int = 2
+    up_after: int = 2
+    register_every_s: int = 0
+    pins: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+
+    @property
+    def transport(self) -> Transport:
+        """What its URI asks for; UDP where it asks for nothing."""
+        return Transport.TLS if self.uri.secure else Transport(self.uri.transport or "udp")
+
+    @property
+    def host(self) -> str:
+        """Its URI's host without brackets: a name or a numeric address."""
+        return self.uri.host.strip("[]")
+
+    @property
+    def port(self) -> int:
+        """Its URI's port, or the transport's own."""
+        return self.uri.port or self.transport.default_port
+
+    def carries(self, number: str) -> bool:
+        """Whether it may carry calls to a canonical number."""
+        return not self.prefixes or number.startswith(self.prefixes)
+
+    def shown(self, caller_id: Personal[str] | None) -> Personal[str] | None:
+        """The number that a call shows over this trunk, for an agent with such a one; None: nobody's."""
+        if self.caller_id == "anonymous":
+            return None
+        if self.caller_id != "pass":
+            return Personal(self.caller_id)
+        if caller_id is not None and self._lets_pass(caller_id.reveal()):
+            return caller_id
+        return None if self.caller_id_otherwise is None or caller_id is None else Personal(self.caller_id_otherwise)
+
+    def _lets_pass(self, number: str) -> bool:
+        return not self.caller_ids or any(
+            number.startswith(entry[:-1]) if entry.endswith("*") else number == entry for entry in self.caller_ids
+        )
+
+
+def trunk_of_row(row: TrunkRow, password: str | None) -> Trunk:
+    """The carrier of a row, with its password opened. Raises ParseError where its URI is none."""
+    uri = parse_sip_uri(row.uri)
+    return Trunk(
+        row.id,
+        row.name,
+        replace(uri, user=None),
+        row.srtp,
+        None if row.username is None or password is None else Credentials(row.username, password, row.realm),
+        frozenset(row.addresses) or frozenset({uri.host.strip("[]")}),
+        row.media_ports,
+        bool(row.addresses),
+        row.subprocessor,
+        Keying(row.keying),
+        row.priority,
+        row.weight,
+        tuple(row.prefixes),
+        NumberFormat(row.number_format),
+        row.country,
+        row.caller_id,
+        tuple(row.caller_ids),
+        row.caller_id_otherwise,
+        row.channels,
+        tuple(row.codecs),
+        row.early_media,
+        row.silent_after_s,
+        row.options_every_s,
+        row.down_after,
+        row.up_after,
+        row.register_every_s,
+        tuple(row.pins),
+        tuple(row.networks),
+    )

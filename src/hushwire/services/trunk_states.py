@@ -1,0 +1,111 @@
+"""What this gateway knows of its carriers beyond their rows: which ways lead to them, how these stand, how full they are."""
+
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from hushwire.core.clock import Clock, Random
+from hushwire.core.ids import TrunkId
+from hushwire.services.trunk import Trunk
+from hushwire.services.trunk_health import Health, Standing
+from hushwire.sip import flow as flows
+from hushwire.sip.resolve import by_weight
+from hushwire.sip.routing import numeric
+
+_log = structlog.get_logger(__name__)
+
+
+class TrunkStates:
+    """Asked at each call, told by calls and by those who watch over trunks. Nothing here sends or waits.
+
+    `in_use` counts the calls of a trunk. `leading_to` gives the ways to a trunk whose URI names no numeric address.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        random: Random,
+        in_use: Callable[[TrunkId], int],
+        leading_to: Callable[[Trunk], tuple[flows.Target, ...]] = lambda trunk: (),
+    ) -> None:
+        self._clock = clock
+        self._random = random
+        self._in_use = in_use
+        self._leading_to = leading_to
+        self._health: dict[tuple[TrunkId, flows.Target], Health] = {}
+        self._unregistered: dict[TrunkId, str] = {}
+
+    # What calls ask.
+
+    def in_order(self, trunks: Iterable[Trunk]) -> list[Trunk]:
+        """Trunks in the order in which a call tries them: how they stand, then their priority, then chance by their weight."""
+        classes: dict[tuple[Standing, int], list[Trunk]] = {}
+        for trunk in trunks:
+            classes.setdefault((self.standing(trunk), trunk.priority), []).append(trunk)
+        return [trunk for key in sorted(classes) for trunk in by_weight(classes[key], lambda trunk: trunk.weight, self._random)]
+
+    def ways(self, trunk: Trunk) -> tuple[flows.Target, ...]:
+        """Where a trunk is reached, those that stand best first. Without any answer of DNS its name is left to the transport."""
+        now = self._clock.monotonic()
+        return tuple(sorted(self._all_ways(trunk), key=lambda way: self.health(trunk, way).standing(now)))
+
+    def named(self, trunk: Trunk) -> tuple[flows.Target, ...]:
+        """Where a trunk's name leads; nothing for one whose URI has an address."""
+        return () if numeric(trunk.host) is not None else self._leading_to(trunk)
+
+    def is_full(self, trunk: Trunk, more: int = 1) -> bool:
+        """Whether so many more calls are too many for its channels."""
+        return trunk.channels is not None and self._in_use(trunk.id) + more > trunk.channels
+
+    def in_use(self, trunk: Trunk) -> int:
+        """Its calls, both ways."""
+        return self._in_use(trunk.id)
+
+    def standing(self, trunk: Trunk) -> Standing:
+        """As its best way stands; down while it refuses our registration."""
+        if trunk.id in self._unregistered:
+            return Standing.DOWN
+        now = self._clock.monotonic()
+        return min((self.health(trunk, way).standing(now) for way in self._all_ways(trunk)), default=Standing.DOWN)
+
+    def reason(self, trunk: Trunk) -> str | None:
+        """In a word what is wrong with it; None where it stands well."""
+        if self.standing(trunk) is Standing.UP:
+            return None
+        if trunk.id in self._unregistered:
+            return self._unregistered[trunk.id]
+        return next((reason for way in self._all_ways(trunk) if (reason := self.health(trunk, way).reason)), "unresolved")
+
+    # What calls and watches tell.
+
+    def health(self, trunk: Trunk, way: flows.Target) -> Health:
+        """Of one way, to be told of what was seen."""
+        return self._health.setdefault((trunk.id, way), Health())
+
+    def rests(self, trunk: Trunk, way: flows.Target, reason: str, for_s: float | None = None) -> None:
+        """A call could not be carried by it."""
+        self.health(trunk, way).rest(self._clock.monotonic(), reason, for_s)
+        _log.warning("trunk.resting", trunk=trunk.name, reason=reason)
+
+    def registered(self, trunk: Trunk) -> None:
+        """Our registration there stands."""
+        if self._unregistered.pop(trunk.id, None) is not None:
+            _log.info("trunk.registered", trunk=trunk.name)
+
+    def unregistered(self, trunk: Trunk, reason: str) -> None:
+        """Our registration there failed, or ended."""
+        if trunk.id not in self._unregistered:
+            _log.error("trunk.not_registered", trunk=trunk.name, reason=reason)
+        self._unregistered[trunk.id] = reason
+
+    def keep(self, trunks: Iterable[Trunk]) -> None:
+        """Forget what no trunk and no way needs any more."""
+        known = {(trunk.id, way) for trunk in trunks for way in self._all_ways(trunk)}
+        self._health = {key: health for key, health in self._health.items() if key in known}
+        ids = {trunk.id for trunk in trunks if trunk.register_every_s}
+        self._unregistered = {key: reason for key, reason in self._unregistered.items() if key in ids}
+
+    def _all_ways(self, trunk: Trunk) -> tuple[flows.Target, ...]:
+        if numeric(trunk.host) is not None:
+            return (flows.Target(trunk.transport, trunk.host, trunk.port),)
+        return self._leading_to(trunk) or (flows.Target(trunk.transport, trunk.host, trunk.port),)

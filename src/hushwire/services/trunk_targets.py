@@ -1,0 +1,120 @@
+"""From a verdict to what may be sent to a carrier, and from a message's source to the carrier that sent it."""
+
+import ipaddress
+import re
+from dataclasses import replace
+from typing import Final
+
+from hushwire.calls.model import Target, Terms
+from hushwire.core.errors import LocalError
+from hushwire.core.personal import Personal
+from hushwire.policy import trunk_number
+from hushwire.policy.model import Allow, Emergency
+from hushwire.sdp.offer_answer import Srtp
+from hushwire.services.trunk import Trunk
+from hushwire.sip import flow as flows
+from hushwire.sip.flow import Address, Flow, Hop
+from hushwire.sip.headers import Line
+from hushwire.sip.routing import numeric
+from hushwire.sip.uri import NameAddr, SipUri, escape_user, parse_sip_uri
+
+_GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
+_SHORT: Final = re.compile(r"[0-9]{2,6}", re.ASCII)
+
+
+def trunk_terms(trunk: Trunk, address: str | None) -> Terms:
+    """What a carrier's media must be. `address` is where its signalling comes from, where that is known in figures."""
+    return Terms(
+        1, Srtp(trunk.srtp), address if address is not None and numeric(address) is not None else None, (trunk.keying,), trunk.codecs
+    )
+
+
+def written_for(trunk: Trunk, allowed: Allow | Emergency) -> str | None:
+    """The judged number as the trunk takes numbers; None where it can't take this one. Emergency numbers leave as they are."""
+    if isinstance(allowed, Emergency):
+        return allowed.number if _SHORT.fullmatch(allowed.number) else None
+    return trunk_number.written(allowed.number, trunk.number_format, trunk.country)
+
+
+def trunk_target(
+    trunk: Trunk, allowed: Allow | Emergency, caller_id: Personal[str] | None, domain: str, way: flows.Target | None = None
+) -> Target:
+    """The only way to a trunk: it takes a verdict that allows, and the INVITE names that verdict's number and nothing else.
+
+    `way` is one of the places where the trunk is reached; None: its URI's own host and port.
+    Raises LocalError if what would be sent is not read there as the judged number, byte for byte, at the trunk's own host.
+    """
+    wanted = _GLOBAL if isinstance(allowed, Allow) else _SHORT
+    user = written_for(trunk, allowed) if wanted.fullmatch(allowed.number) else None
+    if user is None:
+        raise LocalError("the verdict's number is not one that may leave")
+    params = tuple(pair for pair in trunk.uri.params if pair[0] == "transport")
+    uri = str(replace(trunk.uri, user=user, password=None, params=params, headers=None))
+    _check(uri, trunk, allowed)
+    if way is None:
+        way = flows.Target(trunk.transport, trunk.host, trunk.port)
+    headers: tuple[Line, ...] = (("P-Early-Media", "supported"),) if trunk.early_media else ()
+    shown = trunk.shown(caller_id)
+    if shown is None:
+        from_ = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
+    else:
+        text = shown.reveal()
+        from_ = NameAddr(SipUri(domain, escape_user(trunk_number.written(text, trunk.number_format, trunk.country) or text)))
+        headers = (("P-Asserted-Identity", f"<{from_.uri}>"), *headers)
+    to = NameAddr(SipUri(trunk.uri.host, user, trunk.uri.port))
+    return Target(
+        way,
+        uri,
+        from_,
+        to,
+        trunk_terms(trunk, way.host),
+        headers,
+        trunk.credentials,
+        silence_s=trunk.silent_after_s,
+        early_media=trunk.early_media,
+    )
+
+
+def _check(uri: str, trunk: Trunk, allowed: Allow | Emergency) -> None:
+    """What stands in the Request-URI, read as the trunk will read it, is the number that was judged."""
+    sent = parse_sip_uri(uri)
+    read = sent.user if isinstance(allowed, Emergency) else trunk_number.read(sent.user or "", trunk.number_format, trunk.country)
+    if read != allowed.number or sent.host != trunk.uri.host or sent.port != trunk.uri.port:
+        raise LocalError("the trunk's Request-URI is not the judged number")
+
+
+def sends_from(trunk: Trunk, flow: Flow, ways: tuple[flows.Target, ...] = ()) -> bool:
+    """Whether a message that came by this flow is the trunk's. `ways` are the places that its name leads to now."""
+    if trunk.is_declared:
+        return any(_covers(entry, flow) for entry in trunk.addresses)
+    if flow.remote.host in trunk.addresses and flow.remote.port == trunk.port:
+        return True
+    return any((way.host, way.port) == (flow.remote.host, flow.remote.port) for way in ways)
+
+
+def leads_to(trunk: Trunk, hop: Hop, ways: tuple[flows.Target, ...] = ()) -> bool:
+    """Whether what is sent by this hop reaches the trunk."""
+    if isinstance(hop, Flow):
+        return sends_from(trunk, hop, ways) or _is_at(trunk, hop.remote.host, hop.remote.port)
+    by = Flow(hop.transport, 0, Address(hop.host, hop.port), Address(hop.host, hop.port))
+    return sends_from(trunk, by, ways) or _is_at(trunk, hop.host, hop.port)
+
+
+def _is_at(trunk: Trunk, host: str, port: int) -> bool:
+    here, there = numeric(host), numeric(trunk.uri.host)
+    return here is not None and here == there and port == trunk.port
+
+
+def _covers(entry: str, flow: Flow) -> bool:
+    """One entry of a trunk's `addresses`: an address, a network, or an address with a port."""
+    host, port = entry, None
+    if entry.startswith("["):
+        host, _, tail = entry[1:].partition("]")
+        port = tail.removeprefix(":") or None
+    elif entry.count(":") == 1:
+        host, _, port = entry.partition(":")
+    try:
+        network = ipaddress.ip_network(host, strict=False)
+        return ipaddress.ip_address(flow.remote.host) in network and (port is None or int(port) == flow.remote.port)
+    except ValueError:
+        return False
