@@ -136,9 +136,10 @@ class Deployment:
         srtp: str = "mandatory",
         password: str | None = None,
         registers: bool = True,
+        through: tuple[str, int] | None = None,
         **options: Any,
     ) -> AsyncIterator[Party]:
-        """An agent's softphone, registered unless told otherwise."""
+        """An agent's softphone, registered unless told otherwise; `through` is a middlebox that its signalling takes (UDP)."""
         if kind == "baresip":
             need_module("baresip")
             options["program"] = BARESIP
@@ -149,11 +150,13 @@ class Deployment:
         if transport == "tls":
             options["ca"] = str(self.stack.authority)
         speech = options.pop("speech", bundled(AGENT))
-        account_options = {key: options.pop(key) for key in ("srtp_suites", "codecs", "expires_s", "username") if key in options}
+        account_options = {
+            key: options.pop(key) for key in ("srtp_suites", "codecs", "expires_s", "username", "rtcp_mux") if key in options
+        }
         party = await Party.start(agent, transport=transport, speech=speech, **options, **_codecs(account_options))
         async with party:
             slug = _SLUGS[agent]
-            proxy = self.proxy(transport)
+            proxy = self.proxy(transport) if through is None else f"sip:{through[0]}:{through[1]};transport=udp"
             fields: dict[str, Any] = {
                 "uri": f"sip:{agent}@{slug}.{DOMAIN}",
                 "proxy": f"{proxy};lr" if kind == "pjsua2" else proxy,
@@ -172,16 +175,25 @@ class Deployment:
 
     @asynccontextmanager
     async def carrier(
-        self, *, srtp: str = "off", srtp_suites: Sequence[str] = (), opened: Mapping[str, Any] | None = None, **policy: Any
+        self,
+        *,
+        srtp: str = "off",
+        srtp_suites: Sequence[str] = (),
+        opened: Mapping[str, Any] | None = None,
+        account: Mapping[str, Any] | None = None,
+        **policy: Any,
     ) -> AsyncIterator[Party]:
-        """A PJSUA2 carrier at the trunk's address: UDP, plain RTP and G.711 unless told otherwise; `opened` as for `Phone.do_open`."""
+        """A PJSUA2 carrier at the trunk's address: UDP, plain RTP and G.711 unless told otherwise.
+
+        `opened` and `account` are further fields of `Phone.do_open` and `Phone.do_account`.
+        """
         need_module("pjsua2")
         options = {"transport": "udp", "port": self.carrier_port, "speech": bundled(CARRIER), **(opened or {})}
         party = await Party.start("carrier", **options)
         async with party:
             bind = options.get("bind", "127.0.0.1")
             uri = f"sip:carrier@{bind}:{options['port']};transport={options['transport']}"
-            await party.tell("account", uri=uri, srtp=srtp, srtp_suites=list(srtp_suites), bind=bind)
+            await party.tell("account", uri=uri, srtp=srtp, srtp_suites=list(srtp_suites), bind=bind, **(account or {}))
             await party.tell("policy", **{"status": 200, "ring_s": 0.1, **policy})
             yield party
 

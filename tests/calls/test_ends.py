@@ -1,9 +1,11 @@
 """Our end of one party's media over several offers."""
 
+from dataclasses import replace
+
 from hushwire.app.sources import SystemRandom
 from hushwire.calls.ends import End
 from hushwire.calls.model import Ports, Terms
-from hushwire.sdp.offer_answer import Refusal, Srtp
+from hushwire.sdp.offer_answer import Refusal, Srtp, Suite
 from tests.calls.drive import Counted, Party
 
 
@@ -35,3 +37,24 @@ def test_no_two_ends_ever_share_a_key() -> None:
     assert len(keys) >= 1500
     assert len(set(keys)) == len(keys)
     assert all(len(set(key)) > 8 for key in keys), "not a constant or a counter"
+
+
+def test_a_later_offer_of_ours_keeps_to_the_suite_that_was_agreed_and_a_later_offer_of_the_party_may_change_it() -> None:
+    """Phones take the best that a re-INVITE offers, and some go on sending under the old one: nothing better is offered then."""
+    ours, phone = end(), Party(4000, Srtp.REQUIRED)
+    old, new = Suite.AES_CM_128_HMAC_SHA1_80, Suite.AEAD_AES_256_GCM
+    known = dict(phone.local.keys)
+    phone.local = replace(phone.local, keys={old: known[old]})
+    assert isinstance(ours.answer(phone.offer()), bytes)
+    phone.local = replace(phone.local, keys=known)
+    for described in (ours.offer(ours.agreed), ours.renew(Ports("127.0.0.1", 30000, 30001))):
+        assert described is not None
+        crypto = [line for line in described.decode().splitlines() if line.startswith("a=crypto:")]
+        assert [line.split()[1] for line in crypto] == [old.value]
+        assert ours.take_answer(phone.answer(described)) is None
+        assert ours.agreed is not None
+        assert ours.agreed.send_crypto is not None
+        assert ours.agreed.send_crypto.suite is old
+    phone.local = replace(phone.local, keys={new: known[new]})
+    assert isinstance(ours.answer(phone.offer()), bytes)
+    assert ours.agreed.send_crypto.suite is new

@@ -81,7 +81,7 @@ class Phone:
             registrar=command.get("proxy"),
             transport=self._transport,
             reg_interval=300 if command.get("registrar") else 0,
-            extra_params=PROFILE[command.get("srtp", "off")],
+            extra_params=(*PROFILE[command.get("srtp", "off")], *(("rtcp_mux=yes",) if command.get("rtcp_mux") else ())),
             audio_codecs=tuple(command.get("codecs", ("pcmu", "pcma"))),
         )
         self._agent = await UserAgent.create(self._runtime, account)

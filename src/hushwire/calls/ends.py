@@ -54,12 +54,13 @@ class End:
     `fingerprint` is that of the certificate that a DTLS handshake on this leg will show; None: no DTLS here.
     """
 
-    __slots__ = ("_keyings", "_pending", "_random", "agreed", "local", "terms")
+    __slots__ = ("_keyings", "_offered_keys", "_pending", "_random", "agreed", "local", "terms")
 
     def __init__(self, terms: Terms, ports: Ports, random: Random, fingerprint: Fingerprint | None = None) -> None:
         self.terms = terms
         self.agreed: LegMedia | None = None
         self._pending = b""
+        self._offered_keys: dict[Suite, bytes] = {}
         self._random = random
         keyings = () if terms.srtp is Srtp.NEVER else terms.keyings
         self._keyings = [keying for keying in keyings if keying in _SDES or fingerprint is not None]
@@ -93,7 +94,8 @@ class End:
 
         `with_others`: behind those of `like` all that we have, since the other party's can be transcoded.
         """
-        local = self.local
+        self._offered_keys = self._keys_to_offer()
+        local = replace(self.local, keys=self._offered_keys)
         if like is not None and with_others:
             local = replace(local, codecs=spoken(_with_others(like.codecs), self.terms))
         elif like is not None and (codecs := spoken(like.codecs, self.terms)):
@@ -144,7 +146,7 @@ class End:
 
     def take_answer(self, body: bytes) -> Refusal | None:
         """Take the answer to our latest offer; what was agreed before stays where it can't be used."""
-        media = accept_answer(self._pending, body, self.local)
+        media = accept_answer(self._pending, body, replace(self.local, keys=self._offered_keys))
         if isinstance(media, Refusal):
             return media
         if self._answers_with is Srtp.REQUIRED and not media.is_protected:
@@ -193,6 +195,12 @@ class End:
             Srtp.NEVER if self.agreed.send_crypto is None else Srtp.REQUIRED,
             Keying.BEST_EFFORT if is_best_effort else Keying.SDES,
         )
+
+    def _keys_to_offer(self) -> dict[Suite, bytes]:
+        """A key for each suite; of a leg that has agreed on one, that one's alone. Phones answer a re-INVITE with the best that is offered
+        and then go on sending under the old suite (baresip)."""
+        suite = None if self.agreed is None or self.agreed.send_crypto is None else self.agreed.send_crypto.suite
+        return {known: key for known, key in self.local.keys.items() if suite in (None, known)}
 
     @property
     def _answers_with(self) -> Srtp:

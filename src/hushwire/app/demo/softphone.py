@@ -333,7 +333,10 @@ class Phone:
         return {"address": self._endpoint.transportGetInfo(number).localAddress}
 
     def do_account(self, command: dict[str, Any]) -> None:
-        """Sets who we are: uri, registrar, proxy, username, password, srtp off|optional|mandatory; registers when a registrar is given."""
+        """Sets who we are: uri, registrar, proxy, username, password; registers when a registrar is given.
+
+        `srtp` off|optional|mandatory; `rtcp_mux` asks for RTCP on the port of RTP; `public` is the address that its SDP announces.
+        """
         config = pj.AccountConfig()
         config.idUri = command["uri"]
         if command.get("registrar"):
@@ -346,8 +349,10 @@ class Phone:
             config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", command["username"], 0, command["password"]))
         bind = command.get("bind", "127.0.0.1")
         config.mediaConfig.transportConfig.boundAddress = bind
+        config.mediaConfig.transportConfig.publicAddress = command.get("public", "")
         config.mediaConfig.srtpUse = SRTP[command.get("srtp", "off")]
         config.mediaConfig.srtpSecureSignaling = 0
+        config.mediaConfig.rtcpMuxEnabled = bool(command.get("rtcp_mux", False))
         if command.get("srtp_suites"):
             for name in command["srtp_suites"]:
                 crypto = pj.SrtpCrypto()
