@@ -113,11 +113,24 @@ class Event:
     fields: dict[str, object]
 
 
+def connected(path: str) -> socket.socket:
+    """A connection to the control socket, once its queue has room: a socket with a timeout gets EAGAIN where others wait (unix(7))."""
+    sock, until = socket.socket(socket.AF_UNIX), time.monotonic() + 20
+    sock.settimeout(20)
+    while True:
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                sock.close()
+                raise
+        else:
+            return sock
+
+
 class Controller:
     def __init__(self, path: str, epoch: int | None = 1) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect(path)
+        self.sock = connected(path)
         self.buffer = b""
         self.next_id = 1
         self.events: list[Event] = []

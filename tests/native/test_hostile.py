@@ -26,12 +26,6 @@ def memory_kb(media: Media) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
-@pytest.fixture
-def is_sanitized(media_program: str) -> bool:
-    data = Path(media_program).read_bytes()
-    return b"__asan_init" in data or b"__tsan_init" in data
-
-
 def frame(opcode: int, ident: int, body: bytes) -> bytes:
     return struct.pack(">IBBHI", 8 + len(body), 1, 0, opcode, ident) + body
 

@@ -108,21 +108,23 @@ def test_a_leg_that_goes_from_relay_to_mix_and_back_keeps_one_stream_and_marks_e
     assert agent.heard[-1][1].payload in voices[CUSTOMER].payloads
 
 
-def test_in_a_conference_of_sixteen_each_hears_the_others_and_not_itself(control: Controller) -> None:
+def test_in_a_conference_of_sixteen_each_hears_the_others_and_not_itself(control: Controller, is_sanitized: bool) -> None:
     bridge = Bridge(control)
     codecs = ["PCMU", "opus", "G722", "PCMA"]
-    for _ in range(14):
+    # What a sanitizer watches can't code for sixteen in time.
+    count, speakers = (6, (0, 2, 5)) if is_sanitized else (16, (0, 5, 10))
+    for _ in range(count - 2):
         bridge.add()
     # Three speak, the others send silence: who speaks is heard by all others.
     voices = []
-    for leg in range(16):
-        level = 6_000 if leg in (0, 5, 10) else 0
+    for leg in range(count):
+        level = 6_000 if leg in speakers else 0
         voices.append(bridge.speak(leg, codecs[leg % 4], 400 + 150 * leg, 3, level))
-    for leg in range(16):
-        bridge.hear(leg, *(other for other in range(16) if other != leg))
+    for leg in range(count):
+        bridge.hear(leg, *(other for other in range(count) if other != leg))
     converse(voices, 3)
     for leg, voice in enumerate(voices):
-        for speaker in (0, 5, 10):
+        for speaker in speakers:
             level = voice.level(400 + 150 * speaker)
             assert (level < SILENT_DB) if speaker == leg else (abs(level + 14.75) < 2.5), (leg, speaker, level)
         assert voice.is_one_stream()

@@ -13,11 +13,6 @@ from tests.native.client import Controller, Media
 from tests.native.test_recording import Recorded, talk
 
 
-@pytest.fixture
-def is_sanitized(media_program: str) -> bool:
-    return b"__asan_init" in Path(media_program).read_bytes() or b"__tsan_init" in Path(media_program).read_bytes()
-
-
 def status(task: Path) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
 
