@@ -10,7 +10,7 @@ namespace hushwire::hwr {
 namespace {
 
 constexpr std::size_t kContext = 44;
-constexpr std::uint8_t kVersion = 1, kSuiteAes256Gcm = 1;
+constexpr std::uint8_t kVersion = 2, kSuiteAes256Gcm = 1;
 
 /// HMAC-SHA256(data key, label || context)
 void keyed(const DataKey& key, std::string_view label, ConstBytes context, std::byte* out) {

@@ -52,7 +52,7 @@ TEST("header and frames are as the format says, bound to their place and their f
     identity.segment = 3;
     hwr::Sealer sealer(hwr::DataKey(key), identity);
     auto header = sealer.header();
-    CHECK(std::ranges::equal(header.first(8), hex("485752310101004c")));
+    CHECK(std::ranges::equal(header.first(8), hex("485752310201004c")));
     CHECK(header[8] == std::byte{1} && header[24] == std::byte{2} && load_be32(header.data() + 40) == 3);
     CHECK(std::ranges::equal(header.subspan(44), hmac(key, "hushwire/hwr/1/commit", header.first(44))));
     for (std::uint64_t n = 0; n < 3; n++) {

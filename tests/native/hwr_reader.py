@@ -34,7 +34,9 @@ class Recording:
 def read(data: bytes, key: bytes) -> Recording:
     """Every whole frame. Raises AssertionError or InvalidTag where something is wrong but a missing tail."""
     header, context = data[:76], data[:44]
-    assert header[:8] == b"HWR1\x01\x01\x00\x4c"
+    assert header[:4] == b"HWR1"
+    assert header[4] in (1, 2)
+    assert header[5:8] == b"\x01\x00\x4c"
     assert hmac.compare_digest(header[44:], hmac.digest(key, b"hushwire/hwr/1/commit" + context, "sha256"))
     cipher = AESGCM(hmac.digest(key, b"hushwire/hwr/1/frame" + context, "sha256"))
     bound = hashlib.sha256(header).digest()

@@ -1,6 +1,7 @@
 """Playback against networks that delay, lose, repeat and reorder, and senders whose clocks drift, leap and stop."""
 
 import io
+import itertools
 import random
 import struct
 import time
@@ -129,6 +130,29 @@ def test_agent_is_left_and_the_other_party_right(codec: str, number: int) -> Non
     assert likeness(sound[:, 0], AGENT, 0) > 0.99
     assert likeness(sound[:, 1], OTHER, 0) > 0.99
     assert abs(likeness(sound[:, 0], OTHER, 0)) < 0.1
+
+
+def test_who_barged_in_is_heard_on_both_sides_from_then_on() -> None:
+    third = speech(2, 3)
+    named = entries.formats([{0: "PCMU/8000"}, {0: "PCMU/8000"}])
+    joined = entries.formats([{0: "PCMU/8000"}, {0: "PCMU/8000"}, {0: "PCMU/8000"}], time=10_000)
+    content = packets(0, encoded(AGENT, "PCMU")) + packets(1, encoded(OTHER, "PCMU"), ssrc=9)
+    content += [joined, *packets(2, encoded(third, "PCMU"), start_s=1.5, ssrc=10)]
+    audio, summary = play([file_of(content, 4, formats=named)], KEY, WHO, AudioFormat.WAV)
+    sound = heard(audio)[1].astype(int)
+    without = wav(packets(0, encoded(AGENT, "PCMU")) + packets(1, encoded(OTHER, "PCMU"), ssrc=9), 4).astype(int)
+    added = (sound - without).astype(np.int16)
+    assert np.array_equal(sound[:12_000], without[:12_000])
+    for side in (0, 1):
+        assert likeness(added[:, side], third, 12_000) > 0.95
+    assert [counts.packets for counts in summary.further] == [100]
+
+
+def test_loud_voices_together_are_limited_not_wrapped_around() -> None:
+    loud = np.full(8000, 30_000, np.int16)
+    sound = wav(itertools.chain.from_iterable(packets(leg, encoded(loud, "PCMU"), ssrc=leg + 1) for leg in range(16)), 1)
+    assert sound.min() >= 0
+    assert sound.max() == 32_767
 
 
 def test_g711_tables_are_those_of_ffmpeg() -> None:

@@ -66,6 +66,21 @@ def test_any_excerpt_is_the_same_samples_as_a_whole_playback(codecs: tuple[int, 
         assert np.array_equal(found, wanted[start:stop]), (start, stop)
 
 
+def test_an_excerpt_is_the_same_where_a_third_party_joined_late_and_left() -> None:
+    content, length = recording(5, 100, CODECS[0])
+    content += packets(2, encoded(speech(30, 4), "PCMU"), start_s=37.3, ssrc=77)
+    length_ms = round(length * 1000)
+    blob = file_of(content, length)
+    found = surveyed(blob, length_ms)
+    assert [leg["leg"] for leg in found.timeline["legs"]] == ["agent", "other", "leg-2"]
+    assert found.timeline["legs"][2]["packets"] == 1500
+    index, wanted = Index.unpack(found.index.pack()), whole(blob, length_ms)
+    assert [len(kept.legs) for kept in index.checkpoints][:3] == [2, 3, 3]
+    for start_s in (20, 36, 37, 38, 45, 60, 66, 70):
+        start = start_s * index.rate
+        assert np.array_equal(excerpt(blob, index, start, start + index.rate)[0], wanted[start : start + index.rate])
+
+
 def test_an_excerpt_reads_less_than_a_minute_of_the_file_wherever_it_lies() -> None:
     content = packets(0, encoded(speech(400, 1), "PCMU")) + packets(1, encoded(speech(400, 2), "PCMU"), ssrc=2)
     blob = file_of(content, 400)

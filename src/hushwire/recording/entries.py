@@ -13,6 +13,8 @@ TICKS_PER_S: Final = 10_000
 """Entry times count 100-microsecond ticks since the recording's start."""
 
 NO_LEG: Final = 255
+MOST_LEGS: Final = 16
+"""Of a call: its two parties, and who listened in or conferred."""
 
 _HEAD: Final = struct.Struct(">BBIH")
 _ANCHOR: Final = struct.Struct(">Q")
@@ -31,7 +33,7 @@ class EntryKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: `time` in ticks since the start, `leg` 0 (agent), 1 (other party) or 255 (both)."""
+    """One entry: `time` in ticks since the start, `leg` 0 (agent), 1 (other party), 2 to 15 (further parties) or 255 (all)."""
 
     kind: EntryKind
     leg: int
@@ -80,8 +82,8 @@ def pack(entries: Iterable[Entry]) -> bytes:
     return b"".join(_HEAD.pack(entry.kind, entry.leg, entry.time, len(entry.data)) + entry.data for entry in entries)
 
 
-def unpack(plaintext: bytes) -> Iterator[Entry]:
-    """The entries of a frame's plaintext.
+def unpack(plaintext: bytes, legs: int = MOST_LEGS) -> Iterator[Entry]:
+    """The entries of a frame's plaintext; `legs` is how many the file may have.
 
     Raises RecordingError(BAD_ENTRIES) for an unknown kind or leg, or an entry that runs past the end.
     """
@@ -93,29 +95,31 @@ def unpack(plaintext: bytes) -> Iterator[Entry]:
         position += _HEAD.size
         if length > size - position:
             raise RecordingError(Failure.BAD_ENTRIES, "an entry's data is cut")
-        yield _checked(number, leg, time, plaintext[position : position + length])
+        yield _checked(number, leg, legs, time, plaintext[position : position + length])
         position += length
 
 
-def leg_formats(entry: Entry) -> tuple[dict[int, str], dict[int, str]]:
-    """Per leg, payload type -> "NAME/clock rate" of a format entry. Raises RecordingError(BAD_ENTRIES)."""
+def leg_formats(entry: Entry) -> tuple[dict[int, str], ...]:
+    """Of two to sixteen legs, payload type -> "NAME/clock rate" of a format entry. Raises RecordingError(BAD_ENTRIES)."""
     try:
         legs = json.loads(entry.data)["legs"]
-        first, second = ({int(number): str(name) for number, name in leg.items()} for leg in legs)
+        found = tuple({int(number): str(name) for number, name in leg.items()} for leg in legs)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:  # the last: brackets in brackets, thousands deep
         raise RecordingError(Failure.BAD_ENTRIES, "a format entry is not the JSON that it should be") from error
-    return first, second
+    if not 2 <= len(found) <= MOST_LEGS:
+        raise RecordingError(Failure.BAD_ENTRIES, "a format entry of fewer than two legs or more than sixteen")
+    return found
 
 
 _KINDS: Final = {int(kind): kind for kind in EntryKind}
 _LENGTHS: Final = {EntryKind.ANCHOR: _ANCHOR.size, EntryKind.PAUSE: 0, EntryKind.RESUME: 0, EntryKind.END: 0}
 
 
-def _checked(number: int, leg: int, time: int, data: bytes) -> Entry:
+def _checked(number: int, leg: int, legs: int, time: int, data: bytes) -> Entry:
     kind = _KINDS.get(number)
     if kind is None:
         raise RecordingError(Failure.BAD_ENTRIES, "an entry of unknown kind")
-    if leg not in (0, 1, NO_LEG) or (kind is EntryKind.RTP and leg == NO_LEG):
+    if (leg >= legs and leg != NO_LEG) or (kind is EntryKind.RTP and leg == NO_LEG):
         raise RecordingError(Failure.BAD_ENTRIES, "an entry of an unknown leg")
     if _LENGTHS.get(kind, len(data)) != len(data):
         raise RecordingError(Failure.BAD_ENTRIES, "an entry of a wrong length")

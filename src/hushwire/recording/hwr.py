@@ -23,7 +23,9 @@ from hushwire.recording.entries import Entry, EntryKind
 from hushwire.recording.failures import Failure, RecordingError
 
 MAGIC: Final = b"HWR1"
-VERSION: Final = 1
+VERSION: Final = 2
+LEGS: Final = {1: 2, 2: entry_format.MOST_LEGS}
+"""How many legs a file of each version may have."""
 SUITE_AES_256_GCM: Final = 1
 HEADER_LENGTH: Final = 76
 MAX_FRAME: Final = 1 << 20
@@ -72,16 +74,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One opened frame; `offset`: the byte of the file at which it begins."""
+    """One opened frame; `offset`: the byte of the file at which it begins, `legs`: how many the file may have."""
 
     sequence: int
     is_final: bool
     plaintext: bytes
     offset: int
+    legs: int = entry_format.MOST_LEGS
 
     def entries(self) -> Iterator[Entry]:
         """Its entries, in order. Raises RecordingError(BAD_ENTRIES)."""
-        return entry_format.unpack(self.plaintext)
+        return entry_format.unpack(self.plaintext, self.legs)
 
 
 class Reader:
@@ -102,6 +105,7 @@ class Reader:
         self._digest = hashlib.sha256()
         self._cipher: AESGCM | None = None
         self._header_digest = b""
+        self._legs = 0
         self._sequence = 0
         self._offset = 0
         self._is_over = False
@@ -167,6 +171,7 @@ class Reader:
             raise RecordingError(Failure.WRONG_KEY, "the header was made with another key, or changed")
         self._cipher = AESGCM(frame_key(self._key, header[: _CONTEXT.size]))
         self._header_digest = hashlib.sha256(header).digest()
+        self._legs = LEGS[header[len(MAGIC)]]
         del self._buffer[:HEADER_LENGTH]
         self._offset = HEADER_LENGTH
         return True
@@ -187,7 +192,7 @@ class Reader:
             self._refuse(body, is_final, nothing_follows=not any(self._buffer[_WORD.size + length :]))
             return None
         del self._buffer[: _WORD.size + length]
-        frame = Frame(self._sequence, is_final, plaintext, self._offset)
+        frame = Frame(self._sequence, is_final, plaintext, self._offset, self._legs)
         self._offset += _WORD.size + length
         self._sequence += 1
         self._is_over = is_final
@@ -222,9 +227,9 @@ class Reader:
 class Writer:
     """The reference writer: header and frames as bytes, for vectors and tests (hushwire-media writes its own)."""
 
-    def __init__(self, key: bytes, identity: Identity, random: Random) -> None:
+    def __init__(self, key: bytes, identity: Identity, random: Random, version: int = VERSION) -> None:
         context = _CONTEXT.pack(
-            MAGIC, VERSION, SUITE_AES_256_GCM, HEADER_LENGTH, identity.org_id.bytes, identity.recording_id.bytes, identity.segment
+            MAGIC, version, SUITE_AES_256_GCM, HEADER_LENGTH, identity.org_id.bytes, identity.recording_id.bytes, identity.segment
         )
         self.header = context + commitment(key, context)
         self._cipher = AESGCM(frame_key(key, context))
@@ -286,13 +291,13 @@ class Order:
 
 
 def identify(header: bytes) -> Identity:
-    """Which recording a header names, without any key. Raises RecordingError for what is no header of this version."""
+    """Which recording a header names, without any key. Raises RecordingError for what is no header of a known version."""
     if len(header) < HEADER_LENGTH:
         raise RecordingError(Failure.TRUNCATED, "the header is cut")
     magic, version, suite, length, org, recording, segment = _CONTEXT.unpack_from(header)
     if magic != MAGIC:
         raise RecordingError(Failure.NOT_A_RECORDING, "the file doesn't begin like a sealed recording")
-    if (version, suite, length) != (VERSION, SUITE_AES_256_GCM, HEADER_LENGTH):
+    if version not in LEGS or (suite, length) != (SUITE_AES_256_GCM, HEADER_LENGTH):
         raise RecordingError(Failure.UNSUPPORTED, "version, suite or header length is unknown")
     return Identity(UUID(bytes=org), UUID(bytes=recording), segment)
 

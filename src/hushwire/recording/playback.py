@@ -23,6 +23,8 @@ class Summary:
     gaps: tuple[Gap, ...]
     agent: Counts
     other: Counts
+    further: tuple[Counts, ...] = ()
+    """Of legs 2 and above."""
 
 
 class Player:
@@ -45,8 +47,8 @@ class Player:
         ending = self._reader.finish()
         out = self._contained(self._renderer.finish()) + self._opened().close()
         assert self._renderer.legs is not None
-        agent, other = self._renderer.legs
-        self.summary = Summary(self._renderer.found_ms, ending, tuple(self._renderer.gaps), agent.counts, other.counts)
+        agent, other, *further = (leg.counts for leg in self._renderer.legs)
+        self.summary = Summary(self._renderer.found_ms, ending, tuple(self._renderer.gaps), agent, other, tuple(further))
         return out
 
     def _contained(self, blocks: list[Stereo]) -> bytes:

@@ -1,5 +1,7 @@
 """Frames of a sealed recording to blocks of stereo samples: agent left, other party right; and the same samples from the middle on.
 
+Further legs (who barged in, members of a conference) are heard on both sides, added to what is there.
+
 Rendering has a memory (where each leg's line lies, what waits for its turn), so the middle of a file can't be rendered from its middle
 alone. On its way through a file a `Renderer` passes checkpoints, one at the first frame that begins `CHECKPOINT_S` or more after the
 last one. There it exchanges decoders that remember (`Timeline.renew`), always, and its state fits on a page: whoever kept it
@@ -13,6 +15,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from hushwire.recording.containers import Stereo
+from hushwire.recording.decoders import Samples
 from hushwire.recording.entries import TICKS_PER_S, Entry, EntryKind, leg_formats
 from hushwire.recording.history import LegHistory
 from hushwire.recording.hwr import Frame, Order, Place
@@ -50,7 +53,7 @@ class Checkpoint:
     now: int
     rendered_at: int
     clean_from: int
-    legs: tuple[Mapping[str, Any], Mapping[str, Any]]
+    legs: tuple[Mapping[str, Any], ...]
 
 
 class Renderer:
@@ -79,8 +82,9 @@ class Renderer:
         self._paused_at: int | None = None
         self.rate = 0
         """Samples a second; 0 until the first frame has told."""
-        self.legs: tuple[Timeline, Timeline] | None = None
-        self.histories: tuple[LegHistory, LegHistory] | None = None
+        self.legs: list[Timeline] | None = None
+        """Of each leg that was named so far, two at least."""
+        self.histories: list[LegHistory] = []
         self.gaps: list[Gap] = []
 
     @classmethod
@@ -93,8 +97,7 @@ class Renderer:
         made._order = Order(kept.ordinal)
         made._now, made._rendered_at, made._checkpoint_at, made._written = kept.now, kept.rendered_at, kept.now, start
         made.rate = rate
-        first, second = (Timeline.resumed(rate, state, packets, start) for state in kept.legs)
-        made.legs = first, second
+        made.legs = [Timeline.resumed(rate, state, packets, start) for state in kept.legs]
         return made
 
     @property
@@ -145,7 +148,7 @@ class Renderer:
 
     def _checkpoint(self, frame: Frame) -> Checkpoint:
         assert self.legs is not None
-        states = self.legs[0].state(), self.legs[1].state()
+        states = tuple(leg.state() for leg in self.legs)
         earliest = min((ordinal for state in states for ordinal in needed(state)), default=self._order.count)
         # Frames before the one that holds it are asked for no more: packets are named in the order of the file.
         while len(self._frames) > 1 and self._frames[1][0] <= earliest:
@@ -166,23 +169,25 @@ class Renderer:
         match entry.kind:
             case EntryKind.RTP:
                 assert self.legs is not None
+                self._admit(entry.leg + 1)
                 self.legs[entry.leg].add(entry.time, entry.data, self._order.count - 1)
             case EntryKind.FORMAT:
                 formats = leg_formats(entry)
                 if self.legs is None:
                     self._open(rate_of(formats))
                 assert self.legs is not None
-                for leg, meaning in zip(self.legs, formats, strict=True):
+                self._admit(len(formats))
+                for leg, meaning in zip(self.legs, formats, strict=False):  # those that are not named any more have left
                     leg.set_formats(meaning)
             case EntryKind.PAUSE:
                 self._paused_at = entry.time if self._paused_at is None else self._paused_at
-                for history in self.histories or ():
+                for history in self.histories:
                     history.pause(entry.time * self.rate / TICKS_PER_S)
             case EntryKind.RESUME:
                 if self._paused_at is not None:
                     self.gaps.append(Gap(_ms(self._paused_at), _ms(entry.time)))
                 self._paused_at = None
-                for history in self.histories or ():
+                for history in self.histories:
                     history.resume(entry.time * self.rate / TICKS_PER_S)
             case EntryKind.END:
                 self._end = entry.time
@@ -191,10 +196,19 @@ class Renderer:
 
     def _open(self, rate: int) -> None:
         self.rate = rate
-        if self._with_history:
-            self.histories = LegHistory(rate), LegHistory(rate)
-        first, second = self.histories or (None, None)
-        self.legs = Timeline(rate, first), Timeline(rate, second)
+        self.legs = []
+        self._admit(2)
+
+    def _admit(self, count: int) -> None:
+        """Have lines for so many legs; a new one begins where the others are."""
+        assert self.legs is not None
+        while len(self.legs) < count:
+            history = LegHistory(self.rate) if self._with_history else None
+            if history is not None:
+                self.histories.append(history)
+                if self._paused_at is not None:
+                    history.pause(self._paused_at * self.rate / TICKS_PER_S)
+            self.legs.append(Timeline(self.rate, history, self._written))
 
     def _render(self, until: int, *, to_the_end: bool = False) -> list[Stereo]:
         if self.legs is None:
@@ -209,10 +223,19 @@ class Renderer:
         out = []
         while due >= block or (to_the_end and due > 0):
             count = min(due, block)
-            out.append(np.stack([leg.take(count) for leg in self.legs], axis=1))
+            out.append(_mixed([leg.take(count) for leg in self.legs]))
             self._written += count
             due -= count
         return out
+
+
+def _mixed(legs: list[Samples]) -> Stereo:
+    stereo = np.stack(legs[:2], axis=1)
+    if len(legs) == 2:
+        return stereo
+    both = np.stack(legs[2:], axis=1).sum(axis=1, dtype=np.int32)
+    mixed: Stereo = np.clip(stereo + both[:, None], -32768, 32767).astype(np.int16)
+    return mixed
 
 
 def rate_of(formats: Sequence[Mapping[int, str]]) -> int:

@@ -136,5 +136,4 @@ class Excerpt:
 
 
 def _checkpoint(found: dict[str, Any]) -> Checkpoint:
-    first, second = found.pop("legs")
-    return Checkpoint(**{**found, "replay": Place(**found["replay"]), "legs": (first, second)})
+    return Checkpoint(**{**found, "replay": Place(**found["replay"]), "legs": tuple(found["legs"])})

@@ -9,6 +9,11 @@ from hushwire.recording.rendering import Checkpoint, Renderer
 from hushwire.recording.seeking import Index
 
 
+def leg_name(leg: int) -> str:
+    """As a timeline names a leg."""
+    return {0: "agent", 1: "other"}.get(leg, f"leg-{leg}")
+
+
 @dataclass(frozen=True, slots=True)
 class Surveyed:
     """All three. `timeline` is plain values (docs/playback.md)."""
@@ -45,8 +50,8 @@ class Survey:
             self._peaks.add(self._renderer.rate, block)
         rate = self._renderer.rate
         legs = []
-        for name, leg, history in zip(("agent", "other"), self._renderer.legs or (), self._renderer.histories or (), strict=True):
-            legs.append({"leg": name} | history.report(leg.counts, self._length_ms).as_json())
+        for number, (leg, history) in enumerate(zip(self._renderer.legs or (), self._renderer.histories, strict=True)):
+            legs.append({"leg": leg_name(number)} | history.report(leg.counts, self._length_ms).as_json())
         timeline = {
             "length_ms": self._length_ms,
             "is_cut": ending is Ending.CUT,

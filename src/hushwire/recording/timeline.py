@@ -63,12 +63,12 @@ class _Waiting:
 class Timeline:
     """The samples of one leg at `rate`, taken from the front as they become certain. `history` is told what happens."""
 
-    def __init__(self, rate: int, history: LegHistory | None = None) -> None:
+    def __init__(self, rate: int, history: LegHistory | None = None, origin: int = 0) -> None:
         self._rate = rate
         self._history = history
         self._formats: dict[int, str] = {}
         self._streams: dict[int, _Stream] = {}
-        self._origin = 0  # how many samples were taken
+        self._origin = origin  # how many samples were taken
         self._samples = np.zeros(rate * 30, np.int16)
         self.counts = Counts()
         self.reach = 0

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from hushwire.recording import entries
-from hushwire.recording.hwr import Identity, Writer
+from hushwire.recording.hwr import VERSION, Identity, Writer
 
 KEY = hashlib.sha256(b"hushwire test vector key").digest()
 WHO = Identity(UUID("01890000-0000-7000-8000-00000000000a"), UUID("01890000-0000-7000-8000-00000000000b"), 1)
@@ -37,16 +37,33 @@ class Counting:
         return self._count.to_bytes(count, "big")
 
 
-def sealed(key: bytes, who: Identity) -> list[bytes]:
+FURTHER = [
+    [
+        CONTENT[0][0],
+        entries.formats([{0: "PCMU/8000"}, {8: "PCMA/8000"}, *({0: "PCMU/8000"} for _ in range(14))]),
+        entries.rtp(2, 12, bytes.fromhex("800000010000000000000003") + b"\xff" * 8),
+    ],
+    [entries.rtp(15, 215, bytes.fromhex("800000010000000000000004") + b"\xff" * 8), entries.end(1300)],
+]
+"""A recording with legs 2 and 15."""
+LEG_16 = [CONTENT[0], [entries.rtp(16, 900, b""), entries.end(1300)]]
+
+
+def sealed(key: bytes, who: Identity, version: int = VERSION, content: list[list[entries.Entry]] = CONTENT) -> list[bytes]:
     """Header and frames."""
-    writer = Writer(key, who, Counting())
-    return [writer.header, *(writer.frame(frame, is_final=frame is CONTENT[-1]) for frame in CONTENT)]
+    writer = Writer(key, who, Counting(), version)
+    return [writer.header, *(writer.frame(frame, is_final=frame is content[-1]) for frame in content)]
 
 
 def of_bad_entries() -> list[bytes]:
     """An authentic file that breaks the rules of entries: its final frame doesn't end with the end entry."""
     writer = Writer(KEY, WHO, Counting())
     return [writer.header, writer.frame(CONTENT[0]), writer.frame([entries.pause(300)], is_final=True)]
+
+
+def listed(content: list[list[entries.Entry]]) -> list[list[list[Any]]]:
+    """What a reader finds, as plain values."""
+    return [[[int(e.kind), e.leg, e.time, e.data.hex()] for e in frame] for frame in content]
 
 
 def vectors() -> dict[str, Any]:
@@ -81,11 +98,22 @@ def vectors() -> dict[str, Any]:
             "damaged",
         ),
         ("header-of-another-key", other_key[0] + a + b + c + last, False, 0, "wrong-key"),
-        ("unknown-version", good[:4] + b"\x02" + good[5:], False, 0, "unsupported"),
+        ("unknown-version", good[:4] + b"\x03" + good[5:], False, 0, "unsupported"),
         ("not-a-recording", b"OggS" + good[4:], False, 0, "not-a-recording"),
         ("trailing-byte", good + b"\x00", False, 4, "trailing"),
         ("impossible-length", header + a + b"\x00\x00\x00\x00" + b + c + last, False, 1, "damaged"),
         ("bad-entries", b"".join(of_bad_entries()), False, 2, "bad-entries"),
+        ("version-1", b"".join(sealed(KEY, WHO, 1)), False, 4, None),
+        ("version-1-relabelled-as-2", b"HWR1\x02" + b"".join(sealed(KEY, WHO, 1))[5:], False, 0, "wrong-key"),
+        ("legs-up-to-15", b"".join(sealed(KEY, WHO, content=FURTHER)), False, 2, None),
+        ("version-1-with-leg-2", b"".join(sealed(KEY, WHO, 1, FURTHER)), False, 1, "bad-entries"),
+        (
+            "leg-16",
+            b"".join(sealed(KEY, WHO, content=LEG_16)),
+            False,
+            2,
+            "bad-entries",
+        ),
     ]
     # What the row says of the file: None, or frame count and digest as they were noted at closing.
     closed = {
@@ -99,7 +127,8 @@ def vectors() -> dict[str, Any]:
         "org_id": str(WHO.org_id),
         "recording_id": str(WHO.recording_id),
         "segment": WHO.segment,
-        "entries": [[[int(e.kind), e.leg, e.time, e.data.hex()] for e in frame] for frame in CONTENT],
+        "entries": listed(CONTENT),
+        "further_entries": listed(FURTHER),
         "vectors": [
             {
                 "name": name,
