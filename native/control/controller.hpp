@@ -114,7 +114,12 @@ class Controller {
     Outcome start_recording(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome switch_recording(const Request& request, const Fields& fields, BridgeEntry& bridge);
     std::variant<std::shared_ptr<io::RecordingOrder>, Refusal> recording_order(const Fields& fields);
-    void open_recording(std::shared_ptr<io::RecordingOrder> order, std::function<void(int error)> opened);
+    /// Called once the file exists.
+    using RecordingBegun = std::function<void(BridgeEntry& bridge, const Recording& recording,
+                                              ConnectionId to, const Header& header)>;
+    Outcome open_recording(const Request& request, const Fields& fields, BridgeEntry& bridge,
+                           RecordingBegun begun);
+    void reply_ended(ConnectionId to, const Header& header, const io::RecordingResult& result);
     void drop_failed(BridgeEntry& bridge);
     Outcome mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op);
     Outcome send_digits(const Request& request, const Fields& fields, BridgeEntry& bridge);
@@ -125,6 +130,8 @@ class Controller {
     // ops_hearing.cpp
     Outcome set_hears(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome close_leg(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome set_recorded(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome move_leg(const std::shared_ptr<Request>& request, const Fields& fields, BridgeEntry& bridge);
     // ops_sounds.cpp
     Outcome load_sound(const Request& request, const Fields& fields);
     Outcome play(const Request& request, const Fields& fields, BridgeEntry& bridge);

@@ -39,41 +39,48 @@ std::variant<std::shared_ptr<io::RecordingOrder>, Refusal> Controller::recording
     return order;
 }
 
-void Controller::open_recording(std::shared_ptr<io::RecordingOrder> order, std::function<void(int)> opened) {
-    writer_.open(std::move(order), [this, opened = std::move(opened)](int error) {
-        mailbox_.post([opened, error] { opened(error); });
+/// Opens the file that the request names, with the bridge busy meanwhile; `begun` goes on once it exists.
+Controller::Outcome Controller::open_recording(const Request& request, const Fields& fields,
+                                               BridgeEntry& bridge, RecordingBegun begun) {
+    auto made = recording_order(fields);
+    if (const auto* wrong = std::get_if<Refusal>(&made)) return *wrong;
+    auto& order = std::get<0>(made);
+    Recording recording{.id = order->id,
+                        .identity = order->identity,
+                        .start_us = io::monotonic_us(),
+                        .file = order->file,
+                        .is_paused = bridge.recording && bridge.recording->is_paused};
+    bridge.is_busy = true;
+    writer_.open(std::move(order), [this, id = bridge.id, recording, begun = std::move(begun),
+                                    to = request.connection, header = request.header](int error) {
+        mailbox_.post([this, id, recording, begun, to, header, error] {
+            auto* entry = find(id);
+            if (!entry) return;
+            if (!error) return begun(*entry, recording, to, header);
+            outlet_.send(to, refuse(header, not_opened(error)));
+            now_idle(id);
+        });
     });
+    return std::nullopt;
 }
 
 Controller::Outcome Controller::start_recording(const Request& request, const Fields& fields,
                                                 BridgeEntry& bridge) {
     if (bridge.recording) return refusal(Status::exists, "a recording is running already");
-    auto made = recording_order(fields);
-    if (const auto* wrong = std::get_if<Refusal>(&made)) return *wrong;
-    auto& order = std::get<0>(made);
-    Recording recording{
-        .id = order->id, .identity = order->identity, .start_us = io::monotonic_us(), .file = order->file};
-    bridge.is_busy = true;
-    open_recording(std::move(order), [this, id = bridge.id, recording, to = request.connection,
-                                      header = request.header](int error) {
-        auto* entry = find(id);
-        if (!entry) return;
-        if (error) {
-            outlet_.send(to, refuse(header, not_opened(error)));
-            return now_idle(id);
-        }
-        entry->recording = recording;
-        auto* target = &worker(*entry);
-        target->post([this, target, id, recording, to, header] {
-            target->start_recorder(id, recording.id, recording.start_us);
-            mailbox_.post(
-                [this, id, to, header] {  // only now: every packet sent after the reply is in the recording
+    return open_recording(
+        request, fields, bridge,
+        [this](BridgeEntry& entry, const Recording& recording, ConnectionId to, const Header& header) {
+            entry.recording = recording;
+            auto* target = &worker(entry);
+            target->post([this, target, id = entry.id, recording, to, header] {
+                target->start_recorder(id, recording.id, recording.start_us);
+                mailbox_.post([this, id, to, header] {
+                    // Only now: every packet sent after the reply is in the recording.
                     reply(to, ok(header));
                     now_idle(id);
                 });
+            });
         });
-    });
-    return std::nullopt;
 }
 
 /// The next segment's file exists before the present one ends, and the worker goes from one to the other
@@ -81,40 +88,30 @@ Controller::Outcome Controller::start_recording(const Request& request, const Fi
 Controller::Outcome Controller::switch_recording(const Request& request, const Fields& fields,
                                                  BridgeEntry& bridge) {
     if (!bridge.recording) return refusal(Status::state, "no recording is running");
-    auto made = recording_order(fields);
-    if (const auto* wrong = std::get_if<Refusal>(&made)) return *wrong;
-    auto& order = std::get<0>(made);
-    Recording next{.id = order->id,
-                   .identity = order->identity,
-                   .start_us = io::monotonic_us(),
-                   .file = order->file,
-                   .is_paused = bridge.recording->is_paused};
-    bridge.is_busy = true;
-    open_recording(std::move(order), [this, id = bridge.id, next, to = request.connection,
-                                      header = request.header](int error) {
-        auto* entry = find(id);
-        if (!entry) return;
-        if (error) {
-            outlet_.send(to, refuse(header, not_opened(error)));
-            return now_idle(id);
-        }
-        auto before = *entry->recording;
-        entry->ending = std::exchange(entry->recording, next);
-        auto* target = &worker(*entry);
-        target->post([this, target, id, before, next, to, header] {
-            auto end = target->switch_recorder(id, before.start_us, next.id, next.start_us);
-            mailbox_.post([this, id, before, end, to, header] {
-                end_recording(id, before, end, [this, id, to, header](const io::RecordingResult& result) {
-                    auto frame = ok(header);
-                    frame.put(Tag::recording_result, recording_result(result));
-                    reply(to, std::move(frame));
-                    if (auto* open = find(id)) open->ending.reset();
-                    now_idle(id);
+    return open_recording(
+        request, fields, bridge,
+        [this](BridgeEntry& entry, const Recording& next, ConnectionId to, const Header& header) {
+            auto before = *entry.recording;
+            entry.ending = std::exchange(entry.recording, next);
+            auto* target = &worker(entry);
+            target->post([this, target, id = entry.id, before, next, to, header] {
+                auto end = target->switch_recorder(id, before.start_us, next.id, next.start_us);
+                mailbox_.post([this, id, before, end, to, header] {
+                    end_recording(id, before, end, [this, id, to, header](const io::RecordingResult& result) {
+                        reply_ended(to, header, result);
+                        if (auto* open = find(id)) open->ending.reset();
+                        now_idle(id);
+                    });
                 });
             });
         });
-    });
-    return std::nullopt;
+}
+
+/// The reply that says how a recording ended.
+void Controller::reply_ended(ConnectionId to, const Header& header, const io::RecordingResult& result) {
+    auto frame = ok(header);
+    frame.put(Tag::recording_result, recording_result(result));
+    reply(to, std::move(frame));
 }
 
 Controller::Outcome Controller::mark_recording(const Request& request, const Fields& fields,
@@ -160,9 +157,7 @@ Controller::Outcome Controller::stop_recording(const Request& request, BridgeEnt
         auto end = target->end_recorder(id, recording.start_us);
         mailbox_.post([this, id, recording, end, to, header] {
             end_recording(id, recording, end, [this, id, to, header](const io::RecordingResult& result) {
-                auto frame = ok(header);
-                frame.put(Tag::recording_result, recording_result(result));
-                reply(to, std::move(frame));
+                reply_ended(to, header, result);
                 if (auto* entry = find(id)) entry->recording.reset();
                 now_idle(id);
             });
