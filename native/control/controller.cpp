@@ -181,7 +181,11 @@ Controller::Outcome Controller::open_bridge(const Request& request, const Fields
     if (bridges_.size() >= kMaxBridges) return refusal(Status::limit, "too many bridges");
     auto id = fields.uuid(Tag::bridge);
     if (find(id)) return refusal(Status::exists, "the bridge is open already");
-    auto index = static_cast<std::size_t>(std::min_element(load_.begin(), load_.end()) - load_.begin());
+    // Legs can be moved between bridges of one worker only.
+    const auto* neighbour = fields.has(Tag::beside) ? find(fields.uuid(Tag::beside)) : nullptr;
+    auto index = neighbour
+                     ? neighbour->worker
+                     : static_cast<std::size_t>(std::min_element(load_.begin(), load_.end()) - load_.begin());
     load_[index]++;
     auto& bridge = bridges_[id];
     bridge.id = id;
@@ -244,6 +248,8 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::detect_tones: return detect_tones(*request, fields, *bridge);
         case Op::set_hears: return set_hears(*request, fields, *bridge);
         case Op::close_leg: return close_leg(*request, fields, *bridge);
+        case Op::set_recorded: return set_recorded(*request, fields, *bridge);
+        case Op::move_leg: return move_leg(request, fields, *bridge);
         case Op::set_sensitive: return set_sensitive(*request, fields, *bridge);
         case Op::close_bridge:
             close_bridge(request->connection, request->header, *bridge, Reason::asked_for);

@@ -1,4 +1,4 @@
-// SET_HEARS and CLOSE_LEG: who hears whom in a bridge, and who is in it no more.
+// Who is in a bridge and who hears whom: SET_HEARS, SET_RECORDED, CLOSE_LEG, MOVE_LEG.
 #include "control/controller.hpp"
 
 namespace hushwire::control {
@@ -34,6 +34,43 @@ Controller::Outcome Controller::close_leg(const Request& request, const Fields& 
                 reply(to, std::move(frame));
             });
         });
+    return std::nullopt;
+}
+
+Controller::Outcome Controller::set_recorded(const Request& request, const Fields& fields,
+                                             BridgeEntry& bridge) {
+    auto legs = fields.integer<std::uint16_t>(Tag::recorded);
+    return on_worker(request, bridge, [legs](io::Worker&, Bridge& target, FrameWriter&) -> Outcome {
+        target.set_recorded(legs);
+        return std::nullopt;
+    });
+}
+
+Controller::Outcome Controller::move_leg(const std::shared_ptr<Request>& request, const Fields& fields,
+                                         BridgeEntry& bridge) {
+    unsigned leg = fields.integer<std::uint8_t>(Tag::leg), to_leg = fields.integer<std::uint8_t>(Tag::to_leg);
+    auto* to = find(fields.uuid(Tag::to_bridge));
+    if (!to) return Refusal{Status::not_found, "there is no bridge to move to"};
+    if (to->is_busy) {
+        if (to->waiting.size() >= kMaxWaiting) return Refusal{Status::limit, "too many requests wait"};
+        to->waiting.push_back(request);
+        return std::nullopt;
+    }
+    if (leg >= Bridge::kMaxLegs || !bridge.legs[leg])
+        return Refusal{Status::not_found, "the leg is not open"};
+    if (to_leg >= Bridge::kMaxLegs) return Refusal{Status::invalid, "a bridge has no such leg"};
+    if (bridge.mode == Mode::echo || to->mode == Mode::echo)
+        return Refusal{Status::invalid, "an echo bridge keeps its leg"};
+    if (to->legs[to_leg]) return Refusal{Status::exists, "the leg is open there already"};
+    if (bridge.worker != to->worker)
+        return Refusal{Status::state, "the bridges were not opened side by side"};
+    to->legs[to_leg] = std::exchange(bridge.legs[leg], std::nullopt);
+    auto* target = &worker(bridge);
+    target->post([this, target, from = bridge.id, leg, id = to->id, to_leg, connection = request->connection,
+                  header = request->header] {
+        target->move_leg(from, leg, id, to_leg);
+        mailbox_.post([this, connection, header] { reply(connection, ok(header)); });
+    });
     return std::nullopt;
 }
 

@@ -17,7 +17,8 @@ constexpr bool kOptional = false;
 
 constexpr FieldRule kHello[] = {{Tag::epoch, 8, 8}};
 constexpr FieldRule kAck[] = {{Tag::event, 4, 4, true, true}};
-constexpr FieldRule kOpenBridge[] = {{Tag::bridge, 16, 16}, {Tag::mode, 1, 1}};
+constexpr FieldRule kOpenBridge[] = {
+    {Tag::bridge, 16, 16}, {Tag::mode, 1, 1}, {Tag::beside, 16, 16, kOptional}};
 constexpr FieldRule kOpenLeg[] = {
     {Tag::bridge, 16, 16},
     {Tag::leg, 1, 1},
@@ -89,6 +90,9 @@ constexpr FieldRule kSendDigits[] = {{Tag::bridge, 16, 16},
                                      {Tag::gap_ms, 2, 2, kOptional}};
 constexpr FieldRule kDetectTones[] = {{Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag::is_on, 1, 1}};
 constexpr FieldRule kSetHears[] = {{Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag::hears, 2, 2}};
+constexpr FieldRule kSetRecorded[] = {{Tag::bridge, 16, 16}, {Tag::recorded, 2, 2}};
+constexpr FieldRule kMoveLeg[] = {
+    {Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag::to_bridge, 16, 16}, {Tag::to_leg, 1, 1}};
 constexpr FieldRule kSetSensitive[] = {{Tag::bridge, 16, 16}, {Tag::is_on, 1, 1}};
 
 std::optional<std::span<const FieldRule>> rules(Op op) {
@@ -117,7 +121,9 @@ std::optional<std::span<const FieldRule>> rules(Op op) {
         case Op::send_digits: return kSendDigits;
         case Op::detect_tones: return kDetectTones;
         case Op::set_hears: return kSetHears;
-        case Op::close_leg: return kOpenLeg;
+        case Op::close_leg: return kOneLeg;
+        case Op::set_recorded: return kSetRecorded;
+        case Op::move_leg: return kMoveLeg;
         case Op::set_sensitive: return kSetSensitive;
     }
     return std::nullopt;

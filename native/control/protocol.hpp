@@ -43,6 +43,8 @@ enum class Op : std::uint16_t {
     close_leg = 53,
     set_sensitive = 69,
     switch_recording = 70,
+    set_recorded = 73,
+    move_leg = 74,
 };
 
 enum class EventType : std::uint16_t {
@@ -208,6 +210,10 @@ enum class Tag : std::uint16_t {
     source_ip = 202,
     source_port = 203,
     is_sensitive = 204,
+    recorded = 220,
+    to_bridge = 221,
+    to_leg = 222,
+    beside = 223,
     hears = 131,
     concealed_ms = 132,
     recovered_ms = 133,

@@ -31,9 +31,21 @@ void Bridge::open_leg(unsigned leg) {
 }
 
 void Bridge::close_leg(unsigned leg, std::int64_t now_us) {
+    (void)take_leg(leg, now_us);
+}
+
+Bridge::Moving Bridge::take_leg(unsigned leg, std::int64_t now_us) {
     for (auto layer : kLayers) play(leg, nullptr, layer, PlayEnd::leg_closed);
-    keypads_[leg].reset();
-    legs_[leg].reset();
+    Moving moving{std::move(legs_[leg]), std::move(keypads_[leg])};
+    arrange(now_us);
+    return moving;
+}
+
+void Bridge::put_leg(unsigned leg, Moving moving, std::int64_t now_us) {
+    moving.leg->move_to(leg);
+    has_event_ |= moving.leg->has_event();
+    legs_[leg] = std::move(moving.leg);
+    keypads_[leg] = std::move(moving.keypad);
     arrange(now_us);
 }
 
@@ -199,7 +211,8 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
     in.counters.bytes_received += length;
     in.reception.received({header->ssrc, plain->run}, plain->index, header->timestamp,
                           in.settings().clock_rate, now_us);
-    if (tap_ && in.number() < kRecordedLegs) tap_->packet(in.number(), buffer.first(plain->length), now_us);
+    if (tap_ && (recorded_ & bit(in.number())))
+        tap_->packet(in.number(), buffer.first(plain->length), now_us);
     if (auto* keypad = keypads_[in.number()].get()) {
         auto payload = buffer.subspan(header->length, plain->length - header->length);
         if (in.is_event(header->payload_type)) {

@@ -42,9 +42,6 @@ class Bridge {
     static constexpr std::size_t kBuffer = 2048;
     /// 0 the agent, 1 the other party, further ones listen in or confer.
     static constexpr unsigned kMaxLegs = 16;
-    /// Version 1 of the recording format knows legs 0 and 1; a reader refuses a file with another
-    /// (docs/hwr.md).
-    static constexpr unsigned kRecordedLegs = 2;
 
     /// `unix_offset_us` on top of the monotonic time given makes Unix time, for the clocks of sender reports.
     Bridge(Mode mode, Random random, std::int64_t unix_offset_us = 0);
@@ -52,6 +49,15 @@ class Bridge {
     Mode mode() const { return mode_; }
     void open_leg(unsigned leg);
     void close_leg(unsigned leg, std::int64_t now_us);
+    /// A leg on its way from one bridge to another.
+    struct Moving {
+        std::unique_ptr<Leg> leg;
+        std::unique_ptr<Keypad> keypad;
+    };
+    /// Takes a leg out; what was played to it ends. What it has to tell is told by its next bridge.
+    Moving take_leg(unsigned leg, std::int64_t now_us);
+    /// Puts a leg of another bridge in the place of one that is not there.
+    void put_leg(unsigned leg, Moving moving, std::int64_t now_us);
     bool has_leg(unsigned leg) const { return leg < kMaxLegs && legs_[leg]; }
     std::uint32_t set_leg(unsigned leg, const LegSettings& settings, std::int64_t now_us);
     std::uint32_t ssrc(unsigned leg) const { return legs_[leg]->ssrc(); }
@@ -71,6 +77,9 @@ class Bridge {
     /// is decoded, mixed and coded anew.
     void set_hears(unsigned leg, std::uint16_t legs, std::int64_t now_us);
     std::uint16_t hears(unsigned leg) const { return hears_[leg]; }
+    /// Whose packets the tap sees, a bit each; at first those of legs 0 and 1.
+    void set_recorded(std::uint16_t legs) { recorded_ = legs; }
+    std::uint16_t recorded() const { return recorded_; }
     /// From now on the leg gets what `player` makes until that has ended, instead of what it hears. What was
     /// played on that layer before ends, and that is told as `end`.
     void play(unsigned leg, std::unique_ptr<Playout> player, Layer layer = Layer::sound,
@@ -145,6 +154,7 @@ class Bridge {
     bool has_event_ = false, is_sensitive_ = false;
     Random random_;
     std::array<std::uint8_t, kMaxLegs> relay_to_;
+    std::uint16_t recorded_ = 3;
     std::array<std::uint16_t, kMaxLegs> hears_{}, sources_{};  // as asked for; of those, who is there
     std::array<std::unique_ptr<Leg>, kMaxLegs> legs_;
     std::array<std::array<std::unique_ptr<Playout>, 4>, kMaxLegs> playouts_;  // [leg][layer]

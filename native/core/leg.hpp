@@ -128,6 +128,12 @@ class Leg {
     Leg(unsigned number, Random random);
 
     unsigned number() const { return number_; }
+    /// The leg goes into another bridge under this number. All that it is goes with it: keys, indexes, its
+    /// stream, where its party is.
+    void move_to(unsigned number) {
+        number_ = number;
+        map_.begin_anew();
+    }
     /// Returns the SSRC that hushwire sends with, new where the send key is new.
     std::uint32_t set(const LegSettings& settings, std::int64_t now_us);
     bool is_set() const { return is_set_; }

@@ -58,6 +58,9 @@ class OutputMap {
     std::optional<Mapped> map(StreamId source, std::uint64_t index, std::uint32_t timestamp,
                               std::uint32_t clock_rate, std::int64_t now_us, std::uint32_t span = 0);
 
+    /// Whatever comes next is another source's: the leg is in another bridge, whose sources are named anew.
+    void begin_anew() { is_running_ = false; }
+
     /// When a packet of another source may follow without running into the time of the last one,
     /// microseconds.
     std::int64_t free_us() const { return has_sent_ ? last_us_ + kMinStepUs : 0; }

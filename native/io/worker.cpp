@@ -513,8 +513,7 @@ std::optional<std::uint32_t> Worker::set_leg(const Uuid& id, unsigned leg, const
     line->is_told = line->is_told_ambiguous = false;
     auto stated = settings;
     stated.has_rtcp_port = !line->sends_shared;
-    return host->bridge.set_leg(leg, stated, now_us_);
-    auto ssrc = host->bridge.set_leg(leg, settings, now_us_);
+    auto ssrc = host->bridge.set_leg(leg, stated, now_us_);
     schedule(*host);
     return ssrc;
 }
@@ -538,6 +537,27 @@ std::optional<LegReport> Worker::close_leg(const Uuid& id, unsigned leg) {
     schedule(*host);
     tell_events(*host);
     return report;
+}
+
+void Worker::move_leg(const Uuid& from, unsigned leg, const Uuid& to, unsigned to_leg) {
+    auto *source = find(from), *target = find(to);
+    if (!source || !target || !source->lines[leg]) return;
+    flush();  // what waits to be sent names the bridge that it came out of
+    auto& line = target->lines[to_leg] = std::move(source->lines[leg]);
+    for (auto& port : line->own) {
+        port.host = target;
+        port.leg = to_leg;
+    }
+    target->bridge.put_leg(to_leg, source->bridge.take_leg(leg, now_us_), now_us_);
+    if (line->shared) {
+        auto& place = line->shared->places[line->seat];
+        place.host = target;
+        place.leg = to_leg;
+    }
+    for (auto* host : {source, target}) {
+        tell_events(*host);
+        schedule(*host);
+    }
 }
 
 void Worker::close_bridge(const Uuid& id) {

@@ -72,6 +72,8 @@ class Worker {
     void close_bridge(const Uuid& id);
     /// The leg's last report; its sockets are closed.
     std::optional<LegReport> close_leg(const Uuid& id, unsigned leg);
+    /// Moves a leg, sockets and all, to another bridge of this worker, where its number is free.
+    void move_leg(const Uuid& from, unsigned leg, const Uuid& to, unsigned to_leg);
     /// When the thread last looked at the clock.
     std::int64_t now_us() const { return now_us_; }
     /// For what concerns one bridge alone; null where it is not there. After a change of what it plays or

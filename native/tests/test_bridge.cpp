@@ -2,6 +2,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "core/bridge.hpp"
 #include "tests/packets.hpp"
@@ -292,4 +293,66 @@ TEST("no packet of RTP leaves looking like RTCP, though its stream begins anew")
         bool is_marked = (std::to_integer<unsigned>(sent->data[1]) & 0x80) != 0;
         CHECK(is_marked == (type > 0 && (type < 64 || type > 95)));
     }
+}
+
+TEST("a leg that moves between bridges goes on with its stream, though both know sources by the same names") {
+    for (auto suite : kSuites) {
+        auto keyed = secure_leg(address(1, 4000), suite, 1);
+        Fixture from(keyed, plain_leg(address(2, 5000))), to(plain_leg(address(3, 6000)), keyed);
+        to.bridge.close_leg(1, 0);
+        std::map<std::uint32_t, SequenceTracker> streams;
+        std::set<std::pair<std::uint32_t, std::uint64_t>> seen;
+        auto heard = [&](std::optional<Forward> out, unsigned leg) {
+            CHECK(out && out->leg == leg && out->to == address(1, 4000));
+            if (!out) return;
+            auto ssrc = load_be32(out->data.data() + 8);
+            auto place = streams[ssrc].place(ssrc, load_be16(out->data.data() + 2));
+            CHECK(place && place->run == 1 && seen.emplace(ssrc, place->index).second);
+        };
+        // The same SSRC and sequence numbers, from the leg of the same number, in either bridge.
+        for (std::uint16_t n = 100; n < 150; n++, from.now += 20'000)
+            heard(from.put(1, rtp_packet(n, n * 160U, 7), from.b), 0);
+        srtp::Sender phone(*keyed.recv_key);
+        auto spoken = [&](std::uint16_t n) {
+            auto packet = rtp_packet(n, n * 160U, 9);
+            packet.resize(packet.size() + srtp::kMaxTag);
+            packet.resize(phone.protect_rtp(packet, 172, 12, n));
+            return packet;
+        };
+        auto first = spoken(1);
+        CHECK(from.put(0, first, from.a).has_value());
+        to.now = from.now;
+        to.bridge.put_leg(1, from.bridge.take_leg(0, from.now), to.now);
+        CHECK(!from.bridge.has_leg(0) && to.bridge.has_leg(1));
+        for (std::uint16_t n = 100; n < 150; n++, to.now += 20'000)
+            heard(to.put(0, rtp_packet(n, n * 160U, 7), address(3, 6000)), 1);
+        CHECK(streams.size() == 1 && seen.size() == 100);
+        CHECK(!to.put(1, first, address(1, 4000)).has_value());  // what it took before, it takes no more
+        auto out = to.put(1, spoken(2), address(1, 4000));
+        CHECK(out && out->leg == 0 && out->to == address(3, 6000));
+    }
+}
+
+TEST("the tap sees the legs that are recorded and no others") {
+    struct Seen final : Tap {
+        std::uint16_t legs = 0;
+        void packet(unsigned leg, ConstBytes, std::int64_t) override {
+            legs = static_cast<std::uint16_t>(legs | 1U << leg);
+        }
+    } seen;
+    Fixture f(plain_leg(address(1, 4000)), plain_leg(address(2, 5000)));
+    f.bridge.open_leg(2);
+    f.bridge.set_leg(2, plain_leg(address(3, 6000)), f.now);
+    f.bridge.set_tap(&seen);
+    auto speak = [&](std::uint16_t n) {
+        f.put(0, rtp_packet(n, 0, 1), f.a);
+        f.put(1, rtp_packet(n, 0, 2), f.b);
+        f.put(2, rtp_packet(n, 0, 3), address(3, 6000));
+        return std::exchange(seen.legs, std::uint16_t{0});
+    };
+    CHECK(speak(1) == 0b011);
+    f.bridge.set_recorded(0b111);
+    CHECK(speak(2) == 0b111);
+    f.bridge.set_recorded(0b010);
+    CHECK(speak(3) == 0b010);
 }

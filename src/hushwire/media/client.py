@@ -87,12 +87,12 @@ class MediaClient:
         if fields and self._writer is not None and not self.closed.is_set():
             self._send((Op.ACK, fields))
 
-    async def open_bridge(self, bridge_id: UUID, mode: Mode = Mode.RELAY) -> None:
-        """Make an empty bridge. Raises MediaRefused (EXISTS, LIMIT)."""
-        await self._ask(Op.OPEN_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes), (Tag.MODE, u8(mode))])
+    async def open_bridge(self, bridge_id: UUID, mode: Mode = Mode.RELAY, beside: UUID | None = None) -> None:
+        """Make an empty bridge, `beside` one that legs may be moved to or from. Raises MediaRefused (EXISTS, LIMIT)."""
+        await self._ask(Op.OPEN_BRIDGE, _bridge(bridge_id, mode, beside))
 
     async def open_leg(self, bridge_id: UUID, leg: int | LegOpening) -> LegPorts:
-        """Give leg 0 (agent) or 1 (other party) its ports. Raises MediaRefused (NO_PORTS)."""
+        """Give leg 0 (agent), 1 (other party) or a further one its ports. Raises MediaRefused (NO_PORTS, EXISTS)."""
         return _ports(await self._ask(Op.OPEN_LEG, [(Tag.BRIDGE, bridge_id.bytes), *_opening(leg)]))
 
     async def reopen_leg(self, bridge_id: UUID, leg: int) -> LegPorts:
@@ -108,11 +108,13 @@ class MediaClient:
         """State where a leg's party is and how it is protected; may be repeated."""
         await self._ask(Op.SET_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), *leg_fields(settings)])
 
-    async def open_call(self, bridge_id: UUID, mode: Mode, legs: Iterable[int | LegOpening]) -> tuple[LegPorts, ...]:
+    async def open_call(
+        self, bridge_id: UUID, mode: Mode, legs: Iterable[int | LegOpening], beside: UUID | None = None
+    ) -> tuple[LegPorts, ...]:
         """A bridge with these legs, asked for in one go. Raises what the first refused request does; then no bridge stays."""
         name = (Tag.BRIDGE, bridge_id.bytes)
         opening = [(Op.OPEN_LEG, [name, *_opening(leg)]) for leg in legs]
-        bridge, *asked = self._begin((Op.OPEN_BRIDGE, [name, (Tag.MODE, u8(mode))]), *opening)
+        bridge, *asked = self._begin((Op.OPEN_BRIDGE, _bridge(bridge_id, mode, beside)), *opening)
         try:
             await self._finish(Op.OPEN_BRIDGE, bridge)
         except BaseException:
@@ -138,6 +140,31 @@ class MediaClient:
                 refused = refused or error
         if refused is not None:
             raise refused
+
+    async def set_hears(self, bridge_id: UUID, leg: int, others: Iterable[int]) -> None:
+        """Whom a leg hears from now on, itself never. Raises MediaRefused (NOT_FOUND, INVALID)."""
+        await self._ask(Op.SET_HEARS, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), (Tag.HEARS, _legs(others))])
+
+    async def set_recorded(self, bridge_id: UUID, legs: Iterable[int]) -> None:
+        """Whose speech recordings of the bridge take in; at first that of legs 0 and 1."""
+        await self._ask(Op.SET_RECORDED, [(Tag.BRIDGE, bridge_id.bytes), (Tag.RECORDED, _legs(legs))])
+
+    async def close_leg(self, bridge_id: UUID, leg: int) -> BridgeReport:
+        """Take a leg out of its bridge; its last counters. Raises MediaRefused (NOT_FOUND)."""
+        return BridgeReport.read(await self._ask(Op.CLOSE_LEG, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg))]))
+
+    async def move_leg(self, bridge_id: UUID, leg: int, to_bridge: UUID, to_leg: int) -> None:
+        """Put a leg with ports, keys and streams into another bridge, which was opened `beside` this one or this one beside it.
+
+        Raises MediaRefused (NOT_FOUND, EXISTS, STATE: they were not, INVALID).
+        """
+        fields: list[Field] = [
+            (Tag.BRIDGE, bridge_id.bytes),
+            (Tag.LEG, u8(leg)),
+            (Tag.TO_BRIDGE, to_bridge.bytes),
+            (Tag.TO_LEG, u8(to_leg)),
+        ]
+        await self._ask(Op.MOVE_LEG, fields)
 
     async def send_dtls(self, bridge_id: UUID, leg: int, datagrams: Iterable[bytes]) -> None:
         """Send datagrams of a DTLS handshake to where the leg's party is now (RFC 7983: first byte 20-63; at most 1,500 bytes each).
@@ -323,6 +350,15 @@ class MediaClient:
             self._on_event(MediaEvent.read(frame.id, EventType(frame.opcode), frame.fields))
         elif frame.id:
             self.acknowledge([frame.id])  # an event of a later version: nothing here could handle it
+
+
+def _bridge(bridge_id: UUID, mode: Mode, beside: UUID | None) -> list[Field]:
+    fields: list[Field] = [(Tag.BRIDGE, bridge_id.bytes), (Tag.MODE, u8(mode))]
+    return fields if beside is None else [*fields, (Tag.BESIDE, beside.bytes)]
+
+
+def _legs(legs: Iterable[int]) -> bytes:
+    return u16(sum(1 << leg for leg in set(legs)))
 
 
 def _opening(leg: int | LegOpening) -> list[Field]:

@@ -53,6 +53,10 @@ class Op(IntEnum):
     DETECT_TONES = 68
     SET_SENSITIVE = 69
     SWITCH_RECORDING = 70
+    SET_HEARS = 52
+    CLOSE_LEG = 53
+    SET_RECORDED = 73
+    MOVE_LEG = 74
 
 
 class EventType(IntEnum):
@@ -224,6 +228,11 @@ class Tag(IntEnum):
     SOURCE_IP = 202
     SOURCE_PORT = 203
     IS_SENSITIVE = 204
+    HEARS = 131
+    RECORDED = 220
+    TO_BRIDGE = 221
+    TO_LEG = 222
+    BESIDE = 223
 
 
 Field = tuple[Tag, bytes]
