@@ -153,7 +153,7 @@ def test_a_response_is_matched_by_our_branch_and_nothing_else(status: int) -> No
     good = answer(request, status)
     branch = (request.via.branch or "").encode()
     for forged in (
-        good.replace(branch, b"z9hG4bK" + b"0" * 16),
+        good.replace(branch, b"z9hG4bK" + b"0" * 15),
         good.replace(b";branch=" + branch, b""),
         good.replace(branch, branch.upper()),
         good.replace(b"CSeq: 1 INVITE", b"CSeq: 2 INVITE"),

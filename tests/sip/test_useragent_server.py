@@ -258,10 +258,10 @@ def test_an_unknown_method_gets_405_with_allow() -> None:
 
 
 def test_a_required_extension_gets_420_naming_it() -> None:
-    (refused,) = sent(World().receive(request_text(extra="Require: 100rel, nothingSupportsThis\r\n")))
+    (refused,) = sent(World().receive(request_text(extra="Require: 100rel, nothingSupportsThis, norThis\r\n")))
     assert isinstance(refused, Response)
     assert refused.status == 420
-    assert refused.headers.get("Unsupported") == "100rel, nothingsupportsthis"
+    assert refused.headers.get("Unsupported") == "northis, nothingsupportsthis"
 
 
 def test_a_foreign_uri_scheme_gets_416_but_tel_is_handed_up() -> None:

@@ -244,7 +244,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         origins=config.web_origins(),
         rate_per_s=float(limits.requests_per_second),
         burst=2.0 * limits.requests_per_second,
-        user_agent=UserAgentConfig(allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO")),
+        user_agent=UserAgentConfig(allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE")),
     )
 
 

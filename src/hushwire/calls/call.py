@@ -94,7 +94,8 @@ class Call:
             self._do(effects.ByeBranch(event.branch))
         elif isinstance(event, events.Reoffered):
             is_busy = self.state in (State.OFFERING, State.RENEWING)
-            self._do(effects.RespondReinvite(event.tx, 491 if is_busy else 481))
+            # Before the answer an UPDATE may come (RFC 3311): early media stays as it is.
+            self._do(effects.RespondReinvite(event.tx, 491 if is_busy else 488 if self.state is State.RINGING else 481))
         done, self._effects = self._effects, []
         return done
 
@@ -424,6 +425,12 @@ class Call:
         if self.state is State.ACTIVE:
             self._move_next()
 
+    def _refresh_due(self, event: events.RefreshDue) -> None:
+        """What is agreed is offered again as it is."""
+        if event.side not in self._unmoved:
+            self._unmoved.append(event.side)
+        self._move_next()
+
     def _move_next(self) -> None:
         if not self._unmoved or self._reoffer is not None or self._moving is not None:
             return
@@ -595,6 +602,7 @@ class Call:
         (State.ACTIVE, events.Reoffered): "_reoffered",
         (State.ACTIVE, events.Reanswered): "_reanswered",
         (State.ACTIVE, events.Acknowledged): "_acknowledged",
+        (State.ACTIVE, events.RefreshDue): "_refresh_due",
         (State.RINGING, events.PortsMoved): "_ports_moved",
         (State.OFFERING, events.PortsMoved): "_ports_moved",
         (State.ACTIVE, events.PortsMoved): "_ports_moved",

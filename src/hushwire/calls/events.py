@@ -81,6 +81,13 @@ class Reanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class RefreshDue:
+    """A party's session ends soon unless we say by re-INVITE that it goes on (RFC 4028)."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
 class PortsMoved:
     """A leg has other ports from now on: its party has to be told by a re-INVITE."""
 
@@ -125,6 +132,7 @@ Event = (
     | Acknowledged
     | Reoffered
     | Reanswered
+    | RefreshDue
     | PortsMoved
     | HungUp
     | NeverAcknowledged

@@ -73,6 +73,8 @@ class CallSignalling:
                 self._in_dialog(event.dialog, events.HungUp)
             case sip.DialogTimedOut():
                 self._in_dialog(event.dialog, events.NeverAcknowledged)
+            case sip.RefreshDue():
+                self._in_dialog(event.dialog, events.RefreshDue)
             case sip.InDialogRequest():
                 self._in_dialog_request(event)
             case sip.Responded():
@@ -94,7 +96,7 @@ class CallSignalling:
         side = None if live is None else live.side_of(event.dialog)
         if live is None or side is None:
             self._endpoint.respond(event.tx, 481)
-        elif event.request.method == "INVITE":
+        elif event.request.method in ("INVITE", "UPDATE"):
             if event.request.body and event.request.content_type != SDP_TYPE:
                 self._endpoint.respond(event.tx, 415, headers=[("Accept", SDP_TYPE)])
             else:
@@ -102,7 +104,7 @@ class CallSignalling:
         elif event.request.method == "INFO":
             self._keyed(live, side, event)
         else:
-            self._endpoint.respond(event.tx, 405 if event.request.method == "UPDATE" else 501)
+            self._endpoint.respond(event.tx, 501)
 
     def _keyed(self, live: LiveCall, side: Side, event: sip.InDialogRequest) -> None:
         """A key by INFO: the other party hears it as its own leg takes digits."""

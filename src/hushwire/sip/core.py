@@ -2,7 +2,8 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from hushwire.core.clock import Random
@@ -11,11 +12,13 @@ from hushwire.sip.effects import DialogKey, Effect, RequestId, Send, TxId
 from hushwire.sip.flow import Address, Flow, Hop, Transport
 from hushwire.sip.headers import Headers, Line
 from hushwire.sip.message import Request
+from hushwire.sip.session_timer import SessionTimer, SessionWatch
 from hushwire.sip.timers import Timings
 from hushwire.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
     from hushwire.sip.uac import Outgoing
+    from hushwire.sip.uas import ServerTx
 
 BRANCH_COOKIE = "z9hG4bK"
 _NEVER = float("inf")
@@ -26,16 +29,32 @@ _WILDCARDS = ("0.0.0.0", "::")
 class UserAgentConfig:
     """`sent_by`: what Via and Contact call us, for each transport that we listen on.
 
-    Where that is a wildcard, `local_towards` tells our address as a numeric address or name sees it.
+    Where that is a wildcard, `local_towards` tells our address as a numeric address or name sees it. `session_expires_s` is how long a
+    dialog lives unrefreshed, `min_se_s` the least that we take of others (RFC 4028).
     """
 
     sent_by: Mapping[Transport, Address] = field(default_factory=dict)
     product: str = "hushwire"
-    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "MESSAGE", "NOTIFY", "REFER", "UPDATE")
-    supported: tuple[str, ...] = ()
+    allow: tuple[str, ...] = (
+        "INVITE",
+        "ACK",
+        "CANCEL",
+        "BYE",
+        "OPTIONS",
+        "REGISTER",
+        "INFO",
+        "MESSAGE",
+        "NOTIFY",
+        "REFER",
+        "PRACK",
+        "UPDATE",
+    )
+    supported: tuple[str, ...] = ("100rel", "timer")
     answers_options: bool = True
     max_transactions: int = 50_000
     max_dialogs: int = 20_000
+    session_expires_s: int = 1800
+    min_se_s: int = 90
     timings: Timings = field(default_factory=Timings)
     local_towards: Callable[[str], str] | None = None
 
@@ -52,10 +71,20 @@ class Timed(Protocol):
         """Do what is due."""
 
 
+class Offer(Enum):
+    """Whose session description waits for its answer: one exchange at a time (RFC 3264 section 4, RFC 3311 section 5)."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+
+
 class Session:
     """One dialog and what is under way in it."""
 
-    __slots__ = ("ack_due", "answering", "dialog", "farewell", "inviting", "unacked_cseq")
+    __slots__ = (
+        "ack_due", "answering", "dialog", "due", "expires_at", "farewell", "inviting", "offer", "reliable", "rseq", "unacked_cseq",
+        "updating",
+    )  # fmt: skip
 
     def __init__(self, dialog: Dialog) -> None:
         self.dialog = dialog
@@ -69,6 +98,27 @@ class Session:
         self.ack_due: Outgoing | None = None
         # A BYE of ours that waits for the peer's ACK (RFC 3261 section 15).
         self.farewell: tuple[RequestId, list[Line]] | None = None
+        self.offer: Offer | None = None
+        # The peer's UPDATE waits for our final response: a second one must wait (RFC 3311 section 5.2).
+        self.updating: TxId | None = None
+        # The number of the peer's last reliable 1xx that we acknowledged, and our INVITE server transaction that sends such.
+        self.rseq: int | None = None
+        self.reliable: ServerTx | None = None
+        # When the dialog ends unless it is refreshed, and the second at which `Core.watch` tells of it.
+        self.expires_at = _NEVER
+        self.due: int | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an exchange is under way that forbids to begin one with an offer (RFC 3261 section 14.1, RFC 3311 section 5.1)."""
+        return (
+            self.inviting
+            or self.answering is not None
+            or self.unacked_cseq is not None
+            or self.ack_due is not None
+            or self.offer is not None
+            or self.updating is not None
+        )
 
 
 class Core:
@@ -81,6 +131,9 @@ class Core:
         self.effects: list[Effect] = []
         self.sessions: dict[DialogKey, Session] = {}
         self.allow = ", ".join(config.allow)
+        self.supported = ", ".join(config.supported)
+        self.watch = SessionWatch(self._session_due)
+        self.on_session_due: Callable[[Session, float], None] = lambda _session, _now: None
         self._heap: list[tuple[float, int, Timed]] = []
         self._count = 0
 
@@ -93,6 +146,36 @@ class Core:
     def send(self, hop: Hop, data: bytes, transaction: str | None = None, fallback: Hop | None = None) -> None:
         """Put a message in the queue."""
         self.effects.append(Send(hop, data, transaction, fallback))
+
+    # ------------------------------------------------------------------------------------------------------- sessions
+
+    def end(self, key: DialogKey) -> Session | None:
+        """The dialog is gone."""
+        session = self.sessions.pop(key, None)
+        if session is not None and session.due is not None:
+            self.watch.drop(session)
+        return session
+
+    def keep(self, session: Session, timer: SessionTimer | None, now: float) -> None:
+        """Note when a dialog is to be refreshed, or ends because nobody refreshed it (RFC 4028 section 10)."""
+        if timer is None:
+            if session.dialog.timer is not None:
+                session.dialog = replace(session.dialog, timer=None)
+                self.watch.drop(session)
+            return
+        if timer != session.dialog.timer:
+            session.dialog = replace(session.dialog, timer=timer)
+        # "BYE should be sent min(32, interval/3) seconds before", and "it is RECOMMENDED to refresh at half the interval".
+        session.expires_at = now + timer.interval_s - min(32.0, timer.interval_s / 3)
+        self.look_again(session, now + timer.interval_s / 2 if timer.is_ours else session.expires_at)
+
+    def look_again(self, session: Session, at: float) -> None:
+        """Be told of the session at this second."""
+        self.watch.put(session, min(at, session.expires_at))
+        self.schedule(self.watch)
+
+    def _session_due(self, session: Session, now: float) -> None:
+        self.on_session_due(session, now)
 
     # -------------------------------------------------------------------------------------------------------- timers
 

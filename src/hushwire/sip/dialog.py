@@ -8,6 +8,7 @@ from hushwire.sip.effects import DialogKey
 from hushwire.sip.flow import Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request, Response
+from hushwire.sip.session_timer import SessionTimer
 from hushwire.sip.uri import NameAddr
 
 
@@ -17,6 +18,7 @@ class Dialog:
 
     `local` and `remote` are From and To values with their tags, `remote_target` the peer's Contact as a Request-URI,
     `routes` the route set in the order of use, `hop` where requests go, `credentials` what may answer a challenge in it.
+    `is_caller`: we made its Call-ID. `allows_update`: the peer takes UPDATE. `timer` is what keeps it alive (RFC 4028).
     """
 
     key: DialogKey
@@ -30,6 +32,9 @@ class Dialog:
     remote_cseq: int | None = None
     is_early: bool = False
     credentials: Credentials | None = None
+    is_caller: bool = False
+    allows_update: bool = False
+    timer: SessionTimer | None = None
 
     def request_lines(self) -> tuple[str, list[Line]]:
         """Request-URI and Route lines for a request in this dialog (RFC 3261 section 12.2.1.1)."""
@@ -45,10 +50,19 @@ class Dialog:
     def refreshed(self, message: Request | Response) -> "Dialog":
         """The dialog after a target refresh (RFC 3261 section 12.2.1.2 and 12.2.2): the peer's new Contact, if it sent one."""
         contact = message.contact
-        return self if contact is None else replace(self, remote_target=str(contact.uri))
+        target = self.remote_target if contact is None else str(contact.uri)
+        allows_update = self.allows_update if "Allow" not in message.headers else takes_update(message)
+        if target == self.remote_target and allows_update == self.allows_update:
+            return self
+        return replace(self, remote_target=target, allows_update=allows_update)
 
     def __repr__(self) -> str:
         return f"Dialog({SHOWN})"
+
+
+def takes_update(message: Request | Response) -> bool:
+    """Whether Allow names UPDATE (RFC 3311 section 5.1)."""
+    return any("UPDATE" in line for line in message.headers.all("Allow"))
 
 
 def dialog_of_caller(request: Request, response: Response, contact: NameAddr, hop: Hop, credentials: Credentials | None) -> Dialog:
@@ -65,6 +79,8 @@ def dialog_of_caller(request: Request, response: Response, contact: NameAddr, ho
         local_cseq=request.cseq.number,
         is_early=response.is_provisional,
         credentials=credentials,
+        is_caller=True,
+        allows_update=takes_update(response),
     )
 
 
@@ -81,4 +97,5 @@ def dialog_of_callee(request: Request, to_tag: str, contact: NameAddr, hop: Hop,
         routes=request.record_routes,
         remote_cseq=request.cseq.number,
         is_early=is_early,
+        allows_update=takes_update(request),
     )

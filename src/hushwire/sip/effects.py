@@ -60,7 +60,10 @@ class RequestReceived:
 
 @dataclass(frozen=True, slots=True)
 class CancelReceived:
-    """The peer took its INVITE back. CANCEL is answered 200 and the INVITE 487 already; `tx` can't be answered any more."""
+    """The peer took its INVITE back: CANCEL is answered 200 and the INVITE 487 already; `tx` can't be answered any more.
+
+    Also where it never acknowledged a reliable 1xx (RFC 3262 section 3): the INVITE is answered 504 then, and `request` is itself.
+    """
 
     tx: TxId
     request: Request
@@ -122,17 +125,32 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Responded:
-    """The final response to a request of ours other than an INVITE outside dialogs. A 2xx to a re-INVITE is acknowledged already."""
+    """The final response to a request of ours other than an INVITE outside dialogs. A 2xx to a re-INVITE is acknowledged already.
+
+    `retry_after_s` is given where both sides asked at once (491): after so many seconds the same may be tried again, and the two
+    sides' times never meet (RFC 3261 section 14.1).
+    """
 
     request: RequestId
     status: int
     response: Response | None
     cause: Cause
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DialogTimedOut:
-    """The peer never acknowledged our 2xx (RFC 3261 section 13.3.1.4). BYE is sent already and the dialog is gone."""
+    """The peer never acknowledged our 2xx (RFC 3261 section 13.3.1.4), or nobody refreshed the session in time (RFC 4028 section 10).
+
+    BYE is sent already and the dialog is gone.
+    """
+
+    dialog: DialogKey
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshDue:
+    """The session is to be refreshed by us, and its peer takes no UPDATE: send a re-INVITE with what is agreed (RFC 4028 section 7.4)."""
 
     dialog: DialogKey
 
@@ -148,5 +166,6 @@ Event = (
     | Rejected
     | Responded
     | DialogTimedOut
+    | RefreshDue
 )
 Effect = Send | Event

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from hushwire.sip.message import Request
+from hushwire.sip.message import Request, response_to
 from hushwire.sip.timers import Timer, Timings
 from hushwire.sip.transaction import NOTHING, Action, State, Transaction
 
@@ -34,6 +34,8 @@ class RequestServer(Transaction):
         self._go(State.TRYING)
         # A user above that never answers must not keep the transaction for good: the client has given up by then (Timer F).
         self.timers[Timer.J] = now + 2 * self.timings.timeout
+        # RFC 4320 section 4.1: 100 no sooner than when the client's Timer E has grown to T2, so that it stops asking more often.
+        self.timers[Timer.TRYING] = now + max(self.timings.t2 - self.timings.t1, self.timings.t1)
         return [self.request]
 
     def receive(self, request: Request, now: float) -> list[Action]:
@@ -46,16 +48,22 @@ class RequestServer(Transaction):
         if self.state not in (State.TRYING, State.PROCEEDING):
             # "Any other final responses passed by the TU to the server transaction MUST be discarded while in Completed."
             return NOTHING
-        self._last = data
         if status < 200:
-            self.state = State.PROCEEDING
-        elif self.is_reliable:
+            # RFC 4320 section 4.1: "MUST NOT send any provisional response with a status other than 100 to a non-INVITE request".
+            return NOTHING
+        # RFC 4320 section 4.2: "MUST NOT send a response with Status-Code of 408 to a non-INVITE request": the client's own timer says it.
+        self._last = b"" if status == 408 else data
+        if self.is_reliable:
             self._go(State.TERMINATED)  # Timer J is zero
         else:
             self._go(State.COMPLETED)
             self.timers[Timer.J] = now + self.timings.timeout
-        return [data]
+        return [data] if self._last else NOTHING
 
     def _fired(self, timer: Timer, at: float, now: float) -> list[Action]:
+        if timer is Timer.TRYING:
+            self.state = State.PROCEEDING
+            self._last = response_to(self.request, 100).to_bytes()
+            return [self._last]
         self._go(State.TERMINATED)
         return NOTHING

@@ -5,17 +5,20 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from hushwire.sip.core import BRANCH_COOKIE, Core, Session, compose
+from hushwire.sip.core import BRANCH_COOKIE, Core, Offer, Session, compose
 from hushwire.sip.dialog import Dialog, dialog_of_caller
 from hushwire.sip.digest import Challenge, Credentials, authorization, choose_challenge
 from hushwire.sip.effects import Accepted, Cause, DialogKey, InviteId, Progress, Rejected, RequestId, Responded
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop
-from hushwire.sip.headers import Headers, Line
+from hushwire.sip.headers import Headers, Line, parse_number
 from hushwire.sip.invite_client import InviteClient
 from hushwire.sip.message import Request, Response
+from hushwire.sip.refresher import Refresher
+from hushwire.sip.reliable import OPTION as RELIABLE
 from hushwire.sip.request_client import RequestClient
 from hushwire.sip.routing import next_hop
+from hushwire.sip.stray import Strays
 from hushwire.sip.transaction import Action, Failed, State
 from hushwire.sip.uri import NameAddr
 
@@ -45,6 +48,8 @@ class Outgoing:
         "id",
         "is_cancel_sent",
         "is_ended",
+        "is_raised",
+        "is_refresh",
         "max_forwards",
         "method",
         "nonce",
@@ -103,6 +108,9 @@ class Outgoing:
         self.tries = 0
         self.nonce: str | None = None
         self.is_ended = False
+        # The peer wanted a longer interval once already; nobody above asked for it, it refreshes a session.
+        self.is_raised = False
+        self.is_refresh = False
         self.cancel_lines: list[Line] | None = None
         self.is_cancel_sent = False
         self.early: dict[str, DialogKey] = {}
@@ -158,6 +166,8 @@ class Client:
         self.transactions: dict[str, ClientTx] = {}
         self.invites: dict[InviteId, Outgoing] = {}
         self._challenges: OrderedDict[tuple[Hop, Credentials], tuple[str, Challenge, int]] = OrderedDict()
+        self._strays = Strays(core)
+        self.refresher = Refresher(core, self._refresh, self._farewell)
 
     # ------------------------------------------------------------------------------------------------------ commands
 
@@ -209,12 +219,16 @@ class Client:
         outgoing = session.ack_due
         if outgoing is None or outgoing.tx is None:
             return
-        session.ack_due = None
+        session.ack_due = session.offer = None
         self._send_ack(outgoing, session.dialog, outgoing.tx.machine.request, body, content_type)
 
     # -------------------------------------------------------------------------------------------------------- inputs
 
-    def receive(self, response: Response, now: float) -> None:
+    def is_ours(self, branch: str | None, method: str) -> bool:
+        """Whether a request of ours with this branch is under way."""
+        return branch is not None and _key(branch, method) in self.transactions
+
+    def receive(self, response: Response, flow: Flow, now: float) -> None:
         """Take a response; one that matches nothing is dropped (RFC 3261 section 18.1.2)."""
         # A response with more than one Via is not for a user agent (RFC 3261 section 8.1.3.3).
         if response.headers.count("Via") != 1 or "," in (response.headers.get("Via") or ""):
@@ -223,7 +237,11 @@ class Client:
         if branch is None:
             return
         tx = self.transactions.get(_key(branch, response.cseq.method))
-        if tx is None or tx.machine.request.cseq.number != response.cseq.number:
+        if tx is None:
+            if response.is_success and response.cseq.method == "INVITE":
+                self._strays.take(response, flow, now)
+            return
+        if tx.machine.request.cseq.number != response.cseq.number:
             return
         self.carry(tx, tx.machine.receive(response, now), now)
 
@@ -304,9 +322,11 @@ class Client:
                 status, cause = 487, Cause.CANCELLED
             self.core.emit(Rejected(InviteId(outgoing.id), status, None, cause))
         else:
-            if outgoing.session is not None and outgoing.method == "INVITE":
-                outgoing.session.inviting = False
-            self.core.emit(Responded(RequestId(outgoing.id), status, None, cause))
+            self._exchanged(outgoing)
+            if outgoing.is_refresh and outgoing.session is not None:
+                self.refresher.failed(outgoing.session, status, None)
+            else:
+                self.core.emit(Responded(RequestId(outgoing.id), status, None, cause))
 
     # ------------------------------------------------------------------------------------------------------- sending
 
@@ -404,7 +424,7 @@ class Client:
             self._note_progress(tx, outgoing, response, now)
             if outgoing.cancel_lines is not None:
                 self._send_cancel(outgoing, now)
-            elif response.status > 100 and outgoing.winner is None:
+            elif response.status > 100 and outgoing.winner is None and self._is_new(tx, outgoing, response, now):
                 self.core.emit(Progress(InviteId(outgoing.id), response, self._early(tx, outgoing, response)))
             return
         tx.lost_patience_at = None
@@ -412,6 +432,9 @@ class Client:
             self._accepted(tx, outgoing, response, now)
             return
         if outgoing.is_ended or self._retry(outgoing, response, now):
+            return
+        if self.refresher.raise_interval(outgoing, response):
+            self._again(outgoing, [], now)
             return
         tx.give_up_at = None
         outgoing.is_ended = True
@@ -427,6 +450,26 @@ class Client:
         elif tx.lost_patience_at is not None:
             tx.lost_patience_at = None if outgoing.progress_s is None else now + outgoing.progress_s
 
+    def _is_new(self, tx: ClientTx, outgoing: Outgoing, response: Response, now: float) -> bool:
+        """Acknowledge a reliable 1xx (RFC 3262 section 4). False for a repetition, and for one that came before its predecessor."""
+        if "RSeq" not in response.headers or RELIABLE not in response.require or RELIABLE not in self.core.config.supported:
+            return True
+        try:
+            number = parse_number(response.headers.get("RSeq") or "", "RSeq")
+        except ParseError:
+            return False
+        key = self._early(tx, outgoing, response)
+        session = None if key is None else self.core.sessions.get(key)
+        if session is None or (session.rseq is not None and number != session.rseq + 1):
+            return False
+        session.rseq = number
+        if response.body:
+            session.offer = None
+        prack = self.in_dialog(session, "PRACK", [("RAck", f"{number} {tx.machine.request.cseq}")])
+        prack.is_ended = True
+        self.start(prack, now)
+        return True
+
     def _early(self, tx: ClientTx, outgoing: Outgoing, response: Response) -> DialogKey | None:
         tag = response.to_tag
         if not tag:
@@ -438,7 +481,8 @@ class Client:
         # A bound, since each made-up tag would cost a dialog.
         if dialog is None or len(outgoing.early) >= 16 or len(self.core.sessions) >= self.core.config.max_dialogs:
             return None
-        self.core.sessions[dialog.key] = Session(dialog)
+        session = self.core.sessions[dialog.key] = Session(dialog)
+        session.offer = Offer.OURS if outgoing.body else None
         outgoing.early[tag] = dialog.key
         return dialog.key
 
@@ -455,7 +499,7 @@ class Client:
             dialog = dialog_of_caller(invite, bare, outgoing.contact, outgoing.hop, outgoing.credentials)
         is_wanted = outgoing.winner is None and outgoing.cancel_lines is None and not outgoing.is_ended
         if is_wanted and is_usable:
-            self._win(tx, outgoing, dialog, response)
+            self._win(tx, outgoing, dialog, response, now)
             return
         # A fork that lost, or one that crossed our CANCEL: "the UAC core MUST ACK it and then send a BYE".
         self._send_ack(outgoing, dialog, invite)
@@ -468,19 +512,24 @@ class Client:
             else:
                 self.core.emit(Rejected(InviteId(outgoing.id), 502, response, Cause.RESPONSE))
 
-    def _win(self, tx: ClientTx, outgoing: Outgoing, dialog: Dialog, response: Response) -> None:
+    def _win(self, tx: ClientTx, outgoing: Outgoing, dialog: Dialog, response: Response, now: float) -> None:
         outgoing.winner = dialog.key.remote_tag
         early = self.core.sessions.get(dialog.key)
         if early is not None:
             # Requests may have gone in the early dialog already: its count goes on, its route set is made anew (section 13.2.2.4).
             dialog = replace(dialog, local_cseq=max(dialog.local_cseq, early.dialog.local_cseq), remote_cseq=early.dialog.remote_cseq)
         self._drop_early(outgoing)
-        session = Session(dialog)
+        # What goes on in the early dialog (an UPDATE, a PRACK) goes on in this one.
+        session = Session(dialog) if early is None else early
+        session.dialog = dialog
         self.core.sessions[dialog.key] = session
+        if session.updating is None:
+            session.offer = None
         if outgoing.body:
             self._send_ack(outgoing, dialog, tx.machine.request)
         else:
-            session.ack_due = outgoing
+            session.ack_due, session.offer = outgoing, Offer.THEIRS
+        self.refresher.note(session, response, now)
         self.core.emit(Accepted(InviteId(outgoing.id), dialog.key, response))
 
     def _dialog(self, tx: ClientTx, outgoing: Outgoing, response: Response) -> Dialog | None:
@@ -495,9 +544,9 @@ class Client:
             return dialog if hop == outgoing.hop else replace(dialog, hop=hop, credentials=None)
         return dialog
 
-    def _farewell(self, dialog: Dialog, now: float) -> None:
+    def _farewell(self, dialog: Dialog, now: float, lines: Iterable[Line] = ()) -> None:
         """A BYE whose outcome interests nobody."""
-        outgoing = self.in_dialog(Session(dialog), "BYE")
+        outgoing = self.in_dialog(Session(dialog), "BYE", lines)
         outgoing.is_ended = True
         self.start(outgoing, now)
 
@@ -507,8 +556,10 @@ class Client:
         session = outgoing.session
         if self._retry(outgoing, response, now):
             return
-        if session is not None and outgoing.method == "INVITE":
-            session.inviting = False
+        if self.refresher.raise_interval(outgoing, response):
+            self._again(outgoing, [], now)
+            return
+        self._exchanged(outgoing)
         if session is not None and response.is_success and outgoing.method in ("INVITE", "UPDATE") and outgoing.tx is not None:
             with suppress(ParseError):  # a Contact that can't be read leaves the old target
                 session.dialog = session.dialog.refreshed(response)
@@ -516,14 +567,35 @@ class Client:
                 if outgoing.body:
                     self._send_ack(outgoing, session.dialog, outgoing.tx.machine.request)
                 else:
-                    session.ack_due = outgoing
-        if not outgoing.is_ended:
-            outgoing.is_ended = True
-            self.core.emit(Responded(RequestId(outgoing.id), response.status, response, Cause.RESPONSE))
+                    session.ack_due, session.offer = outgoing, Offer.THEIRS
+            self.refresher.note(session, response, now)
+        if outgoing.is_ended:
+            return
+        outgoing.is_ended = True
+        if not outgoing.is_refresh:
+            pause = self.refresher.pause(session) if response.status == 491 and session is not None else None
+            self.core.emit(Responded(RequestId(outgoing.id), response.status, response, Cause.RESPONSE, pause))
+        elif session is not None and not response.is_success:
+            self.refresher.failed(session, response.status, now)
+
+    def _exchanged(self, outgoing: Outgoing) -> None:
+        """A request with an offer of ours, or a re-INVITE, is over."""
+        session = outgoing.session
+        if session is None or outgoing.method not in ("INVITE", "UPDATE"):
+            return
+        if outgoing.method == "INVITE":
+            session.inviting = False
+        if outgoing.body:
+            session.offer = None
+
+    def _refresh(self, session: Session, lines: list[Line], now: float) -> None:
+        outgoing = self.in_dialog(session, "UPDATE", lines)
+        outgoing.is_refresh = True
+        self.start(outgoing, now)
 
     def _drop_early(self, outgoing: Outgoing) -> None:
         for key in outgoing.early.values():
-            self.core.sessions.pop(key, None)
+            self.core.end(key)
         outgoing.early.clear()
 
     # -------------------------------------------------------------------------------------------------------- digest
@@ -546,14 +618,18 @@ class Client:
             return False
         if outgoing.nonce == challenge.nonce:
             return False
+        self._again(outgoing, [self._answer(outgoing, answer_name, challenge, 0)], now)
+        return True
+
+    def _again(self, outgoing: Outgoing, lines: list[Line], now: float) -> None:
+        """The same request with the next CSeq and a branch of its own."""
         if outgoing.session is not None:
             outgoing.session.dialog = replace(outgoing.session.dialog, local_cseq=outgoing.session.dialog.local_cseq + 1)
             outgoing.cseq = outgoing.session.dialog.local_cseq
         else:
             outgoing.cseq += 1
         self._drop_early(outgoing)
-        self._launch(outgoing, [self._answer(outgoing, answer_name, challenge, 0)], now)
-        return True
+        self._launch(outgoing, lines, now)
 
     def _answer(self, outgoing: Outgoing, name: str, challenge: Challenge, used: int) -> Line:
         credentials = outgoing.credentials

@@ -1,10 +1,10 @@
 """The server half of the user agent: matching, the checks that come before anybody above is asked, responses, 2xx until ACK."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from hushwire.sip.core import BRANCH_COOKIE, Core, Session
+from hushwire.sip.core import BRANCH_COOKIE, Core, Offer, Session
 from hushwire.sip.dialog import dialog_of_callee
 from hushwire.sip.effects import (
     AckReceived,
@@ -21,11 +21,15 @@ from hushwire.sip.effects import (
 )
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Hop, Target
-from hushwire.sip.headers import Headers, Line
+from hushwire.sip.headers import Headers, Line, parse_via
 from hushwire.sip.invite_server import InviteServer
 from hushwire.sip.message import REASONS, Request, Response, response_to
+from hushwire.sip.reliable import OPTION as RELIABLE
+from hushwire.sip.reliable import ReliableResponses, parse_rack
 from hushwire.sip.request_server import RequestServer
 from hushwire.sip.routing import next_hop
+from hushwire.sip.session_timer import OPTION as TIMER
+from hushwire.sip.session_timer import SessionTimer, agree, is_too_brief, least
 from hushwire.sip.transaction import Action, Failed, State
 from hushwire.sip.uac import Client
 from hushwire.sip.uri import NameAddr, OtherUri, SipUri, split_quoted
@@ -41,11 +45,24 @@ _SDP: Final = "application/sdp"
 Key = tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A 2xx that waits until our reliable 1xx with a session description is acknowledged (RFC 3262 section 3)."""
+
+    status: int
+    reason: str | None
+    headers: list[Line]
+    body: bytes
+    content_type: str
+    contact: NameAddr | None
+
+
 class ServerTx:
     """One server transaction, and the 2xx that it repeats until ACK."""
 
     __slots__ = (
         "flow",
+        "held",
         "hop",
         "id",
         "is_answered",
@@ -56,6 +73,7 @@ class ServerTx:
         "ok_data",
         "ok_interval",
         "ok_until",
+        "reliable",
         "request",
         "scheduled",
         "server",
@@ -75,6 +93,8 @@ class ServerTx:
         self.session: Session | None = None
         self.merge_key: Key | None = None
         self.is_answered = False
+        self.reliable: ReliableResponses | None = None
+        self.held: _Held | None = None
         self.ok_data = b""
         self.ok_at: float | None = None
         self.ok_interval = 0.0
@@ -161,7 +181,7 @@ class Server:
     ) -> DialogKey | None:  # fmt: skip
         """Answer a request that waits."""
         tx = self.waiting.get(tx_id)
-        if tx is None or tx.is_answered:
+        if tx is None or tx.is_answered or tx.held is not None:
             return None
         return self.answer(tx, status, now, reason, headers, body, content_type, contact, follow_contact)
 
@@ -179,9 +199,16 @@ class Server:
     ) -> DialogKey | None:
         """Build and send a response; make, confirm or end the dialog."""
         core, request = self.core, tx.request
+        if tx.reliable is not None and status >= 200:
+            if status < 300 and tx.reliable.holds_2xx and tx.session is not None:
+                tx.held = _Held(status, reason, list(headers), body, content_type, contact)
+                return tx.session.dialog.key
+            tx.held = None
+            tx.reliable.stop()
         response = response_to(request, status, reason, to_tag=tx.to_tag)
         lines = list(response.headers)
         is_invite = request.method == "INVITE"
+        reliable: ReliableResponses | None = None
         if is_invite and 100 < status < 300:
             if tx.session is None:
                 own = contact or core.contact(tx.flow, is_sips=_asks_for_sips(tx.request))
@@ -190,22 +217,34 @@ class Server:
                     dialog = replace(dialog, hop=next_hop(dialog, tx.flow))
                 tx.session = Session(dialog)
                 tx.session.answering = tx.id
+                tx.session.offer = Offer.THEIRS if request.body else None
                 core.sessions[dialog.key] = tx.session
             # "the UAS MUST copy all Record-Route header field values from the request into the response" (section 12.1.1).
             lines += [("Record-Route", value) for value in request.headers.all("Record-Route")]
             lines.append(("Contact", str(contact or tx.session.dialog.contact)))
             if status >= 200:
                 lines.append(("Allow", core.allow))
-                if core.config.supported:
-                    lines.append(("Supported", ", ".join(core.config.supported)))
+                if core.supported:
+                    lines.append(("Supported", core.supported))
+            elif tx.session.dialog.is_early and RELIABLE in request.require:
+                reliable = self._reliable(tx, tx.session)
+                lines += [("Require", RELIABLE), ("RSeq", str(reliable.next_number()))]
+        elif request.method == "UPDATE" and 200 <= status < 300 and tx.session is not None:
+            lines.append(("Contact", str(contact or tx.session.dialog.contact)))
         elif status == 405:
             lines.append(("Allow", core.allow))
+        if tx.session is not None and 200 <= status < 300 and (is_invite or request.method == "UPDATE"):
+            lines += self._keep(tx.session, request, now)
         lines += headers
         if core.config.product and status >= 200:
             lines.append(("Server", core.config.product))
         if body:
             lines.append(("Content-Type", content_type))
         data = Response(status, response.reason, Headers(lines), body).to_bytes()
+        if reliable is not None:
+            reliable.push(data, now, has_description=bool(body))
+            core.schedule(reliable)
+            return tx.session.dialog.key if tx.session is not None else None
         actions = tx.machine.respond(status, data, now)
         if status in (401, 407):
             tx.machine.forgo_retransmission(now)
@@ -216,6 +255,33 @@ class Server:
         self._carry(tx, actions, now)
         session = tx.session
         return None if session is None or session.dialog.key not in core.sessions else session.dialog.key
+
+    def _keep(self, session: Session, request: Request, now: float) -> list[Line]:
+        """The session timer of our 2xx (RFC 4028 section 9)."""
+        config = self.core.config
+        said = agree(request, config.session_expires_s, config.min_se_s) if TIMER in config.supported else None
+        if session.dialog.key not in self.core.sessions:
+            return []
+        self.core.keep(session, None if said is None else SessionTimer(said.seconds, said.refresher == "uas"), now)
+        if said is None:
+            return []
+        # "If the refresher is uac, the UAS MUST place a Require header with `timer` in the response."
+        return [said.line(), ("Require", TIMER)] if said.refresher == "uac" else [said.line()]
+
+    def _reliable(self, tx: ServerTx, session: Session) -> ReliableResponses:
+        if tx.reliable is None:
+            timings = self.core.timings
+
+            def send(data: bytes) -> None:
+                # Through the machine, so that a repeated INVITE is met with the newest.
+                self._carry(tx, tx.machine.respond(183, data, 0.0), 0.0)
+
+            def give_up(now: float) -> None:
+                self._never_pracked(tx, session, now)
+
+            tx.reliable = ReliableResponses(self.core.random.token_bytes(4), timings.t1, timings.timeout, send, give_up)
+            session.reliable = tx
+        return tx.reliable
 
     # -------------------------------------------------------------------------------------------------------- checks
 
@@ -252,6 +318,10 @@ class Server:
                 return
             self._merged[merge_key] = tx
             tx.merge_key = merge_key
+            if self._is_looped(request):
+                # What we sent ourselves and still wait for came back to us (section 16.3, step 4).
+                self.answer(tx, 482, now)
+                return
         hops = request.max_forwards
         if hops is not None and hops > 255:
             raise ParseError("Max-Forwards is not a number in its range")
@@ -266,6 +336,11 @@ class Server:
         if encoding is not None and encoding.lower() != "identity":
             self.answer(tx, 415, now, headers=[("Accept-Encoding", "identity")])
             return
+        if request.method in ("INVITE", "UPDATE"):
+            _ = least(request)
+            if is_too_brief(request, core.config.min_se_s):
+                self.answer(tx, 422, now, headers=[("Min-SE", str(core.config.min_se_s))])
+                return
         if request.method in _DESCRIBING:
             if request.body and request.content_type != _SDP:
                 self.answer(tx, 415, now, headers=[("Accept", _SDP)])
@@ -305,19 +380,74 @@ class Server:
         if request.method == "BYE":
             self._ended(tx, session, request, now)
             return
+        if request.method == "PRACK":
+            self._pracked(tx, session, request, now)
+            return
         if request.method == "INVITE":
-            if session.answering is not None:
+            if session.answering is not None or session.updating is not None:
                 # Section 14.2: a second INVITE before our final response to the first.
-                self.answer(tx, 500, now, headers=[("Retry-After", str(self.core.random.token_bytes(1)[0] % 11))])
+                self.answer(tx, 500, now, headers=[self._soon()])
                 return
-            if session.inviting or session.unacked_cseq is not None:
+            if session.inviting or session.unacked_cseq is not None or session.offer is Offer.OURS:
                 self.answer(tx, 491, now)
                 return
             session.answering = tx.id
-        elif request.method == "UPDATE" and (session.inviting or session.answering is not None) and request.body:
-            self.answer(tx, 491, now)
+            session.offer = Offer.THEIRS if request.body else None
+        elif request.method == "UPDATE" and not self._may_update(tx, session, request, now):
             return
         core.emit(InDialogRequest(dialog.key, tx.id, request, flow))
+
+    def _is_looped(self, request: Request) -> bool:
+        """Whether a Via below the top one is that of a request of ours under way."""
+        try:
+            below = request.headers.listed("Via")[1:]
+            return any(self.client.is_ours(parse_via(value).branch, request.method) for value in below)
+        except ParseError:
+            return False
+
+    def _may_update(self, tx: ServerTx, session: Session, request: Request, now: float) -> bool:
+        """RFC 3311 section 5.2: whose offer waits decides; one without an offer only refreshes, and is answered here."""
+        if session.updating is not None or (request.body and session.offer is Offer.THEIRS):
+            self.answer(tx, 500, now, headers=[self._soon()])
+            return False
+        if request.body and (session.offer is Offer.OURS or session.inviting):
+            self.answer(tx, 491, now)
+            return False
+        if not request.body:
+            self.answer(tx, 200, now)
+            return False
+        session.updating = tx.id
+        session.offer = Offer.THEIRS
+        return True
+
+    def _soon(self) -> Line:
+        """Between 0 and 10 seconds, by chance."""
+        return ("Retry-After", str(self.core.random.token_bytes(1)[0] % 11))
+
+    def _pracked(self, tx: ServerTx, session: Session, request: Request, now: float) -> None:
+        """PRACK (RFC 3262 section 3): matched by number, CSeq and method of what it acknowledges."""
+        number, cseq, method = parse_rack(request.headers.get("RAck") or "")
+        invite = session.reliable
+        is_of_it = invite is not None and (cseq, method) == (invite.request.cseq.number, "INVITE")
+        found = invite.reliable.acknowledge(number, now) if invite is not None and invite.reliable is not None and is_of_it else None
+        if invite is None or invite.reliable is None or found is None:
+            self.answer(tx, 481, now)
+            return
+        self.core.schedule(invite.reliable)
+        if found and session.offer is Offer.THEIRS:
+            session.offer = None
+        # An offer in PRACK is refused, which leaves the session as it is: what it acknowledges is acknowledged all the same.
+        self.answer(tx, 488 if request.body else 200, now)
+        held = invite.held
+        if held is not None and not invite.reliable.holds_2xx:
+            invite.held = None
+            self.answer(invite, held.status, now, held.reason, held.headers, held.body, held.content_type, held.contact)
+
+    def _never_pracked(self, tx: ServerTx, session: Session, now: float) -> None:
+        """ "If a reliable provisional response is retransmitted for 64*T1 without reception of a PRACK, the UAS SHOULD reject with 5xx"."""
+        was_held = tx.held is not None
+        self.answer(tx, 504, now)
+        self.core.emit(DialogTimedOut(session.dialog.key) if was_held else CancelReceived(tx.id, tx.request))
 
     def _cancelled(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
         """CANCEL (RFC 3261 section 9.2): found by the INVITE's branch and sent-by, and believed only from the INVITE's own source."""
@@ -330,12 +460,17 @@ class Server:
         if invite.is_answered:
             # "If the original request has a final response already, the CANCEL has no effect."
             return
+        held, session = invite.held, invite.session
         self.answer(invite, 487, now)
-        self.core.emit(CancelReceived(invite.id, request))
+        if held is not None and session is not None:
+            # Above they believe that it is answered.
+            self.core.emit(DialogEnded(session.dialog.key, request))
+        else:
+            self.core.emit(CancelReceived(invite.id, request))
 
     def _ended(self, tx: ServerTx, session: Session, request: Request, now: float) -> None:
         key = session.dialog.key
-        self.core.sessions.pop(key, None)
+        self.core.end(key)
         self.answer(tx, 200, now)
         waiting = self.waiting.get(session.answering) if session.answering is not None else None
         if waiting is not None:
@@ -355,6 +490,7 @@ class Server:
         if session is None or session.unacked_cseq != request.cseq.number:
             return
         session.unacked_cseq = None
+        session.offer = None
         tx = self._unacked.pop(key, None)
         if tx is not None:
             tx.ok_at = None
@@ -375,13 +511,18 @@ class Server:
             session.dialog = replace(
                 session.dialog.refreshed(tx.request), is_early=False if method == "INVITE" else session.dialog.is_early
             )
-        if method != "INVITE":
+        if method == "UPDATE" and session.updating == tx.id:
+            session.updating = session.offer = None
+        if method != "INVITE" or session.answering != tx.id:
             return
         session.answering = None
+        session.offer = None
         if status >= 300:
             if session.dialog.is_early:
-                self.core.sessions.pop(session.dialog.key, None)
+                self.core.end(session.dialog.key)
             return
+        if not tx.request.body:
+            session.offer = Offer.OURS
         session.unacked_cseq = tx.request.cseq.number
         self._unacked[session.dialog.key] = tx
         tx.ok_data = data
@@ -399,7 +540,7 @@ class Server:
         self._unacked.pop(key, None)
         if key not in self.core.sessions:
             return
-        session.unacked_cseq = None
+        session.unacked_cseq = session.offer = None
         if session.farewell is None:
             session.farewell = (RequestId(self.core.number()), [])
             self.core.emit(DialogTimedOut(key))
@@ -411,7 +552,7 @@ class Server:
         if session.farewell is None:
             return
         id_, lines = session.farewell
-        self.core.sessions.pop(session.dialog.key, None)
+        self.core.end(session.dialog.key)
         outgoing = self.client.in_dialog(session, "BYE", lines, id_=id_)
         outgoing.is_ended = is_silent
         self.client.start(outgoing, now)
@@ -420,8 +561,8 @@ class Server:
 
     def _abilities(self) -> list[Line]:
         lines = [("Allow", self.core.allow), ("Accept", "application/sdp"), ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
-        if self.core.config.supported:
-            lines.append(("Supported", ", ".join(self.core.config.supported)))
+        if self.core.supported:
+            lines.append(("Supported", self.core.supported))
         return lines
 
     def _stateless(self, request: Request, hop: Hop, status: int, extra: list[Line]) -> None:

@@ -7,6 +7,8 @@ No method blocks, reads a clock or sends. What it does by itself, so that nobody
   2xx that crosses our CANCEL or comes from a second fork: acknowledged and ended by BYE;
 - 400 for what is malformed but can be answered, 405, 416, 420, 481, 482, 483, 491 and 500 as RFC 3261 says; OPTIONS outside dialogs;
 - CANCEL (200 and 487) and BYE (200) of the peer;
+- PRACK for reliable 1xx, and reliable 1xx of ours where the caller requires them (RFC 3262); UPDATE without offer answered, 491 and
+  500 where offers cross (RFC 3311); session timers with refresh by UPDATE, 422 both ways, BYE where nobody refreshes (RFC 4028);
 - one digest retry (two when `stale`) for requests to a hop that was given credentials, and for no other.
 """
 
@@ -14,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hushwire.core.clock import Random
-from hushwire.sip.core import Core, Session, UserAgentConfig
+from hushwire.sip.core import Core, Offer, Session, UserAgentConfig
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey, Effect, InviteId, RequestId, TxId
@@ -22,6 +24,7 @@ from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Message, Request
+from hushwire.sip.reliable import OPTION as RELIABLE
 from hushwire.sip.uac import Client, Outgoing
 from hushwire.sip.uas import Server
 from hushwire.sip.uri import NameAddr, SipUri
@@ -46,7 +49,7 @@ class UserAgent:
         if isinstance(message, Request):
             self._server.receive(message, flow, now)
         else:
-            self._client.receive(message, now)
+            self._client.receive(message, flow, now)
 
     def receive_malformed(self, error: ParseError, flow: Flow) -> None:
         """Take what `parse` refused: answered without state where that is possible, else silence."""
@@ -143,7 +146,14 @@ class UserAgent:
             to=str(to),
             call_id=call_id or self._core.token(16),
             cseq=1,
-            headers=[("Contact", str(own)), ("Allow", self._core.allow), ("User-Agent", self._core.config.product), *headers],
+            headers=[
+                ("Contact", str(own)),
+                ("Allow", self._core.allow),
+                *self._options(body),
+                *self._client.refresher.lines(),
+                ("User-Agent", self._core.config.product),
+                *headers,
+            ],
             body=body,
             content_type=content_type,
             contact=own,
@@ -170,15 +180,36 @@ class UserAgent:
         """Send a re-INVITE; Responded follows. None where the dialog is gone or an INVITE is under way in it (try again later)."""
         session = self._core.sessions.get(dialog)
         # RFC 3261 section 14.1: not while another INVITE transaction of either side is in progress.
-        if session is None or session.dialog.is_early or session.inviting or session.answering is not None:
-            return None
-        if session.unacked_cseq is not None or session.ack_due is not None:
+        if session is None or session.dialog.is_early or session.is_busy:
             return None
         session.inviting = True
-        lines = [("Contact", str(session.dialog.contact)), ("Allow", self._core.allow), *headers]
+        session.offer = Offer.OURS if body else None
+        lines = [("Contact", str(session.dialog.contact)), ("Allow", self._core.allow), *self._options(b"")]
+        lines += [*self._client.refresher.lines(session), *headers]
         outgoing = self._client.in_dialog(session, "INVITE", lines, body, SDP)
         self._client.start(outgoing, now)
         return RequestId(outgoing.id)
+
+    def update(self, dialog: DialogKey, *, now: float, body: bytes, headers: Iterable[Line] = ()) -> RequestId | None:
+        """Offer within a dialog by UPDATE (RFC 3311), also before the answer; Responded follows.
+
+        None where the dialog is gone, its peer takes no UPDATE, or another exchange is under way in it (try again later).
+        """
+        session = self._core.sessions.get(dialog)
+        if session is None or not session.dialog.allows_update or session.offer is not None or session.updating is not None:
+            return None
+        if not session.dialog.is_early and session.is_busy:
+            return None
+        session.offer = Offer.OURS
+        lines = [("Contact", str(session.dialog.contact)), *self._options(b""), *self._client.refresher.lines(session), *headers]
+        outgoing = self._client.in_dialog(session, "UPDATE", lines, body, SDP)
+        self._client.start(outgoing, now)
+        return RequestId(outgoing.id)
+
+    def _options(self, offer: bytes) -> list[Line]:
+        """Supported; a reliable 1xx to an INVITE without offer would want its answer in PRACK, which we don't do."""
+        options = [option for option in self._core.config.supported if offer or option != RELIABLE]
+        return [("Supported", ", ".join(options))] if options else []
 
     def request(
         self,
@@ -190,11 +221,11 @@ class UserAgent:
         body: bytes = b"",
         content_type: str = SDP,
     ) -> RequestId | None:
-        """Send a request other than INVITE, ACK, BYE in a dialog; Responded follows. None where the dialog is gone."""
+        """Send a request other than INVITE, ACK, BYE and UPDATE in a dialog; Responded follows. None where the dialog is gone."""
         session = self._core.sessions.get(dialog)
         if session is None:
             return None
-        lines = [("Contact", str(session.dialog.contact))] if method in ("UPDATE", "REFER", "SUBSCRIBE", "NOTIFY") else []
+        lines = [("Contact", str(session.dialog.contact))] if method in ("REFER", "SUBSCRIBE", "NOTIFY") else []
         outgoing = self._client.in_dialog(session, method, [*lines, *headers], body, content_type)
         self._client.start(outgoing, now)
         return RequestId(outgoing.id)
@@ -214,7 +245,7 @@ class UserAgent:
             return session.farewell[0]
         if session.ack_due is not None:
             self._client.acknowledge(session, b"", SDP)
-        del self._core.sessions[dialog]
+        self._core.end(dialog)
         outgoing = self._client.in_dialog(session, "BYE", headers)
         self._client.start(outgoing, now)
         return RequestId(outgoing.id)
@@ -269,9 +300,14 @@ class UserAgent:
         session = self._core.sessions.get(key)
         return None if session is None else session.dialog
 
-    def adopt(self, dialog: Dialog) -> None:
-        """Take over a dialog that another process had."""
-        self._core.sessions[dialog.key] = Session(dialog)
+    def adopt(self, dialog: Dialog, *, now: float | None = None) -> None:
+        """Take over a dialog that another process had. With `now` its session timer begins anew: who refreshes does so soon."""
+        session = self._core.sessions[dialog.key] = Session(dialog)
+        if now is not None and dialog.timer is not None:
+            self._core.keep(session, dialog.timer, now)
+            if dialog.timer.is_ours:
+                # How long ago the last refresh was is not known: the sooner the next one, the better.
+                self._core.look_again(session, now + 5.0)
 
     def move(self, key: DialogKey, hop: Hop) -> None:
         """Send the dialog's requests another way from now on (a phone came back on a new connection)."""

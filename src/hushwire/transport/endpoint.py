@@ -145,23 +145,10 @@ class SipEndpoint:
                 ) from error
             self._addresses.setdefault(listen.transport, Address(listen.host, port))
         sent_by = {name: Address(self.config.advertise or address.host, address.port) for name, address in self._addresses.items()}
-        given = self.config.user_agent
-        self._ua = UserAgent(
-            UserAgentConfig(
-                sent_by=sent_by,
-                product=self.config.product,
-                allow=given.allow,
-                supported=given.supported,
-                answers_options=given.answers_options,
-                max_transactions=given.max_transactions,
-                max_dialogs=given.max_dialogs,
-                timings=given.timings,
-                local_towards=self.local_towards,
-            ),
-            self._random,
-        )
+        given = replace(self.config.user_agent, sent_by=sent_by, product=self.config.product, local_towards=self.local_towards)
+        self._ua = UserAgent(given, self._random)
         for dialog in dialogs:
-            self._ua.adopt(replace(dialog, hop=self._adopted(dialog.hop)))
+            self._ua.adopt(replace(dialog, hop=self._adopted(dialog.hop)), now=self.now())
 
     def _adopted(self, hop: Hop) -> Hop:
         """The way of another process's dialog, here. A connection stays gone until its peer comes back on another one."""
@@ -638,6 +625,12 @@ class SipEndpoint:
     def reinvite(self, dialog: DialogKey, *, body: bytes, headers: Iterable[Line] = ()) -> RequestId | None:
         """See UserAgent.reinvite."""
         request = self.ua.reinvite(dialog, now=self.now(), body=body, headers=headers)
+        self.flush()
+        return request
+
+    def update(self, dialog: DialogKey, *, body: bytes, headers: Iterable[Line] = ()) -> RequestId | None:
+        """See UserAgent.update."""
+        request = self.ua.update(dialog, now=self.now(), body=body, headers=headers)
         self.flush()
         return request
 

@@ -1,0 +1,89 @@
+"""Privacy (RFC 3323), asserted identities (RFC 3325) and Reason (RFC 3326)."""
+
+import pytest
+
+from hushwire.sip.asserted import ANONYMOUS, Caller, caller_of, cleaned, from_for, lines_for, privacy
+from hushwire.sip.message import Request
+from hushwire.sip.parse import parse
+from hushwire.sip.reason import Reason, is_answered_elsewhere, reasons
+from hushwire.sip.uri import parse_name_addr
+from tests.sip.world import request_text
+
+ANNA = parse_name_addr('"Anna" <sip:+493012345@carrier.example>')
+TEL = parse_name_addr("<tel:+493012345>")
+
+
+def request(extra: str) -> Request:
+    message = parse(request_text(extra=extra))
+    assert isinstance(message, Request)
+    return message
+
+
+def test_an_identity_is_believed_from_a_trusted_peer_alone() -> None:
+    message = request(f"P-Asserted-Identity: {ANNA}, {TEL}\r\n")
+    assert caller_of(message, is_trusted=True) == Caller((ANNA, TEL))
+    assert caller_of(message, is_trusted=False) == Caller()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["<sip:a b@c>", "<http://a.example>", f"{ANNA}, {ANNA}", f"{TEL}, {TEL}", f"{ANNA}, {TEL}, <sips:x@y.example>", '"open <sip:a@b>'],
+)
+def test_what_does_not_follow_the_grammar_asserts_nothing(value: str) -> None:
+    assert caller_of(request(f"P-Asserted-Identity: {value}\r\n"), is_trusted=True).identities == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "is_hidden"),
+    [
+        ("id", True), ("none", False), ("id;critical", True), ("header; user", True), ("ID", True), ("session,id", True),
+        ("none;id", False), ("history", False), ("", False),
+    ],
+)  # fmt: skip
+def test_what_a_caller_wants_hidden(value: str, is_hidden: bool) -> None:
+    assert caller_of(request(f"Privacy: {value}\r\n"), is_trusted=True).is_hidden is is_hidden
+
+
+def test_privacy_values_are_read_over_all_lines() -> None:
+    assert privacy(request("Privacy: id\r\nPrivacy: user;critical\r\n")) == {"id", "user", "critical"}
+
+
+def test_an_identity_goes_to_a_trusted_peer_alone_also_where_it_is_hidden() -> None:
+    hidden = Caller((ANNA,), is_hidden=True)
+    assert lines_for(hidden, is_trusted=True) == [("P-Asserted-Identity", str(ANNA)), ("Privacy", "id")]
+    assert lines_for(hidden, is_trusted=False) == [("Privacy", "id")]
+    assert lines_for(Caller((ANNA,)), is_trusted=True) == [("P-Asserted-Identity", str(ANNA))]
+    assert lines_for(Caller((ANNA,)), is_trusted=False) == []
+
+
+def test_a_hidden_caller_has_no_name_in_from() -> None:
+    assert from_for(ANNA, Caller((ANNA,), is_hidden=True)) == ANONYMOUS
+    assert from_for(ANNA, Caller((ANNA,))) == ANNA
+    assert str(ANONYMOUS) == '"Anonymous" <sip:anonymous@anonymous.invalid>'
+
+
+def test_what_only_a_trusted_peer_may_say_does_not_pass() -> None:
+    extra = f"P-Asserted-Identity: {ANNA}\r\np-preferred-identity: {ANNA}\r\nRemote-Party-ID: {ANNA}\r\nSubject: kept\r\n"
+    left = cleaned(request(extra).headers)
+    assert [name for name, _ in left if name.lower().startswith(("p-", "remote"))] == []
+    assert left.get("Subject") == "kept"
+
+
+def test_reasons_are_read_in_order_and_what_is_unreadable_is_passed_over() -> None:
+    message = request(
+        'Reason: Q.850;cause=16;text="Normal, clearing"\r\nReason: SIP ; cause = 600, SIP;cause="x;y", broken;;, X;cause=9999\r\n'
+    )
+    assert reasons(message) == (Reason("Q.850", 16, "Normal, clearing"), Reason("SIP", 600), Reason("SIP", None), Reason("X", None))
+
+
+@pytest.mark.parametrize(
+    ("value", "is_elsewhere"),
+    [('SIP;cause=200;text="Call completed elsewhere"', True), ("Q.850;cause=200", False), ("SIP;cause=487", False), ('"', False)],
+)
+def test_a_call_that_was_answered_elsewhere_is_not_missed(value: str, is_elsewhere: bool) -> None:
+    assert is_answered_elsewhere(request(f"Reason: {value}\r\n")) is is_elsewhere
+
+
+def test_a_reason_is_written_as_it_is_read() -> None:
+    for reason in (Reason("Q.850", 16, 'a "quoted", b'), Reason("SIP", 200), Reason("X", None, "words")):
+        assert reasons(request(f"Reason: {reason}\r\n")) == (reason,)
