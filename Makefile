@@ -112,11 +112,8 @@ $(STAMPS)/package: $(STAMPS)/venv pyproject.toml $(NATIVE) $(PYTHON_SOURCES)
 build/native/build.ninja: native/CMakeLists.txt | $(STAMPS)/apt-build
 	@cmake -S native -B build/native -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DHUSHWIRE_TESTS=ON >&2
 
-# Left out: what measures sound or silence against the clock, since such a program is ten times slower; what preloads a library of its own;
-# and a stream of 66,000 packets.
-SANITIZED_TESTS := tests/native --ignore=tests/native/test_transcoding.py --ignore=tests/native/test_mixing.py \
-  --ignore=tests/native/test_shared_ports.py --ignore=tests/native/test_hostile.py \
-  -k "not disk_did_not_take and not sync_that_fails and not beyond_its_65536th"
+# All of it; a few tests ask less of such a program, since it is ten times slower.
+SANITIZED_TESTS := tests/native
 # The program's own report of a race or a leak ends it, and with it the test.
 # Without CI: what the sanitizers leave out is skipped there by design, and is run without them.
 SANITIZED := env -u CI ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1

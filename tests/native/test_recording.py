@@ -412,6 +412,7 @@ def faulty_disk(program: str, folder: Path) -> Iterator[tuple[Media, Disk]]:
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
     disk = Disk(folder / "faults")
     env = {**os.environ, "LD_PRELOAD": str(library), "FAULTS": str(disk.path)}
+    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"  # ours comes before its runtime, and calls it
     with running_media(program, env=env) as media:
         yield media, disk
 
