@@ -244,6 +244,7 @@ class Org(Table):
     ringback: Literal["phone", "early"] = "phone"
     music_on_hold: bool = False
     announcement: Hearers = "off"
+    announce_at: Literal["answer", "before"] = "answer"
     record_from: Literal["announcement", "answer"] = "announcement"
     spoken_refusals: bool = False
     beep: Hearers = "off"
@@ -430,6 +431,7 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         ringback=org.ringback,
         music_on_hold=org.music_on_hold,
         announcement=org.announcement,
+        announce_at=org.announce_at,
         record_from=org.record_from,
         spoken_refusals=org.spoken_refusals,
         beep=org.beep,

@@ -1,6 +1,6 @@
 """One call between two parties, as a pure machine: `handle(event)` returns the effects to carry out, in order.
 
-    NEW -> OPENING -> RINGING -> ACTIVE -> ENDED
+    NEW -> OPENING -> [ANNOUNCING ->] RINGING -> ACTIVE -> ENDED
                          `----> OFFERING (our 2xx held the offer; the caller's ACK brings the answer) -> ACTIVE
     ACTIVE -> RENEWING (the media process died: another bridge, then a re-INVITE to each party) -> ACTIVE
 
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from hushwire.calls import effects, events, failures
 from hushwire.calls.effects import Effect, LegStatement
-from hushwire.calls.ends import End, payload_map, recording_format
+from hushwire.calls.ends import End, payload_map, recording_format, shared
 from hushwire.calls.events import Event
 from hushwire.calls.kept import KeptCall
 from hushwire.calls.model import EndReason, Plan, Ports, Side
@@ -28,6 +28,7 @@ class State(StrEnum):
 
     NEW = "new"
     OPENING = "opening"
+    ANNOUNCING = "announcing"
     RINGING = "ringing"
     OFFERING = "offering"
     ACTIVE = "active"
@@ -70,7 +71,9 @@ class Call:
         self._failures: list[tuple[int, EndReason]] = []
         self._answer = b""
         self._answer_like: LegMedia | None = None
-        self._rung: str | None = None
+        self._announces = False
+        self._early_codec: str | None = None
+        self._is_ringing = False
         self._told_status = 0
         self._reoffer: Reoffer | None = None
         self._unrenewed: set[Side] = set()
@@ -79,9 +82,13 @@ class Call:
 
     # ----------------------------------------------------------------------------------------------------------- use
 
-    def start(self) -> list[Effect]:
-        """Begin: the bridge is opened first, since every SDP names its ports."""
+    def start(self, *, announces: bool = False) -> list[Effect]:
+        """Begin: the bridge is opened first, since every SDP names its ports.
+
+        `announces`: before anybody is rung the caller hears an announcement, where it can be answered early.
+        """
         self.state = State.OPENING
+        self._announces = announces
         return [effects.OpenMedia(is_echo=not self.plan.targets, legs=self.plan.legs)]
 
     def handle(self, event: Event) -> list[Effect]:
@@ -172,6 +179,16 @@ class Call:
         if not self.plan.targets:
             self._answer_echo(caller)
             return
+        if self._announces and self._offered is not None and self._answer_early(caller, self._offered, self.plan.announces_with):
+            self.state = State.ANNOUNCING
+            self._do(effects.Announce())
+            return
+        self._ring_targets()
+
+    def _announced(self, _event: events.Announced) -> None:
+        self._ring_targets()
+
+    def _ring_targets(self) -> None:
         self.state = State.RINGING
         for _ in self.plan.targets[:1] if self.plan.is_serial else self.plan.targets:
             self._ring_next()
@@ -218,10 +235,10 @@ class Call:
             if body is not None:
                 self._set_legs(self._caller, branch.end)
                 self._tell(event.status, body)
-                if self._rung is not None:
+                if self._is_ringing:
                     self._do(effects.StopRinging())
             return
-        if event.status == 180 and self._offered is not None and not self._answer and self._ring(self._caller, self._offered):
+        if event.status in (180, 183) and self._offered is not None and self._ring(self._caller, self._offered, event.status):
             return
         self._tell(180 if event.status == 183 and self._rings_many else event.status)
 
@@ -229,19 +246,31 @@ class Call:
     def _rings_many(self) -> bool:
         return len(self._branches) > 1 and not self.plan.is_serial
 
-    def _ring(self, caller: End, offered: LegMedia) -> bool:
-        """Answer the caller early, in one codec that the other side will most likely agree to, and let it hear ringing."""
+    def _ring(self, caller: End, offered: LegMedia, status: int) -> bool:
+        """Let the caller hear ringing from us, once: where it is to, and where it was answered early, since then it makes none itself.
+        True where its answer is all that it needs to be told."""
+        if self._is_ringing or any(branch.has_early_answer for branch in self._branches):
+            return False
+        is_told = self._early_codec is not None
+        if not is_told and (status != 180 or not self._answer_early(caller, offered, self.plan.rings_with)):
+            return False
+        if caller.agreed is not None:
+            self._is_ringing = True
+            self._do(effects.Ring(caller.agreed))
+        return not is_told
+
+    def _answer_early(self, caller: End, offered: LegMedia, names: tuple[str, ...]) -> bool:
+        """Answer the caller by 183 in one codec that the other side will most likely agree to; False where it knows none of these."""
         known = {codec.name: codec for codec in offered.codecs}
-        codec = next((known[name] for name in self.plan.rings_with if name in known), None)
-        if codec is None:
+        codec = next((known[name] for name in names if name in known), None)
+        if codec is None or not offered.direction.sends:
             return False
         body = caller.answer(self._offer, replace(offered, codecs=(codec,)))
         if isinstance(body, Refusal) or caller.agreed is None:
             return False
-        self._answer, self._rung = body, codec.name
+        self._answer, self._early_codec = body, codec.name
         self._set_legs(caller)
         self._tell(183, body)
-        self._do(effects.Ring(caller.agreed))
         return True
 
     def _tell(self, status: int, body: bytes = b"") -> None:
@@ -276,7 +305,7 @@ class Call:
         self.state = State.ACTIVE
         self._set_legs(caller, branch.end)
         self._do(effects.Respond(200, body), effects.Answered(branch.index))
-        if self._is_rung_otherwise(branch.end):
+        if self._sends_otherwise(branch.end):
             # The caller was answered in one codec; the other side agreed to it, and would rather send another: it is told.
             self._reoffer = exchange = Reoffer.begun_by_us(Side.CALLER, caller, branch.end)
             self._carry_on(exchange, exchange.pass_on())
@@ -286,7 +315,8 @@ class Call:
         caller, like = self._caller, callee.agreed
         if caller is None or like is None:
             return None
-        if self._rung is not None and self._rung in (codec.name for codec in like.codecs):
+        is_transcoded = self._offered is not None and not shared(self._offered, like)
+        if self._early_codec is not None and (is_transcoded or self._early_codec in (codec.name for codec in like.codecs)):
             return self._answer
         if self._answer and self._answer_like is not None:
             before = self._answer_like
@@ -298,8 +328,9 @@ class Call:
         self._answer, self._answer_like = body, like
         return body
 
-    def _is_rung_otherwise(self, callee: End) -> bool:
-        return self._rung is not None and callee.agreed is not None and callee.agreed.codecs[0].name != self._rung
+    def _sends_otherwise(self, callee: End) -> bool:
+        names = [] if callee.agreed is None else [codec.name for codec in callee.agreed.codecs]
+        return self._early_codec in names[1:]
 
     def _offer_to_caller(self, caller: End, callee: End) -> None:
         like = callee.agreed
@@ -586,6 +617,11 @@ class Call:
         (State.OPENING, events.MediaFailed): "_failed",
         (State.OPENING, events.Cancelled): "_cancelled",
         (State.OPENING, events.Stopped): "_stopped",
+        (State.ANNOUNCING, events.MediaFailed): "_failed",
+        (State.ANNOUNCING, events.Announced): "_announced",
+        (State.ANNOUNCING, events.PortsMoved): "_ports_moved",
+        (State.ANNOUNCING, events.Cancelled): "_cancelled",
+        (State.ANNOUNCING, events.Stopped): "_stopped",
         (State.RINGING, events.MediaFailed): "_failed",
         (State.RINGING, events.Progressed): "_progressed",
         (State.RINGING, events.Accepted): "_accepted",
@@ -620,4 +656,4 @@ class Call:
     }
 
 
-LIVE: Final = frozenset({State.OPENING, State.RINGING, State.OFFERING, State.ACTIVE, State.RENEWING})
+LIVE: Final = frozenset({State.OPENING, State.ANNOUNCING, State.RINGING, State.OFFERING, State.ACTIVE, State.RENEWING})

@@ -124,6 +124,11 @@ class FormatChanged:
     """Payload types or codecs are others now: a running recording must hold the new format."""
 
 
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """The caller was answered early, and nobody is rung yet: let it hear the announcement. Announced follows, heard or not."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Ring:
     """The caller was answered early, as `media` says: let it hear ringing until the other side is heard or answers."""
@@ -165,6 +170,7 @@ Effect = (
     | ArmRing
     | Answered
     | FormatChanged
+    | Announce
     | Ring
     | StopRinging
     | MediaRenewed

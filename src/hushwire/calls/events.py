@@ -23,6 +23,11 @@ class MediaLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """What the caller was to hear before anybody is rung is over, or can't be heard by it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """A target sent 101-199; `body` is an early answer or empty. `is_heard`: the caller is to hear what is played with it."""
 
@@ -125,6 +130,7 @@ Event = (
     MediaOpened
     | MediaFailed
     | MediaLost
+    | Announced
     | Progressed
     | Accepted
     | Rejected

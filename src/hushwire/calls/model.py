@@ -112,6 +112,8 @@ class Plan:
     is_recorded: bool
     rings_with: tuple[str, ...] = ()
     """Codecs, best first: a caller that knows one of them hears ringing from us, answered early in it. None: the caller rings by itself."""
+    announces_with: tuple[str, ...] = ()
+    """Codecs, best first: a caller that knows one of them may be answered early in it, to hear something before anybody is rung."""
     holds_with_music: bool = False
     """Who holds is answered by us, and the other party hears music; else the hold is passed on to it."""
     is_serial: bool = False

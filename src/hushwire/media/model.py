@@ -173,6 +173,7 @@ class LegStatistics:
     dropped_source: int
     dropped_malformed: int
     silent_ms: int | None
+    rtcp_received: int = 0
     dropped_unchecked: int = 0  # media from where no valid ICE check came from
     dropped_unkeyed: int = 0  # media before the keys of a DTLS leg
     stun_refused: int = 0
@@ -195,6 +196,7 @@ class LegStatistics:
             dropped_source=fields.integer(Tag.DROPPED_SOURCE),
             dropped_malformed=fields.integer(Tag.DROPPED_MALFORMED),
             silent_ms=None if silent is None else int.from_bytes(silent, "big"),
+            rtcp_received=fields.integer(Tag.RTCP_RECEIVED),
             dropped_unchecked=fields.integer(Tag.DROPPED_UNCHECKED),
             dropped_unkeyed=fields.integer(Tag.DROPPED_UNKEYED),
             stun_refused=fields.integer(Tag.STUN_REFUSED),

@@ -94,6 +94,8 @@ class CallEffects:
                 self._answered(live)
             case effects.FormatChanged():
                 self.format_changed(live)
+            case effects.Announce():
+                self._tasks.spawn(self.fed(live, self._announce(live)), "call-announcement")
             case effects.Ring():
                 self._tasks.spawn(self._sounds.ring(live, effect.media), "call-ringing")
             case effects.StopRinging():
@@ -110,6 +112,13 @@ class CallEffects:
         event = await work
         if event is not None:
             self._feed(live, event)
+
+    async def _announce(self, live: LiveCall) -> events.Event:
+        try:
+            await self._sounds.announce_early(live)
+        except Exception as error:
+            _log.error("call.internal_error", exc_info=error)  # the call waits for this; who was not told is told at answer
+        return events.Announced()
 
     def facts_changed(self, live: LiveCall) -> None:
         """Write how the legs are protected, where that is not what was written before."""

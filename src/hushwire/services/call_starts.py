@@ -20,6 +20,7 @@ from hushwire.services.call_tasks import CallTasks
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import LiveCall
 from hushwire.services.routing import Refused, Route, Router
+from hushwire.services.sounds import Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
 from hushwire.sip.effects import TxId
 from hushwire.sip.flow import Flow
@@ -45,6 +46,7 @@ class CallStarts:
         tasks: CallTasks,
         keys: CallKeys,
         rows: CallRows,
+        sounds: Sounds,
         spoken: SpokenRefusals,
         certificates: Certificates,
         clock: Clock,
@@ -61,6 +63,7 @@ class CallStarts:
         self._tasks = tasks
         self._keys = keys
         self._rows = rows
+        self._sounds = sounds
         self._spoken = spoken
         self._certificates = certificates
         self._clock = clock
@@ -181,7 +184,8 @@ class CallStarts:
         self._table.calls[live.id] = live
         self._rows.begin(live)
         _log.info("call.started", call_id=str(live.id), direction=route.plan.direction.value, targets=len(route.plan.targets))
-        for effect in live.call.start():
+        announces = self._router.may_record(route) and self._sounds.announces_first(live)
+        for effect in live.call.start(announces=announces):
             self._carry_out(live, effect)
 
 

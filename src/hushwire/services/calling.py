@@ -117,6 +117,7 @@ class Calling:
             self._tasks,
             self.keys,
             rows,
+            self.sounds,
             self._spoken,
             certificates,
             clock,

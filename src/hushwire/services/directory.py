@@ -25,7 +25,7 @@ from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sdp.model import Keying, Srtp
-from hushwire.services.sound_settings import Hearers, RecordFrom, Ringback, SoundSettings
+from hushwire.services.sound_settings import AnnounceAt, Hearers, RecordFrom, Ringback, SoundSettings
 from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
 from hushwire.store import agreement as agreement_rows
@@ -470,6 +470,7 @@ def _organisation(
             ringback=Ringback(row.ringback),
             music_on_hold=row.music_on_hold,
             announcement=Hearers(row.announcement),
+            announce_at=AnnounceAt(row.announce_at),
             record_from=RecordFrom(row.record_from),
             spoken_refusals=row.spoken_refusals,
             beep=Hearers(row.beep),

@@ -79,6 +79,8 @@ class LiveCall:
     """What was recorded when the media process died; it goes on as the next segment, or once it is resumed where it was paused."""
     renewal: asyncio.TimerHandle | None = None
     is_sensitive: bool = False
+    heard_early: set[int] = field(default_factory=set)
+    """Legs whose party heard the announcement before the answer."""
     silent_legs: set[int] = field(default_factory=set)
     quality: CallQuality = field(default_factory=CallQuality)
     stated: dict[int, LegStatement] = field(default_factory=dict)

@@ -79,14 +79,14 @@ class Recorder:
 
         An announced recording begins once the announcement was heard, where it is set so. Without announcement there is none.
         """
-        if live.recording_key is not None and self._may_record(live.route) and self._sounds.needs_announcement(live):
+        if live.recording_key is not None and self._may_record(live.route) and self._sounds.lacks_announcement(live):
             if live.route.org.sounds.record_from is RecordFrom.ANSWER:
                 await self._record(live, answer)
-                if live.recording is not None and not await self._sounds.announce(live):
+                if live.recording is not None and not await self._sounds.announce(live, live.heard_early):
                     await self._not_announced(live)
                 return
             self._write_answer(live, answer, None)
-            if await self._sounds.announce(live):
+            if await self._sounds.announce(live, live.heard_early):
                 await self._record(live, None)
             else:
                 await self._not_announced(live)
@@ -487,6 +487,7 @@ class Recorder:
             EventKind.ANNOUNCEMENT_PLAYED,
             self._clock.now(),
             leg="agent" if playing.leg == 0 else "peer",
+            when="before" if playing.is_early else "answer",
             announcement=playing.sound.digest.hex(),
             duration_ms=played.sent_ms,
         )

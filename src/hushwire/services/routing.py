@@ -19,7 +19,7 @@ from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services.directory import Agent, Directory, Organisation
 from hushwire.services.registration import Device
-from hushwire.services.sound_settings import Ringback
+from hushwire.services.sound_settings import AnnounceAt, Ringback
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target, trunk_terms, written_for
@@ -134,6 +134,7 @@ class Router:
             RING_TRUNK_S,
             _is_recorded(org, remote, places),
             _rings_with(org),
+            _announces_with(org),
             org.sounds.music_on_hold,
             is_serial=True,
         )
@@ -187,7 +188,14 @@ class Router:
             reason = Reason.RECORDING_CONSENT
             return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INTERNAL, org, agent, remote=remote)
         plan = Plan(
-            CallDirection.INTERNAL, terms, targets, RING_AGENT_S, _is_recorded(org, None, ()), _rings_with(org), org.sounds.music_on_hold
+            CallDirection.INTERNAL,
+            terms,
+            targets,
+            RING_AGENT_S,
+            _is_recorded(org, None, ()),
+            _rings_with(org),
+            _announces_with(org),
+            org.sounds.music_on_hold,
         )
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
 
@@ -249,7 +257,16 @@ class Router:
                 reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INBOUND, org, agent, trunk=trunk, remote=remote
             )
         terms = trunk_terms(trunk, flow.remote.host)
-        plan = Plan(CallDirection.INBOUND, terms, targets, RING_AGENT_S, _is_recorded(org, remote, places), (), org.sounds.music_on_hold)
+        plan = Plan(
+            CallDirection.INBOUND,
+            terms,
+            targets,
+            RING_AGENT_S,
+            _is_recorded(org, remote, places),
+            (),
+            _announces_with(org),
+            org.sounds.music_on_hold,
+        )
         return Route(plan, org, agent, trunk=trunk, remote=remote, local=assigned.number, places=places)
 
     # Targets.
@@ -270,8 +287,15 @@ class Router:
 
 def _rings_with(org: Organisation) -> tuple[str, ...]:
     """The codecs of ringing for an agent: what networks of its country speak first (ITU-T G.711), so that the answer agrees with it."""
-    if org.sounds.ringback is not Ringback.EARLY:
-        return ()
+    return _spoken_at(org) if org.sounds.ringback is Ringback.EARLY else ()
+
+
+def _announces_with(org: Organisation) -> tuple[str, ...]:
+    """The codecs of an announcement before the answer: with more than ringing has, since it must be heard where it can be."""
+    return (*_spoken_at(org), "G722", "opus") if org.sounds.announce_at is AnnounceAt.BEFORE else ()
+
+
+def _spoken_at(org: Organisation) -> tuple[str, ...]:
     return ("PCMU", "PCMA") if org.rules.home_country in _MU_LAW else ("PCMA", "PCMU")
 
 

@@ -28,6 +28,13 @@ class RecordFrom(StrEnum):
     ANSWER = "answer"
 
 
+class AnnounceAt(StrEnum):
+    """When who calls hears the announcement. Who is called hears it at answer in any case."""
+
+    ANSWER = "answer"
+    BEFORE = "before"  # as early media, before anybody is rung
+
+
 class Ringback(StrEnum):
     """Who makes the tone that an agent hears while the other side rings."""
 
@@ -42,6 +49,7 @@ class SoundSettings:
     ringback: Ringback = Ringback.PHONE
     music_on_hold: bool = False
     announcement: Hearers = Hearers.OFF
+    announce_at: AnnounceAt = AnnounceAt.ANSWER
     record_from: RecordFrom = RecordFrom.ANNOUNCEMENT
     spoken_refusals: bool = False
     beep: Hearers = Hearers.OFF

@@ -5,7 +5,7 @@ repeats when it has ended. A sound that can't be played never harms its call: wh
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -24,10 +24,14 @@ from hushwire.sdp.offer_answer import LegMedia
 from hushwire.services.directory import Organisation
 from hushwire.services.live import LiveCall
 from hushwire.services.sound_library import PlayableSound, SoundKind, SoundLibrary
-from hushwire.services.sound_settings import Hearers
+from hushwire.services.sound_settings import AnnounceAt, Hearers
 
 PATIENCE_S: Final = 10.0
 """How long after its own length a sound may take to end: a leg that can't be sent to yet is waited for."""
+EARLY_PATIENCE_S: Final = 4.0
+"""The same before the answer, where all who call wait for those whose early media does not work."""
+EARLY_LONGEST_S: Final = 60.0
+"""No longer announcement is played before the answer: callers give up on who does not ring (RFC 3261 section 13.3.1.1)."""
 _log = structlog.get_logger(__name__)
 
 
@@ -42,6 +46,8 @@ class Playing:
     payload_type: int
     ended: asyncio.Future[Played]
     event_id: int | None = None
+    is_early: bool = False
+    """Played before the answer."""
 
     @property
     def was_heard(self) -> bool:
@@ -99,9 +105,57 @@ class Sounds:
         """Whether a recording of this call has to be announced. An emergency call is not held up."""
         return live.route.org.sounds.announcement is not Hearers.OFF and not isinstance(live.route.verdict, Emergency)
 
-    async def announce(self, live: LiveCall) -> bool:
-        """Play the announcement to whoever is to hear it; True once all of them heard it to its end."""
-        legs = [leg for leg in live.route.org.sounds.announcement.legs if leg in live.route.plan.legs]
+    def lacks_announcement(self, live: LiveCall) -> bool:
+        """Whether somebody who is to hear the announcement has not heard it yet."""
+        return self.needs_announcement(live) and not live.heard_early.issuperset(self._hearers(live))
+
+    def announces_first(self, live: LiveCall) -> bool:
+        """Whether who calls is to hear the announcement before anybody is rung."""
+        wants, caller = live.route.org.sounds, live.route.plan.caller.leg
+        is_wanted = wants.announce_at is AnnounceAt.BEFORE and caller in wants.announcement.legs and self.needs_announcement(live)
+        return is_wanted and live.recording_key is not None and self.library.has(SoundKind.ANNOUNCEMENT, live.route.org.slug)
+
+    async def announce_early(self, live: LiveCall) -> None:
+        """Play the announcement to who calls, before anybody is rung; `live.heard_early` says whether it was heard.
+
+        A packet that was sent is not one that was heard: a phone that takes no early media, or never got our answer, is silent itself
+        until it is answered. Only who sent media or reports of its own by the end of the announcement counts as having heard it; all
+        others hear it at answer.
+        """
+        leg = live.route.plan.caller.leg
+        media = _media(live, leg)
+        one = None if media is None else await self._begin_early(live, leg, media)
+        if one is None:
+            return
+        await self.wait(one, EARLY_PATIENCE_S)
+        if one.was_heard and not live.is_ended and await self._takes_part(live, leg):
+            live.heard_early.add(leg)
+            self._on_announced(live, one)
+            return
+        self._release(one)
+        if not live.is_ended:
+            _log.info("announcement.left_to_answer", call_id=str(live.id), was_sent=one.was_heard)
+
+    async def _begin_early(self, live: LiveCall, leg: int, media: LegMedia) -> Playing | None:
+        kind = SoundKind.ANNOUNCEMENT
+        one = await self.play(live.id, leg, media, kind, live.route.org, keeps_event=True, longest_s=EARLY_LONGEST_S)
+        if one is not None:
+            one.is_early = True
+        return one
+
+    async def _takes_part(self, live: LiveCall, leg: int) -> bool:
+        """Whether a leg's party has sent anything yet that only who has our answer sends."""
+        try:
+            report = await self._link.client.bridge(live.id)
+        except (MediaRefused, Unavailable):
+            return False
+        return any(one.leg == leg and (one.silent_ms is not None or one.rtcp_received) for one in report.legs)
+
+    async def announce(self, live: LiveCall, heard: Collection[int] = ()) -> bool:
+        """Play the announcement to whoever is to hear it, but those legs that `heard` it; True once all of them heard it to its end."""
+        legs = [leg for leg in self._hearers(live) if leg not in heard]
+        if not legs and heard:
+            return True
         sounds = self._of_call.setdefault(live.id, CallSounds())
         async with sounds.working:
             sounds.announced_legs.update(legs)
@@ -176,8 +230,9 @@ class Sounds:
         interval_ms: int = 0,
         reason: str = "",
         keeps_event: bool = False,
+        longest_s: float | None = None,
     ) -> Playing | None:
-        """Begin to play; None, and a line in the log, where that can't be.
+        """Begin to play; None, and a line in the log, where that can't be, or where the sound is longer than `longest_s`.
 
         With `keeps_event` the caller acknowledges PLAY_ENDED (`Playing.event_id`).
         """
@@ -192,6 +247,9 @@ class Sounds:
             return None
         if sound is None:
             _log.warning("sound.not_played", bridge_id=str(bridge_id), kind=kind.value, why="there is neither file nor voice for it")
+            return None
+        if longest_s is not None and sound.encoded.duration_ms > longest_s * 1000:
+            _log.warning("sound.not_played", bridge_id=str(bridge_id), kind=kind.value, why=f"it is longer than {longest_s:.0f} s")
             return None
         payload_type = media.codecs[0].payload_type
         one = Playing(bridge_id, leg, self._next, sound, payload_type, asyncio.get_running_loop().create_future())
@@ -209,10 +267,10 @@ class Sounds:
             return None
         return one
 
-    async def wait(self, one: Playing) -> None:
+    async def wait(self, one: Playing, patience_s: float = PATIENCE_S) -> None:
         """Return once it has ended; one that does not end in time is stopped."""
         try:
-            async with asyncio.timeout(one.sound.encoded.duration_ms / 1000 + PATIENCE_S):
+            async with asyncio.timeout(one.sound.encoded.duration_ms / 1000 + patience_s):
                 await asyncio.shield(one.ended)
         except TimeoutError:
             await self.stop(one)
@@ -244,6 +302,10 @@ class Sounds:
         return is_kept
 
     # Details.
+
+    @staticmethod
+    def _hearers(live: LiveCall) -> list[int]:
+        return [leg for leg in live.route.org.sounds.announcement.legs if leg in live.route.plan.legs]
 
     async def _begin(self, bridge_id: UUID, leg: int, order: PlayOrder, sound: EncodedSound) -> None:
         """The media process may have the sound already, from this gateway or one before it; it may have forgotten it again."""

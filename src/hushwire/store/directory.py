@@ -34,6 +34,7 @@ class OrgRow:
     ringback: str
     music_on_hold: bool
     announcement: str
+    announce_at: str
     record_from: str
     spoken_refusals: bool
     beep: str

@@ -67,6 +67,7 @@ class OrgRow:
     ringback: str = "phone"
     music_on_hold: bool = False
     announcement: str = "off"
+    announce_at: str = "answer"
     record_from: str = "announcement"
     spoken_refusals: bool = False
     beep: str = "off"
