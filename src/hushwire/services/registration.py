@@ -1,46 +1,39 @@
-"""The location service: which devices an agent has and how to reach them (RFC 3261 section 10).
+"""REGISTER: who may bind which device, and how calls reach an agent's devices (RFC 3261 section 10, RFC 3327, 5626, 5627).
 
-Bindings serve from memory and stand in PostgreSQL, sealed, so that a restarted gateway knows its phones. A new device is answered
-once its row is committed; a refresh is answered at once and written with the next batch. Without the database known devices go on.
-
-A binding ends with the credential that it was made with. A credential belongs to one device: one that is seen to be shared raises an
-alarm (services/sharing.py).
+A new device is answered once its row is committed; a refresh is answered at once and written with the next batch (services/bindings.py).
+Without the database known devices go on. A binding ends with the credential that it was made with. A credential belongs to one device:
+one that is seen to be shared raises an alarm (services/sharing.py).
 """
 
 import asyncio
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
-from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import LocalError
+from hushwire.core.clock import Clock
+from hushwire.core.errors import MalformedError
 from hushwire.core.events import DomainEvent, EventKind
-from hushwire.core.ids import AgentId, NodeId, OrgId, uuid7
+from hushwire.core.ids import AgentId, OrgId
 from hushwire.policy.model import AllowContact, Attempt, Channel, Rules, Verdict
+from hushwire.services.bindings import AWAY, Bindings, Place
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address
 from hushwire.services.sharing import Seen, Sharing
+from hushwire.sip import gruu
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop, Target, Transport
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
-from hushwire.sip.registrar import Binding, Bounds, Registered, RegisterRefused, register
-from hushwire.sip.uri import SipUri, parse_sip_uri
-from hushwire.store import outbox
-from hushwire.store import registrations as rows
-from hushwire.store.database import Database
+from hushwire.sip.registrar import Binding, Bounds, RegisterRefused, answer, register, wants_gruu
+from hushwire.sip.routing import numeric
+from hushwire.sip.uri import SipUri
 
-BATCH_S: Final = 0.1
-AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
+_NO_ROW: Final = UUID(int=0)
 log = structlog.get_logger()
 
 Respond = Callable[[int, tuple[Line, ...]], None]
@@ -49,71 +42,61 @@ Judge = Callable[[Attempt, Rules], Verdict]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Device:
-    """Where one of an agent's devices can be called: the contact for the Request-URI, the way there, what protects it."""
+    """Where one of an agent's devices can be called: the contact for the Request-URI, the way there, and where it registered from.
+
+    `routes` are Route values for the way: edge proxies, and the gateway that holds its flow where that is another one.
+    """
 
     contact: SipUri
     hop: Hop
+    source: Hop
+    routes: tuple[str, ...] = ()
     credential_id: UUID | None = None
     """What it registered with (services/devices.py)."""
+    instance: str | None = None
+    row_id: UUID | None = None
 
     @property
     def transport(self) -> Transport:
-        """What the device registered over."""
-        return self.hop.transport
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Place:
-    """A binding, its row, and the way to it; None where that was a connection of an earlier process."""
-
-    row_id: UUID
-    binding: Binding
-    hop: Hop | None
-    device_id: UUID
+        """What protects the signalling to it: what it registered over or, where that is less, what the way to its gateway has."""
+        if self.hop is self.source or self.hop.transport.is_protected or not self.source.transport.is_protected:
+            return self.source.transport
+        there = numeric(self.hop.host) if isinstance(self.hop, Target) else None
+        return self.source.transport if there is not None and there.is_loopback else self.hop.transport
 
     @property
-    def seen(self) -> Seen:
-        """What of it tells one device from another."""
-        binding = self.binding
-        host = None if binding.path or self.hop is None else self.hop.remote.host if isinstance(self.hop, Flow) else self.hop.host
-        return Seen(binding.instance, binding.call_id, host)
+    def address(self) -> str:
+        """The address that it registered from."""
+        return self.source.remote.host if isinstance(self.source, Flow) else self.source.host
 
 
 class Registrations:
-    """All devices of this node's agents."""
+    """The registrar of one gateway."""
 
     def __init__(
         self,
-        db: Database,
+        bindings: Bindings,
         directory: Directory,
         authenticator: Authenticator,
         judge: Judge,
         clock: Clock,
-        random: Random,
-        node_id: NodeId,
         bounds: Bounds | None = None,
         *,
         devices_alarm: int = 3,
         on_moved: Callable[[Flow, Flow], object] = lambda _old, _new: None,
     ) -> None:
-        self._on_moved = on_moved
-        self._connected: dict[Flow, set[AgentId]] = defaultdict(set)
-        self._db = db
+        self._bindings = bindings
         self._directory = directory
         self._authenticator = authenticator
         self._judge = judge
         self._clock = clock
-        self._random = random
-        self._node_id = node_id
         self._bounds = bounds or Bounds()
+        self._on_moved = on_moved
         self._sharing = Sharing(devices_alarm)
-        self._untold: dict[OrgId, list[DomainEvent]] = defaultdict(list)
-        self._places: dict[AgentId, list[_Place]] = {}
-        self._unwritten: dict[OrgId, dict[UUID, tuple[AgentId, _Place]]] = defaultdict(dict)
-        self._unremoved: dict[OrgId, set[UUID]] = defaultdict(set)
-        self._dirty = asyncio.Event()
-        self._writing = asyncio.Lock()
+        self._connected: dict[Flow, set[AgentId]] = defaultdict(set)
         self._answers: set[asyncio.Task[None]] = set()
+        self.shared = 0
+        """How many alarms of shared credentials were raised since the start."""
 
     def devices(self, agent_id: AgentId) -> list[Device]:
         """The agent's reachable devices, best q first; none while it is suspended or gone."""
@@ -121,13 +104,36 @@ class Registrations:
         if agent is None or agent.is_suspended:
             return []
         now = self._clock.monotonic()
-        live = [place for place in self._places.get(agent_id, ()) if place.binding.expires_at > now]
+        live = [place for place in self._bindings.of(agent_id) if place.binding.expires_at > now]
         live.sort(key=lambda place: -place.binding.q)
-        return [Device(place.binding.contact, place.hop, place.device_id) for place in live if place.hop is not None]
+        found = []
+        for place in live:
+            way = self._bindings.way(place)
+            if way is not None and not self._directory.is_revoked(agent_id, place.device_id):
+                hop, routes = way
+                source = hop if hop == place.hop else place.source
+                found.append(Device(place.binding.contact, hop, source, routes, place.device_id, place.binding.instance, place.row_id))
+        return found
 
     def count(self, agent_id: AgentId) -> int:
         """How many devices the agent has now."""
         return len(self.devices(agent_id))
+
+    def of_temporary_gruu(self, org: Organisation, user: str) -> tuple[AgentId, UUID] | None:
+        """The agent and the binding that a temporary GRUU's user part stands for; None for other user parts, and where its registration is over.
+
+        A device that registers with another Call-ID has new ones; those before are void (RFC 5627 section 4.1).
+        """
+        sealed = gruu.sealed_of(user)
+        if sealed is None:
+            return None
+        try:
+            said = org.keys.operational.open(sealed, table="registrations", column="gruu", row=_NO_ROW, org=org.id)
+        except MalformedError:
+            return None
+        agent_id, row_id = AgentId(UUID(bytes=said[:16])), UUID(bytes=said[16:32])
+        place = next((place for place in self._bindings.of(agent_id) if place.row_id == row_id), None)
+        return (agent_id, row_id) if place is not None and _mark(place.binding) == said[32:] else None
 
     # REGISTER.
 
@@ -154,41 +160,33 @@ class Registrations:
         self._bind(request, flow, known, respond)
 
     def _bind(self, request: Request, flow: Flow, known: Known, respond: Respond) -> None:
-        places = self._places.get(known.agent.id, [])
-        bounds = self._bounds_of(known)
-        outcome = register(request, flow, [place.binding for place in places], self._clock.monotonic(), bounds)
+        agent_id, device_id, node_id = known.agent.id, known.credential.id, self._bindings.node_id
+        places = self._bindings.of(agent_id)
+        now = self._clock.monotonic()
+        outcome = register(request, flow, [place.binding for place in places], now, self._bounds_of(known))
         if isinstance(outcome, RegisterRefused):
             respond(outcome.status, outcome.headers)
             return
-        device_id = known.credential.id
-        before = {place.binding: place for place in places}
-        self._places[known.agent.id] = kept = []
-        is_urgent = False  # a device that came or went is answered once its row says so
-        newest: _Place | None = None
+        fresh = {id(binding) for binding in outcome.stored}
+        kept: list[Place] = []
         for binding in outcome.bindings:
-            place = before.get(binding) or self._same_device(places, binding)
-            if place is None:
-                place = newest = _Place(self._new_id(), binding, flow, device_id)
-                is_urgent = True
-            elif binding in outcome.stored:
-                place = newest = _Place(place.row_id, binding, flow, device_id)
+            place = next((place for place in places if place.binding is binding or place.binding.same_device(binding)), None)
+            if place is None or id(binding) in fresh:
+                row_id = self._bindings.new_id() if place is None else place.row_id
+                place = Place(row_id, binding, device_id, node_id, flow, flow)
             kept.append(place)
-            if binding in outcome.stored:
-                self._unwritten[known.org.id][place.row_id] = (known.agent.id, place)
-        still = {place.row_id for place in kept}
-        for place in places:
-            if place.row_id not in still:
-                self._unwritten[known.org.id].pop(place.row_id, None)
-                self._unremoved[known.org.id].add(place.row_id)
-                is_urgent = True
-        is_urgent = self._watch_sharing(known, kept, newest) or is_urgent
-        self._follow(known.agent.id, places, kept)
-        log.info("agent.registered", agent=str(known.agent.id), devices=len(kept), transport=flow.transport.value)
+        stored = [place for place in kept if id(place.binding) in fresh]
+        is_urgent = self._bindings.put(known.org.id, agent_id, kept, stored)
+        is_urgent = self._watch_sharing(known, kept, stored[-1] if stored else None) or is_urgent
+        self._follow(agent_id, places, kept)
+        log.info("agent.registered", agent=str(agent_id), devices=len(kept), transport=flow.transport.value)
+        headers = outcome.headers
+        if wants_gruu(request):
+            headers = answer(request, outcome.bindings, outcome.stored, now, lambda binding: self._gruus(known, binding, kept))
         if not is_urgent:
-            self._dirty.set()
-            respond(200, outcome.headers)
+            respond(200, headers)
             return
-        task = asyncio.get_running_loop().create_task(self._commit_then_answer(known.org, outcome, respond), name="register")
+        task = asyncio.get_running_loop().create_task(self._commit_then_answer(known.org.id, headers, respond), name="register")
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
 
@@ -201,7 +199,19 @@ class Registrations:
         bounds = self._bounds
         return replace(bounds, default_s=min(bounds.default_s, left_s), min_s=min(bounds.min_s, left_s), max_s=min(bounds.max_s, left_s))
 
-    def _follow(self, agent_id: AgentId, before: list[_Place], after: list[_Place]) -> None:
+    def _gruus(self, known: Known, binding: Binding, places: list[Place]) -> gruu.Gruus | None:
+        """A device's own addresses; None for one whose instance is no URN."""
+        org, agent = known.org, known.agent
+        host = f"{org.slug}.{self._directory.domain}"
+        public = gruu.public(agent.username.reveal(), host, binding.instance or "")
+        place = next((place for place in places if place.binding is binding), None)
+        if public is None or place is None:
+            return None
+        said = agent.id.bytes + place.row_id.bytes + _mark(binding)
+        sealed = org.keys.operational.seal(said, table="registrations", column="gruu", row=_NO_ROW, org=org.id)
+        return gruu.Gruus(public, gruu.temporary(sealed, host))
+
+    def _follow(self, agent_id: AgentId, before: list[Place], after: list[Place]) -> None:
         """A device that registered again by another flow takes its calls along (RFC 5626 section 4.4: a failed flow is replaced)."""
         flows = {place.row_id: place.binding.flow for place in before}
         for place in after:
@@ -214,171 +224,70 @@ class Registrations:
     def flow_closed(self, flow: Flow) -> None:
         """A connection ended: its devices can't be called before they register again. Their rows stay until then or until they lapse."""
         for agent_id in self._connected.pop(flow, ()):
-            if agent_id in self._places:
-                self._places[agent_id] = [replace(place, hop=None) if place.hop == flow else place for place in self._places[agent_id]]
+            for place in self._bindings.of(agent_id):
+                if place.hop == flow:
+                    self._bindings.replace(agent_id, replace(place, hop=None))
 
-    async def _commit_then_answer(self, org: Organisation, outcome: Registered, respond: Respond) -> None:
+    async def _commit_then_answer(self, org_id: OrgId, headers: tuple[Line, ...], respond: Respond) -> None:
         try:
-            await self._write(org.id)
+            await self._bindings.write(org_id)
         except AWAY as error:
             # The phone is in memory and can be called; its row comes with a later batch.
             log.warning("registrations.unwritten", error=type(error).__name__)
-            self._dirty.set()
-        respond(200, outcome.headers)
+        respond(200, headers)
 
-    def _watch_sharing(self, known: Known, kept: list[_Place], newest: _Place | None) -> bool:
+    def _watch_sharing(self, known: Known, kept: list[Place], newest: Place | None) -> bool:
         """Whether the credential is seen to be shared just now: an alarm goes out with the next batch."""
         device_id = known.credential.id
-        live = [place.seen for place in kept if place.device_id == device_id]
-        alarm = self._sharing.look(device_id, live, None if newest is None else newest.seen)
+        live = [_seen(place) for place in kept if place.device_id == device_id]
+        alarm = self._sharing.look(device_id, live, None if newest is None else _seen(newest))
         if alarm is None:
             return False
+        self.shared += 1
         agent_id, org_id = known.agent.id, known.org.id
         said = {"evidence": alarm.evidence.value, "devices": alarm.devices, "addresses": alarm.places}
         log.warning("credential.shared", agent=str(agent_id), org_id=str(org_id), device=str(device_id), **said)
         fields: dict[str, str | int | bool | None] = {"device": str(device_id), **said}
-        event = DomainEvent(self._new_id(), org_id, EventKind.CREDENTIAL_SHARED, agent_id, self._clock.now(), fields)
-        self._untold[org_id].append(event)
+        self._bindings.tell(
+            DomainEvent(self._bindings.new_id(), org_id, EventKind.CREDENTIAL_SHARED, agent_id, self._clock.now(), fields)
+        )
         return True
-
-    def _same_device(self, places: list[_Place], binding: Binding) -> _Place | None:
-        return next((place for place in places if place.binding.same_device(binding)), None)
-
-    def _new_id(self) -> UUID:
-        return uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))
 
     async def settled(self) -> None:
         """Return once every REGISTER that waits for its row is answered."""
         while self._answers:
             await asyncio.wait(set(self._answers))
 
-    # Rows.
+    # What ends by itself.
 
     async def load(self) -> None:
-        """Take up this node's bindings from before a restart: UDP devices can be called at once, others once they reconnect."""
-        wall, monotonic = self._clock.now(), self._clock.monotonic()
-        async with self._db.transaction() as connection:
-            org_ids = [OrgId(row[0]) for row in await connection.fetch("SELECT org_ids()")]
-        for org_id in org_ids:
-            org = self._directory.organisation(org_id)
-            if org is None:
-                continue
-            async with self._db.organisation(org_id) as connection:
-                found = await rows.live(connection, self._node_id, wall)
-            for row in found:
-                text = org.keys.operational.open(row.contact_sealed, table="registrations", column="contact_sealed", row=row.id, org=org_id)
-                expires_at = monotonic + (row.expires_at - wall).total_seconds()
-                self._places.setdefault(row.agent_id, []).append(_read(json.loads(text), row, expires_at))
-        for places in self._places.values():
+        """Take up what is bound already, and what was told of it."""
+        await self._bindings.load()
+        for agent_id in self._bindings.agents():
+            places = [place for place in self._bindings.of(agent_id) if self._bindings.is_from(place)]
             for device_id in {place.device_id for place in places}:
-                self._sharing.remember(device_id, [place.seen for place in places if place.device_id == device_id])
+                self._sharing.remember(device_id, [_seen(place) for place in places if place.device_id == device_id])
 
     def obey_directory(self) -> None:
-        """Bindings of who was suspended, and those made with a credential that was revoked, end now."""
-        self._prune()
+        """Bindings of who was suspended, and those made with a credential that was revoked, end now; and those that lapsed."""
+        for place in self._bindings.prune():
+            self._sharing.forget(place.device_id)
 
     async def run(self) -> None:
-        """Write batches until cancelled; drop devices of agents that are gone or suspended, and those that lapsed."""
+        """Let bindings lapse until cancelled."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(5.0):
-                    await self._dirty.wait()
-                    await asyncio.sleep(BATCH_S)
-            self._dirty.clear()
-            self._prune()
-            for org_id in {*self._unwritten, *self._unremoved, *self._untold}:
-                try:
-                    await self._write(org_id)
-                except AWAY as error:
-                    log.warning("registrations.unwritten", error=type(error).__name__)
+            self.obey_directory()
+            await asyncio.sleep(5.0)
 
-    def _prune(self) -> None:
-        now = self._clock.monotonic()
-        for agent_id, places in list(self._places.items()):
-            agent = self._directory.agent(agent_id)
-            is_active = agent is not None and not agent.is_suspended
-            kept = [
-                place
-                for place in places
-                if is_active and place.binding.expires_at > now and not self._directory.is_revoked(agent_id, place.device_id)
-            ]
-            for device_id in {place.device_id for place in places} - {place.device_id for place in kept}:
-                self._sharing.forget(device_id)
-            if agent is not None:
-                gone = {place.row_id for place in places if place not in kept}
-                self._unremoved[agent.org_id] |= gone
-                for row_id in gone:  # else the batch would write again what it removes
-                    self._unwritten[agent.org_id].pop(row_id, None)
-            if kept:
-                self._places[agent_id] = kept
-            else:
-                del self._places[agent_id]
-
-    async def _write(self, org_id: OrgId) -> None:
-        async with self._writing:
-            org = self._directory.organisation(org_id)
-            unwritten, unremoved = self._unwritten.pop(org_id, {}), self._unremoved.pop(org_id, set())
-            untold = self._untold.pop(org_id, [])
-            if org is None or not (unwritten or unremoved or untold):
-                return
-            now, monotonic = self._clock.now(), self._clock.monotonic()
-            made = [self._row(org, agent_id, place, monotonic) for agent_id, place in unwritten.values()]
-            try:
-                async with self._db.organisation(org_id) as connection:
-                    await rows.remove(connection, sorted(unremoved))
-                    await rows.put(connection, org_id, made, now)
-                    await outbox.add_all(connection, untold)
-            except BaseException:
-                self._untold[org_id] = [*untold, *self._untold[org_id]]
-                self._unwritten[org_id] = unwritten | self._unwritten[org_id]
-                self._unremoved[org_id] |= unremoved
-                raise
-
-    def _row(self, org: Organisation, agent_id: AgentId, place: _Place, monotonic: float) -> rows.RegistrationRow:
-        binding, row_id = place.binding, place.row_id
-        text = json.dumps(_said(binding), separators=(",", ":"))
-        return rows.RegistrationRow(
-            id=row_id,
-            agent_id=agent_id,
-            node_id=self._node_id,
-            device_id=None if place.device_id == agent_id else place.device_id,
-            contact_sealed=org.keys.operational.seal(text.encode(), table="registrations", column="contact_sealed", row=row_id, org=org.id),
-            contact_index=org.keys.index("registrations.contact", f"{binding.contact}|{binding.instance}|{binding.reg_id}"),
-            call_id_hash=hashlib.sha256(binding.call_id.encode("utf-8", "surrogateescape")).digest(),
-            cseq=binding.cseq,
-            expires_at=self._clock.now() + timedelta(seconds=binding.expires_at - monotonic),
-        )
+    def told(self) -> dict[str, int]:
+        """Counts for metrics."""
+        return {"bindings": self._bindings.count_own(), "shared_credentials": self.shared}
 
 
-def _said(binding: Binding) -> dict[str, object]:
-    flow = binding.flow
-    return {
-        "contact": str(binding.contact),
-        "call_id": binding.call_id,
-        "q": binding.q,
-        "instance": binding.instance,
-        "reg_id": binding.reg_id,
-        "path": list(binding.path),
-        "transport": None if flow is None else flow.transport.value,
-        "host": None if flow is None else flow.remote.host,
-        "port": None if flow is None else flow.remote.port,
-        "user_agent": binding.user_agent,
-    }
+def _seen(place: Place) -> Seen:
+    """What tells one device from another; behind an edge proxy nobody knows where it is."""
+    return Seen(place.binding.instance, place.binding.call_id, None if place.binding.path else place.source_host)
 
 
-def _read(said: dict[str, Any], row: rows.RegistrationRow, expires_at: float) -> _Place:
-    binding = Binding(
-        contact=parse_sip_uri(said["contact"]),
-        call_id=said["call_id"],
-        cseq=row.cseq,
-        expires_at=expires_at,
-        q=said["q"],
-        instance=said["instance"],
-        reg_id=said["reg_id"],
-        path=tuple(said["path"]),
-        user_agent=said["user_agent"],
-    )
-    # A UDP device is found where its REGISTER came from, not where its Contact says: the way back through a NAT (RFC 3581).
-    is_udp = said["transport"] == Transport.UDP.value
-    hop = Target(Transport.UDP, said["host"], said["port"]) if is_udp else None
-    return _Place(row.id, binding, hop, row.device_id or row.agent_id)
+def _mark(binding: Binding) -> bytes:
+    return hashlib.sha256(binding.call_id.encode("utf-8", "surrogateescape")).digest()[:8]

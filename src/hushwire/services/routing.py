@@ -44,6 +44,9 @@ SILENT_LAST_S: Final = 16.0
 """How long the last of the ways may be silent."""
 log = structlog.get_logger(__name__)
 Devices = Callable[[Agent], Sequence[Device]]
+DeviceFilter = Callable[[Device], bool]
+Temporary = Callable[[Organisation, str], tuple[AgentId, UUID] | None]
+"""The agent and binding that a temporary GRUU's user part stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,14 @@ class Refused:
 class Router:
     """Decides for each INVITE from outside dialogs. Nothing here sends or waits."""
 
-    def __init__(self, directory: Directory, devices: Devices, judge: Judge, states: TrunkStates) -> None:
+    def __init__(
+        self, directory: Directory, devices: Devices, judge: Judge, states: TrunkStates, temporary: Temporary = lambda _org, _user: None
+    ) -> None:
         self._directory = directory
         self._devices = devices
         self._judge = judge
         self._states = states
+        self._temporary = temporary
 
     # From agents.
 
@@ -107,9 +113,9 @@ class Router:
         if user is not None and not isinstance(verdict, Emergency):
             if user in ECHO:
                 return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
-            callee = org.by_extension.get(user) or org.by_username.get(user)
+            callee, only = self._own_callee(org, user, request)
             if callee is not None:
-                return self._internal(org, agent, callee, terms)
+                return self._internal(org, agent, callee, terms, only)
         match verdict:
             case Allow() | Emergency():
                 if isinstance(verdict, Allow) and _lacks_consent(org, Personal(verdict.number), (verdict.country,)):
@@ -175,11 +181,22 @@ class Router:
         again = verdict_for(self._judge, org, agent, Attempt(read, Channel.INVITE))
         return isinstance(again, Allow) and again.number == verdict.number
 
-    def _internal(self, org: Organisation, agent: Agent, callee: Agent, terms: Terms) -> Route | Refused:
+    def _own_callee(self, org: Organisation, user: str, request: Request) -> tuple[Agent | None, DeviceFilter | None]:
+        """The agent that a user part of ours names and, where it is a GRUU, which device alone is meant (RFC 5627 section 5.1)."""
+        found = self._temporary(org, user)
+        if found is not None:
+            agent_id, row_id = found
+            return org.by_id.get(agent_id), lambda device: device.row_id == row_id
+        callee = org.by_extension.get(user) or org.by_username.get(user)
+        uri = request.request_uri
+        instance = instance_of(uri) if isinstance(uri, SipUri) else None
+        return callee, None if instance is None else lambda device: device.instance == instance
+
+    def _internal(self, org: Organisation, agent: Agent, callee: Agent, terms: Terms, only: DeviceFilter | None = None) -> Route | Refused:
         host = f"{org.slug}.{self._directory.domain}"
         shown = (agent.extension or agent.username).reveal()
         from_ = NameAddr(SipUri(host, escape_user(shown)), agent.username.reveal())
-        targets = () if callee.is_suspended else self._agent_targets(org, callee, from_, leg=1)
+        targets = () if callee.is_suspended else self._agent_targets(org, callee, from_, leg=1, only=only)
         remote = callee.extension or callee.username
         if not targets:
             words = reason_header(480, "No device can be reached")
@@ -271,17 +288,19 @@ class Router:
 
     # Targets.
 
-    def _agent_targets(self, org: Organisation, agent: Agent, from_: NameAddr, leg: int) -> tuple[Target, ...]:
+    def _agent_targets(
+        self, org: Organisation, agent: Agent, from_: NameAddr, leg: int, only: DeviceFilter | None = None
+    ) -> tuple[Target, ...]:
         host = f"{org.slug}.{self._directory.domain}"
         to = NameAddr(SipUri(host, escape_user(agent.username.reveal())))
         targets = []
-        for device in self._devices(agent):
-            if any(leads_to(trunk, device.hop, self._states.named(trunk)) for trunk in self._directory.trunks):
+        for device in filter(only, self._devices(agent)) if only is not None else self._devices(agent):
+            if any(leads_to(trunk, device.source, self._states.named(trunk)) for trunk in self._directory.trunks):
                 # Whoever registered from a carrier's address would have it dial the Contact, which no verdict was asked about.
                 continue
-            address = device.hop.remote.host if isinstance(device.hop, Flow) else device.hop.host
-            terms = agent_terms(org, device.transport, address, leg)
-            targets.append(Target(device.hop, str(device.contact), from_, to, terms, device_id=device.credential_id))
+            terms = agent_terms(org, device.transport, device.address, leg)
+            headers = tuple(("Route", value) for value in device.routes)
+            targets.append(Target(device.hop, str(device.contact), from_, to, terms, headers, device_id=device.credential_id))
         return tuple(targets)
 
 

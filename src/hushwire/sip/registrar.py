@@ -1,14 +1,22 @@
-"""What a REGISTER does to an agent's bindings (RFC 3261 section 10.3): pure, the caller keeps the rows."""
+"""What a REGISTER does to an agent's bindings (RFC 3261 section 10.3): pure, the caller keeps the rows.
 
-from collections.abc import Sequence
+With what RFC 5626 (outbound: instance and reg-id), RFC 3327 (Path) and RFC 5627 (GRUU) add to it.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from hushwire.core.personal import SHOWN
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow
+from hushwire.sip.gruu import Gruus
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
-from hushwire.sip.uri import NameAddr, SipUri, parse_sip_uri, quote
+from hushwire.sip.uri import NameAddr, SipUri, parse_name_addr, parse_sip_uri, quote
+
+
+MOST_PATHS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -81,6 +89,9 @@ def register(request: Request, flow: Flow | None, bindings: Sequence[Binding], n
     try:
         if request.is_contact_star:
             return _remove_all(request, live, lapsed, now)
+        # RFC 3327 section 5.3 would have a phone refused that does not know of the proxy in its way; it is the operator's own proxy.
+        if len(request.headers.listed("Path")) > MOST_PATHS:
+            return RegisterRefused(400)
         wishes = [_wish(request, flow, contact, now, limits) for contact in request.contacts]
     except ParseError as error:
         return RegisterRefused(error.status or 400)
@@ -103,7 +114,40 @@ def register(request: Request, flow: Flow | None, bindings: Sequence[Binding], n
             stored.append(wish)
     if len(live) > limits.max_bindings:
         return RegisterRefused(403)
-    return Registered(tuple(live), tuple(stored), tuple(removed), _answer(request, live, now))
+    if any(binding.reg_id is not None and binding.path and not _is_outbound(binding.path[-1]) for binding in stored):
+        # RFC 5626 section 6: the proxy next to the device must be one that keeps flows (`ob` on the bottom Path).
+        return RegisterRefused(439)
+    return Registered(tuple(live), tuple(stored), tuple(removed), answer(request, live, stored, now))
+
+
+def wants_gruu(request: Request) -> bool:
+    """Whether the device is to be told its own addresses (RFC 5627 section 4.1)."""
+    return "gruu" in request.supported or "gruu" in request.require
+
+
+def answer(
+    request: Request, live: Sequence[Binding], stored: Sequence[Binding], now: float, gruus: Callable[[Binding], Gruus | None] | None = None
+) -> tuple[Line, ...]:
+    """The header lines of a 200: all bindings with what is left of their time; with `gruus`, the devices' own addresses too."""
+    lines: list[Line] = []
+    for binding in live:
+        params = f";expires={max(1, round(binding.expires_at - now))}"
+        if binding.q != 1.0:
+            params += f";q={binding.q:g}"
+        if binding.instance is not None:
+            params += f";+sip.instance={quote(binding.instance)}"
+        if binding.reg_id is not None:
+            params += f";reg-id={binding.reg_id}"
+        own = None if gruus is None or binding.instance is None else gruus(binding)
+        if own is not None:
+            params += f";pub-gruu={quote(str(own.public))};temp-gruu={quote(str(own.temporary))}"
+        lines.append(("Contact", f"<{binding.contact}>{params}"))
+    if "path" in request.supported:
+        lines += [("Path", value) for value in request.headers.listed("Path")]
+    if any(binding.reg_id is not None for binding in stored):
+        # RFC 5626 section 6: so the device learns that its flows are kept.
+        lines.append(("Require", "outbound"))
+    return tuple(lines)
 
 
 def _remove_all(request: Request, live: list[Binding], lapsed: list[Binding], now: float) -> RegisterOutcome:
@@ -113,7 +157,7 @@ def _remove_all(request: Request, live: list[Binding], lapsed: list[Binding], no
     cseq = request.cseq.number
     if any(binding.call_id == request.call_id and binding.cseq >= cseq for binding in live):
         return RegisterRefused(500)
-    return Registered((), (), (*lapsed, *live), _answer(request, [], now))
+    return Registered((), (), (*lapsed, *live), answer(request, [], (), now))
 
 
 def _wish(request: Request, flow: Flow | None, contact: NameAddr, now: float, limits: Bounds) -> Binding | None:
@@ -127,15 +171,19 @@ def _wish(request: Request, flow: Flow | None, contact: NameAddr, now: float, li
     if 0 < wanted < limits.min_s:
         return None
     q = _quality(contact.param("q"))
-    reg_id = contact.param("reg-id")
+    instance, reg_id = contact.param("+sip.instance"), contact.param("reg-id")
+    is_number = reg_id is not None and reg_id.isascii() and reg_id.isdigit() and len(reg_id) < 10
+    if instance is None or "outbound" not in request.supported | request.require or not is_number:
+        # Without an instance, or from who does not know outbound, a reg-id means nothing (RFC 5626 section 6).
+        reg_id = None
     return Binding(
         contact=replace(uri, headers=None),
         call_id=request.call_id,
         cseq=request.cseq.number,
         expires_at=now + min(wanted, limits.max_s),
         q=q,
-        instance=contact.param("+sip.instance"),
-        reg_id=int(reg_id) if reg_id is not None and reg_id.isascii() and reg_id.isdigit() and len(reg_id) < 10 else None,
+        instance=instance,
+        reg_id=None if reg_id is None else int(reg_id),
         path=tuple(request.headers.listed("Path")),
         user_agent=request.headers.get("User-Agent"),
         flow=flow,
@@ -162,17 +210,7 @@ def _quality(text: str | None) -> float:
     return value
 
 
-def _answer(request: Request, live: Sequence[Binding], now: float) -> tuple[Line, ...]:
-    lines: list[Line] = []
-    for binding in live:
-        params = f";expires={max(1, round(binding.expires_at - now))}"
-        if binding.q != 1.0:
-            params += f";q={binding.q:g}"
-        if binding.instance is not None:
-            params += f";+sip.instance={quote(binding.instance)}"
-        if binding.reg_id is not None:
-            params += f";reg-id={binding.reg_id}"
-        lines.append(("Contact", f"<{binding.contact}>{params}"))
-    if "path" in request.supported:
-        lines += [("Path", value) for value in request.headers.listed("Path")]
-    return tuple(lines)
+def _is_outbound(path: str) -> bool:
+    """Whether the proxy next to the device keeps its flow (RFC 5626 section 5.1): `ob` on the URI of the bottom Path."""
+    uri = parse_name_addr(path).uri
+    return isinstance(uri, SipUri) and any(name == "ob" for name, _ in uri.params)

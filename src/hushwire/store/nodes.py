@@ -28,17 +28,44 @@ async def next_epoch(connection: Connection) -> int:
 
 
 async def beat(
-    connection: Connection, node_id: NodeId, started_at: datetime, media_instance: UUID | None, quality: str | None = None
+    connection: Connection,
+    node_id: NodeId,
+    started_at: datetime,
+    media_instance: UUID | None,
+    quality: str | None = None,
+    *,
+    sip: str | None = None,
+    registrar: str | None = None,
 ) -> None:
-    """A sign of life, at the database's own time: whoever judges its age asks the same clock. `quality` is JSON, for metrics."""
+    """A sign of life, at the database's own time: whoever judges its age asks the same clock.
+
+    `quality` and `registrar` are JSON, for metrics; `sip` is where other gateways find this one, a SIP URI.
+    """
     await connection.execute(
-        "INSERT INTO nodes (id, started_at, seen_at, media_instance, quality) VALUES ($1, $2, now(), $3, $4::jsonb)"
-        " ON CONFLICT (id) DO UPDATE SET started_at = $2, seen_at = now(), media_instance = $3, quality = $4::jsonb",
+        "INSERT INTO nodes (id, started_at, seen_at, media_instance, quality, sip, registrar)"
+        " VALUES ($1, $2, now(), $3, $4::jsonb, $5, $6::jsonb) ON CONFLICT (id) DO UPDATE SET started_at = $2, seen_at = now(),"
+        " media_instance = $3, quality = $4::jsonb, sip = $5, registrar = $6::jsonb",
         node_id,
         started_at,
         media_instance,
         quality,
+        sip,
+        registrar,
     )
+
+
+async def neighbours(connection: Connection, node_id: NodeId, within: timedelta) -> list[tuple[NodeId, str]]:
+    """Other gateways that gave a sign of life so lately, and the SIP URIs where they are found."""
+    rows = await connection.fetch(
+        "SELECT id, sip FROM nodes WHERE id <> $1 AND sip IS NOT NULL AND seen_at > now() - $2::interval", node_id, within
+    )
+    return [(NodeId(row["id"]), row["sip"]) for row in rows]
+
+
+async def told_registrar(connection: Connection, within: timedelta) -> list[dict[str, int]]:
+    """What gateways that live count of bindings and alarms."""
+    rows = await connection.fetch("SELECT registrar FROM nodes WHERE registrar IS NOT NULL AND seen_at > now() - $1::interval", within)
+    return [json.loads(row["registrar"]) for row in rows]
 
 
 async def told_quality(connection: Connection) -> list[dict[str, Any]]:

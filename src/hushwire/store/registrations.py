@@ -1,68 +1,112 @@
-"""Rows of the location service: one for each contact that a device registered."""
+"""Rows of the location service: one for each contact that a device registered.
+
+Whoever changes a row stamps it with the transaction's id: other gateways read what changed since the horizon that they saw last.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from hushwire.core.ids import AgentId, NodeId
+from hushwire.core.ids import AgentId, NodeId, OrgId
 from hushwire.store.database import Connection
+
+CHANNEL: Final = "hushwire_registrations"
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrationRow:
-    """One binding; what it says of the device is sealed."""
+    """One binding; what it says of the device is sealed. `device_id` None: made with the agent's own password."""
 
     id: UUID
     agent_id: AgentId
     node_id: NodeId
     device_id: UUID | None
-    contact_sealed: bytes
-    contact_index: bytes
-    call_id_hash: bytes
+    contact_sealed: bytes = field(repr=False)
+    contact_index: bytes = field(repr=False)
+    call_id_hash: bytes = field(repr=False)
     cseq: int
     expires_at: datetime
 
 
-async def live(connection: Connection, node_id: NodeId, now: datetime) -> list[RegistrationRow]:
-    """The entered organisation's bindings of this node that have not lapsed."""
-    rows = await connection.fetch(
-        "SELECT id, agent_id, node_id, device_id, contact_sealed, contact_index, call_id_hash, cseq, expires_at FROM registrations"
-        " WHERE node_id = $1 AND expires_at > $2",
-        node_id,
-        now,
-    )
+_COLUMNS: Final = ", ".join(item.name for item in fields(RegistrationRow))
+
+
+async def live(connection: Connection, now: datetime) -> list[RegistrationRow]:
+    """The entered organisation's bindings of all nodes that have not lapsed."""
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM registrations WHERE expires_at > $1", now)  # noqa: S608 (names are ours)
     return [RegistrationRow(**dict(row)) for row in rows]
 
 
 async def put(connection: Connection, org_id: UUID, rows: Sequence[RegistrationRow], now: datetime) -> None:
-    """Insert or refresh bindings. A contact that moved to another row takes that row's place."""
-    await connection.executemany(
-        "INSERT INTO registrations"
-        " (id, org_id, agent_id, node_id, contact_sealed, contact_index, call_id_hash, cseq, expires_at, created_at, device_id)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (agent_id, contact_index) DO UPDATE SET"
-        " id = excluded.id, node_id = excluded.node_id, device_id = excluded.device_id,"
-        " contact_sealed = excluded.contact_sealed, call_id_hash = excluded.call_id_hash,"
-        " cseq = excluded.cseq, expires_at = excluded.expires_at",
-        [
-            (
-                row.id,
-                org_id,
-                row.agent_id,
-                row.node_id,
-                row.contact_sealed,
-                row.contact_index,
-                row.call_id_hash,
-                row.cseq,
-                row.expires_at,
-                now,
-                row.device_id,
-            )
-            for row in rows
-        ],
+    """Insert bindings or write them anew. A contact that moved to another row takes that row's place."""
+    if not rows:
+        return
+    ordered = sorted(rows, key=lambda row: row.id)
+    await connection.execute(
+        "DELETE FROM registrations AS r USING unnest($1::uuid[], $2::bytea[], $3::uuid[]) AS n (agent_id, contact_index, id)"
+        " WHERE r.agent_id = n.agent_id AND r.contact_index = n.contact_index AND r.id <> n.id",
+        [row.agent_id for row in ordered],
+        [row.contact_index for row in ordered],
+        [row.id for row in ordered],
+    )
+    await connection.execute(
+        f"INSERT INTO registrations (org_id, created_at, {_COLUMNS})"  # noqa: S608 (names are ours)
+        " SELECT $1, $2, * FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::bytea[], $8::bytea[], $9::bytea[],"
+        " $10::bigint[], $11::timestamptz[]) ON CONFLICT (id) DO UPDATE SET node_id = excluded.node_id, device_id = excluded.device_id,"
+        " contact_sealed = excluded.contact_sealed, contact_index = excluded.contact_index, call_id_hash = excluded.call_id_hash,"
+        " cseq = excluded.cseq, expires_at = excluded.expires_at, xid = pg_current_xact_id()",
+        org_id,
+        now,
+        *([getattr(row, item.name) for row in ordered] for item in fields(RegistrationRow)),
     )
 
 
-async def remove(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Forget bindings of the entered organisation."""
-    await connection.execute("DELETE FROM registrations WHERE id = ANY($1::uuid[])", list(ids))
+async def refresh(connection: Connection, node_id: NodeId, refreshed: Sequence[tuple[UUID, int, datetime]]) -> None:
+    """Another CSeq and expiry for bindings of this node that are otherwise as they were; those that are another's by now stay."""
+    if refreshed:
+        ordered = sorted(refreshed)
+        await connection.execute(
+            "UPDATE registrations AS r SET cseq = n.cseq, expires_at = n.expires_at, xid = pg_current_xact_id()"
+            " FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) AS n (id, cseq, expires_at) WHERE r.id = n.id AND r.node_id = $1",
+            node_id,
+            *(list(column) for column in zip(*ordered, strict=True)),
+        )
+
+
+async def end(connection: Connection, node_id: NodeId, ids: Sequence[UUID], now: datetime) -> None:
+    """Bindings of the entered organisation are over, whoever's they were. They are emptied; expired rows are removed later."""
+    if ids:
+        await connection.execute(
+            "UPDATE registrations SET contact_sealed = '', expires_at = $3, node_id = $1, xid = pg_current_xact_id()"
+            " WHERE id = ANY($2::uuid[])",
+            node_id,
+            sorted(ids),
+            now,
+        )
+
+
+async def tell(connection: Connection, node_id: NodeId) -> None:
+    """Wake those who follow; what counts is the rows."""
+    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(node_id))
+
+
+async def horizon(connection: Connection) -> str:
+    """From where `changed` has to go on later: every transaction before it is over."""
+    found: str = await connection.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+    return found
+
+
+async def changed(connection: Connection, since: str, follower: NodeId) -> dict[OrgId, list[UUID]]:
+    """Ids of bindings that other nodes changed since that horizon, some of them twice; no organisation is entered."""
+    found: dict[OrgId, list[UUID]] = {}
+    for row in await connection.fetch("SELECT org_id, registration_id FROM changed_registrations($1::text::xid8, $2)", since, follower):
+        found.setdefault(OrgId(row["org_id"]), []).append(row["registration_id"])
+    return found
+
+
+async def these(connection: Connection, ids: Sequence[UUID]) -> list[RegistrationRow]:
+    """The entered organisation's bindings of these ids."""
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM registrations WHERE id = ANY($1::uuid[])", list(ids))  # noqa: S608 (ours)
+    return [RegistrationRow(**dict(row)) for row in rows]

@@ -64,6 +64,10 @@ class DeploymentKeys:
         """`numbers.lookup` of a canonical +E.164 number."""
         return blind_index(self.lookup_key, UUID(int=0), "numbers.lookup", number)
 
+    def between_nodes(self, text: str) -> bytes:
+        """What proves to one gateway that another one of this deployment said `text`."""
+        return blind_index(self.lookup_key, UUID(int=0), "nodes.said", text)
+
 
 @dataclass(frozen=True, slots=True)
 class Destroyed:

@@ -1,0 +1,199 @@
+"""Requests of one gateway to a device whose flow another one holds, handed on without state (RFC 3261 section 16.11).
+
+Each gateway is an edge proxy to the others (RFC 5626 section 5): a device is reached by a Route whose user part is a token, which names
+the binding and the gateway that calls, under a key that only gateways of the deployment hold. Nothing of a device's address is in it.
+The token also stands in Record-Route, so that what the device sends in the dialog finds its way back.
+
+    caller's gateway B                     holder A                               device
+    INVITE, Route: <sip:TOKEN@A;lr> --->   own Via, Record-Route, no Route --->   by the flow that it registered on
+
+A keeps nothing: its Via's branch is computed from the one before it (so CANCEL and the ACK to a failure follow their INVITE), names the
+flow that the request came by, and is proven before a response goes back that way.
+"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from hushwire.sip.effects import Send
+from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
+from hushwire.sip.headers import Headers, Line, Via, header_key, parse_via
+from hushwire.sip.message import Message, Request, Response, response_to
+from hushwire.sip.uri import NameAddr, SipUri, parse_name_addr
+
+Tag = Callable[[str], bytes]
+"""32 bytes that only gateways of the deployment can compute of a text."""
+
+_MARK: Final = "hwf-"
+_BRANCH: Final = "z9hG4bKhwf"
+_PROOF: Final = 10
+_WAYS: Final = {name.upper(): name for name in Transport}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Whom a forwarded request concerns: the device's binding, and the gateway that calls it."""
+
+    binding: UUID
+    node: UUID
+
+    def text(self, tag: Tag) -> str:
+        """The user part of a Route."""
+        said = _b32(self.binding.bytes + self.node.bytes)
+        return f"{_MARK}{said}-{_proof(tag, f'token {said}')}"
+
+
+def read_token(text: str, tag: Tag) -> Token | None:
+    """What a user part says; None where it is no token of this deployment's gateways."""
+    if not text.startswith(_MARK):
+        return None
+    said, _, proof = text.removeprefix(_MARK).partition("-")
+    if not _same(proof, _proof(tag, f"token {said}")):
+        return None
+    try:
+        raw = base64.b32decode(said.upper() + "=" * (-len(said) % 8))
+    except binascii.Error:
+        return None
+    return Token(UUID(bytes=raw[:16]), UUID(bytes=raw[16:])) if len(raw) == 32 else None
+
+
+def route_through(token: Token, node: Target, tag: Tag) -> str:
+    """The Route value that leads to a device through the gateway that holds its flow."""
+    host = f"[{node.host}]" if ":" in node.host else node.host
+    params: tuple[tuple[str, str | None], ...] = (("lr", None),)
+    if node.transport is not Transport.UDP:
+        params = (("transport", node.transport.value), *params)
+    return f"<{SipUri(host, token.text(tag), node.port, params)}>"
+
+
+class Forwarder:
+    """Hands on what is not meant for this gateway itself.
+
+    `device` tells the way to a binding that is held here, `node` the way to another gateway, `is_node` whether a message came from one;
+    `via` and `contact` are how this gateway names itself on a hop, `is_open` whether a flow still stands.
+    """
+
+    def __init__(
+        self,
+        tag: Tag,
+        *,
+        device: Callable[[UUID], Hop | None],
+        node: Callable[[UUID], Hop | None],
+        is_node: Callable[[UUID, Flow], bool],
+        via: Callable[[Hop, str], str],
+        contact: Callable[[Hop], NameAddr],
+        is_open: Callable[[Flow], bool],
+    ) -> None:
+        self._tag = tag
+        self._device = device
+        self._node = node
+        self._is_node = is_node
+        self._via = via
+        self._contact = contact
+        self._is_open = is_open
+
+    def take(self, message: Message, flow: Flow) -> list[Send] | None:
+        """What to send for a message that is only passing through; None for one that is meant for us."""
+        try:
+            return self._request(message, flow) if isinstance(message, Request) else self._response(message)
+        except ParseError:
+            return None  # the user agent says what is wrong with it
+
+    # --------------------------------------------------------------------------------------------------------- requests
+
+    def _request(self, request: Request, flow: Flow) -> list[Send] | None:
+        first = request.headers.get("Route")
+        if first is None or _MARK not in first:
+            return None
+        uri = parse_name_addr(request.headers.listed("Route")[0]).uri
+        token = read_token(uri.user or "", self._tag) if isinstance(uri, SipUri) else None
+        if token is None:
+            return None
+        device = self._device(token.binding)
+        if device is not None and _came_by(flow, device):
+            # What a device sends in a dialog goes back to the gateway that called it; a call of its own is for us.
+            return self._hand_on(request, flow, self._node(token.node), None) if request.to_tag else None
+        if not self._is_node(token.node, flow):
+            return None
+        return self._hand_on(request, flow, device, token)
+
+    def _hand_on(self, request: Request, flow: Flow, hop: Hop | None, token: Token | None) -> list[Send]:
+        if request.max_forwards == 0:
+            return self._refused(request, flow, 483)
+        if hop is None or (isinstance(hop, Flow) and not self._is_open(hop)):
+            # "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response" (RFC 5626 section 5.3).
+            return self._refused(request, flow, 430)
+        vias = request.headers.listed("Via")
+        stamped = parse_via(vias[0]).received_from(flow.remote.host, flow.remote.port, always=True)
+        lines: list[Line] = [("Via", self._via(hop, self._branch(stamped, flow.id, request.call_id)))]
+        lines += [("Via", value) for value in (str(stamped), *vias[1:])]
+        if token is not None and request.method == "INVITE" and not request.to_tag:
+            lines.append(("Record-Route", self._record_route(token, hop)))
+        lines += [("Route", value) for value in request.headers.listed("Route")[1:]]
+        lines.append(("Max-Forwards", str((request.max_forwards if request.max_forwards is not None else 70) - 1)))
+        lines += [line for line in request.headers if header_key(line[0]) not in ("via", "route", "max-forwards")]
+        return [Send(hop, request.with_headers(Headers(lines)).to_bytes())]
+
+    def _record_route(self, token: Token, hop: Hop) -> str:
+        own = self._contact(hop).uri
+        assert isinstance(own, SipUri)
+        return f"<{SipUri(own.host, token.text(self._tag), own.port, (*own.params, ('lr', None)), secure=own.secure)}>"
+
+    def _refused(self, request: Request, flow: Flow, status: int) -> list[Send]:
+        if request.method == "ACK":
+            return []
+        # The same request gets the same tag each time, though nothing is kept of it (RFC 3261 section 16.11).
+        return [Send(flow, response_to(request, status, to_tag=_proof(self._tag, f"tag {request.via.branch}")).to_bytes())]
+
+    # -------------------------------------------------------------------------------------------------------- responses
+
+    def _response(self, response: Response) -> list[Send] | None:
+        branch = response.via.branch or ""
+        if not branch.startswith(_BRANCH):
+            return None
+        values = response.headers.listed("Via")
+        if len(values) < 2:
+            return []
+        before = parse_via(values[1])
+        _, _, number = branch.partition(".")
+        transport = _WAYS.get(before.transport)
+        port = before.param("rport") or ""
+        if not (number.isascii() and number.isdigit() and port.isascii() and port.isdigit()) or transport is None:
+            return []
+        if not _same(branch, self._branch(before, int(number), response.call_id)):
+            return []  # nobody sends us where he likes
+        remote = Address(before.param("received") or "", int(port))
+        way = Flow(transport, int(number), Address("", 0), remote)
+        lines: list[Line] = [("Via", value) for value in values[1:]]
+        lines += [line for line in response.headers if header_key(line[0]) != "via"]
+        return [Send(way, response.with_headers(Headers(lines)).to_bytes())]
+
+    def _branch(self, before: Via, flow_id: int, call_id: str) -> str:
+        """Our own branch above another's Via (RFC 3261 section 16.11): computed, so that retransmissions, CANCEL and ACK get it too."""
+        said = (before.branch, before.sent_by, before.param("received"), before.param("rport"), str(flow_id), call_id)
+        return f"{_BRANCH}{_proof(self._tag, 'branch ' + ' '.join(str(part) for part in said))}.{flow_id}"
+
+
+def _came_by(flow: Flow, hop: Hop) -> bool:
+    if flow.transport is not hop.transport:
+        return False
+    if isinstance(hop, Target):
+        return flow.transport is Transport.UDP and (hop.host, hop.port) == flow.remote
+    return flow.remote == hop.remote if flow.transport is Transport.UDP else flow.id == hop.id
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode("utf-8", "surrogateescape"), other.encode())
+
+
+def _b32(raw: bytes) -> str:
+    return base64.b32encode(raw).decode().rstrip("=").lower()
+
+
+def _proof(tag: Tag, text: str) -> str:
+    return _b32(tag(text)[:_PROOF])
