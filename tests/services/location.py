@@ -8,8 +8,10 @@ from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.ids import NodeId
 from hushwire.policy.judge import decide
 from hushwire.policy.model import Attempt, Rules, Verdict
+from hushwire.services.bindings import Bindings
 from hushwire.services.directory import Directory
 from hushwire.services.identity import Authenticator
+from hushwire.services.neighbours import Neighbours
 from hushwire.services.provisioning import AgentSpec, Desired, NumberSpec, OrgSpec, Provisioning, TrunkSpec
 from hushwire.services.registration import Registrations
 from hushwire.sip.digest import Challenger, Credentials, authorization, choose_challenge
@@ -56,6 +58,8 @@ class World:
     clock: Clock
     directory: Directory
     registrations: Registrations
+    bindings: Bindings
+    neighbours: Neighbours
 
 
 async def build(databases: Databases, folder: Path) -> World:
@@ -68,7 +72,7 @@ async def build(databases: Databases, folder: Path) -> World:
     return await gateway(databases, provisioning)
 
 
-async def gateway(databases: Databases, provisioning: Provisioning) -> World:
+async def gateway(databases: Databases, provisioning: Provisioning, node: NodeId = NODE) -> World:
     """A gateway as its own database role, without an opener; a second one is the same gateway after a restart."""
     clock, random = Clock(), SystemRandom()
     db, keyring_db = await databases.connect("main", "gateway"), await databases.connect("keyring", "gateway")
@@ -76,9 +80,11 @@ async def gateway(databases: Databases, provisioning: Provisioning) -> World:
     directory = Directory(db, keyring, clock, domain=DOMAIN, default_org=None, addresses=["127.0.0.1"], ports=[5060])
     await directory.load()
     authenticator = Authenticator(directory, Challenger(random.token_bytes(32), DOMAIN, random), clock.monotonic)
-    registrations = Registrations(db, directory, authenticator, judge, clock, random, NODE)
+    neighbours = Neighbours(node, directory.between_nodes)
+    bindings = Bindings(db, directory, neighbours, clock, random, node)
+    registrations = Registrations(bindings, directory, authenticator, judge, clock)
     await registrations.load()
-    return World(provisioning, db, clock, directory, registrations)
+    return World(provisioning, db, clock, directory, registrations, bindings, neighbours)
 
 
 @dataclass
@@ -94,6 +100,7 @@ class Phone:
     host: str = f"acme.{DOMAIN}"
     login: str | None = None
     address: str = "127.0.0.1"
+    more: tuple[str, ...] = ()
     answers: list[tuple[int, tuple[Line, ...]]] = field(default_factory=list)
 
     @property
@@ -112,6 +119,7 @@ class Phone:
             f"CSeq: {self.cseq} REGISTER",
             f"Contact: {contact}",
             f"Expires: {expires}",
+            *self.more,
             *([f"Authorization: {authorization_value}"] if authorization_value else []),
             "Content-Length: 0",
         ]

@@ -167,13 +167,15 @@ class World:
         await self.task
 
 
-async def start_gateway(databases: Databases, folder: Path, **environ: str) -> tuple[Gateway, Wired, asyncio.Task[None]]:
+async def start_gateway(
+    databases: Databases, folder: Path, node: NodeId = NODE, **environ: str
+) -> tuple[Gateway, Wired, asyncio.Task[None]]:
     config: Config = load(None, {"HUSHWIRE_DATA__DIR": str(folder), "HUSHWIRE_SIP__LISTEN": '["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]',
                                  "HUSHWIRE_SIP__DOMAIN": DOMAIN, "HUSHWIRE_LIMITS__REQUESTS_PER_SECOND": "10000", **environ})  # fmt: skip
     keys = ROOT.role_keys(opener=False)
     keyring_db = await databases.connect("keyring", "gateway")
     wired = _Wired(
-        role="gateway", config=config, folders=Folders(folder), node_id=NODE, clock=SystemClock(), random=SystemRandom(), keys=keys,
+        role="gateway", config=config, folders=Folders(folder), node_id=node, clock=SystemClock(), random=SystemRandom(), keys=keys,
         main=await databases.connect("main", "gateway", max_size=8), keyring_db=keyring_db, keyring=Keyring(keyring_db, keys),
     )  # fmt: skip
     gateway = Gateway(wired)
@@ -255,9 +257,11 @@ class Peer:
         assert isinstance(event, kind), f"expected {kind.__name__}, got {event}"
         return event
 
-    async def register(self, user: str, expires: int = 300, credentials: Credentials | None = None) -> int:
+    async def register(self, user: str, expires: int = 300, credentials: Credentials | None = None, instance: str | None = None) -> int:
         self.user, self.credentials = user, credentials or Credentials(user, f"{user}s-password")
         contact = NameAddr(SipUri("127.0.0.1", user, self.local_port))
+        if instance is not None:
+            contact = contact.with_param("+sip.instance", instance)
         name = NameAddr(SipUri(HOST, user))
         self.endpoint.send("REGISTER", hop=self.hop, uri=SipUri(HOST), from_=name, to=name, contact=contact,
                            credentials=self.credentials, headers=[("Expires", str(expires))])  # fmt: skip

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,9 @@ async def test_several_devices_stand_side_by_side_and_each_leaves_alone(world: W
     (left,) = world.registrations.devices(anna_id(world))  # type: ignore[arg-type]
     assert left.contact.port == 40001
     async with world.db.organisation(world.directory.default_organisation.id) as connection:  # type: ignore[union-attr]
-        assert await connection.fetchval("SELECT count(*) FROM registrations") == 1
+        assert await connection.fetchval("SELECT count(*) FROM registrations WHERE expires_at > now()") == 1
+        # What is over says nothing more of the device, also while its row waits to be removed.
+        assert await connection.fetch("SELECT contact_sealed FROM registrations WHERE expires_at <= now()") == [(b"",)]
 
 
 async def test_a_row_holds_no_readable_contact(world: World) -> None:
@@ -211,3 +214,83 @@ async def test_a_device_whose_connection_ended_is_not_called_there_and_takes_its
     assert len(world.registrations.devices(anna_id(world))) == 2  # type: ignore[arg-type]
     assert await browser.register(world, contact=contact) == 200
     assert len(moves) == 1
+
+
+INSTANCE = '+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"'
+
+
+def gruus(phone: Phone) -> tuple[str, str]:
+    """The public and the temporary one of the last answer's only contact."""
+    (contact,) = [value for name, value in phone.answers[-1][1] if name == "Contact"]
+    public, temporary = (re.search(rf';{name}="([^"]+)"', contact) for name in ("pub-gruu", "temp-gruu"))
+    assert public is not None
+    assert temporary is not None
+    return public.group(1), temporary.group(1)
+
+
+async def test_a_device_that_asks_gets_a_public_and_each_time_another_temporary_address(world: World) -> None:
+    phone = Phone(more=("Supported: gruu",))
+    contact = f"<sip:anna@127.0.0.1:40000>;{INSTANCE}"
+    assert await phone.register(world, contact=contact) == 200
+    public, first = gruus(phone)
+    assert await phone.register(world, contact=contact) == 200
+    assert gruus(phone)[0] == public == "sip:anna@acme.voice.example.org;gr=urn:uuid:00000000-0000-1000-8000-000A95A0E128"
+    second = gruus(phone)[1]
+    assert first != second
+    org, (device,) = world.directory.default_organisation, world.registrations.devices(anna_id(world))  # type: ignore[arg-type]
+    assert org is not None
+    for temporary in (first, second):
+        assert "anna" not in temporary
+        user = temporary.removeprefix("sip:").partition("@")[0]
+        assert world.registrations.of_temporary_gruu(org, user) == (anna_id(world), device.row_id)
+        assert world.registrations.of_temporary_gruu(org, user[:-3] + "aaa") is None
+    # With another Call-ID the device has new ones, and those before are void.
+    again = Phone(more=("Supported: gruu",), call_id="phone@rebooted")
+    assert await again.register(world, contact=contact) == 200
+    assert world.registrations.of_temporary_gruu(org, second.removeprefix("sip:").partition("@")[0]) is None
+    assert world.registrations.of_temporary_gruu(org, gruus(again)[1].removeprefix("sip:").partition("@")[0]) is not None
+
+
+async def test_a_refresh_changes_nothing_of_a_row_but_its_count_and_its_end(world: World) -> None:
+    phone = Phone()
+    assert await phone.register(world) == 200
+    (before,) = await registered_rows(world)
+    assert await phone.register(world, expires=600) == 200
+    await world.bindings.write(world.directory.default_organisation.id)  # type: ignore[union-attr]
+    (after,) = await registered_rows(world)
+    assert after["cseq"] > before["cseq"]
+    assert after["expires_at"] > before["expires_at"]
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {"cseq", "expires_at", "xid"}
+
+
+async def test_refreshes_of_many_phones_are_written_together(world: World) -> None:
+    phones = [Phone(port=40000 + n, call_id=f"phone@{n}") for n in range(8)]
+    for expires in (300, 400):
+        for phone in phones:
+            assert await phone.register(world, expires=expires) == 200
+    await world.bindings.write(world.directory.default_organisation.id)  # type: ignore[union-attr]
+    assert len({row["xid"] for row in await registered_rows(world)}) == 1
+
+
+async def test_a_device_whose_contact_moves_to_another_port_keeps_its_row(world: World) -> None:
+    assert await Phone().register(world, contact=f"<sip:anna@127.0.0.1:40000>;{INSTANCE};reg-id=1") == 200
+    (before,) = await registered_rows(world)
+    moved = Phone(port=40009, cseq=10)
+    assert await moved.register(world, contact=f"<sip:anna@127.0.0.1:40009>;{INSTANCE};reg-id=1") == 200
+    await world.bindings.write(world.directory.default_organisation.id)  # type: ignore[union-attr]
+    (after,) = await registered_rows(world)
+    assert after["id"] == before["id"]
+    assert after["contact_index"] != before["contact_index"]
+
+
+async def test_a_device_behind_an_edge_proxy_is_called_through_it(world: World) -> None:
+    phone = Phone(more=("Path: <sip:edge.example.org;lr>", "Supported: path"))
+    assert await phone.register(world) == 200
+    (device,) = world.registrations.devices(anna_id(world))  # type: ignore[arg-type]
+    assert device.routes == ("<sip:edge.example.org;lr>",)
+
+
+async def registered_rows(world: World) -> list[dict[str, object]]:
+    async with world.provisioning.main.organisation(world.directory.default_organisation.id) as connection:  # type: ignore[union-attr]
+        return [dict(row) for row in await connection.fetch("SELECT * FROM registrations WHERE expires_at > now() ORDER BY id")]

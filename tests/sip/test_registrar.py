@@ -1,5 +1,7 @@
 """REGISTER semantics (RFC 3261 section 10.3)."""
 
+from collections.abc import Iterable
+
 from hushwire.sip.message import Request
 from hushwire.sip.parse import parse
 from hushwire.sip.registrar import Binding, Bounds, Registered, RegisterOutcome, RegisterRefused, register
@@ -8,7 +10,10 @@ from tests.sip.world import UDP
 NOW = 5000.0
 
 
-def request(contacts: list[str], *, cseq: int = 1, call_id: str = "reg", extra: str = "") -> Request:
+def request(
+    contacts: list[str], *, cseq: int = 1, call_id: str = "reg", extra: str = "", headers: Iterable[tuple[str, str]] = ()
+) -> Request:
+    extra += "".join(f"{name}: {value}\r\n" for name, value in headers)
     lines = "".join(f"Contact: {contact}\r\n" for contact in contacts)
     message = parse(
         (
@@ -114,3 +119,38 @@ def test_too_many_devices_and_foreign_schemes_are_refused() -> None:
     assert status(register(request([f"<sip:a@192.0.2.{n}>" for n in range(1, 12)]), UDP, (), NOW)) == 403
     assert status(register(request(["<mailto:anna@acme.example>"]), UDP, (), NOW)) == 416
     assert status(register(request(["<sip:a@192.0.2.9>;q=7"]), UDP, (), NOW)) == 400
+
+
+INSTANCE = ';+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"'
+
+
+def test_path_is_kept_with_the_binding_in_its_order_and_told_to_who_supports_it() -> None:
+    edges = [("Path", "<sip:near.example;lr>, <sip:far.example;lr;ob>")]
+    outcome = registered(register(request(["<sip:a@192.0.2.9>"], headers=[*edges, ("Supported", "path")]), UDP, (), NOW))
+    assert outcome.bindings[0].path == ("<sip:near.example;lr>", "<sip:far.example;lr;ob>")
+    assert [value for name, value in outcome.headers if name == "Path"] == ["<sip:near.example;lr>", "<sip:far.example;lr;ob>"]
+    silent = registered(register(request(["<sip:a@192.0.2.9>"], headers=edges), UDP, (), NOW))
+    assert silent.bindings[0].path == outcome.bindings[0].path
+    assert [name for name, _ in silent.headers] == ["Contact"]
+
+
+def test_outbound_is_confirmed_and_a_first_proxy_without_it_is_told() -> None:
+    flow = [f"<sip:a@192.0.2.9>{INSTANCE};reg-id=1"]
+    supported = ("Supported", "outbound, path")
+    assert ("Require", "outbound") in registered(register(request(flow, headers=[supported]), UDP, (), NOW)).headers
+    through = registered(register(request(flow, headers=[supported, ("Path", "<sip:edge.example;lr;ob>")]), UDP, (), NOW))
+    assert ("Require", "outbound") in through.headers
+    assert status(register(request(flow, headers=[supported, ("Path", "<sip:edge.example;lr>")]), UDP, (), NOW)) == 439
+    many = ("Path", ", ".join(f"<sip:edge{n}.example;lr>" for n in range(9)))
+    assert status(register(request(["<sip:a@192.0.2.9>"], headers=[many]), UDP, (), NOW)) == 400
+
+
+def test_two_flows_of_one_instance_stand_side_by_side_and_each_is_replaced_alone() -> None:
+    first = bind(f"<sip:a@192.0.2.9:1>{INSTANCE};reg-id=1")
+    both = registered(register(request([f"<sip:a@192.0.2.9:2>{INSTANCE};reg-id=2"], cseq=2), UDP, first, NOW)).bindings
+    assert sorted(binding.reg_id or 0 for binding in both) == [1, 2]
+    again = registered(register(request([f"<sip:a@192.0.2.9:3>{INSTANCE};reg-id=2"], cseq=3), UDP, both, NOW)).bindings
+    assert sorted((binding.reg_id or 0, binding.contact.port) for binding in again) == [(1, 1), (2, 3)]
+    # Without an instance a reg-id means nothing.
+    (plain,) = registered(register(request(["<sip:a@192.0.2.9>;reg-id=1"]), UDP, (), NOW)).bindings
+    assert plain.reg_id is None

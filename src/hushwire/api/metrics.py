@@ -1,5 +1,6 @@
 """Counters without content: what was asked how often, how long it took, which gateways live."""
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
@@ -26,6 +27,10 @@ class Metrics:
         )
         self._verdicts = Counter("hushwire_checks", "Destinations checked", ["verdict"], registry=self.registry)
         self._gateways = Gauge("hushwire_gateways", "Gateways that gave a sign of life in the last 30 s", registry=self.registry)
+        self._bindings = Gauge("hushwire_bindings", "Devices that are registered now, over all gateways", registry=self.registry)
+        self._shared = Gauge(
+            "hushwire_shared_credentials", "Alarms of shared credentials that the gateways raised since their start", registry=self.registry
+        )
         self._spool_bytes = Gauge("hushwire_spool_bytes", "Sealed recordings on their way to the store", registry=self.registry)
         self._spool_oldest = Gauge("hushwire_spool_oldest_seconds", "How long the oldest of them waits", registry=self.registry)
         self._databases = Gauge("hushwire_database_up", "Whether the database answers", ["database"], registry=self.registry)
@@ -58,6 +63,12 @@ class Metrics:
     def note_gateways(self, count: int) -> None:
         """So many gateways live."""
         self._gateways.set(count)
+
+    def note_registrar(self, told: Iterable[Mapping[str, int]]) -> None:
+        """What the gateways that live count."""
+        counts = list(told)
+        self._bindings.set(sum(one.get("bindings", 0) for one in counts))
+        self._shared.set(sum(one.get("shared_credentials", 0) for one in counts))
 
     def note_database(self, name: str, is_up: bool) -> None:
         """Whether `main` or `keyring` answered."""

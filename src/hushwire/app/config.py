@@ -125,6 +125,7 @@ def _dsn(value: object) -> object:
 
 
 Dsn = Annotated[str, BeforeValidator(_dsn)]
+NodeAddress = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp", "tls"), "tls://10.0.0.5:5061"))]
 SipListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp", "tls", "ws", "wss"), "tls://127.0.0.1:5061"))]
 ApiListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("http", "https"), "https://127.0.0.1:8443"))]
 Ports = Annotated[PortRange | None, BeforeValidator(_ports)]
@@ -153,6 +154,7 @@ class Sip(Section):
     domain: str = "hushwire.localhost"
     default_org: str | None = None
     origins: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
+    node: NodeAddress | None = None
 
     @field_validator("origins")
     @classmethod

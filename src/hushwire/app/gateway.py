@@ -4,8 +4,9 @@ Stops within the supervisor's patience: no new calls, BYE to both sides of the l
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -18,11 +19,13 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent
 from hushwire.policy.judge import Judge
 from hushwire.policy.model import Attempt, Rules, Verdict
+from hushwire.services.bindings import Bindings
 from hushwire.services.calling import Calling
 from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
 from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
+from hushwire.services.neighbours import Neighbours
 from hushwire.services.orphans import Orphans
 from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
@@ -32,7 +35,8 @@ from hushwire.services.trunk_states import TrunkStates
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
 from hushwire.sip.effects import Event, RequestReceived
-from hushwire.sip.flow import Flow, Transport
+from hushwire.sip.flow import Address, Flow, Hop, Transport
+from hushwire.sip.forward import Forwarder
 from hushwire.store import nodes
 from hushwire.transport.endpoint import EndpointConfig, Listen, SipEndpoint
 from hushwire.transport.tls import client_context, server_context
@@ -71,12 +75,14 @@ class Gateway:
         try:
             await self._assemble()
             await self.directory.load()
-            self.endpoint.trust(address for trunk in self.directory.trunks for address in trunk.addresses if trunk.is_declared)
             await self.registrations.load()
+            self._trust()
             await self.link.start()
             for name, work in (
                 ("directory", lambda: self.directory.watch(self._directory_changed)),
                 ("registrations", self.registrations.run),
+                ("bindings-written", self.bindings.run),
+                ("bindings-followed", self.bindings.follow),
                 ("commands", self.commands.run),
                 ("orphans", self.orphans.run),
                 ("heartbeat", self.heartbeat.run),
@@ -117,19 +123,34 @@ class Gateway:
         )
         challenger = Challenger(wired.random.token_bytes(32), sip.domain, wired.random)
         authenticator = Authenticator(self.directory, challenger, wired.clock.monotonic)
+        self.neighbours = Neighbours(wired.node_id, self.directory.between_nodes, self._trust)
+        self.bindings = Bindings(wired.main, self.directory, self.neighbours, wired.clock, wired.random, wired.node_id)
         self.registrations = Registrations(
-            wired.main,
+            self.bindings,
             self.directory,
             authenticator,
             self._decide,
             wired.clock,
-            wired.random,
-            wired.node_id,
             devices_alarm=self._config.limits.devices_per_agent_alarm,
             on_moved=self.endpoint.follow,
         )
         self.trunks = TrunkStates(wired.clock, wired.random, lambda trunk_id: self.calling.table.on_trunk(trunk_id))
-        router = Router(self.directory, lambda agent: self.registrations.devices(agent.id), self._decide, self.trunks)
+        self.endpoint.forward = Forwarder(
+            self.neighbours.tag,
+            device=self._way_to_binding,
+            node=self.neighbours.hop,
+            is_node=self.neighbours.sent,
+            via=self.endpoint.ua.via,
+            contact=self.endpoint.ua.contact,
+            is_open=self.endpoint.is_open,
+        ).take
+        router = Router(
+            self.directory,
+            lambda agent: self.registrations.devices(agent.id),
+            self._decide,
+            self.trunks,
+            self.registrations.of_temporary_gruu,
+        )
         self.calling = Calling(
             self.endpoint,
             router,
@@ -146,8 +167,26 @@ class Gateway:
             renews_media=self._config.media.on_loss == "re-establish",
         )
         self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)
-        self.heartbeat = Heartbeat(wired.main, self.link, self.calling, wired.clock, wired.node_id, self._started_at)
+        self.heartbeat = Heartbeat(
+            wired.main,
+            self.link,
+            self.calling,
+            wired.clock,
+            wired.node_id,
+            self._started_at,
+            sip=node_uri(self._config, addresses),
+            registrar=self.registrations.told,
+        )
         self.orphans = Orphans(wired.main, self.link, self.calling, wired.clock, wired.random, wired.node_id)
+
+    def _trust(self) -> None:
+        """Carriers and the deployment's other gateways are many devices at one address."""
+        carriers = (address for trunk in self.directory.trunks for address in trunk.addresses if trunk.is_declared)
+        self.endpoint.trust([*carriers, *self.neighbours.hosts])
+
+    def _way_to_binding(self, row_id: UUID) -> Hop | None:
+        place = self.bindings.own(row_id)
+        return None if place is None else place.hop
 
     def _decide(self, attempt: Attempt, rules: Rules) -> Verdict:
         return self._judge.decide(attempt, rules, self._wired.clock.now())
@@ -198,7 +237,7 @@ class Gateway:
             return await nodes.next_epoch(connection)
 
     def _directory_changed(self) -> None:
-        self.endpoint.trust(address for trunk in self.directory.trunks for address in trunk.addresses if trunk.is_declared)
+        self._trust()
         for org_id in self.directory.organisation_ids():
             if (org := self.directory.organisation(org_id)) is not None:
                 self.pool.follow(org_id, org.custody_version)
@@ -225,6 +264,18 @@ class Gateway:
                 await asyncio.sleep(RETRY_S)
 
 
+def node_uri(config: Config, addresses: Mapping[Transport, Address]) -> str | None:
+    """Where other gateways reach this one: as configured, else where it listens on one address over TCP or UDP; None: nowhere."""
+    given = config.sip.node
+    if given is not None:
+        return f"sip:{bracketed(given.host)}:{given.port};transport={given.scheme}"
+    for transport in (Transport.TCP, Transport.UDP):
+        address = addresses.get(transport)
+        if address is not None and address.host not in ("0.0.0.0", "::"):
+            return f"sip:{bracketed(address.host)}:{address.port};transport={transport.value}"
+    return None
+
+
 def endpoint_config(wired: Wired) -> EndpointConfig:
     """The endpoint's configuration from ours. Raises ConfigError where certificates can't be loaded."""
     config: Config = wired.config
@@ -244,7 +295,10 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         origins=config.web_origins(),
         rate_per_s=float(limits.requests_per_second),
         burst=2.0 * limits.requests_per_second,
-        user_agent=UserAgentConfig(allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE")),
+        user_agent=UserAgentConfig(
+            allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE"),
+            supported=(*UserAgentConfig().supported, "path", "outbound", "gruu"),
+        ),
     )
 
 

@@ -75,9 +75,7 @@ class _Waiting:
 class Bindings:
     """All devices of all agents."""
 
-    def __init__(
-        self, db: Database, directory: Directory, neighbours: Neighbours, clock: Clock, random: Random, node_id: NodeId
-    ) -> None:
+    def __init__(self, db: Database, directory: Directory, neighbours: Neighbours, clock: Clock, random: Random, node_id: NodeId) -> None:
         self._db = db
         self._directory = directory
         self._neighbours = neighbours
@@ -158,7 +156,7 @@ class Bindings:
             else:
                 waiting.refreshed.pop(place.row_id, None)
                 waiting.places[place.row_id] = (agent_id, place)
-                is_urgent = is_urgent or old is None
+                is_urgent = is_urgent or old is None or old.node_id != self.node_id
         still = {place.row_id: place for place in kept}
         gone = before.keys() - still.keys()
         self._end(waiting, gone)

@@ -195,6 +195,12 @@ class Directory:
         """One agent of whatever organisation."""
         return self._agents.get(agent_id)
 
+    def between_nodes(self, text: str) -> bytes:
+        """What proves to another gateway of the deployment that one of them said `text`."""
+        if self._deployment is None:
+            raise LocalError("the directory is not loaded")
+        return self._deployment.between_nodes(text)
+
     def organisation_ids(self) -> tuple[OrgId, ...]:
         """Every organisation that is known now."""
         return tuple(self._orgs)

@@ -6,6 +6,7 @@ database, but lives, must have ended its recordings by then. Nobody could pause 
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -31,13 +32,26 @@ _log = structlog.get_logger(__name__)
 class Heartbeat:
     """One gateway's."""
 
-    def __init__(self, db: Database, link: MediaLink, calling: Calling, clock: Clock, node_id: NodeId, started_at: datetime) -> None:
+    def __init__(
+        self,
+        db: Database,
+        link: MediaLink,
+        calling: Calling,
+        clock: Clock,
+        node_id: NodeId,
+        started_at: datetime,
+        *,
+        sip: str | None = None,
+        registrar: Callable[[], dict[str, int]] = dict,
+    ) -> None:
         self._db = db
         self._link = link
         self._calling = calling
         self._clock = clock
         self._node_id = node_id
         self._started_at = started_at
+        self._sip = sip
+        self._registrar = registrar
         self._seen = clock.monotonic()
 
     async def run(self) -> None:
@@ -48,7 +62,15 @@ class Heartbeat:
             try:
                 async with asyncio.timeout(ANSWER_S), self._db.transaction() as connection:
                     quality = json.dumps(self._calling.quality_counts.told())
-                    await nodes.beat(connection, self._node_id, self._started_at, self._link.instance, quality)
+                    await nodes.beat(
+                        connection,
+                        self._node_id,
+                        self._started_at,
+                        self._link.instance,
+                        quality,
+                        sip=self._sip,
+                        registrar=json.dumps(self._registrar()),
+                    )
             except AWAY as error:
                 unseen_s = self._clock.monotonic() - self._seen
                 _log.warning("node.unseen", error=type(error).__name__, unseen_s=round(unseen_s))

@@ -23,9 +23,10 @@ _log = structlog.get_logger(__name__)
 class Neighbours:
     """What one gateway knows of the others. `tag` is `DeploymentKeys.between_nodes`."""
 
-    def __init__(self, node_id: NodeId, tag: Callable[[str], bytes]) -> None:
+    def __init__(self, node_id: NodeId, tag: Callable[[str], bytes], on_change: Callable[[], None] = lambda: None) -> None:
         self._node_id = node_id
         self.tag = tag
+        self._on_change = on_change
         self._found: Mapping[UUID, Target] = {}
 
     async def refresh(self, connection: Connection) -> None:
@@ -39,7 +40,10 @@ class Neighbours:
                 _log.error("neighbour.unusable", node=str(node_id))
                 continue
             found[node_id] = Target(transport, uri.host.strip("[]"), uri.port or transport.default_port)
-        self._found = found
+        if found != self._found:
+            self._found = found
+            _log.info("neighbours.changed", alive=len(found))
+            self._on_change()
 
     def hop(self, node_id: UUID) -> Target | None:
         """The way to another gateway; None where it is not known to live."""

@@ -120,7 +120,7 @@ class Registrations:
         return len(self.devices(agent_id))
 
     def of_temporary_gruu(self, org: Organisation, user: str) -> tuple[AgentId, UUID] | None:
-        """The agent and the binding that a temporary GRUU's user part stands for; None for other user parts, and where its registration is over.
+        """The agent and the binding that a temporary GRUU's user part stands for; None for others, and where its registration is over.
 
         A device that registers with another Call-ID has new ones; those before are void (RFC 5627 section 4.1).
         """
@@ -248,9 +248,7 @@ class Registrations:
         said = {"evidence": alarm.evidence.value, "devices": alarm.devices, "addresses": alarm.places}
         log.warning("credential.shared", agent=str(agent_id), org_id=str(org_id), device=str(device_id), **said)
         fields: dict[str, str | int | bool | None] = {"device": str(device_id), **said}
-        self._bindings.tell(
-            DomainEvent(self._bindings.new_id(), org_id, EventKind.CREDENTIAL_SHARED, agent_id, self._clock.now(), fields)
-        )
+        self._bindings.tell(DomainEvent(self._bindings.new_id(), org_id, EventKind.CREDENTIAL_SHARED, agent_id, self._clock.now(), fields))
         return True
 
     async def settled(self) -> None:

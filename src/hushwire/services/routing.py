@@ -12,6 +12,7 @@ import structlog
 from hushwire.calls.failures import reason_header
 from hushwire.calls.model import CallDirection, Plan, Target, Terms
 from hushwire.core.errors import LocalError
+from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
 from hushwire.policy import hosts, numbers, trunk_number
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason
@@ -26,6 +27,7 @@ from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target, 
 from hushwire.services.verdicts import Judge, denied, verdict_for
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Transport
+from hushwire.sip.gruu import instance_of
 from hushwire.sip.message import Request
 from hushwire.sip.routing import numeric
 from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user, parse_name_addr

@@ -7,13 +7,14 @@ The token also stands in Record-Route, so that what the device sends in the dial
     caller's gateway B                     holder A                               device
     INVITE, Route: <sip:TOKEN@A;lr> --->   own Via, Record-Route, no Route --->   by the flow that it registered on
 
-A keeps nothing: its Via's branch is computed from the one before it (so CANCEL and the ACK to a failure follow their INVITE), names the
-flow that the request came by, and is proven before a response goes back that way.
+A keeps no transaction: its Via's branch is computed from the one before it (so CANCEL and the ACK to a failure follow their INVITE), names
+the flow that the request came by, and is proven before a response goes back that way.
 """
 
 import base64
 import binascii
 import hmac
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,7 @@ Tag = Callable[[str], bytes]
 _MARK: Final = "hwf-"
 _BRANCH: Final = "z9hG4bKhwf"
 _PROOF: Final = 10
+_REMEMBERED: Final = 4096
 _WAYS: Final = {name.upper(): name for name in Transport}
 
 
@@ -96,6 +98,7 @@ class Forwarder:
         self._via = via
         self._contact = contact
         self._is_open = is_open
+        self._lately: OrderedDict[UUID, Hop] = OrderedDict()
 
     def take(self, message: Message, flow: Flow) -> list[Send] | None:
         """What to send for a message that is only passing through; None for one that is meant for us."""
@@ -114,12 +117,18 @@ class Forwarder:
         token = read_token(uri.user or "", self._tag) if isinstance(uri, SipUri) else None
         if token is None:
             return None
-        device = self._device(token.binding)
+        device = self._device(token.binding) or self._lately.get(token.binding)
         if device is not None and _came_by(flow, device):
             # What a device sends in a dialog goes back to the gateway that called it; a call of its own is for us.
             return self._hand_on(request, flow, self._node(token.node), None) if request.to_tag else None
         if not self._is_node(token.node, flow):
             return None
+        if device is not None and request.method == "INVITE":
+            # Where a device leaves in the middle of its call, BYE still finds it.
+            self._lately[token.binding] = device
+            self._lately.move_to_end(token.binding)
+            if len(self._lately) > _REMEMBERED:
+                self._lately.popitem(last=False)
         return self._hand_on(request, flow, device, token)
 
     def _hand_on(self, request: Request, flow: Flow, hop: Hop | None, token: Token | None) -> list[Send]:

@@ -15,7 +15,6 @@ from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.uri import NameAddr, SipUri, parse_name_addr, parse_sip_uri, quote
 
-
 MOST_PATHS: Final = 8
 
 
@@ -144,7 +143,7 @@ def answer(
         lines.append(("Contact", f"<{binding.contact}>{params}"))
     if "path" in request.supported:
         lines += [("Path", value) for value in request.headers.listed("Path")]
-    if any(binding.reg_id is not None for binding in stored):
+    if "outbound" in request.supported and any(binding.reg_id is not None for binding in stored):
         # RFC 5626 section 6: so the device learns that its flows are kept.
         lines.append(("Require", "outbound"))
     return tuple(lines)
@@ -172,10 +171,8 @@ def _wish(request: Request, flow: Flow | None, contact: NameAddr, now: float, li
         return None
     q = _quality(contact.param("q"))
     instance, reg_id = contact.param("+sip.instance"), contact.param("reg-id")
-    is_number = reg_id is not None and reg_id.isascii() and reg_id.isdigit() and len(reg_id) < 10
-    if instance is None or "outbound" not in request.supported | request.require or not is_number:
-        # Without an instance, or from who does not know outbound, a reg-id means nothing (RFC 5626 section 6).
-        reg_id = None
+    if instance is None or reg_id is None or not (reg_id.isascii() and reg_id.isdigit() and len(reg_id) < 10):
+        reg_id = None  # without an instance a reg-id means nothing (RFC 5626 section 6)
     return Binding(
         contact=replace(uri, headers=None),
         call_id=request.call_id,

@@ -78,6 +78,14 @@ class UserAgent:
         """Whether a `Send` of this transaction is still wanted, for those that had to wait for a connection."""
         return self._client.awaits(transaction)
 
+    def via(self, hop: Hop, branch: str) -> str:
+        """A Via value of ours on this hop."""
+        return self._core.via(hop, branch)
+
+    def contact(self, hop: Hop) -> NameAddr:
+        """How we name ourselves to who is at this hop."""
+        return self._core.contact(hop)
+
     def drain(self) -> list[Effect]:
         """What is to be sent and told, in order; empty afterwards."""
         effects = self._core.effects

@@ -40,6 +40,7 @@ class Database:
         self._pool = pool
         self._acquire_timeout_s = acquire_timeout_s
         self._listener: _Listener | None = None
+        self._subscribing = asyncio.Lock()
 
     @classmethod
     async def connect(cls, dsn: str, *, min_size: int = 1, max_size: int = 8, acquire_timeout_s: float = 5.0) -> "Database":
@@ -76,10 +77,12 @@ class Database:
         After the connection was lost and made again every callback is called once with an empty payload: something may have been
         missed, so look at the rows. A wake-up is never more than a hint.
         """
-        if self._listener is None:
-            self._listener = _Listener(self._dsn, self._acquire_timeout_s)
-            await self._listener.start()
-        await self._listener.add(channel, callback)
+        async with self._subscribing:
+            if self._listener is None:
+                listener = _Listener(self._dsn, self._acquire_timeout_s)
+                await listener.start()
+                self._listener = listener
+            await self._listener.add(channel, callback)
 
     async def close(self) -> None:
         """Close every connection; what is in flight gets five seconds."""
@@ -218,8 +221,12 @@ class _Listener:
         self._lost.clear()
         connection = await asyncpg.connect(self._dsn, timeout=self._timeout_s)
         connection.add_termination_listener(lambda _: self._lost.set())
-        for channel in self._callbacks:
-            await connection.add_listener(channel, self._notified)
+        try:
+            for channel in list(self._callbacks):
+                await connection.add_listener(channel, self._notified)
+        except BaseException:
+            connection.terminate()
+            raise
         self._connection = connection
 
     async def _stay_connected(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar, cast
@@ -128,6 +128,8 @@ class SipEndpoint:
         self._holders = 0
         self._is_closed = False
         self._next_id = 0
+        self.forward: Callable[[Message, Flow], Sequence[Send] | None] | None = None
+        """Sees each message first: what it sends for one that only passes through (sip/forward.py), None for one that is for us."""
 
     # ------------------------------------------------------------------------------------------------------- running
 
@@ -330,11 +332,19 @@ class SipEndpoint:
         """Whether a message of so many bytes may be parsed; False where its source has used up its rate."""
         return host in self._trusted or self._limiter.admit(host, self.now(), 1.0 + size // _COST_BYTES)
 
+    def is_open(self, flow: Flow) -> bool:
+        """Whether something can be sent by this flow still."""
+        return flow.id in (self._udp if flow.transport is Transport.UDP else self._connections)
+
     def _take(self, item: Message | ParseError, flow: Flow) -> None:
         if self._ua is None:
             return  # not all listeners are bound yet: as good as lost on the way
         # A bad message must never end the loop, whatever it does to the engine.
         try:
+            if self.forward is not None and not isinstance(item, ParseError) and (passing := self.forward(item, flow)) is not None:
+                for send in passing:
+                    self._send(send)
+                return
             if isinstance(item, ParseError):
                 self.ua.receive_malformed(item, flow)
             else:

@@ -83,6 +83,7 @@ async def scrape(means: Given) -> Response:
         try:
             async with means.main.transaction() as connection:
                 means.metrics.note_gateways(await nodes.count_alive(connection, _ALIVE_WITHIN))
+                means.metrics.note_registrar(await nodes.told_registrar(connection, _ALIVE_WITHIN))
                 means.metrics.quality.note(await nodes.told_quality(connection))
                 owed = await standing(connection, means.clocks)
             for kind, count in owed.overdue.items():
