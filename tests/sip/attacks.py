@@ -96,6 +96,7 @@ DIALOGS = [
     Attack("a BYE without To tag", request_text("BYE"), 481),
     Attack("a BYE with an empty To tag", changed(request_text("BYE", to_tag="x"), ";tag=x", ";tag="), 400),
     Attack("an UPDATE of no dialog", request_text("UPDATE"), 481),
+    Attack("a PRACK of no dialog", request_text("PRACK", extra="RAck: 1 1 INVITE\r\n"), 481),
     Attack("a NOTIFY of no subscription", request_text("NOTIFY", extra="Event: refer\r\nSubscription-State: active\r\n"), 481),
     Attack("an INFO of no dialog", request_text("INFO"), 481),
     Attack("an ACK of no dialog", request_text("ACK", to_tag="guessed"), None),

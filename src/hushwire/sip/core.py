@@ -17,6 +17,7 @@ from hushwire.sip.timers import Timings
 from hushwire.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
+    from hushwire.sip.subscriptions import Subscription
     from hushwire.sip.uac import Outgoing
     from hushwire.sip.uas import ServerTx
 
@@ -36,19 +37,8 @@ class UserAgentConfig:
     sent_by: Mapping[Transport, Address] = field(default_factory=dict)
     product: str = "hushwire"
     allow: tuple[str, ...] = (
-        "INVITE",
-        "ACK",
-        "CANCEL",
-        "BYE",
-        "OPTIONS",
-        "REGISTER",
-        "INFO",
-        "MESSAGE",
-        "NOTIFY",
-        "REFER",
-        "PRACK",
-        "UPDATE",
-    )
+        "INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "MESSAGE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK", "UPDATE",
+    )  # fmt: skip
     supported: tuple[str, ...] = ("100rel", "timer")
     answers_options: bool = True
     max_transactions: int = 50_000
@@ -82,12 +72,15 @@ class Session:
     """One dialog and what is under way in it."""
 
     __slots__ = (
-        "ack_due", "answering", "dialog", "due", "expires_at", "farewell", "inviting", "offer", "reliable", "rseq", "unacked_cseq",
-        "updating",
+        "ack_due", "answering", "dialog", "due", "expires_at", "farewell", "has_call", "inviting", "offer", "reliable", "rseq",
+        "subscriptions", "unacked_cseq", "updating",
     )  # fmt: skip
 
-    def __init__(self, dialog: Dialog) -> None:
+    def __init__(self, dialog: Dialog, *, has_call: bool = True) -> None:
         self.dialog = dialog
+        # A dialog lives as long as one of its uses does (RFC 5057): a call, subscriptions.
+        self.has_call = has_call
+        self.subscriptions: list[Subscription] = []
         # Our INVITE or re-INVITE waits for its final response: a second one must wait (RFC 3261 section 14.1).
         self.inviting = False
         # The peer's INVITE waits for our final response.
@@ -149,12 +142,21 @@ class Core:
 
     # ------------------------------------------------------------------------------------------------------- sessions
 
-    def end(self, key: DialogKey) -> Session | None:
-        """The dialog is gone."""
-        session = self.sessions.pop(key, None)
-        if session is not None and session.due is not None:
+    def call(self, key: DialogKey) -> Session | None:
+        """The dialog, where a call is in it."""
+        session = self.sessions.get(key)
+        return session if session is not None and session.has_call else None
+
+    def end(self, key: DialogKey) -> None:
+        """The call is gone, and its dialog where nothing else is in it."""
+        session = self.sessions.get(key)
+        if session is None:
+            return
+        session.has_call = False
+        if session.due is not None:
             self.watch.drop(session)
-        return session
+        if not session.subscriptions:
+            del self.sessions[key]
 
     def keep(self, session: Session, timer: SessionTimer | None, now: float) -> None:
         """Note when a dialog is to be refreshed, or ends because nobody refreshed it (RFC 4028 section 10)."""

@@ -15,6 +15,9 @@ InviteId = NewType("InviteId", int)
 RequestId = NewType("RequestId", int)
 """One other outgoing request (also re-INVITE and BYE) with its digest retries."""
 
+SubscriptionId = NewType("SubscriptionId", int)
+"""One subscription, ours or a peer's (RFC 6665)."""
+
 
 class DialogKey(NamedTuple):
     """What tells dialogs apart (RFC 3261 section 12): all three, always."""
@@ -51,11 +54,16 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """A request outside dialogs: INVITE, REGISTER, MESSAGE, SUBSCRIBE... Answer it with `UserAgent.respond`."""
+    """A request outside dialogs: INVITE, REGISTER, MESSAGE, SUBSCRIBE... Answer it with `UserAgent.respond`.
+
+    `replaces` is the dialog of ours that an INVITE is to take the place of (RFC 3891): it is there, by its full tags. Whether the caller
+    may do so is for the layer above to say, as is ending the old dialog.
+    """
 
     tx: TxId
     request: Request
     flow: Flow
+    replaces: DialogKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +163,32 @@ class RefreshDue:
     dialog: DialogKey
 
 
+@dataclass(frozen=True, slots=True)
+class SubscriptionRefreshed:
+    """A subscriber asked for more time, or with `expires_s` 0 for the last word; 200 is sent already. Answer with `UserAgent.notify`."""
+
+    subscription: SubscriptionId
+    expires_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionEnded:
+    """A subscription is over without our doing: `timeout` (its last NOTIFY is sent already) or `rejected` (nobody takes NOTIFYs there)."""
+
+    subscription: SubscriptionId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """A NOTIFY for a subscription of ours; 200 is sent already. `is_over`: it was the last one."""
+
+    subscription: SubscriptionId
+    request: Request
+    is_over: bool
+    reason: str | None
+
+
 Event = (
     RequestReceived
     | CancelReceived
@@ -167,5 +201,8 @@ Event = (
     | Responded
     | DialogTimedOut
     | RefreshDue
+    | SubscriptionRefreshed
+    | SubscriptionEnded
+    | Notified
 )
 Effect = Send | Event

@@ -47,7 +47,7 @@ class Refresher:
 
     def note(self, session: Session, response: Response, now: float) -> None:
         """A 2xx to an INVITE or UPDATE of ours says what holds from now on."""
-        if session.dialog.key in self._core.sessions:
+        if self._core.call(session.dialog.key) is session:
             with suppress(ParseError):  # one that can't be read agrees to nothing new
                 self._core.keep(session, agreed(response), now)
 
@@ -56,10 +56,10 @@ class Refresher:
         chance = int.from_bytes(self._core.random.token_bytes(2), "big") / 0xFFFF
         return round(2.1 + 1.9 * chance if session.dialog.is_caller else 2.0 * chance, 2)
 
-    def failed(self, session: Session, status: int, now: float | None) -> None:
-        """An UPDATE that was to refresh came to nothing. `now` is None where nobody answered."""
+    def refreshed(self, session: Session, status: int, now: float | None) -> None:
+        """What became of an UPDATE that was to refresh. `now` is None where nobody answered."""
         core, key = self._core, session.dialog.key
-        if core.sessions.get(key) is not session:
+        if core.call(key) is not session or status < 300:
             return
         if now is None or status in (408, 481):
             # RFC 3261 section 12.2.1.2: the dialog is gone over there.
@@ -91,7 +91,7 @@ class Refresher:
 
     def _due(self, session: Session, now: float) -> None:
         dialog, core = session.dialog, self._core
-        if core.sessions.get(dialog.key) is not session or dialog.timer is None:
+        if core.call(dialog.key) is not session or dialog.timer is None:
             return
         if now >= session.expires_at:
             core.end(dialog.key)

@@ -32,7 +32,7 @@ class Strays:
     def take(self, response: Response, flow: Flow, now: float) -> None:
         """Acknowledge it, and end what nobody here is in."""
         core = self._core
-        session = core.sessions.get(DialogKey(response.call_id, response.from_tag, response.to_tag))
+        session = core.call(DialogKey(response.call_id, response.from_tag, response.to_tag))
         if session is not None and (session.ack_due is not None or session.dialog.is_early):
             return
         via = response.via

@@ -1,7 +1,7 @@
 """The client half of the user agent: outgoing INVITEs with forks, other requests, ACK, CANCEL and digest retries."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -48,11 +48,12 @@ class Outgoing:
         "id",
         "is_cancel_sent",
         "is_ended",
+        "is_quiet",
         "is_raised",
-        "is_refresh",
         "max_forwards",
         "method",
         "nonce",
+        "on_done",
         "progress_s",
         "session",
         "silence_s",
@@ -108,9 +109,11 @@ class Outgoing:
         self.tries = 0
         self.nonce: str | None = None
         self.is_ended = False
-        # The peer wanted a longer interval once already; nobody above asked for it, it refreshes a session.
+        # The peer wanted a longer interval once already.
         self.is_raised = False
-        self.is_refresh = False
+        # Told the final status, and when (None: nobody answered). A quiet request is nobody's business above.
+        self.on_done: Callable[[int, float | None], None] | None = None
+        self.is_quiet = False
         self.cancel_lines: list[Line] | None = None
         self.is_cancel_sent = False
         self.early: dict[str, DialogKey] = {}
@@ -323,9 +326,9 @@ class Client:
             self.core.emit(Rejected(InviteId(outgoing.id), status, None, cause))
         else:
             self._exchanged(outgoing)
-            if outgoing.is_refresh and outgoing.session is not None:
-                self.refresher.failed(outgoing.session, status, None)
-            else:
+            if outgoing.on_done is not None:
+                outgoing.on_done(status, None)
+            if not outgoing.is_quiet:
                 self.core.emit(Responded(RequestId(outgoing.id), status, None, cause))
 
     # ------------------------------------------------------------------------------------------------------- sending
@@ -522,6 +525,7 @@ class Client:
         # What goes on in the early dialog (an UPDATE, a PRACK) goes on in this one.
         session = Session(dialog) if early is None else early
         session.dialog = dialog
+        session.has_call = True
         self.core.sessions[dialog.key] = session
         if session.updating is None:
             session.offer = None
@@ -572,11 +576,11 @@ class Client:
         if outgoing.is_ended:
             return
         outgoing.is_ended = True
-        if not outgoing.is_refresh:
+        if outgoing.on_done is not None:
+            outgoing.on_done(response.status, now)
+        if not outgoing.is_quiet:
             pause = self.refresher.pause(session) if response.status == 491 and session is not None else None
             self.core.emit(Responded(RequestId(outgoing.id), response.status, response, Cause.RESPONSE, pause))
-        elif session is not None and not response.is_success:
-            self.refresher.failed(session, response.status, now)
 
     def _exchanged(self, outgoing: Outgoing) -> None:
         """A request with an offer of ours, or a re-INVITE, is over."""
@@ -590,7 +594,8 @@ class Client:
 
     def _refresh(self, session: Session, lines: list[Line], now: float) -> None:
         outgoing = self.in_dialog(session, "UPDATE", lines)
-        outgoing.is_refresh = True
+        outgoing.is_quiet = True
+        outgoing.on_done = lambda status, at: self.refresher.refreshed(session, status, at)
         self.start(outgoing, now)
 
     def _drop_early(self, outgoing: Outgoing) -> None:

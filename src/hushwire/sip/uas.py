@@ -17,6 +17,7 @@ from hushwire.sip.effects import (
     RequestId,
     RequestReceived,
     Responded,
+    SubscriptionId,
     TxId,
 )
 from hushwire.sip.errors import ParseError
@@ -24,12 +25,14 @@ from hushwire.sip.flow import Address, Flow, Hop, Target
 from hushwire.sip.headers import Headers, Line, parse_via
 from hushwire.sip.invite_server import InviteServer
 from hushwire.sip.message import REASONS, Request, Response, response_to
+from hushwire.sip.refer import replaces_of
 from hushwire.sip.reliable import OPTION as RELIABLE
 from hushwire.sip.reliable import ReliableResponses, parse_rack
 from hushwire.sip.request_server import RequestServer
 from hushwire.sip.routing import next_hop
 from hushwire.sip.session_timer import OPTION as TIMER
 from hushwire.sip.session_timer import SessionTimer, agree, is_too_brief, least
+from hushwire.sip.subscriptions import Subscriptions, event_name
 from hushwire.sip.transaction import Action, Failed, State
 from hushwire.sip.uac import Client
 from hushwire.sip.uri import NameAddr, OtherUri, SipUri, split_quoted
@@ -38,6 +41,9 @@ from hushwire.sip.uri import NameAddr, OtherUri, SipUri, split_quoted
 _FORWARDED: Final = frozenset(("INVITE", "MESSAGE", "REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO"))
 # Methods that live in dialogs and nowhere else; NOTIFY since RFC 6665 section 4.1.3.
 _IN_DIALOGS: Final = frozenset(("BYE", "INFO", "NOTIFY", "PRACK", "UPDATE"))
+# Of these, and INVITE, those that need a call in the dialog.
+_OF_CALLS: Final = frozenset(("BYE", "INFO", "INVITE", "PRACK", "UPDATE"))
+_SUBSCRIBED_S: Final = 3600
 # Methods whose body is an offer or answer and nothing else here.
 _DESCRIBING: Final = frozenset(("INVITE", "UPDATE", "PRACK"))
 _SDP: Final = "application/sdp"
@@ -116,9 +122,10 @@ class ServerTx:
 class Server:
     """All incoming requests."""
 
-    def __init__(self, core: Core, client: Client) -> None:
+    def __init__(self, core: Core, client: Client, subscriptions: Subscriptions) -> None:
         self.core = core
         self.client = client
+        self.subscriptions = subscriptions
         self.transactions: dict[Key, ServerTx] = {}
         self.waiting: dict[TxId, ServerTx] = {}
         self._merged: dict[Key, ServerTx] = {}
@@ -254,13 +261,38 @@ class Server:
             self._settle(tx, status, data, now)
         self._carry(tx, actions, now)
         session = tx.session
-        return None if session is None or session.dialog.key not in core.sessions else session.dialog.key
+        return None if session is None or core.call(session.dialog.key) is None else session.dialog.key
+
+    def subscribe(self, tx_id: TxId, now: float, longest_s: int, headers: Iterable[Line]) -> SubscriptionId | None:
+        """Take a SUBSCRIBE (200) or a REFER (202): a subscription of the peer's in the dialog, which is made where there is none."""
+        tx, core = self.waiting.get(tx_id), self.core
+        if tx is None or tx.is_answered:
+            return None
+        request = tx.request
+        if not self.subscriptions.may_open(tx.session):
+            self.answer(tx, 503, now, headers=[("Retry-After", "10")])
+            return None
+        session = tx.session
+        if session is None:
+            own = core.contact(tx.flow, is_sips=_asks_for_sips(request))
+            dialog = dialog_of_callee(request, tx.to_tag, own, tx.flow, is_early=False)
+            session = tx.session = core.sessions[dialog.key] = Session(dialog, has_call=False)
+        asked = request.expires
+        lines: list[Line] = [("Contact", str(session.dialog.contact)), *headers]
+        lines += [("Record-Route", value) for value in request.headers.all("Record-Route")]
+        seconds = longest_s if asked is None or request.method == "REFER" else min(asked, longest_s)
+        if request.method == "SUBSCRIBE":
+            lines.append(("Expires", str(seconds)))
+        self.answer(tx, 200 if request.method == "SUBSCRIBE" else 202, now, headers=lines)
+        # With 0 it asks for the state once (RFC 6665 section 4.4.3): time enough to say it.
+        opened = self.subscriptions.open(session, event_name(request), now, seconds or 32.0, is_notifier=True)
+        return opened.id
 
     def _keep(self, session: Session, request: Request, now: float) -> list[Line]:
         """The session timer of our 2xx (RFC 4028 section 9)."""
         config = self.core.config
         said = agree(request, config.session_expires_s, config.min_se_s) if TIMER in config.supported else None
-        if session.dialog.key not in self.core.sessions:
+        if self.core.call(session.dialog.key) is None:
             return []
         self.core.keep(session, None if said is None else SessionTimer(said.seconds, said.refresher == "uas"), now)
         if said is None:
@@ -353,6 +385,10 @@ class Server:
         _ = request.contacts, request.record_routes, request.routes
         if request.method == "INVITE" and len(request.contacts) != 1:
             raise ParseError("an INVITE needs exactly one Contact")
+        if request.method == "REFER" and len(request.headers.listed("Refer-To")) != 1:
+            raise ParseError("a REFER needs exactly one Refer-To")
+        if request.method == "SUBSCRIBE":
+            _ = event_name(request), request.expires
         if session is not None:
             self._inspect_in_dialog(tx, session, request, flow, now)
         elif request.method in _IN_DIALOGS:
@@ -361,14 +397,31 @@ class Server:
             self.answer(tx, 200, now, headers=self._abilities())
         elif request.method == "INVITE" and len(core.sessions) >= core.config.max_dialogs:
             self.answer(tx, 503, now, headers=[("Retry-After", "10")])
+        elif request.method == "INVITE" and "Replaces" in request.headers and "replaces" in core.config.supported:
+            self._replacing(tx, request, flow, now)
         else:
             core.emit(RequestReceived(tx.id, request, flow))
+
+    def _replacing(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
+        """An INVITE with Replaces (RFC 3891 section 3): its dialog is there and may be replaced, or it is refused here."""
+        named = replaces_of(request)
+        replaced = None if named is None else self.core.call(named.dialog)
+        if named is None or replaced is None or (replaced.dialog.is_early and not replaced.dialog.is_caller):
+            # "If the dialog is early and was not initiated by this UA, it returns 481."
+            self.answer(tx, 481, now)
+        elif named.is_early_only and not replaced.dialog.is_early:
+            self.answer(tx, 486, now)
+        else:
+            self.core.emit(RequestReceived(tx.id, request, flow, named.dialog))
 
     def _inspect_in_dialog(self, tx: ServerTx, session: Session, request: Request, flow: Flow, now: float) -> None:
         core, dialog, number = self.core, session.dialog, request.cseq.number
         if dialog.hop.transport.is_protected and not flow.transport.is_protected:
             # The dialog would go on in the clear, with the media keys of the next offer or answer.
             self.answer(tx, 403, now)
+            return
+        if not session.has_call and request.method in _OF_CALLS:
+            self.answer(tx, 481, now)
             return
         tx.session = session
         if dialog.remote_cseq is not None and number <= dialog.remote_cseq:
@@ -379,6 +432,11 @@ class Server:
         session.dialog = replace(dialog, remote_cseq=number, hop=flow if isinstance(dialog.hop, Flow) else dialog.hop)
         if request.method == "BYE":
             self._ended(tx, session, request, now)
+            return
+        if request.method == "NOTIFY":
+            self.answer(tx, 200 if self.subscriptions.notified(session, request, now) else 481, now)
+            return
+        if request.method == "SUBSCRIBE" and self._resubscribed(tx, session, request, now):
             return
         if request.method == "PRACK":
             self._pracked(tx, session, request, now)
@@ -396,6 +454,16 @@ class Server:
         elif request.method == "UPDATE" and not self._may_update(tx, session, request, now):
             return
         core.emit(InDialogRequest(dialog.key, tx.id, request, flow))
+
+    def _resubscribed(self, tx: ServerTx, session: Session, request: Request, now: float) -> bool:
+        """More time for, or the end of, a subscription that there is (RFC 6665 section 4.2.1); one that is new goes up."""
+        subscription = self.subscriptions.find(session, event_name(request), is_notifier=True)
+        if subscription is None:
+            return False
+        seconds = min(_SUBSCRIBED_S if request.expires is None else request.expires, _SUBSCRIBED_S)
+        self.answer(tx, 200, now, headers=[("Contact", str(session.dialog.contact)), ("Expires", str(seconds))])
+        self.subscriptions.refreshed(subscription, seconds, now)
+        return True
 
     def _is_looped(self, request: Request) -> bool:
         """Whether a Via below the top one is that of a request of ours under way."""
@@ -486,7 +554,7 @@ class Server:
 
     def _acknowledged(self, request: Request, now: float) -> None:
         key = DialogKey(request.call_id, request.to_tag, request.from_tag)
-        session = self.core.sessions.get(key)
+        session = self.core.call(key)
         if session is None or session.unacked_cseq != request.cseq.number:
             return
         session.unacked_cseq = None
@@ -507,7 +575,7 @@ class Server:
         if session is None:
             return
         method = tx.request.method
-        if status < 300 and method in ("INVITE", "UPDATE") and session.dialog.key in self.core.sessions:
+        if status < 300 and method in ("INVITE", "UPDATE") and self.core.call(session.dialog.key) is not None:
             session.dialog = replace(
                 session.dialog.refreshed(tx.request), is_early=False if method == "INVITE" else session.dialog.is_early
             )
@@ -538,7 +606,7 @@ class Server:
             return
         key = session.dialog.key
         self._unacked.pop(key, None)
-        if key not in self.core.sessions:
+        if self.core.call(key) is None:
             return
         session.unacked_cseq = session.offer = None
         if session.farewell is None:

@@ -19,12 +19,14 @@ from hushwire.core.clock import Random
 from hushwire.sip.core import Core, Offer, Session, UserAgentConfig
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.digest import Credentials
-from hushwire.sip.effects import DialogKey, Effect, InviteId, RequestId, TxId
+from hushwire.sip.effects import DialogKey, Effect, InviteId, RequestId, SubscriptionId, TxId
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Message, Request
+from hushwire.sip.refer import Replaces, refer_to_line
 from hushwire.sip.reliable import OPTION as RELIABLE
+from hushwire.sip.subscriptions import EventName, Subscriptions
 from hushwire.sip.uac import Client, Outgoing
 from hushwire.sip.uas import Server
 from hushwire.sip.uri import NameAddr, SipUri
@@ -40,7 +42,8 @@ class UserAgent:
     def __init__(self, config: UserAgentConfig, random: Random) -> None:
         self._core = Core(config, random)
         self._client = Client(self._core)
-        self._server = Server(self._core, self._client)
+        self._subscriptions = Subscriptions(self._core, self._client)
+        self._server = Server(self._core, self._client, self._subscriptions)
 
     # ------------------------------------------------------------------------------------------------------- inputs
 
@@ -180,13 +183,13 @@ class UserAgent:
 
     def ack(self, dialog: DialogKey, *, now: float, body: bytes = b"", content_type: str = SDP) -> None:
         """Acknowledge the 2xx to an INVITE or re-INVITE that we sent without an offer; `body` is the answer to theirs."""
-        session = self._core.sessions.get(dialog)
+        session = self._core.call(dialog)
         if session is not None:
             self._client.acknowledge(session, body, content_type)
 
     def reinvite(self, dialog: DialogKey, *, now: float, body: bytes, headers: Iterable[Line] = ()) -> RequestId | None:
         """Send a re-INVITE; Responded follows. None where the dialog is gone or an INVITE is under way in it (try again later)."""
-        session = self._core.sessions.get(dialog)
+        session = self._core.call(dialog)
         # RFC 3261 section 14.1: not while another INVITE transaction of either side is in progress.
         if session is None or session.dialog.is_early or session.is_busy:
             return None
@@ -203,7 +206,7 @@ class UserAgent:
 
         None where the dialog is gone, its peer takes no UPDATE, or another exchange is under way in it (try again later).
         """
-        session = self._core.sessions.get(dialog)
+        session = self._core.call(dialog)
         if session is None or not session.dialog.allows_update or session.offer is not None or session.updating is not None:
             return None
         if not session.dialog.is_early and session.is_busy:
@@ -229,11 +232,11 @@ class UserAgent:
         body: bytes = b"",
         content_type: str = SDP,
     ) -> RequestId | None:
-        """Send a request other than INVITE, ACK, BYE and UPDATE in a dialog; Responded follows. None where the dialog is gone."""
-        session = self._core.sessions.get(dialog)
+        """Send a request that has no command of its own (INFO, MESSAGE...) in a dialog; Responded follows. None where that is gone."""
+        session = self._core.call(dialog)
         if session is None:
             return None
-        lines = [("Contact", str(session.dialog.contact))] if method in ("REFER", "SUBSCRIBE", "NOTIFY") else []
+        lines = [("Contact", str(session.dialog.contact))] if method == "SUBSCRIBE" else []
         outgoing = self._client.in_dialog(session, method, [*lines, *headers], body, content_type)
         self._client.start(outgoing, now)
         return RequestId(outgoing.id)
@@ -244,7 +247,7 @@ class UserAgent:
         As a callee whose 2xx is not acknowledged yet, BYE waits for that.
         Early dialogs are not ended this way: the caller cancels, the callee refuses.
         """
-        session = self._core.sessions.get(dialog)
+        session = self._core.call(dialog)
         if session is None or session.dialog.is_early or session.farewell is not None:
             return None
         if session.unacked_cseq is not None:
@@ -301,11 +304,59 @@ class UserAgent:
         self._client.start(outgoing, now)
         return RequestId(outgoing.id)
 
+    # ------------------------------------------------------------------------------------------------ subscriptions
+
+    def accept_subscription(self, tx: TxId, *, now: float, longest_s: int = 3600, headers: Iterable[Line] = ()) -> SubscriptionId | None:
+        """Take a SUBSCRIBE or REFER: 200 or 202, and a subscription for as long as asked, `longest_s` at most. Then `notify` at once.
+
+        None where the request is answered already, or there is no room (503). To refuse one is `respond`'s business; to do what a REFER
+        asks without a subscription too (RFC 4488): 202 with `Refer-Sub: false`.
+        """
+        return self._server.subscribe(tx, now, longest_s, headers)
+
+    def notify(
+        self,
+        subscription: SubscriptionId,
+        *,
+        now: float,
+        body: bytes = b"",
+        content_type: str = "",
+        is_final: bool = False,
+        reason: str | None = None,
+        headers: Iterable[Line] = (),
+    ) -> bool:
+        """Tell a subscriber the state; `is_final` ends the subscription, `reason` is RFC 6665's (`noresource`, `deactivated`...).
+
+        What was not sent yet is replaced: a state that nobody saw is no news. False where the subscription is over.
+        """
+        return self._subscriptions.notify(subscription, now, body, content_type, reason, headers, is_final=is_final)
+
+    def refer(
+        self, dialog: DialogKey, uri: SipUri, *, now: float, replaces: Replaces | None = None, headers: Iterable[Line] = ()
+    ) -> tuple[RequestId, SubscriptionId] | None:
+        """Ask the peer to call `uri` (RFC 3515), in place of the call that `replaces` names to it; Responded follows, then Notified
+        until one is over, or SubscriptionEnded after three minutes of silence. None where the dialog is gone."""
+        session = self._core.call(dialog)
+        if session is None or session.dialog.is_early:
+            return None
+        lines = [("Contact", str(session.dialog.contact)), refer_to_line(uri, replaces), ("Referred-By", f"<{session.dialog.local.uri}>")]
+        outgoing = self._client.in_dialog(session, "REFER", [*lines, *headers])
+        subscription = self._subscriptions.open(session, EventName("refer", str(outgoing.cseq)), now, 180.0, is_notifier=False)
+
+        def answered(status: int, _at: float | None) -> None:
+            subscription.event = EventName("refer", str(outgoing.cseq))
+            if status >= 300:
+                self._subscriptions.forget(subscription.id)
+
+        outgoing.on_done = answered
+        self._client.start(outgoing, now)
+        return RequestId(outgoing.id), subscription.id
+
     # ------------------------------------------------------------------------------------------------------ dialogs
 
     def dialog(self, key: DialogKey) -> Dialog | None:
         """The dialog's state, to read or to journal."""
-        session = self._core.sessions.get(key)
+        session = self._core.call(key)
         return None if session is None else session.dialog
 
     def adopt(self, dialog: Dialog, *, now: float | None = None) -> None:

@@ -15,12 +15,13 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError, LocalError
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.digest import Credentials
-from hushwire.sip.effects import DialogKey, Event, InDialogRequest, InviteId, RequestId, RequestReceived, Send, TxId
+from hushwire.sip.effects import DialogKey, Event, InDialogRequest, InviteId, RequestId, RequestReceived, Send, SubscriptionId, TxId
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Message
 from hushwire.sip.parse import parse
+from hushwire.sip.refer import Replaces
 from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import SDP, UserAgent, UserAgentConfig
 from hushwire.transport import stun
@@ -694,6 +695,37 @@ class SipEndpoint:
         )
         self.flush()
         return request
+
+    def accept_subscription(self, tx: TxId, *, longest_s: int = 3600, headers: Iterable[Line] = ()) -> SubscriptionId | None:
+        """See UserAgent.accept_subscription."""
+        subscription = self.ua.accept_subscription(tx, now=self.now(), longest_s=longest_s, headers=headers)
+        self.flush()
+        return subscription
+
+    def notify(
+        self,
+        subscription: SubscriptionId,
+        *,
+        body: bytes = b"",
+        content_type: str = "",
+        is_final: bool = False,
+        reason: str | None = None,
+        headers: Iterable[Line] = (),
+    ) -> bool:
+        """See UserAgent.notify."""
+        is_sent = self.ua.notify(
+            subscription, now=self.now(), body=body, content_type=content_type, is_final=is_final, reason=reason, headers=headers
+        )
+        self.flush()
+        return is_sent
+
+    def refer(
+        self, dialog: DialogKey, uri: SipUri, *, replaces: Replaces | None = None, headers: Iterable[Line] = ()
+    ) -> tuple[RequestId, SubscriptionId] | None:
+        """See UserAgent.refer."""
+        asked = self.ua.refer(dialog, uri, now=self.now(), replaces=replaces, headers=headers)
+        self.flush()
+        return asked
 
     def dialog(self, key: DialogKey) -> Dialog | None:
         """See UserAgent.dialog."""
