@@ -48,3 +48,17 @@ async def test_a_foreign_an_unknown_and_a_malformed_agent_are_not_found(office: 
             problem(await api.post(f"/v1/agents/{agent}/suspend"), 404)
             problem(await api.post(f"/v1/agents/{agent}/resume"), 404)
     assert await office.rows("SELECT suspended FROM agents", org=office.other) == [{"suspended": False}]
+
+
+async def test_how_an_agents_media_gets_its_ports_is_shown_and_changed_and_gateways_learn_of_it(office: Office) -> None:
+    agent = await office.add_agent("anna")
+    (before,) = await office.rows("SELECT rules_version FROM orgs")
+    async with office.client() as api:
+        assert shown(await api.get(f"/v1/agents/{agent}"))["media_ports"] == "auto"
+        assert shown(await api.patch(f"/v1/agents/{agent}", json={"media_ports": "own"}))["media_ports"] == "own"
+        assert problem(await api.patch(f"/v1/agents/{agent}", json={"media_ports": "any"}), 422)
+        assert problem(await api.patch(f"/v1/agents/{agent}", json={}), 422)
+        assert shown(await api.get(f"/v1/agents/{agent}"))["media_ports"] == "own"
+    assert (await office.rows("SELECT rules_version FROM orgs"))[0]["rules_version"] > before["rules_version"]
+    (logged,) = await office.rows("SELECT action FROM audit_log")
+    assert logged["action"] == "agent.rectified"

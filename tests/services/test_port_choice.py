@@ -18,12 +18,12 @@ MUX = b"m=audio 4000 RTP/SAVP 0\r\na=rtcp-mux\r\n"
 SDES = Terms(0, Srtp.REQUIRED, "192.0.2.7", (Keying.SDES, Keying.DTLS))
 
 
-def call(terms: Terms = SDES, media_ports: str = "auto", trunk_id: Any = None, agent_id: Any = None) -> Any:
+def call(terms: Terms = SDES, media_ports: str = "auto", trunk_id: Any = None, agent_id: Any = None, agent_ports: str = "auto") -> Any:
     """An outbound call as the choice sees it."""
     plan = Plan(CallDirection.OUTBOUND, terms, (target(),), 60.0, True)
     trunk = SimpleNamespace(id=trunk_id or uuid4(), media_ports=media_ports)
-    route = SimpleNamespace(plan=plan, trunk=trunk, agent=SimpleNamespace(id=agent_id or uuid4()), peer_agent=None)
-    return SimpleNamespace(route=route, stated={})
+    route = SimpleNamespace(plan=plan, trunk=trunk, agent=SimpleNamespace(id=agent_id or uuid4(), media_ports=agent_ports), peer_agent=None)
+    return SimpleNamespace(route=route, stated={}, shared_legs={0, 1})
 
 
 def wishes(choice: PortChoice, live: Any, offer: bytes = MUX) -> list[PortWish]:
@@ -82,3 +82,47 @@ def test_one_address_for_all_calls_or_another_than_announced_or_no_muxed_rtcp_is
 def test_a_trunk_that_is_set_to_own_or_shared_is_so_from_its_first_call() -> None:
     assert wishes(PortChoice(), call(media_ports="own"))[1] is PortWish.OWN
     assert wishes(PortChoice(), call(media_ports="shared"))[1] is PortWish.BY_ADDRESS
+
+
+NO_MUX = b"m=audio 4000 RTP/SAVP 0\r\n"
+DTLS = Terms(0, Srtp.REQUIRED, "192.0.2.7", (Keying.DTLS,))
+PLAIN = Terms(0, Srtp.NEVER, "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("terms", "offer", "wish"),
+    [
+        (SDES, MUX, PortWish.BY_KEY),
+        (SDES, NO_MUX, PortWish.BY_KEY),
+        (Terms(0, Srtp.REQUIRED, None, (Keying.SDES,)), MUX, PortWish.BY_ADDRESS),
+        (Terms(0, Srtp.REQUIRED, "192.0.2.7", (Keying.WEBRTC,)), MUX, PortWish.BY_ICE),
+        (DTLS, MUX, PortWish.BY_ADDRESS),
+        (PLAIN, MUX, PortWish.BY_ADDRESS),
+    ],
+)
+def test_an_agent_that_is_set_to_share_does_so_wherever_its_packets_can_be_found(terms: Terms, offer: bytes, wish: PortWish) -> None:
+    assert wishes(PortChoice(), call(terms, agent_ports="shared"), offer)[0] is wish
+    assert wishes(PortChoice("shared"), call(terms), offer)[0] is wish
+
+
+@pytest.mark.parametrize("terms", [SDES, DTLS, PLAIN, Terms(0, Srtp.REQUIRED, "192.0.2.7", (Keying.WEBRTC,))])
+def test_an_agent_that_is_set_to_own_never_shares_and_an_agents_word_goes_before_the_deployments(terms: Terms) -> None:
+    assert wishes(PortChoice(), call(terms, agent_ports="own"))[0] is PortWish.OWN
+    assert wishes(PortChoice("own"), call(terms))[0] is PortWish.OWN
+    assert wishes(PortChoice("shared"), call(terms, agent_ports="own"))[0] is PortWish.OWN
+    assert wishes(PortChoice("own"), call(SDES, agent_ports="shared"))[0] is PortWish.BY_KEY
+
+
+def test_a_leg_without_muxed_rtcp_needs_its_own_ports_unless_it_is_set_to_share_or_has_them() -> None:
+    leg = SimpleNamespace(leg=0, media=SimpleNamespace(rtcp_mux=False, is_held=False))
+    assert PortChoice().needs_own(call(), leg)  # type: ignore[arg-type]
+    assert not PortChoice().needs_own(call(agent_ports="shared"), leg)  # type: ignore[arg-type]
+    assert not PortChoice("shared").needs_own(call(), leg)  # type: ignore[arg-type]
+    live = call()
+    live.shared_legs = set()
+    assert not PortChoice().needs_own(live, leg)  # type: ignore[arg-type]
+    muxed = SimpleNamespace(leg=0, media=SimpleNamespace(rtcp_mux=True, is_held=False))
+    assert not PortChoice().needs_own(call(), muxed)  # type: ignore[arg-type]
+    trunk = SimpleNamespace(leg=1, media=SimpleNamespace(rtcp_mux=False, is_held=False))
+    assert PortChoice().needs_own(call(), trunk)  # type: ignore[arg-type]
+    assert not PortChoice().needs_own(call(media_ports="shared"), trunk)  # type: ignore[arg-type]

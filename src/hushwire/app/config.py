@@ -210,6 +210,7 @@ class Media(Section):
     advertise: Address | None = None
     shared_ports: Ports = None
     ports: Ports = None
+    agent_ports: Literal["auto", "shared", "own"] = "auto"
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     on_loss: Literal["end", "re-establish"] = "end"
 

@@ -165,6 +165,7 @@ class Gateway:
             trunks=self.trunks,
             max_calls=self._config.limits.calls,
             renews_media=self._config.media.on_loss == "re-establish",
+            agent_ports=self._config.media.agent_ports,
         )
         self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)
         self.heartbeat = Heartbeat(

@@ -189,6 +189,7 @@ class Agent(Table):
     sip_password: Annotated[str, AfterValidator(_password)] | None = None
     suspended: bool = False
     telemarketing: bool = False
+    media_ports: Literal["auto", "shared", "own"] = "auto"
 
     @model_validator(mode="after")
     def _no_guess(self) -> "Agent":
@@ -438,7 +439,8 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         beep_every_s=org.beep_every_s,
     )
     agents = tuple(
-        AgentSpec(a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended, a.telemarketing) for a in org.agents
+        AgentSpec(a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended, a.telemarketing, a.media_ports)
+        for a in org.agents
     )
     numbers = tuple(NumberSpec(entry.number, entry.to) for entry in org.numbers)
     contacts = None

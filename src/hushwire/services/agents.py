@@ -49,9 +49,16 @@ class Agents:
         return changed is not None
 
     async def rectify(
-        self, org_id: OrgId, agent_id: UUID, *, actor: str, extension: str | None = None, caller_id: str | None = None
+        self,
+        org_id: OrgId,
+        agent_id: UUID,
+        *,
+        actor: str,
+        extension: str | None = None,
+        caller_id: str | None = None,
+        media_ports: str | None = None,
     ) -> bool | Unfit:
-        """Another extension or caller id (None: as it is); False where there is no such agent.
+        """Another extension, caller id or choice of media ports (None: as it is); False where there is no such agent.
 
         The row is replaced, every node shows and calls with the new value from then on, and a superseding entry is in the audit log.
         """
@@ -66,7 +73,10 @@ class Agents:
                     return after
                 now = self._clock.now()
                 await table.set_display(connection, agent_id, after, now)
-                names = [name for name, value in (("extension", extension), ("caller_id", caller_id)) if value is not None]
+                if media_ports is not None:
+                    await table.set_media_ports(connection, agent_id, media_ports, now)
+                asked = (("extension", extension), ("caller_id", caller_id), ("media_ports", media_ports))
+                names = [name for name, value in asked if value is not None]
                 await audit.append(
                     connection, org_id, now, actor, audit.Action.AGENT_RECTIFIED, f"agent:{agent_id}", {"fields": " ".join(names)}
                 )

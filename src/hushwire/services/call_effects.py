@@ -107,11 +107,12 @@ class CallEffects:
             case _:
                 assert_never(effect)
 
-    async def fed(self, live: LiveCall, work: Coroutine[Any, Any, events.Event | None]) -> None:
-        """Do this, and give the call\'s machine what comes of it."""
-        event = await work
-        if event is not None:
-            self._feed(live, event)
+    async def fed(self, live: LiveCall, work: Coroutine[Any, Any, events.Event | list[events.Event] | None]) -> None:
+        """Do this, and give the call's machine what comes of it."""
+        outcome = await work
+        for event in outcome if isinstance(outcome, list) else [outcome]:
+            if event is not None:
+                self._feed(live, event)
 
     async def _announce(self, live: LiveCall) -> events.Event:
         try:

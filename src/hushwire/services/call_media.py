@@ -1,7 +1,7 @@
 """What calls ask of the media process, with its refusals turned into what the machine understands."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import structlog
@@ -27,8 +27,8 @@ _log = structlog.get_logger(__name__)
 class CallMedia:
     """Bridges of calls."""
 
-    def __init__(self, link: MediaLink, handshakes: Handshakes) -> None:
-        self.choice = PortChoice()
+    def __init__(self, link: MediaLink, handshakes: Handshakes, choice: PortChoice) -> None:
+        self.choice = choice
         self._link = link
         self._handshakes = handshakes
 
@@ -62,53 +62,61 @@ class CallMedia:
                 return events.MediaFailed()
         return opened
 
-    async def state(self, live: LiveCall, legs: Iterable[LegStatement]) -> events.Event | None:
-        """State the legs, with the keys that their handshakes have made; MediaFailed where that was not possible while the call lives."""
+    async def state(self, live: LiveCall, legs: Collection[LegStatement]) -> list[events.Event]:
+        """State the legs, with the keys that their handshakes have made; MediaFailed where that was not possible while the call lives.
+
+        A leg that can't stay on its shared port has moved then, and its party is to be told.
+        """
         live.stated |= {leg.leg: leg for leg in legs}
-        moved: events.Event | None = None
+        moved: list[events.Event] = []
         try:
             try:
                 await self._link.client.set_legs(live.id, [(leg.leg, self._settings(live, leg)) for leg in legs])
             except MediaRefused as error:
                 if error.status is not Status.EXISTS or live.is_ended:
                     raise
-                moved = await self._part(live, legs)
+                moved += await self._part(live, legs)
         except (MediaRefused, Unavailable) as error:
             if live.is_ended:
-                return None
+                return []
             _log.error("call.legs_not_set", call_id=str(live.id), why=str(error))
-            return events.MediaFailed()
+            return [events.MediaFailed()]
         for leg in legs:
             if leg.media.ice is None or leg.leg in live.reachable:
                 self._handshakes.begin(live.id, leg.leg)
+            if self.choice.needs_own(live, leg):
+                moved += await self.move(live, leg.leg, None)
         return moved
 
-    async def _part(self, live: LiveCall, legs: Iterable[LegStatement]) -> events.Event | None:
+    async def _part(self, live: LiveCall, legs: Iterable[LegStatement]) -> list[events.Event]:
         """Another leg of a shared port has a party's address: this one moves to a pair of its own, and states itself again."""
-        moved: events.Event | None = None
+        moved: list[events.Event] = []
         for leg in legs:
             try:
                 await self._link.client.set_leg(live.id, leg.leg, self._settings(live, leg))
             except MediaRefused as error:
                 if error.status is not Status.EXISTS:
                     raise
-                moved = await self.move(live, leg.leg, PortTrouble.AMBIGUOUS)
+                moved += await self.move(live, leg.leg, PortTrouble.AMBIGUOUS)
                 await self._link.client.set_leg(live.id, leg.leg, self._settings(live, leg))
         return moved
 
-    async def move(self, live: LiveCall, leg: int, trouble: PortTrouble | None) -> events.Event | None:
-        """Give a leg a pair of its own instead of its shared port; its party has to hear of it. None where it has one already."""
+    async def move(self, live: LiveCall, leg: int, trouble: PortTrouble | None) -> list[events.Event]:
+        """Give a leg a pair of its own instead of its shared port; its party has to hear of it. Nothing where it has one already.
+
+        No `trouble`: its party can't take RTCP on the port of RTP.
+        """
         if live.is_ended or leg not in live.shared_legs:
-            return None
+            return []
         live.shared_legs.discard(leg)
         self.choice.troubled(live, leg, trouble)
-        _log.info("call.ports_moved", call_id=str(live.id), leg=leg, why=None if trouble is None else trouble.name.lower())
+        _log.info("call.ports_moved", call_id=str(live.id), leg=leg, why="no-rtcp-mux" if trouble is None else trouble.name.lower())
         try:
             given = await self._link.client.reopen_leg(live.id, leg)
         except (MediaRefused, Unavailable) as error:
             _log.warning("call.ports_not_moved", call_id=str(live.id), leg=leg, why=str(error))
-            return None
-        return events.PortsMoved(leg, Ports(str(given.ip), given.rtp_port, given.rtcp_port))
+            return []
+        return [events.PortsMoved(leg, Ports(str(given.ip), given.rtp_port, given.rtcp_port))]
 
     def _settings(self, live: LiveCall, leg: LegStatement) -> LegSettings:
         remote = leg.media.dtls

@@ -34,6 +34,7 @@ from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.identity import Authenticator
 from hushwire.services.live import LiveCall
+from hushwire.services.port_choice import PortChoice
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
 from hushwire.services.records import Records
@@ -73,6 +74,7 @@ class Calling:
         trunks: TrunkStates,
         max_calls: int = 2000,
         renews_media: bool = False,
+        agent_ports: str = "auto",
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -91,7 +93,7 @@ class Calling:
         certificates = Certificates(clock)
         self._spoken = SpokenRefusals(endpoint, link, self.handshakes, certificates, self.sounds, random, self._new_id)
         self._tasks = CallTasks()
-        media = CallMedia(link, self.handshakes)
+        media = CallMedia(link, self.handshakes, PortChoice(agent_ports))
         rows = CallRows(records, self.recorder, node_id)
         attempts = TrunkAttempts(trunks, clock)
         self._effects = CallEffects(

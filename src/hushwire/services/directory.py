@@ -51,6 +51,7 @@ class Agent:
     ha1: Mapping[str, str] = field(repr=False)
     is_suspended: bool
     is_telemarketing: bool = False
+    media_ports: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +446,7 @@ def _agent(keys: OrgKeys, row: rows.AgentRow, *, has_ended: bool) -> Agent:
         ha1={} if row.ha1_sealed is None else json.loads(_open(keys, row.ha1_sealed, "agents", "ha1_sealed", row.id)),
         is_suspended=row.suspended or has_ended,
         is_telemarketing=row.telemarketing,
+        media_ports=row.media_ports,
     )
 
 

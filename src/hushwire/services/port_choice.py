@@ -9,11 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from hushwire.calls.effects import LegStatement
 from hushwire.calls.model import Terms
 from hushwire.core.ids import AgentId, TrunkId
 from hushwire.core.personal import Personal
 from hushwire.media.ports import IpAddress, LegOpening, PortTrouble, PortWish
 from hushwire.sdp.model import Keying, Srtp
+from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall
 from hushwire.services.trunk import Trunk
 
@@ -30,9 +32,10 @@ class _Seen:
 
 
 class PortChoice:
-    """One gateway's choice, and its memory."""
+    """One gateway's choice, and its memory. `agent_ports` is what agents that are set to `auto` do: `auto`, `shared` or `own`."""
 
-    def __init__(self) -> None:
+    def __init__(self, agent_ports: str = "auto") -> None:
+        self._agent_ports = agent_ports
         self._trunks: dict[TrunkId, _Seen] = {}
         self._unmuxed: set[AgentId] = set()
 
@@ -76,21 +79,37 @@ class PortChoice:
             else:
                 self._unmuxed.add(agent.id)
 
+    def needs_own(self, live: LiveCall, leg: LegStatement) -> bool:
+        """Whether a leg on a shared port has turned out to need RTCP on a port of its own, where nobody set it to share all the same."""
+        if leg.leg not in live.shared_legs or leg.media.rtcp_mux or leg.media.is_held:
+            return False
+        agent, trunk = _agent_of(live, leg.leg), live.route.trunk
+        setting = self._setting(agent) if agent is not None else "auto" if trunk is None else trunk.media_ports
+        return setting != "shared"
+
+    def _setting(self, agent: Agent) -> str:
+        return self._agent_ports if agent.media_ports == "auto" else agent.media_ports
+
     def _opening(self, live: LiveCall, leg: int, terms: list[Terms], *, can_mux: bool) -> LegOpening:
-        route = live.route
-        agent = route.agent if leg == 0 else route.peer_agent
+        agent = _agent_of(live, leg)
         if agent is None:
-            return LegOpening(leg, self._for_trunk(route.trunk) if can_mux else PortWish.OWN)
+            return LegOpening(leg, self._for_trunk(live.route.trunk) if can_mux else PortWish.OWN)
+        setting = self._setting(agent)
         wishes = {_for_agent(one) for one in terms}
-        addresses = {one.signalling_address for one in terms}
-        if not can_mux or agent.id in self._unmuxed or len(wishes) > 1:
+        if setting == "own":
             return LegOpening(leg)
-        (wish,) = wishes
-        if wish is PortWish.BY_KEY:
-            # Devices at several addresses ring at once: nobody could say where the one that answers will send from.
-            ip = _numeric(addresses.pop()) if len(addresses) == 1 else None
-            return LegOpening(leg) if ip is None else LegOpening(leg, wish, Personal(ip))
-        return LegOpening(leg, wish)
+        if setting == "auto" and (not can_mux or agent.id in self._unmuxed):
+            return LegOpening(leg)
+        addresses = {one.signalling_address for one in terms}
+        ip = _numeric(addresses.pop()) if len(addresses) == 1 else None
+        if wishes == {PortWish.BY_ICE}:
+            return LegOpening(leg, PortWish.BY_ICE)
+        if wishes == {PortWish.BY_KEY} and ip is not None:
+            return LegOpening(leg, PortWish.BY_KEY, Personal(ip))
+        # Devices at several addresses ring at once, or may turn out to be plain: by their packets nobody could say whose they are. Where
+        # the operator vouches for it they are found by what they announce.
+        is_vouched_for = setting == "shared" and PortWish.BY_ICE not in wishes
+        return LegOpening(leg, PortWish.BY_ADDRESS if is_vouched_for else PortWish.OWN)
 
     def _for_trunk(self, trunk: Trunk | None) -> PortWish:
         if trunk is None or trunk.media_ports == "own":
@@ -100,6 +119,11 @@ class PortChoice:
         seen = self._trunks.get(trunk.id)
         is_fit = seen is not None and not seen.is_unfit and len(seen.addresses) >= SEEN_ENOUGH
         return PortWish.BY_ADDRESS if is_fit else PortWish.OWN
+
+
+def _agent_of(live: LiveCall, leg: int) -> Agent | None:
+    """Whose devices are on a leg; None for a trunk's."""
+    return live.route.agent if leg == 0 else live.route.peer_agent
 
 
 def _for_agent(terms: Terms) -> PortWish:

@@ -86,6 +86,7 @@ class AgentSpec:
     sip_password: str | None = field(repr=False)
     suspended: bool
     telemarketing: bool = False
+    media_ports: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +390,7 @@ class _Organisation:
             ha1_sealed=self._credentials(spec, row_id, old.ha1_sealed if old else None, sealed),
             suspended=spec.suspended,
             telemarketing=spec.telemarketing,
+            media_ports=spec.media_ports,
         )
 
     def _credentials(

@@ -72,6 +72,7 @@ class AgentView:
     extension: str | None = field(repr=False)
     caller_id: str | None = field(repr=False)
     suspended: bool
+    media_ports: str
     created_at: datetime
     devices: list[DeviceView]
 
@@ -240,6 +241,7 @@ class Queries:
                 opened(row.extension_sealed, "extension_sealed", row.id),
                 opened(row.caller_id_sealed, "caller_id_sealed", row.id),
                 row.suspended,
+                row.media_ports,
                 row.created_at,
                 devices.get(row.id, []),
             )

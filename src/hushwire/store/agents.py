@@ -48,3 +48,8 @@ async def set_display(connection: Connection, agent_id: UUID, display: Display, 
         display.caller_id_sealed,
         now,
     )
+
+
+async def set_media_ports(connection: Connection, agent_id: UUID, media_ports: str, now: datetime) -> None:
+    """Whether its media shares UDP ports: auto, shared or own."""
+    await connection.execute("UPDATE agents SET media_ports = $2, updated_at = $3 WHERE id = $1", agent_id, media_ports, now)

@@ -53,6 +53,7 @@ class AgentRow:
     ha1_sealed: bytes | None
     suspended: bool
     telemarketing: bool
+    media_ports: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class AgentRow:
     extension_sealed: bytes | None = field(repr=False)
     caller_id_sealed: bytes | None = field(repr=False)
     suspended: bool
+    media_ports: str
     created_at: datetime
 
 
@@ -54,7 +55,7 @@ class TrunkRow:
     media_ports: str
 
 
-_AGENT = "SELECT id, username_sealed, role, extension_sealed, caller_id_sealed, suspended, created_at FROM agents"
+_AGENT = "SELECT id, username_sealed, role, extension_sealed, caller_id_sealed, suspended, media_ports, created_at FROM agents"
 
 
 async def agents(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[AgentRow]:

@@ -86,6 +86,7 @@ class AgentRow:
     ha1_sealed: bytes | None
     suspended: bool
     telemarketing: bool = False
+    media_ports: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

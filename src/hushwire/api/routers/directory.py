@@ -1,7 +1,7 @@
 """/v1/agents, /v1/numbers, /v1/trunks: who is there, who is reachable now, and who may call no more."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
@@ -17,6 +17,7 @@ from hushwire.services.queries import AgentView
 
 router = APIRouter(prefix="/v1", tags=["directory"])
 Reading = Annotated[Caller, Depends(needs(Permission.DIRECTORY))]
+MediaPorts = Literal["auto", "shared", "own"]
 Changing = Annotated[Caller, Depends(needs(Permission.DIRECTORY_CHANGE))]
 
 
@@ -39,6 +40,7 @@ class Agent(BaseModel):
     extension: str | None
     caller_id: str | None
     suspended: bool
+    media_ports: str = Field(description="whether its media shares UDP ports: auto as the deployment has it (docs/media-ports.md)")
     created_at: datetime
     is_registered: bool
     devices: list[Device]
@@ -49,11 +51,12 @@ class AgentChange(Body):
 
     extension: str | None = Field(default=None, min_length=1, max_length=16)
     caller_id: TypedNumber | None = None
+    media_ports: MediaPorts | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "AgentChange":
-        if self.extension is None and self.caller_id is None:
-            raise ValueError("give extension, caller_id or both")
+        if self.extension is None and self.caller_id is None and self.media_ports is None:
+            raise ValueError("give extension, caller_id or media_ports")
         return self
 
 
@@ -96,10 +99,18 @@ async def get_agent(means: Given, caller: Reading, agent_id: Id) -> Agent:
 
 @router.patch("/agents/{agent_id}")
 async def rectify_agent(means: Given, caller: Changing, agent_id: Id, body: AgentChange) -> Agent:
-    """Correct an agent's extension or caller id. Every node shows the new value, and calls with it, within a second."""
+    """Correct an agent's extension or caller id, or how its media gets its ports.
+
+    Every node shows the new value, and calls with it, within a second.
+    """
     found = parsed_id(agent_id)
     outcome = await means.rights.agents.rectify(
-        caller.org_id, found, actor=caller.actor, extension=body.extension, caller_id=body.caller_id
+        caller.org_id,
+        found,
+        actor=caller.actor,
+        extension=body.extension,
+        caller_id=body.caller_id,
+        media_ports=body.media_ports,
     )
     if isinstance(outcome, Unfit):
         raise invalid(outcome.field, outcome.message)
@@ -156,6 +167,7 @@ def _agent(view: AgentView) -> Agent:
         extension=view.extension,
         caller_id=view.caller_id,
         suspended=view.suspended,
+        media_ports=view.media_ports,
         created_at=view.created_at,
         is_registered=bool(view.devices),
         devices=[

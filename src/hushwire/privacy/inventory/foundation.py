@@ -45,7 +45,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")
-    | same(AGENT, "role suspended telemarketing created_at updated_at")
+    | same(AGENT, "role suspended telemarketing media_ports created_at updated_at")
     | same(AGENT_SEALED, "username_sealed extension_sealed caller_id_sealed")
     | same(AGENT_INDEX, "username_index extension_index")
     | same(CREDENTIAL, "ha1_sealed")
