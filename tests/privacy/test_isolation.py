@@ -38,7 +38,17 @@ ROLES: tuple[RoleName, ...] = ("gateway", "api", "worker", "owner")
 DATABASES: tuple[DatabaseName, ...] = ("main", "keyring")
 # The operator's and the machinery's own tables hold no tenant's data, so no policy.
 SHARED: dict[str, set[str]] = {
-    "main": {"trunks", "nodes", "replay", "schema_migrations", "subprocessors", "subprocessor_lists", "policies", "breach_incidents"},
+    "main": {
+        "trunks",
+        "trunk_states",
+        "nodes",
+        "replay",
+        "schema_migrations",
+        "subprocessors",
+        "subprocessor_lists",
+        "policies",
+        "breach_incidents",
+    },
     "keyring": {"root_key", "deployment_keys", "signing_keys", "schema_migrations"},
 }
 TABLES = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"

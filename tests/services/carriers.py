@@ -43,10 +43,10 @@ async def provision(world: World, *trunks: TrunkSpec, **org: Any) -> None:
     """These trunks and no others, known to the gateway."""
     desired = replace(specs(world.carrier.local_port, **org), trunks=trunks)
     await world.provisioning.apply(desired, prune=True)
-    wanted = {(trunk.name, trunk.uri.partition(";")[0]) for trunk in trunks}
+    wanted = {(trunk.name, trunk.uri) for trunk in trunks}
 
     def known() -> bool:
-        return {(trunk.name, f"sip:{trunk.host}:{trunk.port}") for trunk in world.gateway.directory.trunks} == wanted
+        return {(trunk.name, str(trunk.uri)) for trunk in world.gateway.directory.trunks} == wanted
 
     await until(known, what="the gateway knows its trunks")
 

@@ -142,12 +142,12 @@ async def test_an_overloaded_carrier_is_left_alone_as_long_as_it_asks(world: Wor
     world.carrier.endpoint.respond(incoming.tx, 503, headers=[("Retry-After", "120")])
     assert (await anna.expect(sip.Rejected)).status == 503
     (trunk,) = world.gateway.directory.trunks
-    assert world.gateway.trunks.standing(trunk) is Standing.RESTING
+    assert world.gateway.trunks.states.standing(trunk) is Standing.RESTING
     # It is all that there is: an honest try is better than none.
     anna.invite(FAR_NUMBER)
     world.carrier.accept(await world.carrier.expect(sip.RequestReceived))
     await anna.expect(sip.Accepted)
-    assert world.gateway.trunks.standing(trunk) is Standing.UP
+    assert world.gateway.trunks.states.standing(trunk) is Standing.UP
 
 
 def early_answer(incoming: sip.RequestReceived) -> bytes:

@@ -6,6 +6,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
 
 from hushwire.api.quality_metrics import QualityCollector
+from hushwire.api.trunk_metrics import TrunkCollector
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -21,6 +22,8 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self.quality = QualityCollector()
         self.registry.register(self.quality)
+        self.trunks = TrunkCollector()
+        self.registry.register(self.trunks)
         self._requests = Counter("hushwire_http_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry)
         self._seconds = Histogram(
             "hushwire_http_seconds", "Time to the end of the answer", ["route"], buckets=_SECONDS, registry=self.registry

@@ -87,9 +87,31 @@ def ensure_trunk_authorities(config: Config, folders: Folders, owner: Account | 
     return copy
 
 
-def settled(config: Config, served: Certificates, trunk_authorities: Path | None) -> Config:
+def ensure_trunk_certificate(config: Config, folders: Folders, owner: Account | None) -> tuple[Path, Path] | None:
+    """What carriers that ask are shown: certificate and key in files that the gateway may read; None where they are shown nothing.
+
+    Raises ConfigError for files that are missing or don't belong together.
+    """
+    source, source_key = config.tls.trunk_certificate, config.tls.trunk_key
+    if source is None or source_key is None:
+        return None
+    _check(source, source_key)
+    if owner is None:
+        return source, source_key
+    copy, key_copy = folders.tls / "trunk.pem", folders.tls / "trunk.key"
+    _write_public(copy, source.read_bytes())
+    write_secret(key_copy, source_key.read_bytes())
+    give(key_copy, owner)
+    return copy, key_copy
+
+
+def settled(
+    config: Config, served: Certificates, trunk_authorities: Path | None, trunk_certificate: tuple[Path, Path] | None = None
+) -> Config:
     """The configuration as roles get it: with the files that they may read."""
     files: dict[str, Path | None] = {"trunk_authorities": trunk_authorities}
+    if trunk_certificate is not None:
+        files |= {"trunk_certificate": trunk_certificate[0], "trunk_key": trunk_certificate[1]}
     if served.authority is None:
         files |= {"certificate": served.chain, "key": served.key}
     return config.model_copy(update={"tls": config.tls.model_copy(update=files)})

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -118,6 +119,18 @@ def _address(value: object) -> object:
     return value
 
 
+def _name_server(value: str) -> str:
+    parts = urlsplit(f"//{value}")
+    try:
+        ipaddress.ip_address(parts.hostname or "")
+        port = parts.port or 53
+    except ValueError:
+        port = 0
+    if not port or parts.path or parts.username is not None:
+        raise ValueError('write it as "192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]"')
+    return value
+
+
 def _dsn(value: object) -> object:
     if isinstance(value, str) and urlsplit(value).scheme not in ("postgresql", "postgres"):
         raise ValueError('write it as "postgresql://user@host/database", or leave it out for the embedded server')
@@ -130,6 +143,7 @@ SipListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp"
 ApiListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("http", "https"), "https://127.0.0.1:8443"))]
 Ports = Annotated[PortRange | None, BeforeValidator(_ports)]
 Address = Annotated[str, BeforeValidator(_address)]
+NameServer = Annotated[str, AfterValidator(_name_server)]
 FilePath = Annotated[Path, Field(strict=False)]
 
 
@@ -153,6 +167,7 @@ class Sip(Section):
     )
     domain: str = "hushwire.localhost"
     default_org: str | None = None
+    name_servers: Annotated[tuple[NameServer, ...], Field(strict=False)] = ()
     origins: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     node: NodeAddress | None = None
 
@@ -197,6 +212,14 @@ class Tls(Section):
     certificate: FilePath | None = None
     key: FilePath | None = None
     trunk_authorities: FilePath | None = None
+    trunk_certificate: FilePath | None = None
+    trunk_key: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _both_towards_trunks(self) -> "Tls":
+        if (self.trunk_certificate is None) != (self.trunk_key is None):
+            raise ValueError("give trunk_certificate and trunk_key together, or neither (then carriers see no certificate of ours)")
+        return self
 
     @model_validator(mode="after")
     def _both(self) -> "Tls":

@@ -58,6 +58,7 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
             _log.warning("zone2.none", advice="set [zone2] dir: the loss of this disk would lose every key")
         served = certificates.ensure(config, folders, owner, SystemClock().now())
         trunk_authorities = certificates.ensure_trunk_authorities(config, folders, owner)
+        trunk_certificate = certificates.ensure_trunk_certificate(config, folders, owner)
         if served.is_new:
             _log.info("certificate.made", path=str(served.chain))
         node_id(folders)
@@ -72,7 +73,7 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
             await followed(databases)
             if stop.is_set():
                 return
-            settled = certificates.settled(config, served, trunk_authorities)
+            settled = certificates.settled(config, served, trunk_authorities, trunk_certificate)
             keeper = supervisor.Supervisor(settled, folders, owner, databases, root.key, log_form)
             backing_up = asyncio.create_task(scheduled.keep_backed_up(config, SystemClock()), name="backups")
             try:

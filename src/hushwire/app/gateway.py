@@ -31,15 +31,16 @@ from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
 from hushwire.services.routing import Router
 from hushwire.services.sound_library import SoundLibrary, check
-from hushwire.services.trunk_states import TrunkStates
+from hushwire.services.trunks import Trunks
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
-from hushwire.sip.effects import Event, RequestReceived
+from hushwire.sip.effects import Event, RequestReceived, Responded
 from hushwire.sip.flow import Address, Flow, Hop, Transport
 from hushwire.sip.forward import Forwarder
 from hushwire.store import nodes
 from hushwire.transport.endpoint import EndpointConfig, Listen, SipEndpoint
-from hushwire.transport.tls import client_context, server_context
+from hushwire.transport.lookups import Lookups
+from hushwire.transport.tls import client_context, pinned_context, server_context
 from hushwire.vault.pool import KeyPool
 
 END_CALLS_S: Final = 1.8
@@ -87,6 +88,7 @@ class Gateway:
                 ("orphans", self.orphans.run),
                 ("heartbeat", self.heartbeat.run),
                 ("keys", self._prepare_keys),
+                ("trunks", self.trunks.run),
             ):
                 tasks.append(asyncio.create_task(self._kept_up(name, work), name=name))
             addresses = [
@@ -134,7 +136,14 @@ class Gateway:
             devices_alarm=self._config.limits.devices_per_agent_alarm,
             on_moved=self.endpoint.follow,
         )
-        self.trunks = TrunkStates(wired.clock, wired.random, lambda trunk_id: self.calling.table.on_trunk(trunk_id))
+        self.trunks = Trunks(
+            self.endpoint,
+            self.directory,
+            Lookups(sip.name_servers),
+            wired.clock,
+            wired.random,
+            lambda trunk_id: self.calling.table.on_trunk(trunk_id),
+        )
         self.endpoint.forward = Forwarder(
             self.neighbours.tag,
             device=self._way_to_binding,
@@ -148,7 +157,7 @@ class Gateway:
             self.directory,
             lambda agent: self.registrations.devices(agent.id),
             self._decide,
-            self.trunks,
+            self.trunks.states,
             self.registrations.of_temporary_gruu,
         )
         self.calling = Calling(
@@ -162,7 +171,7 @@ class Gateway:
             wired.random,
             wired.node_id,
             library=self._library,
-            trunks=self.trunks,
+            trunks=self.trunks.states,
             max_calls=self._config.limits.calls,
             renews_media=self._config.media.on_loss == "re-establish",
             agent_ports=self._config.media.agent_ports,
@@ -172,6 +181,7 @@ class Gateway:
             wired.main,
             self.link,
             self.calling,
+            self.trunks,
             wired.clock,
             wired.node_id,
             self._started_at,
@@ -202,7 +212,7 @@ class Gateway:
         elif isinstance(event, RequestReceived) and event.request.method == "REGISTER":
             tx = event.tx
             self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
-        else:
+        elif not isinstance(event, Responded) or not self.trunks.take(event):
             self.calling.on_sip(event)
 
     def _on_flow_closed(self, flow: Flow) -> None:
@@ -244,6 +254,7 @@ class Gateway:
                 self.pool.follow(org_id, org.custody_version)
         self._new_orgs.set()
         self.registrations.obey_directory()
+        self.trunks.changed()
         self.calling.obey_directory()
 
     async def _prepare_keys(self) -> None:
@@ -287,7 +298,8 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
     return EndpointConfig(
         listen=listens,
         server_tls=server_context(chain, key) if has_tls else None,
-        client_tls=client_context(config.tls.trunk_authorities),
+        client_tls=client_context(config.tls.trunk_authorities, config.tls.trunk_certificate, config.tls.trunk_key),
+        pinned_tls=pinned_context(config.tls.trunk_certificate, config.tls.trunk_key),
         max_message=limits.message_bytes,
         max_connections=limits.connections,
         max_connections_per_source=limits.connections_per_source,

@@ -18,7 +18,8 @@ from hushwire.core.errors import LocalError
 from hushwire.core.ids import NodeId
 from hushwire.media.link import MediaLink
 from hushwire.services.calling import Calling
-from hushwire.store import nodes
+from hushwire.services.trunks import Trunks
+from hushwire.store import nodes, trunk_states
 from hushwire.store.database import Database
 
 HEARTBEAT_S: Final = 5.0
@@ -37,6 +38,7 @@ class Heartbeat:
         db: Database,
         link: MediaLink,
         calling: Calling,
+        trunks: Trunks,
         clock: Clock,
         node_id: NodeId,
         started_at: datetime,
@@ -47,6 +49,7 @@ class Heartbeat:
         self._db = db
         self._link = link
         self._calling = calling
+        self._trunks = trunks
         self._clock = clock
         self._node_id = node_id
         self._started_at = started_at
@@ -71,6 +74,7 @@ class Heartbeat:
                         sip=self._sip,
                         registrar=json.dumps(self._registrar()),
                     )
+                    await trunk_states.tell(connection, self._node_id, self._trunks.told(self._node_id))
             except AWAY as error:
                 unseen_s = self._clock.monotonic() - self._seen
                 _log.warning("node.unseen", error=type(error).__name__, unseen_s=round(unseen_s))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,15 +14,17 @@ from hushwire.core.errors import MalformedError
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, TrunkId
 from hushwire.services.phone_numbers import spellings
 from hushwire.services.voice_security import as_uuid
-from hushwire.store import listing, search
+from hushwire.store import listing, search, trunk_states
 from hushwire.store.database import Connection, Database
 from hushwire.store.recordings import Place
 from hushwire.store.search import CallFilter, CallRow
+from hushwire.store.trunk_states import TrunkState
 from hushwire.vault.keyring import Keyring, OrgKeys
 from hushwire.vault.seal import Columns
 from hushwire.vault.unseal import AccessLog, Why
 
 REMOTE: Final = "calls.remote"
+ALIVE_WITHIN: Final = timedelta(seconds=30)
 _HIDDEN: Final = (
     "agent_id", "peer_agent_id", "trunk_id", "recording_id", "answered_at", "ended_at", "duration_ms", "sip_status", "end_reason",
     "verdict", "verdict_reason", "country", "number_class", "rules_version", "agent_leg", "peer_leg", "quality", "sealed_with",
@@ -98,6 +100,9 @@ class TrunkView:
     srtp: str
     keying: str
     media_ports: str
+    priority: int = 0
+    weight: int = 1
+    states: tuple[TrunkState, ...] = ()
 
 
 class Queries:
@@ -185,7 +190,21 @@ class Queries:
         """A page of the deployment's carriers, which every organisation shares; nothing personal."""
         async with self._main.transaction() as connection:
             rows = await listing.trunks(connection, after=after, limit=limit + 1)
-        views = [TrunkView(row.id, row.name, row.uri, row.srtp, row.keying, row.media_ports) for row in rows[:limit]]
+            states = [state for _, state in await trunk_states.told(connection, ALIVE_WITHIN)]
+        views = [
+            TrunkView(
+                row.id,
+                row.name,
+                row.uri,
+                row.srtp,
+                row.keying,
+                row.media_ports,
+                row.priority,
+                row.weight,
+                tuple(state for state in states if state.trunk_id == row.id),
+            )
+            for row in rows[:limit]
+        ]
         return views, rows[limit - 1].id if len(rows) > limit else None
 
     async def usernames(self, org_id: OrgId, why: Why, ids: Iterable[UUID | None]) -> dict[UUID, str]:

@@ -163,7 +163,8 @@ class Router:
                 continue
             for way in self._states.ways(trunk):
                 trunks.append(trunk)
-                targets.append(trunk_target(trunk, verdict, agent.caller_id, self._directory.domain, way))
+                target = trunk_target(trunk, verdict, agent.caller_id, self._directory.domain, way)
+                targets.append(replace(target, headers=(*self._states.route(trunk), *target.headers)))
         trunks, targets = trunks[:MOST_WAYS], targets[:MOST_WAYS]
         # Nothing comes after the last one: it has more time to say something.
         for position, target in enumerate(targets):
@@ -251,7 +252,7 @@ class Router:
 
     def from_trunk(self, trunk: Trunk, request: Request, flow: Flow) -> Route | Refused | None:
         """Where a carrier's INVITE goes; None where the number is not ours."""
-        number = _called(request)
+        number = _called(request, None if trunk.credentials is None or not trunk.register_every_s else trunk.credentials.username)
         assigned = None if number is None else self._directory.find_number(number)
         org = None if assigned is None else self._directory.organisation(assigned.org_id)
         if assigned is None or org is None:
@@ -391,14 +392,24 @@ def _dialled(request: Request) -> str:
     return uri.number[:256] if isinstance(uri, TelUri) else str(uri)[:256]
 
 
-def _called(request: Request) -> str | None:
-    """The called number as +E.164: carriers write it with +, with 00, or bare."""
+def _called(request: Request, registered_as: str | None) -> str | None:
+    """The called number as +E.164: carriers write it with +, with 00, or bare.
+
+    Where we are registered, the Request-URI may be our Contact and say no more than that: then the number stands in P-Called-Party-ID
+    (RFC 7315 section 4.2), else in To.
+    """
     try:
-        uri = request.request_uri
-        text = uri.user_unescaped if isinstance(uri, SipUri) else uri.digits if isinstance(uri, TelUri) else None
+        text = _user(request.request_uri)
+        if registered_as is None or text != registered_as:
+            return _e164(text)
+        named = request.headers.get("P-Called-Party-ID")
+        return _e164(_user(request.to.uri if named is None else parse_name_addr(named).uri)) or _e164(text)
     except ParseError:
         return None
-    return _e164(text)
+
+
+def _user(uri: SipUri | TelUri | object) -> str | None:
+    return uri.user_unescaped if isinstance(uri, SipUri) else uri.digits if isinstance(uri, TelUri) else None
 
 
 def _caller(request: Request) -> Personal[str] | None:

@@ -7,7 +7,7 @@ from hushwire.core.personal import Personal
 from hushwire.policy.trunk_number import NumberFormat
 from hushwire.sdp.model import Keying
 from hushwire.sip.digest import Credentials
-from hushwire.sip.flow import Transport
+from hushwire.sip.flow import Target, Transport
 from hushwire.sip.uri import SipUri, parse_sip_uri
 from hushwire.store.directory import TrunkRow
 
@@ -62,6 +62,11 @@ class Trunk:
     def port(self) -> int:
         """Its URI's port, or the transport's own."""
         return self.uri.port or self.transport.default_port
+
+    @property
+    def own_target(self) -> Target:
+        """What its URI alone says of where it is."""
+        return Target(self.transport, self.host, self.port, None, self.pins)
 
     def carries(self, number: str) -> bool:
         """Whether it may carry calls to a canonical number."""

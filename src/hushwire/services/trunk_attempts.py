@@ -21,7 +21,7 @@ class TrunkAttempt:
     """One way that was tried. `outcome` is a word of ours or the status that came; None while it is open."""
 
     branch: int
-    trunk: str
+    trunk: Trunk
     began: float
     outcome: str | None = None
     after_ms: int | None = None
@@ -40,7 +40,7 @@ class TrunkAttempts:
             return True
         trunk, held = live.route.trunks[branch], live.route.trunk
         live.route = replace(live.route, trunk=trunk)
-        live.attempts.append(TrunkAttempt(branch, trunk.name, self._clock.monotonic()))
+        live.attempts.append(TrunkAttempt(branch, trunk, self._clock.monotonic()))
         # The call is counted where it stands: with its first trunk from its start on, with another from here on.
         if held is trunk or not self._states.is_full(trunk, more=0):
             return True
@@ -91,7 +91,7 @@ class TrunkAttempts:
     def facts(self, live: LiveCall) -> list[dict[str, str | int | None]] | None:
         """For the row, in order; None for calls that tried no trunk."""
         told: list[dict[str, str | int | None]] = [
-            {"trunk": one.trunk, "outcome": one.outcome, "after_ms": one.after_ms} for one in live.attempts
+            {"trunk": one.trunk.name, "outcome": one.outcome, "after_ms": one.after_ms} for one in live.attempts
         ]
         return told or None
 
@@ -105,6 +105,7 @@ class TrunkAttempts:
         if live.attempts and live.attempts[-1].outcome is None:
             last = live.attempts[-1]
             last.outcome = outcome
+            self._states.outcomes(last.trunk)[outcome] += 1
             last.after_ms = round((self._clock.monotonic() - last.began) * 1000)
 
 

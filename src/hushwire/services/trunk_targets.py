@@ -52,7 +52,7 @@ def trunk_target(
     uri = str(replace(trunk.uri, user=user, password=None, params=params, headers=None))
     _check(uri, trunk, allowed)
     if way is None:
-        way = flows.Target(trunk.transport, trunk.host, trunk.port)
+        way = trunk.own_target
     headers: tuple[Line, ...] = (("P-Early-Media", "supported"),) if trunk.early_media else ()
     shown = trunk.shown(caller_id)
     if shown is None:

@@ -74,13 +74,15 @@ class Flow:
 class Target:
     """A place to send to that has no flow yet. `host` is a name or a numeric address without brackets.
 
-    `tls_name` is the name that a TLS certificate must carry; None means `host`.
+    `tls_name` is the name that a TLS certificate must carry; None means `host`. With `pins` its certificate must be one of these
+    instead, `sha256:` and hex digits each, whoever signed it and whatever name it carries.
     """
 
     transport: Transport
     host: str
     port: int
     tls_name: str | None = None
+    pins: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Target({self.transport})"

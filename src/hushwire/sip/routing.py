@@ -57,4 +57,4 @@ def next_hop(dialog: Dialog, hop: Hop) -> Hop:
     port = uri.port or transport.default_port
     if isinstance(hop, Target) and (hop.host, hop.port) == (host, port):
         return hop
-    return Target(transport, host, port, hop.tls_name if isinstance(hop, Target) else None)
+    return Target(transport, host, port, hop.tls_name if isinstance(hop, Target) else None, hop.pins if isinstance(hop, Target) else ())

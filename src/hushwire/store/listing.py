@@ -53,6 +53,8 @@ class TrunkRow:
     srtp: str
     keying: str
     media_ports: str
+    priority: int
+    weight: int
 
 
 _AGENT = "SELECT id, username_sealed, role, extension_sealed, caller_id_sealed, suspended, media_ports, created_at FROM agents"
@@ -104,6 +106,9 @@ async def numbers(connection: Connection, *, after: UUID | None = None, limit: i
 async def trunks(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[TrunkRow]:
     """Trunks by id, after one of them."""
     rows = await connection.fetch(
-        "SELECT id, name, uri, srtp, keying, media_ports FROM trunks WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2", after, limit
+        "SELECT id, name, uri, srtp, keying, media_ports, priority, weight FROM trunks"
+        " WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2",
+        after,
+        limit,
     )
     return [TrunkRow(**dict(row)) for row in rows]

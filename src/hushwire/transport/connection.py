@@ -13,7 +13,7 @@ import structlog
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Target, Transport
 from hushwire.sip.parse import Ping, StreamParser
-from hushwire.transport.tls import stands_for
+from hushwire.transport.tls import is_pinned, stands_for
 
 if TYPE_CHECKING:
     from hushwire.transport.endpoint import SipEndpoint
@@ -87,7 +87,8 @@ class Connection(asyncio.Protocol):
         name = None
         if self.to is not None and tls is not None:
             name = self.to.tls_name or self.to.host
-            if not stands_for(tls.getpeercert() or {}, name):
+            is_them = is_pinned(tls.getpeercert(True), self.to.pins) if self.to.pins else stands_for(tls.getpeercert() or {}, name)
+            if not is_them:
                 _log.warning("sip.not_the_peer", transport=self._name.value)
                 self.wire.abort()
                 return

@@ -69,6 +69,7 @@ class EndpointConfig:
     advertise: str | None = None
     server_tls: ssl.SSLContext | None = None
     client_tls: ssl.SSLContext | None = None
+    pinned_tls: ssl.SSLContext | None = None
     max_message: int = 65536
     max_connections: int = 4096
     max_connections_per_source: int = 512
@@ -258,6 +259,18 @@ class SipEndpoint:
     def follow(self, old: Flow, new: Flow) -> bool:
         """Send what is meant for `old` by `new`: its peer proved to be there now. False where transports differ: then nothing changes."""
         return self._moves.note(old, new)
+
+    def can_reach(self, transport: Transport, address: str) -> bool:
+        """Whether there is a way to send to such an address at all: UDP goes out by the sockets that are bound."""
+        if transport is not Transport.UDP:
+            return not transport.is_websocket
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return any(datagrams.family == family for datagrams in self._udp.values())
+
+    def contact(self, hop: Hop, user: str | None = None) -> NameAddr:
+        """What we are reached at by whoever hears from us by `hop`; `user` as it stands in a URI, escaped."""
+        own = self.ua.contact(hop)
+        return own if user is None else NameAddr(replace(own.sip_uri, user=user))
 
     def now(self) -> float:
         """The monotonic second that the engine lives in."""
@@ -474,7 +487,7 @@ class SipEndpoint:
             if target.transport.is_websocket:
                 raise LocalError("WebSocket connections are opened by the other side alone (RFC 7118 section 5)")
             if target.transport is Transport.TLS:
-                context = self.config.client_tls
+                context = self.config.pinned_tls if target.pins else self.config.client_tls
                 if context is None:
                     raise LocalError("no CA is configured for outgoing TLS")
             async with asyncio.timeout(_CONNECT_S):

@@ -1,5 +1,6 @@
 """TLS contexts for SIP (RFC 3261 section 26.3, RFC 5922): version 1.2 or newer, peers of ours verified by name."""
 
+import hashlib
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,8 +25,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def client_context(ca: Path | None = None) -> ssl.SSLContext:
-    """A context for connections to carriers; `ca` is the bundle to trust instead of the system's.
+def client_context(ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """A context for connections to carriers; `ca` is the bundle to trust instead of the system's, `certificate` what we show who asks.
 
     The certificate must verify; whose it is says `stands_for`, which a connection asks before anything else.
     """
@@ -35,7 +36,34 @@ def client_context(ca: Path | None = None) -> ssl.SSLContext:
         raise ConfigError(f"[tls] trunk_authorities: {ca} can't be loaded: name a PEM file of authorities") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False  # it knows no SIP URIs
+    _show(context, certificate, key)
     return context
+
+
+def pinned_context(certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """A context for connections to carriers whose certificates are known one by one; `is_pinned` is what verifies them."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    _show(context, certificate, key)
+    return context
+
+
+def is_pinned(certificate: bytes | None, pins: Sequence[str]) -> bool:
+    """Whether a certificate (DER) is one of those that `sha256:<hex>` name; the handshake has proved that the peer holds its key."""
+    return certificate is not None and f"sha256:{hashlib.sha256(certificate).hexdigest()}" in pins
+
+
+def _show(context: ssl.SSLContext, certificate: Path | None, key: Path | None) -> None:
+    if certificate is None or key is None:
+        return
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"[tls] trunk_certificate {certificate} and trunk_key {key} can't be loaded: {error.strerror or type(error).__name__}"
+        ) from error
 
 
 def stands_for(certificate: Mapping[str, Any], host: str) -> bool:

@@ -13,7 +13,7 @@ from hushwire.api.paging import Cursor, Limit, Page, read_id, write
 from hushwire.api.problems import invalid, not_found
 from hushwire.api.values import Body, Id, TypedNumber, parsed_id
 from hushwire.services.contacts import Unfit
-from hushwire.services.queries import AgentView
+from hushwire.services.queries import AgentView, TrunkView
 
 router = APIRouter(prefix="/v1", tags=["directory"])
 Reading = Annotated[Caller, Depends(needs(Permission.DIRECTORY))]
@@ -70,8 +70,19 @@ class Number(BaseModel):
     created_at: datetime
 
 
+class TrunkHealth(BaseModel):
+    """How a carrier stands at one gateway."""
+
+    node_id: UUID
+    standing: Literal["up", "resting", "down"] = Field(description="resting and down: other carriers are tried first")
+    reason: str | None = Field(description="silent, unreachable, overloaded, unresolved, or the status that came")
+    since: datetime
+    ways: int = Field(description="Addresses at which it is reached.")
+    registered_until: datetime | None = Field(description="Our registration there; null where there is none.")
+
+
 class Trunk(BaseModel):
-    """A carrier of the deployment."""
+    """A carrier of the deployment. How full it is stands in the operator's metrics: it tells of all organisations together."""
 
     id: UUID
     name: str
@@ -79,6 +90,9 @@ class Trunk(BaseModel):
     srtp: str = Field(description="never, optional or required")
     keying: str = Field(description="how SRTP keys come about: sdes, best-effort (SDES that the carrier may ignore) or dtls")
     media_ports: str
+    priority: int = Field(description="The lowest is tried first.")
+    weight: int = Field(description="How often it is the first among trunks of the same priority.")
+    health: list[TrunkHealth] = Field(description="As each gateway that lives sees it; empty where none has said anything yet.")
 
 
 @router.get("/agents")
@@ -145,8 +159,7 @@ async def list_trunks(means: Given, caller: Reading, limit: Limit = 50, cursor: 
     """The deployment's carriers, which every organisation shares."""
     del caller
     views, more = await means.queries.trunks(after=read_id(cursor), limit=limit)
-    items = [Trunk(id=v.id, name=v.name, uri=v.uri, srtp=v.srtp, keying=v.keying, media_ports=v.media_ports) for v in views]
-    return Page(items=items, next=None if more is None else write(str(more)))
+    return Page(items=[_trunk(view) for view in views], next=None if more is None else write(str(more)))
 
 
 async def _set_suspended(means: Means, caller: Caller, agent_id: str, suspended: bool) -> Agent:
@@ -157,6 +170,31 @@ async def _set_suspended(means: Means, caller: Caller, agent_id: str, suspended:
     if view is None:
         raise not_found()
     return _agent(view)
+
+
+def _trunk(view: TrunkView) -> Trunk:
+    health = [
+        TrunkHealth(
+            node_id=state.node_id,
+            standing=state.standing,  # type: ignore[arg-type]
+            reason=state.reason,
+            since=state.since,
+            ways=state.ways,
+            registered_until=state.registered_until,
+        )
+        for state in view.states
+    ]
+    return Trunk(
+        id=view.id,
+        name=view.name,
+        uri=view.uri,
+        srtp=view.srtp,
+        keying=view.keying,
+        media_ports=view.media_ports,
+        priority=view.priority,
+        weight=view.weight,
+        health=health,
+    )
 
 
 def _agent(view: AgentView) -> Agent:
