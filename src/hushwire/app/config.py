@@ -170,6 +170,7 @@ class Sip(Section):
     name_servers: Annotated[tuple[NameServer, ...], Field(strict=False)] = ()
     origins: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     node: NodeAddress | None = None
+    keepalive_s: Annotated[int, Field(ge=0, le=600)] = 25
 
     @field_validator("origins")
     @classmethod

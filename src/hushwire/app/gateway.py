@@ -25,6 +25,7 @@ from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
 from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
+from hushwire.services.keepalive import KeepAlive
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.orphans import Orphans
 from hushwire.services.records import Records
@@ -83,6 +84,7 @@ class Gateway:
                 ("directory", lambda: self.directory.watch(self._directory_changed)),
                 ("registrations", self.registrations.run),
                 ("bindings-written", self.bindings.run),
+                ("keepalive", self._keep_alive),
                 ("bindings-followed", self.bindings.follow),
                 ("commands", self.commands.run),
                 ("orphans", self.orphans.run),
@@ -144,6 +146,7 @@ class Gateway:
             wired.random,
             lambda trunk_id: self.calling.table.on_trunk(trunk_id),
         )
+        self.keepalive = KeepAlive(self.bindings, self.directory, self.endpoint.send, wired.clock, wired.random, float(sip.keepalive_s))
         self.endpoint.forward = Forwarder(
             self.neighbours.tag,
             device=self._way_to_binding,
@@ -212,7 +215,7 @@ class Gateway:
         elif isinstance(event, RequestReceived) and event.request.method == "REGISTER":
             tx = event.tx
             self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
-        elif not isinstance(event, Responded) or not self.trunks.take(event):
+        elif not isinstance(event, Responded) or not (self.trunks.take(event) or self.keepalive.responded(event)):
             self.calling.on_sip(event)
 
     def _on_flow_closed(self, flow: Flow) -> None:
@@ -242,6 +245,11 @@ class Gateway:
             self.orphans.media_event(event)
 
     # What goes on beside calls.
+
+    async def _keep_alive(self) -> None:
+        if self._config.sip.keepalive_s:
+            await self.keepalive.run()
+        await asyncio.Event().wait()
 
     async def _next_epoch(self) -> int:
         async with self._wired.main.transaction() as connection:

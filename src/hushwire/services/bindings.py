@@ -54,9 +54,10 @@ class Place:
     sealed: bytes = field(default=b"", repr=False)
 
     @property
-    def source_host(self) -> str:
-        """The address that the REGISTER came from."""
-        return self.source.remote.host if isinstance(self.source, Flow) else self.source.host
+    def source_address(self) -> tuple[str, int]:
+        """The address and port that the REGISTER came from."""
+        source = self.source
+        return (source.remote.host, source.remote.port) if isinstance(source, Flow) else (source.host, source.port)
 
 
 @dataclass(slots=True)
@@ -110,6 +111,14 @@ class Bindings:
         agent_id = self._own.get(row_id)
         item = None if agent_id is None else self._places.get(agent_id, {}).get(row_id)
         return item if isinstance(item, Place) and item.binding.expires_at > self._clock.monotonic() else None
+
+    def own_ids(self) -> set[UUID]:
+        """The bindings whose flow this gateway holds."""
+        return set(self._own)
+
+    def owner(self, row_id: UUID) -> AgentId | None:
+        """Whose binding it is, of those that this gateway holds the flow of."""
+        return self._own.get(row_id)
 
     def count_own(self) -> int:
         """How many bindings this gateway holds the flow of."""
@@ -370,19 +379,16 @@ class Bindings:
 
 def _is_refreshed(old: Place, new: Place) -> bool:
     """Whether nothing but CSeq and expiry differs, so that the row's sealed text is true as it is."""
-    if (old.node_id, old.device_id, old.source.transport) != (new.node_id, new.device_id, new.source.transport) or _at(old) != _at(new):
+    if (old.node_id, old.device_id, old.source.transport) != (new.node_id, new.device_id, new.source.transport) or (
+        old.source_address != new.source_address
+    ):
         return False
     one, other = old.binding, new.binding
     return replace(one, cseq=other.cseq, expires_at=other.expires_at, flow=other.flow) == other
 
 
-def _at(place: Place) -> tuple[str, int]:
-    source = place.source
-    return (source.remote.host, source.remote.port) if isinstance(source, Flow) else (source.host, source.port)
-
-
 def _said(place: Place) -> dict[str, object]:
-    binding, (host, port) = place.binding, _at(place)
+    binding, (host, port) = place.binding, place.source_address
     return {
         "contact": str(binding.contact),
         "call_id": binding.call_id,

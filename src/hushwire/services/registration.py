@@ -284,7 +284,7 @@ class Registrations:
 
 def _seen(place: Place) -> Seen:
     """What tells one device from another; behind an edge proxy nobody knows where it is."""
-    return Seen(place.binding.instance, place.binding.call_id, None if place.binding.path else place.source_host)
+    return Seen(place.binding.instance, place.binding.call_id, None if place.binding.path else place.source_address[0])
 
 
 def _mark(binding: Binding) -> bytes:
