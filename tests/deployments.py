@@ -70,6 +70,12 @@ extension = "102"
 caller_id = "{BEN_NUMBER}"
 sip_password = "ben's secret"
 
+[[orgs.agents]]
+username = "sue"
+role = "supervisor"
+extension = "103"
+sip_password = "sue's secret"
+
 [[orgs.numbers]]
 number = "{ANNA_NUMBER}"
 to = "anna"
@@ -107,8 +113,8 @@ name = "owner"
 role = "owner"
 """
 
-_PASSWORDS = {"anna": "anna's secret", "ben": "ben's secret", "olga": "olga's secret"}
-_SLUGS = {"anna": "acme", "ben": "acme", "olga": "soft"}
+_PASSWORDS = {"anna": "anna's secret", "ben": "ben's secret", "olga": "olga's secret", "sue": "sue's secret"}
+_SLUGS = {"anna": "acme", "ben": "acme", "olga": "soft", "sue": "acme"}
 
 
 @dataclass

@@ -39,6 +39,7 @@ PATHS = {
     ("POST", "/v1/calls/{call_id}/hangup"): "call-control",
     ("POST", "/v1/calls/{call_id}/recording"): "call-control",
     ("POST", "/v1/calls/{call_id}/sensitive"): "call-control",
+    ("POST", "/v1/calls/{call_id}/supervise"): "supervision",
     ("GET", "/v1/contacts"): "contacts",
     ("POST", "/v1/contacts"): "contacts-change",
     ("POST", "/v1/contacts/search"): "contacts",

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hushwire.calls import effects, events
 from hushwire.calls.call import LIVE, Call, State
+from hushwire.calls.ends import recording_format
 from hushwire.calls.model import CallDirection, EndReason, Plan, Ports, Side
 from hushwire.sdp.offer_answer import G722, PCMA, PCMU, Codec, Direction, Srtp, Suite
 from tests.calls.drive import Counted, Driven, Party, answered, opened, plan, target
@@ -335,7 +336,8 @@ def test_an_address_that_the_peer_may_not_name_is_not_sent_to() -> None:
 def test_the_recordings_format_names_each_legs_payload_types() -> None:
     driven = answered(Party(4000, Srtp.REQUIRED), Party(5000, codecs=(PCMA,)))
     expected = b'{"legs":[{"8":"PCMA/8000","101":"telephone-event/8000"},{"8":"PCMA/8000","101":"telephone-event/8000"}]}'
-    assert driven.call.recording_format() == expected
+    legs = driven.call.legs()
+    assert recording_format(legs.get(leg) for leg in (0, 1)) == expected
 
 
 def test_every_state_but_the_first_and_last_can_be_stopped() -> None:

@@ -35,7 +35,7 @@ def test_the_media_process_is_told_what_it_was_told_before() -> None:
     again = taken_over(driven)
     assert again.last(effects.SetLegs) == driven.last(effects.SetLegs)
     assert [type(effect) for effect in again.done] == [effects.SetLegs]
-    assert again.call.recording_format() == driven.call.recording_format()
+    assert again.call.legs() == driven.call.legs()
 
 
 @pytest.mark.parametrize("side", list(Side))

@@ -58,8 +58,9 @@ def specs(carrier_port: int, **org: Any) -> Desired:
     row = replace(OrgRow("acme", "Acme", "DE", "eu", "all", "required", False, "refuse", None, ("DE", "GB"), ()), **org)
     anna = AgentSpec("anna", "agent", "101", ANNA_NUMBER, "annas-password", False)
     ben = AgentSpec("ben", "agent", "102", None, "bens-password", False)
+    sue = AgentSpec("sue", "supervisor", "103", None, "sues-password", False)
     trunk = TrunkSpec("carrier", f"sip:127.0.0.1:{carrier_port};transport=udp", "never", None, None, None, (), "auto")
-    return Desired((trunk,), (OrgSpec(row, (anna, ben), (NumberSpec(ANNA_NUMBER, "anna"),), ()),))
+    return Desired((trunk,), (OrgSpec(row, (anna, ben, sue), (NumberSpec(ANNA_NUMBER, "anna"),), ()),))
 
 
 @dataclass

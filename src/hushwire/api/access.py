@@ -15,6 +15,7 @@ class Permission(StrEnum):
 
     CALLS = "calls"
     CALL_CONTROL = "call-control"
+    SUPERVISION = "supervision"  # to listen to calls while they are made, and to speak in them
     RECORDINGS = "recordings"
     CONTENT = "content"
     ERASURE = "erasure"
@@ -43,6 +44,7 @@ OPENING: Final = frozenset(
         Permission.CALLS,
         Permission.RECORDINGS,
         Permission.CONTENT,
+        Permission.SUPERVISION,
         Permission.DIRECTORY,
         Permission.DIRECTORY_CHANGE,
         Permission.CONTACTS,
@@ -71,7 +73,7 @@ _READING: Final = frozenset(
 PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     "owner": _EVERYTHING,
     "admin": _EVERYTHING - {Permission.CUSTODY},
-    "supervisor": _READING | {Permission.CALL_CONTROL, Permission.CONTENT, Permission.CONTACTS_CHANGE},
+    "supervisor": _READING | {Permission.CALL_CONTROL, Permission.SUPERVISION, Permission.CONTENT, Permission.CONTACTS_CHANGE},
     "auditor": _READING | {Permission.CONTENT, Permission.AUDIT, Permission.RECEIPTS, Permission.ORGANISATION},
     # A key of this role names no agent, so there is nothing that would be its own.
     "agent": frozenset({Permission.SELF, Permission.CHECK}),

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from hushwire.calls import effects, events, failures
 from hushwire.calls.effects import Effect, LegStatement
-from hushwire.calls.ends import End, payload_map, recording_format, shared
+from hushwire.calls.ends import End, payload_map, shared
 from hushwire.calls.events import Event
 from hushwire.calls.kept import KeptCall
 from hushwire.calls.model import EndReason, Plan, Ports, Side
@@ -89,7 +89,7 @@ class Call:
         """
         self.state = State.OPENING
         self._announces = announces
-        return [effects.OpenMedia(is_echo=not self.plan.targets, legs=self.plan.legs)]
+        return [effects.OpenMedia(is_echo=not self.plan.targets and self.plan.joins is None, legs=self.plan.legs)]
 
     def handle(self, event: Event) -> list[Effect]:
         """What follows from an event; nothing where the call's state has no use for it (crossing events are no error)."""
@@ -109,7 +109,7 @@ class Call:
     def keep(self) -> KeptCall | None:
         """What another process needs to go on with the call; None where it is not one that goes on by itself."""
         caller, winner = self._caller, self.winner
-        if self.state not in (State.ACTIVE, State.RENEWING) or caller is None:
+        if self.state not in (State.ACTIVE, State.RENEWING) or caller is None or self.plan.joins is not None:
             return None
         callee = None if winner is None else self._branches[winner].end
         targets = () if winner is None else (self.plan.targets[winner],)
@@ -156,14 +156,10 @@ class Call:
             return self._caller
         return None if self.winner is None else self._branches[self.winner].end
 
-    def recording_format(self) -> bytes:
-        """The format entry of this call's recording, leg 0 first."""
-        legs: list[LegMedia | None] = [None, None]
-        for side in Side:
-            end = self.end(side)
-            if end is not None:
-                legs[end.terms.leg] = end.agreed
-        return recording_format(legs)
+    def legs(self) -> dict[int, LegMedia]:
+        """What is agreed with each party, by leg."""
+        ends = (end for side in Side if (end := self.end(side)) is not None)
+        return {end.terms.leg: end.agreed for end in ends if end.agreed is not None}
 
     # -------------------------------------------------------------------------------------------------------- opening
 
@@ -431,9 +427,10 @@ class Call:
             return
         if event.status in (408, 481):
             # RFC 3261 section 12.2.1.2: the dialog is gone over there.
-            self._do(effects.RespondReinvite(exchange.tx, 481))
+            if exchange.tx_open:
+                self._do(effects.RespondReinvite(exchange.tx, 481))
             self._reoffer = None
-            self._hang_up(exchange.side.other, EndReason.BYE_AGENT if self._leg(event.side) == 0 else EndReason.BYE_PEER)
+            self._hang_up(exchange.side.other, self._bye(event.side))
             return
         self._carry_on(exchange, exchange.reanswered(event.status, event.body))
 
@@ -476,7 +473,7 @@ class Call:
         """The answer to our new ports. A party that refuses them keeps what it had."""
         self._moving = None
         if event.status in (408, 481):
-            self._hang_up(event.side, EndReason.BYE_AGENT if self._leg(event.side) == 0 else EndReason.BYE_PEER)
+            self._hang_up(event.side, self._bye(event.side))
             return
         if event.status == 491:
             self._unmoved.append(event.side)  # once what is under way there is over
@@ -500,7 +497,7 @@ class Call:
             self._do(effects.FormatChanged())
 
     def _hung_up(self, event: events.HungUp) -> None:
-        self._hang_up(event.side, EndReason.BYE_AGENT if self._leg(event.side) == 0 else EndReason.BYE_PEER)
+        self._hang_up(event.side, self._bye(event.side))
 
     def _hang_up(self, side: Side, why: EndReason) -> None:
         """`side` is gone; the other party is told."""
@@ -528,7 +525,7 @@ class Call:
             self._do(effects.RespondReinvite(self._reoffer.tx, 491))
         self._reoffer = None
         self.state = State.RENEWING
-        self._do(effects.OpenMedia(is_echo=not self.plan.targets, legs=self.plan.legs))
+        self._do(effects.OpenMedia(is_echo=not self.plan.targets and self.plan.joins is None, legs=self.plan.legs))
 
     def _reopened(self, event: events.MediaOpened) -> None:
         self._ports = dict(zip(self.plan.legs, event.ports, strict=True))
@@ -589,9 +586,11 @@ class Call:
 
     # -------------------------------------------------------------------------------------------------------- details
 
-    def _leg(self, side: Side) -> int:
+    def _bye(self, side: Side) -> EndReason:
+        """Who ended the call. Who joins another call is an agent, whatever its leg there is."""
         end = self.end(side)
-        return self.plan.caller.leg if end is None else end.terms.leg
+        leg = self.plan.caller.leg if end is None else end.terms.leg
+        return EndReason.BYE_AGENT if leg == 0 or self.plan.joins is not None else EndReason.BYE_PEER
 
     def _set_legs(self, *ends: End) -> None:
         self._do(self._statements(*ends))

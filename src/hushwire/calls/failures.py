@@ -90,5 +90,7 @@ ENDED_BY: Final[dict[EndReason, str]] = {
     EndReason.SHUTDOWN: 'SIP;cause=503;text="Shutting down"',
     EndReason.NO_ACK: 'SIP;cause=408;text="The other side never acknowledged"',
     EndReason.NO_COMMON_MEDIA: 'SIP;cause=488;text="No common media"',
+    EndReason.NOT_ALLOWED: 'SIP;cause=403;text="Nobody may listen to this call any more"',
+    EndReason.JOINED_ENDED: 'SIP;cause=200;text="The call is over"',
     EndReason.INTERNAL_ERROR: 'SIP;cause=500;text="Internal error"',
 }

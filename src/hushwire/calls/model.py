@@ -31,6 +31,17 @@ class CallDirection(StrEnum):
     INBOUND = "inbound"
     INTERNAL = "internal"
     ECHO = "echo"
+    SUPERVISION = "supervision"  # a supervisor in somebody else's call
+    CONFERENCE = "conference"
+
+
+class JoinedAs(StrEnum):
+    """As what a party joined somebody else's call. Rows carry it."""
+
+    LISTEN = "listen"  # it hears, and is heard by nobody
+    WHISPER = "whisper"  # the agent alone hears it
+    BARGE = "barge"  # all hear it
+    MEMBER = "member"  # of a conference
 
 
 class EndReason(StrEnum):
@@ -56,6 +67,8 @@ class EndReason(StrEnum):
     NOT_PROTECTED = "not-protected"  # a party's DTLS handshake failed, or never came: nothing was sent to it
     NO_RECORDING = "no-recording"
     SHUTDOWN = "shutdown"
+    NOT_ALLOWED = "not-allowed"  # the law, or who objected, does not let anybody listen any more
+    JOINED_ENDED = "joined-ended"  # the call that this one had joined is over
     ORPHANED = "orphaned"
     INTERNAL_ERROR = "internal-error"
 
@@ -103,7 +116,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plan:
-    """What the services decided about a call; the machine carries it out. No targets: an echo call."""
+    """What the services decided about a call; the machine carries it out. No targets: an echo call, or one that joins another."""
 
     direction: CallDirection
     caller: Terms
@@ -118,10 +131,14 @@ class Plan:
     """Who holds is answered by us, and the other party hears music; else the hold is passed on to it."""
     is_serial: bool = False
     """The targets are ways to one and the same party: the next is tried only where the one before could not carry the call."""
+    joins: int | None = None
+    """The leg as which this call's only party joins another call's bridge."""
 
     @property
     def legs(self) -> tuple[int, ...]:
         """The media legs that the call needs."""
+        if self.joins is not None:
+            return (self.joins,)
         return (0, 1) if self.targets else (self.caller.leg,)
 
 

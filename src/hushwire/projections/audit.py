@@ -22,6 +22,8 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
     match event.kind:
         case EventKind.CALL_REFUSED | EventKind.ANNOUNCEMENT_PLAYED:
             return _entry(event, "call")
+        case EventKind.SUPERVISION_STARTED | EventKind.SUPERVISION_CHANGED | EventKind.SUPERVISION_ENDED:
+            return _entry(event, "call")
         case EventKind.CREDENTIAL_SHARED:
             return _entry(event, "agent")
         case EventKind.REQUEST_RECEIVED:

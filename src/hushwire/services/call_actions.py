@@ -1,6 +1,7 @@
 """Asking the node that holds a call to do something with it: a row, a wake-up, and the wait for its outcome."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
@@ -14,7 +15,19 @@ from hushwire.store.database import Connection, Database
 WAIT_S: Final = 5.0
 OVER: Final = "the call is over"
 
-Action = Literal["hangup", "recording.pause", "recording.resume", "recording.stop", "recording.start", "sensitive.on", "sensitive.off"]
+Action = Literal[
+    "hangup",
+    "recording.pause",
+    "recording.resume",
+    "recording.stop",
+    "recording.start",
+    "sensitive.on",
+    "sensitive.off",
+    "supervise.listen",
+    "supervise.whisper",
+    "supervise.barge",
+    "supervise.leave",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +86,17 @@ class CallActions:
         await self._main.listen("hushwire_done", self._ring)
 
     async def ask(
-        self, org_id: OrgId, call_id: CallId, action: Action, *, actor: str, once: Once | None = None, wait_s: float = WAIT_S
+        self,
+        org_id: OrgId,
+        call_id: CallId,
+        action: Action,
+        *,
+        actor: str,
+        details: Mapping[str, str] | None = None,
+        once: Once | None = None,
+        wait_s: float = WAIT_S,
     ) -> Outcome:
-        """Ask for `action` and wait for its outcome; who asked stands in the audit log.
+        """Ask for `action` and wait for its outcome; who asked, and the `details`, stand in the audit log.
 
         With `once`, a request that is repeated waits for the same command.
         """
@@ -85,7 +106,7 @@ class CallActions:
         self._waiting[bell] = str(command_id)
         try:
             async with self._main.organisation(org_id) as connection:
-                entered = await self._enter(connection, org_id, call_id, action, actor, command_id, once)
+                entered = await self._enter(connection, org_id, call_id, action, actor, command_id, details, once)
             if not isinstance(entered, UUID):
                 return entered
             self._waiting[bell] = str(entered)
@@ -94,7 +115,15 @@ class CallActions:
             del self._waiting[bell]
 
     async def _enter(
-        self, connection: Connection, org_id: OrgId, call_id: CallId, action: Action, actor: str, command_id: UUID, once: Once | None
+        self,
+        connection: Connection,
+        org_id: OrgId,
+        call_id: CallId,
+        action: Action,
+        actor: str,
+        command_id: UUID,
+        details: Mapping[str, str] | None,
+        once: Once | None,
     ) -> UUID | Refused | NoCall | KeyReused:
         """Write the command, once; the id of the command whose outcome is the answer."""
         call = await search.get_call(connection, call_id)
@@ -112,8 +141,10 @@ class CallActions:
             if once is not None:
                 await idempotency.finish(connection, once.key, 409, {"reason": OVER})
             return Refused(OVER)
-        await commands.ask(connection, command_id, org_id, call.node_id, call_id, action, now)
-        await audit.append(connection, org_id, now, actor, f"call.{action}", f"call:{call_id}", {"command": str(command_id)})
+        given = None if details is None else {**details, "actor": actor}
+        await commands.ask(connection, command_id, org_id, call.node_id, call_id, action, now, given)
+        noted = {"command": str(command_id), **(details or {})}
+        await audit.append(connection, org_id, now, actor, f"call.{action}", f"call:{call_id}", noted)
         return command_id
 
     async def _outcome_of(self, org_id: OrgId, command_id: UUID, bell: asyncio.Event, wait_s: float) -> Outcome:

@@ -7,14 +7,14 @@ from typing import Any, Final, assert_never
 import structlog
 
 from hushwire.calls import effects, events
-from hushwire.calls.model import Side
+from hushwire.calls.model import EndReason, Side
 from hushwire.core.clock import Clock
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_media import CallMedia
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
-from hushwire.services.live import LiveCall
+from hushwire.services.live import Joining, LiveCall
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
 from hushwire.services.sounds import Sounds
@@ -131,8 +131,9 @@ class CallEffects:
     def format_changed(self, live: LiveCall) -> None:
         """A party agreed to other media: the row, the recording and the sounds follow."""
         self.facts_changed(live)
-        if live.recording is not None:
-            self._tasks.spawn(self._recorder.set_format(live), "recording-format")
+        recorded = live if live.joining is None else live.joining.host
+        if recorded.recording is not None:
+            self._tasks.spawn(self._recorder.set_format(recorded), "recording-format")
         self._tasks.spawn(self._sounds.settle(live), "call-sounds")
 
     def stop_renewal(self, live: LiveCall) -> None:
@@ -142,6 +143,8 @@ class CallEffects:
             live.renewal = None
 
     def _respond(self, live: LiveCall, effect: effects.Respond) -> None:
+        if live.tx is None:
+            return  # we rang, and nobody called
         dialog = self._endpoint.respond(live.tx, effect.status, body=effect.body, headers=_reasons(effect.reason))
         if effect.status >= 200:
             self._table.by_tx.pop(live.tx, None)
@@ -189,6 +192,17 @@ class CallEffects:
         trunk = None if live.route.trunk is None else live.route.trunk.id
         answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk)
         self._tasks.spawn(self._recorder.answered(live, answer), "call-answered")
+        if live.joining is not None:
+            self._tasks.spawn(self.fed(live, self._joined(live, live.joining)), "call-joined")
+
+    async def _joined(self, live: LiveCall, joining: Joining) -> events.Event | None:
+        """The party of another call's leg is there: it hears and is heard as it was asked for, and that is written down."""
+        if not await self._media.arrange(joining.host):
+            return events.MediaFailed()
+        _log.info("call.joined", call_id=str(live.id), joined=str(joining.host.id), role=joining.role.value)
+        self._rows.joined(live, joining)
+        await self._recorder.set_format(joining.host)
+        return None
 
     def _renewed(self, live: LiveCall) -> None:
         _log.info("call.media_renewed", call_id=str(live.id))
@@ -202,6 +216,8 @@ class CallEffects:
         self._stop_ringing(live)
         self.stop_renewal(live)
         self._table.forget_parties(live)
+        for guest in list(live.guests.values()):
+            self._feed(guest, events.Stopped(EndReason.JOINED_ENDED))
         duration_ms = None if live.answered is None else round((self._clock.monotonic() - live.answered) * 1000)
         _log.info("call.ended", call_id=str(live.id), reason=effect.reason.value, status=effect.status, duration_ms=duration_ms)
         self._tasks.spawn(self._close(live, effect, duration_ms), "call-close")

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
 from hushwire.calls import effects, events
 from hushwire.calls.effects import LegStatement
+from hushwire.calls.hearing import hearing, recorded
 from hushwire.calls.model import Ports, Side
 from hushwire.core.errors import Unavailable
 from hushwire.media.handshakes import Handshakes
@@ -15,7 +17,7 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import BridgeReport, LegSettings, MediaRefused, Mode
 from hushwire.media.ports import PortTrouble
 from hushwire.media.wire import Status
-from hushwire.services.live import LiveCall, settings
+from hushwire.services.live import Joining, LiveCall, settings
 from hushwire.services.port_choice import PortChoice
 from hushwire.sip.digits import Keyed
 
@@ -37,6 +39,8 @@ class CallMedia:
         async with live.working:
             if live.is_ended:
                 return None
+            if live.joining is not None:
+                return await self._join(live, live.joining)
             try:
                 mode = Mode.ECHO if effect.is_echo else Mode.RELAY
                 ports = await self._link.client.open_call(live.id, mode, self.choice.openings(live, live.call.caller_offer))
@@ -46,6 +50,41 @@ class CallMedia:
             live.has_bridge = True
             live.shared_legs = {leg for leg, given in zip(effect.legs, ports, strict=True) if given.is_shared}
             return events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
+
+    async def _join(self, live: LiveCall, joining: Joining) -> events.Event:
+        """A further leg of another call's bridge, with ports of its own."""
+        try:
+            if joining.host.is_ended:
+                raise Unavailable("the call that it joins is over")
+            given = await self._link.client.open_leg(joining.host.id, joining.leg)
+        except (MediaRefused, Unavailable) as error:
+            _log.error("call.no_media", call_id=str(live.id), why=str(error))
+            return events.MediaFailed()
+        live.has_bridge = True
+        return events.MediaOpened((Ports(str(given.ip), given.rtp_port, given.rtcp_port),))
+
+    async def arrange(self, live: LiveCall) -> bool:
+        """Tell the media process who hears whom and who is recorded, as its guests are in the call now; False where it did not take it."""
+        async with live.arranging:
+            guests = {leg: guest.joining.role for leg, guest in live.guests.items() if guest.joining and guest.answered is not None}
+            parties = live.route.plan.legs if live.call.legs() else ()
+            wanted = hearing(parties, guests, is_sensitive=live.is_sensitive)
+            taken_in = recorded(parties, guests)
+            usual = hearing(parties, {})
+            try:
+                for leg, others in sorted(wanted.items()):
+                    if live.hears.get(leg, usual.get(leg)) != others:
+                        await self._link.client.set_hears(live.id, leg, others)
+                        live.hears[leg] = others
+                if live.recorded != taken_in:
+                    await self._link.client.set_recorded(live.id, taken_in)
+                    live.recorded = taken_in
+            except (MediaRefused, Unavailable) as error:
+                if live.is_ended or not live.has_bridge:
+                    return True
+                _log.error("call.not_arranged", call_id=str(live.id), why=str(error))
+                return False
+            return True
 
     async def reopen(self, live: LiveCall, effect: effects.OpenMedia) -> events.Event | None:
         """Open the call's bridge in the media process that comes after the one that died, once it answers; the caller bounds it."""
@@ -71,7 +110,7 @@ class CallMedia:
         moved: list[events.Event] = []
         try:
             try:
-                await self._link.client.set_legs(live.id, [(leg.leg, self._settings(live, leg)) for leg in legs])
+                await self._link.client.set_legs(live.bridge_id, [(leg.leg, self._settings(live, leg)) for leg in legs])
             except MediaRefused as error:
                 if error.status is not Status.EXISTS or live.is_ended:
                     raise
@@ -83,7 +122,7 @@ class CallMedia:
             return [events.MediaFailed()]
         for leg in legs:
             if leg.media.ice is None or leg.leg in live.reachable:
-                self._handshakes.begin(live.id, leg.leg)
+                self._handshakes.begin(live.bridge_id, leg.leg)
             if self.choice.needs_own(live, leg):
                 moved += await self.move(live, leg.leg, None)
         return moved
@@ -93,12 +132,12 @@ class CallMedia:
         moved: list[events.Event] = []
         for leg in legs:
             try:
-                await self._link.client.set_leg(live.id, leg.leg, self._settings(live, leg))
+                await self._link.client.set_leg(live.bridge_id, leg.leg, self._settings(live, leg))
             except MediaRefused as error:
                 if error.status is not Status.EXISTS:
                     raise
                 moved += await self.move(live, leg.leg, PortTrouble.AMBIGUOUS)
-                await self._link.client.set_leg(live.id, leg.leg, self._settings(live, leg))
+                await self._link.client.set_leg(live.bridge_id, leg.leg, self._settings(live, leg))
         return moved
 
     async def move(self, live: LiveCall, leg: int, trouble: PortTrouble | None) -> list[events.Event]:
@@ -112,7 +151,7 @@ class CallMedia:
         self.choice.troubled(live, leg, trouble)
         _log.info("call.ports_moved", call_id=str(live.id), leg=leg, why="no-rtcp-mux" if trouble is None else trouble.name.lower())
         try:
-            given = await self._link.client.reopen_leg(live.id, leg)
+            given = await self._link.client.reopen_leg(live.bridge_id, leg)
         except (MediaRefused, Unavailable) as error:
             _log.warning("call.ports_not_moved", call_id=str(live.id), leg=leg, why=str(error))
             return []
@@ -121,9 +160,9 @@ class CallMedia:
     def _settings(self, live: LiveCall, leg: LegStatement) -> LegSettings:
         remote = leg.media.dtls
         if remote is None or live.is_ended:
-            self._handshakes.forget(live.id, leg.leg)
+            self._handshakes.forget(live.bridge_id, leg.leg)
             return settings(leg, answered=live.answered is not None)
-        keys = self._handshakes.expect(live.id, leg.leg, remote, live.certificate)
+        keys = self._handshakes.expect(live.bridge_id, leg.leg, remote, live.certificate)
         if keys is None:
             live.suites.pop(leg.leg, None)
         return settings(leg, keys, answered=live.answered is not None)
@@ -131,13 +170,15 @@ class CallMedia:
     def reached(self, live: LiveCall, leg: int) -> None:
         """The leg's party chose its way to us: a ClientHello of ours has somewhere to go."""
         live.reachable.add(leg)
-        self._handshakes.begin(live.id, leg)
+        self._handshakes.begin(live.bridge_id, leg)
 
     async def close(self, live: LiveCall) -> BridgeReport | None:
         """Close the bridge, and its recording with it; None where nothing can be learnt of it any more.
 
         `live.has_bridge` stays where it may still be open: the media process did not answer.
         """
+        if live.joining is not None:
+            return await self._leave(live, live.joining)
         self._handshakes.forget(live.id)
         try:
             async with asyncio.timeout(CLOSE_WAIT_S):
@@ -154,10 +195,25 @@ class CallMedia:
             _log.error("call.bridge_not_closed", call_id=str(live.id))
         return None
 
+    async def _leave(self, live: LiveCall, joining: Joining) -> BridgeReport | None:
+        """Take the leg out of the other call's bridge; its figures."""
+        host, leg = joining.host, joining.leg
+        self._handshakes.forget(host.id, leg)
+        try:
+            report = await self._link.client.close_leg(host.id, leg) if live.has_bridge else None
+        except (MediaRefused, Unavailable):
+            report = None  # the bridge is closed, and the leg with it
+        live.has_bridge = False
+        host.guests.pop(leg, None)
+        host.hears.pop(leg, None)
+        if not host.is_ended:
+            await self.arrange(host)
+        return None if report is None else replace(report, legs=tuple(replace(one, leg=0) for one in report.legs))
+
     async def key(self, live: LiveCall, leg: int, keyed: Keyed) -> None:
         """Key towards a leg. A leg that takes neither events nor tones does not hear it, and the call goes on."""
         try:
-            await self._link.client.send_digits(live.id, leg, keyed.digit, keyed.duration_ms)
+            await self._link.client.send_digits(live.bridge_id, leg, keyed.digit, keyed.duration_ms)
         except (MediaRefused, Unavailable) as error:
             _log.warning("call.digit_not_sent", call_id=str(live.id), leg=leg, why=str(error))
 
@@ -175,8 +231,9 @@ class CallMedia:
     async def is_silent(self, live: LiveCall) -> bool:
         """Whether really nobody is there: a silence is told when it begins, but not when it ends."""
         try:
-            report = await self._link.client.bridge(live.id)
+            report = await self._link.client.bridge(live.bridge_id)
         except (MediaRefused, Unavailable):
             return False
-        live.silent_legs = {leg.leg for leg in report.legs if leg.silent_ms is None or leg.silent_ms >= SILENT_MS}
-        return len(live.silent_legs) == len(report.legs)
+        own = [leg for leg in report.legs if leg.leg in live.route.plan.legs]
+        live.silent_legs = {leg.leg for leg in own if leg.silent_ms is None or leg.silent_ms >= SILENT_MS}
+        return len(live.silent_legs) == len(own)

@@ -1,6 +1,7 @@
 """What the media process says about calls: recordings, silence, sounds, ports, quality, and parties that proved who they are."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -9,7 +10,6 @@ from hushwire.calls import events
 from hushwire.calls.call import State
 from hushwire.calls.model import EndReason
 from hushwire.core.clock import Clock
-from hushwire.core.ids import CallId
 from hushwire.media.dtls import Failure
 from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink
@@ -70,7 +70,7 @@ class CallMediaEvents:
 
     def take(self, event: MediaEvent) -> bool:
         """An event of the media process; False where no call here has to do with it (the orphans' business)."""
-        live = self._table.calls.get(CallId(event.bridge_id))
+        live = self._table.find(event.bridge_id, event.leg)
         if live is None and self._spoken.knows(event.bridge_id):
             self._sounds.ended(event)
             if event.type is EventType.ICE_SELECTED:
@@ -106,8 +106,7 @@ class CallMediaEvents:
                 if event.leg is not None:
                     self._media.reached(live, event.leg)
             case EventType.QUALITY:
-                if live.quality.note(event.quality) and not live.is_ended:
-                    self._rows.quality(live)
+                self._note_quality(live, event)
                 return True
             case EventType.ONE_WAY_AUDIO:
                 return self._not_heard(live, event)
@@ -122,7 +121,7 @@ class CallMediaEvents:
         if self._spoken.knows(bridge_id):
             self._tasks.spawn(self._spoken.keyed(bridge_id), "call-keyed")
             return
-        live, keys = self._table.calls.get(CallId(bridge_id)), self._handshakes.keys(bridge_id, leg)
+        live, keys = self._table.find(bridge_id, leg), self._handshakes.keys(bridge_id, leg)
         if live is None or live.is_ended or keys is None:
             return
         live.suites[leg] = keys.sending.suite
@@ -132,17 +131,26 @@ class CallMediaEvents:
     def not_keyed(self, bridge_id: UUID, leg: int, failure: Failure) -> None:
         """A leg's party is not who its signalling says, or can't be reached: a call without protection is none."""
         self._spoken.not_keyed(bridge_id)
-        live = self._table.calls.get(CallId(bridge_id))
+        live = self._table.find(bridge_id, leg)
         if live is not None and not live.is_ended:
             _log.warning("call.not_protected", call_id=str(live.id), leg=leg, reason=failure.value)
             self._feed(live, events.Stopped(EndReason.NOT_PROTECTED))
+
+    def _note_quality(self, live: LiveCall, event: MediaEvent) -> None:
+        """Each leg's figures belong to the call whose leg it is: who joins another call is the agent of its own."""
+        for one in (live, *live.guests.values()):
+            own = tuple(leg for leg in event.quality if leg.leg in one.route.plan.legs)
+            if one.joining is not None:
+                own = tuple(replace(leg, leg=0) for leg in own)
+            if own and one.quality.note(own) and not one.is_ended:
+                self._rows.quality(one)
 
     def _not_heard(self, live: LiveCall, event: MediaEvent) -> bool:
         """A party is not heard, or is again; acknowledged once that is written."""
         if event.leg is None or event.silence is None or live.is_ended:
             self._link.acknowledge(event.id)
             return True
-        leg = leg_name(event.leg)
+        leg = leg_name(event.leg) if live.joining is None else leg_name(0)
         live.quality.note_silence(event.leg, event.silence)
         self._quality_counts.note_one_way(event.leg, event.silence)
         _log.warning("call.one_way_audio", call_id=str(live.id), leg=leg, cause=event.silence.words)

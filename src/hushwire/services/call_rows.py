@@ -5,14 +5,15 @@ from datetime import datetime
 from typing import Final
 
 from hushwire.calls.effects import Ended
-from hushwire.calls.model import EndReason
+from hushwire.calls.model import EndReason, JoinedAs
+from hushwire.core.clock import Clock
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import CallId, NodeId, RecordingId
 from hushwire.core.personal import Personal
 from hushwire.media.model import BridgeReport
 from hushwire.policy.model import Deny, Emergency, NumberClass
 from hushwire.services.directory import Organisation
-from hushwire.services.live import LiveCall, RecordingRun, end_state
+from hushwire.services.live import Joining, LiveCall, RecordingRun, end_state
 from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused
@@ -29,8 +30,9 @@ QUALITY_WAITS_BEHIND: Final = 200
 class CallRows:
     """Writes of calls; those of recordings that begin or end within a call are the recorder's."""
 
-    def __init__(self, records: Records, recorder: Recorder, node_id: NodeId) -> None:
+    def __init__(self, records: Records, recorder: Recorder, clock: Clock, node_id: NodeId) -> None:
         self._records = records
+        self._clock = clock
         self._recorder = recorder
         self._node_id = node_id
 
@@ -63,6 +65,44 @@ class CallRows:
         """How the legs are protected now."""
         self._records.write(live.route.org.id, "call.legs", lambda connection: rows.update_legs(connection, live.id, agent, peer))
 
+    def joined(self, live: LiveCall, joining: Joining) -> None:
+        """A party is in somebody else's call now. A supervisor's coming is an event of that call."""
+        if joining.role is not JoinedAs.MEMBER:
+            self._tell(live, joining, EventKind.SUPERVISION_STARTED)
+
+    def joined_as(self, live: LiveCall, joining: Joining) -> None:
+        """A supervisor is in the call as something else from now on."""
+        role = joining.role.value
+        event = self._supervision(live, joining, EventKind.SUPERVISION_CHANGED)
+
+        async def write(connection: Connection) -> list[DomainEvent]:
+            await rows.update_joined_as(connection, live.id, role)
+            return [event]
+
+        self._records.write(live.route.org.id, "call.joined_as", write)
+
+    def _tell(self, live: LiveCall, joining: Joining, kind: EventKind) -> None:
+        event = self._supervision(live, joining, kind)
+
+        async def write(_connection: Connection) -> list[DomainEvent]:
+            return [event]
+
+        self._records.write(live.route.org.id, kind.value, write)
+
+    def _supervision(self, live: LiveCall, joining: Joining, kind: EventKind, duration_ms: int | None = None) -> DomainEvent:
+        """A fact about the supervised call: who is in it, as what, on whose word and what for."""
+        return self._recorder.event(
+            joining.host,
+            kind,
+            self._clock.now(),
+            supervisor=str(live.route.agent.id),
+            role=joining.role.value,
+            purpose=joining.purpose,
+            actor=joining.actor,
+            call=str(live.id),
+            duration_ms=duration_ms,
+        )
+
     def quality(self, live: LiveCall) -> None:
         """How a live call sounds. Not worth waiting for: left out while other rows wait for the database."""
         if self._records.waiting < QUALITY_WAITS_BEHIND:
@@ -90,6 +130,9 @@ class CallRows:
     ) -> asyncio.Future[bool]:
         """How the call and its recording ended, and CallEnded, in one transaction. `attempts` are the ways to a carrier that it tried."""
         state = end_state(effect.reason, live.answered_at is not None)
+        left: list[DomainEvent] = []
+        if live.joining is not None and live.joining.role is not JoinedAs.MEMBER and live.answered_at is not None:
+            left = [self._supervision(live, live.joining, EventKind.SUPERVISION_ENDED, duration_ms=duration_ms)]
         trunk = None if live.route.trunk is None else live.route.trunk.id
         end = CallEnd(live.id, state, at, duration_ms, effect.status, effect.reason.value, live.quality.at_end(report), trunk, attempts)
         ended = self._recorder.event(
@@ -106,7 +149,7 @@ class CallRows:
         async def write(connection: Connection) -> list[DomainEvent]:
             is_closed = recording is not None and await rows.close_recording(connection, recording)
             await rows.end(connection, end)
-            return [closed, ended] if is_closed and closed is not None else [ended]
+            return [closed, ended] if is_closed and closed is not None else [ended, *left]
 
         return self._records.write(live.route.org.id, "call.end", write, at_once=recording is not None)
 
@@ -156,7 +199,9 @@ class CallRows:
             peer_agent_id=None if route.peer_agent is None else route.peer_agent.id,
             trunk_id=None if route.trunk is None else route.trunk.id,
             node_id=self._node_id,
-            bridge_id=live.id,
+            bridge_id=live.bridge_id,
+            joined_call_id=None if live.joining is None else live.joining.host.id,
+            joined_as=None if live.joining is None else live.joining.role.value,
             direction=route.plan.direction.value,
             state=state,
             started_at=live.started_at,

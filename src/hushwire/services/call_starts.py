@@ -8,6 +8,7 @@ import structlog
 
 from hushwire.calls import effects, events
 from hushwire.calls.call import Call, State
+from hushwire.calls.guest import Guest
 from hushwire.calls.model import EndReason
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId
@@ -18,7 +19,7 @@ from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.identity import Authenticator, Unknown
-from hushwire.services.live import LiveCall
+from hushwire.services.live import Joining, LiveCall
 from hushwire.services.routing import Refused, Route, Router
 from hushwire.services.sounds import Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
@@ -30,6 +31,8 @@ from hushwire.transport.endpoint import SipEndpoint
 from hushwire.vault.buckets import DataKey
 
 SDP_TYPE: Final = "application/sdp"
+MAX_FORWARDS: Final = 70
+"""RFC 3261 section 8.1.1.6."""
 _log = structlog.get_logger(__name__)
 
 
@@ -106,6 +109,18 @@ class CallStarts:
             case Route():
                 self._begin(tx, request, flow, route)
 
+    def join(self, route: Route, joining: Joining) -> bool:
+        """Ring somebody to join another call; False where the gateway takes no calls now."""
+        if self._table.is_closing or self._table.is_full or not self._link.is_up:
+            return False
+        certificate = self._certificates.current
+        call = Guest(route.plan, self._random, certificate.fingerprint)
+        now, begun = self._clock.now(), self._clock.monotonic()
+        live = LiveCall(self._new_id(), route, call, None, None, now, begun, MAX_FORWARDS, certificate, joining=joining)
+        joining.host.guests[joining.leg] = live
+        self._start(live)
+        return True
+
     def cancelled(self, live: LiveCall) -> None:
         """The caller gave up, perhaps before the call had begun."""
         if live.call.state is State.NEW:
@@ -143,7 +158,7 @@ class CallStarts:
     def _begin(self, tx: TxId, request: Request, flow: Flow, route: Route) -> None:
         certificate = self._certificates.current
         call = Call(route.plan, request.body, self._random, certificate.fingerprint)
-        hops = request.max_forwards if request.max_forwards is not None else 70
+        hops = request.max_forwards if request.max_forwards is not None else MAX_FORWARDS
         live = LiveCall(self._new_id(), route, call, flow, tx, self._clock.now(), self._clock.monotonic(), max(0, hops - 1), certificate)
         self._table.by_tx[tx] = live
         if self._keys.fill(live):
@@ -156,7 +171,7 @@ class CallStarts:
         if live.is_ended:
             self._keys.give_back(live)
         elif self._table.is_closing:
-            self._endpoint.respond(live.tx, 503, headers=[_reason("The gateway takes no calls now", 503)])
+            self._answer(live, 503, "The gateway takes no calls now")
         else:
             self._start(live)
 
@@ -167,8 +182,7 @@ class CallStarts:
         if self._router.is_barred(route):
             # Suspended while the call waited for its keys.
             self._keys.give_back(live)
-            self._table.by_tx.pop(live.tx, None)
-            self._endpoint.respond(live.tx, 403, headers=[_reason("The agent is suspended", 403)])
+            self._answer(live, 403, "The agent is suspended")
             self._rows.unstarted(live, self._clock.now(), EndReason.SUSPENDED, 403)
             live.is_ended = True
             return
@@ -176,8 +190,7 @@ class CallStarts:
             # No committed key, no recording: the organisation decides whether there is a call then.
             _log.error("recording.impossible", call_id=str(live.id), org_id=str(route.org.id), why="no key")
             if not route.may_go_unrecorded:
-                self._table.by_tx.pop(live.tx, None)
-                self._endpoint.respond(live.tx, 503, headers=[_reason("Recording is not possible", 503)])
+                self._answer(live, 503, "Recording is not possible")
                 self._rows.unstarted(live, self._clock.now(), EndReason.NO_RECORDING, 503)
                 live.is_ended = True
                 return
@@ -187,6 +200,11 @@ class CallStarts:
         announces = self._router.may_record(route) and self._sounds.announces_first(live)
         for effect in live.call.start(announces=announces):
             self._carry_out(live, effect)
+
+    def _answer(self, live: LiveCall, status: int, words: str) -> None:
+        if live.tx is not None:
+            self._table.by_tx.pop(live.tx, None)
+            self._endpoint.respond(live.tx, status, headers=[_reason(words, status)])
 
 
 def _reason(text: str, status: int) -> Line:

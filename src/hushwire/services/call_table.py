@@ -1,6 +1,7 @@
 """The calls of this gateway, by every name that leads to one: its own, and those that the SIP engine gave its parties."""
 
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from hushwire.calls.model import Side
 from hushwire.core.ids import CallId, TrunkId
@@ -34,9 +35,15 @@ class CallTable:
         carriers = (live.route.trunk for live in self.calls.values() if not live.is_ended)
         return sum(1 for trunk in carriers if trunk is not None and trunk.id == trunk_id)
 
+    def find(self, bridge_id: UUID, leg: int | None) -> LiveCall | None:
+        """The call whose leg it is: that of the bridge, or one that joins it."""
+        live = self.calls.get(CallId(bridge_id))
+        return live if live is None or leg is None else live.guests.get(leg, live)
+
     def forget_parties(self, live: LiveCall) -> None:
         """Nothing that the SIP engine says leads to this call any more."""
-        self.by_tx.pop(live.tx, None)
+        if live.tx is not None:
+            self.by_tx.pop(live.tx, None)
         for invite in live.invites.values():
             self.by_invite.pop(invite, None)
         for dialog in (*live.dialogs.values(), *live.branch_dialogs.values()):

@@ -42,6 +42,7 @@ from hushwire.services.routing import Router
 from hushwire.services.sound_library import SoundLibrary
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
+from hushwire.services.supervision import Supervision
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.sip import effects as sip
@@ -94,7 +95,7 @@ class Calling:
         self._spoken = SpokenRefusals(endpoint, link, self.handshakes, certificates, self.sounds, random, self._new_id)
         self._tasks = CallTasks()
         media = CallMedia(link, self.handshakes, PortChoice(agent_ports))
-        rows = CallRows(records, self.recorder, node_id)
+        rows = CallRows(records, self.recorder, clock, node_id)
         attempts = TrunkAttempts(trunks, clock)
         self._effects = CallEffects(
             endpoint,
@@ -128,6 +129,7 @@ class Calling:
             self._handle,
             self._effects.carry_out,
         )
+        self.supervision = Supervision(router, starts, media, rows, self.feed)
         self._signalling = CallSignalling(endpoint, self.table, self._tasks, media, starts, self._spoken, attempts, self._handle)
         self._media_events = CallMediaEvents(
             link,
@@ -209,6 +211,7 @@ class Calling:
         for live in list(self.table.calls.values()):
             if live.is_ended:
                 continue
+            self.supervision.obey(live)
             if self._router.is_barred(live.route, live.call.winner):
                 _log.info("call.barred", call_id=str(live.id))
                 self.hang_up(live, EndReason.SUSPENDED)
@@ -223,7 +226,7 @@ class Calling:
         """
         for live in list(self.table.calls.values()):
             live.has_bridge = live.has_bridge and not is_gone
-            if is_gone and self._renews_media and live.call.state is State.ACTIVE:
+            if is_gone and self._renews_media and live.call.state is State.ACTIVE and live.joining is None:
                 self._renew(live)
             else:
                 self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
@@ -235,6 +238,7 @@ class Calling:
         self.recorder.lost(live)
         live.silent_legs.clear()
         live.stated.clear()
+        live.hears, live.recorded = {}, frozenset({0, 1})
         loop = asyncio.get_running_loop()
         live.renewal = loop.call_later(RENEW_WITHIN_S, self.feed, live, events.Stopped(EndReason.MEDIA_LOST))
         self.feed(live, events.MediaLost())

@@ -9,10 +9,12 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from hushwire.calls.model import JoinedAs
 from hushwire.core.clock import Clock
 from hushwire.core.errors import LocalError
-from hushwire.core.ids import NodeId, OrgId
+from hushwire.core.ids import AgentId, NodeId, OrgId
 from hushwire.services.calling import Calling
+from hushwire.services.live import LiveCall
 from hushwire.store import nodes
 from hushwire.store.database import Database
 from hushwire.store.nodes import Command
@@ -98,6 +100,18 @@ class Commands:
                 # STOP_RECORDING's reply comes after the key is wiped from the media process's memory.
                 return await recorder.stop(live)
             case "sensitive.on" | "sensitive.off":
-                return await recorder.set_sensitive(live, on=command.action == "sensitive.on")
+                outcome = await recorder.set_sensitive(live, on=command.action == "sensitive.on")
+                await self._calling.supervision.settle(live)
+                return outcome
+            case "supervise.listen" | "supervise.whisper" | "supervise.barge" | "supervise.leave":
+                return await self._supervise(live, command)
             case _:
                 return "unknown action"
+
+    async def _supervise(self, live: LiveCall, command: Command) -> str:
+        details, supervision = command.details, self._calling.supervision
+        agent_id = AgentId(UUID(details["agent"]))
+        role = command.action.removeprefix("supervise.")
+        if role == "leave":
+            return supervision.leave(live, agent_id)
+        return await supervision.supervise(live, JoinedAs(role), agent_id, actor=details["actor"], purpose=details["purpose"])

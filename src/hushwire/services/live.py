@@ -9,7 +9,9 @@ from uuid import UUID
 
 from hushwire.calls.call import Call
 from hushwire.calls.effects import LegStatement
-from hushwire.calls.model import EndReason, Side
+from hushwire.calls.ends import recording_format
+from hushwire.calls.hearing import Hearing
+from hushwire.calls.model import EndReason, JoinedAs, Side
 from hushwire.core.ids import CallId
 from hushwire.core.personal import Personal
 from hushwire.media.certificates import Certificate
@@ -46,14 +48,26 @@ class RecordingRun:
 
 
 @dataclass(slots=True, eq=False)
+class Joining:
+    """How a call joins another one's bridge: as which leg, as what, and on whose word."""
+
+    host: "LiveCall"
+    leg: int
+    role: JoinedAs
+    actor: str = ""
+    purpose: str = ""
+
+
+@dataclass(slots=True, eq=False)
 class LiveCall:
-    """One call. Its id names its bridge too."""
+    """One call. Its id names its bridge too, unless it joins another one's."""
 
     id: CallId
     route: Route
     call: Call
-    flow: Flow
-    tx: TxId
+    flow: Flow | None
+    """The caller's; None where we ring and nobody called."""
+    tx: TxId | None
     started_at: datetime
     started: float
     max_forwards: int
@@ -91,12 +105,32 @@ class LiveCall:
     """Legs on a port that others use too."""
     suites: dict[int, Suite] = field(default_factory=dict)
     """What the handshakes agreed on, by leg."""
+    joining: Joining | None = None
+    guests: dict[int, "LiveCall"] = field(default_factory=dict)
+    """Calls that join this one, by leg."""
+    hears: Hearing = field(default_factory=dict)
+    """What the media process was last told of whom each leg hears."""
+    recorded: frozenset[int] = frozenset({0, 1})
+    """And of whose speech is recorded."""
+    arranging: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_ended: bool = False
     is_end_unknown: bool = False
     """The call is over, but the media process has not said that its recording is."""
     facts: tuple[Facts, Facts] | None = None
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the bridge is opened or closed and while a recording begins or ends: one after the other."""
+
+    @property
+    def bridge_id(self) -> CallId:
+        """The bridge that its legs are in."""
+        return self.id if self.joining is None else self.joining.host.id
+
+    def recording_format(self) -> bytes:
+        """The format entry of its recording: leg 0 first, guests behind the parties."""
+        legs = self.call.legs()
+        for leg, guest in self.guests.items():
+            legs.update((leg, media) for media in guest.call.legs().values())
+        return recording_format(legs.get(leg) for leg in range(max(1, *legs, 1) + 1))
 
     def side_of(self, dialog: DialogKey) -> Side | None:
         """Whose dialog it is."""
@@ -115,7 +149,7 @@ class LiveCall:
         for side in Side:
             end, hop = self.call.end(side), self.hop(side)
             if end is not None and hop is not None:
-                facts[end.terms.leg] = leg_facts(hop, end.agreed, self.suites.get(end.terms.leg))
+                facts[0 if self.joining is not None else end.terms.leg] = leg_facts(hop, end.agreed, self.suites.get(end.terms.leg))
         return facts[0], facts[1]
 
 

@@ -218,7 +218,7 @@ class Recorder:
             segment=run.segment,
             data_key=run.key.key,
             file=run.spool_name,
-            format=live.call.recording_format(),
+            format=live.recording_format(),
             anchor_us=int(self._clock.now().timestamp() * 1_000_000),
         )
 
@@ -443,7 +443,7 @@ class Recorder:
         async with live.working:
             if live.recording is not None and live.recording.is_running:
                 try:
-                    await self._link.client.set_format(live.id, live.call.recording_format())
+                    await self._link.client.set_format(live.id, live.recording_format())
                 except (MediaRefused, Unavailable) as error:
                     _log.warning("recording.format_not_set", call_id=str(live.id), why=str(error))
 

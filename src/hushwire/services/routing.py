@@ -235,6 +235,21 @@ class Router:
         device_id = None if answered is None else route.plan.targets[answered].device_id
         return called is not None and device_id is not None and self._directory.is_revoked(called.id, device_id)
 
+    def agent(self, agent_id: AgentId) -> Agent | None:
+        """The agent as it is known now."""
+        return self._directory.agent(agent_id)
+
+    def to_supervisor(self, agent: Agent, supervised: Route, leg: int) -> Route | None:
+        """The way to a supervisor's own phones, to join a call as this leg; None where none can be reached. It never leads to a trunk."""
+        org = self._directory.organisation(supervised.org.id) or supervised.org
+        shown = (supervised.agent.extension or supervised.agent.username).reveal()
+        from_ = NameAddr(SipUri(f"{org.slug}.{self._directory.domain}", escape_user(shown)), "Supervision")
+        targets = self._agent_targets(org, agent, from_, leg)
+        if not targets:
+            return None
+        plan = Plan(CallDirection.SUPERVISION, targets[0].terms, targets, RING_AGENT_S, False, joins=leg)
+        return Route(plan, org, agent)
+
     def may_record(self, route: Route) -> bool:
         """Whether the call may be recorded, by what is known now: its far side may have objected since the call was routed."""
         org = self._directory.organisation(route.org.id) or route.org

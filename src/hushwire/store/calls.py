@@ -41,6 +41,9 @@ class NewCall:
     ended_at: datetime | None = None
     sip_status: int | None = None
     end_reason: str | None = None
+    joined_call_id: CallId | None = None
+    """The call that it joins as a further party, and as what."""
+    joined_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,8 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> None:
     await connection.execute(
         "INSERT INTO calls (org_id, id, agent_id, peer_agent_id, trunk_id, node_id, bridge_id, direction, state, started_at, verdict,"
         " verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed, remote_index, local_sealed, ended_at,"
-        " sip_status, end_reason)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)"
+        " sip_status, end_reason, joined_call_id, joined_as)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)"
         " ON CONFLICT (id) DO NOTHING",
         org_id,
         call.id,
@@ -147,7 +150,14 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> None:
         call.ended_at,
         call.sip_status,
         call.end_reason,
+        call.joined_call_id,
+        call.joined_as,
     )
+
+
+async def update_joined_as(connection: Connection, call_id: CallId, role: str) -> None:
+    """As what the call is in the other one from now on."""
+    await connection.execute("UPDATE calls SET joined_as = $2 WHERE id = $1", call_id, role)
 
 
 async def answer(connection: Connection, call: CallAnswer) -> None:

@@ -19,6 +19,7 @@ class Command:
     call_id: CallId
     action: str
     created_at: datetime
+    details: dict[str, str]
 
 
 async def next_epoch(connection: Connection) -> int:
@@ -95,9 +96,9 @@ async def open_commands(connection: Connection, node_id: NodeId) -> list[tuple[O
 async def command(connection: Connection, command_id: UUID) -> Command | None:
     """A command of the entered organisation that is not done yet."""
     row = await connection.fetchrow(
-        "SELECT id, org_id, call_id, action, created_at FROM node_commands WHERE id = $1 AND done_at IS NULL", command_id
+        "SELECT id, org_id, call_id, action, created_at, details FROM node_commands WHERE id = $1 AND done_at IS NULL", command_id
     )
-    return None if row is None else Command(**dict(row))
+    return None if row is None else Command(**{**dict(row), "details": json.loads(row["details"] or "{}")})
 
 
 async def finish_command(connection: Connection, command_id: UUID, now: datetime, outcome: str) -> None:

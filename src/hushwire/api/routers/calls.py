@@ -33,9 +33,10 @@ from hushwire.store.search import CallFilter
 router = APIRouter(prefix="/v1/calls", tags=["calls"])
 
 State = Literal["ringing", "active", "ended", "refused", "failed"]
-Direction = Literal["outbound", "inbound", "internal", "echo"]
+Direction = Literal["outbound", "inbound", "internal", "echo", "supervision", "conference"]
 Reading = Annotated[Caller, Depends(needs(Permission.CALLS))]
 Steering = Annotated[Caller, Depends(needs(Permission.CALL_CONTROL))]
+Supervising = Annotated[Caller, Depends(needs(Permission.SUPERVISION))]
 
 
 class TrunkAttempt(BaseModel):
@@ -79,6 +80,9 @@ class Call(BaseModel):
         " of the whole call when it is over. Losses are shares of 1, `mos_*` are ITU-T G.107's; what is not known is absent."
         " docs/quality.md names all."
     )
+    joined_call_id: UUID | None = Field(description="The call that this one joins: a supervisor's leg, or a conference member's.")
+    joined_as: Literal["listen", "whisper", "barge", "member"] | None = Field(description="The last that it was there.")
+    supervised_ms: int | None = Field(description="How long supervisors were in it, all together; of those who have left.")
     is_restricted: bool = Field(description="Its processing is restricted: it is kept, listed with little more than its id, and not read.")
 
 
@@ -98,6 +102,14 @@ class RecordingAction(Body):
     """What to do with the recording of a live call."""
 
     action: Literal["pause", "resume", "stop", "start"]
+
+
+class Supervise(Body):
+    """What a supervisor does in a live call: `listen` unheard, `whisper` to the agent alone, `barge` in, or `leave`. The first of these
+    rings the supervisor's own phone; each further one changes what it is there."""
+
+    action: Literal["listen", "whisper", "barge", "leave"]
+    agent: str = Field(min_length=1, max_length=128, description="The supervisor's username or id; its role must be supervisor or above.")
 
 
 class Sensitive(Body):
@@ -179,10 +191,37 @@ async def set_sensitive(
     return await _ask(means, caller, call_id, "sensitive.on" if body.on else "sensitive.off", response, idempotency_key)
 
 
-async def _ask(means: Means, caller: Caller, call_id: str, action: Action, response: Response, key: str | None) -> Outcome:
+@router.post("/{call_id}/supervise", responses={202: {"model": Outcome, "description": "The call's node has not answered yet."}})
+async def supervise(
+    means: Given, caller: Supervising, call_id: Id, body: Supervise, response: Response, idempotency_key: IdempotencyKey = None
+) -> Outcome:
+    """Let a supervisor into a live call, change what it does there, or let it go. The purpose and who asked stand in the audit log.
+
+    Refused where recording the call would be: by the law on consent, or because the other party objected.
+    """
+    actions: dict[str, Action] = {
+        "listen": "supervise.listen",
+        "whisper": "supervise.whisper",
+        "barge": "supervise.barge",
+        "leave": "supervise.leave",
+    }
+    agent = await agent_of(means.queries, caller, body.agent)
+    details = {"agent": str(agent), "purpose": reader(caller).purpose}
+    return await _ask(means, caller, call_id, actions[body.action], response, idempotency_key, details)
+
+
+async def _ask(
+    means: Means,
+    caller: Caller,
+    call_id: str,
+    action: Action,
+    response: Response,
+    key: str | None,
+    details: dict[str, str] | None = None,
+) -> Outcome:
     found = parsed_id(call_id)
-    once = None if key is None else Once(key, request_hash(caller, action, str(found)))
-    match outcome := await means.actions.ask(caller.org_id, CallId(found), action, actor=caller.actor, once=once):
+    once = None if key is None else Once(key, request_hash(caller, action, str(found), *(details or {}).values()))
+    match outcome := await means.actions.ask(caller.org_id, CallId(found), action, actor=caller.actor, details=details, once=once):
         case Done(command_id):
             return Outcome(id=command_id, outcome="ok")
         case Accepted(command_id):
@@ -227,5 +266,8 @@ def _call(view: CallView) -> Call:
         agent_leg=row.agent_leg,
         peer_leg=row.peer_leg,
         quality=row.quality,
+        joined_call_id=row.joined_call_id,
+        joined_as=row.joined_as,  # type: ignore[arg-type]
+        supervised_ms=row.supervised_ms,
         is_restricted=row.is_restricted,
     )

@@ -68,12 +68,12 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(DEVICE, "cseq expires_at created_at xid"),
     "nodes": same(TECHNICAL, "id started_at seen_at media_instance quality sip registrar"),
     "trunk_states": same(TECHNICAL, "node_id trunk_id standing reason since calls ways outcomes registered_until"),
-    "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with")
+    "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with joined_call_id")
     | same(
         CALL,
         "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality erased_at",
     )
-    | same(CALL, "trunk_attempts")
+    | same(CALL, "trunk_attempts joined_as")
     | same(replace(CALL, purpose=Purpose.VOICE_SECURITY), "verdict verdict_reason country number_class rules_version")
     | same(FAR_NUMBER, "remote_sealed")
     | same(FAR_INDEX, "remote_index")
@@ -82,7 +82,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(RECORDING, "segment state custody region lawful_basis started_at ended_at duration_ms frames size_bytes erased_at")
     | same(replace(RECORDING, form=Form.HASH), "digest key_fingerprint")
     | same(replace(FAR_INDEX, purpose=Purpose.RECORDING), "remote_index"),
-    "node_commands": same(COMMAND, "id org_id node_id call_id")
+    "node_commands": same(COMMAND, "id org_id node_id call_id details")
     | same(replace(COMMAND, form=Form.PLAIN), "action created_at done_at outcome"),
     "outbox": same(EVENT, "id org_id subject") | same(replace(EVENT, form=Form.PLAIN), "xid seq kind at fields"),
     "audit_log": same(AUDIT, "org_id actor object")
