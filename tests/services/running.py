@@ -157,12 +157,21 @@ class World:
         assert result is not None
         return result
 
-    async def restart(self) -> None:
+    async def restart(self, **environ: str) -> None:
         """A new gateway on the same folder and databases, after the old one was dropped without a word (as kill -9 leaves it)."""
-        self.gateway, self.wired, self.task = await start_gateway(self.databases, self.folder)
+        self.gateway, self.wired, self.task = await start_gateway(self.databases, self.folder, **environ)
 
     async def abandon(self) -> None:
-        """End the gateway as kill -9 would: no BYE, no rows."""
+        """End the gateway as kill -9 would: no BYE, no rows, and no journal of its calls."""
+        self.gateway.calling.table.calls.clear()
+        for path in self.wired.folders.journal.iterdir():
+            path.unlink()
+        self.wired.stop.set()
+        await self.task
+
+    async def kill(self) -> None:
+        """End the gateway as kill -9 would: it says and writes nothing from now on."""
+        self.gateway.journal.close()
         self.gateway.calling.table.calls.clear()
         self.wired.stop.set()
         await self.task
@@ -292,6 +301,16 @@ class Peer:
         dialog = self.endpoint.respond(event.tx, 200, body=outcome.body)
         assert dialog is not None
         return dialog, outcome.media
+
+
+async def until_ended(peer: Peer) -> sip.DialogEnded:
+    """These peers send no sound, so that hushwire may ask them to use other ports before the call ends."""
+    async with asyncio.timeout(10):
+        while not isinstance(event := await peer.events.get(), sip.DialogEnded):
+            assert isinstance(event, sip.InDialogRequest)
+            assert event.request.method == "INVITE"
+            peer.endpoint.respond(event.tx, 491)
+    return event
 
 
 def facts(row: asyncpg.Record, column: str) -> dict[str, Any]:

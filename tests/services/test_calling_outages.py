@@ -12,7 +12,7 @@ from hushwire.sip import effects as sip
 from hushwire.vault.pool import KeyPool
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import FAR_NUMBER, Peer, World, need_program, running
+from tests.services.running import FAR_NUMBER, Peer, World, need_program, running, until_ended
 
 pytestmark = need_program
 
@@ -84,16 +84,6 @@ async def test_a_gateway_that_is_cut_off_from_the_database_ends_its_recordings_b
         await reachable(databases, allow=True)
         assert (await world.row("recordings", state="closed"))["digest"] is not None
         await world.row("calls", state="active")
-
-
-async def until_ended(peer: Peer) -> sip.DialogEnded:
-    """These peers send no sound, so that hushwire may ask them to use other ports before the call ends."""
-    async with asyncio.timeout(10):
-        while not isinstance(event := await peer.events.get(), sip.DialogEnded):
-            assert isinstance(event, sip.InDialogRequest)
-            assert event.request.method == "INVITE"
-            peer.endpoint.respond(event.tx, 491)
-    return event
 
 
 @pytest.mark.parametrize("policy", ["refuse", "unrecorded"])

@@ -4,6 +4,7 @@ Stops within the supervisor's patience: no new calls, BYE to both sides of the l
 """
 
 import asyncio
+import hmac
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +20,7 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent
 from hushwire.policy.judge import Judge
 from hushwire.policy.model import Attempt, Rules, Verdict
+from hushwire.services import adoption
 from hushwire.services.bindings import Bindings
 from hushwire.services.calling import Calling
 from hushwire.services.commands import Commands
@@ -26,6 +28,7 @@ from hushwire.services.directory import Directory
 from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
 from hushwire.services.keepalive import KeepAlive
+from hushwire.services.kept import Kept, read_all
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.orphans import Orphans
 from hushwire.services.records import Records
@@ -42,6 +45,7 @@ from hushwire.store import nodes
 from hushwire.transport.endpoint import EndpointConfig, Listen, SipEndpoint
 from hushwire.transport.lookups import Lookups
 from hushwire.transport.tls import client_context, pinned_context, server_context
+from hushwire.vault.journal import Journal
 from hushwire.vault.pool import KeyPool
 
 END_CALLS_S: Final = 1.8
@@ -56,7 +60,9 @@ class Gateway:
         self._wired = wired
         config, clock, random = wired.config, wired.clock, wired.random
         self._started_at = clock.now()
-        self.endpoint = SipEndpoint(endpoint_config(wired), clock, random, self._on_sip, self._on_flow_closed)
+        self.endpoint = SipEndpoint(endpoint_config(wired), clock, random, self._on_sip, self._on_flow_closed, self._before_send)
+        self.journal = open_journal(wired)
+        self._early: list[Event | MediaEvent] = []
         self.link = MediaLink(wired.folders.media_socket, self._next_epoch, self, self._on_dtls)
         self.pool = KeyPool(wired.keyring, clock, random, size=16, most=256)
         self.records = Records(wired.main)
@@ -72,7 +78,8 @@ class Gateway:
         wired = self._wired
         for path in self._config.sounds.paths():
             await asyncio.to_thread(check, path)
-        await self.endpoint.start()
+        kept, unread = read_all(self.journal.recover())
+        await self.endpoint.start(adoption.dialogs(kept))
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._assemble()
@@ -80,6 +87,7 @@ class Gateway:
             await self.registrations.load()
             self._trust()
             await self.link.start()
+            await self._adopt(kept, unread)
             for name, work in (
                 ("directory", lambda: self.directory.watch(self._directory_changed)),
                 ("registrations", self.registrations.run),
@@ -97,7 +105,6 @@ class Gateway:
                 f"{transport.value}://{bracketed(address.host)}:{address.port}" for transport, address in self.endpoint.addresses.items()
             ]
             _log.info("gateway.ready", sip=addresses, node=str(wired.node_id))
-            self.is_ready = True
             wired.ready({"sip": addresses})
             await wired.stop.wait()
             _log.info("gateway.stopping", calls=sum(1 for _ in self.calling.live))
@@ -109,6 +116,28 @@ class Gateway:
             await self.link.close()
             await self.endpoint.close()
             await self.pool.close()
+            self.journal.close()
+
+    async def _adopt(self, kept: Mapping[UUID, Kept], unread: list[UUID]) -> None:
+        """Go on with the calls of the process before this one, then hear what came meanwhile."""
+        for name in unread:
+            _log.error("journal.call_unreadable", call_id=str(name), why="another version wrote it; the call ends as an orphan")
+            self.calling.journal.drop(name)
+        wired = self._wired
+        going_on = adoption.Adoption(self.calling, self.endpoint, self.directory, self.registrations, self.link, wired.clock, wired.random)
+        await going_on.run(kept)
+        self.calling.obey_directory()
+        self.is_ready = True
+        early, self._early = self._early, []
+        for event in early:
+            if isinstance(event, MediaEvent):
+                self.media_event(event)
+            else:
+                self._on_sip(event)
+
+    def _before_send(self) -> None:
+        if self.is_ready:
+            self.calling.journal.commit()
 
     async def _assemble(self) -> None:
         wired, sip = self._wired, self._config.sip
@@ -178,6 +207,8 @@ class Gateway:
             max_calls=self._config.limits.calls,
             renews_media=self._config.media.on_loss == "re-establish",
             agent_ports=self._config.media.agent_ports,
+            journal=self.journal,
+            device_at=self.registrations.device_at,
         )
         self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)
         self.heartbeat = Heartbeat(
@@ -212,6 +243,8 @@ class Gateway:
             # The sockets are bound before the world is known, since our own ports are part of it.
             if isinstance(event, RequestReceived):
                 self.endpoint.respond(event.tx, 503, headers=[("Retry-After", "1")])
+            else:
+                self._early.append(event)  # of a dialog that this process goes on with, once it knows its call
         elif isinstance(event, RequestReceived) and event.request.method == "REGISTER":
             tx = event.tx
             self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
@@ -241,7 +274,9 @@ class Gateway:
 
     def media_event(self, event: MediaEvent) -> None:
         """To the call that it concerns, else to the orphans."""
-        if not self.calling.media_event(event):
+        if not self.is_ready:
+            self._early.append(event)
+        elif not self.calling.media_event(event):
             self.orphans.media_event(event)
 
     # What goes on beside calls.
@@ -294,6 +329,13 @@ def node_uri(config: Config, addresses: Mapping[Transport, Address]) -> str | No
         if address is not None and address.host not in ("0.0.0.0", "::"):
             return f"sip:{bracketed(address.host)}:{address.port};transport={transport.value}"
     return None
+
+
+def open_journal(wired: Wired) -> Journal:
+    """The journal in the data folder, under a key of its own."""
+    folder = wired.folders.journal
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return Journal(folder, hmac.digest(wired.keys.role, b"hushwire/journal", "sha256"))
 
 
 def endpoint_config(wired: Wired) -> EndpointConfig:

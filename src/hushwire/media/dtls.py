@@ -72,6 +72,13 @@ class DtlsAssociation:
         else:
             self._connection.set_accept_state()
 
+    @classmethod
+    def finished(cls, certificate: Certificate, remote: RemoteDtls, keys: SrtpKeys) -> "DtlsAssociation":
+        """One whose handshake was done in another process: only its keys are left, and nothing of the peer is listened to any more."""
+        made = cls(certificate, remote)
+        made.keys, made.is_closed = keys, True
+        return made
+
     def start(self) -> list[bytes]:
         """The ClientHello, where it is ours to send."""
         return self._go_on() if self._remote.is_client else []

@@ -76,6 +76,16 @@ class Handshakes:
         self._legs[bridge_id, leg] = _Running(DtlsAssociation(certificate, remote), remote, certificate, patience)
         return None
 
+    def adopt(self, bridge_id: UUID, leg: int, remote: RemoteDtls, certificate: Certificate, keys: SrtpKeys) -> None:
+        """An association that another process brought to its end: it stands for as long as signalling names the same one.
+
+        Nothing is left of it but its keys.
+        """
+        self.forget(bridge_id, leg)
+        association = DtlsAssociation.finished(certificate, remote, keys)
+        patience = asyncio.get_running_loop().call_later(0, lambda: None)
+        self._legs[bridge_id, leg] = _Running(association, remote, certificate, patience, is_started=True, is_told=True)
+
     def keys(self, bridge_id: UUID, leg: int) -> SrtpKeys | None:
         """What protects the leg now; None while nothing does."""
         running = self._legs.get((bridge_id, leg))

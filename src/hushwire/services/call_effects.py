@@ -9,19 +9,20 @@ import structlog
 from hushwire.calls import effects, events
 from hushwire.calls.model import EndReason, Side
 from hushwire.core.clock import Clock
+from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_media import CallMedia
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
-from hushwire.services.live import Joining, LiveCall
+from hushwire.services.live import Joining, LiveCall, end_state
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
 from hushwire.services.sounds import Sounds
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.sip.effects import TxId
 from hushwire.sip.headers import Line
-from hushwire.store.calls import CallAnswer
+from hushwire.store.calls import CallAnswer, CallEnd
 from hushwire.transport.endpoint import SipEndpoint
 
 SILENT_DEVICE_S: Final = 8.0
@@ -41,6 +42,7 @@ class CallEffects:
         sounds: Sounds,
         recorder: Recorder,
         rows: CallRows,
+        journal: CallJournal,
         quality_counts: QualityCounts,
         attempts: TrunkAttempts,
         clock: Clock,
@@ -54,6 +56,7 @@ class CallEffects:
         self._sounds = sounds
         self._recorder = recorder
         self._rows = rows
+        self._journal = journal
         self._quality_counts = quality_counts
         self._attempts = attempts
         self._clock = clock
@@ -76,6 +79,7 @@ class CallEffects:
                 if invite is not None:
                     self._endpoint.cancel(invite, headers=_reasons(effect.reason))
             case effects.RespondReinvite():
+                live.reoffer = None
                 self._endpoint.respond(TxId(effect.tx), effect.status, body=effect.body)
             case effects.SendReinvite():
                 self._reinvite(live, effect)
@@ -190,8 +194,8 @@ class CallEffects:
         _log.info("call.answered", call_id=str(live.id), agent_media=agent.get("media"), peer_media=peer.get("media"))
         peer_agent = None if live.route.peer_agent is None else live.route.peer_agent.id
         trunk = None if live.route.trunk is None else live.route.trunk.id
-        answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk)
-        self._tasks.spawn(self._recorder.answered(live, answer), "call-answered")
+        live.answer = answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk)
+        self._tasks.spawn(self._record(live, answer), "call-answered")
         if live.joining is not None:
             self._tasks.spawn(self.fed(live, self._joined(live, live.joining)), "call-joined")
 
@@ -203,6 +207,12 @@ class CallEffects:
         self._rows.joined(live, joining)
         await self._recorder.set_format(joining.host)
         return None
+
+    async def _record(self, live: LiveCall, answer: CallAnswer) -> None:
+        await self._recorder.answered(live, answer)
+        if live.segments and not live.is_ended:
+            self._journal.changed(live)
+            self._journal.commit()
 
     def _renewed(self, live: LiveCall) -> None:
         _log.info("call.media_renewed", call_id=str(live.id))
@@ -220,6 +230,9 @@ class CallEffects:
             self._feed(guest, events.Stopped(EndReason.JOINED_ENDED))
         duration_ms = None if live.answered is None else round((self._clock.monotonic() - live.answered) * 1000)
         _log.info("call.ended", call_id=str(live.id), reason=effect.reason.value, status=effect.status, duration_ms=duration_ms)
+        # What the rows will say at least, wherever we die from now on.
+        state = end_state(effect.reason, was_answered=live.answered is not None)
+        live.end = CallEnd(live.id, state, self._clock.now(), duration_ms, effect.status, effect.reason.value, None)
         self._tasks.spawn(self._close(live, effect, duration_ms), "call-close")
 
     async def _close(self, live: LiveCall, effect: effects.Ended, duration_ms: int | None) -> None:
@@ -233,15 +246,19 @@ class CallEffects:
             if run is not None and report is None and live.has_bridge:
                 # It may still hold the key: the row stays live until it, or its successor, says otherwise (the orphans' business).
                 _log.warning("recording.end_unknown", call_id=str(live.id), recording_id=str(run.id))
+                live.recordings.discard(run.id)
                 live.is_end_unknown, run = True, None
             if report is not None and live.answered is not None:
                 self._quality_counts.note_call(report)
             written = self._rows.end(live, effect, ended_at, duration_ms, report, run, self._attempts.facts(live))
+            self._journal.changed(live)
+            self._journal.commit()
         try:
             if await written and live.recording_events:
                 self._recorder.acknowledge(live)
         finally:
             self._table.calls.pop(live.id, None)
+            self._journal.drop(live.id)
 
     def _stop_ringing(self, live: LiveCall) -> None:
         if live.ring is not None:

@@ -12,10 +12,12 @@ from hushwire.calls.effects import LegStatement
 from hushwire.calls.hearing import hearing, recorded
 from hushwire.calls.model import Ports, Side
 from hushwire.core.errors import Unavailable
+from hushwire.media.adoption import BridgeState
 from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink
 from hushwire.media.model import BridgeReport, LegSettings, MediaRefused, Mode
 from hushwire.media.ports import PortTrouble
+from hushwire.media.statement import settings_digest
 from hushwire.media.wire import Status
 from hushwire.services.live import Joining, LiveCall, settings
 from hushwire.services.port_choice import PortChoice
@@ -62,6 +64,19 @@ class CallMedia:
             return events.MediaFailed()
         live.has_bridge = True
         return events.MediaOpened((Ports(str(given.ip), given.rtp_port, given.rtcp_port),))
+
+    async def _dismiss(self, live: LiveCall, found: BridgeState) -> None:
+        """Who had joined the call in another process is gone with it: its parties are alone again."""
+        guests = sorted(set(found.legs) - set(live.route.plan.legs))
+        try:
+            for leg in guests:
+                await self._link.client.close_leg(live.id, leg)
+            for leg, others in sorted(hearing(live.route.plan.legs, {}).items()) if guests else ():
+                await self._link.client.set_hears(live.id, leg, others)
+            if guests:
+                await self._link.client.set_recorded(live.id, recorded(live.route.plan.legs, {}))
+        except (MediaRefused, Unavailable) as error:
+            _log.error("call.guests_not_dismissed", call_id=str(live.id), why=str(error))
 
     async def arrange(self, live: LiveCall) -> bool:
         """Tell the media process who hears whom and who is recorded, as its guests are in the call now; False where it did not take it."""
@@ -139,6 +154,16 @@ class CallMedia:
                 moved += await self.move(live, leg.leg, PortTrouble.AMBIGUOUS)
                 await self._link.client.set_leg(live.bridge_id, leg.leg, self._settings(live, leg))
         return moved
+
+    async def adopt(self, live: LiveCall, legs: Iterable[LegStatement], found: BridgeState) -> list[events.Event]:
+        """State the legs of a bridge that another process opened, where it was not told the same already."""
+        live.stated |= {leg.leg: leg for leg in legs}
+        await self._dismiss(live, found)
+        known = {number: leg.digest for number, leg in found.legs.items()}
+        changed = [leg for leg in legs if known.get(leg.leg) != settings_digest(self._settings(live, leg))]
+        if changed:
+            _log.info("call.legs_stated_anew", call_id=str(live.id), legs=len(changed))
+        return await self.state(live, changed) if changed else []
 
     async def move(self, live: LiveCall, leg: int, trouble: PortTrouble | None) -> list[events.Event]:
         """Give a leg a pair of its own instead of its shared port; its party has to hear of it. Nothing where it has one already.

@@ -12,7 +12,9 @@ from hushwire.core.ids import CallId, NodeId, RecordingId
 from hushwire.core.personal import Personal
 from hushwire.media.model import BridgeReport
 from hushwire.policy.model import Deny, Emergency, NumberClass
+from hushwire.services.call_journal import CallJournal
 from hushwire.services.directory import Organisation
+from hushwire.services.kept import Kept
 from hushwire.services.live import Joining, LiveCall, RecordingRun, end_state
 from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records
@@ -30,15 +32,16 @@ QUALITY_WAITS_BEHIND: Final = 200
 class CallRows:
     """Writes of calls; those of recordings that begin or end within a call are the recorder's."""
 
-    def __init__(self, records: Records, recorder: Recorder, clock: Clock, node_id: NodeId) -> None:
+    def __init__(self, records: Records, recorder: Recorder, journal: CallJournal, clock: Clock, node_id: NodeId) -> None:
         self._records = records
         self._clock = clock
         self._recorder = recorder
+        self._journal = journal
         self._node_id = node_id
 
     def begin(self, live: LiveCall) -> None:
         """The call's row and CallStarted."""
-        new = self._new(live, "ringing")
+        live.new = new = self._new(live, "ringing")
         live.remote_index = new.remote_index
         event = self._recorder.event(live, EventKind.CALL_STARTED, live.started_at)
         org_id = live.route.org.id
@@ -59,7 +62,8 @@ class CallRows:
             await rows.begin(connection, org_id, new)
             return [event]
 
-        self._records.write(org_id, "call.unstarted", write)
+        self._journal.note(org_id, new)
+        self._dropped(new.id, self._records.write(org_id, "call.unstarted", write))
 
     def legs(self, live: LiveCall, agent: Facts, peer: Facts) -> None:
         """How the legs are protected now."""
@@ -144,6 +148,7 @@ class CallRows:
         elif run is not None:
             # Nobody closed it: what lies in the spool plays as far as it goes.
             recording = RecordingEnd(RecordingId(run.id), at)
+        live.end, live.ended_recording = end, recording
         closed = None if recording is None else self._recorder.event(live, EventKind.RECORDING_CLOSED, at, recording=recording.id)
 
         async def write(connection: Connection) -> list[DomainEvent]:
@@ -186,7 +191,53 @@ class CallRows:
             await rows.begin(connection, org.id, new)
             return [event]
 
-        self._records.write(org.id, "call.refused", write)
+        self._journal.note(org.id, new)
+        self._dropped(call_id, self._records.write(org.id, "call.refused", write))
+
+    def again(self, kept: Kept) -> asyncio.Future[bool]:
+        """All that the rows of a call should say, by the journal of the process before this one; what they say already stays."""
+        new, answer, end, recording = kept.new, kept.answer, kept.end, kept.recording
+        facts: dict[str, str | int | bool | None] = {
+            "direction": new.direction,
+            "agent": None if new.agent_id is None else str(new.agent_id),
+        }
+
+        async def write(connection: Connection) -> list[DomainEvent]:
+            found = []
+            if await rows.begin(connection, kept.org_id, new):
+                kind = (
+                    EventKind.CALL_STARTED
+                    if new.ended_at is None
+                    else EventKind.CALL_REFUSED
+                    if new.verdict_reason
+                    else EventKind.CALL_ENDED
+                )
+                found.append(
+                    self._recorder.fact(
+                        kept.org_id, kind, new.id, new.started_at, {**facts, "status": new.sip_status, "reason": new.end_reason}
+                    )
+                )
+            if answer is not None and await rows.answer(connection, answer):
+                found.append(self._recorder.fact(kept.org_id, EventKind.CALL_ANSWERED, new.id, answer.answered_at, facts))
+            if recording is not None and await rows.close_recording(connection, recording):
+                found.append(
+                    self._recorder.fact(
+                        kept.org_id, EventKind.RECORDING_CLOSED, recording.id, recording.ended_at, {**facts, "call": str(new.id)}
+                    )
+                )
+            if end is not None and await rows.end(connection, end):
+                told = {**facts, "reason": end.end_reason, "status": end.sip_status, "duration_ms": end.duration_ms}
+                found.append(self._recorder.fact(kept.org_id, EventKind.CALL_ENDED, new.id, end.ended_at, told))
+            return found
+
+        written = self._records.write(kept.org_id, "call.again", write, at_once=True)
+        if kept.talk is None:
+            self._dropped(new.id, written)
+        return written
+
+    def _dropped(self, call_id: CallId, written: asyncio.Future[bool]) -> None:
+        """The journal forgets the call once its rows say all."""
+        written.add_done_callback(lambda done: None if done.cancelled() else self._journal.drop(call_id))
 
     def _new(
         self, live: LiveCall, state: str, ended_at: datetime | None = None, why: EndReason | None = None, status: int | None = None

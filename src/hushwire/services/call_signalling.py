@@ -6,10 +6,12 @@ from typing import assert_never
 from hushwire.calls import events
 from hushwire.calls.call import State
 from hushwire.calls.model import Side
+from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_media import CallMedia
 from hushwire.services.call_starts import SDP_TYPE, CallStarts
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
+from hushwire.services.kept import Waiting
 from hushwire.services.live import LiveCall
 from hushwire.services.spoken_refusals import SpokenRefusals
 from hushwire.services.trunk_attempts import TrunkAttempts
@@ -30,6 +32,7 @@ class CallSignalling:
         table: CallTable,
         tasks: CallTasks,
         media: CallMedia,
+        journal: CallJournal,
         starts: CallStarts,
         spoken: SpokenRefusals,
         attempts: TrunkAttempts,
@@ -39,6 +42,7 @@ class CallSignalling:
         self._table = table
         self._tasks = tasks
         self._media = media
+        self._journal = journal
         self._starts = starts
         self._spoken = spoken
         self._attempts = attempts
@@ -102,8 +106,10 @@ class CallSignalling:
             if event.request.body and event.request.content_type != SDP_TYPE:
                 self._endpoint.respond(event.tx, 415, headers=[("Accept", SDP_TYPE)])
             else:
+                live.reoffer = Waiting(event.request.to_bytes(), event.flow)
                 self._handle(live, events.Reoffered(side, event.tx, event.request.body))
         elif event.request.method == "INFO":
+            self._journal.changed(live)
             self._keyed(live, side, event)
         else:
             self._endpoint.respond(event.tx, 501)

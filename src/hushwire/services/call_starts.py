@@ -14,6 +14,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId
 from hushwire.media.certificates import Certificates
 from hushwire.media.link import MediaLink
+from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
@@ -50,6 +51,7 @@ class CallStarts:
         keys: CallKeys,
         rows: CallRows,
         sounds: Sounds,
+        journal: CallJournal,
         spoken: SpokenRefusals,
         certificates: Certificates,
         clock: Clock,
@@ -67,6 +69,7 @@ class CallStarts:
         self._keys = keys
         self._rows = rows
         self._sounds = sounds
+        self._journal = journal
         self._spoken = spoken
         self._certificates = certificates
         self._clock = clock
@@ -160,6 +163,7 @@ class CallStarts:
         call = Call(route.plan, request.body, self._random, certificate.fingerprint)
         hops = request.max_forwards if request.max_forwards is not None else MAX_FORWARDS
         live = LiveCall(self._new_id(), route, call, flow, tx, self._clock.now(), self._clock.monotonic(), max(0, hops - 1), certificate)
+        live.invite = request
         self._table.by_tx[tx] = live
         if self._keys.fill(live):
             self._start(live)
@@ -200,6 +204,7 @@ class CallStarts:
         announces = self._router.may_record(route) and self._sounds.announces_first(live)
         for effect in live.call.start(announces=announces):
             self._carry_out(live, effect)
+        self._journal.changed(live)
 
     def _answer(self, live: LiveCall, status: int, words: str) -> None:
         if live.tx is not None:

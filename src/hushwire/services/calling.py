@@ -15,15 +15,18 @@ import structlog
 
 from hushwire.calls import events
 from hushwire.calls.call import State
+from hushwire.calls.effects import SetLegs
 from hushwire.calls.model import EndReason
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId, NodeId, uuid7
+from hushwire.media.adoption import BridgeState
 from hushwire.media.certificates import Certificates
 from hushwire.media.dtls import Failure
 from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink
 from hushwire.media.model import DtlsDatagram, MediaEvent
 from hushwire.services.call_effects import CallEffects
+from hushwire.services.call_journal import CallJournal, DeviceAt
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_media import CallMedia
 from hushwire.services.call_media_events import CallMediaEvents
@@ -33,6 +36,7 @@ from hushwire.services.call_starts import CallStarts
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.identity import Authenticator
+from hushwire.services.kept import Kept
 from hushwire.services.live import LiveCall
 from hushwire.services.port_choice import PortChoice
 from hushwire.services.quality_counts import QualityCounts
@@ -47,6 +51,7 @@ from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.sip import effects as sip
 from hushwire.transport.endpoint import SipEndpoint
+from hushwire.vault.journal import Journal
 from hushwire.vault.pool import KeyPool
 
 RENEW_WITHIN_S: Final = 15.0
@@ -76,6 +81,8 @@ class Calling:
         max_calls: int = 2000,
         renews_media: bool = False,
         agent_ports: str = "auto",
+        journal: Journal | None = None,
+        device_at: DeviceAt = lambda _agent, _flow: None,
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -91,11 +98,12 @@ class Calling:
         self.quality_counts = QualityCounts()
         self.table = CallTable(max_calls)
         self.handshakes = Handshakes(lambda bridge, leg, datagrams: link.client.send_dtls(bridge, leg, datagrams), self)
-        certificates = Certificates(clock)
+        self.certificates = certificates = Certificates(clock)
+        self.journal = CallJournal(journal, endpoint, self.handshakes, device_at)
         self._spoken = SpokenRefusals(endpoint, link, self.handshakes, certificates, self.sounds, random, self._new_id)
         self._tasks = CallTasks()
-        media = CallMedia(link, self.handshakes, PortChoice(agent_ports))
-        rows = CallRows(records, self.recorder, clock, node_id)
+        self._media = media = CallMedia(link, self.handshakes, PortChoice(agent_ports))
+        self._rows = rows = CallRows(records, self.recorder, self.journal, clock, node_id)
         attempts = TrunkAttempts(trunks, clock)
         self._effects = CallEffects(
             endpoint,
@@ -106,6 +114,7 @@ class Calling:
             self.sounds,
             self.recorder,
             rows,
+            self.journal,
             self.quality_counts,
             attempts,
             clock,
@@ -121,6 +130,7 @@ class Calling:
             self.keys,
             rows,
             self.sounds,
+            self.journal,
             self._spoken,
             certificates,
             clock,
@@ -130,7 +140,9 @@ class Calling:
             self._effects.carry_out,
         )
         self.supervision = Supervision(router, starts, media, rows, self.feed)
-        self._signalling = CallSignalling(endpoint, self.table, self._tasks, media, starts, self._spoken, attempts, self._handle)
+        self._signalling = CallSignalling(
+            endpoint, self.table, self._tasks, media, self.journal, starts, self._spoken, attempts, self._handle
+        )
         self._media_events = CallMediaEvents(
             link,
             self.table,
@@ -167,8 +179,8 @@ class Calling:
         return call_id in self.table.calls or self._spoken.knows(call_id)
 
     def find_recording(self, recording_id: UUID) -> LiveCall | None:
-        """The call that is being recorded under this id."""
-        return next((live for live in self.table.calls.values() if live.recording is not None and live.recording.id == recording_id), None)
+        """The call that is being recorded under this id, or was, and is not wholly closed yet."""
+        return next((live for live in self.table.calls.values() if recording_id in live.recordings), None)
 
     # ------------------------------------------------------------------------------------------------------------- inputs
 
@@ -193,10 +205,17 @@ class Calling:
     def keyed(self, bridge_id: UUID, leg: int) -> None:
         """A leg's party proved who it is."""
         self._media_events.keyed(bridge_id, leg)
+        self.kept_anew(self.find(CallId(bridge_id)))
 
     def not_keyed(self, bridge_id: UUID, leg: int, failure: Failure) -> None:
         """A leg's party did not, and will not."""
         self._media_events.not_keyed(bridge_id, leg, failure)
+
+    def kept_anew(self, live: LiveCall | None) -> None:
+        """Something of a call changed that no event of its machine tells: keys of a handshake, a recording that began or ended."""
+        if live is not None:
+            self.journal.changed(live)
+            self.journal.commit()
 
     def hang_up(self, live: LiveCall, reason: EndReason = EndReason.HANGUP) -> None:
         """End a call from our side."""
@@ -243,6 +262,34 @@ class Calling:
         live.renewal = loop.call_later(RENEW_WITHIN_S, self.feed, live, events.Stopped(EndReason.MEDIA_LOST))
         self.feed(live, events.MediaLost())
 
+    def adopt(self, live: LiveCall, kept: Kept, found: BridgeState | None) -> None:
+        """Go on with a call of the process before this one; `found` is its bridge, None where that is gone."""
+        self.table.calls[live.id] = live
+        for dialog in live.dialogs.values():
+            self.table.by_dialog[dialog] = live
+        for keyed in () if kept.talk is None else kept.talk.handshakes:
+            self.handshakes.adopt(live.id, keyed.leg, keyed.remote, live.certificate, keyed.keys)
+            live.suites[keyed.leg] = keyed.keys.sending.suite
+        live.facts = live.legs()
+        self.journal.changed(live)
+        self.write_again(kept)
+        if found is None:
+            if self._renews_media:
+                self._renew(live)
+            else:
+                self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
+            return
+        for effect in live.call.resume():
+            if isinstance(effect, SetLegs):
+                self._tasks.spawn(self._effects.fed(live, self._media.adopt(live, effect.legs, found)), "call-adopted")
+            else:
+                self._effects.carry_out(live, effect)
+        self._tasks.spawn(self.sounds.settle(live), "call-sounds")
+
+    def write_again(self, kept: Kept) -> None:
+        """Have the rows of a call of the process before this one say all that they should."""
+        self._rows.again(kept)
+
     async def stop_recordings(self) -> None:
         """End every recording, since nobody can reach this node to pause or erase it; the calls go on as their organisations allow."""
         running = [live for live in self.table.calls.values() if live.recording is not None and not live.is_ended]
@@ -267,19 +314,24 @@ class Calling:
             return
         self._is_draining = True
         try:
-            while self._queue:
-                item = self._queue.popleft()
-                try:
-                    if isinstance(item, tuple):
-                        self._handle(*item)
-                    else:
-                        self._signalling.take(item)
-                except Exception as error:
-                    # Whatever one message does to us, the other calls go on. No words: they may hold a peer's bytes.
-                    _log.error("call.internal_error", exc_info=error)
-                    self._stop_broken(item)
+            # Nobody reads an answer before the journal has what follows from it.
+            with self._endpoint.held():
+                self._work_off()
         finally:
             self._is_draining = False
+
+    def _work_off(self) -> None:
+        while self._queue:
+            item = self._queue.popleft()
+            try:
+                if isinstance(item, tuple):
+                    self._handle(*item)
+                else:
+                    self._signalling.take(item)
+            except Exception as error:
+                # Whatever one message does to us, the other calls go on. No words: they may hold a peer's bytes.
+                _log.error("call.internal_error", exc_info=error)
+                self._stop_broken(item)
 
     def _stop_broken(self, item: sip.Event | _Item) -> None:
         if isinstance(item, tuple):
@@ -290,6 +342,7 @@ class Calling:
             self._endpoint.respond(item.tx, 500)
 
     def _handle(self, live: LiveCall, event: events.Event) -> None:
+        self.journal.changed(live)
         for effect in live.call.handle(event):
             try:
                 self._effects.carry_out(live, effect)

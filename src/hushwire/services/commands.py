@@ -74,6 +74,7 @@ class Commands:
                 outcome = await self._do(command)
             except LocalError as error:
                 outcome = str(error)
+            self._calling.kept_anew(self._calling.find(command.call_id))
             _log.info("command.done", call_id=str(command.call_id), action=command.action, ok=outcome == "ok")
             async with self._db.organisation(org_id) as connection:
                 await nodes.finish_command(connection, command_id, self._clock.now(), outcome)

@@ -21,10 +21,12 @@ from hushwire.media.model import IceCredentials, LegSettings, Protection, Suite
 from hushwire.media.ports import IpAddress
 from hushwire.sdp.offer_answer import Crypto, LegMedia
 from hushwire.services.call_quality import CallQuality
+from hushwire.services.kept import Waiting
 from hushwire.services.routing import Route
 from hushwire.sip.effects import DialogKey, InviteId, TxId
 from hushwire.sip.flow import Flow, Hop
-from hushwire.store.calls import Facts
+from hushwire.sip.message import Request
+from hushwire.store.calls import CallAnswer, CallEnd, Facts, NewCall, RecordingEnd
 from hushwire.vault.buckets import DataKey
 
 if TYPE_CHECKING:
@@ -86,6 +88,8 @@ class LiveCall:
     ring: asyncio.TimerHandle | None = None
     has_bridge: bool = False
     recording: RecordingRun | None = None
+    recordings: set[UUID] = field(default_factory=set)
+    """Every recording that was begun of this call: each is its own to end, until the call is wholly closed."""
     recording_events: list[int] = field(default_factory=list)
     segments: int = 0
     """How many recordings of this call were begun: the number of the next segment."""
@@ -117,6 +121,15 @@ class LiveCall:
     is_end_unknown: bool = False
     """The call is over, but the media process has not said that its recording is."""
     facts: tuple[Facts, Facts] | None = None
+    invite: Request | None = None
+    """The caller's, while it waits for a final response."""
+    reoffer: Waiting | None = None
+    """A re-INVITE that waits for ours."""
+    new: NewCall | None = None
+    answer: CallAnswer | None = None
+    end: CallEnd | None = None
+    ended_recording: RecordingEnd | None = None
+    """What the rows of the call are to say, written or not."""
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the bridge is opened or closed and while a recording begins or ends: one after the other."""
 

@@ -158,6 +158,7 @@ class Recorder:
         run = _run(key, live.segments)
         peer = live.route.peer_agent
         live.recording = run
+        live.recordings.add(run.id)
         admitted = await self._admit(live, answer, self._row(live, run, live.route.agent.id, None if peer is None else peer.id))
         if admitted is None:
             _log.error("recording.not_begun", call_id=str(live.id), why="its row could not be written")
@@ -292,6 +293,7 @@ class Recorder:
             if key is None:
                 return "no recording key is ready"
             further = _run(key, run.segment + 1, is_paused=run.is_paused)
+            live.recordings.add(further.id)
             if not await self._admit(live, None, self._row(live, further, agent_id, peer_agent_id)):
                 _log.error("recording.not_continued", call_id=str(live.id), why="its row could not be written, or its key is not admitted")
                 self._fail_row(live, further)
@@ -473,11 +475,15 @@ class Recorder:
         self, live: LiveCall, kind: EventKind, at: datetime, *, recording: UUID | None = None, **fields: str | int | bool | None
     ) -> DomainEvent:
         """A fact about the call, or about a recording of it, for the outbox."""
-        identity = uuid7(int(at.timestamp() * 1000), self._random.token_bytes(10))
         facts = {"direction": live.route.plan.direction.value, "agent": str(live.route.agent.id), **fields}
         if recording is not None:
             facts["call"] = str(live.id)
-        return DomainEvent(identity, live.route.org.id, kind, recording or live.id, at, facts)
+        return self.fact(live.route.org.id, kind, recording or live.id, at, facts)
+
+    def fact(self, org_id: OrgId, kind: EventKind, subject: UUID, at: datetime, facts: dict[str, str | int | bool | None]) -> DomainEvent:
+        """A fact for the outbox, with an id of its own."""
+        identity = uuid7(int(at.timestamp() * 1000), self._random.token_bytes(10))
+        return DomainEvent(identity, org_id, kind, subject, at, facts)
 
     def announced(self, live: LiveCall, playing: Playing) -> None:
         """Keep the evidence that the announcement was heard to its end on a leg; the media process forgets it after the commit."""

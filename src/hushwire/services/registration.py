@@ -86,6 +86,7 @@ class Registrations:
         on_moved: Callable[[Flow, Flow], object] = lambda _old, _new: None,
     ) -> None:
         self._bindings = bindings
+        self._left: dict[UUID, list[Flow]] = defaultdict(list)
         self._directory = directory
         self._authenticator = authenticator
         self._judge = judge
@@ -179,6 +180,8 @@ class Registrations:
         is_urgent = self._bindings.put(known.org.id, agent_id, kept, stored)
         is_urgent = self._watch_sharing(known, kept, stored[-1] if stored else None) or is_urgent
         self._follow(agent_id, places, kept)
+        if self._left and outcome.bindings:
+            self._return(device_id, flow)
         log.info("agent.registered", agent=str(agent_id), devices=len(kept), transport=flow.transport.value)
         headers = outcome.headers
         if wants_gruu(request):
@@ -220,6 +223,24 @@ class Registrations:
                 self._connected[new].add(agent_id)
             if old is not None and new is not None and old != new:
                 self._on_moved(old, new)
+
+    def device_at(self, agent_id: AgentId, flow: Flow) -> UUID | None:
+        """Which of the agent's devices registered by this flow; None where none did."""
+        return next((place.device_id for place in self._bindings.of(agent_id) if place.binding.flow == flow), None)
+
+    def left(self, device_id: UUID, flow: Flow) -> None:
+        """A connection of an earlier process, with a call on it: the device takes its call along once it registers again."""
+        self._left[device_id].append(flow)
+
+    def _return(self, device_id: UUID, flow: Flow) -> None:
+        # A credential may be in several phones: then the one that comes from where the call was is the one.
+        left = [old for old in self._left.get(device_id, ()) if old.transport is flow.transport]
+        same = [old for old in left if old.remote.host == flow.remote.host] or (left if len(left) == 1 else [])
+        for old in same[:1]:
+            self._left[device_id].remove(old)
+            if not self._left[device_id]:
+                del self._left[device_id]
+            self._on_moved(old, flow)
 
     def flow_closed(self, flow: Flow) -> None:
         """A connection ended: its devices can't be called before they register again. Their rows stay until then or until they lapse."""

@@ -147,6 +147,20 @@ class Server:
         if len(self.transactions) >= self.core.config.max_transactions:
             self._stateless(request, hop, 503, [("Retry-After", "5")])
             return
+        tx = self._begin(request, key, flow, hop, now)
+        try:
+            self._inspect(tx, request, flow, now)
+        except ParseError as error:
+            self.answer(tx, error.status or 400, now)
+
+    def refuse(self, request: Request, flow: Flow, status: int, now: float, headers: Iterable[Line]) -> None:
+        """Answer what another process took and can't answer any more; without a word to anybody above."""
+        key = _key(request)
+        if key not in self.transactions:
+            request, hop = _stamp(request, flow)
+            self.answer(self._begin(request, key, flow, hop, now), status, now, headers=headers)
+
+    def _begin(self, request: Request, key: Key, flow: Flow, hop: Hop, now: float) -> ServerTx:
         kind = InviteServer if request.method == "INVITE" else RequestServer
         machine = kind(request, self.core.timings, is_reliable=flow.transport.is_reliable)
         tx = ServerTx(self, TxId(self.core.number()), key, machine, flow, hop)
@@ -155,10 +169,7 @@ class Server:
         self.waiting[tx.id] = tx
         machine.start(now)
         self.core.schedule(tx)
-        try:
-            self._inspect(tx, request, flow, now)
-        except ParseError as error:
-            self.answer(tx, error.status or 400, now)
+        return tx
 
     def receive_malformed(self, error: ParseError, flow: Flow) -> None:
         """Answer what can be answered of a malformed request, without keeping state; never an ACK, never a response."""

@@ -118,6 +118,10 @@ class UserAgent:
         """
         return self._server.respond(tx, status, now, reason, headers, body, content_type, contact, follow_contact)
 
+    def refuse(self, request: Request, flow: Flow, status: int, *, now: float, headers: Iterable[Line] = ()) -> None:
+        """Answer a request that another process took and never answered, with a refusal (300-699)."""
+        self._server.refuse(request, flow, status, now, headers)
+
     # ------------------------------------------------------------------------------------------------------- client
 
     def invite(

@@ -120,9 +120,9 @@ class LiveCall:
     started_at: datetime
 
 
-async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> None:
-    """Insert the row of a call."""
-    await connection.execute(
+async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
+    """Insert the row of a call; False if it is there already."""
+    tag = await connection.execute(
         "INSERT INTO calls (org_id, id, agent_id, peer_agent_id, trunk_id, node_id, bridge_id, direction, state, started_at, verdict,"
         " verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed, remote_index, local_sealed, ended_at,"
         " sip_status, end_reason, joined_call_id, joined_as)"
@@ -153,6 +153,7 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> None:
         call.joined_call_id,
         call.joined_as,
     )
+    return tag == "INSERT 0 1"
 
 
 async def update_joined_as(connection: Connection, call_id: CallId, role: str) -> None:
@@ -160,12 +161,15 @@ async def update_joined_as(connection: Connection, call_id: CallId, role: str) -
     await connection.execute("UPDATE calls SET joined_as = $2 WHERE id = $1", call_id, role)
 
 
-async def answer(connection: Connection, call: CallAnswer) -> None:
-    """ringing -> active; a call that has ended meanwhile only learns when it was answered and how it was protected."""
-    await connection.execute(
-        "UPDATE calls SET state = CASE WHEN state = 'ringing' THEN 'active' ELSE state END, answered_at = coalesce(answered_at, $2),"
+async def answer(connection: Connection, call: CallAnswer) -> bool:
+    """ringing -> active; a call that has ended meanwhile only learns when it was answered and how it was protected.
+
+    False if that is known already.
+    """
+    tag = await connection.execute(
+        "UPDATE calls SET state = CASE WHEN state = 'ringing' THEN 'active' ELSE state END, answered_at = $2,"
         " peer_agent_id = coalesce($3, peer_agent_id), agent_leg = $4::jsonb, peer_leg = $5::jsonb,"
-        " trunk_id = coalesce($6, trunk_id) WHERE id = $1",
+        " trunk_id = coalesce($6, trunk_id) WHERE id = $1 AND answered_at IS NULL",
         call.id,
         call.answered_at,
         call.peer_agent_id,
@@ -173,6 +177,7 @@ async def answer(connection: Connection, call: CallAnswer) -> None:
         json.dumps(call.peer_leg),
         call.trunk_id,
     )
+    return tag == "UPDATE 1"
 
 
 async def update_legs(connection: Connection, call_id: CallId, agent_leg: Facts, peer_leg: Facts) -> None:

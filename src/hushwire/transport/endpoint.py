@@ -19,7 +19,7 @@ from hushwire.sip.effects import DialogKey, Event, InDialogRequest, InviteId, Re
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
 from hushwire.sip.headers import Line
-from hushwire.sip.message import Message
+from hushwire.sip.message import Message, Request
 from hushwire.sip.parse import parse
 from hushwire.sip.refer import Replaces
 from hushwire.sip.uri import NameAddr, SipUri
@@ -152,18 +152,19 @@ class SipEndpoint:
         given = replace(self.config.user_agent, sent_by=sent_by, product=self.config.product, local_towards=self.local_towards)
         self._ua = UserAgent(given, self._random)
         for dialog in dialogs:
-            self._ua.adopt(replace(dialog, hop=self._adopted(dialog.hop)), now=self.now())
+            self._ua.adopt(replace(dialog, hop=self._adopted_hop(dialog.hop)), now=self.now())
 
-    def _adopted(self, hop: Hop) -> Hop:
-        """The way of another process's dialog, here. A connection stays gone until its peer comes back on another one."""
-        if not isinstance(hop, Flow):
-            return hop
-        if hop.transport is not Transport.UDP:
-            return replace(hop, id=-abs(hop.id))  # the id of no connection of ours
-        family = socket.AF_INET6 if ":" in hop.remote.host else socket.AF_INET
+    def adopted(self, flow: Flow) -> Flow:
+        """The flow of a process before this one, here. A connection stays gone until its peer comes back on another one."""
+        if flow.transport is not Transport.UDP:
+            return replace(flow, id=-abs(flow.id))  # the id of no connection of ours
+        family = socket.AF_INET6 if ":" in flow.remote.host else socket.AF_INET
         sockets = {id_: item for id_, item in self._udp.items() if item.family == family}
-        id_ = next((id_ for id_, item in sockets.items() if item.local.port == hop.local.port), next(iter(sockets), -abs(hop.id)))
-        return replace(hop, id=id_)
+        id_ = next((id_ for id_, item in sockets.items() if item.local.port == flow.local.port), next(iter(sockets), -abs(flow.id)))
+        return replace(flow, id=id_)
+
+    def _adopted_hop(self, hop: Hop) -> Hop:
+        return self.adopted(hop) if isinstance(hop, Flow) else hop
 
     async def _bind(self, loop: asyncio.AbstractEventLoop, listen: Listen) -> int:
         id_ = self._new_id()
@@ -596,6 +597,11 @@ class SipEndpoint:
         )
         self.flush()
         return key
+
+    def refuse(self, request: Request, flow: Flow, status: int, *, headers: Iterable[Line] = ()) -> None:
+        """See UserAgent.refuse."""
+        self.ua.refuse(request, flow, status, now=self.now(), headers=headers)
+        self.flush()
 
     def invite(
         self,

@@ -1,0 +1,211 @@
+"""Going on with the calls of the process before this one, which died without a word.
+
+The media process went on with every bridge and recording meanwhile, and each phone believes what it was told last: the journal says what
+that was. A call whose parties talked goes on, with its dialogs, its keys and its recording, and who waits for an answer gets it. A call
+that was being set up is refused now, so that its caller need not wait. Rows that had not reached the database are written. What can't go
+on (its agent is gone, its bridge too) is ended as such a call ends, with BYE to both parties.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from uuid import UUID
+
+import structlog
+
+from hushwire.calls.call import Call
+from hushwire.calls.model import EndReason
+from hushwire.core.clock import Clock, Random
+from hushwire.core.ids import CallId
+from hushwire.core.personal import Personal
+from hushwire.media.adoption import BridgeState
+from hushwire.media.link import MediaLink
+from hushwire.media.model import MediaRefused
+from hushwire.services.calling import Calling
+from hushwire.services.directory import Directory
+from hushwire.services.kept import Kept, Talk
+from hushwire.services.live import LiveCall, RecordingRun, end_state
+from hushwire.services.registration import Registrations
+from hushwire.services.routing import Route
+from hushwire.services.trunk_attempts import TrunkAttempt
+from hushwire.sip.dialog import Dialog
+from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Flow
+from hushwire.sip.message import Request
+from hushwire.sip.parse import parse
+from hushwire.store.calls import CallEnd
+from hushwire.transport.endpoint import SipEndpoint
+from hushwire.vault.buckets import DataKey
+
+_log = structlog.get_logger(__name__)
+
+
+def dialogs(calls: Mapping[UUID, Kept]) -> list[Dialog]:
+    """The dialogs that the SIP engine has to know before the first message comes."""
+    found: list[Dialog] = []
+    for kept in calls.values():
+        found += kept.parting
+        for dialog in () if kept.talk is None else kept.talk.dialogs.values():
+            open_cseq = None if kept.talk is None else _open_cseq(kept.talk, dialog)
+            # The request that waits is given to the engine once more: it must not look like a replay of itself.
+            found.append(dialog if open_cseq is None else replace(dialog, remote_cseq=open_cseq - 1))
+    return found
+
+
+class Adoption:
+    """Carried out once, when everything else stands and before the first event is heard."""
+
+    def __init__(
+        self,
+        calling: Calling,
+        endpoint: SipEndpoint,
+        directory: Directory,
+        registrations: Registrations,
+        link: MediaLink,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._calling = calling
+        self._endpoint = endpoint
+        self._directory = directory
+        self._registrations = registrations
+        self._link = link
+        self._clock = clock
+        self._random = random
+
+    async def run(self, calls: Mapping[UUID, Kept]) -> None:
+        """Go on with these. Raises Unavailable where the media process does not answer."""
+        goes_on = 0
+        for kept in calls.values():
+            if kept.talk is None or kept.end is not None:
+                self._close(kept)
+                continue
+            found = await self._bridge(kept)
+            live = self._live(kept, kept.talk, found)
+            if live is None:
+                self._abandon(kept)
+                continue
+            goes_on += 1
+            self._calling.adopt(live, kept, found)
+            for side, device_id in kept.talk.devices.items():
+                hop = kept.talk.dialogs[side].hop if side in kept.talk.dialogs else None
+                if isinstance(hop, Flow):
+                    self._registrations.left(device_id, self._endpoint.adopted(hop))
+            if kept.talk.reoffer is not None:
+                self._repeat(kept.talk.reoffer.request, kept.talk.reoffer.flow)
+        if calls:
+            _log.info("calls.adopted", going_on=goes_on, over=len(calls) - goes_on)
+
+    async def _bridge(self, kept: Kept) -> BridgeState | None:
+        try:
+            return await self._link.client.state(kept.new.id)
+        except MediaRefused:
+            return None
+
+    def _live(self, kept: Kept, talk: Talk, found: BridgeState | None) -> LiveCall | None:
+        org = self._directory.organisation(kept.org_id)
+        agent = None if org is None else org.by_id.get(talk.agent_id)
+        peer = None if org is None or talk.peer_agent_id is None else org.by_id.get(talk.peer_agent_id)
+        trunk = next((trunk for trunk in self._directory.trunks if trunk.id == talk.trunk_id), None)
+        is_whole = (peer is None) == (talk.peer_agent_id is None) and (trunk is None) == (talk.trunk_id is None)
+        if org is None or agent is None or not is_whole or kept.answer is None:
+            return None
+        certificate = self._calling.certificates.current
+        remote, local = (None if text is None else Personal(text) for text in (talk.remote, talk.local))
+        route = Route(
+            talk.call.plan,
+            org,
+            agent,
+            peer,
+            trunk,
+            () if trunk is None else (trunk,),
+            remote=remote,
+            local=local,
+            verdict=talk.verdict,
+            places=talk.places,
+        )
+        now, answered_at = self._clock.now(), kept.answer.answered_at
+        gone = self._clock.monotonic() - max(0.0, (now - answered_at).total_seconds())
+        live = LiveCall(
+            id=CallId(kept.new.id),
+            route=route,
+            call=Call.adopted(talk.call, self._random, certificate.fingerprint),
+            flow=None if talk.flow is None else self._endpoint.adopted(talk.flow),
+            tx=None,
+            started_at=kept.new.started_at,
+            started=gone - max(0.0, (answered_at - kept.new.started_at).total_seconds()),
+            max_forwards=talk.max_forwards,
+            certificate=certificate,
+            remote_index=kept.new.remote_index,
+            answered_at=answered_at,
+            answered=gone,
+            dialogs={side: dialog.key for side, dialog in talk.dialogs.items()},
+            has_bridge=found is not None,
+            segments=talk.segments,
+            shared_legs=set(talk.shared_legs),
+            attempts=[
+                TrunkAttempt(0, tried, 0.0, one.outcome, one.after_ms)
+                for one in talk.attempts
+                if (tried := next((each for each in self._directory.trunks if each.name == one.trunk), None)) is not None
+            ],
+            new=kept.new,
+            answer=kept.answer,
+        )
+        if found is not None:
+            live.is_sensitive = found.is_sensitive
+            if (running := found.recording) is not None:
+                # Its key is the media process's alone now; the row knows all the rest.
+                key = DataKey(running.recording_id, "recording", b"", b"")
+                live.recording = RecordingRun(key, running.segment, running.file, is_running=True, is_paused=running.is_paused)
+                live.recordings.add(running.recording_id)
+                live.segments = max(live.segments, running.segment + 1)
+        return live
+
+    def _close(self, kept: Kept) -> None:
+        """A call that was not answered, or was over: its rows are all that is left to do, and an answer to who still waits for one."""
+        for dialog in kept.parting:
+            self._endpoint.bye(dialog.key)
+        if kept.waiting is not None:
+            self._refuse(kept.waiting.request, kept.waiting.flow)
+        if kept.end is None and kept.new.ended_at is None:
+            kept = self._ended(kept, EndReason.ORPHANED)
+        self._calling.write_again(kept)
+
+    def _abandon(self, kept: Kept) -> None:
+        """A call that can't go on: both parties hear of it."""
+        _log.warning("call.not_adopted", call_id=str(kept.new.id))
+        for dialog in () if kept.talk is None else kept.talk.dialogs.values():
+            self._endpoint.bye(dialog.key)
+        self._calling.write_again(self._ended(kept, EndReason.ORPHANED))
+
+    def _ended(self, kept: Kept, why: EndReason) -> Kept:
+        now = self._clock.now()
+        duration_ms = None if kept.answer is None else round((now - kept.answer.answered_at).total_seconds() * 1000)
+        state = end_state(why, was_answered=kept.answer is not None)
+        return replace(kept, talk=None, end=CallEnd(CallId(kept.new.id), state, now, duration_ms, None, why.value, None))
+
+    def _repeat(self, data: bytes, flow: Flow) -> None:
+        request = _request(data)
+        if request is not None:
+            self._endpoint.received(request, self._endpoint.adopted(flow))
+
+    def _refuse(self, data: bytes, flow: Flow) -> None:
+        request = _request(data)
+        if request is not None:
+            reason = ("Reason", 'SIP;cause=503;text="The gateway was restarted"')
+            self._endpoint.refuse(request, self._endpoint.adopted(flow), 503, headers=[("Retry-After", "1"), reason])
+
+
+def _request(data: bytes) -> Request | None:
+    try:
+        message = parse(data)
+    except ParseError:
+        return None
+    return message if isinstance(message, Request) else None
+
+
+def _open_cseq(talk: Talk, dialog: Dialog) -> int | None:
+    """The number of the re-INVITE that waits for our answer in this dialog."""
+    request = None if talk.reoffer is None else _request(talk.reoffer.request)
+    if request is None or (request.call_id, request.from_tag) != (dialog.key.call_id, dialog.key.remote_tag):
+        return None
+    return request.cseq.number

@@ -1,0 +1,132 @@
+"""Calls in the journal: written before anybody reads what follows from them, and dropped once their rows say all.
+
+A call is written when it begins, when it is answered, at each event of its life from then on, and when it is over. So wherever this process
+dies, the next one finds what the parties believe (services/adoption.py), and no call is without its rows.
+"""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from hushwire.calls.model import Side
+from hushwire.core.ids import AgentId, OrgId
+from hushwire.media.handshakes import Handshakes
+from hushwire.services import kept
+from hushwire.services.kept import Kept, Keyed, Talk, Tried, Waiting
+from hushwire.services.live import LiveCall
+from hushwire.sip.dialog import Dialog
+from hushwire.sip.flow import Flow
+from hushwire.store.calls import NewCall
+from hushwire.transport.endpoint import SipEndpoint
+from hushwire.vault.journal import Journal
+
+DeviceAt = Callable[[AgentId, Flow], UUID | None]
+"""Which of an agent's devices registered by a flow."""
+_log = structlog.get_logger(__name__)
+
+
+class CallJournal:
+    """Writes calls into the journal. Without one (`None`) nothing outlives this process."""
+
+    def __init__(self, journal: Journal | None, endpoint: SipEndpoint, handshakes: Handshakes, device_at: DeviceAt) -> None:
+        self._device_at = device_at
+        self._journal = journal
+        self._endpoint = endpoint
+        self._handshakes = handshakes
+        self._changed: dict[UUID, LiveCall] = {}
+        self._waiting: set[UUID] = set()
+
+    def changed(self, live: LiveCall) -> None:
+        """Something happened to a call; `commit` writes what is new of it."""
+        if self._journal is not None:
+            self._changed[live.id] = live
+
+    def commit(self) -> None:
+        """Write all that changed. Called before anything is sent; costs nothing where nothing changed."""
+        if self._journal is None:
+            return
+        if self._changed:
+            changed, self._changed = self._changed, {}
+            for live in changed.values():
+                try:
+                    self._put(self._journal, live)
+                except Exception as error:
+                    # The call goes on; it would end with this process. No words of the error: they may hold a peer's bytes.
+                    _log.error("journal.call_not_kept", call_id=str(live.id), error=type(error).__name__)
+        self._journal.commit()
+
+    def note(self, org_id: OrgId, new: NewCall) -> None:
+        """A call that is over as it begins: its row is all of it."""
+        if self._journal is not None:
+            self._journal.put(new.id, kept.to_bytes(Kept(org_id, new)))
+
+    def drop(self, call_id: UUID) -> None:
+        """The rows say all."""
+        if self._journal is not None:
+            self._changed.pop(call_id, None)
+            self._waiting.discard(call_id)
+            self._journal.drop(call_id)
+
+    def _put(self, journal: Journal, live: LiveCall) -> None:
+        if live.new is None:
+            return  # nothing was opened for it
+        talk = None if live.is_ended else self._talk(live)
+        waiting: Waiting | None = None
+        parting: tuple[Dialog, ...] = ()
+        if live.joining is not None and live.dialogs and not live.is_ended:
+            parting = tuple(self._dialogs(live).values())
+        elif talk is None and not live.is_ended:
+            if live.id in self._waiting:
+                return  # it rings on: nothing else is to be known of it
+            self._waiting.add(live.id)
+            waiting = None if live.invite is None or live.flow is None else Waiting(live.invite.to_bytes(), live.flow)
+        word = Kept(live.route.org.id, live.new, live.answer, live.end, live.ended_recording, talk, waiting, parting)
+        journal.put(live.id, kept.to_bytes(word))
+
+    def _talk(self, live: LiveCall) -> Talk | None:
+        call = live.call.keep()
+        if call is None:
+            return None
+        route = live.route
+        return Talk(
+            call=call,
+            flow=live.flow,
+            dialogs=self._dialogs(live),
+            agent_id=route.agent.id,
+            peer_agent_id=None if route.peer_agent is None else route.peer_agent.id,
+            trunk_id=None if route.trunk is None else route.trunk.id,
+            remote=None if route.remote is None else route.remote.reveal(),
+            local=None if route.local is None else route.local.reveal(),
+            verdict=route.verdict,
+            places=route.places,
+            max_forwards=live.max_forwards,
+            segments=live.segments,
+            shared_legs=tuple(sorted(live.shared_legs)),
+            handshakes=tuple(self._keyed(live)),
+            reoffer=live.reoffer,
+            devices=self._devices(live),
+            attempts=tuple(Tried(one.trunk.name, one.outcome, one.after_ms) for one in live.attempts),
+        )
+
+    def _dialogs(self, live: LiveCall) -> dict[Side, Dialog]:
+        return {side: dialog for side, key in live.dialogs.items() if (dialog := self._endpoint.dialog(key)) is not None}
+
+    def _devices(self, live: LiveCall) -> dict[Side, UUID]:
+        route, found = live.route, {}
+        for side in live.dialogs:
+            hop, end = live.hop(side), live.call.end(side)
+            agent = None if end is None else route.agent if end.terms.leg == 0 else route.peer_agent
+            if agent is not None and isinstance(hop, Flow) and hop.transport.is_reliable:
+                device_id = self._device_at(agent.id, hop)
+                if device_id is not None:
+                    found[side] = device_id
+        return found
+
+    def _keyed(self, live: LiveCall) -> list[Keyed]:
+        found = []
+        for leg, stated in live.stated.items():
+            keys = None if stated.media.dtls is None else self._handshakes.keys(live.id, leg)
+            if stated.media.dtls is not None and keys is not None:
+                found.append(Keyed(leg, stated.media.dtls, keys))
+        return found

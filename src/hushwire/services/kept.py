@@ -1,0 +1,132 @@
+"""What of a call is kept beyond this process, and its form in the journal.
+
+Everything that rows are to say of it, whole: each row may be written any number of times. And, once it is answered, all that another
+process needs to go on with it. No key of a recording is of it: the media process has it. What the form does not know any more (another
+version wrote it) is not read, and its call is an orphan.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from hushwire.calls.kept import KeptCall
+from hushwire.calls.model import Side
+from hushwire.core.ids import AgentId, OrgId, TrunkId
+from hushwire.core.personal import SHOWN
+from hushwire.media.dtls import SrtpKeys
+from hushwire.policy.model import Allow, Emergency
+from hushwire.privacy.consent import Places
+from hushwire.sdp.dtls import RemoteDtls
+from hushwire.sip.dialog import Dialog
+from hushwire.sip.flow import Flow
+from hushwire.store.calls import CallAnswer, CallEnd, NewCall, RecordingEnd
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Waiting:
+    """A request that is not answered yet, as it came."""
+
+    request: bytes
+    flow: Flow
+
+    def __repr__(self) -> str:
+        return f"Waiting({SHOWN})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Keyed:
+    """A leg whose DTLS handshake is done."""
+
+    leg: int
+    remote: RemoteDtls
+    keys: SrtpKeys
+
+    def __repr__(self) -> str:
+        return f"Keyed({self.leg}, {SHOWN})"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One way to a carrier that the call tried before it was answered, or was answered on."""
+
+    trunk: str
+    outcome: str | None
+    after_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Talk:
+    """What two parties' call needs to go on. `reoffer`: one of them waits for our answer to a re-INVITE.
+
+    `devices` are those of agents that talk over a connection, which ends with this process: each comes back by registering again.
+    """
+
+    call: KeptCall
+    flow: Flow | None
+    dialogs: dict[Side, Dialog]
+    agent_id: AgentId
+    peer_agent_id: AgentId | None
+    trunk_id: TrunkId | None
+    remote: str | None
+    local: str | None
+    verdict: Allow | Emergency | None
+    places: Places
+    max_forwards: int
+    segments: int
+    shared_legs: tuple[int, ...] = ()
+    handshakes: tuple[Keyed, ...] = ()
+    reoffer: Waiting | None = None
+    devices: dict[Side, UUID] = field(default_factory=dict)
+    attempts: tuple[Tried, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Talk({SHOWN})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Kept:
+    """One call. `talk` while its parties talk; `waiting` is the caller's INVITE before; neither once it is over.
+
+    `parting` are dialogs that end with this process: of who joined another call, and is not taken along.
+    """
+
+    org_id: OrgId
+    new: NewCall
+    answer: CallAnswer | None = None
+    end: CallEnd | None = None
+    recording: RecordingEnd | None = None
+    talk: Talk | None = None
+    waiting: Waiting | None = None
+    parting: tuple[Dialog, ...] = ()
+    version: int = field(default=VERSION)
+
+    def __repr__(self) -> str:
+        return f"Kept({self.new.id})"
+
+
+_FORM: Final = TypeAdapter(tuple[Kept], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
+
+
+def to_bytes(kept: Kept) -> bytes:
+    """As it stands in the journal."""
+    return _FORM.dump_json((kept,))
+
+
+def from_bytes(data: bytes) -> Kept | None:
+    """What `to_bytes` wrote; None where this version can't read it."""
+    try:
+        (kept,) = _FORM.validate_json(data)
+    except ValidationError:
+        return None
+    return kept if kept.version == VERSION else None
+
+
+def read_all(journal: Mapping[UUID, bytes]) -> tuple[dict[UUID, Kept], list[UUID]]:
+    """The calls of a journal, and the names of those that can't be read."""
+    read = {name: from_bytes(data) for name, data in journal.items()}
+    return {name: kept for name, kept in read.items() if kept is not None}, [name for name, kept in read.items() if kept is None]
