@@ -31,8 +31,8 @@ class RawSip:
     cseq: int = 0
 
     @classmethod
-    async def open(cls, target: tuple[str, int]) -> Self:
-        transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(_Protocol, local_addr=("127.0.0.1", 0))
+    async def open(cls, target: tuple[str, int], local: str = "127.0.0.1") -> Self:
+        transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(_Protocol, local_addr=(local, 0))
         return cls(transport, protocol, target)
 
     @property

@@ -41,6 +41,7 @@ SHARED: dict[str, set[str]] = {
     "main": {
         "trunks",
         "trunk_states",
+        "bans",
         "nodes",
         "replay",
         "schema_migrations",

@@ -137,11 +137,21 @@ def _dsn(value: object) -> object:
     return value
 
 
+def _source(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            raise ValueError('write an IP address or network such as "192.0.2.0/24"') from None
+    return value
+
+
 Dsn = Annotated[str, BeforeValidator(_dsn)]
 NodeAddress = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp", "tls"), "tls://10.0.0.5:5061"))]
 SipListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp", "tls", "ws", "wss"), "tls://127.0.0.1:5061"))]
 ApiListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("http", "https"), "https://127.0.0.1:8443"))]
 Ports = Annotated[PortRange | None, BeforeValidator(_ports)]
+Source = Annotated[str, BeforeValidator(_source)]
 Address = Annotated[str, BeforeValidator(_address)]
 NameServer = Annotated[str, AfterValidator(_name_server)]
 FilePath = Annotated[Path, Field(strict=False)]
@@ -387,6 +397,12 @@ class Limits(Section):
     message_bytes: Annotated[int, Field(ge=4096, le=65_535)] = 65_535
     idle_s: Annotated[int, Field(ge=10, le=86_400)] = 600
     requests_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200
+    requests_per_second_per_credential: Annotated[int, Field(ge=1, le=10_000)] = 20
+    failures: Annotated[int, Field(ge=3, le=10_000)] = 20
+    failures_within_s: Annotated[int, Field(ge=10, le=86_400)] = 600
+    ban_s: Annotated[int, Field(ge=10, le=366 * 86_400)] = 3600
+    never_ban: Annotated[tuple[Source, ...], Field(strict=False)] = ("127.0.0.0/8", "::1")
+    scanners: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     devices_per_agent_alarm: Annotated[int, Field(ge=1, le=9)] = 3
 
 

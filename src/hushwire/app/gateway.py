@@ -21,10 +21,12 @@ from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent
 from hushwire.policy.judge import Judge
 from hushwire.policy.model import Attempt, Rules, Verdict
 from hushwire.services import adoption
+from hushwire.services.bans import Bans
 from hushwire.services.bindings import Bindings
 from hushwire.services.calling import Calling
 from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
+from hushwire.services.guard import Guard
 from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
 from hushwire.services.keepalive import KeepAlive
@@ -41,9 +43,11 @@ from hushwire.sip.digest import Challenger
 from hushwire.sip.effects import Event, RequestReceived, Responded
 from hushwire.sip.flow import Address, Flow, Hop, Transport
 from hushwire.sip.forward import Forwarder
+from hushwire.sip.message import Request
 from hushwire.store import nodes
 from hushwire.transport.endpoint import EndpointConfig, Listen, SipEndpoint
 from hushwire.transport.lookups import Lookups
+from hushwire.transport.scanners import NAMES, Silence
 from hushwire.transport.tls import client_context, pinned_context, server_context
 from hushwire.vault.journal import Journal
 from hushwire.vault.pool import KeyPool
@@ -67,6 +71,18 @@ class Gateway:
         self.pool = KeyPool(wired.keyring, clock, random, size=16, most=256)
         self.records = Records(wired.main)
         self._judge = Judge()
+        limits = config.limits
+        self.guard = Guard(
+            Bans(wired.main, wired.keyring, clock, random),
+            self.endpoint.banned,
+            clock,
+            failures=limits.failures,
+            within_s=limits.failures_within_s,
+            ban_s=limits.ban_s,
+            never=limits.never_ban,
+            on_banned=self.endpoint.cut_off,
+            per_credential_s=limits.requests_per_second_per_credential,
+        )
         sounds = config.sounds
         self._library = SoundLibrary(sounds.files(), {slug: own.files() for slug, own in sounds.orgs.items()})
         self._config = config
@@ -94,6 +110,7 @@ class Gateway:
                 ("bindings-written", self.bindings.run),
                 ("keepalive", self._keep_alive),
                 ("bindings-followed", self.bindings.follow),
+                ("bans", self.guard.run),
                 ("commands", self.commands.run),
                 ("orphans", self.orphans.run),
                 ("heartbeat", self.heartbeat.run),
@@ -155,7 +172,10 @@ class Gateway:
             ports={address.port for address in addresses.values()},
         )
         challenger = Challenger(wired.random.token_bytes(32), sip.domain, wired.random)
-        authenticator = Authenticator(self.directory, challenger, wired.clock.monotonic)
+        authenticator = Authenticator(self.directory, challenger, wired.clock.monotonic, self.guard)
+        names = self._config.limits.scanners
+        self._silence = Silence(sip.domain, NAMES if names is None else names)
+        self.endpoint.ignores = self._ignores
         self.neighbours = Neighbours(wired.node_id, self.directory.between_nodes, self._trust)
         self.bindings = Bindings(wired.main, self.directory, self.neighbours, wired.clock, wired.random, wired.node_id)
         self.registrations = Registrations(
@@ -227,7 +247,10 @@ class Gateway:
     def _trust(self) -> None:
         """Carriers and the deployment's other gateways are many devices at one address."""
         carriers = (address for trunk in self.directory.trunks for address in trunk.addresses if trunk.is_declared)
-        self.endpoint.trust([*carriers, *self.neighbours.hosts])
+        # Where a trunk leads is never banned either, though its rate is limited like everybody's.
+        spared = [*(address for trunk in self.directory.trunks for address in trunk.addresses), *self.neighbours.hosts]
+        self.endpoint.trust([*carriers, *self.neighbours.hosts], spared)
+        self.guard.exempt(spared)
 
     def _way_to_binding(self, row_id: UUID) -> Hop | None:
         place = self.bindings.own(row_id)
@@ -289,6 +312,12 @@ class Gateway:
     async def _next_epoch(self) -> int:
         async with self._wired.main.transaction() as connection:
             return await nodes.next_epoch(connection)
+
+    def _ignores(self, request: Request, flow: Flow) -> bool:
+        if self._silence.is_scanner(request):
+            self.guard.scanned(flow)
+            return True
+        return self._silence.is_foreign(request)
 
     def _directory_changed(self) -> None:
         self._trust()

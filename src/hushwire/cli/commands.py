@@ -5,6 +5,7 @@ import typer
 from hushwire import __version__
 from hushwire.cli import (
     backups,
+    bans,
     breaches,
     custody,
     demonstration,
@@ -56,5 +57,6 @@ for module in (
     demonstration,
     breaches,
     do_not_call,
+    bans,
 ):
     module.register(application)

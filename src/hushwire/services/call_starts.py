@@ -83,7 +83,7 @@ class CallStarts:
         trunk = self._router.trunk_of(flow, request)
         known = None
         if trunk is None:
-            identity = self._authenticator.identify(request)
+            identity = self._authenticator.identify(request, flow)
             if isinstance(identity, Unknown):
                 self._endpoint.respond(tx, identity.status, headers=identity.headers)
                 return

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from hushwire.services.directory import Agent, Credential, Directory, Organisation
 from hushwire.sip.digest import Authorization, Challenger, Outcome, parse_authorization
 from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Flow
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.uri import SipUri
@@ -32,27 +34,44 @@ class Unknown:
     headers: tuple[Line, ...] = ()
 
 
+class Watcher(Protocol):
+    """Who counts failures, and bounds how often one credential is used (services/guard.py)."""
+
+    def failed(self, flow: Flow, *, is_proven: bool) -> None:
+        """A wrong digest; `is_proven`: it echoes a nonce that was sent to this address."""
+
+    def succeeded(self, flow: Flow) -> None:
+        """A right digest."""
+
+    def admits(self, credential: str) -> bool:
+        """Whether one more request under this proven credential may be looked at."""
+
+
 class Authenticator:
     """Checks agents' requests against the directory, on one realm."""
 
-    def __init__(self, directory: Directory, challenger: Challenger, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, directory: Directory, challenger: Challenger, monotonic: Callable[[], float], watcher: Watcher | None = None
+    ) -> None:
+        self._watcher = watcher
         self._directory = directory
         self._challenger = challenger
         self._monotonic = monotonic
 
-    def identify(self, request: Request) -> Known | Unknown:
+    def identify(self, request: Request, flow: Flow | None = None) -> Known | Unknown:
         """The agent whose password made the answer; else the challenge to send.
 
         Unknown users, wrong passwords and agents without credentials can't be told apart by answer or work done.
         """
         now = self._monotonic()
+        source = "" if flow is None else flow.remote.host
         try:
             answer = self._answer(request)
         except ParseError as error:
             # RFC 3261 section 22.4: credentials that can't be read are met with a fresh challenge, unless they break the grammar.
-            return Unknown(400) if error.status == 400 else self._challenge(now)
+            return Unknown(400) if error.status == 400 else self._challenge(now, source)
         if answer is None:
-            return self._challenge(now)
+            return self._challenge(now, source)
         found = self._directory.find_credential(answer.username, _host(request))
         form = "username@slug" if "@" in answer.username else "username"
         kept = None if found is None else found[2].ha1.get(f"{answer.algorithm.value}/{form}")
@@ -60,11 +79,18 @@ class Authenticator:
         if outcome in (Outcome.STALE, Outcome.REPLAY):
             if outcome is Outcome.REPLAY:
                 log.warning("agent.nonce_replayed", method=request.method)
-            return self._challenge(now, stale=True)
+            return self._challenge(now, source, stale=True)
         if outcome is Outcome.BAD or found is None:
             log.info("agent.not_authenticated", method=request.method)
-            return self._challenge(now)
+            if self._watcher is not None and flow is not None:
+                self._watcher.failed(flow, is_proven=self._challenger.is_issued_to(answer.nonce, source, now))
+            return self._challenge(now, source)
         org, agent, credential = found
+        if self._watcher is not None and flow is not None:
+            self._watcher.succeeded(flow)
+            if not self._watcher.admits(str(credential.id)):
+                log.warning("agent.too_many_requests", agent=str(agent.id), method=request.method)
+                return Unknown(503, (("Retry-After", "2"),))
         if agent.is_suspended:
             log.info("agent.suspended", agent=str(agent.id))
             return Unknown(403, (("Reason", 'SIP;cause=403;text="The agent is suspended"'),))
@@ -76,8 +102,9 @@ class Authenticator:
                 return parse_authorization(value)
         return None
 
-    def _challenge(self, now: float, *, stale: bool = False) -> Unknown:
-        return Unknown(401, tuple(("WWW-Authenticate", value) for value in self._challenger.challenge(now, stale=stale)))
+    def _challenge(self, now: float, source: str, *, stale: bool = False) -> Unknown:
+        values = self._challenger.challenge(now, stale=stale, source=source)
+        return Unknown(401, tuple(("WWW-Authenticate", value) for value in values))
 
 
 def _host(request: Request) -> str:

@@ -140,7 +140,7 @@ class Registrations:
 
     def handle(self, request: Request, flow: Flow, respond: Respond) -> None:
         """Answer one REGISTER: at once where nothing new has to be committed first."""
-        known = self._authenticator.identify(request)
+        known = self._authenticator.identify(request, flow)
         if isinstance(known, Unknown):
             respond(known.status, known.headers)
             return

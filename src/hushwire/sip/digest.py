@@ -127,9 +127,12 @@ class Challenger:
     _seen: OrderedDict[str, _Seen] = field(default_factory=OrderedDict, init=False)
     _floor: float = field(default=float("-inf"), init=False)
 
-    def challenge(self, now: float, *, stale: bool = False) -> list[str]:
-        """Values for WWW-Authenticate (or Proxy-Authenticate), SHA-256 first (RFC 8760 section 2.4)."""
-        nonce = self._nonce(now)
+    def challenge(self, now: float, *, stale: bool = False, source: str = "") -> list[str]:
+        """Values for WWW-Authenticate (or Proxy-Authenticate), SHA-256 first (RFC 8760 section 2.4).
+
+        `source` is the address that they are sent to: `is_issued_to` knows it again.
+        """
+        nonce = self._nonce(now, source)
         tail = ", stale=true" if stale else ""
         realm = quote(self.realm)
         return [f'Digest realm={realm}, nonce="{nonce}", qop="auth", algorithm={name.value}{tail}' for name in Algorithm]
@@ -164,26 +167,45 @@ class Challenger:
             return Outcome.STALE
         return self._count(authorization.nonce, authorization.nc, issued)
 
-    def _nonce(self, now: float) -> str:
+    def is_issued_to(self, nonce: str, source: str, now: float) -> bool:
+        """Whether this very address was sent this nonce lately: then who answers from there also receives there."""
+        raw = self._opened(nonce)
+        if raw is None or not hmac.compare_digest(raw[16:32], self._source_tag(source, raw[:16])):
+            return False
+        issued: float = struct.unpack(">d", raw[:8])[0]
+        return issued <= now + 1.0 and now - issued <= 2 * self.ttl_s
+
+    def _nonce(self, now: float, source: str) -> str:
         body = struct.pack(">d", now) + self.random.token_bytes(8)
+        body += self._source_tag(source, body)
         return base64.urlsafe_b64encode(body + self._tag(body)).decode()
+
+    def _source_tag(self, source: str, body: bytes) -> bytes:
+        return hmac.digest(self.secret, b"hushwire/digest/source" + body + source.encode(), "sha256")[:16]
 
     def _tag(self, body: bytes) -> bytes:
         return hmac.digest(self.secret, b"hushwire/digest/nonce" + body, "sha256")[:16]
 
     def _issued(self, nonce: str) -> float | None:
         """The monotonic second of issue, or None where we didn't issue the nonce."""
+        raw = self._opened(nonce)
+        if raw is None:
+            return None
+        issued: float = struct.unpack(">d", raw[:8])[0]
+        return issued
+
+    def _opened(self, nonce: str) -> bytes | None:
+        """What a nonce of ours holds: time and chance, whom it was sent to, and the tag over these."""
         try:
             raw = base64.b64decode(nonce.encode("ascii"), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             return None
-        if len(raw) != 32 or not hmac.compare_digest(self._tag(raw[:16]), raw[16:]):
+        if len(raw) != 48 or not hmac.compare_digest(self._tag(raw[:32]), raw[32:]):
             return None
         # One text for each nonce, or else the table of counts would see several.
         if base64.urlsafe_b64encode(raw).decode() != nonce:
             return None
-        issued: float = struct.unpack(">d", raw[:8])[0]
-        return issued
+        return raw
 
     def _count(self, nonce: str, nc: int, issued: float) -> Outcome:
         seen = self._seen.get(nonce)

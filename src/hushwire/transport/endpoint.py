@@ -25,10 +25,12 @@ from hushwire.sip.refer import Replaces
 from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import SDP, UserAgent, UserAgentConfig
 from hushwire.transport import stun
+from hushwire.transport.bans import Banned
 from hushwire.transport.connection import Connection, StreamConnection
 from hushwire.transport.limits import SourceLimiter
 from hushwire.transport.moves import Moves
 from hushwire.transport.places import Places
+from hushwire.transport.sources import AddressSet, source_key
 from hushwire.transport.websocket import WebSocketConnection
 
 _log = structlog.get_logger(__name__)
@@ -111,7 +113,10 @@ class SipEndpoint:
         self._on_flow_closed = on_flow_closed
         self._before_send = before_send
         self._limiter = SourceLimiter(config.rate_per_s, config.burst)
-        self._trusted = set(config.trusted_hosts)
+        self._trusted = AddressSet(config.trusted_hosts)
+        self._spared = AddressSet()
+        self.banned = Banned()
+        self.ignores: Callable[[Request, Flow], bool] = lambda _request, _flow: False
         self._ua: UserAgent | None = None
         self._addresses: dict[Transport, Address] = {}
         self._udp: dict[int, _Datagrams] = {}
@@ -253,9 +258,21 @@ class SipEndpoint:
         """Where we listen, with the real ports."""
         return dict(self._addresses)
 
-    def trust(self, hosts: Iterable[str]) -> None:
-        """Replace the numeric addresses that have no rate limit (carriers')."""
-        self._trusted = set(hosts)
+    def trust(self, hosts: Iterable[str], spared: Iterable[str] = ()) -> None:
+        """Replace the addresses and networks that have no rate limit (carriers'), and those that no ban concerns besides."""
+        trusted = list(hosts)
+        self._trusted = AddressSet(trusted)
+        self._spared = AddressSet([*trusted, *spared])
+
+    def is_banned(self, host: str) -> bool:
+        """Whether what comes from this address gets no answer."""
+        return bool(self.banned) and self.banned.covers(host, self.now()) and host not in self._spared
+
+    def cut_off(self) -> None:
+        """End the connections of who is banned by now."""
+        for connection in list(self._connections.values()):
+            if connection.flow is not None and self.is_banned(connection.flow.remote.host):
+                connection.abort()
 
     def follow(self, old: Flow, new: Flow) -> bool:
         """Send what is meant for `old` by `new`: its peer proved to be there now. False where transports differ: then nothing changes."""
@@ -281,7 +298,7 @@ class SipEndpoint:
 
     def received_datagram(self, data: bytes, flow: Flow) -> None:
         """One datagram. Keep-alives of empty lines and zero bytes are swallowed; one by STUN learns where it was seen from."""
-        if len(data) < 20:
+        if len(data) < 20 or self.is_banned(flow.remote.host):
             return
         if data[0] < 0x20 and not data.startswith(b"\r\n"):
             pong = stun.answer(data, flow.remote)
@@ -303,6 +320,8 @@ class SipEndpoint:
 
     def enters(self, host: str, transport: Transport, *, is_ours: bool = False) -> bool:
         """Whether one more connection of this source may stay; it then has a place until `leaves`. What we open ourselves always may."""
+        if not is_ours and self.is_banned(host):
+            return False
         if not self._is_closed and self._places.take(host, is_exempt=is_ours or host in self._trusted):
             return True
         _log.warning("sip.connection_refused", transport=transport.value, connections=self._places.taken)
@@ -345,7 +364,7 @@ class SipEndpoint:
 
     def admits(self, host: str, size: int) -> bool:
         """Whether a message of so many bytes may be parsed; False where its source has used up its rate."""
-        return host in self._trusted or self._limiter.admit(host, self.now(), 1.0 + size // _COST_BYTES)
+        return host in self._trusted or self._limiter.admit(source_key(host), self.now(), 1.0 + size // _COST_BYTES)
 
     def is_open(self, flow: Flow) -> bool:
         """Whether something can be sent by this flow still."""
@@ -362,6 +381,8 @@ class SipEndpoint:
                 return
             if isinstance(item, ParseError):
                 self.ua.receive_malformed(item, flow)
+            elif isinstance(item, Request) and not item.to_tag and flow.remote.host not in self._spared and self.ignores(item, flow):
+                return  # before there is a transaction of it
             else:
                 self.ua.receive(item, flow, self.now())
         except Exception as error:

@@ -3,6 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
+from hushwire.transport.sources import source_key
+
 
 class Places:
     """Counts connections from before their handshake on.
@@ -28,6 +30,7 @@ class Places:
 
     def take(self, host: str, *, is_exempt: bool = False) -> bool:
         """Whether one more connection of this source may stay; it then has a place until `free`."""
+        host = source_key(host)
         count = self._per_source.get(host, 0)
         if not is_exempt and (self._taken >= self._most or count >= self._most_per_source):
             return False
@@ -38,6 +41,7 @@ class Places:
     def free(self, host: str) -> None:
         """A place is free again."""
         self._taken -= 1
+        host = source_key(host)
         left = self._per_source.get(host, 1) - 1
         if left > 0:
             self._per_source[host] = left

@@ -51,7 +51,7 @@ class OrgKeys:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentKeys:
-    """What belongs to no organisation: trunk passwords, and the look-up of a dialled number before its organisation is known."""
+    """What belongs to no organisation: trunk passwords, banned sources, look-ups of numbers whose organisation is not known yet."""
 
     operational: Columns
     lookup_key: bytes = field(repr=False)
@@ -67,6 +67,10 @@ class DeploymentKeys:
     def between_nodes(self, text: str) -> bytes:
         """What proves to one gateway that another one of this deployment said `text`."""
         return blind_index(self.lookup_key, UUID(int=0), "nodes.said", text)
+
+    def source(self, source: str) -> bytes:
+        """`bans.source_index` of an address or network in its canonical form."""
+        return blind_index(self.lookup_key, UUID(int=0), "bans.source", source)
 
 
 @dataclass(frozen=True, slots=True)

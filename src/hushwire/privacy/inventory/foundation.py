@@ -11,6 +11,7 @@ from hushwire.privacy.inventory.vocabulary import (
     ANSWER,
     API_KEY,
     AUDIT,
+    BANNED,
     CALL,
     CALL_ID,
     COMMAND,
@@ -44,6 +45,10 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(OPERATOR, "priority weight prefixes number_format country caller_id caller_ids caller_id_otherwise channels codecs early_media")
     | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
+    "bans": same(BANNED, "reason created_at expires_at")
+    | same(replace(BANNED, form=Form.PSEUDONYM), "id")
+    | same(replace(BANNED, form=Form.SEALED), "source_sealed")
+    | same(replace(BANNED, form=Form.INDEX), "source_index"),
     "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")
     | same(AGENT, "role suspended telemarketing media_ports created_at updated_at")
     | same(AGENT_SEALED, "username_sealed extension_sealed caller_id_sealed")

@@ -38,6 +38,7 @@ class Subject(StrEnum):
     PARTY = "party"  # the person on the far side of a call
     CALL = "agent and party"
     OPERATOR = "operator"
+    STRANGER = "whoever sends to us"
     NOBODY = "nobody"
 
 
@@ -59,6 +60,7 @@ class Purpose(StrEnum):
     CONTACTS = "contact lists"
     RIGHTS = "rights of data subjects"
     DO_NOT_CALL = "legal obligation: not to call who asked not to be called"
+    DEFENCE = "defence against abuse"
     OPERATION = "operation"
 
 
@@ -72,6 +74,7 @@ class Source(StrEnum):
     DATA_SUBJECT = "data subject"
     HUSHWIRE = "generated"
     OPERATOR = "operator"
+    STRANGER = "what was sent to us"
 
 
 class Recipient(StrEnum):
@@ -101,6 +104,7 @@ class Retention(StrEnum):
     WEEK = "7 days"
     BACKUP = "until as many newer backups are kept"
     DO_NOT_CALL = "until it is taken off the list, at the latest the end of the agreement: it outlives the erasure of all else"
+    BAN = "until the ban ends, at most 400 days"
     OBJECTION = "life of the agreement: an objection outlives the erasure of all else"
 
 
@@ -116,6 +120,7 @@ class Erasure(StrEnum):
     KEEP_BILLING = "kept as a pseudonym: billing"
     WITH_ORGANISATION = "deleted with the organisation"
     RENEW = "private key destroyed when the bucket is renewed"
+    LAPSE = "deleted when it ends: no customer's data, found by no search of theirs"
     DELETE_OBJECT = "object deleted and its absence checked"
 
 
@@ -175,6 +180,9 @@ def same(holding: Holding, names: str) -> dict[str, Holding]:
 
 TECHNICAL: Final = Holding(
     DataClass.NONE, Form.PLAIN, Subject.NOBODY, Purpose.OPERATION, Source.HUSHWIRE, Retention.DEPLOYMENT, Erasure.KEEP
+)
+BANNED: Final = Holding(
+    DataClass.METADATA, Form.PLAIN, Subject.STRANGER, Purpose.DEFENCE, Source.STRANGER, Retention.BAN, Erasure.LAPSE, role=Role.CONTROLLER
 )
 OPERATOR: Final = Holding(
     DataClass.NONE, Form.PLAIN, Subject.OPERATOR, Purpose.ROUTING, Source.OPERATOR, Retention.DEPLOYMENT, Erasure.KEEP, role=Role.CONTROLLER
