@@ -342,8 +342,10 @@ class Calling:
             self._endpoint.respond(item.tx, 500)
 
     def _handle(self, live: LiveCall, event: events.Event) -> None:
-        self.journal.changed(live)
-        for effect in live.call.handle(event):
+        wanted = live.call.handle(event)
+        if wanted or live.call.state is State.ENDED:
+            self.journal.changed(live)
+        for effect in wanted:
             try:
                 self._effects.carry_out(live, effect)
             except Exception as error:

@@ -114,7 +114,7 @@ _FORM: Final = TypeAdapter(tuple[Kept], config=ConfigDict(ser_json_bytes="base64
 
 def to_bytes(kept: Kept) -> bytes:
     """As it stands in the journal."""
-    return _FORM.dump_json((kept,))
+    return _FORM.dump_json((kept,), exclude_defaults=True)
 
 
 def from_bytes(data: bytes) -> Kept | None:
