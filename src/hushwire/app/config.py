@@ -570,6 +570,7 @@ def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...
         update["backup"] = config.backup.model_copy(update={"programs": programs})
     tls = config.tls
     named = {"certificate": tls.certificate, "key": tls.key, "trunk_authorities": tls.trunk_authorities}
+    named |= {"trunk_certificate": tls.trunk_certificate, "trunk_key": tls.trunk_key}
     update["tls"] = tls.model_copy(update={name: settle(path, "tls", name) for name, path in named.items() if path is not None})
     if config.mail.authorities is not None:
         update["mail"] = config.mail.model_copy(update={"authorities": settle(config.mail.authorities, "mail", "authorities")})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from hushwire.app import certificates, doctor_keys, obligations, postgres, supervisor
+from hushwire.app import certificates, doctor_keys, doctor_trunks, obligations, postgres, supervisor
 from hushwire.app.config import Config, Listen
 from hushwire.app.folders import Folders, account, closed_to, holder, locked, may_read
 from hushwire.app.wiring import key_provider
@@ -52,7 +52,7 @@ def examine(config: Config) -> list[Finding]:
         looks.append(("ports", lambda: _ports(config)))
     findings = [_found(name, look) for name, look in looks]
     keys = [Finding(*said) for said in doctor_keys.examine(config, folders, is_running=running)]
-    return [*findings, *keys, *_roles(folders, running), *(_owed(config) if running else [])]
+    return [*findings, *keys, *_roles(folders, running), *(_owed(config) if running else []), *(_trunks(config) if running else [])]
 
 
 def _found(name: str, look: Callable[[], str]) -> Finding:
@@ -167,6 +167,18 @@ def _owed(config: Config) -> list[Finding]:
     return [
         _found("clocks", lambda: obligations.clocks_in_words(found)),
         _found("notices", lambda: obligations.notices_in_words(found, config)),
+    ]
+
+
+def _trunks(config: Config) -> list[Finding]:
+    """Carriers, where the databases run."""
+    try:
+        trunks, states = doctor_trunks.look(config)
+    except HushwireError as error:
+        return [Finding("trunks", False, str(error))]
+    return [
+        _found("trunks", lambda: doctor_trunks.protection_in_words(trunks)),
+        _found("trunks' standing", lambda: doctor_trunks.standing_in_words(states)),
     ]
 
 

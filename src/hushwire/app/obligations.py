@@ -1,6 +1,8 @@
 """What `hushwire doctor` finds about clocks and notices: it asks the main database, as the API's role, while hushwire runs."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import asyncpg
 
@@ -11,15 +13,16 @@ from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.errors import Unavailable
 from hushwire.services.clocks import Clocks
 from hushwire.services.obligations import Standing, standing
-from hushwire.store.database import Database
+from hushwire.store.database import Connection, Database
 from hushwire.store.roles import API
 
 _PATIENCE_S = 3.0
+T = TypeVar("T")
 
 
 def look(config: Config) -> Standing:
     """How clocks and notices stand. Raises Unavailable where the database does not answer, ConfigError where it can't be reached."""
-    return asyncio.run(_look(config))
+    return asyncio.run(asked(config, lambda connection: standing(connection, Clocks(SystemClock(), SystemRandom()))))
 
 
 def clocks_in_words(found: Standing) -> str:
@@ -43,14 +46,15 @@ def notices_in_words(found: Standing, config: Config) -> str:
     raise Unavailable("; ".join(f"{count} {state}: {mends[state]}" for state, count in waiting.items()))
 
 
-async def _look(config: Config) -> Standing:
+async def asked(config: Config, question: Callable[[Connection], Awaitable[T]]) -> T:
+    """What the main database of a hushwire that runs says, asked as the API's role. Raises as `look`."""
     folders = Folders(config.data.dir)
     try:
         async with asyncio.timeout(_PATIENCE_S):
             main = await Database.connect(Databases(config, folders, account(config.run.user)).main_dsn(API), max_size=1)
             try:
                 async with main.transaction() as connection:
-                    return await standing(connection, Clocks(SystemClock(), SystemRandom()))
+                    return await question(connection)
             finally:
                 await main.close()
     except TimeoutError:
