@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hushwire.calls import effects, events
 from hushwire.calls.call import State
@@ -144,3 +146,27 @@ def test_a_way_that_speaks_none_of_the_callers_codecs_is_offered_its_own_to_be_t
     assert b"RTP/AVP 8 " in offer
     driven.feed(events.Accepted(0, Party(5000, codecs=(PCMA,)).answer(offer)))
     assert [codec.name for codec in caller.read(driven.last(effects.Respond).body).codecs] == ["PCMU"]
+
+
+_EARLY = Party(5000).answer(begun()[0].last(effects.SendInvite).body)
+_STORY = st.one_of(
+    st.builds(events.Progressed, st.integers(0, 2), st.sampled_from([180, 183]), st.sampled_from([b"", b"v=0", _EARLY]), st.booleans()),
+    st.builds(events.Rejected, st.integers(0, 2), st.sampled_from([401, 408, 486, 488, 503, 603]), st.booleans()),
+    st.builds(events.Accepted, st.integers(0, 2), st.sampled_from([b"", _EARLY])),
+    st.sampled_from([events.Cancelled(), events.RingTimeout(), events.HungUp(Side.CALLER), events.HungUp(Side.CALLEE)]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_STORY, max_size=12))
+def test_whatever_the_ways_do_one_is_open_at_a_time_and_the_caller_hears_one_final_answer(story: list[events.Event]) -> None:
+    driven, _ = begun(3)
+    for event in story:
+        if getattr(event, "branch", 0) < len(branches(driven)):
+            driven.feed(event)
+        assert sum(branch.is_open for branch in driven.call._branches) <= 1
+    driven.feed(events.Stopped(EndReason.SHUTDOWN))
+    assert driven.call.state is State.ENDED
+    assert branches(driven) == sorted(branches(driven))
+    finals = [effect.status for effect in driven.all(effects.Respond) if effect.status >= 200]
+    assert len(finals) == (0 if driven.ended.reason is EndReason.CANCELLED else 1)
