@@ -22,6 +22,8 @@ from hushwire.sip.stray import Strays
 from hushwire.sip.transaction import Action, Failed, State
 from hushwire.sip.uri import NameAddr
 
+# How long a re-INVITE may get no final answer: its peer may have said 100 and then lost the dialog. As Timer C of proxies.
+_REINVITE_S = 180.0
 # A first answer to a challenge, and a second one where the carrier says that only the nonce was old.
 _MOST_TRIES = 3
 _KEPT_CHALLENGES = 256
@@ -153,7 +155,8 @@ class ClientTx:
             # transaction cancelled and SHOULD destroy" it.
             self.give_up_at = None
             self.machine.terminate()
-            self.client.failed(self, Cause.CANCELLED)
+            was_cancelled = self.outgoing is not None and self.outgoing.cancel_lines is not None
+            self.client.failed(self, Cause.CANCELLED if was_cancelled else Cause.TIMEOUT)
             self.client.carry(self, [], now)
             return
         if self.lost_patience_at is not None and self.lost_patience_at <= now:
@@ -362,6 +365,8 @@ class Client:
         tx = ClientTx(self, _key(branch, outgoing.method), machine, outgoing.hop, outgoing)
         if is_watched and outgoing.silence_s is not None:
             tx.lost_patience_at = now + outgoing.silence_s
+        if outgoing.method == "INVITE" and outgoing.session is not None:
+            tx.give_up_at = now + _REINVITE_S
         outgoing.tx = tx
         outgoing.tries += 1
         self.transactions[tx.key] = tx
@@ -558,6 +563,8 @@ class Client:
         if response.is_provisional:
             return
         session = outgoing.session
+        if outgoing.tx is not None:
+            outgoing.tx.give_up_at = None
         if self._retry(outgoing, response, now):
             return
         if self.refresher.raise_interval(outgoing, response):
