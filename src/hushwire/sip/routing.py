@@ -1,6 +1,7 @@
 """Where a dialog's requests go when its peer names another address, and which addresses nobody may name."""
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
 from hushwire.sip.dialog import Dialog
@@ -11,6 +12,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _TRANSPORTS: Final = {"udp": Transport.UDP, "tcp": Transport.TCP, "tls": Transport.TLS}
 
 
+@lru_cache(maxsize=1024)
 def numeric(host: str) -> _Address | None:
     """The address that a host names in figures (IPv6 with or without brackets, IPv4-mapped as IPv4), or None for a name."""
     try:
