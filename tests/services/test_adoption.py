@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hushwire.app.gateway import Gateway
-from hushwire.calls.model import Side
+from hushwire.calls.model import JoinedAs, Side
 from hushwire.sdp.offer_answer import Answered, Direction, Srtp, answer_offer, build_offer
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
@@ -226,3 +226,51 @@ async def test_the_journal_is_sealed_and_forgets_calls_that_are_over(world: Worl
     assert list(gateway.calling.live) == []
     assert len(await world.rows("calls")) == 1
     assert gateway.endpoint.addresses[Transport.UDP].port == world.port
+
+
+async def test_a_supervisor_is_taken_out_of_a_call_that_goes_on_and_neither_hears_nor_is_heard(world: World, talking: Talking) -> None:
+    sue = await world.peer("sue")
+    (live,) = world.gateway.calling.live
+    sue_id = world.organisation.by_username["sue"].id
+    supervision = world.gateway.calling.supervision
+    assert await supervision.supervise(live, JoinedAs.BARGE, sue_id, actor="api-key:test", purpose="training") == "ok"
+    incoming = await sue.expect(sip.RequestReceived)
+    sue.accept(incoming, srtp=Srtp.REQUIRED)
+    await sue.expect(sip.AckReceived)
+    await until(lambda: live.recorded == {0, 1, 2}, what="the supervisor is in the call")
+    await killed_and_back(world)
+    await sue.expect(sip.DialogEnded)
+
+    async def alone() -> bool:
+        return [leg.leg for leg in (await world.gateway.link.client.bridge(live.id)).legs] == [0, 1]
+
+    await until(alone, what="the supervisor's leg is closed")
+    talking.is_heard()  # packet by packet as they are: nobody is mixed any more
+    talking.anna.endpoint.bye(talking.agent_dialog)
+    await world.carrier.expect(sip.DialogEnded)
+
+    async def written() -> bool:
+        rows = {row["direction"]: row["end_reason"] for row in await world.rows("calls") if row["state"] == "ended"}
+        return rows == {"outbound": "bye-agent", "supervision": "orphaned"}
+
+    await until(written, what="both rows are closed")
+
+
+async def test_members_of_a_conference_are_told_that_it_is_over(world: World) -> None:
+    phones = [await world.peer(name) for name in ("anna", "ben")]
+    for phone in phones:
+        phone.invite("*8812")
+        await phone.expect(sip.Accepted)
+    await until(lambda: len(world.gateway.calling.table.calls) == 3, what="room and members are there")
+    await world.rows("calls")
+    await killed_and_back(world)
+    for phone in phones:
+        await phone.expect(sip.DialogEnded)
+
+    async def over() -> bool:
+        rows = await world.rows("calls")
+        return (
+            len(rows) == 3 and all(row["state"] == "ended" for row in rows) and not [b async for b in world.gateway.link.client.bridges()]
+        )
+
+    await until(over, what="rows and bridge are closed")

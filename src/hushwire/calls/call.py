@@ -89,7 +89,7 @@ class Call:
         """
         self.state = State.OPENING
         self._announces = announces
-        return [effects.OpenMedia(is_echo=not self.plan.targets and self.plan.joins is None, legs=self.plan.legs)]
+        return [effects.OpenMedia(is_echo=self.plan.is_echo, legs=self.plan.legs)]
 
     def handle(self, event: Event) -> list[Effect]:
         """What follows from an event; nothing where the call's state has no use for it (crossing events are no error)."""
@@ -525,7 +525,7 @@ class Call:
             self._do(effects.RespondReinvite(self._reoffer.tx, 491))
         self._reoffer = None
         self.state = State.RENEWING
-        self._do(effects.OpenMedia(is_echo=not self.plan.targets and self.plan.joins is None, legs=self.plan.legs))
+        self._do(effects.OpenMedia(is_echo=self.plan.is_echo, legs=self.plan.legs))
 
     def _reopened(self, event: events.MediaOpened) -> None:
         self._ports = dict(zip(self.plan.legs, event.ports, strict=True))

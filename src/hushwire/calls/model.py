@@ -68,6 +68,7 @@ class EndReason(StrEnum):
     NO_RECORDING = "no-recording"
     SHUTDOWN = "shutdown"
     NOT_ALLOWED = "not-allowed"  # the law, or who objected, does not let anybody listen any more
+    EVERYBODY_LEFT = "everybody-left"  # a conference's room
     JOINED_ENDED = "joined-ended"  # the call that this one had joined is over
     ORPHANED = "orphaned"
     INTERNAL_ERROR = "internal-error"
@@ -133,10 +134,19 @@ class Plan:
     """The targets are ways to one and the same party: the next is tried only where the one before could not carry the call."""
     joins: int | None = None
     """The leg as which this call's only party joins another call's bridge."""
+    is_room: bool = False
+    """A conference's room: it has no party of its own."""
+
+    @property
+    def is_echo(self) -> bool:
+        """Whether the caller hears itself."""
+        return not self.targets and self.joins is None and not self.is_room
 
     @property
     def legs(self) -> tuple[int, ...]:
         """The media legs that the call needs."""
+        if self.is_room:
+            return ()
         if self.joins is not None:
             return (self.joins,)
         return (0, 1) if self.targets else (self.caller.leg,)

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final, assert_never
 
 import structlog
 
 from hushwire.calls import effects, events
-from hushwire.calls.model import EndReason, Side
+from hushwire.calls.model import EndReason, JoinedAs, Side
 from hushwire.core.clock import Clock
+from hushwire.media.model import BridgeReport
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_media import CallMedia
@@ -30,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 
 class CallEffects:
-    """Carries out effects. `feed` gives a call's machine what comes of them."""
+    """Carries out effects. `feed` gives a call's machine what comes of them; `on_left` is told of a call that a guest has left."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class CallEffects:
         attempts: TrunkAttempts,
         clock: Clock,
         feed: Callable[[LiveCall, events.Event], None],
+        on_left: Callable[[LiveCall], None],
     ) -> None:
         self._endpoint = endpoint
         self._table = table
@@ -61,6 +64,7 @@ class CallEffects:
         self._attempts = attempts
         self._clock = clock
         self._feed = feed
+        self._on_left = on_left
 
     def carry_out(self, live: LiveCall, effect: effects.Effect) -> None:
         """One effect."""
@@ -189,6 +193,7 @@ class CallEffects:
         self._stop_ringing(live)
         self._tasks.spawn(self._sounds.stop_ringing(live), "call-ringing")
         live.answered_at, live.answered = self._clock.now(), self._clock.monotonic()
+        live.settled.set()
         live.facts = agent, peer = live.legs()
         self._media.choice.answered(live)
         _log.info("call.answered", call_id=str(live.id), agent_media=agent.get("media"), peer_media=peer.get("media"))
@@ -199,13 +204,25 @@ class CallEffects:
         if live.joining is not None:
             self._tasks.spawn(self.fed(live, self._joined(live, live.joining)), "call-joined")
 
+    def _own(self, live: LiveCall, report: BridgeReport | None) -> BridgeReport | None:
+        """The figures of the call's own legs: those who joined it have rows of their own."""
+        if report is None or live.joining is not None:
+            return report
+        return replace(report, legs=tuple(leg for leg in report.legs if leg.leg in live.route.plan.legs))
+
     async def _joined(self, live: LiveCall, joining: Joining) -> events.Event | None:
         """The party of another call's leg is there: it hears and is heard as it was asked for, and that is written down."""
-        if not await self._media.arrange(joining.host):
+        host = joining.host
+        is_told = joining.role is JoinedAs.MEMBER and host.route.plan.is_recorded and self._sounds.needs_announcement(live)
+        if is_told and not await self._sounds.announce(live):
+            # Nobody is recorded who was not told: until then it neither hears nor is heard.
+            return events.Stopped(EndReason.NO_RECORDING)
+        joining.is_in = True
+        if not await self._media.arrange(host):
             return events.MediaFailed()
-        _log.info("call.joined", call_id=str(live.id), joined=str(joining.host.id), role=joining.role.value)
+        _log.info("call.joined", call_id=str(live.id), joined=str(host.id), role=joining.role.value)
         self._rows.joined(live, joining)
-        await self._recorder.set_format(joining.host)
+        await self._recorder.set_format(host)
         return None
 
     async def _record(self, live: LiveCall, answer: CallAnswer) -> None:
@@ -222,6 +239,7 @@ class CallEffects:
 
     def _ended(self, live: LiveCall, effect: effects.Ended) -> None:
         live.is_ended = True
+        live.settled.set()
         self._attempts.ended(live, effect.reason.value)
         self._stop_ringing(live)
         self.stop_renewal(live)
@@ -239,7 +257,7 @@ class CallEffects:
         """Close the bridge, then write how the call and its recording ended, together."""
         ended_at = self._clock.now()
         async with live.working:
-            report = await self._media.close(live)
+            report = self._own(live, await self._media.close(live))
             self._sounds.forget(live.id)
             self._keys.give_back(live)
             run, live.recording = live.recording, None
@@ -259,6 +277,8 @@ class CallEffects:
         finally:
             self._table.calls.pop(live.id, None)
             self._journal.drop(live.id)
+            if live.joining is not None:
+                self._on_left(live.joining.host)
 
     def _stop_ringing(self, live: LiveCall) -> None:
         if live.ring is not None:

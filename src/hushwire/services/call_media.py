@@ -81,7 +81,7 @@ class CallMedia:
     async def arrange(self, live: LiveCall) -> bool:
         """Tell the media process who hears whom and who is recorded, as its guests are in the call now; False where it did not take it."""
         async with live.arranging:
-            guests = {leg: guest.joining.role for leg, guest in live.guests.items() if guest.joining and guest.answered is not None}
+            guests = {leg: guest.joining.role for leg, guest in live.guests.items() if guest.joining and guest.joining.is_in}
             parties = live.route.plan.legs if live.call.legs() else ()
             wanted = hearing(parties, guests, is_sensitive=live.is_sensitive)
             taken_in = recorded(parties, guests)
@@ -234,6 +234,19 @@ class CallMedia:
         if not host.is_ended:
             await self.arrange(host)
         return None if report is None else replace(report, legs=tuple(replace(one, leg=0) for one in report.legs))
+
+    async def part_with(self, live: LiveCall, legs: Iterable[int]) -> None:
+        """Take out those who had joined the call in the process before this one: here nobody knows them."""
+        parties = live.route.plan.legs
+        try:
+            for leg in sorted(legs):
+                await self._link.client.close_leg(live.id, leg)
+            for leg, others in hearing(parties, {}).items():
+                await self._link.client.set_hears(live.id, leg, others)
+            await self._link.client.set_recorded(live.id, recorded(parties, {}))
+        except (MediaRefused, Unavailable) as error:
+            if not live.is_ended:
+                _log.error("call.guests_not_gone", call_id=str(live.id), why=str(error))
 
     async def key(self, live: LiveCall, leg: int, keyed: Keyed) -> None:
         """Key towards a leg. A leg that takes neither events nor tones does not hear it, and the call goes on."""

@@ -251,7 +251,7 @@ class CallRows:
             trunk_id=None if route.trunk is None else route.trunk.id,
             node_id=self._node_id,
             bridge_id=live.bridge_id,
-            joined_call_id=None if live.joining is None else live.joining.host.id,
+            joined_call_id=None if live.joining is None or live.joining.host.answered is None else live.joining.host.id,
             joined_as=None if live.joining is None else live.joining.role.value,
             direction=route.plan.direction.value,
             state=state,

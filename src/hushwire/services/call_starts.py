@@ -10,6 +10,7 @@ from hushwire.calls import effects, events
 from hushwire.calls.call import Call, State
 from hushwire.calls.guest import Guest
 from hushwire.calls.model import EndReason
+from hushwire.calls.room import Room
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId
 from hushwire.media.certificates import Certificates
@@ -38,7 +39,10 @@ _log = structlog.get_logger(__name__)
 
 
 class CallStarts:
-    """Begins calls. `handle` gives a call's machine an event; `carry_out` does what it wants."""
+    """Begins calls. `handle` gives a call's machine an event; `carry_out` does what it wants.
+
+    `enter` takes who dials a conference; `on_left` is told of a call that one did not join after all.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class CallStarts:
         new_id: Callable[[], CallId],
         handle: Callable[[LiveCall, events.Event], None],
         carry_out: Callable[[LiveCall, effects.Effect], None],
+        enter: Callable[[TxId, Request, Flow, Route], None],
+        on_left: Callable[[LiveCall], None],
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -77,6 +83,8 @@ class CallStarts:
         self._new_id = new_id
         self._handle = handle
         self._carry_out = carry_out
+        self._enter = enter
+        self._on_left = on_left
 
     def request(self, tx: TxId, request: Request, flow: Flow) -> None:
         """A request outside any dialog."""
@@ -109,6 +117,8 @@ class CallStarts:
                 self._endpoint.respond(tx, 404, headers=[_reason("No such number here", 404)])
             case Refused():
                 self._refuse(tx, request, flow, route)
+            case Route() if route.room is not None:
+                self._enter(tx, request, flow, route)
             case Route():
                 self._begin(tx, request, flow, route)
 
@@ -116,19 +126,40 @@ class CallStarts:
         """Ring somebody to join another call; False where the gateway takes no calls now."""
         if self._table.is_closing or self._table.is_full or not self._link.is_up:
             return False
-        certificate = self._certificates.current
-        call = Guest(route.plan, self._random, certificate.fingerprint)
-        now, begun = self._clock.now(), self._clock.monotonic()
-        live = LiveCall(self._new_id(), route, call, None, None, now, begun, MAX_FORWARDS, certificate, joining=joining)
+        call = Guest(route.plan, self._random, self._certificates.current.fingerprint)
+        live = self._made(route, call, None, None, MAX_FORWARDS, joining)
         joining.host.guests[joining.leg] = live
         self._start(live)
         return True
 
+    def room(self, route: Route) -> LiveCall:
+        """Open a conference's room for who dialled it first; `settled` is set once it stands, or will not."""
+        plan = replace(route.plan, is_room=True)
+        live = self._made(replace(route, plan=plan, device_id=None), Room(plan, self._random), None, None, MAX_FORWARDS)
+        self._start_soon(live)
+        return live
+
+    def member(self, tx: TxId, request: Request, flow: Flow, route: Route, joining: Joining) -> None:
+        """Answer who dialled a conference, once its room stands."""
+        live = self._called(tx, request, flow, route, joining)
+        joining.host.guests[joining.leg] = live
+        self._tasks.spawn(self._start_member(live, joining.host), "call-member")
+
+    async def _start_member(self, live: LiveCall, room: LiveCall) -> None:
+        await room.settled.wait()
+        if not room.is_ended:
+            self._start_soon(live)
+        elif not live.is_ended:
+            self._unstarted(live, EndReason.MEDIA_FAILED, 503, "The conference could not be opened")
+
+    def decline(self, tx: TxId, status: int, words: str) -> None:
+        """Refuse an INVITE of which nothing was begun."""
+        self._endpoint.respond(tx, status, headers=[_reason(words, status)])
+
     def cancelled(self, live: LiveCall) -> None:
         """The caller gave up, perhaps before the call had begun."""
         if live.call.state is State.NEW:
-            live.is_ended = True
-            self._rows.unstarted(live, self._clock.now(), EndReason.CANCELLED, 487)
+            self._give_up(live, EndReason.CANCELLED, 487)
             return
         self._handle(live, events.Cancelled())
 
@@ -159,12 +190,20 @@ class CallStarts:
         )
 
     def _begin(self, tx: TxId, request: Request, flow: Flow, route: Route) -> None:
-        certificate = self._certificates.current
-        call = Call(route.plan, request.body, self._random, certificate.fingerprint)
+        self._start_soon(self._called(tx, request, flow, route))
+
+    def _called(self, tx: TxId, request: Request, flow: Flow, route: Route, joining: Joining | None = None) -> LiveCall:
+        call = Call(route.plan, request.body, self._random, self._certificates.current.fingerprint)
         hops = request.max_forwards if request.max_forwards is not None else MAX_FORWARDS
-        live = LiveCall(self._new_id(), route, call, flow, tx, self._clock.now(), self._clock.monotonic(), max(0, hops - 1), certificate)
+        live = self._table.by_tx[tx] = self._made(route, call, flow, tx, max(0, hops - 1), joining)
         live.invite = request
-        self._table.by_tx[tx] = live
+        return live
+
+    def _made(self, route: Route, call: Call, flow: Flow | None, tx: TxId | None, hops: int, joining: Joining | None = None) -> LiveCall:
+        now, begun = self._clock.now(), self._clock.monotonic()
+        return LiveCall(self._new_id(), route, call, flow, tx, now, begun, hops, self._certificates.current, joining=joining)
+
+    def _start_soon(self, live: LiveCall) -> None:
         if self._keys.fill(live):
             self._start(live)
         else:
@@ -176,6 +215,7 @@ class CallStarts:
             self._keys.give_back(live)
         elif self._table.is_closing:
             self._answer(live, 503, "The gateway takes no calls now")
+            self._forget(live)
         else:
             self._start(live)
 
@@ -186,17 +226,13 @@ class CallStarts:
         if self._router.is_barred(route):
             # Suspended while the call waited for its keys.
             self._keys.give_back(live)
-            self._answer(live, 403, "The agent is suspended")
-            self._rows.unstarted(live, self._clock.now(), EndReason.SUSPENDED, 403)
-            live.is_ended = True
+            self._unstarted(live, EndReason.SUSPENDED, 403, "The agent is suspended")
             return
         if route.plan.is_recorded and live.recording_key is None:
             # No committed key, no recording: the organisation decides whether there is a call then.
             _log.error("recording.impossible", call_id=str(live.id), org_id=str(route.org.id), why="no key")
             if not route.may_go_unrecorded:
-                self._answer(live, 503, "Recording is not possible")
-                self._rows.unstarted(live, self._clock.now(), EndReason.NO_RECORDING, 503)
-                live.is_ended = True
+                self._unstarted(live, EndReason.NO_RECORDING, 503, "Recording is not possible")
                 return
         self._table.calls[live.id] = live
         self._rows.begin(live)
@@ -205,6 +241,22 @@ class CallStarts:
         for effect in live.call.start(announces=announces):
             self._carry_out(live, effect)
         self._journal.changed(live)
+
+    def _unstarted(self, live: LiveCall, why: EndReason, status: int, words: str) -> None:
+        self._answer(live, status, words)
+        self._give_up(live, why, status)
+
+    def _give_up(self, live: LiveCall, why: EndReason, status: int) -> None:
+        """It is over before anything was opened for it; its INVITE is answered."""
+        self._rows.unstarted(live, self._clock.now(), why, status)
+        self._forget(live)
+
+    def _forget(self, live: LiveCall) -> None:
+        live.is_ended = True
+        live.settled.set()
+        if live.joining is not None:
+            live.joining.host.guests.pop(live.joining.leg, None)
+            self._on_left(live.joining.host)
 
     def _answer(self, live: LiveCall, status: int, words: str) -> None:
         if live.tx is not None:

@@ -35,6 +35,7 @@ from hushwire.services.call_signalling import CallSignalling
 from hushwire.services.call_starts import CallStarts
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
+from hushwire.services.conferences import Conferences
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
 from hushwire.services.live import LiveCall
@@ -42,7 +43,7 @@ from hushwire.services.port_choice import PortChoice
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
 from hushwire.services.records import Records
-from hushwire.services.routing import Router
+from hushwire.services.routing import Route, Router
 from hushwire.services.sound_library import SoundLibrary
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
@@ -50,6 +51,9 @@ from hushwire.services.supervision import Supervision
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.sip import effects as sip
+from hushwire.sip.effects import TxId
+from hushwire.sip.flow import Flow
+from hushwire.sip.message import Request
 from hushwire.transport.endpoint import SipEndpoint
 from hushwire.vault.journal import Journal
 from hushwire.vault.pool import KeyPool
@@ -119,6 +123,7 @@ class Calling:
             attempts,
             clock,
             self.feed,
+            self._left,
         )
         starts = CallStarts(
             endpoint,
@@ -138,7 +143,10 @@ class Calling:
             self._new_id,
             self._handle,
             self._effects.carry_out,
+            self._enter,
+            self._left,
         )
+        self._conferences = Conferences(starts, self.feed)
         self.supervision = Supervision(router, starts, media, rows, self.feed)
         self._signalling = CallSignalling(
             endpoint, self.table, self._tasks, media, self.journal, starts, self._spoken, attempts, self._handle
@@ -245,7 +253,7 @@ class Calling:
         """
         for live in list(self.table.calls.values()):
             live.has_bridge = live.has_bridge and not is_gone
-            if is_gone and self._renews_media and live.call.state is State.ACTIVE and live.joining is None:
+            if is_gone and self._renews_media and live.call.state is State.ACTIVE and _is_renewable(live):
                 self._renew(live)
             else:
                 self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
@@ -279,6 +287,8 @@ class Calling:
             else:
                 self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
             return
+        if strangers := set(found.legs) - set(live.route.plan.legs):
+            self._tasks.spawn(self._media.part_with(live, strangers), "call-guests-gone")
         for effect in live.call.resume():
             if isinstance(effect, SetLegs):
                 self._tasks.spawn(self._effects.fed(live, self._media.adopt(live, effect.legs, found)), "call-adopted")
@@ -359,9 +369,20 @@ class Calling:
     def _announced(self, live: LiveCall, playing: Playing) -> None:
         self.recorder.announced(live, playing)
 
+    def _enter(self, tx: TxId, request: Request, flow: Flow, route: Route) -> None:
+        self._conferences.enter(tx, request, flow, route)
+
+    def _left(self, host: LiveCall) -> None:
+        self._conferences.left(host)
+
     def _recording_impossible(self, live: LiveCall) -> None:
         if not live.route.may_go_unrecorded:
             self.feed(live, events.Stopped(EndReason.NO_RECORDING))
 
     def _new_id(self) -> CallId:
         return CallId(uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10)))
+
+
+def _is_renewable(live: LiveCall) -> bool:
+    """Whether the parties can be told of another bridge: of two, who both have dialogs with us."""
+    return live.joining is None and not live.route.plan.is_room

@@ -58,6 +58,8 @@ class Joining:
     role: JoinedAs
     actor: str = ""
     purpose: str = ""
+    is_in: bool = False
+    """Its party has answered, and is to hear and be heard."""
 
 
 @dataclass(slots=True, eq=False)
@@ -116,6 +118,8 @@ class LiveCall:
     """What the media process was last told of whom each leg hears."""
     recorded: frozenset[int] = frozenset({0, 1})
     """And of whose speech is recorded."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it is answered, or over: who joins it waits for that."""
     arranging: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_ended: bool = False
     is_end_unknown: bool = False

@@ -33,6 +33,8 @@ from hushwire.sip.routing import numeric
 from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user, parse_name_addr
 
 ECHO: Final = frozenset({"*43", "echo"})
+_ROOM: Final = re.compile(r"\*88([0-9]{1,6})", re.ASCII)
+"""A conference's room, by its number."""
 _GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
 _SHORT: Final = re.compile(r"[0-9]{2,6}", re.ASCII)
 _MU_LAW: Final = frozenset({"US", "CA", "PR", "JP", "TW", "HK"})
@@ -71,6 +73,9 @@ class Route:
 
     device_id: UUID | None = None
     """Whose credential the caller showed; None where a carrier calls."""
+
+    room: str | None = None
+    """The conference that is dialled."""
 
     @property
     def may_go_unrecorded(self) -> bool:
@@ -115,6 +120,8 @@ class Router:
         if user is not None and not isinstance(verdict, Emergency):
             if user in ECHO:
                 return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
+            if (room := _ROOM.fullmatch(user)) is not None:
+                return self._conference(org, agent, terms, room[1])
             callee, only = self._own_callee(org, user, request)
             if callee is not None:
                 return self._internal(org, agent, callee, terms, only)
@@ -127,6 +134,14 @@ class Router:
                 return _refused(org, agent, verdict, request)
             case AllowContact():
                 raise LocalError("the verdict on an INVITE was one on a Contact")
+
+    def _conference(self, org: Organisation, agent: Agent, terms: Terms, room: str) -> Route | Refused:
+        remote = Personal(f"*88{room}")
+        if _lacks_consent(org, None, ()):
+            reason = Reason.RECORDING_CONSENT
+            return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.CONFERENCE, org, agent, remote=remote)
+        plan = Plan(CallDirection.CONFERENCE, terms, (), RING_AGENT_S, _is_recorded(org, None, ()))
+        return Route(plan, org, agent, remote=remote, local=agent.extension, room=room)
 
     def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency) -> Route | Refused:
         remote = Personal(verdict.number)
@@ -224,7 +239,7 @@ class Router:
 
         `answered` is the target that took it, if one did. An emergency call is nobody's to end but theirs.
         """
-        if isinstance(route.verdict, Emergency):
+        if isinstance(route.verdict, Emergency) or route.plan.is_room:
             return False
         newest = [self._directory.agent(agent.id) for agent in (route.agent, route.peer_agent) if agent is not None]
         if any(agent is None or agent.is_suspended for agent in newest):

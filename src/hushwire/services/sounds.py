@@ -138,7 +138,7 @@ class Sounds:
 
     async def _begin_early(self, live: LiveCall, leg: int, media: LegMedia) -> Playing | None:
         kind = SoundKind.ANNOUNCEMENT
-        one = await self.play(live.id, leg, media, kind, live.route.org, keeps_event=True, longest_s=EARLY_LONGEST_S)
+        one = await self.play(live.bridge_id, leg, media, kind, live.route.org, keeps_event=True, longest_s=EARLY_LONGEST_S)
         if one is not None:
             one.is_early = True
         return one
@@ -171,7 +171,8 @@ class Sounds:
         playing = []
         for leg in legs:
             media = _media(live, leg)
-            one = None if media is None else await self.play(live.id, leg, media, SoundKind.ANNOUNCEMENT, live.route.org, keeps_event=True)
+            kind, org = SoundKind.ANNOUNCEMENT, live.route.org
+            one = None if media is None else await self.play(live.bridge_id, leg, media, kind, org, keeps_event=True)
             if one is None:
                 break
             playing.append(one)
@@ -197,7 +198,7 @@ class Sounds:
         async with sounds.working:
             if sounds.ringing is None and not live.is_ended and live.answered_at is None:
                 leg = live.route.plan.caller.leg
-                sounds.ringing = await self.play(live.id, leg, media, SoundKind.RINGBACK, live.route.org, times=0)
+                sounds.ringing = await self.play(live.bridge_id, leg, media, SoundKind.RINGBACK, live.route.org, times=0)
 
     async def stop_ringing(self, live: LiveCall) -> None:
         """The other side answers, or is heard itself."""
@@ -305,7 +306,10 @@ class Sounds:
 
     @staticmethod
     def _hearers(live: LiveCall) -> list[int]:
-        return [leg for leg in live.route.org.sounds.announcement.legs if leg in live.route.plan.legs]
+        wanted = live.route.org.sounds.announcement.legs
+        if live.joining is not None:  # in a conference each is the other party of all others
+            return [live.joining.leg] if wanted else []
+        return [leg for leg in wanted if leg in live.route.plan.legs]
 
     async def _begin(self, bridge_id: UUID, leg: int, order: PlayOrder, sound: EncodedSound) -> None:
         """The media process may have the sound already, from this gateway or one before it; it may have forgotten it again."""
@@ -330,7 +334,7 @@ class Sounds:
                 await self.stop(one)
         for leg, media in legs.items():
             if leg not in playing:
-                one = await self.play(live.id, leg, media, kind, live.route.org, times=0, interval_ms=interval_ms)  # type: ignore[assignment]
+                one = await self.play(live.bridge_id, leg, media, kind, live.route.org, times=0, interval_ms=interval_ms)  # type: ignore[assignment]
                 if one is not None:
                     playing[leg] = one
 
