@@ -38,11 +38,13 @@ from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
+from hushwire.services.provisioning_links import ProvisioningLinks
 from hushwire.services.queries import Queries
 from hushwire.services.readings import Readings
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
+from hushwire.sip.uri import parse_sip_uri
 from hushwire.vault.seal import Columns
 from tests.databases import Databases
 from tests.recorded import Chance, House, made_house
@@ -164,6 +166,7 @@ async def made_means(house: House) -> Means:
         consents=Consents(main, keyring, house.clock, Chance()), do_not_call=DoNotCall(main, keyring, house.clock),
         account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
         devices=Devices(main, keyring, house.clock, Chance(), "pbx.test"), sip_domain="pbx.test",
+        links=ProvisioningLinks(main, keyring, house.clock, Chance(), "pbx.test", parse_sip_uri("sip:sip.pbx.test:5061;transport=tls")),
         audit_exports=AuditExports(main, keyring, house.clock),
     )  # fmt: skip
 

@@ -164,6 +164,7 @@ async def test_no_row_holds_a_readable_password_or_name_and_the_number_of_device
     assert "Annas Telefon" not in held
     for one in made:
         assert isinstance(one, Minted)
+        assert one.password is not None
         assert one.password not in held
         assert one.password not in repr(one)
 

@@ -29,6 +29,7 @@ from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
+from hushwire.services.provisioning_links import ProvisioningLinks
 from hushwire.services.queries import Queries
 from hushwire.services.readings import Readings
 from hushwire.services.recordings import Recordings
@@ -79,6 +80,7 @@ class Means:
     consents: Consents
     do_not_call: DoNotCall
     devices: Devices
+    links: ProvisioningLinks
     sip_domain: str
 
 

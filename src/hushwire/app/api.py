@@ -39,6 +39,7 @@ from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
+from hushwire.services.provisioning_links import ProvisioningLinks
 from hushwire.services.queries import Queries
 from hushwire.services.readings import Readings
 from hushwire.services.recordings import Recordings
@@ -47,6 +48,7 @@ from hushwire.services.recordings_shipping import Spool
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
+from hushwire.sip.uri import parse_sip_uri
 from hushwire.vault.blobs import Blobs
 
 _CONNECTIONS: Final = 2000
@@ -123,6 +125,9 @@ async def made_means(wired: Wired) -> Means:
         actions=actions,
         rights=rights,
         devices=Devices(wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain),
+        links=ProvisioningLinks(
+            wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain, parse_sip_uri(wired.config.phone_proxy())
+        ),
         sip_domain=wired.config.sip.domain,
         readings=Readings(wired.main, wired.clock, wired.random),
         dpa=dpa,

@@ -31,6 +31,8 @@ from hushwire.core.errors import ConfigError
 from hushwire.policy.model import Reason
 from hushwire.privacy import mail
 from hushwire.services.sound_library import SoundFiles
+from hushwire.sip.errors import ParseError
+from hushwire.sip.uri import parse_sip_uri
 
 ENV_PREFIX: Final = "HUSHWIRE_"
 DEFAULT_PATHS: Final = (Path("hushwire.toml"), Path("config/hushwire.toml"), Path("/etc/hushwire/hushwire.toml"))
@@ -180,6 +182,7 @@ class Sip(Section):
     name_servers: Annotated[tuple[NameServer, ...], Field(strict=False)] = ()
     origins: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     node: NodeAddress | None = None
+    proxy: str | None = None
     keepalive_s: Annotated[int, Field(ge=0, le=600)] = 25
 
     @field_validator("origins")
@@ -188,6 +191,18 @@ class Sip(Section):
         for origin in value or ():
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f'"{origin}" is no origin: write scheme, host and port alone, such as "https://phone.example.org"')
+        return value
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                is_bare = parse_sip_uri(value).user is None
+            except ParseError:
+                is_bare = False
+            if not is_bare:
+                raise ValueError('write a SIP URI without a user, such as "sip:sip.example.org:5061;transport=tls"')
         return value
 
     @field_validator("listen")
@@ -443,6 +458,15 @@ class Config(Section):
             for key, value in table.items():
                 variables[f"{ENV_PREFIX}{section}__{key}".upper()] = orjson.dumps(value).decode()
         return variables
+
+    def phone_proxy(self) -> str:
+        """The SIP URI at which phones reach the deployment: `[sip] proxy`, else the first TLS listener, else the first one."""
+        if self.sip.proxy is not None:
+            return self.sip.proxy
+        listen = next((item for item in self.sip.listen if item.scheme == "tls"), self.sip.listen[0])
+        host = self.sip.domain if listen.host in ("0.0.0.0", "::") else bracketed(listen.host)
+        scheme = {"ws": "tcp", "wss": "tls"}.get(listen.scheme, listen.scheme)
+        return f"sip:{host}{f':{listen.port}' if listen.port else ''};transport={scheme}"
 
     def web_origins(self) -> tuple[str, ...]:
         """Pages that may connect by WebSocket: `[sip] origins`, else our own, by the API's address and by the SIP domain's name."""

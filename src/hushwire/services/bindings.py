@@ -384,7 +384,15 @@ def _is_refreshed(old: Place, new: Place) -> bool:
     ):
         return False
     one, other = old.binding, new.binding
-    return replace(one, cseq=other.cseq, expires_at=other.expires_at, flow=other.flow) == other
+    return (one.contact, one.call_id, one.q, one.instance, one.reg_id, one.path, one.user_agent) == (
+        other.contact,
+        other.call_id,
+        other.q,
+        other.instance,
+        other.reg_id,
+        other.path,
+        other.user_agent,
+    )
 
 
 def _said(place: Place) -> dict[str, object]:

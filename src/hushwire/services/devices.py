@@ -29,13 +29,13 @@ _KEPT_EXPIRED: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """A new device with what its phone has to be told. The password stands nowhere else."""
+    """A new device with what its phone has to be told. The password stands nowhere else; None: it waits for its link to be opened."""
 
     id: UUID
     username: str = field(repr=False)
     slug: str
     login: str
-    password: str = field(repr=False)
+    password: str | None = field(repr=False)
     expires_at: datetime | None
 
 
@@ -71,8 +71,13 @@ class Devices:
         self._domain = domain
         self._log = AccessLog(main, clock, random)
 
-    async def add(self, org_id: OrgId, agent_id: UUID, name: str, *, actor: str, ttl_s: int | None = None) -> Minted | TooMany | None:
-        """A device with a fresh credential, which ends by itself after `ttl_s` seconds; None where there is no such agent."""
+    async def add(
+        self, org_id: OrgId, agent_id: UUID, name: str, *, actor: str, ttl_s: int | None = None, waits: bool = False
+    ) -> Minted | TooMany | None:
+        """A device with a fresh credential, which ends by itself after `ttl_s` seconds; None where there is no such agent.
+
+        `waits`: it has none yet, and gets it when its link is opened (services/provisioning_links.py).
+        """
         keys = await self._keyring.org_context(org_id)
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
@@ -84,13 +89,13 @@ class Devices:
                 return TooMany()
             username = _open(keys, agent.username_sealed, "agents", "username_sealed", agent_id)
             device_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
-            login, password = self.new_login(), self.new_password()
+            login, password = _new_login(self._random), new_password(self._random)
             expires_at = None if ttl_s is None else now + timedelta(seconds=ttl_s)
             sealed_name = keys.operational.seal(name.encode(), table="devices", column="name_sealed", row=device_id, org=org_id)
-            ha1 = sealed_ha1(keys, device_id, login, agent.slug, self._domain, password)
+            ha1 = None if waits else sealed_ha1(keys, device_id, login, agent.slug, self._domain, password)
             await table.add(connection, org_id, device_id, agent_id, login, sealed_name, ha1, now, expires_at)
             await self._note(connection, org_id, now, actor, audit.Action.DEVICE_ADDED, device_id, agent_id, ttl_s)
-        return Minted(device_id, username, agent.slug, login, password, expires_at)
+        return Minted(device_id, username, agent.slug, login, None if waits else password, expires_at)
 
     async def listed(self, org_id: OrgId, agent_id: UUID, why: Why) -> list[DeviceView] | None:
         """The agent's devices, the own password first; None where there is no such agent."""
@@ -122,14 +127,6 @@ class Devices:
                 await tombstones.write(self._keyring.db, org_id, [stone])
         return True
 
-    def new_login(self) -> str:
-        """A digest user name that says nothing of who uses it."""
-        return "d" + base64.b32encode(self._random.token_bytes(10)).decode().lower()
-
-    def new_password(self) -> str:
-        """120 random bits that can be typed."""
-        return base64.b32encode(self._random.token_bytes(15)).decode().lower()
-
     async def _note(
         self, connection: Connection, org_id: OrgId, now: datetime, actor: str, action: str, device_id: UUID, agent_id: UUID,
         ttl_s: int | None = None,
@@ -138,6 +135,16 @@ class Devices:
         if ttl_s is not None:
             fields["ttl_s"] = ttl_s
         await audit.append(connection, org_id, now, actor, action, f"device:{device_id}", fields)
+
+
+def new_password(random: Random) -> str:
+    """120 random bits that can be typed."""
+    return base64.b32encode(random.token_bytes(15)).decode().lower()
+
+
+def _new_login(random: Random) -> str:
+    """A digest user name that says nothing of who uses it."""
+    return "d" + base64.b32encode(random.token_bytes(10)).decode().lower()
 
 
 def sealed_ha1(keys: OrgKeys, device_id: UUID, login: str, slug: str, domain: str, password: str) -> bytes:

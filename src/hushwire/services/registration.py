@@ -168,27 +168,25 @@ class Registrations:
         if isinstance(outcome, RegisterRefused):
             respond(outcome.status, outcome.headers)
             return
-        fresh = {id(binding) for binding in outcome.stored}
-        kept: list[Place] = []
-        for binding in outcome.bindings:
-            place = next((place for place in places if place.binding is binding or place.binding.same_device(binding)), None)
-            if place is None or id(binding) in fresh:
-                row_id = self._bindings.new_id() if place is None else place.row_id
-                place = Place(row_id, binding, device_id, node_id, flow, flow)
-            kept.append(place)
-        stored = [place for place in kept if id(place.binding) in fresh]
+        by_binding = {id(place.binding): place for place in places}
+        stored: list[Place] = []
+        for binding, replaced in zip(outcome.stored, outcome.replaced, strict=True):
+            row_id = self._bindings.new_id() if replaced is None else by_binding[id(replaced)].row_id
+            stored.append(Place(row_id, binding, device_id, node_id, flow, flow))
+        by_binding |= {id(place.binding): place for place in stored}
+        kept = [by_binding[id(binding)] for binding in outcome.bindings]
         is_urgent = self._bindings.put(known.org.id, agent_id, kept, stored)
         is_urgent = self._watch_sharing(known, kept, stored[-1] if stored else None) or is_urgent
         self._follow(agent_id, places, kept)
         if self._left and outcome.bindings:
             self._return(device_id, flow)
-        log.info("agent.registered", agent=str(agent_id), devices=len(kept), transport=flow.transport.value)
         headers = outcome.headers
         if wants_gruu(request):
             headers = answer(request, outcome.bindings, outcome.stored, now, lambda binding: self._gruus(known, binding, kept))
         if not is_urgent:
             respond(200, headers)
             return
+        log.info("agent.registered", agent=str(agent_id), devices=len(kept), transport=flow.transport.value)
         task = asyncio.get_running_loop().create_task(self._commit_then_answer(known.org.id, headers, respond), name="register")
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)

@@ -56,6 +56,9 @@ class Sharing:
 
     def look(self, credential: UUID, live: Sequence[Seen], newest: Seen | None) -> Alarm | None:
         """What is to be told now that `newest` has registered (None: something ended) and `live` is all there is."""
+        if len(live) == 1 and newest is not None and credential not in self._told:
+            self._last[credential] = (live[0], None)  # by far the most: one phone that refreshes
+            return None
         has_returned = newest is not None and self._returned(credential, newest, live)
         if len(live) > self._most:
             evidence = Evidence.DEVICES

@@ -58,12 +58,16 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Answer 200 with `headers`. `bindings` is the whole new set; `stored` were added or refreshed, `removed` left it."""
+    """Answer 200 with `headers`. `bindings` is the whole new set; `stored` were added or refreshed, `removed` left it.
+
+    `replaced` tells for each of `stored` which binding it takes the place of, None where it is new.
+    """
 
     bindings: tuple[Binding, ...]
     stored: tuple[Binding, ...]
     removed: tuple[Binding, ...]
     headers: tuple[Line, ...]
+    replaced: tuple[Binding | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,33 +99,39 @@ def register(request: Request, flow: Flow | None, bindings: Sequence[Binding], n
     except ParseError as error:
         return RegisterRefused(error.status or 400)
     stored: list[Binding] = []
+    replaced: list[Binding | None] = []
     removed: list[Binding] = list(lapsed)
     for wish in wishes:
         if wish is None:
             # "Interval Too Brief": the client learns the least that we take (RFC 3261 section 10.3, step 7).
             return RegisterRefused(423, (("Min-Expires", str(limits.min_s)),))
+        before: Binding | None = None
         for known in [binding for binding in live if binding.same_device(wish)]:
             if known.call_id == wish.call_id and known.cseq >= wish.cseq:
                 # An old request that comes late must not undo a newer one: 500, and all stays (step 7).
                 return RegisterRefused(500)
-            live.remove(known)
-            stored = [binding for binding in stored if binding is not known]
+            live = [binding for binding in live if binding is not known]
+            if any(binding is known for binding in stored):
+                stored, replaced = _without(known, stored, replaced)
+            else:
+                before = known
             if wish.expires_at <= now:
                 removed.append(known)
         if wish.expires_at > now:
             live.append(wish)
             stored.append(wish)
+            replaced.append(before)
     if len(live) > limits.max_bindings:
         return RegisterRefused(403)
     if any(binding.reg_id is not None and binding.path and not _is_outbound(binding.path[-1]) for binding in stored):
         # RFC 5626 section 6: the proxy next to the device must be one that keeps flows (`ob` on the bottom Path).
         return RegisterRefused(439)
-    return Registered(tuple(live), tuple(stored), tuple(removed), answer(request, live, stored, now))
+    return Registered(tuple(live), tuple(stored), tuple(removed), answer(request, live, stored, now), tuple(replaced))
 
 
 def wants_gruu(request: Request) -> bool:
     """Whether the device is to be told its own addresses (RFC 5627 section 4.1)."""
-    return "gruu" in request.supported or "gruu" in request.require
+    return "gruu" in (request.headers.get("Supported") or "").lower() and "gruu" in request.supported
 
 
 def answer(
@@ -141,12 +151,18 @@ def answer(
         if own is not None:
             params += f";pub-gruu={quote(str(own.public))};temp-gruu={quote(str(own.temporary))}"
         lines.append(("Contact", f"<{binding.contact}>{params}"))
-    if "path" in request.supported:
+    if request.headers.count("Path") and "path" in request.supported:
         lines += [("Path", value) for value in request.headers.listed("Path")]
-    if "outbound" in request.supported and any(binding.reg_id is not None for binding in stored):
+    if any(binding.reg_id is not None for binding in stored) and "outbound" in request.supported:
         # RFC 5626 section 6: so the device learns that its flows are kept.
         lines.append(("Require", "outbound"))
     return tuple(lines)
+
+
+def _without(binding: Binding, stored: list[Binding], replaced: list[Binding | None]) -> tuple[list[Binding], list[Binding | None]]:
+    """The lists without what a later Contact of the same request has replaced."""
+    kept = [(one, before) for one, before in zip(stored, replaced, strict=True) if one is not binding]
+    return [one for one, _ in kept], [before for _, before in kept]
 
 
 def _remove_all(request: Request, live: list[Binding], lapsed: list[Binding], now: float) -> RegisterOutcome:
@@ -161,7 +177,7 @@ def _remove_all(request: Request, live: list[Binding], lapsed: list[Binding], no
 
 def _wish(request: Request, flow: Flow | None, contact: NameAddr, now: float, limits: Bounds) -> Binding | None:
     """The binding that one Contact asks for; None where its lifetime is too short."""
-    uri = parse_sip_uri(str(contact.uri))
+    uri = contact.uri if isinstance(contact.uri, SipUri) else parse_sip_uri(str(contact.uri))
     wanted = _seconds(contact.param("expires"))
     if wanted is None:
         wanted = _seconds(request.headers.get("Expires"))
@@ -174,7 +190,7 @@ def _wish(request: Request, flow: Flow | None, contact: NameAddr, now: float, li
     if instance is None or reg_id is None or not (reg_id.isascii() and reg_id.isdigit() and len(reg_id) < 10):
         reg_id = None  # without an instance a reg-id means nothing (RFC 5626 section 6)
     return Binding(
-        contact=replace(uri, headers=None),
+        contact=uri if uri.headers is None else replace(uri, headers=None),
         call_id=request.call_id,
         cseq=request.cseq.number,
         expires_at=now + min(wanted, limits.max_s),

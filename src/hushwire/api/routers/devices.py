@@ -44,6 +44,9 @@ class NewDevice(Body):
         default=None,
         description="The credential ends by itself after so many seconds: for the web phone, say. Without: when it is revoked.",
     )
+    waits: bool = Field(
+        default=False, description="Make no password now: the device gets it when its link is opened (POST .../devices/{id}/link)."
+    )
 
 
 class MintedDevice(BaseModel):
@@ -53,7 +56,7 @@ class MintedDevice(BaseModel):
     sip_uri: str = Field(description="The address of record: the agent's, the same for all of its devices.")
     domain: str = Field(description="What a phone calls its registrar or domain; the proxy is wherever the deployment is reached.")
     login: str = Field(description="The user name for authentication; the display and address part is the agent's username.")
-    password: str
+    password: str | None = Field(description="None for a device that waits for its link to be opened.")
     realm: str
     expires_at: datetime | None
 
@@ -70,7 +73,7 @@ async def list_devices(means: Given, caller: Reading, agent_id: Id) -> list[Devi
 @router.post("", status_code=201)
 async def add_device(means: Given, caller: Changing, agent_id: Id, body: NewDevice) -> MintedDevice:
     """Make a credential for one more device of the agent. Every gateway takes it within a second."""
-    found = await means.devices.add(caller.org_id, parsed_id(agent_id), body.name, actor=caller.actor, ttl_s=body.ttl_s)
+    found = await means.devices.add(caller.org_id, parsed_id(agent_id), body.name, actor=caller.actor, ttl_s=body.ttl_s, waits=body.waits)
     return _minted(means.sip_domain, _granted(found))
 
 

@@ -59,6 +59,9 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(AGENT_SEALED, purpose=Purpose.ACCOUNT), "name_sealed")
     | same(CREDENTIAL, "ha1_sealed")
     | same(replace(CREDENTIAL, form=Form.PLAIN), "created_at expires_at revoked_at"),
+    "provisioning_links": same(replace(CREDENTIAL, form=Form.PSEUDONYM), "id org_id device_id")
+    | same(replace(CREDENTIAL, form=Form.HASH), "token_hash")
+    | same(replace(CREDENTIAL, form=Form.PLAIN), "created_at expires_at used_at"),
     "numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "id org_id agent_id")
     | same(NUMBER, "number_sealed")
     | same(replace(NUMBER, form=Form.INDEX), "number_index lookup")
