@@ -412,6 +412,7 @@ class Limits(Section):
     message_bytes: Annotated[int, Field(ge=4096, le=65_535)] = 65_535
     idle_s: Annotated[int, Field(ge=10, le=86_400)] = 600
     requests_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200
+    drain_s: Annotated[int, Field(ge=0, le=86_400)] = 60
     requests_per_second_per_credential: Annotated[int, Field(ge=1, le=10_000)] = 20
     failures: Annotated[int, Field(ge=3, le=10_000)] = 20
     failures_within_s: Annotated[int, Field(ge=10, le=86_400)] = 600

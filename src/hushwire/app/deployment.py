@@ -37,11 +37,15 @@ class Up:
 
 
 async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: asyncio.Event | None = None) -> None:
-    """Run every role until SIGINT or SIGTERM (or `stop`). Raises ConfigError if another hushwire uses the data folder."""
-    stop = stop or asyncio.Event()
+    """Run every role until SIGINT or SIGTERM (or `stop`). Raises ConfigError if another hushwire uses the data folder.
+
+    SIGTERM lets calls end first, for `[limits] drain_s` at most; said twice, or SIGINT, it ends now.
+    """
+    stop, drain = stop or asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, lambda: (stop if drain.is_set() or not config.limits.drain_s else drain).set())
     processes.no_core_dumps()
     folders = Folders(config.data.dir)
     owner = account(config.run.user)
@@ -71,13 +75,13 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
                 _log.warning("root_key.made", where=new_key, advice="keep a copy in a safe place: without it nothing stored can be opened")
             await drop_leftovers(databases)
             await followed(databases)
-            if stop.is_set():
+            if stop.is_set() or drain.is_set():
                 return
             settled = certificates.settled(config, served, trunk_authorities, trunk_certificate)
             keeper = supervisor.Supervisor(settled, folders, owner, databases, root.key, log_form)
             backing_up = asyncio.create_task(scheduled.keep_backed_up(config, SystemClock()), name="backups")
             try:
-                await keeper.run(stop, lambda addresses: on_up(Up(addresses, served.authority, new_key)))
+                await keeper.run(stop, drain, lambda addresses: on_up(Up(addresses, served.authority, new_key)))
             finally:
                 backing_up.cancel()
                 await asyncio.gather(backing_up, return_exceptions=True)

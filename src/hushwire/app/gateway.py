@@ -15,6 +15,7 @@ import structlog
 
 from hushwire.app.certificates import served
 from hushwire.app.config import Config, bracketed
+from hushwire.app.processes import first_of
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import LocalError
 from hushwire.media.link import MediaLink
@@ -126,7 +127,9 @@ class Gateway:
             ]
             _log.info("gateway.ready", sip=addresses, node=str(wired.node_id))
             wired.ready({"sip": addresses})
-            await wired.stop.wait()
+            await first_of(wired.stop, wired.drain)
+            if not wired.stop.is_set():
+                await self._drain()
             _log.info("gateway.stopping", calls=sum(1 for _ in self.calling.live))
             await self.calling.close(END_CALLS_S)
         finally:
@@ -137,6 +140,15 @@ class Gateway:
             await self.endpoint.close()
             await self.pool.close()
             self.journal.close()
+
+    async def _drain(self) -> None:
+        """Let calls end by themselves; who wants a new one is sent elsewhere (RFC 3261 section 21.5.4)."""
+        drain_s = self._config.limits.drain_s
+        _log.info("gateway.draining", calls=sum(1 for _ in self.calling.live), longest_s=drain_s)
+        # A proxy in front that asks us by OPTIONS takes the 503 as the sign to send its calls to others.
+        self.endpoint.ua.answer_options(False)
+        left = await self.calling.drain(drain_s, self._wired.stop)
+        _log.info("gateway.drained", calls_left=left)
 
     async def _adopt(self, kept: Mapping[UUID, Kept], unread: list[UUID]) -> None:
         """Go on with the calls of the process before this one, then hear what came meanwhile."""
@@ -271,6 +283,8 @@ class Gateway:
                 self.endpoint.respond(event.tx, 503, headers=[("Retry-After", "1")])
             else:
                 self._early.append(event)  # of a dialog that this process goes on with, once it knows its call
+        elif isinstance(event, RequestReceived) and self.calling.table.is_draining and _is_for_others(event.request):
+            self.endpoint.respond(event.tx, 503, headers=[("Retry-After", "5")])
         elif isinstance(event, RequestReceived) and event.request.method == "REGISTER":
             tx = event.tx
             self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
@@ -368,6 +382,11 @@ def open_journal(wired: Wired) -> Journal:
     folder = wired.folders.journal
     folder.mkdir(mode=0o700, exist_ok=True)
     return Journal(folder, hmac.digest(wired.keys.role, b"hushwire/journal", "sha256"))
+
+
+def _is_for_others(request: Request) -> bool:
+    """Whether another gateway should be asked this, while we drain: new registrations, not their ends; and who looks if we serve."""
+    return request.method == "OPTIONS" or (request.method == "REGISTER" and request.expires != 0)
 
 
 def endpoint_config(wired: Wired) -> EndpointConfig:

@@ -82,3 +82,14 @@ async def end(process: asyncio.subprocess.Process, how: signal.Signals, grace_s:
         process.kill()
         await process.wait()
         return False
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Return once one of the events is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -81,9 +81,12 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._readers: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._is_draining = False
 
-    async def run(self, stop: asyncio.Event, on_up: Callable[[dict[str, list[str]]], None]) -> None:
+    async def run(self, stop: asyncio.Event, drain: asyncio.Event, on_up: Callable[[dict[str, list[str]]], None]) -> None:
         """Start everything (the databases run already), call `on_up(addresses)`, and return when `stop` is set and all has ended.
+
+        `drain` asks for the same, once the gateway has let its calls end.
 
         Raises Unavailable if a role does not come up the first time.
         """
@@ -99,13 +102,31 @@ class Supervisor:
             self._write_status()
             keepers = [asyncio.create_task(self._keep(child, stop), name=child.name) for child in self._children.values()]
             on_up({name: listed for child in self._children.values() for name, listed in child.addresses.items()})
-            await stop.wait()
+            await processes.first_of(stop, drain)
+            if not stop.is_set():
+                await self._drain(stop)
+                stop.set()
         finally:
             self._stopping = True
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
             await self._end()
+
+    async def _drain(self, stop: asyncio.Event) -> None:
+        """Ask the gateway to end when its calls have, with all that they need running on; not longer than it may take."""
+        self._is_draining = True
+        process = self._children["gateway"].process
+        if process is None or process.returncode is not None:
+            return
+        _log.info("roles.draining", longest_s=self._config.limits.drain_s)
+        process.send_signal(signal.SIGTERM)
+        ended = asyncio.create_task(process.wait())
+        hurried = asyncio.create_task(stop.wait())
+        await asyncio.wait((ended, hurried), timeout=self._config.limits.drain_s + ROLES_END_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ended, hurried):
+            task.cancel()
+        await asyncio.gather(ended, hurried, return_exceptions=True)
 
     async def _first_roles(self) -> None:
         try:
@@ -127,7 +148,7 @@ class Supervisor:
             since = self._clock.monotonic()
             if child.process is not None:
                 status = await child.process.wait()
-                if stop.is_set():
+                if stop.is_set() or (self._is_draining and child.name == "gateway"):
                     return
                 if self._clock.monotonic() - since >= STEADY_AFTER_S:
                     pause_s = FIRST_PAUSE_S
@@ -150,7 +171,7 @@ class Supervisor:
     async def _end(self) -> None:
         """Roles first (they need the media process and the databases to say goodbye), then media, then the databases."""
         running = {name: child.process for name, child in self._children.items() if child.process is not None}
-        asked = [processes.end(running[role], signal.SIGTERM, ROLES_END_WITHIN_S) for role in _ROLES if role in running]
+        asked = [processes.end(running[role], signal.SIGINT, ROLES_END_WITHIN_S) for role in _ROLES if role in running]
         if not all(await asyncio.gather(*asked)):
             _log.warning("role.killed", reason="did not end in time")
         if "media" in running:
@@ -210,7 +231,7 @@ class Supervisor:
                 [sys.executable, "-P", "-m", "hushwire", role],
                 environ=self._environment(role, keys_out, ready_in),
                 owner=self._owner,
-                death_signal=signal.SIGTERM if role == "gateway" else signal.SIGKILL,
+                death_signal=signal.SIGINT if role == "gateway" else signal.SIGKILL,
                 pass_fds=(keys_out, ready_in),
             )
         finally:
@@ -254,7 +275,7 @@ class Supervisor:
         finally:
             transport.close()
         if not data:
-            await processes.end(process, signal.SIGTERM, 1.0)
+            await processes.end(process, signal.SIGINT, 1.0)
             raise Unavailable(f"hushwire {role} did not start ({_how(process.returncode)}): its last log line says why")
         said: dict[str, list[str]] = json.loads(data)
         return said

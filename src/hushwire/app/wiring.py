@@ -33,7 +33,7 @@ READY_FD: Final = "HUSHWIRE_READY_FD"
 
 @dataclass(slots=True)
 class Wired:
-    """One role's means. `stop` is set when the process is asked to end."""
+    """One role's means. `stop` is set when the process is asked to end, `drain` when it may first let its calls end."""
 
     role: Role
     config: Config
@@ -46,6 +46,7 @@ class Wired:
     keyring_db: Database = field(repr=False)
     keyring: Keyring = field(repr=False)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    drain: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ready(self, addresses: Mapping[str, Sequence[str]] | None = None) -> None:
         """Tell the supervisor that this role serves, and where (port 0 in the configuration becomes a real one here)."""

@@ -62,7 +62,7 @@ def _run_role(role: Role, config: ConfigFile) -> None:
 
     async def main() -> None:
         async with wired(role, settings) as means:
-            _end_in_time(means)
+            _end_in_time(means, settings.limits.drain_s if role == "gateway" else 0)
             run: Callable[[Wired], Awaitable[None]] = import_module(f"hushwire.app.{role}").run
             await run(means)
 
@@ -74,17 +74,27 @@ def _run_role(role: Role, config: ConfigFile) -> None:
         raise typer.Exit(1) from None
 
 
-def _end_in_time(means: Wired) -> None:
-    """A role that was asked to end and hangs is ended by the kernel: nobody may be left to kill it."""
+def _end_in_time(means: Wired, drain_s: int) -> None:
+    """A role that was asked to end and hangs is ended by the kernel: nobody may be left to kill it.
 
-    def asked() -> None:
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(1))
+    SIGTERM lets calls end first, for `drain_s` at most; said twice, or SIGINT, it ends now.
+    """
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(1))
+
+    def now() -> None:
         signal.alarm(END_WITHIN_S)
         means.stop.set()
 
+    def gently() -> None:
+        if drain_s == 0 or means.drain.is_set():
+            now()
+        else:
+            signal.alarm(drain_s + END_WITHIN_S)
+            means.drain.set()
+
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked)
+    loop.add_signal_handler(signal.SIGINT, now)
+    loop.add_signal_handler(signal.SIGTERM, gently)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:

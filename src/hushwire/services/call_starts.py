@@ -15,6 +15,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId
 from hushwire.media.certificates import Certificates
 from hushwire.media.link import MediaLink
+from hushwire.policy.model import Emergency
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_rows import CallRows
@@ -117,6 +118,8 @@ class CallStarts:
                 self._endpoint.respond(tx, 404, headers=[_reason("No such number here", 404)])
             case Refused():
                 self._refuse(tx, request, flow, route)
+            case Route() if self._table.is_draining and not isinstance(route.verdict, Emergency):
+                self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("The gateway is about to end", 503)])
             case Route() if route.room is not None:
                 self._enter(tx, request, flow, route)
             case Route():

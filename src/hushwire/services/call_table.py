@@ -16,6 +16,8 @@ class CallTable:
     max_calls: int
     is_closing: bool = False
     """The gateway is about to end: there are no new calls."""
+    is_draining: bool = False
+    """The gateway ends when its calls have: there are no new ones but emergency calls."""
     calls: dict[CallId, LiveCall] = field(default_factory=dict)
     by_tx: dict[TxId, LiveCall] = field(default_factory=dict)
     """Calls whose caller waits for a final response."""

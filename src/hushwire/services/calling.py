@@ -8,6 +8,7 @@ and what the media process says is heard in `call_media_events`; here they are j
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -60,6 +61,7 @@ from hushwire.vault.pool import KeyPool
 
 RENEW_WITHIN_S: Final = 15.0
 """How long after the loss of the media process both parties must have agreed to another bridge; then the call ends."""
+_LOOK_S: Final = 0.1
 _log = structlog.get_logger(__name__)
 
 _Item = tuple[LiveCall, events.Event]
@@ -304,6 +306,20 @@ class Calling:
         """End every recording, since nobody can reach this node to pause or erase it; the calls go on as their organisations allow."""
         running = [live for live in self.table.calls.values() if live.recording is not None and not live.is_ended]
         await asyncio.gather(*(self.recorder.cut_off(live) for live in running))
+
+    async def drain(self, timeout_s: float, hurry: asyncio.Event) -> int:
+        """Take no new calls but emergency ones, and return when those that there are have ended, or time is up, or `hurry` is set.
+
+        What is left then is told. Within calls everything goes on: hold, transfer, conferences.
+        """
+        self.table.is_draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.table.calls and not hurry.is_set():
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_S):
+                            await hurry.wait()
+        return len(self.table.calls)
 
     async def close(self, timeout_s: float) -> None:
         """Take no more calls, end those that there are with BYE on both sides, and see their rows written."""

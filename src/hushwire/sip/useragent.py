@@ -58,6 +58,10 @@ class UserAgent:
         """Take what `parse` refused: answered without state where that is possible, else silence."""
         self._server.receive_malformed(error, flow)
 
+    def answer_options(self, wanted: bool) -> None:
+        """Whether OPTIONS outside dialogs is answered 200 here (as the configuration says at first), or told like other requests."""
+        self._core.config = replace(self._core.config, answers_options=wanted)
+
     def handle_timer(self, now: float) -> None:
         """Fire what is due."""
         self._core.fire(now)
