@@ -169,10 +169,11 @@ std::optional<Forward> Bridge::receive(unsigned number, Channel channel, const A
             has_event_ |= leg.has_event();
             return answer;
         }
-        case PacketKind::dtls:
-            if (leg.takes_dtls(channel, from, now_us) && dtls_sink_)
-                dtls_sink_->dtls(number, buffer.first(length));
-            return std::nullopt;
+        case PacketKind::dtls: {
+            auto taken = leg.take_dtls(channel, from, buffer, length, now_us);
+            if (taken.is_to_pass && dtls_sink_) dtls_sink_->dtls(number, buffer.first(length));
+            return taken.answer;
+        }
         case PacketKind::other: leg.counters.dropped_malformed++; return std::nullopt;
     }
     if (!leg.admits_media(channel, from, now_us)) return std::nullopt;

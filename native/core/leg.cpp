@@ -73,6 +73,7 @@ std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
         map_ = OutputMap(static_cast<std::uint16_t>(random_()), random_());
         packets_under_ssrc_ = octets_under_ssrc_ = 0;
     }
+    if (settings.is_dtls && !settings.ice && !cookies_) cookies_ = std::make_unique<dtls::Cookies>(random_);
     settings_ = settings;
     event_types_.fill(0xff);
     std::size_t events = 0;
@@ -123,36 +124,67 @@ void Leg::follow_ice(std::int64_t now_us) {
     has_loss_event_ |= *news == ice::News::consent_lost;
 }
 
-bool Leg::takes_dtls(Channel channel, const Address& from, std::int64_t now_us) {
+Leg::DtlsTaken Leg::take_dtls(Channel channel, const Address& from, Bytes buffer, std::size_t length,
+                              std::int64_t now_us) {
     if (!settings_.is_dtls || channel != Channel::rtp) {
         counters.dropped_malformed++;
-        return false;
+        return {};
     }
+    if (!ice_) return take_unchecked_dtls(from, buffer, length, now_us);
     // A ClientHello is not authenticated. Without this check whoever is first to send one would hold the
-    // handshake that the party was to have ("ClientHello race"). Once there are keys, only they move the leg.
-    bool is_admitted = ice_        ? ice_->has_checked(from, now_us)
-                       : receiver_ ? rtp_source_.is_known(from)
-                                   : rtp_source_.admit(from, now_us);
-    if (!is_admitted) {
+    // handshake that the party was to have ("ClientHello race").
+    if (!ice_->has_checked(from, now_us)) {
         counters.dtls_refused++;
-        return false;
+        return {};
     }
     if (!dtls_budget_.take(now_us)) {
         counters.dtls_limited++;
-        return false;
+        return {};
     }
     counters.dtls_received++;
-    if (ice_) {
-        handshake_from_ = from;
-        follow_ice(now_us);
+    is_heard_ = true;
+    handshake_from_ = from;
+    follow_ice(now_us);
+    return {.is_to_pass = true};
+}
+
+/// Without ICE an address proves nothing: a hello has to come back with the cookie that was sent there, and
+/// what else comes counts only once a handshake is under way. Once there are keys, only they move the leg.
+Leg::DtlsTaken Leg::take_unchecked_dtls(const Address& from, Bytes buffer, std::size_t length,
+                                        std::int64_t now_us) {
+    auto is_hello = dtls::is_client_hello(buffer.first(length));
+    auto is_admitted =
+        is_hello && !receiver_ ? rtp_source_.could_admit(from, now_us) : rtp_source_.is_known(from);
+    if (!is_admitted || !(is_hello || has_handshake_)) {
+        counters.dtls_refused++;
+        return {};
     }
-    return true;
+    if (is_hello) {
+        auto hello = dtls::parse_client_hello(buffer.first(length));
+        if (!hello || !cookies_->has_sent(*hello, from)) {
+            counters.dtls_refused++;
+            if (!hello || !cookie_budget_.take(now_us)) return {};
+            auto size = cookies_->request(buffer, from);
+            return {.answer = Forward{number_, Channel::rtp, from, buffer.first(size)}};
+        }
+    }
+    auto& budget = is_hello ? hello_budget_ : receiver_ ? dtls_budget_ : handshake_budget_;
+    if (!budget.take(now_us)) {
+        counters.dtls_limited++;
+        return {};
+    }
+    if (is_hello && !receiver_) (void)rtp_source_.admit(from, now_us);
+    has_handshake_ = true;
+    is_heard_ = true;  // found: what keeps it silent now is its handshake, not its port
+    counters.dtls_received++;
+    return {.is_to_pass = true};
 }
 
 std::optional<Forward> Leg::send_dtls(Bytes datagram) {
     const auto& to = rtp_source_.current();
     if (!is_set_ || !settings_.is_dtls || !to.is_sendable()) return std::nullopt;
     counters.dtls_sent++;
+    has_handshake_ = true;
     return Forward{number_, Channel::rtp, to, datagram};
 }
 

@@ -10,6 +10,7 @@
 #include "core/address.hpp"
 #include "core/assessment.hpp"
 #include "core/budget.hpp"
+#include "core/dtls_cookie.hpp"
 #include "core/formats.hpp"
 #include "core/ice.hpp"
 #include "core/reporting.hpp"
@@ -147,8 +148,12 @@ class Leg {
     /// The answer to a STUN datagram, written into `buffer`; nothing where none is due.
     std::optional<Forward> answer_stun(Channel channel, const Address& from, Bytes buffer, std::size_t length,
                                        std::int64_t now_us);
-    /// Is this datagram of DTLS to be passed up? From strangers none is, and of a flood only some.
-    bool takes_dtls(Channel channel, const Address& from, std::int64_t now_us);
+    struct DtlsTaken {
+        bool is_to_pass = false;        ///< up: from strangers nothing is, and of a flood only some
+        std::optional<Forward> answer;  ///< to a ClientHello that proves nothing yet, written into `buffer`
+    };
+    DtlsTaken take_dtls(Channel channel, const Address& from, Bytes buffer, std::size_t length,
+                        std::int64_t now_us);
     /// With ICE: did a valid check come from where this packet of media does?
     bool admits_media(Channel channel, const Address& from, std::int64_t now_us) {
         if (!ice_ || (channel == Channel::rtp && ice_->has_checked(from, now_us))) return true;
@@ -255,6 +260,7 @@ class Leg {
     bool is_resting() const;
     void tell_source(std::int64_t now_us);
     void follow_ice(std::int64_t now_us);
+    DtlsTaken take_unchecked_dtls(const Address& from, Bytes buffer, std::size_t length, std::int64_t now_us);
     bool is_keyed() const { return sender_ || !settings_.is_dtls; }
     void count(srtp::Outcome outcome);
 
@@ -268,6 +274,11 @@ class Leg {
     std::unique_ptr<ice::Agent> ice_;
     std::optional<Address> handshake_from_;  // the checked address that the last datagram of DTLS came from
     TokenBucket dtls_budget_{40, 80};        // a handshake takes some 20 datagrams, retransmissions included
+    // Without ICE whoever forges the party's address comes as far as these: apart from hellos with a cookie,
+    // and generous until there are keys, so that the party's own datagrams come through a flood.
+    std::unique_ptr<dtls::Cookies> cookies_;
+    bool has_handshake_ = false;  // a proven hello of the party, or something of ours, was passed on
+    TokenBucket cookie_budget_{4'000, 1'000}, hello_budget_{20, 40}, handshake_budget_{200, 400};
     std::unique_ptr<srtp::Receiver> receiver_, old_receiver_;
     std::int64_t old_receiver_until_us_ = 0;
     std::uint32_t key_run_ =

@@ -38,18 +38,20 @@ class SourceGate {
     /// Is this the announced address, or where we send to? Learns nothing.
     bool is_known(const Address& from) const { return from == current_ || from == announced_; }
 
-    /// Plain RTP: may a packet from here be taken? Learns as far as allowed.
-    bool admit(const Address& from, std::int64_t now_us) {
+    /// Would `admit` take a packet from here? Learns nothing.
+    bool could_admit(const Address& from, std::int64_t now_us) const {
         if (is_nominated_only_) return true;  // the agent's checks have let it in
         if (!is_announced_) return false;
-        if (from == announced_) {
-            current_ = announced_;
-            is_settled_ = true;
-            return true;
-        }
+        if (from == announced_) return true;
         if (is_settled_) return from == current_;
         if (!may_learn_ || now_us - opened_us_ > kLearnWindowUs) return false;
-        if (from.ip != announced_.ip && !(signalling_ && from.ip == *signalling_)) return false;
+        return from.ip == announced_.ip || (signalling_ && from.ip == *signalling_);
+    }
+
+    /// Plain RTP: may a packet from here be taken? Learns as far as allowed.
+    bool admit(const Address& from, std::int64_t now_us) {
+        if (!could_admit(from, now_us)) return false;
+        if (is_nominated_only_) return true;
         current_ = from;
         is_settled_ = true;
         return true;

@@ -31,4 +31,22 @@ inline constexpr srtp::Suite kSuites[] = {srtp::Suite::aes_128_sha1_80, srtp::Su
                                           srtp::Suite::aes_256_sha1_80, srtp::Suite::aead_aes_128_gcm,
                                           srtp::Suite::aead_aes_256_gcm};
 
+/// A ClientHello as OpenSSL begins one: record 5, message 1, one fragment.
+inline std::vector<std::byte> client_hello(ConstBytes cookie = {}, std::size_t session = 0,
+                                           std::uint8_t random = 7) {
+    std::vector<std::byte> body{std::byte{0xfe}, std::byte{0xfd}};
+    body.insert(body.end(), 32, static_cast<std::byte>(random));
+    body.push_back(static_cast<std::byte>(session));
+    body.insert(body.end(), session, std::byte{9});
+    body.push_back(static_cast<std::byte>(cookie.size()));
+    body.insert(body.end(), cookie.begin(), cookie.end());
+    body.insert(body.end(), 40, std::byte{1});  // suites and so on: nobody here reads them
+    auto whole = hex("16feff00000000000000050000010000000001000000000000");
+    store_be(whole.data() + 11, static_cast<std::uint16_t>(12 + body.size()));
+    store_be(whole.data() + 15, static_cast<std::uint16_t>(body.size()));
+    store_be(whole.data() + 23, static_cast<std::uint16_t>(body.size()));
+    whole.insert(whole.end(), body.begin(), body.end());
+    return whole;
+}
+
 }  // namespace hushwire::test

@@ -199,11 +199,22 @@ TEST("a handshake goes down to the nominated address, or to the announced one wi
     Fixture g(sip);
     sent = g.down();
     CHECK(sent && sent->to == g.a);
-    g.put(0, handshake(), address(1, 4444));  // learnt as media would be, once and early
+    // Learnt as media would be, once and early, but only by a hello that bears the cookie that was sent
+    // there.
+    auto hello = client_hello();
+    auto asked = g.put(0, hello, address(1, 4444));
+    CHECK(asked && asked->to == address(1, 4444) && asked->data.size() == dtls::Cookies::kRequest);
+    auto proven = client_hello(asked->data.subspan(28));
+    CHECK(g.up.empty() && g.down()->to == g.a);
+    g.put(0, proven, address(1, 5555));  // another address: not its cookie
+    CHECK(g.up.empty());
+    g.put(0, proven, address(1, 4444));
     CHECK(g.up.size() == 1 && g.down()->to == address(1, 4444));
-    g.put(0, handshake(), address(1, 5555));
-    g.put(0, handshake(), g.stranger);
-    CHECK(g.up.size() == 1 && g.counters().dtls_refused == 2);
+    g.put(0, handshake(), address(1, 4444));
+    CHECK(g.up.size() == 2);
+    CHECK(!g.put(0, hello, address(1, 5555)) && !g.put(0, handshake(), address(1, 5555))
+          && !g.put(0, hello, g.stranger));
+    CHECK(g.up.size() == 2 && g.counters().dtls_refused == 5);
     CHECK(!g.bridge.send_dtls(1, std::span(g.buffer).first(20)));  // that leg is plain
     CHECK(!g.bridge.send_dtls(5, std::span(g.buffer).first(20)));  // and that one is not there
 }

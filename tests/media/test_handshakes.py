@@ -9,8 +9,8 @@ import pytest
 
 from hushwire.media import handshakes
 from hushwire.media.certificates import make_certificate
-from hushwire.media.dtls import DtlsAssociation, Failure
-from hushwire.media.handshakes import MAX_ATTEMPTS, Handshakes, client_hello_random
+from hushwire.media.dtls import DtlsAssociation, Failure, client_hello_random, has_cookie
+from hushwire.media.handshakes import MAX_ATTEMPTS, Handshakes
 from hushwire.media.model import DtlsDatagram
 from hushwire.sdp.dtls import RemoteDtls
 from tests.polling import until
@@ -125,6 +125,59 @@ async def test_another_certificate_or_role_of_the_peer_is_another_association() 
     await rig.meet(client())
     assert rig.made.expect(BRIDGE, 0, RemoteDtls((STRANGERS.fingerprint,), is_client=False), OURS) is None
     assert rig.made.keys(BRIDGE, 0) is None
+
+
+ALERT = b"\x15\xfe\xfd" + bytes(8) + b"\0\2\2\x28"  # fatal, handshake_failure, in the clear
+
+
+def verify_request(hello: bytes, cookie: bytes) -> bytes:
+    """What hushwire-media answers a first hello with (RFC 6347 section 4.2.1)."""
+    body = b"\xfe\xff" + bytes([len(cookie)]) + cookie
+    size = len(body).to_bytes(3, "big")
+    message = b"\x03" + size + hello[17:19] + bytes(3) + size + body
+    return b"\x16\xfe\xff" + hello[3:11] + len(message).to_bytes(2, "big") + message
+
+
+async def test_a_hello_that_bears_a_cookie_begins_the_handshake() -> None:
+    rig, peer = Rig(), client()
+    rig.made.expect(BRIDGE, 0, EXPECTED, OURS)
+    (first,) = peer.start()
+    (second,) = peer.receive(verify_request(first, bytes(16)))
+    assert (has_cookie(first), has_cookie(second)) == (False, True)
+    assert client_hello_random(first) == client_hello_random(second)
+    rig.arrives(second)
+    async with asyncio.timeout(10):
+        while peer.keys is None:
+            for datagram in peer.receive(await rig.sent.get()):
+                rig.arrives(datagram)
+    assert rig.keyed_legs == [0]
+
+
+async def test_an_alert_that_nothing_protects_does_not_end_a_handshake_that_goes_on() -> None:
+    rig, peer = Rig(), client()
+    rig.made.expect(BRIDGE, 0, EXPECTED, OURS)
+    rig.arrives(ALERT)
+    for datagram in peer.start():
+        rig.arrives(datagram)
+    async with asyncio.timeout(10):
+        while peer.keys is None:
+            answer = await rig.sent.get()
+            rig.arrives(ALERT)
+            for datagram in peer.receive(answer):
+                rig.arrives(datagram)
+    assert (rig.keyed_legs, rig.failures) == ([0], [])
+
+
+async def test_a_party_that_gives_up_with_an_alert_is_not_waited_for_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handshakes, "ALERT_S", 0.1)
+    rig = Rig(patience_s=60)
+    rig.made.expect(BRIDGE, 0, EXPECTED, OURS)
+    for datagram in client().start():
+        rig.arrives(datagram)
+    for _ in range(3):
+        rig.arrives(ALERT)
+    await until(lambda: rig.failures, what="the failure is told")
+    assert rig.failures == [Failure.REFUSED]
 
 
 def test_only_the_beginning_of_a_client_hello_is_taken_for_one() -> None:

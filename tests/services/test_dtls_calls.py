@@ -2,14 +2,15 @@
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hushwire.media.dtls import Failure
-from hushwire.sdp.dtls import Setup
+from hushwire.media.dtls import DtlsAssociation, Failure
+from hushwire.sdp.dtls import RemoteDtls, Setup
 from hushwire.sdp.model import Keying
 from hushwire.sdp.offer_answer import LegMedia, Refusal, Srtp, accept_answer, answer_offer, build_offer
 from hushwire.sip import effects as sip
@@ -262,3 +263,37 @@ async def test_two_agents_are_protected_by_two_handshakes(world: World) -> None:
     await until(heard, timeout_s=10, what="both hear each other")
     assert set(there.heard) == {TONE}
     assert set(here.heard) == {OTHER}
+
+
+async def test_a_flood_under_the_partys_own_address_does_not_keep_the_party_out_and_is_not_worked_for(world: World) -> None:
+    """Who forges the announced address does not hear what is sent there, so it has no cookie; alerts and garbage end nothing."""
+    pair = await Pair.call(world)
+    to = (pair.agreed.address, pair.agreed.port)
+    (hello,) = DtlsAssociation(certificate(), RemoteDtls((pair.phone.announced.fingerprint,), is_client=True)).start()
+
+    def flood(count: int) -> None:
+        """Hellos of as many clients, some with made-up cookies; fatal alerts; records of every kind that say nothing."""
+        for n in range(count):
+            forged = hello[:27] + os.urandom(32) + hello[59:]
+            if n % 3 == 1:
+                forged = forged[:60] + bytes([16]) + os.urandom(16) + forged[61:]
+            pair.phone.send_raw(forged, to)
+            if n % 5 == 0:
+                pair.phone.send_raw(b"\x15\xfe\xfd" + bytes(8) + b"\0\2\2\x28", to)
+                pair.phone.send_raw(b"\x16\xfe\xfd\0\1" + os.urandom(6) + b"\0\x40" + os.urandom(64), to)
+
+    flood(2_000)
+    pair.phone.meet(pair.agreed)
+    for _ in range(2_000):
+        association = pair.phone.association
+        assert association is not None
+        assert association.failure is None
+        if association.keys is not None:
+            break
+        flood(20)
+        await asyncio.sleep(0.005)
+    await pair.phone.keyed()
+    await pair.heard_both_ways()
+    live = next(iter(world.gateway.calling.live))
+    leg = (await world.gateway.link.client.bridge(live.id)).legs[0]
+    assert leg.dtls_refused >= 2_000

@@ -22,8 +22,9 @@ from hushwire.sdp.dtls import RemoteDtls
 MTU: Final = 1200
 """Bytes of a datagram that we send at most: what passes everywhere (RFC 8261 section 5 has the same figure)."""
 MAX_DATAGRAM: Final = 2048
-MAX_DATAGRAMS: Final = 200
-"""Datagrams that a handshake may take; one that loses every second one takes about 40."""
+MAX_DATAGRAMS: Final = 4000
+"""Datagrams that a handshake may take. One that loses every second one takes about 40; the others are a flood under the party's address,
+of which hushwire-media passes 200 a second and which must not be the party's failure."""
 
 _LABEL: Final = b"EXTRACTOR-dtls_srtp"
 # Name as OpenSSL has it -> suite, bytes of master key, bytes of master salt (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
@@ -60,6 +61,7 @@ class DtlsAssociation:
         self._remote = remote
         self._taken = 0
         self._is_proven = False
+        self._is_fresh = True
         self.keys: SrtpKeys | None = None
         self.failure: Failure | None = None
         self.is_closed = False
@@ -92,6 +94,12 @@ class DtlsAssociation:
             if self._taken > MAX_DATAGRAMS:
                 return self._fail(Failure.TOO_MUCH)
         self._connection.bio_write(datagram)
+        if self._is_fresh and not self._remote.is_client and client_hello_random(datagram) is not None:
+            self._is_fresh = False
+            if has_cookie(datagram):
+                # The second hello of its handshake: without this OpenSSL would wait for the first.
+                with suppress(SSL.Error):
+                    self._connection.DTLSv1_listen()
         return self._go_on() if self.keys is None else self._listen()
 
     def handle_timer(self) -> list[bytes]:
@@ -182,3 +190,27 @@ class DtlsAssociation:
                 begin = end
             end = after
         yield data[begin:]
+
+
+def client_hello_random(datagram: bytes) -> bytes | None:
+    """The random of a ClientHello that begins in this datagram (RFC 6347 section 4.2); None for everything else.
+
+    Record header: type, version, epoch and sequence number, length (13 bytes); then type, length, message number, fragment (12 bytes).
+    The message number is 0 for a first hello, 1 for one that bears a cookie.
+    """
+    is_hello = len(datagram) >= 59 and datagram[0] == 22 and datagram[3:5] == b"\0\0" and datagram[13] == 1
+    is_first = is_hello and datagram[19:22] == bytes(3)
+    return datagram[27:59] if is_first else None
+
+
+def has_cookie(datagram: bytes) -> bool:
+    """Whether this is a ClientHello that answers a HelloVerifyRequest (RFC 6347 section 4.2.1)."""
+    if client_hello_random(datagram) is None or len(datagram) < 60:
+        return False
+    at = 60 + datagram[59]
+    return len(datagram) > at and datagram[at] > 0
+
+
+def is_open_alert(datagram: bytes) -> bool:
+    """Whether this begins with an alert that nothing protects: anybody could have said it (RFC 6347 section 4.1.2.7)."""
+    return len(datagram) >= 13 and datagram[0] == 21 and datagram[3:5] == b"\0\0"

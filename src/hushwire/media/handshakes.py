@@ -3,9 +3,10 @@
 A leg has at most one association. It stays while signalling names the same certificate and the same roles (RFC 8842 section 3.1); when
 it names others, the old keys are gone at once and a new handshake makes new ones.
 
-ICE lets only the party itself begin a handshake. Without ICE somebody else behind the party's own address may be faster: a ClientHello or
-an alert proves nothing about who sent it. So a new ClientHello begins the handshake anew until one is done, and a server's failure is
-final only when for a moment nobody has begun again.
+ICE lets only the party itself begin a handshake; without ICE hushwire-media lets a ClientHello up only with a cookie that was sent to its
+address. Somebody else behind the party's own address may still be faster, and an alert proves nothing about who sent it. So a new
+ClientHello begins the handshake anew until one is done, a server's failure is final only when for a moment nobody has begun again, and an
+alert that nothing protects only shortens the wait for the handshake that it says has failed.
 """
 
 import asyncio
@@ -18,13 +19,15 @@ import structlog
 
 from hushwire.core.errors import Unavailable
 from hushwire.media.certificates import Certificate
-from hushwire.media.dtls import DtlsAssociation, Failure, SrtpKeys
+from hushwire.media.dtls import DtlsAssociation, Failure, SrtpKeys, client_hello_random, is_open_alert
 from hushwire.media.model import DtlsDatagram, MediaRefused
 from hushwire.sdp.dtls import RemoteDtls
 
 PATIENCE_S: Final = 20.0
 """What a party has from the answer on until its handshake must be done; ICE, where it comes first, takes of the same time."""
 AGAIN_S: Final = 2.0
+ALERT_S: Final = 5.0
+"""What a handshake has to be done after an alert that anybody could have sent. A true one is a party that has given up."""
 MAX_ATTEMPTS: Final = 8
 _log = structlog.get_logger(__name__)
 
@@ -105,6 +108,11 @@ class Handshakes:
             return
         if running.remote.is_client and not running.is_started:
             return  # an answer to nothing
+        if running.association.keys is None and is_open_alert(arrived.data):
+            if running.failure is None and running.association.failure is None and not running.is_told:
+                running.failure = Failure.REFUSED
+                self._wait(arrived.bridge_id, arrived.leg, running, ALERT_S)
+            return
         hello = None if running.remote.is_client or running.association.keys is not None else client_hello_random(arrived.data)
         if hello is not None and hello != running.hello:
             if running.hello is not None and running.association.failure is None and not self._renew(running):
@@ -184,13 +192,3 @@ class Handshakes:
         except (MediaRefused, Unavailable) as error:
             # As good as lost on the way: the timer sends them again.
             _log.debug("dtls.not_sent", bridge_id=str(bridge_id), leg=leg, error=type(error).__name__)
-
-
-def client_hello_random(datagram: bytes) -> bytes | None:
-    """The random of a ClientHello that begins in this datagram (RFC 6347 section 4.2); None for everything else.
-
-    Record header: type, version, epoch and sequence number, length (13 bytes); then type, length, message number, fragment (12 bytes).
-    """
-    is_hello = len(datagram) >= 59 and datagram[0] == 22 and datagram[3:5] == b"\0\0" and datagram[13] == 1
-    is_first = is_hello and datagram[17:22] == bytes(5)
-    return datagram[27:59] if is_first else None
