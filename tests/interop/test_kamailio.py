@@ -1,6 +1,5 @@
 """A carrier that wants registration: Kamailio as its registrar, PJSUA2 as the telephone network behind it, real sound."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from hushwire.app.demo.correlate import correlate_with_slips
-from hushwire.app.demo.speech import AGENT, CARRIER, RATE, bundled
+from hushwire.app.demo.speech import AGENT, CARRIER
 from tests.deployments import ANNA_NUMBER, FAR_NUMBER, PROVISIONING, Deployment, start_deployment
+from tests.interop.hearing import hears
 from tests.interop.kamailio import PASSWORD, REALM, USER, Kamailio, kamailio
 from tests.interop.sipp import free_port
 from tests.polling import until
@@ -72,18 +71,18 @@ async def test_calls_go_out_and_come_in_through_the_registrar_and_both_hear_each
         out = await anna.call(running.uri(FAR_NUMBER))
         incoming = await far.expect("incoming")
         await anna.expect_state(out, "confirmed")
-        await asyncio.sleep(2)
+        await hears(anna, out, CARRIER, AGENT)
+        await hears(far, incoming["call"], AGENT, CARRIER)
         await anna.hangup(out)
         await far.expect_state(incoming["call"], "disconnected")
-        await assert_heard(anna, out, far, incoming["call"])
         seen = len(anna.events)
         back = await far.call(f"sip:{ANNA_NUMBER}@127.0.0.1:{registered.registrar.port}")
         ringing = await anna.expect("incoming", since=seen)
         await far.expect_state(back, "confirmed")
-        await asyncio.sleep(2)
+        await hears(anna, ringing["call"], CARRIER, AGENT)
+        await hears(far, back, AGENT, CARRIER)
         await far.hangup(back)
         await anna.expect_state(ringing["call"], "disconnected")
-        await assert_heard(anna, ringing["call"], far, back)
 
     async def ended() -> list[dict[str, Any]]:
         rows = [row for row in (await running.api().get("/v1/calls"))["items"] if row["state"] == "ended"]
@@ -93,13 +92,6 @@ async def test_calls_go_out_and_come_in_through_the_registrar_and_both_hear_each
     outbound = next(row for row in rows if row["direction"] == "outbound")
     assert [(one["trunk"], one["outcome"]) for one in outbound["trunk_attempts"]] == [("registered", "answered")]
     assert all(row["trunk_id"] for row in rows)
-
-
-async def assert_heard(anna: Any, call: int, far: Any, theirs: int) -> None:
-    for party, number, expected in ((anna, call, CARRIER), (far, theirs, AGENT)):
-        heard = (await party.heard(number)).samples
-        assert len(heard) > RATE
-        assert correlate_with_slips(bundled(expected)[: len(heard)], heard, RATE).score >= 0.9
 
 
 async def test_a_wrong_password_leaves_the_trunk_down_and_says_so() -> None:
