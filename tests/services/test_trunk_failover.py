@@ -123,6 +123,26 @@ async def test_a_trunk_without_a_free_channel_is_passed_over_and_refuses_calls_f
     await narrow.expect(sip.DialogEnded)
 
 
+async def test_an_emergency_call_goes_over_trunks_that_are_full(world: World) -> None:
+    one, two = await carrier(world), await carrier(world)
+    await provision(world, trunk_spec("one", one, channels=1), trunk_spec("two", two, priority=1, channels=1), record="none")
+    anna, ben, far = await world.peer("anna"), await world.peer("ben"), await world.peer("ben")
+    for phone, full in ((anna, one), (far, two)):
+        phone.invite(FAR_NUMBER)
+        full.accept(await full.expect(sip.RequestReceived))
+        await phone.expect(sip.Accepted)
+        await full.expect(sip.AckReceived)
+    ben.invite(FAR_NUMBER)
+    assert (await ben.expect(sip.Rejected)).status == 503
+    ben.invite("112")
+    urgent = await one.expect(sip.RequestReceived)
+    one.endpoint.respond(urgent.tx, 500)
+    urgent = await two.expect(sip.RequestReceived)
+    assert urgent.request.request_uri.user == "112"  # type: ignore[union-attr]
+    two.accept(urgent)
+    await ben.expect(sip.Accepted)
+
+
 async def test_a_carrier_carries_only_numbers_of_its_prefixes(world: World) -> None:
     abroad = await carrier(world)
     await provision(world, trunk_spec("abroad", abroad, prefixes=("+44",)), trunk_spec("home", world.carrier, priority=1), record="none")

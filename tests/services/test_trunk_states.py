@@ -12,6 +12,7 @@ from hushwire.core.ids import TrunkId
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_health import LONGEST_REST_S, REST_S, Health, Standing
 from hushwire.services.trunk_states import TrunkStates
+from hushwire.services.trunk_watch import jittered
 from hushwire.sip.uri import parse_sip_uri
 
 
@@ -144,3 +145,10 @@ def test_a_trunk_is_full_when_its_channels_are_taken() -> None:
     assert known.states.is_full(narrow)
     assert not known.states.is_full(narrow, more=0)
     assert not known.states.is_full(ONE)
+
+
+def test_what_is_asked_at_an_interval_is_asked_a_tenth_sooner_or_later_by_chance() -> None:
+    chance = Seeded()
+    waits = [jittered(30.0, chance) for _ in range(200)]
+    assert all(27.0 <= wait <= 33.0 for wait in waits)
+    assert max(waits) - min(waits) > 5.0

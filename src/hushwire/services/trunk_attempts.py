@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hushwire.core.clock import Clock
+from hushwire.policy.model import Emergency
 from hushwire.services.live import LiveCall
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
@@ -42,7 +43,8 @@ class TrunkAttempts:
         live.route = replace(live.route, trunk=trunk)
         live.attempts.append(TrunkAttempt(branch, trunk, self._clock.monotonic()))
         # The call is counted where it stands: with its first trunk from its start on, with another from here on.
-        if held is trunk or not self._states.is_full(trunk, more=0):
+        is_emergency = isinstance(live.route.verdict, Emergency)
+        if is_emergency or held is trunk or not self._states.is_full(trunk, more=0):
             return True
         self._close(live, "full")
         return False
