@@ -19,5 +19,6 @@ PY
 {
     echo '# Exact versions of everything that make setup installs. Written by make lock from the ranges in pyproject.toml.'
     "$scratch/venv/bin/python" -m pip freeze --exclude pip --exclude setuptools |
-        sed -e "s/^\(pjsua2-python==.*\)$/\1 ; python_version < '3.13' and platform_machine == 'x86_64'/"
+        sed -e "s/^\(pjsua2-python==.*\)$/\1 ; python_version < '3.13' and platform_machine == 'x86_64'/" \
+            -e "s/^\(atheris==.*\)$/\1 ; python_version < '3.14' and platform_machine == 'x86_64'/"
 } > "$here/docker/requirements.lock"

@@ -1,9 +1,9 @@
-"""The fuzz targets of native/fuzz and tests/fuzz/hwr.py (docs/fuzzing.md).
+"""The fuzz targets of native/fuzz, tests/fuzz/hwr.py and tests/fuzz/sip.py (docs/fuzzing.md).
 
 python -m tests.fuzz run --seconds-each 60        every target, as many at once as there are cores; fails on any crash
 python -m tests.fuzz coverage                     the share of each parser's lines that its corpus runs; fails below 80 %
-python -m tests.fuzz planted                      each target must find the bug that native/fuzz/planted holds for it
-python -m tests.fuzz merge                        what earlier runs found and the corpus lacks goes into native/fuzz/corpus
+python -m tests.fuzz planted                      each target must find the bug that is planted for it
+python -m tests.fuzz merge                        what earlier runs found and the corpora lack goes into them
 """
 
 import argparse
@@ -21,7 +21,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "native"
 CORPUS = NATIVE / "fuzz" / "corpus"
-PLANTED = NATIVE / "fuzz" / "planted"
 BUILD = ROOT / "build" / "fuzz"
 BAR = 0.80
 PLANTED_SECONDS = 240
@@ -32,17 +31,23 @@ class Target:
     name: str
     parsers: tuple[str, ...]  # the sources whose lines it must reach, below native/
     writers: str = ""  # functions in them that write and read nothing: not counted
+    module: tuple[str, ...] = ()  # of a target in Python: the module that fuzzes it, and its options
+
+    @property
+    def corpus(self) -> Path:
+        return Path("tests/fuzz/corpus" if "tests.fuzz.sip" in self.module else "native/fuzz/corpus") / self.name
 
 
 TARGETS = [
     Target("bridge", ("core/bridge.cpp", "core/leg.cpp", "core/source.hpp"), r"play|Playout|produce|settle|mix"),
     Target("control", ("control/protocol.cpp", "control/leg_fields.cpp"), r"leg_stats|recording_result|FrameWriter|to_ice"),
     Target("demux", ("core/demux.cpp", "core/seat_table.hpp")),
-    Target("hwr", ()),
+    Target("hwr", (), module=("tests.fuzz.hwr",)),
     Target("rtcp", ("core/rtcp.cpp",)),
     Target("rtp", ("core/rtp.cpp", "core/sequence.cpp", "core/replay.hpp")),
     Target("srtp", ("core/srtp.cpp", "core/srtp_transform.cpp", "core/srtp_ciphers.cpp", "core/rollover.hpp", "core/replay.hpp")),
     Target("stun", ("core/stun.cpp", "core/ice.cpp")),
+    *(Target(name, (), module=("tests.fuzz.sip", "--target", name)) for name in ("digest", "sdp", "sip", "uri")),
 ]
 
 
@@ -75,8 +80,8 @@ def built(folder: Path, source: Path, *options: str, targets: tuple[str, ...] = 
 def command(target: Target, programs: Path, seconds: float, found: Path, crashes: Path, corpus: Path) -> list[str]:
     found.mkdir(parents=True, exist_ok=True)
     crashes.mkdir(parents=True, exist_ok=True)
-    if target.name == "hwr":
-        return [sys.executable, "-m", "tests.fuzz.hwr", f"--seconds={seconds}", f"--artifacts={crashes}", str(found), str(corpus)]
+    if target.module:
+        return [sys.executable, "-m", *target.module, f"--seconds={seconds}", f"--artifacts={crashes}", str(found), str(corpus)]
     return [
         str(programs / f"fuzz_{target.name}"), f"-max_total_time={seconds:.0f}", "-max_len=4096", "-timeout=20", "-rss_limit_mb=2048",
         "-use_value_profile=1", "-print_final_stats=1", f"-artifact_prefix={crashes}/{target.name}-", str(found), str(corpus),
@@ -91,10 +96,10 @@ def summary(output: str) -> str:
 
 
 def run(targets: list[Target], seconds: float, jobs: int) -> int:
-    programs = built(BUILD, NATIVE, "-DHUSHWIRE_FUZZ=ON")
+    programs = BUILD / "fuzz" if all(target.module for target in targets) else built(BUILD, NATIVE, "-DHUSHWIRE_FUZZ=ON")
 
     def fuzz(target: Target) -> bool:
-        where = command(target, programs, seconds, BUILD / "found" / target.name, BUILD / "crashes", CORPUS / target.name)
+        where = command(target, programs, seconds, BUILD / "found" / target.name, BUILD / "crashes", ROOT / target.corpus)
         done = subprocess.run(where, cwd=ROOT, capture_output=True, text=True)
         print(f"{target.name:8} {summary(done.stdout + done.stderr)}   {'ok' if done.returncode == 0 else 'CRASH'}", flush=True)
         if done.returncode:
@@ -111,13 +116,13 @@ def run(targets: list[Target], seconds: float, jobs: int) -> int:
 def coverage(targets: list[Target]) -> int:
     """By clang's source-based coverage, of the corpora alone: what CI replays."""
     folder = ROOT / "build" / "coverage"
-    programs = built(folder, NATIVE, "-DHUSHWIRE_COVERAGE=ON")
+    programs = folder if all(target.module for target in targets) else built(folder, NATIVE, "-DHUSHWIRE_COVERAGE=ON")
     is_good = True
     for target in targets:
-        if target.name == "hwr":
-            out = quietly(sys.executable, "-m", "tests.fuzz.hwr", "--coverage", CORPUS / "hwr")
+        if target.module:
+            out = quietly(sys.executable, "-m", *target.module, "--coverage", ROOT / target.corpus)
             reached, there = map(int, out.split())
-            rows = [("src/hushwire/recording/{hwr,entries}.py", reached, there)]
+            rows = [(f"src/hushwire, the readers of {target.name}", reached, there)]
         else:
             rows = lines_of(target, programs / f"fuzz_{target.name}", folder)
         for name, reached, there in rows:
@@ -161,7 +166,7 @@ def planted(targets: list[Target]) -> int:
     copy = ROOT / "build" / "planted"
     is_good = True
     for target in targets:
-        patches = sorted(PLANTED.glob(f"{target.name}-*.patch"))
+        patches = sorted((ROOT / target.corpus.parent.parent / "planted").glob(f"{target.name}-*.patch"))
         if not patches:
             print(f"{target.name:8} NO BUG IS PLANTED FOR IT")
             is_good = False
@@ -171,13 +176,13 @@ def planted(targets: list[Target]) -> int:
             quietly("git", "apply", "--unsafe-paths", f"--directory={copy.relative_to(ROOT)}", patch)
             programs = (
                 built(copy / "build", copy / "native", "-DHUSHWIRE_FUZZ=ON", targets=(f"fuzz_{target.name}",))
-                if target.name != "hwr"
+                if not target.module
                 else copy
             )
             crashes = copy / "crashes"
             shutil.rmtree(crashes, ignore_errors=True)
             shutil.rmtree(copy / "found", ignore_errors=True)
-            where = command(target, programs, PLANTED_SECONDS, copy / "found", crashes, copy / "native" / "fuzz" / "corpus" / target.name)
+            where = command(target, programs, PLANTED_SECONDS, copy / "found", crashes, copy / target.corpus)
             begin = time.monotonic()
             done = subprocess.run(where, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy / "src")}, capture_output=True, text=True)
             claim = re.search(r"not true: .*|SUMMARY: .*|^\w+Error.*", done.stderr, re.MULTILINE)
@@ -203,10 +208,12 @@ def recopied(source: Path, to: Path) -> None:
 
 
 def merge(targets: list[Target]) -> int:
-    programs = built(BUILD, NATIVE, "-DHUSHWIRE_FUZZ=ON")
+    programs = BUILD / "fuzz" if all(target.module for target in targets) else built(BUILD, NATIVE, "-DHUSHWIRE_FUZZ=ON")
     for target in targets:
         found = BUILD / "found" / target.name
-        if target.name != "hwr" and found.is_dir():
+        if target.module[:1] == ("tests.fuzz.sip",) and found.is_dir():
+            quietly(sys.executable, "-m", *target.module, "--merge", ROOT / target.corpus, found)
+        elif not target.module and found.is_dir():
             quietly(programs / f"fuzz_{target.name}", "-set_cover_merge=1", "-max_len=4096", CORPUS / target.name, found)
     return 0
 
