@@ -102,6 +102,8 @@ class Timeline:
         codec = codec.upper()
         if codec not in SAMPLE_RATES or clock.partition("/")[0] not in ("", str(CLOCKS[codec])) or not payload:
             self.counts.not_sound += 1
+            if self._history and ssrc in self._streams:
+                self._streams[ssrc].pass_over(sequence)
             return
         stream = self._streams.get(ssrc)
         if stream is None or stream.is_restarted_by(sequence):
@@ -207,6 +209,7 @@ class _Stream:
         self._slip = 0
         self.codec = ""
         self._decoder: Decoder | None = None
+        self._soundless: set[int] = set()
         self._lead: deque[tuple[int, bytes]] = deque(maxlen=0)
         self._converter = Converter(rate, rate)
         self._continues_at: int | None = None
@@ -257,6 +260,12 @@ class _Stream:
             self._highest, self._timestamp = extended, moment
         self._keep(_Waiting(extended, ordinal, arrival, moment * CLOCK // CLOCKS[codec], codec, payload))
         return True
+
+    def pass_over(self, sequence: int) -> None:
+        """This packet came and is no sound (a digit, comfort noise): nothing is missing there."""
+        extended = self._extended(sequence)
+        if extended > self._released and abs(extended - self._highest) <= MAX_DROPOUT:
+            self._soundless.add(extended)
 
     def late(self, sequence: int, timestamp: int, codec: str, payload: bytes) -> tuple[int, int] | None:
         """Position and length of a packet that was missing when its turn came; None for one that is a repetition."""
@@ -376,7 +385,11 @@ class _Stream:
         if self._released != _NOTHING and missing > 0:
             if len(self._missing) > MAX_DROPOUT:
                 self._missing.clear()
-            self._missing.update(range(self._released + 1, packet.sequence))
+            absent = set(range(self._released + 1, packet.sequence)) - self._soundless
+            self._soundless = {sequence for sequence in self._soundless if sequence > packet.sequence}
+            missing = len(absent)
+            self._missing.update(absent)
+        if self._released != _NOTHING and missing > 0:
             # Not longer than time allows: where timestamps leapt meanwhile they say nothing of what is missing.
             length = duration(packet.codec, packet.payload)
             count = min(missing * length * self._rate // CLOCK, max(0, round(packet.arrival - self._arrived)) + self._rate)
