@@ -2,12 +2,17 @@
 
 import asyncio
 import random
+import struct
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from hushwire.core.errors import Unavailable
+from hushwire.media.client import MediaClient
+from hushwire.media.model import MediaEvent
+from hushwire.media.wire import EventType
 from hushwire.sdp.offer_answer import LegMedia, LocalMedia, Refusal, Srtp, answer_offer
 from hushwire.services import calling
 from hushwire.services.live import LiveCall
@@ -227,3 +232,81 @@ async def test_a_call_that_still_rings_ends_with_the_media_process(world: World)
     await world.carrier.expect(sip.RequestReceived)
     await restarted(world)
     assert (await anna.expect(sip.Rejected)).status == 503
+
+
+def press(talk: Talk, digit: int, at: int) -> None:
+    """Anna's phone sends a key of 100 ms: an update, and its end three times (RFC 4733 section 2.5.1.4)."""
+    assert talk.media.dtmf is not None
+    number = talk.media.dtmf.payload_type
+    payloads = [struct.pack(">BBH", digit, 10, 400), *[struct.pack(">BBH", digit, 0x8A, 800)] * 3]
+    for payload in payloads:
+        n, talk.said = talk.said, talk.said + 1
+        talk.agent.send(talk.tx.protect(rtp(n, at, 0xA, payload, pt=number)))
+        talk.far.receive()
+
+
+def digits_told(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The legs that digits are told of from now on, as the media process tells them to the gateway."""
+    told: list[int] = []
+    media_event = world.gateway.calling.media_event
+
+    def seen(event: MediaEvent) -> bool:
+        if event.type is EventType.DIGIT and event.leg is not None:
+            told.append(event.leg)
+        return media_event(event)
+
+    monkeypatch.setattr(world.gateway.calling, "media_event", seen)
+    return told
+
+
+async def test_a_sensitive_call_is_sensitive_again_before_anything_of_it_is_recorded_or_a_digit_told(
+    world: World, parties: tuple[Party, Party], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = await talking(world, *parties)
+    recorder = world.gateway.calling.recorder
+    told = digits_told(world, monkeypatch)
+    assert await recorder.set_sensitive(talk.live, on=True) == "ok"
+    await restarted(world)
+    await re_established(world, talk)
+    begun = talk.said
+    talk.speak(10)
+    press(talk, 5, 200_000)
+    await until(lambda: talk.live.recording is not None and talk.live.recording.is_running)
+    talk.speak(10)
+    press(talk, 6, 210_000)
+    until_now = talk.said
+    run = talk.live.recording
+    assert run is not None
+    assert run.segment == 1
+    assert await recorder.set_sensitive(talk.live, on=False) == "ok"
+    talk.speak(3)
+    press(talk, 7, 220_000)
+    await until(lambda: told)
+    assert told == [0]  # the last one alone
+    assert await recorder.stop(talk.live) == "ok"
+    entries = read((world.folder / "spool" / run.spool_name).read_bytes(), run.key.key).entries
+    kept = {entry.data[12:20] for entry in entries if entry.kind == "packet"}
+    assert {b"%c%06d" % (side, until_now + n) for side in b"AB" for n in range(3)} <= kept
+    assert not kept & {b"%c%06d" % (side, n) for side in b"AB" for n in range(begun, until_now)}
+    assert not any(payload[:1] in (b"\x05", b"\x06") for payload in kept)
+    assert any(payload[:1] == b"\x07" for payload in kept)
+    talk.anna.endpoint.bye(talk.accepted.dialog)
+    await world.row("calls", state="ended", end_reason="bye-agent")
+
+
+async def test_a_sensitive_call_that_can_not_be_made_so_again_ends_and_nothing_more_of_it_is_recorded(
+    world: World, parties: tuple[Party, Party], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = await talking(world, *parties)
+    assert await world.gateway.calling.recorder.set_sensitive(talk.live, on=True) == "ok"
+
+    async def fails(*_: object, **__: object) -> None:
+        raise Unavailable("the connection broke")
+
+    monkeypatch.setattr(MediaClient, "set_sensitive", fails)
+    await restarted(world)
+    await talk.anna.expect(sip.DialogEnded, timeout_s=10)
+    await world.carrier.expect(sip.DialogEnded)
+    await world.row("calls", state="ended", end_reason="media-failed")
+    await world.row("recordings", state="crashed")  # the only one: no segment followed
+    assert [entry async for entry in world.gateway.link.client.bridges()] == []
