@@ -62,6 +62,8 @@ def test_the_shipped_example_is_right() -> None:
         (ORG + 'allowed_countries = ["DE", "DE"]', "allowed_countries", "stands twice"),
         (ORG + 'record = "sometimes"', "record", "'all', 'none' or 'on-demand'"),
         (ORG + 'record = true', "record", "'all', 'none' or 'on-demand'"),
+        (ORG + 'announce_at = "never"', "announce_at", "'answer' or 'before'"),
+        (ORG + "[[orgs.agents]]\nusername = 'anna'\nmedia_ports = 'any'", "media_ports", "'auto', 'shared' or 'own'"),
         (ORG + "agents = 3", "agents", "must be a list"),
         (ORG + "[[orgs.agents]]\nusername = 'anna'\nextension = 101", 'agents[1] "anna" extension', "in quotes"),
         (ORG + "[[orgs.agents]]\nusername = 'an na'", 'agents[1] "an na" username', "letters, digits"),
@@ -90,6 +92,15 @@ def test_a_broken_file_names_the_place_and_the_mend(tmp_path: Path, text: str, p
     said = mistakes(tmp_path, text)
     assert place in said
     assert mend in said
+
+
+def test_when_is_announced_and_whose_media_shares_ports_is_read_and_else_as_it_always_was(tmp_path: Path) -> None:
+    (org,) = read(
+        tmp_path, ORG + 'announcement = "both"\nannounce_at = "before"\n[[orgs.agents]]\nusername = "anna"\nmedia_ports = "own"'
+    ).orgs
+    assert (org.row.announcement, org.row.announce_at, org.agents[0].media_ports) == ("both", "before", "own")
+    (org,) = read(tmp_path, ORG + '[[orgs.agents]]\nusername = "anna"').orgs
+    assert (org.row.announce_at, org.agents[0].media_ports) == ("answer", "auto")
 
 
 def test_a_residency_that_no_store_serves_is_refused(tmp_path: Path) -> None:

@@ -108,6 +108,27 @@ async def test_a_page_registers_calls_a_number_both_hear_each_other_hold_and_tak
         await there.expect("ended local Terminated")
 
 
+def udp_ports() -> set[int]:
+    """The local UDP ports of this machine that anybody listens on."""
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
+
+
+async def test_a_page_is_served_on_a_port_that_is_shared_which_was_there_before_its_call(web: Web) -> None:
+    async with web.deployment.carrier(opened={"speech": tone(CARRIER)}) as carrier, web.phone() as there:
+        await there.expect("connected", "registered")
+        before = udp_ports()
+        await there.do("call", f"sip:{FAR_NUMBER}@acme.{DOMAIN}")
+        call = (await carrier.expect("incoming"))["call"]
+        await there.expect("confirmed local")
+        await asyncio.gather(there.hears(CARRIER), carrier_hears(carrier, call, PAGE))
+        answer: str = await there.page.evaluate("() => here.session.connection.remoteDescription.sdp")
+        (section,) = [line for line in answer.splitlines() if line.startswith("m=audio")]
+        assert int(section.split()[1]) in before
+        await there.do("hangUp")
+        await carrier.expect_state(call, "disconnected")
+
+
 async def _is_quiet(carrier: Party, call: int) -> bool:
     last = (await carrier.heard(call)).samples[-RATE // 2 :].astype(float)
     return abs(float(np.argmax(np.abs(np.fft.rfft(last)))) * 2 - PAGE) > 20

@@ -8,7 +8,7 @@ from hushwire.sip import effects as sip
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.listening import Ear
-from tests.services.running import ANNA_NUMBER, World, local_media, need_program, running
+from tests.services.running import ANNA_NUMBER, World, local_media, need_program, running, specs
 
 pytestmark = need_program
 
@@ -79,3 +79,19 @@ async def test_agents_that_share_by_what_they_announce_are_heard_though_their_me
         for ear, payload in ((one, b"\x11" * 160), (two, b"\x22" * 160)):
             ear.speak(payload)
             await until(lambda ear=ear, payload=payload: ear.packets and ear.packets[-1].payload == payload)
+
+
+async def test_what_is_provisioned_for_an_agent_holds_from_its_next_call_on(databases: Databases, tmp_path: Path) -> None:
+    async with running(databases, tmp_path) as world:
+        anna, agent = await world.peer("anna"), Ear()
+        desired = specs(world.carrier.local_port)
+        (org,) = desired.orgs
+        for setting, is_shared in (("own", False), ("auto", True)):
+            agents = (replace(org.agents[0], media_ports=setting), *org.agents[1:])
+            await world.provisioning.apply(replace(desired, orgs=(replace(org, agents=agents),)))
+            await until(lambda setting=setting: world.organisation.by_username["anna"].media_ports == setting)
+            anna.invite("echo", local=local_media(agent.port))
+            accepted = await anna.expect(sip.Accepted)
+            assert (port_of(accepted.response.body) in await shared_ports(world)) is is_shared
+            anna.endpoint.bye(accepted.dialog)
+            await anna.expect(sip.Responded)
