@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -27,6 +27,7 @@ from hushwire.sip.useragent import SDP, UserAgent, UserAgentConfig
 from hushwire.transport import stun
 from hushwire.transport.bans import Banned
 from hushwire.transport.connection import Connection, StreamConnection
+from hushwire.transport.datagrams import Datagrams
 from hushwire.transport.limits import SourceLimiter
 from hushwire.transport.moves import Moves
 from hushwire.transport.places import Places
@@ -119,7 +120,7 @@ class SipEndpoint:
         self.ignores: Callable[[Request, Flow], bool] = lambda _request, _flow: False
         self._ua: UserAgent | None = None
         self._addresses: dict[Transport, Address] = {}
-        self._udp: dict[int, _Datagrams] = {}
+        self._udp: dict[int, Datagrams] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
         self._places = Places(config.max_connections, config.max_connections_per_source, config.max_unproven)
@@ -174,7 +175,7 @@ class SipEndpoint:
     async def _bind(self, loop: asyncio.AbstractEventLoop, listen: Listen) -> int:
         id_ = self._new_id()
         if listen.transport is Transport.UDP:
-            _, datagrams = await loop.create_datagram_endpoint(lambda: _Datagrams(self, id_), local_addr=(listen.host, listen.port))
+            datagrams = Datagrams(id_, listen.host, listen.port, self.admits_datagram, self.received_datagram, self.local_towards)
             self._udp[id_] = datagrams
             return datagrams.local.port
         if listen.transport.is_protected:
@@ -296,16 +297,18 @@ class SipEndpoint:
 
     # -------------------------------------------------------------------------------------------------------- inputs
 
+    def admits_datagram(self, data: bytes, remote: Address) -> bool:
+        """Whether a datagram may be kept until its turn. Keep-alives of empty lines and zero bytes may not."""
+        if not 20 <= len(data) <= self.config.max_message or self.is_banned(remote.host):
+            return False
+        return self.admits(remote.host, len(data))
+
     def received_datagram(self, data: bytes, flow: Flow) -> None:
-        """One datagram. Keep-alives of empty lines and zero bytes are swallowed; one by STUN learns where it was seen from."""
-        if len(data) < 20 or self.is_banned(flow.remote.host):
-            return
+        """One datagram that was admitted. A keep-alive by STUN learns where it was seen from."""
         if data[0] < 0x20 and not data.startswith(b"\r\n"):
             pong = stun.answer(data, flow.remote)
-            if pong is not None and self.admits(flow.remote.host, len(data)):
+            if pong is not None:
                 self._udp[flow.id].send(pong, flow.remote)
-            return
-        if len(data) > self.config.max_message or not self.admits(flow.remote.host, len(data)):
             return
         item: Message | ParseError
         try:
@@ -774,51 +777,6 @@ class SipEndpoint:
     def move(self, key: DialogKey, hop: Hop) -> None:
         """See UserAgent.move."""
         self.ua.move(key, hop)
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """One UDP socket."""
-
-    def __init__(self, endpoint: SipEndpoint, id_: int) -> None:
-        self._endpoint = endpoint
-        self._id = id_
-        self._wire: asyncio.DatagramTransport | None = None
-        self.local = Address("", 0)
-        self.family: int = socket.AF_INET
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is bound."""
-        # The loops' own transports don't all inherit from the abstract class.
-        self._wire = cast(asyncio.DatagramTransport, transport)
-        name = transport.get_extra_info("sockname")
-        self.local = Address(name[0], name[1])
-        self.family = socket.AF_INET6 if ":" in name[0] else socket.AF_INET
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """One datagram."""
-        endpoint = self._endpoint
-        local = self.local
-        if local.host in _WILDCARDS:
-            local = Address(endpoint.local_towards(addr[0]), local.port)
-        endpoint.received_datagram(data, Flow(Transport.UDP, self._id, local, Address(addr[0], addr[1])))
-
-    def error_received(self, exc: Exception) -> None:
-        """ICMP errors can be forged; the transaction's own timers decide."""
-
-    def send(self, data: bytes, remote: Address) -> bool:
-        """Send one datagram; False where the system refuses."""
-        if self._wire is None or self._wire.is_closing():
-            return False
-        try:
-            self._wire.sendto(data, remote)
-        except (OSError, ValueError):
-            return False
-        return True
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self._wire is not None:
-            self._wire.close()
 
 
 def _is_numeric(host: str) -> bool:

@@ -1,0 +1,77 @@
+"""A UDP socket that is emptied at once, and works off calls before registrations."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hushwire.sip.flow import Address, Flow
+from hushwire.transport.datagrams import MOST_LATER, Datagrams
+from tests.polling import until
+
+REGISTER, INVITE = b"REGISTER sip:a SIP/2.0\r\n", b"INVITE sip:a SIP/2.0\r\n"
+
+
+@asynccontextmanager
+async def opened(seen: list[bytes], refused: bytes = b"never") -> AsyncIterator[tuple[Datagrams, socket.socket]]:
+    def receive(data: bytes, flow: Flow) -> None:
+        assert flow.remote.port == peer.getsockname()[1]
+        seen.append(data)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        made = Datagrams(3, "127.0.0.1", 0, lambda data, _remote: not data.startswith(refused), receive, lambda _remote: "127.0.0.1")
+        try:
+            yield made, peer
+        finally:
+            made.close()
+
+
+async def test_what_waits_is_worked_off_with_calls_first_and_nothing_is_lost() -> None:
+    seen: list[bytes] = []
+    async with opened(seen) as (made, peer):
+        for number in range(60):
+            peer.sendto(REGISTER + b"%d" % number, made.local)
+        for number in range(20):
+            peer.sendto(INVITE + b"%d" % number, made.local)
+        await until(lambda: len(seen) == 80, what="all are worked off")
+    kinds = [data.startswith(INVITE) for data in seen]
+    # The first slice has every call, though the registrations came before.
+    assert kinds[:20] == [True] * 20
+    assert [data for data in seen if data.startswith(REGISTER)] == [REGISTER + b"%d" % number for number in range(60)]
+
+
+async def test_registrations_go_on_while_calls_do_not_end() -> None:
+    seen: list[bytes] = []
+    async with opened(seen) as (made, peer):
+        for number in range(40):
+            peer.sendto(REGISTER, made.local)
+            for _ in range(10):
+                peer.sendto(INVITE, made.local)
+            if number % 10 == 9:
+                await asyncio.sleep(0)
+        await until(lambda: len(seen) == 440, what="all are worked off")
+    assert seen[:300].count(REGISTER) >= 8
+
+
+async def test_the_queue_of_registrations_has_an_end_and_what_is_not_admitted_takes_no_place() -> None:
+    seen: list[bytes] = []
+    async with opened(seen, refused=b"REGISTER sip:a SIP/2.0\r\nbad") as (made, peer):
+        made._later.extend([(REGISTER, Address("127.0.0.1", peer.getsockname()[1]))] * (MOST_LATER - 1))
+        made._is_due = True
+        for last in (b"bad", b"good", b"too many"):
+            peer.sendto(REGISTER + last, made.local)
+        await until(lambda: len(made._later) == MOST_LATER, what="the queue is full")
+        await asyncio.sleep(0)
+        made._work()
+        await until(lambda: len(seen) == MOST_LATER, what="all are worked off")
+    assert seen[-1] == REGISTER + b"good"
+
+
+async def test_a_closed_socket_sends_nothing_and_bad_addresses_are_told() -> None:
+    async with opened([]) as (made, peer):
+        assert made.send(b"x", Address("127.0.0.1", peer.getsockname()[1]))
+        assert not made.send(b"x", Address("not an address", 5060))
+        assert not made.send(b"x", Address("127.0.0.1", 70000))
+    assert not made.send(b"x", Address("127.0.0.1", 5060))
+    made.close()
