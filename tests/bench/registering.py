@@ -4,7 +4,7 @@
 
 Phones are UDP, with digest (SHA-256) and a nonce that they keep, as phones do: a refresh is one request. The avalanche: all phones are
 registered, the gateway is killed, and at that moment each of them registers anew, retransmitting as RFC 3261 says, while agents call.
-It says how long it took until 90 % were back, and how many of the calls succeeded from the moment at which the gateway served again.
+It says how long it took until 90 % were back, and how many calls succeeded from the moment at which the first one did.
 """
 
 from __future__ import annotations
@@ -139,19 +139,22 @@ async def avalanche(bench: Bench, folder: Path, phones: list[Phone], wire: Wire,
     served_at = 0.0
 
     async def watch() -> None:
+        """Until the first call comes through: before, nothing could."""
         nonlocal served_at
-        while await Phone("agent0").register(wire, gateway, patience_s=0.3) is False:
-            pass
-        served_at = time.monotonic()
-        served.set()
+        while not served.is_set():
+            asyncio.create_task(call("agent0", is_first=True))  # noqa: RUF006 - one that gets no answer is as good as none
+            await asyncio.sleep(0.5)
 
-    async def call(name: str) -> None:
-        nonlocal good
+    async def call(name: str, *, is_first: bool = False) -> None:
+        nonlocal good, served_at
         one = AgentCall(wire, gateway, name, "127.0.0.1:6000", None)
         try:
             await one.start()
             await one.end()
-            good += 1
+            good += not is_first
+            if is_first and not served.is_set():
+                served_at = time.monotonic()
+                served.set()
         except (TimeoutError, RuntimeError):
             return
 
