@@ -407,6 +407,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         max_unproven=max(64, limits.connections // 4),
         idle_s=float(limits.idle_s),
         origins=config.web_origins(),
+        admin_ports=frozenset({config.api.listen.port} - {0}),
         rate_per_s=float(limits.requests_per_second),
         burst=2.0 * limits.requests_per_second,
         user_agent=UserAgentConfig(

@@ -22,6 +22,7 @@ from hushwire.sip.headers import Line
 from hushwire.sip.message import Message, Request
 from hushwire.sip.parse import parse
 from hushwire.sip.refer import Replaces
+from hushwire.sip.routing import numeric
 from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import SDP, UserAgent, UserAgentConfig
 from hushwire.transport import stun
@@ -64,8 +65,8 @@ class EndpointConfig:
     `advertise` replaces the listening host in Via and Contact. `rate_per_s` and `burst` are messages of one source address;
     `trusted_hosts` (carriers) have no such limit. Connections count from TCP's on, and beside it those that have not said anything yet
     (`max_unproven`). `handshake_s` is how long TLS's may take, `patience_s` how long one message or the first one, and `idle_s` closes
-    silent connections. `origins` are the pages that may connect by WebSocket (None: any); after `ping_s` without a word such a
-    connection is asked for a sign of life.
+    silent connections. `admin_ports` are services of ours on this machine that no message makes us connect to. `origins` are the pages
+    that may connect by WebSocket (None: any); after `ping_s` without a word such a connection is asked for a sign of life.
     """
 
     listen: tuple[Listen, ...]
@@ -82,6 +83,7 @@ class EndpointConfig:
     idle_s: float = 600.0
     ping_s: float = 30.0
     origins: tuple[str, ...] | None = ()
+    admin_ports: frozenset[int] = frozenset()
     rate_per_s: float = 500.0
     burst: float = 1000.0
     trusted_hosts: frozenset[str] = frozenset()
@@ -511,6 +513,8 @@ class SipEndpoint:
         try:
             if target.transport.is_websocket:
                 raise LocalError("WebSocket connections are opened by the other side alone (RFC 7118 section 5)")
+            if self._is_own_service(target):
+                raise LocalError("the peer names a service of ours that is not SIP")
             if target.transport is Transport.TLS:
                 context = self.config.pinned_tls if target.pins else self.config.client_tls
                 if context is None:
@@ -534,6 +538,14 @@ class SipEndpoint:
             is_wanted = send.transaction is None or self.ua.awaits(send.transaction)
             if is_wanted and (connection is None or not connection.send(send.data)):
                 self._failed(send)
+
+    def _is_own_service(self, target: Target) -> bool:
+        """Whether this is another service of this machine: Via could name its port, and the answer to a lost connection would go there."""
+        if target.port not in self.config.admin_ports:
+            return False
+        address = numeric(target.host)
+        own = {self.config.advertise, *(listen.host for listen in self._addresses.values())}
+        return address is not None and (address.is_loopback or target.host in own or self.local_towards(target.host) == target.host)
 
     def _send_datagram(self, send: Send, target: Target) -> None:
         kept = self._names.get((target.host, target.port))
