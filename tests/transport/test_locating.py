@@ -119,3 +119,14 @@ async def test_an_unknown_name_has_no_ways_and_a_server_that_fails_is_told_from_
         dns.is_away = True
         with pytest.raises(Unanswered):
             await located(dns, "sip:carrier.example")
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_a_name_of_the_machines_own_hosts_file_is_found_where_dns_knows_none_or_says_nothing(is_away: bool) -> None:
+    with served("") as dns:
+        dns.is_away = is_away
+        lookups = Lookups()
+        # The system's servers, which no test may ask, are this one here.
+        lookups._resolver = Lookups([dns.server])._resolving()
+        found = await locate(parse_sip_uri("sip:localhost:5060"), lookups, networks=("127.0.0.0/8", "::1/128"))
+    assert ("127.0.0.1", 5060) in {(way.target.host, way.target.port) for way in found.ways}

@@ -42,7 +42,13 @@ class Trunks:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await asyncio.gather(self._places.run(), self._watch.run(), self.registrations.run())
+        works = [asyncio.ensure_future(work()) for work in (self._places.run, self._watch.run, self.registrations.run)]
+        try:
+            await asyncio.gather(*works)
+        finally:
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
 
     def take(self, event: Responded) -> bool:
         """A response to a request of ours; False where it is none of these."""

@@ -59,11 +59,12 @@ class Lookups:
         """Numeric addresses of a host, IPv4 before IPv6; what DNS does not know may stand in the machine's own hosts file."""
         asked = await asyncio.gather(self._ask(name, "A"), self._ask(name, "AAAA"), return_exceptions=True)
         known = [part for part in asked if not isinstance(part, BaseException)]
-        if not known:
-            raise Unanswered
         found = tuple(one.address for records, _ in known for one in records)
         if not found:
-            return Answer(await self._hosts(name), _NONE_TTL_S)
+            own = await self._hosts(name)
+            if not own and not known:
+                raise Unanswered
+            return Answer(own, _NONE_TTL_S)
         return Answer(found, min(ttl_s for records, ttl_s in known if records))
 
     async def _hosts(self, name: str) -> tuple[str, ...]:
