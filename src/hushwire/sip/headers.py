@@ -80,17 +80,9 @@ class Headers:
     __slots__ = ("_index", "_lines")
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
-        index: dict[str, list[str]] = {}
-        kept = tuple(lines)
-        for name, value in kept:
-            key = SPELLINGS.get(name) or header_key(name)
-            found = index.get(key)
-            if found is None:
-                index[key] = [value]
-            else:
-                found.append(value)
-        self._lines: tuple[Line, ...] = kept
-        self._index = index
+        self._lines: tuple[Line, ...] = tuple(lines)
+        # Made at the first look: most of what we write is never looked up.
+        self._index: dict[str, list[str]] | None = None
 
     @classmethod
     def of(cls, lines: list[Line], index: dict[str, list[str]]) -> "Headers":
@@ -100,14 +92,24 @@ class Headers:
         made._index = index
         return made
 
+    @property
+    def index(self) -> dict[str, list[str]]:
+        """The values by `header_key`, for readers in a hurry; not to be changed."""
+        index = self._index
+        if index is None:
+            index = self._index = {}
+            for name, value in self._lines:
+                index.setdefault(SPELLINGS.get(name) or header_key(name), []).append(value)
+        return index
+
     def get(self, name: str) -> str | None:
         """The first value of a header, or None."""
-        found = self._index.get(SPELLINGS.get(name) or name.lower())
+        found = (self._index or self.index).get(SPELLINGS.get(name) or name.lower())
         return found[0] if found else None
 
     def all(self, name: str) -> list[str]:
         """The value of each line of a header; a line may hold several values (see `listed`)."""
-        return list(self._index.get(SPELLINGS.get(name) or name.lower(), ()))
+        return list(self.index.get(SPELLINGS.get(name) or name.lower(), ()))
 
     def listed(self, name: str) -> list[str]:
         """The single values of a header, across lines and commas, in order. Raises ParseError on open quotes.
@@ -115,7 +117,7 @@ class Headers:
         Not for headers whose values hold bare commas (WWW-Authenticate, Authorization, Date and their kin).
         """
         values: list[str] = []
-        for line in self._index.get(SPELLINGS.get(name) or name.lower(), ()):
+        for line in self.index.get(SPELLINGS.get(name) or name.lower(), ()):
             if "," not in line:
                 values.append(line)
             else:
@@ -131,7 +133,7 @@ class Headers:
 
     def count(self, name: str) -> int:
         """How many lines carry the header."""
-        return len(self._index.get(SPELLINGS.get(name) or name.lower(), ()))
+        return len(self.index.get(SPELLINGS.get(name) or name.lower(), ()))
 
     def with_line(self, name: str, value: str) -> "Headers":
         """The same with one line more at the end."""
@@ -144,7 +146,7 @@ class Headers:
     def replaced(self, name: str, value: str) -> "Headers":
         """The same with this as the header's only line, at its old place or else at the end."""
         key = header_key(name)
-        if key not in self._index:
+        if key not in self.index:
             return self.with_line(name, value)
         lines: list[Line] = []
         done = False
@@ -167,7 +169,7 @@ class Headers:
         return self._lines
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and header_key(name) in self._index
+        return isinstance(name, str) and header_key(name) in self.index
 
     def __iter__(self) -> Iterator[Line]:
         return iter(self._lines)

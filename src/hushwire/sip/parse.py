@@ -101,27 +101,29 @@ def _request(first: str, headers: Headers, body: bytes, is_stream: bool, defect:
         raise ParseError("the start line is neither a request nor a response", status=None)
     request = Request(method, uri, headers, body)
     typed = request._typed
+    index = headers.index
     try:
         # Via first: without it nobody can be answered.
-        via = headers.get("Via")
-        if via is None:
+        if "via" not in index:
             raise ParseError("Via is missing", status=None)
+        via = index["via"][0]
         typed["Via"] = parse_via(split_quoted(via, ",")[0].strip(" \t") if "," in via else via)
     except ParseError as error:
         raise ParseError(error.words, status=None) from None
     try:
         for name in ("From", "To", "Call-ID", "CSeq"):
-            if headers.get(name) is None:
+            if name.lower() not in index:
                 raise ParseError(f"{name} is missing")
         if defect is not None:
             raise defect
         if version.upper() != "SIP/2.0":
             raise ParseError("the version is not SIP/2.0", status=505)
-        typed["From"] = parse_name_addr(headers.get("From") or "")
-        typed["To"] = parse_name_addr(headers.get("To") or "")
-        if not headers.get("Call-ID"):
+        typed["From"] = parse_name_addr(index["from"][0])
+        typed["To"] = parse_name_addr(index["to"][0])
+        call_id = typed["Call-ID"] = index["call-id"][0]
+        if not call_id:
             raise ParseError("Call-ID is empty")
-        cseq = typed["CSeq"] = parse_cseq(headers.get("CSeq") or "")
+        cseq = typed["CSeq"] = parse_cseq(index["cseq"][0])
         if cseq.method != method:
             raise ParseError("CSeq names another method")
         typed["request_uri"] = parse_uri(uri)
