@@ -50,21 +50,14 @@ async def _not(asked: object) -> bool:
     return not await asked  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["127.0.0.1"], 'the trunk "carrier"'),
-        (["127.0.0.0/8"], 'the trunk "carrier"'),
-        (["nonsense"], "no IP address or network: nonsense"),
-        (["192.0.2.1", "--for", "9y"], "--for"),
-        (["192.0.2.1", "--for", "400d"], "at most 366d"),
-    ],
-)
-async def test_what_can_not_be_banned_is_refused_in_one_sentence_and_nothing_is(
-    deployment: Deployment, arguments: list[str], words: str
-) -> None:
+async def test_what_can_not_be_banned_is_refused_in_one_sentence_and_nothing_is(deployment: Deployment) -> None:
     stack = deployment.stack
-    status, out, err = await stack.attempt("bans", "add", *arguments, "--config", str(stack.config))
-    assert (status, out) == (1, "")
-    assert words in " ".join(err.split())
+    for arguments, words in (
+        (["192.0.2.1", "127.0.0.0/8"], 'the trunk "carrier"'),
+        (["192.0.2.1", "nonsense"], "no IP address or network: nonsense"),
+        (["192.0.2.1", "--for", "400d"], "at most 366d"),
+    ):
+        status, out, err = await stack.attempt("bans", "add", *arguments, "--config", str(stack.config))
+        assert (status, out) == (1, "")
+        assert words in " ".join(err.split())
     assert json.loads(await stack.run("bans", "list", "--json", "--config", str(stack.config))) == {"bans": []}

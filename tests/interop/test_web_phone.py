@@ -19,7 +19,8 @@ from tests.interop.authorities import Certified, ThrowAway
 from tests.interop.web_phone import WebPhone, browser, need_bundle, page_server, web_phone
 from tests.polling import until
 
-pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]
+# Slow: a deployment of its own, under certificates of its own, and a browser.
+pytestmark = [pytest.mark.slow, pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]
 
 PAGE, CARRIER = 440, 880
 CONFIG = """\
