@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey, InviteId
 from hushwire.sip.flow import Target, Transport
+from hushwire.sip.headers import Line
 from hushwire.sip.uri import NameAddr, SipUri, parse_sip_uri
 from hushwire.store.database import Database
 from hushwire.store.provisioning import OrgRow
@@ -277,13 +278,14 @@ class Peer:
                            credentials=self.credentials, headers=[("Expires", str(expires))])  # fmt: skip
         return (await self.expect(sip.Responded)).status
 
-    def invite(self, to: str, *, srtp: Srtp = Srtp.REQUIRED, body: bytes | None = None, local: LocalMedia | None = None) -> InviteId:
+    def invite(self, to: str, *, srtp: Srtp = Srtp.REQUIRED, body: bytes | None = None, local: LocalMedia | None = None,
+               headers: Iterable[Line] = ()) -> InviteId:  # fmt: skip
         """Call; the offer is kept for `answer_of`."""
         self.local = local or local_media(keys=srtp is not Srtp.NEVER)
         self.offer = build_offer(self.local, srtp) if body is None else body
         uri = parse_sip_uri(to if to.startswith("sip:") else f"sip:{to}@{HOST}")
         return self.endpoint.invite(hop=self.hop, uri=uri, from_=NameAddr(SipUri(HOST, self.user)), to=NameAddr(uri), body=self.offer,
-                                    credentials=self.credentials)  # fmt: skip
+                                    credentials=self.credentials, headers=headers)  # fmt: skip
 
     def answer_of(self, response: Any) -> LegMedia:
         """What the response's answer agreed on."""

@@ -144,13 +144,14 @@ async def test_an_emergency_services_urn_reaches_the_trunk_as_its_number(world: 
     assert incoming.request.uri.startswith("sip:112@")
 
 
-async def test_hold_and_resume_pass_through_from_either_side(world: World) -> None:
+@pytest.mark.parametrize("begin", ["reinvite", "update"])
+async def test_hold_and_resume_pass_through_from_either_side(world: World, begin: str) -> None:
     anna, accepted, _ = await connected(world)
     assert anna.local is not None
     for direction, seen in ((Direction.SENDONLY, Direction.RECVONLY), (Direction.SENDRECV, Direction.SENDRECV)):
         anna.local = replace(anna.local, version=anna.local.version + 1)
         anna.offer = build_offer(anna.local, Srtp.REQUIRED, direction=direction)
-        anna.endpoint.reinvite(accepted.dialog, body=anna.offer)
+        assert getattr(anna.endpoint, begin)(accepted.dialog, body=anna.offer) is not None
         held = await world.carrier.expect(sip.InDialogRequest)
         outcome = answer_offer(held.request.body, local_media(41000, keys=False), Srtp.NEVER)
         assert not isinstance(outcome, Refusal)
@@ -334,6 +335,22 @@ async def test_a_device_that_is_gone_does_not_keep_the_others_from_ringing(world
     world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
     here.accept(await here.expect(sip.RequestReceived), srtp=Srtp.REQUIRED)
     accepted = await world.carrier.expect(sip.Accepted)
+    world.carrier.endpoint.bye(accepted.dialog)
+    await world.row("calls", state="ended", end_reason="bye-peer")
+
+
+async def test_a_carrier_that_requires_reliable_ringing_gets_it_and_is_answered(world: World) -> None:
+    anna = await world.peer("anna")
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER, headers=[("Require", "100rel")])
+    incoming = await anna.expect(sip.RequestReceived)
+    anna.endpoint.respond(incoming.tx, 180)
+    ringing = await world.carrier.expect(sip.Progress)
+    assert "100rel" in ringing.response.require
+    assert "RSeq" in ringing.response.headers
+    anna.accept(incoming, srtp=Srtp.REQUIRED)
+    accepted = await world.carrier.expect(sip.Accepted)
+    # The session is kept alive by who called, if it can.
+    assert "timer" in accepted.response.require
     world.carrier.endpoint.bye(accepted.dialog)
     await world.row("calls", state="ended", end_reason="bye-peer")
 
