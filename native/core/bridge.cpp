@@ -21,9 +21,13 @@ std::uint16_t bit(unsigned leg) {
 Bridge::Bridge(Mode mode, Random random, std::int64_t unix_offset_us)
     : mode_(mode), random_(random), unix_offset_us_(unix_offset_us) {
     relay_to_.fill(kNobody);
-    hears_[0] = bit(mode == Mode::echo ? 0 : 1);
-    hears_[1] = bit(mode == Mode::echo ? 1 : 0);
+    for (unsigned leg = 0; leg < kMaxLegs; leg++) hears_[leg] = hears_at_first(leg);
     rearrange();
+}
+
+std::uint16_t Bridge::hears_at_first(unsigned leg) const {
+    if (leg > 1) return 0;
+    return bit(mode_ == Mode::echo ? leg : 1 - leg);
 }
 
 void Bridge::open_leg(unsigned leg) {
@@ -37,6 +41,7 @@ void Bridge::close_leg(unsigned leg, std::int64_t now_us) {
 Bridge::Moving Bridge::take_leg(unsigned leg, std::int64_t now_us) {
     for (auto layer : kLayers) play(leg, nullptr, layer, PlayEnd::leg_closed);
     Moving moving{std::move(legs_[leg]), std::move(keypads_[leg])};
+    hears_[leg] = hears_at_first(leg);  // whoever has the number next
     arrange(now_us);
     return moving;
 }

@@ -143,6 +143,7 @@ class Bridge {
         return to == kNobody ? nullptr : legs_[to].get();
     }
     bool is_heard(unsigned leg) const;
+    std::uint16_t hears_at_first(unsigned leg) const;
     void tell_quality();
     void set_mix(unsigned leg, std::unique_ptr<Playout> mix) { play(leg, std::move(mix), Layer::mix); }
     void arrange(std::int64_t now_us);

@@ -333,6 +333,18 @@ TEST("a leg that moves between bridges goes on with its stream, though both know
     }
 }
 
+TEST("whoever has a closed leg's number next hears whom that number hears at first") {
+    Fixture f(plain_leg(address(1, 4000)), plain_leg(address(2, 5000)));
+    f.bridge.open_leg(2);
+    f.bridge.set_hears(2, 0b011, f.now);
+    f.bridge.set_hears(0, 0b110, f.now);
+    for (unsigned leg : {0U, 2U}) {
+        f.bridge.close_leg(leg, f.now);
+        f.bridge.open_leg(leg);
+    }
+    CHECK(f.bridge.hears(0) == 0b010 && f.bridge.hears(1) == 0b001 && f.bridge.hears(2) == 0);
+}
+
 TEST("the tap sees the legs that are recorded and no others") {
     struct Seen final : Tap {
         std::uint16_t legs = 0;
