@@ -91,6 +91,8 @@ async def barged_in_is_recorded(deployment: Deployment, recording_id: str) -> No
     """Of the supervisor the recording holds, on both sides, what the customer heard too, and nothing of what was whispered."""
     answer = await deployment.api().ask("GET", f"/v1/recordings/{recording_id}/audio?format=wav")
     assert answer.status == 200
+    timeline = await deployment.api().get(f"/v1/recordings/{recording_id}/timeline")
+    assert [leg["leg"] for leg in timeline["legs"]] == ["agent", "other", "leg-2"]
     with av.open(io.BytesIO(answer.body)) as container:
         pieces = [frame.to_ndarray().reshape(-1, 2) for frame in container.decode(audio=0)]
         rate = container.streams.audio[0].rate

@@ -81,6 +81,38 @@ async def test_a_strangers_whole_handshake_fails_and_the_party_still_has_its_own
     assert (rig.keyed_legs, rig.failures) == ([0], [])
 
 
+async def test_a_handshake_follows_its_leg_into_another_bridge_before_and_after_it_is_done() -> None:
+    other = UUID(int=6)
+    rig = Rig()
+    rig.made.expect(BRIDGE, 0, EXPECTED, OURS)
+    peer = client()
+    for datagram in peer.start():
+        rig.arrives(datagram)
+    await until(lambda: not rig.sent.empty(), what="we answered the first flight")
+    rig.made.move(BRIDGE, 0, other, 3)
+    rig.made.forget(BRIDGE)  # the old bridge's end is not the leg's
+    async with asyncio.timeout(10):
+        while peer.keys is None:
+            for datagram in peer.receive(await rig.sent.get()):
+                rig.made.datagram(DtlsDatagram(other, 3, datagram))
+    assert (rig.keyed_legs, rig.failures) == ([3], [])
+    keys = rig.made.keys(other, 3)
+    assert keys is not None
+    rig.made.move(other, 3, BRIDGE, 1)
+    assert (rig.made.keys(BRIDGE, 1), rig.made.keys(other, 3)) == (keys, None)
+    assert rig.made.expect(BRIDGE, 1, EXPECTED, OURS) == keys
+    rig.made.move(other, 3, BRIDGE, 1)  # nothing is there
+    assert len(rig.made) == 1
+
+
+async def test_a_moved_handshake_that_never_comes_is_given_up_in_its_own_time() -> None:
+    rig = Rig(patience_s=0.1)
+    rig.made.expect(BRIDGE, 0, EXPECTED, OURS)
+    rig.made.move(BRIDGE, 0, UUID(int=6), 1)
+    await until(lambda: rig.failures, what="the failure is told")
+    assert rig.failures == [Failure.TIMEOUT]
+
+
 async def test_a_failure_is_final_when_nobody_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handshakes, "AGAIN_S", 0.1)
     rig = Rig()

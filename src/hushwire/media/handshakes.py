@@ -122,6 +122,21 @@ class Handshakes:
                 self._wait(arrived.bridge_id, arrived.leg, running, self._patience_s)
         self._after(arrived.bridge_id, arrived.leg, running, running.association.receive(arrived.data))
 
+    def move(self, bridge_id: UUID, leg: int, to_bridge: UUID, to_leg: int) -> None:
+        """The leg is in another bridge now (MediaClient.move_leg), and its association with it; one that goes on goes on there."""
+        running = self._legs.pop((bridge_id, leg), None)
+        if running is None:
+            return
+        self.forget(to_bridge, to_leg)
+        self._legs[to_bridge, to_leg] = running
+        loop = asyncio.get_running_loop()
+        if not running.is_told:
+            self._wait(to_bridge, to_leg, running, max(0.0, running.patience.when() - loop.time()))
+        if running.timer is not None:
+            due = running.timer.when()
+            running.timer.cancel()
+            running.timer = loop.call_at(due, self._timer, to_bridge, to_leg, running)
+
     def forget(self, bridge_id: UUID, leg: int | None = None) -> None:
         """The leg's association is over, or that of every leg of the bridge."""
         for key in [key for key in self._legs if key[0] == bridge_id] if leg is None else [(bridge_id, leg)]:

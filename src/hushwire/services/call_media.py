@@ -12,6 +12,7 @@ from hushwire.calls.effects import LegStatement
 from hushwire.calls.hearing import hearing, recorded
 from hushwire.calls.model import Ports, Side
 from hushwire.core.errors import Unavailable
+from hushwire.core.ids import AgentId, CallId
 from hushwire.media.adoption import BridgeState
 from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink
@@ -35,6 +36,8 @@ class CallMedia:
         self.choice = choice
         self._link = link
         self._handshakes = handshakes
+        self._newest: dict[AgentId, CallId] = {}
+        """The bridge of each agent's newest call: the next one is opened beside it, so that a leg can go over to it (MOVE_LEG)."""
 
     async def open(self, live: LiveCall, effect: effects.OpenMedia) -> events.Event | None:
         """Open the bridge; None where the call ended before that."""
@@ -45,13 +48,21 @@ class CallMedia:
                 return await self._join(live, live.joining)
             try:
                 mode = Mode.ECHO if effect.is_echo else Mode.RELAY
-                ports = await self._link.client.open_call(live.id, mode, self.choice.openings(live, live.call.caller_offer))
+                legs = self.choice.openings(live, live.call.caller_offer)
+                ports = await self._link.client.open_call(live.id, mode, legs, self._beside(live))
             except (MediaRefused, Unavailable) as error:
                 _log.error("call.no_media", call_id=str(live.id), why=str(error))
                 return events.MediaFailed()
             live.has_bridge = True
             live.shared_legs = {leg for leg, given in zip(effect.legs, ports, strict=True) if given.is_shared}
             return events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
+
+    def _beside(self, live: LiveCall) -> CallId | None:
+        """The bridge of a call that an agent of this one is in already; from now on this one's is the newest."""
+        agents = [agent.id for agent in (live.route.agent, live.route.peer_agent) if agent is not None]
+        found = next((self._newest[agent_id] for agent_id in agents if agent_id in self._newest), None)
+        self._newest |= dict.fromkeys(agents, live.id)
+        return found
 
     async def _join(self, live: LiveCall, joining: Joining) -> events.Event:
         """A further leg of another call's bridge, with ports of its own."""
@@ -158,6 +169,7 @@ class CallMedia:
     async def adopt(self, live: LiveCall, legs: Iterable[LegStatement], found: BridgeState) -> list[events.Event]:
         """State the legs of a bridge that another process opened, where it was not told the same already."""
         live.stated |= {leg.leg: leg for leg in legs}
+        self._beside(live)
         await self._dismiss(live, found)
         known = {number: leg.digest for number, leg in found.legs.items()}
         changed = [leg for leg in legs if known.get(leg.leg) != settings_digest(self._settings(live, leg))]
@@ -205,6 +217,9 @@ class CallMedia:
         if live.joining is not None:
             return await self._leave(live, live.joining)
         self._handshakes.forget(live.id)
+        for agent in (live.route.agent, live.route.peer_agent):
+            if agent is not None and self._newest.get(agent.id) == live.id:
+                del self._newest[agent.id]
         try:
             async with asyncio.timeout(CLOSE_WAIT_S):
                 while live.has_bridge:
@@ -234,19 +249,6 @@ class CallMedia:
         if not host.is_ended:
             await self.arrange(host)
         return None if report is None else replace(report, legs=tuple(replace(one, leg=0) for one in report.legs))
-
-    async def part_with(self, live: LiveCall, legs: Iterable[int]) -> None:
-        """Take out those who had joined the call in the process before this one: here nobody knows them."""
-        parties = live.route.plan.legs
-        try:
-            for leg in sorted(legs):
-                await self._link.client.close_leg(live.id, leg)
-            for leg, others in hearing(parties, {}).items():
-                await self._link.client.set_hears(live.id, leg, others)
-            await self._link.client.set_recorded(live.id, recorded(parties, {}))
-        except (MediaRefused, Unavailable) as error:
-            if not live.is_ended:
-                _log.error("call.guests_not_gone", call_id=str(live.id), why=str(error))
 
     async def key(self, live: LiveCall, leg: int, keyed: Keyed) -> None:
         """Key towards a leg. A leg that takes neither events nor tones does not hear it, and the call goes on."""

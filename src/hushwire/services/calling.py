@@ -289,8 +289,6 @@ class Calling:
             else:
                 self.feed(live, events.Stopped(EndReason.MEDIA_LOST))
             return
-        if strangers := set(found.legs) - set(live.route.plan.legs):
-            self._tasks.spawn(self._media.part_with(live, strangers), "call-guests-gone")
         for effect in live.call.resume():
             if isinstance(effect, SetLegs):
                 self._tasks.spawn(self._effects.fed(live, self._media.adopt(live, effect.legs, found)), "call-adopted")

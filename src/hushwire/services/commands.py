@@ -86,6 +86,8 @@ class Commands:
         if live is None or live.route.org.id != command.org_id:
             # What is over records no more: there is nothing left to stop or wipe.
             return "ok" if command.action in ("recording.stop", "recording.wipe", "hangup") else "the call is over"
+        if live.joining is not None and command.action != "hangup":
+            return "it is a leg of another call: ask that one"
         recorder = self._calling.recorder
         match command.action:
             case "hangup":

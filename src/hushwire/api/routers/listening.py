@@ -65,7 +65,7 @@ class Leg(BaseModel):
     `gaps`: no sound though nothing is missing.
     """
 
-    leg: Literal["agent", "other"]
+    leg: str = Field(description="`agent`, `other`, or `leg-2` to `leg-15`: who barged in, or conferred.")
     packets: int
     placed: int
     duplicates: int
