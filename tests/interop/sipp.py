@@ -127,6 +127,22 @@ def invite_received() -> str:
 </recv>"""
 
 
+def invite_kept() -> str:
+    """An INVITE to be answered by `answer_kept` after other requests came."""
+    return invite_received().replace("  </action>", '    <ereg regexp=".*" search_in="hdr" header="Via:" assign_to="via"/>\n  </action>')
+
+
+def answer_kept(status: int, reason: str, *, sdp: str = "", extra: str = "") -> str:
+    """A final response to the INVITE, not to the request received last."""
+    return _send(
+        f"SIP/2.0 {status} {reason}",
+        ["Via:[$via]", "[last_From:]", "[last_To:]", "[last_Call-ID:]", "CSeq: 1 INVITE"],
+        ["Contact: <sip:[local_ip]:[local_port]>", *([extra] if extra else [])],
+        sdp,
+        True,
+    )
+
+
 # A carrier that calls us.
 
 

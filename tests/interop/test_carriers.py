@@ -11,8 +11,10 @@ from tests.deployments import ANNA_NUMBER, FAR_NUMBER, TRUNK_USER, Deployment
 from tests.interop.sipp import (
     Sipp,
     answer,
+    answer_kept,
     cancel_of,
     expect,
+    invite_kept,
     invite_received,
     invite_to,
     pause,
@@ -22,6 +24,7 @@ from tests.interop.sipp import (
     request_on,
     sdp,
 )
+from tests.polling import until
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
 
@@ -93,6 +96,25 @@ async def test_early_media_is_heard_before_the_answer(deployment: Deployment, tm
         await carrier.succeeded()
         heard = (await anna.heard(call)).samples
         assert correlate_with_slips(bundled(AGENT)[: len(heard)], heard, RATE).score >= 0.9
+
+
+async def test_a_carrier_that_rings_reliably_is_acknowledged_by_prack_and_refreshes_its_session_by_update(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    scenario = [
+        invite_kept(), answer(183, "Session Progress", sdp=sdp(), extra="Require: 100rel\nRSeq: 4711"), receive("PRACK"),
+        reply_in_dialog(200, "OK"), answer_kept(200, "OK", sdp=sdp(), extra="Session-Expires: 90;refresher=uas\nRequire: timer"),
+        receive("ACK"), request_back("UPDATE", 1), expect(200), receive("BYE"), reply_in_dialog(200, "OK"),
+    ]  # fmt: skip
+    async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        await anna.expect_state(call, "confirmed")
+        await until(lambda: "UPDATE" in carrier.messages() and "CSeq: 1 UPDATE" in carrier.messages(), timeout_s=10, what="the UPDATE")
+        await anna.hangup(call)
+        await carrier.succeeded()
+        said = carrier.messages()
+        assert "RAck: 4711 1 INVITE" in said
+        assert "Session-Expires: 1800" in said
 
 
 async def test_a_carrier_that_asks_for_credentials_gets_them(deployment: Deployment, tmp_path: Path) -> None:
