@@ -16,6 +16,12 @@ constexpr std::int64_t kMaxRoundTripUs = 10'000'000;
 constexpr std::uint32_t kEnoughPackets = 50;
 constexpr std::uint32_t kFewPackets = 5;
 
+/// Time as reports tell it, in 1/65,536 s.
+std::uint32_t since(std::int64_t then_us, std::int64_t now_us) {
+    return static_cast<std::uint32_t>(std::min<std::int64_t>(now_us - then_us, 65'535'000'000) * 65536
+                                      / 1'000'000);
+}
+
 }  // namespace
 
 Reporting::Reporting(Random random) : random_(random) {
@@ -69,19 +75,25 @@ std::size_t Reporting::write(const SentStream& sent, Reception& reception, std::
                              std::int64_t unix_us, bool says_goodbye, Bytes out) {
     follow(sent);
     rtcp::Compound compound{.ssrc = sent.ssrc, .name = name_, .says_goodbye = says_goodbye};
+    auto ntp = rtcp::ntp_of(unix_us);
     // Section 6.4: a sender report from who has sent since the last report but one.
-    if (sent.packets != packets_at_report_before_) {
-        auto ntp = rtcp::ntp_of(unix_us);
+    if (sent.packets != packets_at_report_before_)
         compound.sender = rtcp::SenderInfo{ntp, timestamp_now(sent, now_us), sent.packets, sent.octets};
-        sent_reports_[next_sent_report_++ % sent_reports_.size()] = {rtcp::middle(ntp)};
+    // Who sends extended reports is sent what its clock and ours need for the round trip (RFC 3611
+    // sections 4.4 and 4.5), since some of them leave it out of their plain reports.
+    if (speaks_extended_) {
+        compound.reference = ntp;
+        if ((compound.since_theirs = their_reference_))
+            compound.since_theirs->delay = since(their_reference_us_, now_us);
     }
+    if (compound.sender || compound.reference)
+        sent_reports_[next_sent_report_++ % sent_reports_.size()] = {rtcp::middle(ntp)};
     packets_at_report_before_ = std::exchange(packets_at_report_, sent.packets);
     if (auto report = reception.take_report()) {
         rtcp::Block block{*report, 0, 0};
         if (heard_us_ >= 0 && heard_ssrc_ == report->ssrc) {
             block.last_sr = heard_middle_;
-            block.delay_since_last_sr = static_cast<std::uint32_t>(
-                std::min<std::int64_t>(now_us - heard_us_, 65'535'000'000) * 65536 / 1'000'000);
+            block.delay_since_last_sr = since(heard_us_, now_us);
         }
         compound.block = block;
     }
@@ -94,6 +106,7 @@ void Reporting::hear(ConstBytes compound, const SentStream& sent, std::uint64_t 
                      std::int64_t unix_us) {
     follow(sent);
     auto heard = rtcp::read(compound, sent.ssrc);
+    if (heard.has_extended) hear_extended(heard, now_us, unix_us);
     if (!heard.has_report) return;
     if (heard.sender) hear_sender(heard, received, now_us);
     judge_hearing(heard, sent);
@@ -136,15 +149,33 @@ void Reporting::hear_block(const rtcp::Block& block, const SentStream& sent, std
     remote_ = RemoteView{
         block.fraction_lost, lost_before_ + lost_under_ssrc_,
         static_cast<std::uint32_t>(std::uint64_t{block.jitter} * 1'000'000 / sent.clock_rate), now_us};
-    // The round trip of section 6.4.1, but only against a report that was really sent.
-    bool is_ours = block.last_sr
-                   && std::ranges::any_of(sent_reports_, [&](auto& r) { return r.middle == block.last_sr; });
-    if (!is_ours) return;
-    auto trip = rtcp::middle(rtcp::ntp_of(unix_us)) - block.last_sr - block.delay_since_last_sr;
+    (void)note_trip(block.last_sr, block.delay_since_last_sr, unix_us);
+}
+
+/// The round trip of section 6.4.1, but only against a report that was really sent.
+bool Reporting::note_trip(std::uint32_t last_sent, std::uint32_t delay, std::int64_t unix_us) {
+    bool is_ours =
+        last_sent && std::ranges::any_of(sent_reports_, [&](auto& r) { return r.middle == last_sent; });
+    if (!is_ours) return false;
+    auto trip = rtcp::middle(rtcp::ntp_of(unix_us)) - last_sent - delay;
     // A party whose clock runs a little fast against ours answers before it was asked.
     auto trip_us = std::int64_t{static_cast<std::int32_t>(trip)} * 1'000'000 / 65536;
-    if (trip_us >= -100'000 && trip_us <= kMaxRoundTripUs)
-        round_trip_us_ = static_cast<std::uint32_t>(std::max<std::int64_t>(trip_us, 0));
+    if (trip_us < -100'000 || trip_us > kMaxRoundTripUs) return false;
+    round_trip_us_ = static_cast<std::uint32_t>(std::max<std::int64_t>(trip_us, 0));
+    has_measured_trip_ = true;
+    return true;
+}
+
+void Reporting::hear_extended(const rtcp::Heard& heard, std::int64_t now_us, std::int64_t unix_us) {
+    speaks_extended_ = true;
+    if (heard.reference) {
+        their_reference_ = rtcp::ReferenceDelay{heard.extended_ssrc, *heard.reference, 0};
+        their_reference_us_ = now_us;
+    }
+    if (heard.since_ours) (void)note_trip(heard.since_ours->last_reference, heard.since_ours->delay, unix_us);
+    // What the party says of the round trip is believed only where it can't be measured.
+    if (heard.metrics && heard.metrics->round_trip_ms && !has_measured_trip_)
+        round_trip_us_ = std::uint32_t{heard.metrics->round_trip_ms} * 1000;
 }
 
 }  // namespace hushwire

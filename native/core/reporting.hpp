@@ -62,6 +62,8 @@ class Reporting {
                     std::int64_t unix_us);
     void hear_sender(const rtcp::Heard& heard, std::uint64_t received, std::int64_t now_us);
     void judge_hearing(const rtcp::Heard& heard, const SentStream& sent);
+    void hear_extended(const rtcp::Heard& heard, std::int64_t now_us, std::int64_t unix_us);
+    bool note_trip(std::uint32_t last_sent, std::uint32_t delay, std::int64_t unix_us);
     void follow(const SentStream& sent);
 
     Random random_;
@@ -84,6 +86,11 @@ class Reporting {
     std::int64_t heard_us_ = -1;
     std::int64_t meant_silence_us_ = -1;
     std::optional<std::uint32_t> round_trip_us_;
+    bool has_measured_trip_ = false;  // else it is the party's word
+    // the party's extended reports
+    bool speaks_extended_ = false;
+    std::optional<rtcp::ReferenceDelay> their_reference_;
+    std::int64_t their_reference_us_ = 0;
     std::optional<RemoteView> remote_;
     std::uint32_t lost_before_ = 0, lost_under_ssrc_ = 0;
     // hearing

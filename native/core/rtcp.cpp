@@ -3,7 +3,9 @@
 namespace hushwire::rtcp {
 namespace {
 
-constexpr unsigned kSenderReport = 200, kReceiverReport = 201, kDescription = 202, kGoodbye = 203;
+constexpr unsigned kSenderReport = 200, kReceiverReport = 201, kDescription = 202, kGoodbye = 203,
+                   kExtended = 207;
+constexpr unsigned kReferenceTime = 4, kReferenceDelays = 5, kVoipMetrics = 7;  // RFC 3611 section 4
 constexpr std::size_t kHeader = 4, kSsrc = 4, kSenderInfo = 20, kBlock = 24;
 
 struct Packet {
@@ -93,6 +95,50 @@ void write_description(Writer& to, std::uint32_t ssrc, ConstBytes name) {
     to.bytes(end);
 }
 
+/// RFC 3611 section 3: blocks of a type and a length in words; those that are not known are passed over.
+void read_extended(ConstBytes body, std::uint32_t our_ssrc, Heard& heard) {
+    if (body.size() < kSsrc) return;
+    heard.has_extended = true;
+    heard.extended_ssrc = load_be32(body.data());
+    body = body.subspan(kSsrc);
+    while (body.size() >= kHeader) {
+        auto type = std::to_integer<unsigned>(body[0]);
+        auto length = 4 * std::size_t{load_be16(body.data() + 2)};
+        if (length > body.size() - kHeader) return;
+        auto block = body.subspan(kHeader, length);
+        body = body.subspan(kHeader + length);
+        if (type == kReferenceTime && length == 8) {
+            heard.reference = middle(load_be<std::uint64_t>(block.data()));
+        } else if (type == kReferenceDelays && length % 12 == 0) {
+            for (; !block.empty(); block = block.subspan(12))
+                if (load_be32(block.data()) == our_ssrc)
+                    heard.since_ours =
+                        ReferenceDelay{our_ssrc, load_be32(block.data() + 4), load_be32(block.data() + 8)};
+        } else if (type == kVoipMetrics && length == 32 && load_be32(block.data()) == our_ssrc) {
+            heard.metrics =
+                VoipMetrics{std::to_integer<std::uint8_t>(block[4]), std::to_integer<std::uint8_t>(block[5]),
+                            load_be16(block.data() + 12)};
+        }
+    }
+}
+
+void write_extended(Writer& to, const Compound& compound) {
+    auto length = kHeader + kSsrc + (compound.reference ? 12U : 0U) + (compound.since_theirs ? 16U : 0U);
+    to.header(length, kExtended, 0);
+    to.word(compound.ssrc);
+    if (compound.reference) {
+        to.word(kReferenceTime << 24 | 2);
+        to.word(static_cast<std::uint32_t>(*compound.reference >> 32));
+        to.word(static_cast<std::uint32_t>(*compound.reference));
+    }
+    if (const auto& since = compound.since_theirs) {
+        to.word(kReferenceDelays << 24 | 3);
+        to.word(since->ssrc);
+        to.word(since->last_reference);
+        to.word(since->delay);
+    }
+}
+
 }  // namespace
 
 bool is_valid(ConstBytes compound, bool may_be_reduced) {
@@ -113,6 +159,7 @@ bool is_valid(ConstBytes compound, bool may_be_reduced) {
 Heard read(ConstBytes compound, std::uint32_t our_ssrc) {
     Heard heard;
     while (auto packet = next(compound)) {
+        if (packet->type == kExtended) read_extended(packet->body, our_ssrc, heard);
         if (!is_report(packet->type)) continue;
         heard.has_report = true;
         const auto* body = packet->body.data();
@@ -143,6 +190,7 @@ std::size_t write(const Compound& compound, Bytes out) {
     }
     if (compound.block) write_block(to, *compound.block);
     write_description(to, compound.ssrc, compound.name);
+    if (compound.reference || compound.since_theirs) write_extended(to, compound);
     if (compound.says_goodbye) {
         to.header(kHeader + kSsrc, kGoodbye, 1);
         to.word(compound.ssrc);

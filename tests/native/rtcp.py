@@ -49,6 +49,8 @@ class Compound:
     blocks: list[Block] = field(default_factory=list)
     name: bytes = b""
     said_goodbye: bool = False
+    reference: int | None = None  # receiver reference time, NTP (RFC 3611 section 4.4)
+    delays: list[tuple[int, int, int]] = field(default_factory=list)  # SSRC, LRR, DLRR (section 4.5)
     types: list[int] = field(default_factory=list)
 
 
@@ -85,6 +87,17 @@ def read(raw: bytes) -> Compound:
                 assert count == 1
                 assert len(body) == 4
                 found.said_goodbye = True
+            case 207:
+                assert count == 0
+                rest = body[4:]
+                while rest:
+                    block, words = struct.unpack_from(">BxH", rest)
+                    content, rest = rest[4 : 4 + 4 * words], rest[4 + 4 * words :]
+                    if block == 4:
+                        (found.reference,) = struct.unpack(">Q", content)
+                    else:
+                        assert block == 5
+                        found.delays += struct.iter_unpack(">III", content)
             case _:
                 raise AssertionError(f"hushwire sent RTCP packet type {kind}")
     assert found is not None
@@ -102,6 +115,14 @@ def sender_report(ssrc: int, sender: Sender, *blocks: Block) -> bytes:
 
 def receiver_report(ssrc: int, *blocks: Block) -> bytes:
     return packet(RR, len(blocks), struct.pack(">I", ssrc) + _join(blocks))
+
+
+def extended_report(ssrc: int, *blocks: bytes) -> bytes:
+    return packet(XR, 0, struct.pack(">I", ssrc) + b"".join(blocks))
+
+
+def reference_time(ntp: int) -> bytes:
+    return struct.pack(">BxHQ", 4, 2, ntp)
 
 
 def description(ssrc: int, name: bytes) -> bytes:

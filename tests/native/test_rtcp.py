@@ -12,7 +12,20 @@ from aiortc import rtp as other
 from tests.native import rtcp
 from tests.native.call import SUITES, Call, Keys, parse, rtp
 from tests.native.client import Controller
-from tests.native.rtcp import BYE, SDES, SR, Block, Sender, description, goodbye, receiver_report, sender_report
+from tests.native.rtcp import (
+    BYE,
+    SDES,
+    SR,
+    XR,
+    Block,
+    Sender,
+    description,
+    extended_report,
+    goodbye,
+    receiver_report,
+    reference_time,
+    sender_report,
+)
 from tests.native.srtp_oracle import oracle
 
 NTP_EPOCH = 2_208_988_800
@@ -224,3 +237,24 @@ def test_a_leg_without_a_place_to_send_to_gets_no_report(control: Controller) ->
     call.b.rtcp.setblocking(False)
     with pytest.raises(BlockingIOError):
         call.b.rtcp.recv(2000)
+
+
+def test_a_party_that_sends_extended_reports_is_answered_with_what_its_round_trip_needs_and_others_are_sent_none(
+    control: Controller,
+) -> None:
+    call = Call(control)
+    talk(call, 5)
+    call.b.send(rtp(1, 160, 0xB))
+    call.a.receive()
+    asked = struct.unpack(">Q", b"\x01\x02\x03\x04\x05\x06\x07\x08")[0]
+    call.b.send_rtcp(receiver_report(0xB) + extended_report(0xB, reference_time(asked)))
+    call.settle(1, "rtcp_received", 1)
+    control.request("close_bridge", bridge=call.id)
+    to_b = rtcp.read(call.b.receive_rtcp())
+    assert to_b.types == [SR, SDES, XR, BYE]
+    assert to_b.sender is not None
+    assert to_b.reference == to_b.sender.ntp
+    ((ssrc, last, delay),) = to_b.delays
+    assert (ssrc, last) == (0xB, 0x03040506)
+    assert delay < 65536 * 20
+    assert XR not in rtcp.read(call.a.receive_rtcp()).types
