@@ -241,9 +241,13 @@ std::optional<Forward> Bridge::relay(Leg& in, const rtp::Header& header, const L
         if (!mixer_ || !mixer_->has_voice(in.number())) in.counters.dropped_unsent++;
         return std::nullopt;
     }
-    // Who did not agree on telephone-events gets tones instead (hear_keys).
+    // Who did not agree on telephone-events gets tones instead (hear_keys); who did not agree on comfort
+    // noise gets none (RFC 3389 section 5.1).
     const auto& agreed = out->settings().formats;
-    if (in.is_event(header.payload_type) && agreed.count && !agreed.event(in.settings().clock_rate)) {
+    auto type = header.payload_type;
+    if (agreed.count
+        && ((in.is_event(type) && !agreed.event(in.settings().clock_rate))
+            || (in.is_noise(type) && !agreed.noise(in.settings().clock_rate)))) {
         in.counters.dropped_unsent++;
         return std::nullopt;
     }
@@ -317,8 +321,10 @@ std::optional<Forward> Bridge::produce(unsigned number, Layer layer, std::int64_
 void Bridge::receive_rtcp(Leg& in, Channel channel, const Address& from, Bytes buffer, std::size_t length,
                           std::int64_t now_us) {
     auto plain = in.open_rtcp(channel, from, buffer.first(length), now_us);
-    if (plain && in.is_within_rtcp_allowance(now_us))
-        in.hear_rtcp(buffer.first(*plain), now_us, now_us + unix_offset_us_);
+    if (!plain || !in.is_within_rtcp_allowance(now_us)) return;
+    in.hear_rtcp(buffer.first(*plain), now_us, now_us + unix_offset_us_);
+    if (const auto& remote = in.reporting().remote(); mixer_ && remote && remote->at_us == now_us)
+        mixer_->expect_loss(in.number(), (remote->fraction_lost * 100U + 255) / 256);
 }
 
 std::optional<Forward> Bridge::report_due(std::int64_t now_us, Bytes buffer) {

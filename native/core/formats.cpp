@@ -25,6 +25,12 @@ const codec::Format* Formats::event(std::uint32_t clock_rate) const {
     return any;
 }
 
+const codec::Format* Formats::noise(std::uint32_t clock_rate) const {
+    for (const auto& f : all())
+        if (f.name == codec::Name::comfort_noise && f.clock_rate == clock_rate) return &f;
+    return nullptr;
+}
+
 bool Formats::shares_audio(const Formats& other) const {
     return std::ranges::any_of(all(), [&](const auto& mine) {
         return mine.is_audio() && std::ranges::any_of(other.all(), [&](const auto& theirs) {

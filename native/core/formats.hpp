@@ -19,6 +19,7 @@ struct Formats {
     const codec::Format* find(std::uint8_t payload_type) const;
     const codec::Format* event(
         std::uint32_t clock_rate) const;  ///< telephone-event, of this clock if there is one
+    const codec::Format* noise(std::uint32_t clock_rate) const;  ///< comfort noise of this clock (RFC 3389)
     bool shares_audio(const Formats& other) const;
 };
 

@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::int64_t kOldKeyUs = 2'000'000;
 constexpr std::int64_t kSourceEventUs = 250'000;
+constexpr std::int64_t kRestingFactor = 4;
 constexpr std::uint32_t kKeyRun = 1 << 20;  // room for a plain stream's restarts between two keyings
 
 /// The receiver's verdict, by the new key first, by the old one for a short time after a re-keying.
@@ -77,6 +78,8 @@ std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
     settings_ = settings;
     event_types_.fill(0xff);
     std::size_t events = 0;
+    const auto* noise = settings.formats.noise(settings.clock_rate);
+    noise_type_ = noise ? noise->payload_type : 0xff;
     for (const auto& format : settings.formats.all())
         if (format.name == codec::Name::telephone_event && events < event_types_.size())
             event_types_[events++] = format.payload_type;
@@ -374,6 +377,8 @@ void Leg::tick(std::int64_t now_us) {
     }
     if (old_receiver_ && now_us > old_receiver_until_us_) old_receiver_.reset();
     auto timeout_us = std::int64_t{settings_.media_timeout_ms} * 1000;
+    // Who said that it is silent need not repeat it (RFC 3389 section 4): it has longer.
+    if (is_resting()) timeout_us *= kRestingFactor;
     if (timeout_us && settings_.may_receive && !is_timed_out_
         && now_us - std::max(last_media_us_, set_us_) > timeout_us) {
         is_timed_out_ = true;

@@ -142,6 +142,8 @@ class Leg {
     bool is_event(std::uint8_t payload_type) const {
         return payload_type == event_types_[0] || payload_type == event_types_[1];
     }
+    /// A payload type that was agreed to be comfort noise.
+    bool is_noise(std::uint8_t payload_type) const { return payload_type == noise_type_; }
     const LegSettings& settings() const { return settings_; }
 
     // In
@@ -229,6 +231,7 @@ class Leg {
     // Reports (RTCP)
     /// A plain, valid or invalid, compound of the party.
     void hear_rtcp(ConstBytes compound, std::int64_t now_us, std::int64_t unix_us);
+    const Reporting& reporting() const { return reporting_; }
     std::int64_t report_due_us() const { return reporting_.due_us(); }
     /// The report that is due, or the goodbye of a leg that ends, written into `buffer`.
     std::optional<Forward> send_report(Bytes buffer, bool says_goodbye, std::int64_t now_us,
@@ -269,6 +272,7 @@ class Leg {
     LegSettings settings_;
     bool is_set_ = false;
     std::array<std::uint8_t, 2> event_types_{0xff, 0xff};
+    std::uint8_t noise_type_ = 0xff;
     // in
     SourceGate rtp_source_, rtcp_source_;
     std::unique_ptr<ice::Agent> ice_;

@@ -10,6 +10,7 @@ constexpr std::uint16_t bit(unsigned leg) {
     return static_cast<std::uint16_t>(1U << leg);
 }
 
+constexpr std::int64_t kRestSteps = 50;   // a second: a party that listens for signs of life gets one
 constexpr std::int64_t kKeyUs = 150'000;  // without another packet of it, a key is let go
 
 /// Nothing above this can be heard by anybody: the highest rate that both ends of some pair carry.
@@ -61,6 +62,9 @@ struct Mixer::Mouth {
     std::vector<std::int16_t> pcm;
     std::size_t gathered = 0;
     bool has_begun = false, is_spurt_start = true;
+    bool is_resting = false;     ///< comfort noise stands in for what is heard
+    std::int64_t rested_at = 0;  ///< the step of its last packet
+    unsigned expected_loss = 5;  ///< percent; before the listener's first word
     std::uint64_t index = 0;
     std::array<PendingKey, 16> keys{};
     std::size_t key_first = 0, key_count = 0;
@@ -77,6 +81,7 @@ class Mixer::Listener final : public Playout {
 
   private:
     Made make_key(Mouth& mouth, Bytes payload);
+    Made rest(Mouth& mouth, const codec::Format& noise, double level_dbov, std::int64_t step, Bytes payload);
     void mix(Mouth& mouth, std::uint16_t heard, bool is_sum);
 
     Mixer& mixer_;
@@ -112,6 +117,15 @@ std::uint16_t Mixer::arrange(const std::array<Seat, kLegs>& seats, std::int64_t 
     seats_ = seats;
     step_ = std::max(step_, (now_us - origin_us_) / kStepUs);
     return fresh;
+}
+
+/// A loss is believed at once, and forgotten by halves: reports are seconds apart, and copies must be there
+/// before the packets that they are for are lost.
+void Mixer::expect_loss(unsigned leg, unsigned percent) {
+    auto* mouth = mouths_[leg].get();
+    if (!mouth) return;
+    mouth->expected_loss = std::max(percent, mouth->expected_loss / 2);
+    mouth->encoder->expect_loss(mouth->expected_loss);
 }
 
 std::unique_ptr<Playout> Mixer::listen(unsigned leg) {
@@ -198,6 +212,17 @@ std::uint16_t Mixer::choose(std::uint16_t heard) const {
     return chosen;
 }
 
+/// How loud the background is (dBov) where none of these speaks; nothing where somebody does.
+std::optional<double> Mixer::silence(std::uint16_t heard) const {
+    std::optional<double> level;
+    for (unsigned leg = 0; leg < kLegs; leg++) {
+        if (!(heard & bit(leg)) || !voices_[leg]) continue;
+        if (voices_[leg]->is_speaking()) return std::nullopt;
+        level = std::max(level.value_or(-127), voices_[leg]->background_dbov());
+    }
+    return level;
+}
+
 void Mixer::advance(std::int64_t step) {
     if (step <= step_) return;
     step_ = step;
@@ -218,6 +243,24 @@ Playout::Made Mixer::Listener::make_key(Mouth& mouth, Bytes payload) {
              .payload_type = theirs->payload_type,
              .has_marker = pending.has_marker},
             pending.payload.size()};
+}
+
+/// RFC 3389 section 4: a packet where the silence begins and now and then within it, nothing between them;
+/// the level below overload is all that it says. Speech begins with a marker again.
+Playout::Made Mixer::Listener::rest(Mouth& mouth, const codec::Format& noise, double level_dbov,
+                                    std::int64_t step, Bytes payload) {
+    mouth.gathered = 0;
+    mouth.is_spurt_start = true;
+    if (mouth.is_resting && step - mouth.rested_at < kRestSteps) return {};
+    mouth.is_resting = true;
+    mouth.rested_at = step;
+    payload[0] = static_cast<std::byte>(std::clamp(-level_dbov, 0.0, 127.0));
+    return {{.index = mouth.index++,
+             .timestamp = static_cast<std::uint32_t>(step * mouth.format.clock_rate / 50),
+             .clock_rate = mouth.format.clock_rate,
+             .payload_type = noise.payload_type,
+             .has_marker = false},
+            1};
 }
 
 /// The frame of what is heard, in `mixed`. A sum is behind a single voice by the limiter's 5 ms: who may hear
@@ -268,6 +311,10 @@ Playout::Made Mixer::Listener::make(std::int64_t now_us, Bytes payload) {
     mix(*mouth, heard, !std::has_single_bit(hears));
     auto frame = mouth->encoder->rate() * Voice::kFrameMs / 1000;
     mouth->resampler.run(mouth->mixed, codec::Samples(mouth->pcm).subspan(mouth->gathered * frame, frame));
+    if (const auto* noise = mixer_.seats_[leg_].formats.noise(mouth->format.clock_rate)) {
+        if (auto level = mixer_.silence(heard)) return rest(*mouth, *noise, *level, step, payload);
+        mouth->is_resting = false;
+    }
     if (++mouth->gathered < mouth->frames_per_packet) return {};
     auto first_step = step + 1 - static_cast<std::int64_t>(mouth->gathered);
     mouth->gathered = 0;

@@ -30,6 +30,9 @@ class Mixer {
     /// Who speaks and hears from now on. What stays as it was goes on without a seam; returns whose listeners
     /// must be made anew.
     std::uint16_t arrange(const std::array<Seat, kLegs>& seats, std::int64_t now_us);
+    /// What a listener reports as lost, in percent: what is coded for it from now on is protected
+    /// accordingly.
+    void expect_loss(unsigned leg, unsigned percent);
     /// A plain packet of a leg.
     void heard(unsigned leg, const rtp::Header& header, ConstBytes plain, std::int64_t now_us);
     /// Makes the leg's stream; refers to this mixer. Only where the leg's seat hears somebody.
@@ -51,6 +54,7 @@ class Mixer {
     void press(unsigned leg, const codec::Format& format, const rtp::Header& header, ConstBytes payload,
                std::int64_t now_us);
     std::uint16_t choose(std::uint16_t heard) const;
+    std::optional<double> silence(std::uint16_t heard) const;
     std::int64_t time_of(std::int64_t step) const { return origin_us_ + step * kStepUs; }
 
     static constexpr std::int64_t kStepUs = Voice::kFrameMs * 1000;

@@ -35,6 +35,7 @@ class Voice {
     /// Somebody speaks, or did within the last 300 ms.
     bool is_speaking() const { return hangover_ > 0; }
     double loudness() const { return loudness_; }  ///< smoothed mean square
+    double background_dbov() const { return noise_.level_dbov(); }
     VoiceReport report() const;
 
   private:

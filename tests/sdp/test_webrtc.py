@@ -49,7 +49,7 @@ def test_a_browsers_offer_is_answered_as_a_lite_agent_that_waits_for_the_client_
 
 def test_only_what_we_do_is_answered_no_extension_no_feedback_no_redundancy() -> None:
     (section,) = parse_session(answered(CHROMIUM).body).media
-    assert section.formats == ("111", "9", "0", "8", "110", "126")
+    assert section.formats == ("111", "9", "0", "8", "13", "110", "126")
     names = {name for name, _ in section.attributes}
     assert not names & {"extmap", "rtcp-fb", "msid", "ssrc", "rtcp-xr", "rtcp-rsize", "crypto"}
     assert "111 opus/48000/2" in section.all("rtpmap")

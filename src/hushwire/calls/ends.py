@@ -15,6 +15,7 @@ import orjson
 from hushwire.calls.kept import KeptEnd
 from hushwire.calls.model import Ports, Terms
 from hushwire.core.clock import Random
+from hushwire.sdp.codecs import events_beside, is_noise, noise_beside
 from hushwire.sdp.dtls import Fingerprint, LocalDtls, Setup
 from hushwire.sdp.ice import IceCredentials
 from hushwire.sdp.offer_answer import (
@@ -97,13 +98,13 @@ class End:
         self._offered_keys = self._keys_to_offer()
         local = replace(self.local, keys=self._offered_keys)
         if like is not None and with_others:
-            local = replace(local, codecs=spoken(_with_others(like.codecs), self.terms))
+            local = _transcoded(local, spoken(_with_others(like.codecs), self.terms))
         elif like is not None and (codecs := spoken(like.codecs, self.terms)):
             rates = {codec.rate for codec in codecs}
             events = tuple(event for event in like.events if not self.terms.codecs or event.rate in rates)
             local = replace(local, codecs=codecs, dtmf=like.dtmf is not None, events=events)
         elif like is not None:  # it speaks none of the other party's: what it speaks is transcoded
-            local = replace(local, codecs=spoken(_with_others(like.codecs), self.terms))
+            local = _transcoded(local, spoken(_with_others(like.codecs), self.terms))
         srtp, keying = self._protection
         self._pending = build_offer(local, srtp, direction=direction, keying=keying)
         self._next_version()
@@ -167,6 +168,8 @@ class End:
         if like is not None:
             prefer = [codec.name for codec in like.codecs]
             wanted = {"codecs": spoken(like.codecs, self.terms) or self.local.codecs, "dtmf": like.dtmf is not None}
+            # Silence that one party says in words is passed on to who understands them; where speech is transcoded each has its own.
+            wanted["noise"] = any(is_noise(codec) for codec in like.events)
         outcome = answer_offer(offer, replace(self.local, **wanted), self._answers_with, direction=direction, prefer=prefer)
         if outcome is Refusal.NO_COMMON_CODEC and like is not None:
             wanted, prefer = {}, []
@@ -234,6 +237,11 @@ class End:
             if numeric(media.address) is not None and (peer is None or may_name(peer, media.address)):
                 return media
         return replace(media, address="::" if ":" in media.address else "0.0.0.0", port=0, rtcp_port=0)
+
+
+def _transcoded(local: LocalMedia, codecs: tuple[Codec, ...]) -> LocalMedia:
+    """What we offer where the media process decodes: with comfort noise, which it understands and makes."""
+    return replace(local, codecs=codecs, events=(*events_beside(codecs), *noise_beside(codecs)))
 
 
 def _with_others(codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:

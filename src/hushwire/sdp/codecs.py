@@ -25,11 +25,13 @@ G722: Final = Codec(9, "G722")
 # RFC 7587 section 7: always 48000 and two channels, whatever is spoken. Forward error correction costs nothing until packets are lost.
 OPUS: Final = Codec(111, "opus", 48000, "minptime=10;useinbandfec=1", 2)
 TELEPHONE_EVENT: Final = Codec(101, "telephone-event", 8000, "0-16")
+# RFC 3389 section 4: silence in words, beside a codec of the same clock that knows none itself.
+COMFORT_NOISE: Final = Codec(13, "CN")
 AUDIO_CODECS: Final = (PCMU, PCMA, G722, OPUS)
 
 # RFC 3551 table 4: what these payload types mean without an rtpmap.
-_STATIC: Final = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "9": ("G722", 8000)}
-_KNOWN: Final = {codec.name.lower(): codec for codec in (*AUDIO_CODECS, TELEPHONE_EVENT)}
+_STATIC: Final = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "9": ("G722", 8000), "13": ("CN", 8000)}
+_KNOWN: Final = {codec.name.lower(): codec for codec in (*AUDIO_CODECS, TELEPHONE_EVENT, COMFORT_NOISE)}
 # RFC 7587 section 6.1. What stands there is the wish of who receives, so it is passed on to who sends; anything else is not.
 _OPUS_PARAMETER: Final = re.compile(
     r"(?:minptime|maxplaybackrate|sprop-maxcapturerate|maxaveragebitrate)=[0-9]{1,6}|(?:stereo|sprop-stereo|cbr|useinbandfec|usedtx)=[01]"
@@ -70,6 +72,8 @@ def _codec(payload_type: int, mapped: str, fmtp: str | None) -> Codec | None:
     rate = 8000 if known is G722 else int(digits)
     if known is TELEPHONE_EVENT and rate not in (8000, 48000):
         return None
+    if known is COMFORT_NOISE and rate != COMFORT_NOISE.rate:
+        return None  # of wider codecs, which say their silence themselves here
     if known is OPUS:
         fmtp = opus_parameters(fmtp)
     return Codec(payload_type, usual, rate, fmtp, 1 if known is None else known.channels)
@@ -92,9 +96,19 @@ def is_event(codec: Codec) -> bool:
     return codec.name == TELEPHONE_EVENT.name
 
 
+def is_noise(codec: Codec) -> bool:
+    """Whether it is comfort noise (RFC 3389)."""
+    return codec.name == COMFORT_NOISE.name
+
+
+def is_audio(codec: Codec) -> bool:
+    """Whether speech comes in it: all but what stands beside a codec."""
+    return not is_event(codec) and not is_noise(codec)
+
+
 def event_for(codec: Codec, events: Iterable[Codec]) -> Codec | None:
     """The telephone-event that shares a codec's clock (RFC 4733 section 2.1)."""
-    return next((event for event in events if event.rate == codec.rate), None)
+    return next((event for event in events if is_event(event) and event.rate == codec.rate), None)
 
 
 def events_beside(audio: Sequence[Codec]) -> tuple[Codec, ...]:
@@ -103,6 +117,11 @@ def events_beside(audio: Sequence[Codec]) -> tuple[Codec, ...]:
     free = (number for number in (*range(101, 128), *range(96, 101)) if number not in taken)
     rates = dict.fromkeys(codec.rate for codec in audio)
     return tuple(replace(TELEPHONE_EVENT, payload_type=number, rate=rate) for rate, number in zip(rates, free, strict=False))
+
+
+def noise_beside(audio: Sequence[Codec]) -> tuple[Codec, ...]:
+    """The comfort noise to offer beside these codecs: none where all of them say silence themselves, as Opus does."""
+    return (COMFORT_NOISE,) if any(codec.rate == COMFORT_NOISE.rate for codec in audio) else ()
 
 
 def codec_lines(codecs: Sequence[Codec]) -> list[Attribute]:

@@ -69,7 +69,8 @@ class LocalMedia:
     `address` and `port` are what the peer shall send to. `session_id` stays, `version` grows by one for each changed description.
     `keys` maps a suite to fresh random bytes, `Suite.key_bytes` of them; the media process protects what it sends under them. No keys:
     no SDES. `dtls` is what a handshake with us would prove, `ice` our credentials for checks; each None where we do not do it.
-    `events` are the telephone-events that our offers have; None: one for each clock of `codecs`. An answer takes the offer's.
+    `events` are the telephone-events, and the comfort noise, that our offers have; None: one telephone-event for each clock of `codecs`.
+    An answer takes the offer's: telephone-events with `dtmf`, comfort noise with `noise`.
     """
 
     address: str
@@ -80,6 +81,7 @@ class LocalMedia:
     version: int
     codecs: tuple[Codec, ...] = AUDIO_CODECS
     dtmf: bool = True
+    noise: bool = True
     rtcp_mux: bool = True
     events: tuple[Codec, ...] | None = None
     dtls: LocalDtls | None = None
@@ -106,7 +108,8 @@ class LegMedia:
 
     `codecs` are usable audio codecs in order of preference with the payload types of this leg; the first is the one to send.
     `dtmf` is the telephone-event of that codec's clock; `events` are all that were agreed on (RFC 4733 section 2.5.1.2: one for each
-    clock rate in use). `address`/`port` is where the peer receives RTP, `rtcp_port` its RTCP (equal to `port` when multiplexed).
+    clock rate in use), and comfort noise (RFC 3389) where that was.
+    `address`/`port` is where the peer receives RTP, `rtcp_port` its RTCP (equal to `port` when multiplexed).
     `send_crypto` is our key for what we send, `recv_crypto` the peer's for what it sends; both None for plain RTP and where a DTLS
     handshake shall make them: then `dtls` says whom to expect. With `ice`, only a check under its credentials says where the peer is.
     `direction` is ours: what we may do towards the peer. `is_held` tells that the peer put us on hold. `ssrcs` are the

@@ -18,7 +18,9 @@ from hushwire.sdp.codecs import (
     event_for,
     events_beside,
     formats,
+    is_audio,
     is_event,
+    is_noise,
     is_same,
 )
 from hushwire.sdp.crypto import Crypto, Suite
@@ -60,8 +62,10 @@ def build_offer(local: LocalMedia, srtp: Srtp, *, direction: Direction = Directi
     `local` lacks what the keying needs.
     """
     codecs = local.codecs
-    if local.dtmf:
-        codecs += events_beside(codecs) if local.events is None else local.events
+    if local.events is not None:
+        codecs += tuple(codec for codec in local.events if is_noise(codec) or local.dtmf)
+    elif local.dtmf:
+        codecs += events_beside(codecs)
     lines = codec_lines(codecs)
     protocol, session_lines = "RTP/AVP", list[Attribute]()
     is_webrtc = srtp is not Srtp.NEVER and keying is Keying.WEBRTC
@@ -139,10 +143,10 @@ def accept_answer(offer: bytes, answer: bytes, local: LocalMedia) -> LegMedia | 
         return Refusal.MALFORMED
     offered = codecs_of(ours)
     agreed = [codec for codec in codecs_of(media) if any(is_same(item, codec) for item in offered)]
-    audio = tuple(codec for codec in agreed if not is_event(codec))
+    audio = tuple(codec for codec in agreed if is_audio(codec))
     if not audio:
         return Refusal.NO_COMMON_CODEC
-    events = tuple(codec for codec in agreed if is_event(codec))
+    events = tuple(codec for codec in agreed if not is_audio(codec))
     direction = _direction_of(Session(0, 0, "", ()), ours).narrowed(_direction_of(session, media).reversed)
     return _leg(transport, media, address, audio, events, protection, direction, ours.has("rtcp-mux"))
 
@@ -164,13 +168,14 @@ def _answer_media(
     if isinstance(protection, Refusal):
         return protection
     offered = codecs_of(media)
-    audio = [codec for codec in offered if not is_event(codec) and any(is_same(mine, codec) for mine in local.codecs)]
+    audio = [codec for codec in offered if is_audio(codec) and any(is_same(mine, codec) for mine in local.codecs)]
     if not audio:
         return Refusal.NO_COMMON_CODEC
     wishes = [name.lower() for name in prefer]
     audio.sort(key=lambda codec: wishes.index(codec.name.lower()) if codec.name.lower() in wishes else len(wishes))
     clocks = {codec.rate for codec in audio}
-    events = [codec for codec in offered if is_event(codec) and codec.rate in clocks] if local.dtmf else []
+    beside = [codec for codec in offered if not is_audio(codec) and codec.rate in clocks]
+    events = [codec for codec in beside if (local.dtmf if is_event(codec) else local.noise)]
     agreed = direction.narrowed(_direction_of(session, media).reversed)
     # What we ask of the peer (fmtp) is what the other party asks of who sends to it, where that is known.
     wanted = [replace(codec, fmtp=next(mine.fmtp for mine in local.codecs if is_same(mine, codec))) for codec in audio]
