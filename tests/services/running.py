@@ -182,7 +182,8 @@ async def start_gateway(
     databases: Databases, folder: Path, node: NodeId = NODE, **environ: str
 ) -> tuple[Gateway, Wired, asyncio.Task[None]]:
     config: Config = load(None, {"HUSHWIRE_DATA__DIR": str(folder), "HUSHWIRE_SIP__LISTEN": '["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]',
-                                 "HUSHWIRE_SIP__DOMAIN": DOMAIN, "HUSHWIRE_LIMITS__REQUESTS_PER_SECOND": "10000", **environ})  # fmt: skip
+                                 "HUSHWIRE_SIP__DOMAIN": DOMAIN, "HUSHWIRE_LIMITS__REQUESTS_PER_SECOND": "10000",
+                                 "HUSHWIRE_LIMITS__REQUESTS_PER_SECOND_PER_CREDENTIAL": "10000", **environ})  # fmt: skip
     keys = ROOT.role_keys(opener=False)
     keyring_db = await databases.connect("keyring", "gateway")
     wired = _Wired(
