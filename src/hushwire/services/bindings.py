@@ -33,6 +33,8 @@ from hushwire.store import registrations as rows
 from hushwire.store.database import Database
 
 BATCH_S: Final = 0.1
+GROUP_S: Final = 0.01
+"""How long a new device waits for others that would be written with it: a commit costs more than ten rows."""
 FOLLOW_S: Final = 1.0
 AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
 log = structlog.get_logger()
@@ -336,6 +338,9 @@ class Bindings:
     async def write(self, org_id: OrgId) -> None:
         """Write all that waits of one organisation. Who comes while a batch is under way goes with the next one, together."""
         async with self._writing:
+            if not self._waiting.get(org_id):
+                return  # the batch before has taken it along
+            await asyncio.sleep(GROUP_S)
             org, waiting = self._directory.organisation(org_id), self._waiting.pop(org_id, None)
             if org is None or not waiting:
                 return
@@ -350,7 +355,8 @@ class Bindings:
                     await rows.end(connection, self.node_id, list(waiting.ended), now)
                     await rows.put(connection, org_id, made, now)
                     await rows.refresh(connection, self.node_id, refreshed)
-                    await outbox.add_all(connection, waiting.events)
+                    if waiting.events:
+                        await outbox.add_all(connection, waiting.events)
                     if made or waiting.ended:
                         await rows.tell(connection, self.node_id)
             except BaseException:
