@@ -51,4 +51,6 @@ async def remove(connection: Connection, indexes: Iterable[bytes]) -> int:
 
 async def remove_ended(connection: Connection, now: datetime) -> None:
     """Delete what is over: the addresses of bans don't outlive them."""
-    await connection.execute("DELETE FROM bans WHERE expires_at <= $1", now)
+    # A DELETE wakes all gateways, also one that finds nothing; they would look here again because of it, without end.
+    if await connection.fetchval("SELECT EXISTS (SELECT 1 FROM bans WHERE expires_at <= $1)", now):
+        await connection.execute("DELETE FROM bans WHERE expires_at <= $1", now)
