@@ -138,8 +138,18 @@ class Call {
         if (steer & 1) check.attribute(stun::kUseCandidate, {});
         check.integrity(stun::integrity_key(as_bytes(steer & 6 ? kPassword : "another password of theirs")));
         datagram(leg, input, std::span(raw).first(check.fingerprint()));
-        std::array<std::byte, 40> hello{std::byte{22}};
-        datagram(leg, input, hello);
+        // A ClientHello: without ICE it is asked for a cookie, and comes again with one, perhaps not its own.
+        auto cookie = input.bytes(steer >> 3 & 0x1f);
+        std::array<std::byte, 13 + 12 + 35 + 31> hello{std::byte{22}, std::byte{0xfe}, std::byte{0xfd}};
+        hello[12] = static_cast<std::byte>(12 + 2 + 32 + 2 + cookie.size() - (steer == 0xff));
+        hello[13] = std::byte{1};
+        hello[60] = static_cast<std::byte>(cookie.size());
+        std::copy(cookie.begin(), cookie.end(), hello.begin() + 61);
+        auto asked = datagram(leg, input, hello);
+        if (asked.size() == dtls::Cookies::kRequest && hello[60] == std::byte{16}) {
+            std::copy(asked.end() - 16, asked.end(), hello.begin() + 61);
+            datagram(leg, input, hello);
+        }
         if (auto out = bridge_.send_dtls(leg, hello))
             CLAIM(out->to.is_sendable() && out->data.data() == hello.data());
     }
@@ -169,7 +179,8 @@ class Call {
         if (length) datagram(leg, input, std::span(raw).first(length));
     }
 
-    void datagram(unsigned leg, fuzz::Input& input, ConstBytes bytes) {
+    /// What is answered at once.
+    std::vector<std::byte> datagram(unsigned leg, fuzz::Input& input, ConstBytes bytes) {
         bytes = bytes.first(std::min(bytes.size(), Bridge::kBuffer));
         std::vector<std::byte> buffer(Bridge::kBuffer);
         std::copy(bytes.begin(), bytes.end(), buffer.begin());
@@ -177,7 +188,9 @@ class Call {
         auto out = bridge_.receive(leg, from & 4 ? Channel::rtcp : Channel::rtp, address(from), buffer,
                                    bytes.size(), now_us_);
         if (out) check(*out, buffer);
+        auto answer = out ? std::vector(out->data.begin(), out->data.end()) : std::vector<std::byte>();
         produce();
+        return answer;
     }
 
     void check(const Forward& out, Bytes buffer) {
@@ -185,6 +198,10 @@ class Call {
         CLAIM(at >= 0 && static_cast<std::size_t>(at) + out.data.size() <= buffer.size());
         CLAIM(out.leg < legs_ && out.data.size() >= 8 && out.to.is_sendable());
         if (packet_kind(out.data) == PacketKind::stun) return;  // an answer: see the target for STUN
+        if (packet_kind(out.data) == PacketKind::dtls) {  // a HelloVerifyRequest: never more than was sent
+            CLAIM(out.data.size() == dtls::Cookies::kRequest && out.data[13] == std::byte{3});
+            return;
+        }
         bool is_rtcp = rtp::looks_like_rtcp(out.data);
         CLAIM(is_rtcp || rtp::parse(out.data));
         auto ssrc = load_be32(out.data.data() + (is_rtcp ? 4 : 8));

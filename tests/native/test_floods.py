@@ -95,7 +95,9 @@ def plane(media_program: str) -> Iterator[Controller]:
         yield control
 
 
-def test_a_hundred_thousand_wrong_tags_at_a_shared_port_are_counted_and_all_its_calls_are_unharmed(plane: Controller) -> None:
+def test_a_hundred_thousand_wrong_tags_at_a_shared_port_are_counted_and_all_its_calls_are_unharmed(
+    plane: Controller, is_sanitized: bool
+) -> None:
     """From the very address of a party that was found, from beside it with phones waiting to be found, and from far away."""
     local = bytes(plane.hello["local_ip"])  # type: ignore[call-overload]
 
@@ -133,7 +135,8 @@ def test_a_hundred_thousand_wrong_tags_at_a_shared_port_are_counted_and_all_its_
 
     before, sent = dropped(), 0
     sources: list[socket.socket] = [agent.sock, beside, far]
-    for round_ in range(1, 21):
+    rounds = 4 if is_sanitized else 20
+    for round_ in range(1, rounds + 1):
         for first in range(0, 5_000, AT_ONCE):
             for n in range(first, first + AT_ONCE):
                 sources[n % 3].sendto(forged(n), agent.to)
@@ -146,7 +149,7 @@ def test_a_hundred_thousand_wrong_tags_at_a_shared_port_are_counted_and_all_its_
             assert other.hears() == b"%d %d" % (number, round_)
             other.send(round_, b"back %d %d" % (number, round_))
             assert one.hears() == b"back %d %d" % (number, round_)
-    assert sent == 100_000
+    assert sent == 5_000 * rounds
     assert dropped() - before == sent, "each of them once"
     assert counted(plane, "unproven") < 20_000  # most of them cost no trial
     calls[2][0].send(1, b"found after all that")
