@@ -40,3 +40,10 @@ def likeness(piece: np.ndarray, voice: Voice) -> float:
     if not piece.any():
         return 0.0
     return correlate_with_slips(piece, speech, RATE, max_delay_ms=1000 * len(speech) / RATE).score
+
+
+def holds(side: np.ndarray, rate: int, voice: Voice) -> float:
+    """The best likeness of any piece of a recording's channel: a busy machine's phones stutter, and its ends are anybody's."""
+    assert rate % RATE == 0
+    narrow, size = side[:: rate // RATE], int(PIECE_S * RATE)
+    return max(likeness(narrow[at : at + size], voice) for at in range(0, max(len(narrow) - size, 0) + 1, RATE // 2))
