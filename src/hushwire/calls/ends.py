@@ -87,7 +87,7 @@ class End:
         """The end that `keep` told of."""
         end = cls.__new__(cls)
         end.terms, end.local, end.agreed = kept.terms, kept.local, kept.agreed
-        end._pending, end._random, end._keyings = b"", random, list(kept.keyings)
+        end._pending, end._offered_keys, end._random, end._keyings = b"", {}, random, list(kept.keyings)
         return end
 
     def offer(self, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV, with_others: bool = False) -> bytes:
