@@ -11,6 +11,8 @@ from hushwire.app.demo.party import Party
 from hushwire.app.demo.speech import RATE, Voice, bundled
 
 HEARD = 0.9
+# Of a piece whose sound was coded and resampled twice on its way; other people's speech stays below 0.5.
+RECORDED = 0.8
 PIECE_S = 1.5
 
 
