@@ -165,6 +165,23 @@ async def test_a_program_that_stays_silent_is_told_apart_from_one_that_is_gone(r
     assert link.instance == instance
 
 
+async def test_a_successor_that_does_not_answer_yet_is_not_taken_for_the_program_that_died(rig: Rig) -> None:
+    """A restart may take longer than a lost connection is given: its socket is there, and takes connections, before it answers."""
+    _, observer = await rig.link()
+    await rig.program.kill()
+    rig.program.socket.unlink(missing_ok=True)
+    taken: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_unix_server(lambda _, writer: taken.append(writer), rig.program.socket):
+        await until(lambda: len(observer.told) > 1, timeout_s=5)
+        assert observer.told == ["ready", "lost"]
+        for writer in taken:
+            writer.close()
+            await writer.wait_closed()
+    rig.program.socket.unlink(missing_ok=True)
+    await rig.program.start()
+    await until(lambda: observer.told == ["ready", "lost", "ready"], timeout_s=15)
+
+
 async def test_a_newer_controller_takes_over_and_gets_the_events_that_nobody_acknowledged(rig: Rig) -> None:
     first, _ = await rig.link()
     bridge, wanted = uuid4(), order()

@@ -1,6 +1,8 @@
 """The controller's end of the control socket: requests with replies, events with acknowledgement."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
@@ -54,6 +56,8 @@ class MediaClient:
         self._next_id = 1
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
+        self.process_id = 0
+        """Of the program that we are connected to."""
         self.closed = asyncio.Event()
 
     async def connect(self, path: Path, epoch: int) -> Greeting:
@@ -62,6 +66,7 @@ class MediaClient:
             reader, self._writer = await asyncio.open_unix_connection(path)
         except OSError as error:
             raise Unavailable("hushwire-media does not listen on its control socket; is it running?") from error
+        self.process_id = listening_process(self._writer.get_extra_info("socket"))
         self._reading = asyncio.create_task(self._read(reader), name="media-control")
         fields = await self._ask(Op.HELLO, [(Tag.EPOCH, u64(epoch))])
         return Greeting(
@@ -396,3 +401,8 @@ def _recording(bridge_id: UUID, order: RecordingOrder) -> list[Field]:
         (Tag.FORMAT, order.format),
         (Tag.ANCHOR_US, u64(order.anchor_us)),
     ]
+
+
+def listening_process(connected: socket.socket) -> int:
+    """The id of the process that listens at the other end (unix(7), SO_PEERCRED)."""
+    return int(struct.unpack("iII", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])

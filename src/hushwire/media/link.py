@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from hushwire.core.errors import Unavailable
-from hushwire.media.client import MediaClient
+from hushwire.media.client import MediaClient, listening_process
 from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent, MediaRefused
 
 GRACE_S: Final = 0.5
@@ -60,6 +60,7 @@ class MediaLink:
         self._greeting: Greeting | None = None
         self._is_up = False
         self._task: asyncio.Task[None] | None = None
+        self._process_id = 0
 
     @property
     def client(self) -> MediaClient:
@@ -111,7 +112,7 @@ class MediaLink:
                 await client.close()
                 done, _ = await asyncio.wait({patient}, timeout=GRACE_S)
                 if not done:
-                    self._tell_lost(is_gone=_is_deserted(self._path))
+                    self._tell_lost(is_gone=_is_deserted(self._path, self._process_id))
                 client = await patient
             finally:
                 patient.cancel()
@@ -156,7 +157,7 @@ class MediaLink:
             raise
         if self._greeting is not None and greeting.instance != self._greeting.instance:
             self._tell_lost(is_gone=True)
-        self._greeting, self._client = greeting, client
+        self._greeting, self._client, self._process_id = greeting, client, client.process_id
         if not self._is_up:
             self._is_up = True
             self._observer.media_ready(greeting)
@@ -171,8 +172,11 @@ class MediaLink:
             self._observer.media_lost(is_gone=is_gone)
 
 
-def _is_deserted(path: Path) -> bool:
-    """Whether the program that made this socket has ended: the kernel takes connections for one that is merely slow."""
+def _is_deserted(path: Path, process_id: int) -> bool:
+    """Whether that process no longer listens here: the kernel takes connections for one that is slow, and says whose they are."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
-        return probe.connect_ex(str(path)) == errno.ECONNREFUSED
+        status = probe.connect_ex(str(path))
+        if status:
+            return status in (errno.ECONNREFUSED, errno.ENOENT)
+        return listening_process(probe) != process_id
