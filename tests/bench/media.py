@@ -149,12 +149,21 @@ async def hushwire_media() -> AsyncIterator[tuple[int, MediaClient, Path]]:
                 raise RuntimeError("hushwire-media did not start")
             drain = asyncio.create_task(asyncio.to_thread(process.stderr.read))
             await client.connect(folder / "media.sock", epoch=1)
+            alive = asyncio.create_task(keep_alive(client))
             yield process.pid, client, folder
+            alive.cancel()
             await client.close()
         finally:
             process.terminate()
             process.wait(20)
             await drain
+
+
+async def keep_alive(client: MediaClient) -> None:
+    """A controller that says nothing for a minute is taken for dead, and its bridges end."""
+    while True:
+        await client.ping()
+        await asyncio.sleep(10)
 
 
 async def hushwire_flows(client: MediaClient, case: Case, calls: int) -> list[str]:

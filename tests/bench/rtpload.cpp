@@ -475,11 +475,13 @@ int open_socket(std::uint16_t port) {
 
 int main(int argc, char** argv) {
   double duration = 8, warmup = 2;
+  std::uint32_t first_sequence = 0;
   std::vector<int> pids;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
     if (name == "--duration") duration = std::stod(argv[i + 1]);
     else if (name == "--warmup") warmup = std::stod(argv[i + 1]);
+    else if (name == "--first-sequence") first_sequence = static_cast<std::uint32_t>(std::stoul(argv[i + 1]));
     else if (name == "--pid") pids.push_back(std::stoi(argv[i + 1]));
     else fail("unknown option " + name);
   }
@@ -492,6 +494,7 @@ int main(int argc, char** argv) {
     if (!(in >> local >> remote >> send_key >> recv_key)) fail("a flow has four fields");
     Flow f;
     f.id = static_cast<std::uint32_t>(flows.size());
+    f.seq = first_sequence;
     f.local = address(local);
     f.remote = address(remote);
     f.send_srtp = stream(send_key);
