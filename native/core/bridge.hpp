@@ -103,6 +103,26 @@ class Bridge {
     /// too.
     std::optional<Forward> receive(unsigned leg, Channel channel, const Address& from, Bytes buffer,
                                    std::size_t length, std::int64_t now_us);
+    // The memory that a packet of this leg will take, asked for in three steps (Leg::fetch); each step needs
+    // what the one before asked for.
+    void fetch() const {
+        prefetch(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&legs_[2])
+                                                - reinterpret_cast<const std::byte*>(this)));
+        __builtin_prefetch(keypads_.data());
+    }
+    void fetch_legs(unsigned leg) const {
+        legs_[leg]->fetch_receiver();
+        if (const auto* out = listener(leg)) out->fetch();
+        __builtin_prefetch(keypads_[leg].get());
+    }
+    void fetch_sender(unsigned leg) const {
+        if (const auto* out = listener(leg)) out->fetch_sender();
+    }
+    /// Before `tick`.
+    void fetch_legs() const {
+        for (const auto& leg : legs_)
+            if (leg) leg->fetch();
+    }
     /// When `produce` has something next; kNever where nothing is made by the clock.
     std::int64_t due_us() const { return due_us_; }
     /// One datagram that is due; to be called until there is none.
@@ -138,8 +158,9 @@ class Bridge {
     void settle(std::int64_t now_us);
     std::optional<Forward> produce(unsigned number, Layer layer, std::int64_t now_us, Bytes buffer);
     /// The leg that hears this one and nothing else, if there is one.
-    Leg* listener(const Leg& in) const {
-        auto to = relay_to_[in.number()];
+    Leg* listener(const Leg& in) const { return listener(in.number()); }
+    Leg* listener(unsigned in) const {
+        auto to = relay_to_[in];
         return to == kNobody ? nullptr : legs_[to].get();
     }
     bool is_heard(unsigned leg) const;
@@ -151,25 +172,27 @@ class Bridge {
     void find_due();
 
     static constexpr std::uint8_t kNobody = 0xff;
+    // Touched by each packet: see `fetch`.
     Mode mode_;
     bool has_event_ = false, is_sensitive_ = false;
-    Random random_;
     std::array<std::uint8_t, kMaxLegs> relay_to_;
     std::uint16_t recorded_ = 3;
-    std::array<std::uint16_t, kMaxLegs> hears_{}, sources_{};  // as asked for; of those, who is there
-    std::array<std::unique_ptr<Leg>, kMaxLegs> legs_;
-    std::array<std::array<std::unique_ptr<Playout>, 4>, kMaxLegs> playouts_;  // [leg][layer]
+    std::int64_t due_us_ = kNever;
+    Tap* tap_ = nullptr;
     std::unique_ptr<Mixer> mixer_;  // there while anything has to be mixed or transcoded
+    std::array<std::unique_ptr<Leg>, kMaxLegs> legs_;
+    std::array<std::unique_ptr<Keypad>, kMaxLegs> keypads_;  // of the legs that agreed on codecs
+
+    Random random_;
+    std::array<std::uint16_t, kMaxLegs> hears_{}, sources_{};  // as asked for; of those, who is there
+    std::array<std::array<std::unique_ptr<Playout>, 4>, kMaxLegs> playouts_;  // [leg][layer]
     // Grows with each playout of a leg: its streams are told apart.
     std::array<std::uint32_t, kMaxLegs> playout_runs_{};
-    std::int64_t due_us_ = kNever;
-    std::vector<LegEvent> ended_;                            // what was played
-    std::array<std::unique_ptr<Keypad>, kMaxLegs> keypads_;  // of the legs that agreed on codecs
+    std::vector<LegEvent> ended_;  // what was played
     std::vector<LegEvent> keys_;
     std::int64_t unix_offset_us_;
     std::int64_t assess_due_us_ = 0, assessed_us_ = 0;
     std::shared_ptr<const std::vector<AssessedLeg>> untold_quality_;
-    Tap* tap_ = nullptr;
     DtlsSink* dtls_sink_ = nullptr;
 };
 

@@ -56,6 +56,7 @@ class Demux {
     // The packets' side.
     /// Whose packets come from here; kNoSeat where nobody's were proven to.
     Seat find(const Address& from) const { return by_address_.find(from); }
+    void fetch(const Address& from) const { by_address_.fetch(from); }
     /// Who may be meant by an RTP packet from here, without the seat that was tried already.
     Candidates candidates(const Address& from, std::uint32_t ssrc, Seat tried) const;
     /// The leg with this local user name fragment.

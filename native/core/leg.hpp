@@ -13,6 +13,7 @@
 #include "core/dtls_cookie.hpp"
 #include "core/formats.hpp"
 #include "core/ice.hpp"
+#include "core/prefetch.hpp"
 #include "core/reporting.hpp"
 #include "core/rtp.hpp"
 #include "core/sequence.hpp"
@@ -28,24 +29,26 @@ enum class Channel : std::uint8_t { rtp = 0, rtcp = 1 };
 
 /// Everything that signalling knows of a leg; always stated as a whole.
 struct LegSettings {
-    Address remote_rtp, remote_rtcp;
+    // What each packet asks for, together.
+    bool may_send = true, may_receive = true, may_learn = true;
     bool is_muxed = false;
+    bool is_dtls = false;       ///< keys come by a handshake: never plain, in either direction
+    bool has_rtcp_port = true;  ///< beside that of RTP: else there are reports where `is_muxed` only
+    bool is_answered = false;   ///< the party has taken the call: not to hear it is a fault from now on
+    std::uint32_t clock_rate = 8000;
+    Allowance allowance{400, 200};  ///< packets taken from the party: voice is 50 a second
+    std::array<std::uint8_t, 128> payload_types = identity();  ///< received here -> sent on the other leg
+    Formats formats;  ///< none: packets of the leg are relayed as they are, and never decoded
+
+    Address remote_rtp, remote_rtcp;
     std::optional<srtp::MasterKey> send_key, recv_key;
     std::optional<ice::Settings> ice;  ///< then the remote addresses are not used
-    bool is_dtls = false;              ///< keys come by a handshake: never plain, in either direction
     std::optional<Ip> signalling_ip;
-    bool may_learn = true, may_send = true, may_receive = true;
-    std::array<std::uint8_t, 128> payload_types = identity();  ///< received here -> sent on the other leg
     std::uint32_t media_timeout_ms = 30'000;
-    std::uint32_t clock_rate = 8000;
-    Formats formats;                ///< none: packets of the leg are relayed as they are, and never decoded
-    Allowance allowance{400, 200};  ///< packets taken from the party: voice is 50 a second
     /// Compounds of RTCP, apart from those: a party sends one in some seconds, one that asks for feedback a
     /// few a second. On a plain leg whoever forges the party's address may use this up, and no speech is lost
     /// by it.
     Allowance rtcp_allowance{10, 20};
-    bool has_rtcp_port = true;  ///< beside that of RTP: else there are reports where `is_muxed` only
-    bool is_answered = false;   ///< the party has taken the call: not to hear it is a fault from now on
 
     static std::array<std::uint8_t, 128> identity() {
         std::array<std::uint8_t, 128> map{};
@@ -254,6 +257,20 @@ class Leg {
     std::optional<LegEvent> take_event();
     LegReport report(std::int64_t now_us) const;
 
+    // With a thousand calls nothing of a leg is in the cache when its next packet comes, 20 ms later: who
+    // reads packets in batches asks for all of it ahead, step by step. No step changes anything.
+    void fetch() const {
+        const auto* end = reinterpret_cast<const std::byte*>(&settings_.formats);
+        prefetch(this, static_cast<std::size_t>(end - reinterpret_cast<const std::byte*>(this)));
+    }
+    /// Once that is there.
+    void fetch_receiver() const {
+        if (receiver_) receiver_->fetch();
+    }
+    void fetch_sender() const {
+        if (sender_) sender_->fetch();
+    }
+
     Counters counters;
     Reception reception;
     std::uint8_t last_payload_type = 0;  ///< that was taken in
@@ -267,15 +284,32 @@ class Leg {
     bool is_keyed() const { return sender_ || !settings_.is_dtls; }
     void count(srtp::Outcome outcome);
 
+    // Touched by each packet, from the counters on and up to the formats in `settings_`: see `fetch`.
     unsigned number_;
-    Random random_;
-    LegSettings settings_;
     bool is_set_ = false;
+    bool has_media_ = false, is_heard_ = false, is_timed_out_ = false;
+    bool has_source_event_ = false, has_timeout_event_ = false, has_silence_event_ = false;
+    bool has_selection_event_ = false, has_loss_event_ = false;
+    bool is_source_untold_ = false;
     std::array<std::uint8_t, 2> event_types_{0xff, 0xff};
     std::uint8_t noise_type_ = 0xff;
-    // in
-    SourceGate rtp_source_, rtcp_source_;
+    std::uint32_t key_run_ =
+        0;  // grows by kKeyRun with each change of keying: no two keys' indexes are ever compared
+    std::int64_t last_media_us_ = 0;
     std::unique_ptr<ice::Agent> ice_;
+    std::unique_ptr<srtp::Receiver> receiver_, old_receiver_;
+    std::unique_ptr<srtp::Sender> sender_;
+    Budget budget_, rtcp_budget_;
+    SourceGate rtp_source_;
+    Address reported_source_;
+    SequenceTracker tracker_;
+    std::uint32_t packets_under_ssrc_ = 0, octets_under_ssrc_ = 0;  // for the sender reports
+    Random random_;
+    std::uint32_t ssrc_;
+    OutputMap map_;
+    LegSettings settings_;
+    // in
+    SourceGate rtcp_source_;
     std::optional<Address> handshake_from_;  // the checked address that the last datagram of DTLS came from
     TokenBucket dtls_budget_{40, 80};        // a handshake takes some 20 datagrams, retransmissions included
     // Without ICE whoever forges the party's address comes as far as these: apart from hellos with a cookie,
@@ -283,24 +317,9 @@ class Leg {
     std::unique_ptr<dtls::Cookies> cookies_;
     bool has_handshake_ = false;  // a proven hello of the party, or something of ours, was passed on
     TokenBucket cookie_budget_{4'000, 1'000}, hello_budget_{20, 40}, handshake_budget_{200, 400};
-    std::unique_ptr<srtp::Receiver> receiver_, old_receiver_;
     std::int64_t old_receiver_until_us_ = 0;
-    std::uint32_t key_run_ =
-        0;  // grows by kKeyRun with each change of keying: no two keys' indexes are ever compared
-    SequenceTracker tracker_;
-    std::int64_t set_us_ = 0, last_media_us_ = 0;
-    bool has_media_ = false, is_heard_ = false, is_timed_out_ = false;
-    Budget budget_, rtcp_budget_;
-    bool has_source_event_ = false, has_timeout_event_ = false, has_silence_event_ = false;
-    bool has_selection_event_ = false, has_loss_event_ = false;
-    Address reported_source_;
-    bool is_source_untold_ = false;
+    std::int64_t set_us_ = 0;
     std::int64_t next_source_event_us_ = 0;
-    // out
-    std::uint32_t ssrc_;
-    OutputMap map_;
-    std::unique_ptr<srtp::Sender> sender_;
-    std::uint32_t packets_under_ssrc_ = 0, octets_under_ssrc_ = 0;  // for the sender reports
     // how it goes
     Reporting reporting_;
     Assessment assessment_;

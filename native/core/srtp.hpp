@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/bytes.hpp"
+#include "core/prefetch.hpp"
 #include "core/replay.hpp"
 #include "core/srtp_transform.hpp"
 
@@ -32,6 +33,11 @@ class Receiver {
     /// opened in place.
     bool verifies_rtp(Bytes copy, std::size_t header_length);
     const MasterKey& master() const { return master_; }
+    /// Asks for the memory that a packet of RTP takes (core/prefetch.hpp).
+    void fetch() const {
+        prefetch(this, sizeof master_ + sizeof rtp_);
+        prefetch(streams_.data(), sizeof streams_[0]);
+    }
 
   private:
     struct Stream {
@@ -66,6 +72,10 @@ class Sender {
     /// Likewise; needs kMaxRtcpTrailer bytes of room. 0 when all 2^31 indexes are used up.
     std::size_t protect_rtcp(Bytes buffer, std::size_t length);
     const MasterKey& master() const { return master_; }
+    void fetch() const {
+        prefetch(this, sizeof master_ + sizeof rtp_);
+        prefetch(&used_, sizeof used_);
+    }
 
   private:
     MasterKey master_;

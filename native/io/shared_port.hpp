@@ -38,8 +38,8 @@ struct SharedPort {
     struct Place {
         Host* host = nullptr;
         unsigned leg = 0;
-        std::uint32_t ssrc = 0;        ///< of its last packet
-        const void* memory = nullptr;  ///< what its next packet will touch, for `prefetch` only
+        std::uint32_t ssrc = 0;      ///< of its last packet
+        const Leg* state = nullptr;  ///< for `fetch_host` only
     };
 
     SharedPort(Fd socket, const HashKey& key)
@@ -47,14 +47,20 @@ struct SharedPort {
         counts.port = number;
     }
 
-    /// With a thousand calls nothing of a leg is in the cache when its next packet comes, 20 ms later.
-    void prefetch(Seat seat) const {
-        constexpr std::size_t kLines = 12, kLine = 64;
+    // What a packet for this seat will touch, asked for in steps that need each other's results.
+    void fetch_place(Seat seat) const {
+        if (seat != kNoSeat) __builtin_prefetch(&places[seat]);
+    }
+    void fetch_host(Seat seat) const {
         if (seat == kNoSeat) return;
-        const auto& place = places[seat];
-        __builtin_prefetch(place.host);
-        const auto* line = static_cast<const char*>(place.memory);
-        for (std::size_t i = 0; i < kLines; i++) __builtin_prefetch(line + i * kLine);
+        places[seat].host->fetch();
+        places[seat].state->fetch();
+    }
+    void fetch_legs(Seat seat) const {
+        if (seat != kNoSeat) places[seat].host->fetch_legs(places[seat].leg);
+    }
+    void fetch_sender(Seat seat) const {
+        if (seat != kNoSeat) places[seat].host->fetch_sender(places[seat].leg);
     }
 
     Fd fd;

@@ -97,7 +97,7 @@ void Worker::run() {
             serve_due();
             is_busy = true;
         }
-        if (now_us_ >= next_sweep_us_) sweep();
+        sweep();
         if (is_busy && !is_stopping_) sleep_us(tick_us_);
     }
 }
@@ -155,18 +155,13 @@ void Worker::drain(Port& port) {
 /// 1,200 calls bring in a tick; what is more waits in the socket, so that a flood here delays other ports
 /// little.
 unsigned Worker::drain(Shared& port) {
-    constexpr unsigned kRounds = 8, kManyPackets = 4, kAhead = 3;
+    constexpr unsigned kRounds = 8, kManyPackets = 4;
     unsigned total = 0;
     for (unsigned round = 0; round < kRounds; round++) {
         if (!batch_->has_room(Batch::kRead)) flush();
         auto [first, count] = batch_->read(port.fd.get(), Batch::kRead);
-        std::array<Seat, Batch::kRead> seats;
-        for (unsigned i = 0; i < count; i++) seats[i] = port.demux.find(batch_->from(first + i));
-        for (unsigned i = 0; i < count; i++) {
-            if (i + kAhead < count) port.prefetch(seats[i + kAhead]);
-            take(port, first + i, seats[i]);
-        }
         total += count;
+        take(port, first, count);
         if (count < Batch::kRead) break;
     }
     port.counts.packets += total;
@@ -174,9 +169,23 @@ unsigned Worker::drain(Shared& port) {
     return total;
 }
 
+/// The packets of a batch one after the other, and on the way ahead of each the memory that it will need.
+void Worker::take(Shared& port, unsigned first, unsigned count) {
+    constexpr unsigned kStep = 3, kLegs = kStep, kSender = 2 * kStep, kTake = 3 * kStep;
+    std::array<Address, Batch::kRead> from;
+    std::array<Seat, Batch::kRead> seats;
+    for (unsigned i = 0; i < count; i++) port.demux.fetch(from[i] = batch_->from(first + i));
+    for (unsigned i = 0; i < count; i++) port.fetch_place(seats[i] = port.demux.find(from[i]));
+    for (unsigned i = 0; i < count + kTake; i++) {
+        if (i < count) port.fetch_host(seats[i]);
+        if (i >= kLegs && i - kLegs < count) port.fetch_legs(seats[i - kLegs]);
+        if (i >= kSender && i - kSender < count) port.fetch_sender(seats[i - kSender]);
+        if (i >= kTake) take(port, first + i - kTake, from[i - kTake], seats[i - kTake]);
+    }
+}
+
 /// One packet of the batch, and the seat that its address had when the batch was read.
-void Worker::take(Shared& port, unsigned at, Seat seat) {
-    auto from = batch_->from(at);
+void Worker::take(Shared& port, unsigned at, const Address& from, Seat seat) {
     auto packet = batch_->data(at).first(batch_->length(at));
     auto ssrc = ssrc_of(packet);                        // before it is changed
     if (seat == kNoSeat) seat = port.demux.find(from);  // known by now, perhaps
@@ -392,16 +401,33 @@ void Worker::say_goodbye(Host& host) {
     flush();
 }
 
+/// Every bridge has its turn ten times a second, a few on each tick: all at once would hold up packets.
 void Worker::sweep() {
-    for (auto& [id, host] : hosts_) {
-        host->bridge.tick(now_us_);
-        send_reports(*host);
-        follow_up(*host);
-        look_for_unheard(*host);
-        if (host->recorder) host->recorder->flush_old(now_us_);
+    constexpr std::size_t kAhead = 2;
+    auto count = static_cast<std::int64_t>(turns_.size());
+    auto since_us = std::min(now_us_ - swept_until_us_, kSweepUs);
+    auto due = count * since_us / kSweepUs;
+    if (!due) {
+        if (!count) swept_until_us_ = now_us_;
+        return;
+    }
+    swept_until_us_ = now_us_ - since_us + due * kSweepUs / count;
+    auto ahead = [&](std::size_t by) { return turns_[(next_turn_ + by) % turns_.size()]; };
+    for (; due > 0; due--) {
+        ahead(2 * kAhead)->fetch();
+        ahead(kAhead)->bridge.fetch_legs();
+        sweep(*ahead(0));
+        next_turn_ = (next_turn_ + 1) % turns_.size();
     }
     flush();
-    next_sweep_us_ = now_us_ + kSweepUs;
+}
+
+void Worker::sweep(Host& host) {
+    host.bridge.tick(now_us_);
+    send_reports(host);
+    follow_up(host);
+    look_for_unheard(host);
+    if (host.recorder) host.recorder->flush_old(now_us_);
 }
 
 /// Media that never comes on a shared port may come from where it can't be told from other legs'.
@@ -423,7 +449,10 @@ Worker::Host* Worker::find(const Uuid& id) const {
 }
 
 void Worker::open_bridge(const Uuid& id, Mode mode) {
-    hosts_[id] = std::make_unique<Host>(id, mode, dtls_receiver_);
+    auto& host = hosts_[id];
+    host = std::make_unique<Host>(id, mode, dtls_receiver_);
+    host->turn = turns_.size();
+    turns_.push_back(host.get());
 }
 
 Worker::Line& Worker::line(Host& host, unsigned leg) {
@@ -553,6 +582,7 @@ void Worker::move_leg(const Uuid& from, unsigned leg, const Uuid& to, unsigned t
         auto& place = line->shared->places[line->seat];
         place.host = target;
         place.leg = to_leg;
+        place.state = &target->bridge.leg(to_leg);
     }
     for (auto* host : {source, target}) {
         tell_events(*host);
@@ -560,11 +590,23 @@ void Worker::move_leg(const Uuid& from, unsigned leg, const Uuid& to, unsigned t
     }
 }
 
+/// The last bridge takes its place in the order, and its turn at once: it may have moved behind the one
+/// that is next.
+void Worker::leave_turns(const Host& host) {
+    auto* last = turns_.back();
+    turns_.pop_back();
+    if (last == &host) return;
+    turns_[host.turn] = last;
+    last->turn = host.turn;
+    sweep(*last);
+}
+
 void Worker::close_bridge(const Uuid& id) {
     if (auto* host = find(id)) {
         unschedule(*host);
         say_goodbye(*host);
         for (unsigned leg = 0; leg < Bridge::kMaxLegs; leg++) close_line(*host, leg);
+        leave_turns(*host);
     }
     hosts_.erase(id);
 }

@@ -99,23 +99,37 @@ class Worker {
         Channel channel = Channel::rtp;
         std::int64_t served_us = 0;
     };
-    struct Line {                 ///< a leg's ways to the network
-        std::array<Port, 2> own;  // by channel
+    struct Line {  ///< a leg's ways to the network
         Shared* shared = nullptr;
         Seat seat = kNoSeat;
         bool sends_shared = false;
         bool is_told = false;  // that it is unheard, since the last SET_LEG
         bool is_told_ambiguous = false;
+        std::array<Port, 2> own;  // by channel
     };
     struct Host final : DtlsSink {
         Host(const Uuid& bridge_id, Mode mode, const DtlsReceiver& receiver);
         void dtls(unsigned leg, ConstBytes datagram) override { dtls_receiver(id, leg, datagram); }
+        void fetch() const {
+            prefetch(this, 64);
+            bridge.fetch();
+        }
+        void fetch_legs(unsigned leg) const {
+            bridge.fetch_legs(leg);
+            for (unsigned i = 0; i < 2; i++) __builtin_prefetch(lines[i].get());
+            __builtin_prefetch(recorder.get());
+        }
+        void fetch_sender(unsigned leg) const {
+            bridge.fetch_sender(leg);
+            if (recorder) recorder->fetch();
+        }
         Uuid id;
-        Bridge bridge;
-        std::array<std::unique_ptr<Line>, Bridge::kMaxLegs> lines;
+        int slot = -1;         // of the wheel
+        std::size_t turn = 0;  // among `turns_`
         std::unique_ptr<Recorder> recorder;
+        std::array<std::unique_ptr<Line>, Bridge::kMaxLegs> lines;
+        Bridge bridge;
         const DtlsReceiver& dtls_receiver;
-        int slot = -1;  // of the wheel
     };
     static constexpr unsigned kOwnRead = 16;
 
@@ -125,7 +139,8 @@ class Worker {
     unsigned drain(Shared& port);
     void watch(Shared& port, bool is_watched);
     void watch(Port& port);
-    void take(Shared& port, unsigned at, Seat seat);
+    void take(Shared& port, unsigned first, unsigned count);
+    void take(Shared& port, unsigned at, const Address& from, Seat seat);
     Seat find_stranger(Shared& port, const Address& from, ConstBytes packet, Seat tried);
     void note_proof(Shared& port, Seat seat, const Address& from, std::uint32_t ssrc);
     void send(Host& host, const Forward& forward);
@@ -134,6 +149,8 @@ class Worker {
     void listen(Host& host, unsigned leg, PortPair pair);
     void close_line(Host& host, unsigned leg);
     void sweep();
+    void sweep(Host& host);
+    void leave_turns(const Host& host);
     void look_for_unheard(Host& host);
     void send_reports(Host& host);
     void say_goodbye(Host& host);
@@ -152,6 +169,8 @@ class Worker {
     Fd epoll_;
     Mailbox mailbox_;
     std::map<Uuid, std::unique_ptr<Host>> hosts_;
+    std::vector<Host*> turns_;  // all of them, in the order in which they are looked after
+    std::size_t next_turn_ = 0;
     std::vector<std::unique_ptr<Shared>> shared_;
     std::unique_ptr<Batch> batch_;
     std::array<std::byte, Bridge::kBuffer> trial_;
@@ -162,7 +181,7 @@ class Worker {
     std::vector<Host*> due_;
     std::int64_t wheel_ms_ = 0;
     std::size_t scheduled_ = 0;
-    std::int64_t now_us_ = 0, next_sweep_us_ = 0;
+    std::int64_t now_us_ = 0, swept_until_us_ = 0;
     bool is_stopping_ = false, has_tasks_ = false;
     std::thread thread_;
 };
