@@ -244,7 +244,8 @@ FrameWriter recording_result(const io::RecordingResult& result) {
         .put(Tag::bytes, result.bytes)
         .put(Tag::digest, ConstBytes(result.digest))
         .put(Tag::duration_ms, result.duration_ms)
-        .put(Tag::gaps, result.gaps);
+        .put(Tag::gaps, result.gaps)
+        .put(Tag::seal_lag_us, result.seal_lag_us);
     if (result.is_failed) out.put(Tag::failure, static_cast<std::uint8_t>(result.failure));
     return out;
 }

@@ -214,6 +214,7 @@ enum class Tag : std::uint16_t {
     to_bridge = 221,
     to_leg = 222,
     beside = 223,
+    seal_lag_us = 240,
     hears = 131,
     concealed_ms = 132,
     recovered_ms = 133,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <stdexcept>
 
 namespace hushwire::io {
@@ -82,11 +83,13 @@ void SpoolFile::end() {
 }
 
 RecordingResult SpoolFile::result() const {
-    RecordingResult result{.identity = identity_,
-                           .is_failed = is_failed(),
-                           .failure = failure_,
-                           .frames = frames_,
-                           .bytes = bytes_};
+    RecordingResult result{
+        .identity = identity_,
+        .is_failed = is_failed(),
+        .failure = failure_,
+        .frames = frames_,
+        .bytes = bytes_,
+        .seal_lag_us = static_cast<std::uint32_t>(std::clamp<std::int64_t>(lag_us_, 0, UINT32_MAX))};
     DigestContext copy(EVP_MD_CTX_new());
     unsigned length = 0;
     if (!copy || EVP_MD_CTX_copy_ex(copy.get(), digest_.get()) != 1

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -30,6 +31,7 @@ struct RecordingResult {
     std::array<std::byte, 32> digest{};
     std::uint64_t duration_ms = 0;
     std::uint64_t gaps = 0;
+    std::uint32_t seal_lag_us = 0;  ///< the longest that a packet waited to be sealed and written
 };
 
 struct SyncedFd {
@@ -51,6 +53,8 @@ class SpoolFile {
                                              const hwr::Identity& identity, int& error);
     /// Seals one frame onto the end. False once failed; a torn frame is cut off again.
     bool append(ConstBytes plaintext, bool is_final);
+    /// So long the oldest packet of a frame has waited for `append`.
+    void note_lag(std::int64_t lag_us) { lag_us_ = std::max(lag_us_, lag_us); }
     /// Wipes the key; the file ends here.
     void end();
     bool is_failed() const { return failure_ != Failure::none; }
@@ -67,6 +71,7 @@ class SpoolFile {
     DigestContext digest_;
     std::uint64_t bytes_ = 0;
     std::uint32_t frames_ = 0;
+    std::int64_t lag_us_ = 0;
     Failure failure_ = Failure::none;
 };
 

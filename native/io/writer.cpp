@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <chrono>
 
+#include "io/clock.hpp"
+
 namespace hushwire::io {
 namespace {
 
@@ -75,6 +77,7 @@ void Writer::drain() {
                     file.end();
                     failed_(chunk->recording, file.result());
                 }
+                file.note_lag(monotonic_us() - chunk->since_us);
             }
             exchange->give_back(chunk);
         }

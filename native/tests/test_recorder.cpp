@@ -26,7 +26,7 @@ struct Setup {
 
 }  // namespace
 
-// 300 ms here, at most 50 ms until the worker's next sweep, 20 ms until the writer's next look: 370 ms of the
+// 300 ms here, at most 100 ms until the bridge's next turn, 20 ms until the writer's next look: 420 ms of the
 // 500.
 TEST("a packet waits 300 ms for others at most, whatever comes after it") {
     for (std::int64_t gap_ms : {1, 20, 60, 299, 1000}) {

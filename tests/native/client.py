@@ -64,6 +64,7 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "leg_state": (200, "nested"), "settings_digest": (201, None), "source_ip": (202, None), "source_port": (203, "H"),
     "dropped_rtcp_budget": (230, "Q"),
     "is_sensitive": (204, "B"), "recorded": (220, "H"), "to_bridge": (221, None), "to_leg": (222, "B"), "beside": (223, None),
+    "seal_lag_us": (240, "I"),
     "codec": (130, None), "hears": (131, "H"), "concealed_ms": (132, "Q"), "recovered_ms": (133, "Q"), "late": (134, "Q"),
     "playout_delay_us": (135, "I"),
 }  # fmt: skip

@@ -1,10 +1,12 @@
 """Counts of how calls sounded, from the ends of calls to the text that Prometheus reads."""
 
+from uuid import UUID
+
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hushwire.api.quality_metrics import QualityCollector
-from hushwire.media.model import BridgeReport, LegStatistics
+from hushwire.media.model import BridgeReport, LegStatistics, RecordingResult, RecordingState
 from hushwire.media.quality import LegQuality, SilenceCause
 from hushwire.services.quality_counts import QualityCounts
 
@@ -46,6 +48,16 @@ def test_what_is_not_known_is_not_counted_and_other_legs_share_a_label() -> None
     assert ("hushwire_call_mos_received_count", "agent") not in found
     assert ("hushwire_call_mos_received_count", "peer") not in found
     assert found["hushwire_call_mos_received_count", "other"] == 2
+
+
+def test_each_recording_counts_once_by_how_long_its_sound_was_unsealed_at_worst() -> None:
+    counts = QualityCounts()
+    for lag_ms in (310, 420, 700):
+        result = RecordingResult(UUID(int=1), 0, RecordingState.CLOSED, 9, 900, bytes(32), 3000, 0, 0, seal_lag_us=lag_ms * 1000)
+        counts.note_call(BridgeReport((leg(0, 4.0),), result))
+    found = scraped(counts)
+    name = "hushwire_call_seal_lag_seconds_bucket"
+    assert [found[name, "both", bound] for bound in ("0.3", "0.35", "0.5", "+Inf")] == [0, 1, 2, 3]
 
 
 def test_one_way_audio_is_counted_by_leg_and_cause_when_it_begins() -> None:

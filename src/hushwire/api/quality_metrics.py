@@ -14,6 +14,7 @@ _HELP = {
     "loss_ratio": "Share of a leg's packets that never came, per call",
     "jitter_seconds": "Jitter of what came from a leg (RFC 3550), per call",
     "round_trip_seconds": "Round trip between hushwire and a leg, per call",
+    "seal_lag_seconds": "The longest that recorded sound was in memory alone, per recording",
 }
 
 

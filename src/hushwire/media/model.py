@@ -131,7 +131,10 @@ class RecordingState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecordingResult:
-    """A recording that ended: `digest` is the SHA-256 of the whole file; `gaps` counts packets that were not recorded."""
+    """A recording that ended: `digest` is the SHA-256 of the whole file; `gaps` counts packets that were not recorded.
+
+    `seal_lag_us`: the longest that a packet of it waited to be sealed and written.
+    """
 
     recording_id: UUID
     segment: int
@@ -142,6 +145,7 @@ class RecordingResult:
     duration_ms: int
     gaps: int
     failure: int
+    seal_lag_us: int = 0
 
     @classmethod
     def read(cls, fields: Fields) -> "RecordingResult":
@@ -156,6 +160,7 @@ class RecordingResult:
             duration_ms=fields.integer(Tag.DURATION_MS),
             gaps=fields.integer(Tag.GAPS),
             failure=fields.integer(Tag.FAILURE),
+            seal_lag_us=fields.integer(Tag.SEAL_LAG_US),
         )
 
 

@@ -233,6 +233,7 @@ class Tag(IntEnum):
     TO_BRIDGE = 221
     TO_LEG = 222
     BESIDE = 223
+    SEAL_LAG_US = 240
 
 
 Field = tuple[Tag, bytes]

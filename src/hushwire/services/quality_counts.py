@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from typing import Final
 
-from hushwire.media.model import BridgeReport
+from hushwire.media.model import BridgeReport, RecordingResult
 from hushwire.media.quality import LegQuality, SilenceCause
 from hushwire.services.call_quality import leg_name
 
@@ -17,12 +17,13 @@ CLASSES: Final[dict[str, tuple[float, ...]]] = {
     "loss_ratio": (0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1),
     "jitter_seconds": (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
     "round_trip_seconds": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0),
+    "seal_lag_seconds": (0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.8, 1.0, 2.0),
 }
 """Upper bounds of the classes of each measure; what is above the last has a class of its own. MOS: G.107's grades of satisfaction."""
 
 
 class QualityCounts:
-    """Of whole calls: one value per answered call, leg and measure."""
+    """Of whole calls: one value per answered call, leg and measure; of recordings one for both legs."""
 
     def __init__(self) -> None:
         self._classes: dict[tuple[str, str], list[int]] = {}
@@ -40,6 +41,15 @@ class QualityCounts:
                 counts = self._classes.setdefault((measure, name), [0] * (len(bounds) + 1))
                 counts[bisect_left(bounds, value)] += 1
                 self._sums[measure, name] += value
+        if report.recording is not None:
+            self.note_recording(report.recording)
+
+    def note_recording(self, result: RecordingResult) -> None:
+        """A recording is closed: how long a packet of it was in memory alone, at worst."""
+        lag_s, bounds = result.seal_lag_us / 1_000_000, CLASSES["seal_lag_seconds"]
+        counts = self._classes.setdefault(("seal_lag_seconds", "both"), [0] * (len(bounds) + 1))
+        counts[bisect_left(bounds, lag_s)] += 1
+        self._sums["seal_lag_seconds", "both"] += lag_s
 
     def note_one_way(self, leg: int, cause: SilenceCause) -> None:
         """A leg was not heard."""
