@@ -17,7 +17,7 @@ struct Options {
     unsigned workers = 1;
     Allowance leg_allowance{400, 200};
     std::int64_t orphan_timeout_us = 60'000'000;
-    std::int64_t tick_us = 1000;
+    std::int64_t tick_us = 0;  ///< 0: as the traffic asks for
     bool wants_help = false, wants_version = false;
 };
 

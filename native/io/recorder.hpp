@@ -1,4 +1,4 @@
-// The packet thread's half of a recording: entries gather in a chunk of memory; full or 300 ms old, it goes
+// The packet thread's half of a recording: entries gather in a chunk of memory; full or 330 ms old, it goes
 // to the writer thread. No lock, no allocation, no system call here.
 #pragma once
 #include <cstdint>
@@ -72,7 +72,7 @@ class Recorder final : public Tap {
     }
     bool is_paused(Pause why) const { return pauses_ & static_cast<std::uint8_t>(why); }
     void format(ConstBytes json, std::int64_t now_us) { add(hwr::Kind::format, hwr::kNoLeg, json, now_us); }
-    /// Hands over what is older than 300 ms.
+    /// Hands over what is older than 330 ms, where no packet comes that does.
     void flush_old(std::int64_t now_us) {
         if (chunk_ && now_us - chunk_since_us_ >= kMaxAgeUs) flush();
     }
@@ -91,11 +91,11 @@ class Recorder final : public Tap {
     std::uint64_t gaps() const { return gaps_; }
 
   private:
-    static constexpr std::int64_t kMaxAgeUs = 300'000;
+    static constexpr std::int64_t kMaxAgeUs = 330'000;
 
     void add(hwr::Kind kind, std::uint8_t leg, ConstBytes data, std::int64_t now_us) {
         auto time = static_cast<std::uint32_t>((now_us - start_us_) / 100);
-        if (chunk_ && append(kind, leg, time, data)) return;
+        if (chunk_ && append(kind, leg, time, data)) return flush_old(now_us);
         flush();
         chunk_ = exchange_.take_free();
         if (chunk_) {

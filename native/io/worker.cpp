@@ -57,7 +57,7 @@ Worker::Host::Host(const Uuid& bridge_id, Mode mode, const DtlsReceiver& receive
 
 Worker::Worker(std::int64_t tick_us, bool is_v6, std::vector<Fd> shared, ChunkExchange& exchange,
                LegEventSink sink, DtlsReceiver dtls_receiver)
-    : tick_us_(tick_us),
+    : tick_(tick_us),
       is_v6_(is_v6),
       exchange_(exchange),
       sink_(std::move(sink)),
@@ -98,7 +98,8 @@ void Worker::run() {
             is_busy = true;
         }
         sweep();
-        if (is_busy && !is_stopping_) sleep_us(tick_us_);
+        tick_.note(std::exchange(packets_, 0), now_us_);
+        if (is_busy && !is_stopping_) sleep_us(tick_.us());
     }
 }
 
@@ -143,6 +144,7 @@ void Worker::drain(Port& port) {
     port.served_us = now_us_;
     if (!batch_->has_room(kOwnRead)) flush();
     auto [first, count] = batch_->read(port.fd.get(), is_bursting ? kOwnRead : 1);
+    packets_ += count;
     auto& host = *port.host;
     for (unsigned i = first; i < first + count; i++)
         if (auto forward = host.bridge.receive(port.leg, port.channel, batch_->from(i), batch_->data(i),
@@ -165,6 +167,7 @@ unsigned Worker::drain(Shared& port) {
         if (count < Batch::kRead) break;
     }
     port.counts.packets += total;
+    packets_ += total;
     if (total >= kManyPackets) watch(port, false);
     return total;
 }

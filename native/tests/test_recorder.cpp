@@ -26,9 +26,9 @@ struct Setup {
 
 }  // namespace
 
-// 300 ms here, at most 100 ms until the bridge's next turn, 20 ms until the writer's next look: 420 ms of the
-// 500.
-TEST("a packet waits 300 ms for others at most, whatever comes after it") {
+// 330 ms here (where packets go on to come; else up to 100 ms more until the bridge's next turn), 20 ms until
+// the writer's next look: 350 or 450 ms of the 500.
+TEST("a packet waits 330 ms for others at most, whatever comes after it") {
     for (std::int64_t gap_ms : {1, 20, 60, 299, 1000}) {
         Setup s;
         std::int64_t oldest_us = -1, worst_us = 0;
@@ -46,7 +46,7 @@ TEST("a packet waits 300 ms for others at most, whatever comes after it") {
             s.recorder.flush_old(now_us);
             look(now_us);
         }
-        CHECK(worst_us > 0 && worst_us <= 300 * kMs);
+        CHECK(worst_us > 0 && worst_us <= 330 * kMs);
     }
 }
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -87,17 +87,24 @@ def ahead_of_others() -> None:
         Path("/proc/self/autogroup").write_text("-10")
 
 
+class LoadFailed(RuntimeError):
+    """The generator gave up."""
+
+
 def drive(load: Path, pid: int, flows: list[str], duration_s: float) -> dict[str, object]:
     """Run the load; the JSON that it prints, and the relay's resident memory."""
+    command = ["taskset", "-c", str(LOAD_CPU), str(load), "--duration", str(duration_s), "--warmup", "2", "--pid", str(pid)]
     done = subprocess.run(
-        ["taskset", "-c", str(LOAD_CPU), str(load), "--duration", str(duration_s), "--warmup", "2", "--pid", str(pid)],
+        command,
         input="\n".join(flows) + "\n",
         start_new_session=True,
         preexec_fn=ahead_of_others,
         text=True,
         capture_output=True,
-        check=True,
+        check=False,
     )
+    if done.returncode:
+        raise LoadFailed(f"{done.stderr.strip()} (the relay is {'there' if Path(f'/proc/{pid}').exists() else 'gone'})")
     result: dict[str, object] = json.loads(done.stdout)
     result["rss_kb"] = resident_kb(pid)
     return result
@@ -123,8 +130,8 @@ def resident_kb(pid: int) -> int:
 
 
 @asynccontextmanager
-async def hushwire_media() -> AsyncIterator[tuple[int, MediaClient, Path]]:
-    """hushwire-media pinned to one core, with a controller."""
+async def hushwire_media(*, under: Sequence[str] = (), options: Sequence[str] = ()) -> AsyncIterator[tuple[int, MediaClient, Path]]:
+    """hushwire-media pinned to one core, with a controller; `under` another program, with further options."""
     program = shutil.which("hushwire-media", path=str(Path(sys.executable).parent)) or shutil.which("hushwire-media")
     if program is None:
         raise RuntimeError("hushwire-media is not built: run `make setup`")
@@ -132,7 +139,8 @@ async def hushwire_media() -> AsyncIterator[tuple[int, MediaClient, Path]]:
         folder = Path(name)
         (folder / "spool").mkdir()
         process = subprocess.Popen(
-            ["taskset", "-c", str(RELAY_CPU), program, "--socket", str(folder / "media.sock"), "--spool", str(folder / "spool"),
+            ["taskset", "-c", str(RELAY_CPU), *under, program, *options,
+             "--socket", str(folder / "media.sock"), "--spool", str(folder / "spool"),
              "--address", "127.0.0.1", "--ports", "30000-59999"],
             stderr=subprocess.PIPE,
             text=True,
@@ -140,6 +148,7 @@ async def hushwire_media() -> AsyncIterator[tuple[int, MediaClient, Path]]:
             preexec_fn=ahead_of_others,
         )  # fmt: skip
         assert process.stderr is not None
+        drain = None
         client = MediaClient(lambda event: client.acknowledge([event.id]))
         try:
             for line in process.stderr:
@@ -150,13 +159,22 @@ async def hushwire_media() -> AsyncIterator[tuple[int, MediaClient, Path]]:
             drain = asyncio.create_task(asyncio.to_thread(process.stderr.read))
             await client.connect(folder / "media.sock", epoch=1)
             alive = asyncio.create_task(keep_alive(client))
-            yield process.pid, client, folder
-            alive.cancel()
+            try:
+                yield process.pid, client, folder
+            except LoadFailed as failure:
+                # Whether it fell by itself or was killed is seen here only, and in its last words.
+                await asyncio.sleep(0.5)
+                if (code := process.poll()) is not None:
+                    raise RuntimeError(f"hushwire-media ended with {code}: {(await drain)[-500:]}") from failure
+                raise
+            finally:
+                alive.cancel()
             await client.close()
         finally:
             process.terminate()
             process.wait(20)
-            await drain
+            if drain is not None:
+                await drain
 
 
 async def keep_alive(client: MediaClient) -> None:
@@ -201,7 +219,18 @@ async def run_hushwire(load: Path, case: Case, calls: int, duration_s: float) ->
         flows = await hushwire_flows(client, case, calls)
         result = await asyncio.to_thread(drive, load, pid, flows, duration_s)
         result["idle_kb"] = idle_kb
+        result["seal_lag_ms"] = await close_all(client)
         return result
+
+
+async def close_all(client: MediaClient) -> int:
+    """Close every bridge; the longest that a packet of a recording waited for its sealing, in milliseconds."""
+    ids = [entry.bridge_id async for entry in client.bridges()]
+    worst_us = 0
+    for at in range(0, len(ids), 50):
+        for report in await asyncio.gather(*(client.close_bridge(bridge) for bridge in ids[at : at + 50])):
+            worst_us = max(worst_us, report.recording.seal_lag_us if report.recording else 0)
+    return round(worst_us / 1000)
 
 
 def run_rtpengine(load: Path, case: Case, calls: int, duration_s: float) -> dict[str, object]:

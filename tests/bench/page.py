@@ -1,0 +1,151 @@
+"""docs/performance.md: its prose is written by hand, its figures by `make bench`, each kind between two marks of its name."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+
+def write(path: Path, figures: dict[str, Any]) -> list[str]:
+    """Puts what was measured into the page; the names of what was written."""
+    page, written = path.read_text(), []
+    for name, text in TEXTS.items():
+        if name not in figures:
+            continue
+        begin, end = f"<!-- bench: {name} -->\n", f"<!-- end of {name} -->"
+        if begin not in page or end not in page:
+            raise ValueError(f"{path} lacks the marks of {name}")
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(end)
+        page = f"{before}{begin}Measured {figures['day']}, {figures['machine']}.\n\n{text(figures[name])}\n{end}{after}"
+        written.append(name)
+    path.write_text(page)
+    return written
+
+
+def table(head: str, rows: list[str]) -> str:
+    """A table of Markdown; each row without its outer bars."""
+    columns = head.count("|") + 1
+    return "\n".join([f"| {head} |", "|" + "---|" * columns, *(f"| {row} |" for row in rows)])
+
+
+def media_text(rows: list[dict[str, Any]]) -> str:
+    """hushwire-media and rtpengine by turns."""
+    lines = []
+    for row in rows:
+        ours, theirs = row["hushwire"], row["rtpengine"]
+        late = max(ours["lateness_p99_us"], theirs["lateness_p99_us"]) / 1000
+        lines.append(
+            f"{row['case']} | {row['calls']} | {ours['us_per_packet']:.2f} | {theirs['us_per_packet']:.2f} | {row['ratio']:.3f} "
+            f"| {ours['p99_us'] / 1000:.2f} | {theirs['p99_us'] / 1000:.2f} | {ours['loss_pct']:.3f} | {late:.2f} | {ours['kb_per_call']}"
+        )
+    head = "load | calls | us/packet | rtpengine | ratio | p99 ms | rtpengine p99 ms | loss % | generator late p99 ms | kB/call"
+    return table(head, lines)
+
+
+def flat_text(rows: list[dict[str, Any]]) -> str:
+    """From 100 to 1,200 calls."""
+    lines = [
+        f"{r['case']} | {r['calls']} | {r['us_per_packet']:.2f} | {r['p99_us'] / 1000:.2f} | {r['loss_pct']:.3f} "
+        f"| {r['lateness_p99_us'] / 1000:.2f} | {r['kb_per_call']:.1f} | {r['seal_lag_ms'] or '-'}"
+        for r in rows
+    ]
+    verdicts = []
+    for case in dict.fromkeys(r["case"] for r in rows):
+        costs = [r["us_per_packet"] for r in rows if r["case"] == case]
+        verdicts.append(f"{case}: dearest to cheapest {max(costs) / min(costs):.2f}")
+    head = "load | calls | us/packet | p99 ms | loss % | generator late p99 ms | kB/call | sealed behind at most, ms"
+    return (
+        table(head, lines)
+        + "\n\n"
+        + "; ".join(verdicts)
+        + " (the bar: 1.15). Sealed behind: the longest that any packet waited to be in the file."
+    )
+
+
+def soak_text(figures: dict[str, Any]) -> str:
+    """Ten minutes."""
+    samples = figures["samples"]
+    third = max(len(samples) // 3, 1)
+    first, last = (statistics.median(s["rss_kb"] for s in part) for part in (samples[:third], samples[-third:]))
+    lines = [f"{s['at_s']} | {s['rss_kb']:,} | {s['descriptors']} | {s['threads']}" for s in samples]
+    latency, late = figures["latency_us"], figures["lateness_us"]
+    return (
+        f"{figures['calls']} recorded calls for {figures['seconds']:g} s: {figures['us_per_packet']:.2f} us a packet, "
+        f"loss {figures['loss_pct']:.3f} %, p99 {latency['p99'] / 1000:.2f} ms (generator late by {late['p99'] / 1000:.2f} ms), "
+        f"sealed at most {figures['seal_lag_ms']} ms behind. "
+        f"Resident memory, median of the last third against the first: {last / first - 1:+.1%}. "
+        f"After all calls were closed: {figures['legs_after']} legs, {figures['after']['rss_kb']:,} kB, "
+        f"{figures['after']['descriptors']} descriptors, "
+        f"ports free again: {'all' if figures['ports_free'] else 'NOT ALL'}.\n\n"
+        + table("second | memory kB | descriptors | threads", lines)
+    )
+
+
+def threads_text(figures: dict[str, Any]) -> str:
+    """Instructions a packet."""
+    one, two = figures["1"], figures["2"]
+    return (
+        f"{one:,.0f} instructions of hushwire-media a relayed packet with one worker thread, {two:,.0f} with two: {two / one - 1:+.1%} "
+        "(RTP-SRTP, counted by cachegrind between two lengths of the same load; the kernel's are not in it)."
+    )
+
+
+def agreement_text(figures: dict[str, Any]) -> str:
+    """Two generators."""
+    lines = [
+        f"{name} | {f['us_per_packet']:.2f} | {f['p50_us'] / 1000:.2f} | {f['p99_us'] / 1000:.2f} "
+        f"| {f['loss_pct']:.3f} | {f['late_us'] / 1000:.2f}"
+        for name, f in figures["by"].items()
+    ]
+    head = "generator | us/packet | p50 ms | p99 ms | loss % | late p99 ms"
+    return (
+        table(head, lines) + f"\n\nThe same {figures['calls']} RTP-SRTP calls by turns, medians of {figures['rounds']}: "
+        f"the cost differs by {figures['difference']:+.1%}."
+    )
+
+
+def signalling_text(rows: list[dict[str, Any]]) -> str:
+    """Whole calls."""
+    lines = [
+        f"{r['rate']} | {r['calls']} | {r['failed']} | {r['cpu_ms_per_call']:.2f} | {r['pdd_p50_ms']:.1f} | {r['pdd_p99_ms']:.1f}"
+        for r in rows
+    ]
+    return table("calls/s asked | finished | failed | gateway CPU ms/call | PDD p50 ms | PDD p99 ms", lines)
+
+
+def recorded_text(figures: dict[str, Any]) -> str:
+    """Recorded calls through the whole gateway."""
+    cpu = ", ".join(f"{name} {spent:.1f} s" for name, spent in figures["cpu_s"].items())
+    return (
+        f"{figures['calls']} calls at once for {figures['seconds']:g} s, SRTP from the agents, RTP to the carrier, every one recorded: "
+        f"{figures['recordings']} recordings ({', '.join(figures['states'])}), the length of each within "
+        f"{figures['worst_length_difference_pct']:.2f} % of its call's. Packets: {figures['packets_sent']} sent, "
+        f"{figures['packets_received']} received, {figures['packets_recorded']} found in the opened recordings. "
+        f"CPU over that time: {cpu}."
+    )
+
+
+def store_text(figures: dict[str, Any]) -> str:
+    """Searches, deletions, erasures."""
+    timed = {**figures["searches"], "deletion with receipt": figures["deletions"]}
+    rows = [f"{name} | {took['p50_ms']:.1f} | {took['p99_ms']:.1f}" for name, took in timed.items()]
+    singles = "\n".join(f"- {line}" for line in figures.get("once", []))
+    return (
+        f"{figures['calls']:,} calls with sealed numbers and {figures['recordings']:,} recordings with keys of their own, in the embedded "
+        f"databases of a running `hushwire up`; asked over HTTPS, {figures['asked']} times each, pages of 50 rows, numbers opened "
+        f"and each reading logged.\n\n{table('asked | p50 ms | p99 ms', rows)}\n\n{singles}"
+    )
+
+
+TEXTS = {
+    "media": media_text,
+    "flat": flat_text,
+    "soak": soak_text,
+    "threads": threads_text,
+    "agreement": agreement_text,
+    "signalling": signalling_text,
+    "recorded": recorded_text,
+    "store": store_text,
+}
