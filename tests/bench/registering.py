@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provisioned import PASSWORD, Bench, cpu_seconds, running
 from signalling import CARRIER
-from sipclient import AgentCall, Wire, header
+from sipclient import AgentCall, Wire, header, response
 
 from hushwire.app.demo.stack import DOMAIN
 from tests.interop.rawsip import challenges, digest, status
@@ -182,7 +182,8 @@ async def run(phones: int = 10_000, rate: float = 400.0, seconds: float = 60.0) 
     os.environ["HUSHWIRE_SIP__LISTEN"] = json.dumps([f"udp://127.0.0.1:{port}"])
     with tempfile.TemporaryDirectory(prefix="hushwire-bench-sipp-") as name:
         async with running(phones, free_port(), record="none", srtp="optional") as bench:
-            wire, made = Wire(), [Phone(f"agent{number}") for number in range(phones)]
+            wire = Wire(lambda text, to: wire.send(response(text, 200, "OK"), to))  # the gateway's OPTIONS
+            made = [Phone(f"agent{number}") for number in range(phones)]
             await wire.open()
             first, refresh = await costs(bench, made, wire, rate)
             served, back, calls, good = await avalanche(bench, Path(name), made, wire, seconds)
