@@ -130,11 +130,9 @@ def resident_kb(pid: int) -> int:
 
 
 @asynccontextmanager
-async def hushwire_media(
-    *, program: str | None = None, under: Sequence[str] = (), options: Sequence[str] = ()
-) -> AsyncIterator[tuple[int, MediaClient, Path]]:
-    """hushwire-media (or another build of it) pinned to one core, with a controller; `under` another program, with further options."""
-    program = program or shutil.which("hushwire-media", path=str(Path(sys.executable).parent)) or shutil.which("hushwire-media")
+async def hushwire_media(*, under: Sequence[str] = (), options: Sequence[str] = ()) -> AsyncIterator[tuple[int, MediaClient, Path]]:
+    """hushwire-media pinned to one core, with a controller; `under` another program, with further options."""
+    program = shutil.which("hushwire-media", path=str(Path(sys.executable).parent)) or shutil.which("hushwire-media")
     if program is None:
         raise RuntimeError("hushwire-media is not built: run `make setup`")
     with tempfile.TemporaryDirectory(prefix="hw-bench-") as name:
