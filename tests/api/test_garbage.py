@@ -29,11 +29,14 @@ UNFIT: Final = ("/v1/privacy/custody/keys", "/v1/privacy/termination")
 # What a body of each path looks like when it is right; `{name}` stands for the id of a thing that is there.
 BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("PATCH", "/v1/agents/{agent_id}"): {"extension": "123", "caller_id": None},
+    ("POST", "/v1/agents/{agent_id}/devices"): {"name": "n", "ttl_s": 600, "waits": True},
+    ("POST", "/v1/agents/{agent_id}/devices/{device_id}/link"): {"ttl_s": 600},
     ("POST", "/v1/calls/erase"): {"number": "+493023125111", "agent": None, "from": None, "to": None, "ids": None, "note": "n"},
     ("POST", "/v1/calls/search"): {
         "number": NUMBER, "from": None, "to": FUTURE, "state": "ended", "direction": None, "limit": 5, "cursor": None
     },
     ("POST", "/v1/calls/{call_id}/recording"): {"action": "pause"},
+    ("POST", "/v1/calls/{call_id}/supervise"): {"action": "listen", "agent": "anna"},
     ("POST", "/v1/calls/{call_id}/sensitive"): {"on": True},
     ("POST", "/v1/contacts"): {
         "name": "n", "numbers": [{"number": NUMBER, "label": "work"}], "notes": "n", "picture": "p", "owner": "{agent_id}",
@@ -207,6 +210,7 @@ async def things_of(office: Office, api: httpx.AsyncClient) -> dict[str, str]:
         return str(answer.json()["id"])
 
     return {
+        "device_id": await made(f"/v1/agents/{anna}/devices", {"name": "n", "waits": True}),
         "agent_id": str(anna), "call_id": str(call), "recording_id": str(recording),
         "contact_id": await made("/v1/contacts", {"name": "n", "numbers": [{"number": NUMBER}]}),
         "request_id": await made(
