@@ -10,7 +10,7 @@ from tests.api.serving import Office, as_json, shown
 from tests.api.test_garbage import BODIES, described, filled, things_of
 
 # What the operator publishes to every organisation alike.
-OF_ALL = {"subprocessor_id", "policy_id"}
+OF_ALL = {"subprocessor_id", "policy_id", "token"}
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
