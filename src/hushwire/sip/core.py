@@ -19,7 +19,7 @@ from hushwire.sip.uri import NameAddr, SipUri
 if TYPE_CHECKING:
     from hushwire.sip.subscriptions import Subscription
     from hushwire.sip.uac import Outgoing
-    from hushwire.sip.uas import ServerTx
+    from hushwire.sip.server_tx import ServerTx
 
 BRANCH_COOKIE = "z9hG4bK"
 _NEVER = float("inf")

@@ -1,10 +1,10 @@
 """The server half of the user agent: matching, the checks that come before anybody above is asked, responses, 2xx until ACK."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from hushwire.sip.core import BRANCH_COOKIE, Core, Offer, Session
+from hushwire.sip.core import Core, Offer, Session
 from hushwire.sip.dialog import dialog_of_callee
 from hushwire.sip.effects import (
     AckReceived,
@@ -21,7 +21,7 @@ from hushwire.sip.effects import (
     TxId,
 )
 from hushwire.sip.errors import ParseError
-from hushwire.sip.flow import Address, Flow, Hop, Target
+from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Headers, Line, parse_via
 from hushwire.sip.invite_server import InviteServer
 from hushwire.sip.message import REASONS, Request, Response, response_to
@@ -30,12 +30,13 @@ from hushwire.sip.reliable import OPTION as RELIABLE
 from hushwire.sip.reliable import ReliableResponses, parse_rack
 from hushwire.sip.request_server import RequestServer
 from hushwire.sip.routing import next_hop
+from hushwire.sip.server_tx import Held, Key, ServerTx, fallback, stamped, transaction_key
 from hushwire.sip.session_timer import OPTION as TIMER
 from hushwire.sip.session_timer import SessionTimer, agree, is_too_brief, least
 from hushwire.sip.subscriptions import Subscriptions, event_name
 from hushwire.sip.transaction import Action, Failed, State
 from hushwire.sip.uac import Client
-from hushwire.sip.uri import NameAddr, OtherUri, SipUri, split_quoted
+from hushwire.sip.uri import NameAddr, OtherUri, SipUri
 
 # Methods whose handling here would forward something; a spent Max-Forwards stops those, while OPTIONS and REGISTER end here anyway.
 _FORWARDED: Final = frozenset(("INVITE", "MESSAGE", "REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO"))
@@ -47,76 +48,6 @@ _SUBSCRIBED_S: Final = 3600
 # Methods whose body is an offer or answer and nothing else here.
 _DESCRIBING: Final = frozenset(("INVITE", "UPDATE", "PRACK"))
 _SDP: Final = "application/sdp"
-
-Key = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A 2xx that waits until our reliable 1xx with a session description is acknowledged (RFC 3262 section 3)."""
-
-    status: int
-    reason: str | None
-    headers: list[Line]
-    body: bytes
-    content_type: str
-    contact: NameAddr | None
-
-
-class ServerTx:
-    """One server transaction, and the 2xx that it repeats until ACK."""
-
-    __slots__ = (
-        "flow",
-        "held",
-        "hop",
-        "id",
-        "is_answered",
-        "key",
-        "machine",
-        "merge_key",
-        "ok_at",
-        "ok_data",
-        "ok_interval",
-        "ok_until",
-        "reliable",
-        "request",
-        "scheduled",
-        "server",
-        "session",
-        "to_tag",
-    )
-
-    def __init__(self, server: "Server", id_: TxId, key: Key, machine: InviteServer | RequestServer, flow: Flow, hop: Hop) -> None:
-        self.server = server
-        self.id = id_
-        self.key = key
-        self.machine = machine
-        self.request = machine.request
-        self.flow = flow
-        self.hop = hop
-        self.to_tag = ""
-        self.session: Session | None = None
-        self.merge_key: Key | None = None
-        self.is_answered = False
-        self.reliable: ReliableResponses | None = None
-        self.held: _Held | None = None
-        self.ok_data = b""
-        self.ok_at: float | None = None
-        self.ok_interval = 0.0
-        self.ok_until = 0.0
-        self.scheduled = float("inf")
-
-    def deadline(self) -> float | None:
-        """The machine's, or the next repetition of the 2xx."""
-        at = self.machine.deadline()
-        if self.ok_at is None:
-            return at
-        return self.ok_at if at is None else min(at, self.ok_at)
-
-    def fire(self, now: float) -> None:
-        """Do what is due."""
-        self.server.fire(self, now)
 
 
 class Server:
@@ -135,7 +66,7 @@ class Server:
 
     def receive(self, request: Request, flow: Flow, now: float) -> None:
         """Take a request."""
-        key = _key(request)
+        key = transaction_key(request)
         tx = self.transactions.get(key)
         if tx is not None:
             self._carry(tx, tx.machine.receive(request, now), now)
@@ -143,7 +74,7 @@ class Server:
         if request.method == "ACK":
             self._acknowledged(request, now)
             return
-        request, hop = _stamp(request, flow)
+        request, hop = stamped(request, flow)
         if len(self.transactions) >= self.core.config.max_transactions:
             self._stateless(request, hop, 503, [("Retry-After", "5")])
             return
@@ -155,9 +86,9 @@ class Server:
 
     def refuse(self, request: Request, flow: Flow, status: int, now: float, headers: Iterable[Line]) -> None:
         """Answer what another process took and can't answer any more; without a word to anybody above."""
-        key = _key(request)
+        key = transaction_key(request)
         if key not in self.transactions:
-            request, hop = _stamp(request, flow)
+            request, hop = stamped(request, flow)
             self.answer(self._begin(request, key, flow, hop, now), status, now, headers=headers)
 
     def _begin(self, request: Request, key: Key, flow: Flow, hop: Hop, now: float) -> ServerTx:
@@ -176,7 +107,7 @@ class Server:
         request = error.request
         if request is None or error.status is None or request.method == "ACK":
             return
-        request, hop = _stamp(request, flow)
+        request, hop = stamped(request, flow)
         self._stateless(request, hop, error.status, [])
 
     def fire(self, tx: ServerTx, now: float) -> None:
@@ -219,7 +150,7 @@ class Server:
         core, request = self.core, tx.request
         if tx.reliable is not None and status >= 200:
             if status < 300 and tx.reliable.holds_2xx and tx.session is not None:
-                tx.held = _Held(status, reason, list(headers), body, content_type, contact)
+                tx.held = Held(status, reason, list(headers), body, content_type, contact)
                 return tx.session.dialog.key
             tx.held = None
             tx.reliable.stop()
@@ -653,8 +584,8 @@ class Server:
     def _carry(self, tx: ServerTx, actions: list[Action], now: float) -> None:
         for action in actions:
             if isinstance(action, bytes):
-                fallback = _fallback(tx) if tx.flow.transport.is_reliable else None
-                self.core.send(tx.hop, action, None, fallback)
+                other = fallback(tx) if tx.flow.transport.is_reliable else None
+                self.core.send(tx.hop, action, None, other)
             elif isinstance(action, Failed):
                 pass  # Timer H: nobody acknowledged a refusal, which changes nothing
         if tx.machine.state is State.TERMINATED and tx.ok_at is None:
@@ -668,55 +599,12 @@ class Server:
             self.core.schedule(tx)
 
 
-def _key(request: Request) -> Key:
-    """What a request's server transaction is found by (RFC 3261 section 17.2.3)."""
-    via = request.via
-    method = "INVITE" if request.method == "ACK" else request.method
-    branch = via.branch
-    if branch is not None and branch.startswith(BRANCH_COOKIE) and len(branch) > len(BRANCH_COOKIE):
-        return branch, via.sent_by, method
-    # RFC 2543 peers, and those whose branch is the bare cookie (RFC 4475 section 3.2.1).
-    return request.uri, request.from_tag, request.call_id, str(request.cseq.number), str(via), method
-
-
-def _stamp(request: Request, flow: Flow) -> tuple[Request, Hop]:
-    """The request with `received` and `rport` in its top Via, and where its responses go (RFC 3261 section 18.2, RFC 3581)."""
-    via = request.via
-    remote = flow.remote
-    host = via.host[1:-1] if via.host.startswith("[") else via.host
-    has_rport = via.has("rport")
-    if host == remote.host and not has_rport and not via.has("received"):
-        if flow.transport.is_reliable or (via.port or 5060) == remote.port:
-            return request, flow
-        # Without rport the response goes to the source address, but to the port of sent-by (section 18.2.2).
-        return request, replace(flow, remote=Address(remote.host, via.port or 5060))
-    # A sent-by that is not the source is a NAT: the response goes back the way the request came, asked for or not.
-    stamped = via.received_from(remote.host, remote.port)
-    lines = list(request.headers)
-    for index, (name, value) in enumerate(lines):
-        if name == "Via":
-            rest = split_quoted(value, ",")[1:] if "," in value else []
-            lines[index] = (name, ",".join([str(stamped), *rest]))
-            break
-    marked = Request(request.method, request.uri, Headers(lines), request.body)
-    marked._typed.update(request._typed)
-    marked._typed["Via"] = stamped
-    marked._typed.pop("vias", None)
-    return marked, flow
-
-
 def _takes_sdp(request: Request) -> bool:
     """Whether Accept lets us describe a session (RFC 3261 section 20.1): absent is application/sdp, empty is nothing at all."""
     if "Accept" not in request.headers:
         return True
     ranges = {value.partition(";")[0].replace(" ", "").lower() for value in request.headers.listed("Accept")}
     return not ranges.isdisjoint((_SDP, "application/*", "*/*"))
-
-
-def _fallback(tx: ServerTx) -> Target:
-    """Where a response goes when its connection is gone: the source's address, the port of sent-by (RFC 3261 section 18.2.2)."""
-    via = tx.request.via
-    return Target(tx.flow.transport, tx.flow.remote.host, via.port or tx.flow.transport.default_port)
 
 
 def _asks_for_sips(request: Request) -> bool:
