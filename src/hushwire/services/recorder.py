@@ -32,6 +32,8 @@ from hushwire.vault.buckets import DataKey
 
 ROW_WAIT_S: Final = 3.0
 UNCONFIRMED_RETRY_S: Final = 1.0
+TOLD_WAIT_S: Final = 2.0
+"""How long to wait for what became of a media process that does not answer; it is known within half a second (media/link.py)."""
 _log = structlog.get_logger(__name__)
 
 
@@ -165,12 +167,18 @@ class Recorder:
             live.recording = None
             self._fail(live, run)
             return False
+        if live.recording is not run:
+            return False  # `lost` took it: it goes on as the next segment
         if not admitted:
             live.recording = None
             return None
         try:
             await self._link.client.start_recording(live.id, self._order(live, run))
         except (MediaRefused, Unavailable) as error:
+            if isinstance(error, Unavailable):
+                await self._until_told(live, run)
+            if live.recording is not run:
+                return False
             _log.error("recording.not_begun", call_id=str(live.id), why=str(error))
             live.recording = None
             self._fail(live, run)
@@ -181,6 +189,14 @@ class Recorder:
         live.segments = run.segment + 1
         self._settle_beep(live)
         return True
+
+    async def _until_told(self, live: LiveCall, run: RecordingRun) -> None:
+        """Until the media process answers again, or has been declared dead: then `lost` took the recording."""
+        end = asyncio.get_running_loop().time() + TOLD_WAIT_S
+        while live.recording is run and not live.is_ended and not self._link.is_up:
+            if asyncio.get_running_loop().time() > end:
+                return
+            await asyncio.sleep(0.02)
 
     def _row(self, live: LiveCall, run: RecordingRun, agent_id: AgentId, peer_agent_id: AgentId | None) -> NewRecording:
         return NewRecording(
@@ -393,6 +409,7 @@ class Recorder:
         if run is None:
             return
         live.lost_recording = run
+        live.segments = max(live.segments, run.segment + 1)
         _log.error("recording.cut_short", call_id=str(live.id), recording_id=str(run.id), why="the media process died")
         end = RecordingEnd(RecordingId(run.id), self._clock.now())
         event = self.event(live, EventKind.RECORDING_CLOSED, end.ended_at, recording=end.id, crashed=True)
