@@ -6,7 +6,7 @@ namespace hushwire::dtls {
 namespace {
 
 constexpr std::byte kHandshake{22}, kHello{1}, kVerifyRequest{3};
-constexpr std::size_t kRecordHeader = 13, kMessageHeader = 12;
+constexpr std::size_t kRecordSequence = 5, kRecordHeader = 13, kMessageHeader = 12;
 constexpr std::size_t kMessage = kRecordHeader, kMessageSequence = kMessage + 4, kFragmentAt = kMessage + 6;
 
 std::array<std::byte, 20> fresh_key(Cookies::Random random) {
@@ -52,7 +52,10 @@ bool Cookies::has_sent(const ClientHello& hello, const Address& to) const {
 std::size_t Cookies::request(Bytes buffer, const Address& to) const {
     auto made = cookie(to);
     auto message_sequence = load_be16(buffer.data() + kMessageSequence);
-    // The record's sequence number stays the hello's, as section 4.2.1 asks for.
+    // Section 4.2.1 would have the hello's record sequence number, here and in the ServerHello. OpenSSL's
+    // server begins with 1 whatever the hello had: so this is 0, or the peer of a hello that was repeated
+    // would take the ServerHello for a replay.
+    std::fill_n(buffer.data() + kRecordSequence, 6, std::byte{0});
     constexpr std::uint16_t kVersion = 0xfeff;  // DTLS 1.0: what every version understands here
     constexpr std::uint16_t kBody = 3 + kCookie;
     store_be(buffer.data() + 1, kVersion);

@@ -23,9 +23,9 @@ TEST("a hello that comes back with its cookie from where that was sent is proven
     auto buffer = first;
     auto size = cookies.request(buffer, address(1, 4000));
     CHECK(size == dtls::Cookies::kRequest);
-    // DTLS 1.0, the hello's own record and message numbers, HelloVerifyRequest, one fragment, 16 bytes.
+    // DTLS 1.0, record 0, the hello's message number, HelloVerifyRequest, one fragment, 16 bytes.
     CHECK(std::ranges::equal(std::span(buffer).first(28),
-                             hex("16feff0000000000000005001f030000130001000000000013feff10")));
+                             hex("16feff0000000000000000001f030000130001000000000013feff10")));
     auto cookie = std::vector(buffer.begin() + 28, buffer.begin() + 44);
     auto second = client_hello(cookie, 32);
     auto proven = dtls::parse_client_hello(second);

@@ -71,9 +71,11 @@ async def test_hold_and_keys_work_afterwards() -> None:
     async with start_deployment() as running, running.carrier() as carrier, running.phone("anna") as anna:
         call, theirs = await connected(running, anna, carrier)
         await killed(running)
+        seen = len(anna.events)
         await anna.tell("hold", call=call)
         held = await carrier.expect("media", lambda event: event["call"] == theirs and event["status"] == 3)
         assert held
+        await anna.expect("media", lambda event: event["call"] == call, since=seen)
         await killed(running)
         await anna.tell("resume", call=call)
         await until(lambda: still_heard(carrier, theirs), timeout_s=20, what="the carrier hears the agent again")

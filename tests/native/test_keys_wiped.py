@@ -66,7 +66,7 @@ def srtp_secrets(keys: Keys, leg: int) -> dict[str, bytes]:
 
 
 def recording_secrets(recorded: Recorded) -> dict[str, bytes]:
-    context = b"HWR1\x01\x01" + (76).to_bytes(2, "big") + recorded.org.bytes + recorded.id.bytes + bytes(4)
+    context = b"HWR1\x02\x01" + (76).to_bytes(2, "big") + recorded.org.bytes + recorded.id.bytes + bytes(4)
     return {"data key": recorded.key, "frame key": hmac.digest(recorded.key, b"hushwire/hwr/1/frame" + context, "sha256")}
 
 

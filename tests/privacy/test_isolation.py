@@ -15,7 +15,7 @@ import pytest
 from hushwire.core.ids import OrgId
 from hushwire.privacy.inventory import Form, holding
 from hushwire.store.database import Connection, Database
-from hushwire.store.roles import APPLICATION_ROLES, FINDER, LOGIN_ROLES, OWNER, WATCHER
+from hushwire.store.roles import APPLICATION_ROLES, BACKUP, FINDER, LOGIN_ROLES, OWNER, WATCHER
 from hushwire.vault.keyring import BUCKET_NOT_CURRENT
 from tests.databases import DatabaseName, Databases, RoleName
 from tests.store.rights import fill_rights
@@ -378,6 +378,9 @@ async def test_no_role_is_a_superuser_bypasses_security_owns_a_table_or_is_a_mem
         members = await connection.fetch("SELECT member::regrole::text AS member, roleid::regrole::text AS role FROM pg_auth_members")
     finally:
         await connection.close()
+    # A backup of this server has a role of its own, which nobody can log in as once it is done.
+    assert not any(row["rolcanlogin"] for row in roles if row["rolname"] == BACKUP)
+    roles = [row for row in roles if row["rolname"] != BACKUP]
     assert {row["rolname"] for row in roles} == {*LOGIN_ROLES, FINDER, WATCHER}
     for row in roles:
         for right in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication", "rolinherit"):
