@@ -138,6 +138,29 @@ assert read(folder / NAME, key) == {one: b"one again", two: b"two" * 100, UUID(i
 """
 
 
+def test_what_is_over_leaves_the_file_when_it_is_tidied(tmp_path: Path) -> None:
+    made = opened(tmp_path)
+    over, goes_on = uuid4(), uuid4()
+    made.put(over, b"over" * 1000)
+    made.put(goes_on, b"goes on")
+    assert made.commit()
+    made.tidy()
+    assert (tmp_path / NAME).stat().st_size > 4000
+    made.drop(over)
+    made.tidy()
+    assert (tmp_path / NAME).stat().st_size < 200
+    assert read(tmp_path / NAME, KEY) == {goes_on: b"goes on"}
+    made.put(goes_on, b"still")
+    assert made.commit()
+    assert opened(tmp_path).recover() == {goes_on: b"still"}
+    made.drop(goes_on)
+    made.tidy()
+    assert list(tmp_path.iterdir()) == []
+    made.put(goes_on, b"again")
+    assert made.commit()
+    assert read(tmp_path / NAME, KEY) == {goes_on: b"again"}
+
+
 def test_a_full_disk_loses_nothing_that_was_written_and_what_waited_is_written_later(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

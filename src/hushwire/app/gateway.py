@@ -58,6 +58,7 @@ END_CALLS_S: Final = 1.8
 # New objects until the youngest are looked through. Those of calls end by themselves; what is left for the collector are few cycles.
 _YOUNG: Final = 10_000
 RETRY_S: Final = 1.0
+TIDY_S: Final = 30.0
 _log = structlog.get_logger(__name__)
 
 
@@ -120,6 +121,7 @@ class Gateway:
                 ("heartbeat", self.heartbeat.run),
                 ("keys", self._prepare_keys),
                 ("trunks", self.trunks.run),
+                ("journal", self._tidy_journal),
             ):
                 tasks.append(asyncio.create_task(self._kept_up(name, work), name=name))
             addresses = [
@@ -139,7 +141,14 @@ class Gateway:
             await self.link.close()
             await self.endpoint.close()
             await self.pool.close()
+            self.journal.tidy()
             self.journal.close()
+
+    async def _tidy_journal(self) -> None:
+        """What is over leaves the journal's file soon: an erasure must not leave its numbers there."""
+        while True:
+            await asyncio.sleep(TIDY_S)
+            self.journal.tidy()
 
     async def _drain(self) -> None:
         """Let calls end by themselves; who wants a new one is sent elsewhere (RFC 3261 section 21.5.4)."""

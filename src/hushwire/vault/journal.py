@@ -45,6 +45,7 @@ class Journal:
         self._count = 0
         self._size = 0
         self._is_failing = False
+        self._has_dropped = False
 
     def recover(self) -> Mapping[UUID, bytes]:
         """What the process before this one left. It stays in the journal until it is dropped."""
@@ -67,6 +68,7 @@ class Journal:
             return True
         pending, self._pending = self._pending, {}
         for name, data in pending.items():
+            self._has_dropped = self._has_dropped or data is None
             self._kept_bytes -= len(self._kept.pop(name, b""))
             if data is not None:
                 self._kept[name] = data
@@ -85,6 +87,21 @@ class Journal:
             _log.info("journal.written_again")
         self._is_failing = False
         return True
+
+    def tidy(self) -> None:
+        """Let nothing of what is over stand in the file: it is written anew, or removed where nothing counts."""
+        if not self.commit() or not self._has_dropped:
+            return
+        try:
+            if self._kept:
+                self._begin()
+            else:
+                self.close()
+                self._path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("journal.not_tidied", error=type(error).__name__, code=error.errno)
+        else:
+            self._has_dropped = False
 
     def close(self) -> None:
         """Write nothing more."""
