@@ -78,6 +78,10 @@ async def heard_s(party: Party, call: int, hertz: float) -> float:
     return found / 20
 
 
+SYLLABLE_S = 0.2
+"""Speech may have the tone of a sound for a few blocks of a twentieth second: less of it than this is none."""
+
+
 async def hears(party: Party, call: int, hertz: float, seconds: float) -> None:
     async def is_so() -> bool:
         return await heard_s(party, call, hertz) >= seconds
@@ -115,7 +119,7 @@ async def test_an_agents_hold_plays_music_to_the_carrier_until_it_is_resumed(sou
         incoming = (await carrier.expect("incoming"))["call"]
         await anna.expect_state(call, "confirmed")
         await hears(carrier, incoming, ANNOUNCEMENT, 0.8)
-        assert await heard_s(carrier, incoming, MUSIC) == 0
+        assert await heard_s(carrier, incoming, MUSIC) < SYLLABLE_S
         seen = len(carrier.events)
         await anna.tell("hold", call=call)
         await hears(carrier, incoming, MUSIC, 1.5)
@@ -128,7 +132,7 @@ async def test_an_agents_hold_plays_music_to_the_carrier_until_it_is_resumed(sou
 
         await until(hears_the_agent_again, timeout_s=20, what="the agent's own voice after the hold")
         assert [event for event in carrier.events[seen:] if event["event"] == "media"] == []  # its dialog was left alone
-        assert await heard_s(anna, call, MUSIC) == 0
+        assert await heard_s(anna, call, MUSIC) < SYLLABLE_S
         await anna.hangup(call)
 
 
@@ -147,7 +151,7 @@ async def test_the_carrier_hears_the_announcement_at_answer_and_it_is_kept_as_ev
 
         await until(evidence, timeout_s=20, what="the announcement's evidence")
         assert await evidence() == ["announcement-played"]
-        assert await heard_s(anna, call, ANNOUNCEMENT) == 0
+        assert await heard_s(anna, call, ANNOUNCEMENT) < SYLLABLE_S
         await anna.hangup(call)
 
 
