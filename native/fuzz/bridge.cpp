@@ -140,7 +140,7 @@ class Call {
         datagram(leg, input, std::span(raw).first(check.fingerprint()));
         // A ClientHello: without ICE it is asked for a cookie, and comes again with one, perhaps not its own.
         auto cookie = input.bytes(steer >> 3 & 0x1f);
-        std::array<std::byte, 13 + 12 + 35 + 31> hello{std::byte{22}, std::byte{0xfe}, std::byte{0xfd}};
+        std::array<std::byte, 13 + 12 + 36 + 31> hello{std::byte{22}, std::byte{0xfe}, std::byte{0xfd}};
         hello[12] = static_cast<std::byte>(12 + 2 + 32 + 2 + cookie.size() - (steer == 0xff));
         hello[13] = std::byte{1};
         hello[60] = static_cast<std::byte>(cookie.size());
