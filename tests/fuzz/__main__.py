@@ -39,7 +39,11 @@ class Target:
 
 
 TARGETS = [
-    Target("bridge", ("core/bridge.cpp", "core/leg.cpp", "core/source.hpp"), r"play|Playout|produce|settle|mix|take_leg|put_leg|set_hears|arrange|press|tell_quality|take_event|report"),
+    Target(
+        "bridge",
+        ("core/bridge.cpp", "core/leg.cpp", "core/source.hpp"),
+        r"play|Playout|produce|settle|mix|take_leg|put_leg|set_hears|arrange|press|tell_quality|take_event|report",
+    ),
     Target("control", ("control/protocol.cpp", "control/leg_fields.cpp"), r"leg_stats|recording_result|FrameWriter|to_ice"),
     Target("demux", ("core/demux.cpp", "core/seat_table.hpp")),
     Target("hwr", (), module=("tests.fuzz.hwr",)),
