@@ -7,7 +7,7 @@ import struct
 import pylibsrtp
 
 from hushwire.media.certificates import Certificate, make_certificate
-from hushwire.media.dtls import DtlsAssociation, SrtpKeys
+from hushwire.media.dtls import MAX_DATAGRAMS, DtlsAssociation, SrtpKeys
 from hushwire.media.model import Suite
 from hushwire.sdp.dtls import LocalDtls
 from hushwire.sdp.model import LegMedia, LocalMedia
@@ -76,12 +76,12 @@ class DtlsPhone(asyncio.DatagramProtocol):
         port = int(self._transport.get_extra_info("sockname")[1])
         return LocalMedia("127.0.0.1", port, port, {}, 1, 1, codecs=(PCMU,), dtls=LocalDtls(self.announced.fingerprint))
 
-    def meet(self, agreed: LegMedia, shows: Certificate | None = None) -> None:
+    def meet(self, agreed: LegMedia, shows: Certificate | None = None, most: int = MAX_DATAGRAMS) -> None:
         """Begin the handshake that SDP agreed on."""
         assert agreed.dtls is not None
         self._to = (agreed.address, agreed.port)
         self._out = self._in = None
-        self.association = DtlsAssociation(shows or self.shows, agreed.dtls)
+        self.association = DtlsAssociation(shows or self.shows, agreed.dtls, most)
         self._give(self.association.start())
         if self._pumping is not None:
             self._pumping.cancel()

@@ -55,10 +55,14 @@ class SrtpKeys:
 
 
 class DtlsAssociation:
-    """Our end of one association. After each call send what it returned, then look at `keys`, `failure` and `timeout_s`."""
+    """Our end of one association. After each call send what it returned, then look at `keys`, `failure` and `timeout_s`.
 
-    def __init__(self, certificate: Certificate, remote: RemoteDtls) -> None:
+    It fails after `most` datagrams of the peer without keys.
+    """
+
+    def __init__(self, certificate: Certificate, remote: RemoteDtls, most: int = MAX_DATAGRAMS) -> None:
         self._remote = remote
+        self._most = most
         self._taken = 0
         self._is_proven = False
         self._is_fresh = True
@@ -91,7 +95,7 @@ class DtlsAssociation:
             return []
         if self.keys is None:
             self._taken += 1
-            if self._taken > MAX_DATAGRAMS:
+            if self._taken > self._most:
                 return self._fail(Failure.TOO_MUCH)
         self._connection.bio_write(datagram)
         if self._is_fresh and not self._remote.is_client and client_hello_random(datagram) is not None:
