@@ -34,8 +34,7 @@ def test_the_request_uri_is_the_judged_number_at_the_trunks_host_and_nothing_els
     assert target.uri == "sip:+442079460123@carrier.example.net:5080;transport=tcp"
     assert target.hop == Target(Transport.TCP, "carrier.example.net", 5080)
     assert str(target.from_) == "<sip:+493023125000@voice.example.org>"
-    asserted = ("P-Asserted-Identity", "<sip:+493023125000@voice.example.org>")
-    assert target.headers == (asserted, ("P-Early-Media", "supported"))
+    assert target.headers == (("P-Early-Media", "supported"),)
 
 
 def test_an_emergency_verdict_reaches_the_trunk_too() -> None:
@@ -171,10 +170,14 @@ def test_an_emergency_number_is_never_rewritten() -> None:
     ],
 )
 def test_a_trunk_shows_only_the_numbers_that_its_rules_let_pass(rules: dict[str, Any], own: str | None, shown: str) -> None:
-    target = trunk_target(replace(TRUNK, **rules), ALLOWED, None if own is None else Personal(own), "voice.example.org")
+    number = None if own is None else Personal(own)
+    target = trunk_target(replace(TRUNK, trusted=True, **rules), ALLOWED, number, "voice.example.org")
     assert target.from_.sip_uri.user == shown
     asserted = dict(target.headers).get("P-Asserted-Identity")
     assert asserted == (None if shown == "anonymous" else f"<sip:{shown}@voice.example.org>")
+    untrusted = trunk_target(replace(TRUNK, **rules), ALLOWED, number, "voice.example.org")
+    assert untrusted.from_ == target.from_
+    assert "P-Asserted-Identity" not in dict(untrusted.headers)
 
 
 def test_the_callers_number_is_written_as_the_trunk_takes_numbers() -> None:

@@ -155,6 +155,7 @@ class Trunk(Table):
     register_every_s: Literal[0] | Annotated[int, Field(ge=60, le=86_400)] = 0
     pins: Annotated[list[Pin], Field(max_length=8)] = []
     networks: Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=16)] = []
+    trusted: bool = False
 
     @model_validator(mode="after")
     def _fitting(self) -> "Trunk":
@@ -190,6 +191,7 @@ class Agent(Table):
     suspended: bool = False
     telemarketing: bool = False
     media_ports: Literal["auto", "shared", "own"] = "auto"
+    hides_identity: bool = False
 
     @model_validator(mode="after")
     def _no_guess(self) -> "Agent":
@@ -439,7 +441,9 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         beep_every_s=org.beep_every_s,
     )
     agents = tuple(
-        AgentSpec(a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended, a.telemarketing, a.media_ports)
+        AgentSpec(
+            a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended, a.telemarketing, a.media_ports, a.hides_identity
+        )
         for a in org.agents
     )
     numbers = tuple(NumberSpec(entry.number, entry.to) for entry in org.numbers)

@@ -110,7 +110,7 @@ class Adoption:
         if org is None or agent is None or not is_whole or kept.answer is None:
             return None
         certificate = self._calling.certificates.current
-        remote, local = (None if text is None else Personal(text) for text in (talk.remote, talk.local))
+        remote, local, withheld = (None if text is None else Personal(text) for text in (talk.remote, talk.local, talk.withheld))
         route = Route(
             talk.call.plan,
             org,
@@ -122,6 +122,7 @@ class Adoption:
             local=local,
             verdict=talk.verdict,
             places=talk.places,
+            withheld=withheld,
         )
         now, answered_at = self._clock.now(), kept.answer.answered_at
         gone = self._clock.monotonic() - max(0.0, (now - answered_at).total_seconds())

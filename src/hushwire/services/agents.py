@@ -57,8 +57,9 @@ class Agents:
         extension: str | None = None,
         caller_id: str | None = None,
         media_ports: str | None = None,
+        hides_identity: bool | None = None,
     ) -> bool | Unfit:
-        """Another extension, caller id or choice of media ports (None: as it is); False where there is no such agent.
+        """Another extension, caller id, choice of media ports or of hiding the number (None: as it is); False: there is no such agent.
 
         The row is replaced, every node shows and calls with the new value from then on, and a superseding entry is in the audit log.
         """
@@ -75,8 +76,10 @@ class Agents:
                 await table.set_display(connection, agent_id, after, now)
                 if media_ports is not None:
                     await table.set_media_ports(connection, agent_id, media_ports, now)
-                asked = (("extension", extension), ("caller_id", caller_id), ("media_ports", media_ports))
-                names = [name for name, value in asked if value is not None]
+                if hides_identity is not None:
+                    await table.set_hides_identity(connection, agent_id, hides_identity, now)
+                said = {"extension": extension, "caller_id": caller_id, "media_ports": media_ports, "hides_identity": hides_identity}
+                names = [name for name, value in said.items() if value is not None]
                 await audit.append(
                     connection, org_id, now, actor, audit.Action.AGENT_RECTIFIED, f"agent:{agent_id}", {"fields": " ".join(names)}
                 )

@@ -199,7 +199,7 @@ class CallEffects:
         _log.info("call.answered", call_id=str(live.id), agent_media=agent.get("media"), peer_media=peer.get("media"))
         peer_agent = None if live.route.peer_agent is None else live.route.peer_agent.id
         trunk = None if live.route.trunk is None else live.route.trunk.id
-        live.answer = answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk)
+        live.answer = answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk, *live.devices_that_answered())
         self._tasks.spawn(self._record(live, answer), "call-answered")
         if live.joining is not None:
             self._tasks.spawn(self.fed(live, self._joined(live, live.joining)), "call-joined")

@@ -107,6 +107,7 @@ class CallJournal:
             reoffer=live.reoffer,
             devices=self._devices(live),
             attempts=tuple(Tried(one.trunk.name, one.outcome, one.after_ms) for one in live.attempts),
+            withheld=None if route.withheld is None else route.withheld.reveal(),
         )
 
     def _dialogs(self, live: LiveCall) -> dict[Side, Dialog]:

@@ -184,6 +184,7 @@ class CallRows:
             ended_at=at,
             sip_status=refused.status,
             end_reason=refused.end_reason,
+            caller_hidden=refused.hides,
         )
         event = self._recorder.refusal(call_id, refused, at)
 
@@ -267,6 +268,8 @@ class CallRows:
             ended_at=ended_at,
             sip_status=status,
             end_reason=None if why is None else why.value,
+            caller_hidden=route.hides,
+            device_id=route.device_id,
         )
 
 

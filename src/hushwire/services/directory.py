@@ -52,6 +52,8 @@ class Agent:
     is_suspended: bool
     is_telemarketing: bool = False
     media_ports: str = "auto"
+    hides_identity: bool = False
+    """Whether its calls show its number only where one asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,6 +449,7 @@ def _agent(keys: OrgKeys, row: rows.AgentRow, *, has_ended: bool) -> Agent:
         is_suspended=row.suspended or has_ended,
         is_telemarketing=row.telemarketing,
         media_ports=row.media_ports,
+        hides_identity=row.hides_identity,
     )
 
 

@@ -83,6 +83,7 @@ class Talk:
     reoffer: Waiting | None = None
     devices: dict[Side, UUID] = field(default_factory=dict)
     attempts: tuple[Tried, ...] = ()
+    withheld: str | None = None
 
     def __repr__(self) -> str:
         return f"Talk({SHOWN})"

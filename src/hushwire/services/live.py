@@ -153,6 +153,14 @@ class LiveCall:
         """Whose dialog it is."""
         return next((side for side, key in self.dialogs.items() if key == dialog), None)
 
+    def devices_that_answered(self) -> tuple[UUID | None, UUID | None]:
+        """The credential of the device that took the call, as the agent's or as the peer agent's."""
+        winner = self.call.winner
+        target = None if winner is None else self.route.plan.targets[winner]
+        if target is None or target.device_id is None:
+            return None, None
+        return (None, target.device_id) if self.route.peer_agent is not None else (target.device_id, None)
+
     def hop(self, side: Side) -> Hop | None:
         """The way to a party."""
         if side is Side.CALLER:

@@ -73,6 +73,7 @@ class TrunkSpec:
     register_every_s: int = 0
     pins: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class AgentSpec:
     suspended: bool
     telemarketing: bool = False
     media_ports: str = "auto"
+    hides_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +393,7 @@ class _Organisation:
             suspended=spec.suspended,
             telemarketing=spec.telemarketing,
             media_ports=spec.media_ports,
+            hides_identity=spec.hides_identity,
         )
 
     def _credentials(

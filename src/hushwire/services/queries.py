@@ -14,6 +14,7 @@ from hushwire.core.errors import MalformedError
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, TrunkId
 from hushwire.services.phone_numbers import spellings
 from hushwire.services.voice_security import as_uuid
+from hushwire.store import devices as device_rows
 from hushwire.store import listing, search, trunk_states
 from hushwire.store.database import Connection, Database
 from hushwire.store.recordings import Place
@@ -28,7 +29,7 @@ ALIVE_WITHIN: Final = timedelta(seconds=30)
 _HIDDEN: Final = (
     "agent_id", "peer_agent_id", "trunk_id", "recording_id", "answered_at", "ended_at", "duration_ms", "sip_status", "end_reason",
     "verdict", "verdict_reason", "country", "number_class", "rules_version", "agent_leg", "peer_leg", "quality", "sealed_with",
-    "remote_sealed", "local_sealed", "trunk_attempts",
+    "remote_sealed", "local_sealed", "trunk_attempts", "device_id", "peer_device_id",
 )  # fmt: skip
 """What is not shown of a call whose processing is restricted."""
 _log = structlog.get_logger(__name__)
@@ -43,6 +44,9 @@ class CallView:
     peer_agent: str | None = field(repr=False)
     remote: str | None = field(repr=False)
     local: str | None = field(repr=False)
+    device: str | None = field(default=None, repr=False)
+    """What people call the device; None for the agent's own password, and for devices that are gone."""
+    peer_device: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class AgentView:
     caller_id: str | None = field(repr=False)
     suspended: bool
     media_ports: str
+    hides_identity: bool
     created_at: datetime
     devices: list[DeviceView]
 
@@ -102,6 +107,7 @@ class TrunkView:
     media_ports: str
     priority: int = 0
     weight: int = 1
+    trusted: bool = False
     states: tuple[TrunkState, ...] = ()
 
 
@@ -121,7 +127,7 @@ class Queries:
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
             rows = await search.find_calls(connection, wanted, after=after, limit=limit + 1)
-            names = await self._agents_of(connection, keys, rows[:limit])
+            names = await self._names_of(connection, keys, rows[:limit])
         more = rows[limit - 1] if len(rows) > limit else None
         return CallPage(await self._opened(keys, why, rows[:limit], names), None if more is None else Place(more.started_at, more.id))
 
@@ -132,7 +138,7 @@ class Queries:
             row = await search.get_call(connection, call_id)
             if row is None:
                 return None
-            names = await self._agents_of(connection, keys, [row])
+            names = await self._names_of(connection, keys, [row])
         return (await self._opened(keys, why, [row], names))[0]
 
     async def number_indexes(self, org_id: OrgId, typed: str) -> list[bytes] | None:
@@ -201,6 +207,7 @@ class Queries:
                 row.media_ports,
                 row.priority,
                 row.weight,
+                row.trusted,
                 tuple(state for state in states if state.trunk_id == row.id),
             )
             for row in rows[:limit]
@@ -215,8 +222,14 @@ class Queries:
             await self._log.note_in(connection, org_id, why, [f"agent:{agent_id}" for agent_id in names])
         return names
 
-    async def _agents_of(self, connection: Connection, keys: OrgKeys, rows: Sequence[CallRow]) -> dict[UUID, str]:
-        return await self._usernames(connection, keys, [agent for row in rows for agent in (row.agent_id, row.peer_agent_id)])
+    async def _names_of(self, connection: Connection, keys: OrgKeys, rows: Sequence[CallRow]) -> dict[UUID, str]:
+        names = await self._usernames(connection, keys, [agent for row in rows for agent in (row.agent_id, row.peer_agent_id)])
+        wanted = {device for row in rows for device in (row.device_id, row.peer_device_id) if device is not None} - names.keys()
+        sealed = await device_rows.names(connection, wanted) if wanted else {}
+        return names | {
+            device_id: _open(keys.operational, keys.org_id, value, "devices", "name_sealed", device_id)
+            for device_id, value in sealed.items()
+        }
 
     async def _opened(self, keys: OrgKeys, why: Why, rows: Sequence[CallRow], names: Mapping[UUID, str]) -> list[CallView]:
         """Outside any transaction of the main database: the keyring notes what it opens in one of its own."""
@@ -232,6 +245,9 @@ class Queries:
             key = columns.get(row.sealed_with) if row.sealed_with is not None else None
             return None if key is None or sealed is None else _open(key, keys.org_id, sealed, "calls", column, row.id)
 
+        def device(device_id: UUID | None, agent_id: UUID | None) -> str | None:
+            return None if device_id is None or device_id == agent_id else names.get(device_id)
+
         return [
             CallView(
                 row,
@@ -239,6 +255,8 @@ class Queries:
                 peer_agent=names.get(row.peer_agent_id) if row.peer_agent_id else None,
                 remote=number(row, row.remote_sealed, "remote_sealed"),
                 local=number(row, row.local_sealed, "local_sealed"),
+                device=device(row.device_id, row.agent_id),
+                peer_device=device(row.peer_device_id, row.peer_agent_id),
             )
             for row in rows
         ]
@@ -261,6 +279,7 @@ class Queries:
                 opened(row.caller_id_sealed, "caller_id_sealed", row.id),
                 row.suspended,
                 row.media_ports,
+                row.hides_identity,
                 row.created_at,
                 devices.get(row.id, []),
             )

@@ -161,7 +161,7 @@ class Execution:
         if correction.target == "agent":
             if correction.what not in AGENT_FIELDS:
                 return Unfit("what", "is nothing of an agent that can be corrected")
-            values = {correction.what: correction.value}
+            values: dict[str, Any] = {correction.what: correction.value}
             done = await self._agents.rectify(org_id, correction.id, actor=why.actor, **values)
             return done if isinstance(done, Unfit) else None if done else Unfit("id", "is no agent of the organisation")
         if correction.what not in CONTACT_FIELDS:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -18,6 +17,8 @@ from hushwire.policy import hosts, numbers, trunk_number
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason
 from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Keying, Srtp
+from hushwire.services import caller_id
+from hushwire.services.caller_id import e164
 from hushwire.services.directory import Agent, Directory, Organisation
 from hushwire.services.registration import Device
 from hushwire.services.sound_settings import AnnounceAt, Ringback
@@ -25,9 +26,11 @@ from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target, trunk_terms, written_for
 from hushwire.services.verdicts import Judge, denied, verdict_for
+from hushwire.sip import asserted
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Transport
 from hushwire.sip.gruu import instance_of
+from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.routing import numeric
 from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user, parse_name_addr
@@ -77,6 +80,12 @@ class Route:
     room: str | None = None
     """The conference that is dialled."""
 
+    hides: bool = False
+    """The caller's number is shown to nobody."""
+
+    withheld: Personal[str] | None = None
+    """A hidden caller's number, where the carrier told it: for the law on recording alone, while the call lasts."""
+
     @property
     def may_go_unrecorded(self) -> bool:
         """Whether the call goes on where it can't be recorded: as the organisation decided; an emergency call always."""
@@ -96,6 +105,7 @@ class Refused:
     trunk: Trunk | None = None
     remote: Personal[str] | None = None
     verdict: Deny | Malformed | None = None
+    hides: bool = False
 
 
 class Router:
@@ -115,6 +125,8 @@ class Router:
     def from_agent(self, org: Organisation, agent: Agent, request: Request, flow: Flow) -> Route | Refused:
         """Where an authenticated agent's INVITE goes, under the rules of this moment."""
         terms = agent_terms(org, flow.transport, flow.remote.host, leg=0)
+        asked, request = caller_id.asked_for(request, _own_user(request, org))
+        hides = agent.hides_identity if asked is None else asked
         user = _own_user(request, org)
         verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host))
         if user is not None and not isinstance(verdict, Emergency):
@@ -124,12 +136,12 @@ class Router:
                 return self._conference(org, agent, terms, room[1])
             callee, only = self._own_callee(org, user, request)
             if callee is not None:
-                return self._internal(org, agent, callee, terms, only)
+                return self._internal(org, agent, callee, terms, only, hides=hides)
         match verdict:
             case Allow() | Emergency():
                 if isinstance(verdict, Allow) and _lacks_consent(org, Personal(verdict.number), (verdict.country,)):
                     return _refused(org, agent, denied(verdict, Reason.RECORDING_CONSENT), request)
-                return self._outbound(org, agent, terms, verdict)
+                return self._outbound(org, agent, terms, verdict, hides=hides and not isinstance(verdict, Emergency))
             case Deny() | Malformed():
                 return _refused(org, agent, verdict, request)
             case AllowContact():
@@ -143,9 +155,9 @@ class Router:
         plan = Plan(CallDirection.CONFERENCE, terms, (), RING_AGENT_S, _is_recorded(org, None, ()))
         return Route(plan, org, agent, remote=remote, local=agent.extension, room=room)
 
-    def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency) -> Route | Refused:
+    def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
         remote = Personal(verdict.number)
-        trunks, targets = self._ways_out(org, agent, verdict)
+        trunks, targets = self._ways_out(org, agent, verdict, hides=hides)
         if not targets:
             words = reason_header(503, "No trunk")
             return Refused(503, words, "trunk-failed", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
@@ -162,10 +174,21 @@ class Router:
             is_serial=True,
         )
         return Route(
-            plan, org, agent, trunk=trunks[0], trunks=tuple(trunks), remote=remote, local=agent.caller_id, verdict=verdict, places=places
+            plan,
+            org,
+            agent,
+            trunk=trunks[0],
+            trunks=tuple(trunks),
+            remote=remote,
+            local=agent.caller_id,
+            verdict=verdict,
+            places=places,
+            hides=hides,
         )
 
-    def _ways_out(self, org: Organisation, agent: Agent, verdict: Allow | Emergency) -> tuple[list[Trunk], list[Target]]:
+    def _ways_out(
+        self, org: Organisation, agent: Agent, verdict: Allow | Emergency, *, hides: bool = False
+    ) -> tuple[list[Trunk], list[Target]]:
         """The ways by which this call may leave, in the order in which they are tried, and the trunk of each."""
         is_emergency = isinstance(verdict, Emergency)
         trunks: list[Trunk] = []
@@ -178,7 +201,7 @@ class Router:
                 continue
             for way in self._states.ways(trunk):
                 trunks.append(trunk)
-                target = trunk_target(trunk, verdict, agent.caller_id, self._directory.domain, way)
+                target = trunk_target(trunk, verdict, agent.caller_id, self._directory.domain, way, hides=hides)
                 targets.append(replace(target, headers=(*self._states.route(trunk), *target.headers)))
         trunks, targets = trunks[:MOST_WAYS], targets[:MOST_WAYS]
         # Nothing comes after the last one: it has more time to say something.
@@ -210,10 +233,12 @@ class Router:
         instance = instance_of(uri) if isinstance(uri, SipUri) else None
         return callee, None if instance is None else lambda device: device.instance == instance
 
-    def _internal(self, org: Organisation, agent: Agent, callee: Agent, terms: Terms, only: DeviceFilter | None = None) -> Route | Refused:
+    def _internal(
+        self, org: Organisation, agent: Agent, callee: Agent, terms: Terms, only: DeviceFilter | None = None, *, hides: bool = False
+    ) -> Route | Refused:
         host = f"{org.slug}.{self._directory.domain}"
         shown = (agent.extension or agent.username).reveal()
-        from_ = NameAddr(SipUri(host, escape_user(shown)), agent.username.reveal())
+        from_ = asserted.ANONYMOUS if hides else NameAddr(SipUri(host, escape_user(shown)), agent.username.reveal())
         targets = () if callee.is_suspended else self._agent_targets(org, callee, from_, leg=1, only=only)
         remote = callee.extension or callee.username
         if not targets:
@@ -232,7 +257,7 @@ class Router:
             _announces_with(org),
             org.sounds.music_on_hold,
         )
-        return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
+        return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension, hides=hides)
 
     def is_barred(self, route: Route, answered: int | None = None) -> bool:
         """Whether an agent of the call was suspended or removed since it was routed, or the device that it is made from revoked.
@@ -268,7 +293,7 @@ class Router:
     def may_record(self, route: Route) -> bool:
         """Whether the call may be recorded, by what is known now: its far side may have objected since the call was routed."""
         org = self._directory.organisation(route.org.id) or route.org
-        return org.may_record(route.places) and not _is_unrecorded(org, route.remote)
+        return org.may_record(route.places) and not _is_unrecorded(org, route.withheld or route.remote)
 
     # From trunks.
 
@@ -288,41 +313,53 @@ class Router:
         if assigned is None or org is None:
             return None
         agent = None if assigned.agent_id is None else org.by_id.get(assigned.agent_id)
-        remote = _caller(request)
+        caller = caller_id.from_outside(request, trunk)
+        remote, known = caller.shown, caller.known
+
+        def refused(status: int, words: str, why: str) -> Refused:
+            return Refused(status, words, why, CallDirection.INBOUND, org, agent, trunk, remote, hides=caller.is_hidden)
+
         if self._states.is_full(trunk):
-            full = reason_header(503, "The trunk has no free channel")
-            return Refused(503, full, "trunk-full", CallDirection.INBOUND, org, agent, trunk, remote)
+            return refused(503, reason_header(503, "The trunk has no free channel"), "trunk-full")
         words = reason_header(480, "Nobody can be reached")
         if agent is None or agent.is_suspended:
-            return Refused(480, words, "unavailable", CallDirection.INBOUND, org, agent, trunk, remote)
-        shown = remote.reveal() if remote is not None else "anonymous"
-        from_ = NameAddr(SipUri(self._directory.domain, escape_user(shown)))
-        targets = self._agent_targets(org, agent, from_, leg=0)
+            return refused(480, words, "unavailable")
+        from_, told = caller_id.from_shown(caller, self._directory.domain)
+        targets = self._agent_targets(org, agent, from_, leg=0, told=told)
         if not targets:
-            return Refused(480, words, "unavailable", CallDirection.INBOUND, org, agent, trunk, remote)
-        places = _places(org, remote)
-        if _lacks_consent(org, remote, places):
+            return refused(480, words, "unavailable")
+        places = _places(org, known)
+        if _lacks_consent(org, known, places):
             reason = Reason.RECORDING_CONSENT
-            return Refused(
-                reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INBOUND, org, agent, trunk=trunk, remote=remote
-            )
+            return refused(reason.sip_status, reason.sip_reason, "no-recording")
         terms = trunk_terms(trunk, flow.remote.host)
         plan = Plan(
             CallDirection.INBOUND,
             terms,
             targets,
             RING_AGENT_S,
-            _is_recorded(org, remote, places),
+            _is_recorded(org, known, places),
             (),
             _announces_with(org),
             org.sounds.music_on_hold,
         )
-        return Route(plan, org, agent, trunk=trunk, remote=remote, local=assigned.number, places=places)
+        withheld = known if caller.is_hidden else None
+        return Route(
+            plan,
+            org,
+            agent,
+            trunk=trunk,
+            remote=remote,
+            local=assigned.number,
+            places=places,
+            hides=caller.is_hidden,
+            withheld=withheld,
+        )
 
     # Targets.
 
     def _agent_targets(
-        self, org: Organisation, agent: Agent, from_: NameAddr, leg: int, only: DeviceFilter | None = None
+        self, org: Organisation, agent: Agent, from_: NameAddr, leg: int, only: DeviceFilter | None = None, told: tuple[Line, ...] = ()
     ) -> tuple[Target, ...]:
         host = f"{org.slug}.{self._directory.domain}"
         to = NameAddr(SipUri(host, escape_user(agent.username.reveal())))
@@ -332,7 +369,7 @@ class Router:
                 # Whoever registered from a carrier's address would have it dial the Contact, which no verdict was asked about.
                 continue
             terms = agent_terms(org, device.transport, device.address, leg)
-            headers = tuple(("Route", value) for value in device.routes)
+            headers = (*(("Route", value) for value in device.routes), *told)
             targets.append(Target(device.hop, str(device.contact), from_, to, terms, headers, device_id=device.credential_id))
         return tuple(targets)
 
@@ -431,40 +468,12 @@ def _called(request: Request, registered_as: str | None) -> str | None:
     try:
         text = _user(request.request_uri)
         if registered_as is None or text != registered_as:
-            return _e164(text)
+            return e164(text)
         named = request.headers.get("P-Called-Party-ID")
-        return _e164(_user(request.to.uri if named is None else parse_name_addr(named).uri)) or _e164(text)
+        return e164(_user(request.to.uri if named is None else parse_name_addr(named).uri)) or e164(text)
     except ParseError:
         return None
 
 
 def _user(uri: SipUri | TelUri | object) -> str | None:
     return uri.user_unescaped if isinstance(uri, SipUri) else uri.digits if isinstance(uri, TelUri) else None
-
-
-def _caller(request: Request) -> Personal[str] | None:
-    """Who calls, as the carrier asserts it (RFC 3325: a trusted peer), else as From says; None for withheld numbers."""
-    names = [request.from_]
-    asserted = request.headers.get("P-Asserted-Identity")
-    if asserted is not None:
-        # An assertion that can't be read asserts nothing: From stays.
-        with suppress(ParseError):
-            names.insert(0, parse_name_addr(asserted.partition(",")[0]))
-    for name in names:
-        uri = name.uri
-        try:
-            text = uri.user_unescaped if isinstance(uri, SipUri) else uri.digits if isinstance(uri, TelUri) else None
-        except ParseError:
-            continue
-        if text and text.lower() != "anonymous" and len(text) <= 128 and text.isprintable():
-            return Personal(_e164(text) or text)
-    return None
-
-
-def _e164(text: str | None) -> str | None:
-    digits = (text or "").partition(";")[0]
-    if digits.startswith("+"):
-        digits = digits[1:]
-    elif digits.startswith("00"):
-        digits = digits[2:]
-    return f"+{digits}" if digits.isascii() and digits.isdigit() and 4 <= len(digits) <= 15 and digits[0] != "0" else None

@@ -47,6 +47,8 @@ class Trunk:
     register_every_s: int = 0
     pins: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    trusted: bool = False
+    """Whether identities are believed from it and told to it (RFC 3325: it is in our trust domain)."""
 
     @property
     def transport(self) -> Transport:
@@ -120,4 +122,5 @@ def trunk_of_row(row: TrunkRow, password: str | None) -> Trunk:
         row.register_every_s,
         tuple(row.pins),
         tuple(row.networks),
+        row.trusted,
     )

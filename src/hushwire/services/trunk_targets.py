@@ -11,12 +11,13 @@ from hushwire.core.personal import Personal
 from hushwire.policy import trunk_number
 from hushwire.policy.model import Allow, Emergency
 from hushwire.sdp.offer_answer import Srtp
+from hushwire.services.caller_id import for_trunk as caller_id_for
 from hushwire.services.trunk import Trunk
 from hushwire.sip import flow as flows
 from hushwire.sip.flow import Address, Flow, Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.routing import numeric
-from hushwire.sip.uri import NameAddr, SipUri, escape_user, parse_sip_uri
+from hushwire.sip.uri import NameAddr, SipUri, parse_sip_uri
 
 _GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
 _SHORT: Final = re.compile(r"[0-9]{2,6}", re.ASCII)
@@ -37,11 +38,17 @@ def written_for(trunk: Trunk, allowed: Allow | Emergency) -> str | None:
 
 
 def trunk_target(
-    trunk: Trunk, allowed: Allow | Emergency, caller_id: Personal[str] | None, domain: str, way: flows.Target | None = None
+    trunk: Trunk,
+    allowed: Allow | Emergency,
+    caller_id: Personal[str] | None,
+    domain: str,
+    way: flows.Target | None = None,
+    *,
+    hides: bool = False,
 ) -> Target:
     """The only way to a trunk: it takes a verdict that allows, and the INVITE names that verdict's number and nothing else.
 
-    `way` is one of the places where the trunk is reached; None: its URI's own host and port.
+    `way` is one of the places where the trunk is reached; None: its URI's own host and port. `hides`: the caller's number is not shown.
     Raises LocalError if what would be sent is not read there as the judged number, byte for byte, at the trunk's own host.
     """
     wanted = _GLOBAL if isinstance(allowed, Allow) else _SHORT
@@ -54,13 +61,8 @@ def trunk_target(
     if way is None:
         way = trunk.own_target
     headers: tuple[Line, ...] = (("P-Early-Media", "supported"),) if trunk.early_media else ()
-    shown = trunk.shown(caller_id)
-    if shown is None:
-        from_ = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
-    else:
-        text = shown.reveal()
-        from_ = NameAddr(SipUri(domain, escape_user(trunk_number.written(text, trunk.number_format, trunk.country) or text)))
-        headers = (("P-Asserted-Identity", f"<{from_.uri}>"), *headers)
+    from_, told = caller_id_for(trunk, caller_id, domain, hides=hides, is_emergency=isinstance(allowed, Emergency))
+    headers = (*told, *headers)
     to = NameAddr(SipUri(trunk.uri.host, user, trunk.uri.port))
     return Target(
         way,

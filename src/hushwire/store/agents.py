@@ -50,6 +50,11 @@ async def set_display(connection: Connection, agent_id: UUID, display: Display, 
     )
 
 
+async def set_hides_identity(connection: Connection, agent_id: UUID, hides_identity: bool, now: datetime) -> None:
+    """Whether its calls hide its number."""
+    await connection.execute("UPDATE agents SET hides_identity = $2, updated_at = $3 WHERE id = $1", agent_id, hides_identity, now)
+
+
 async def set_media_ports(connection: Connection, agent_id: UUID, media_ports: str, now: datetime) -> None:
     """Whether its media shares UDP ports: auto, shared or own."""
     await connection.execute("UPDATE agents SET media_ports = $2, updated_at = $3 WHERE id = $1", agent_id, media_ports, now)

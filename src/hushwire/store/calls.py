@@ -44,6 +44,9 @@ class NewCall:
     joined_call_id: CallId | None = None
     """The call that it joins as a further party, and as what."""
     joined_as: str | None = None
+    caller_hidden: bool = False
+    device_id: UUID | None = None
+    """Whose credential the agent's phone showed, where it is known already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,9 @@ class CallAnswer:
     peer_leg: Facts
     trunk_id: TrunkId | None = None
     """Of the carrier that carries it."""
+    device_id: UUID | None = None
+    peer_device_id: UUID | None = None
+    """The devices that took it: of the agent, of the peer agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +131,8 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
     tag = await connection.execute(
         "INSERT INTO calls (org_id, id, agent_id, peer_agent_id, trunk_id, node_id, bridge_id, direction, state, started_at, verdict,"
         " verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed, remote_index, local_sealed, ended_at,"
-        " sip_status, end_reason, joined_call_id, joined_as)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)"
+        " sip_status, end_reason, joined_call_id, joined_as, caller_hidden, device_id)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"
         " ON CONFLICT (id) DO NOTHING",
         org_id,
         call.id,
@@ -152,6 +158,8 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
         call.end_reason,
         call.joined_call_id,
         call.joined_as,
+        call.caller_hidden,
+        call.device_id,
     )
     return tag == "INSERT 0 1"
 
@@ -169,13 +177,16 @@ async def answer(connection: Connection, call: CallAnswer) -> bool:
     tag = await connection.execute(
         "UPDATE calls SET state = CASE WHEN state = 'ringing' THEN 'active' ELSE state END, answered_at = $2,"
         " peer_agent_id = coalesce($3, peer_agent_id), agent_leg = $4::jsonb, peer_leg = $5::jsonb,"
-        " trunk_id = coalesce($6, trunk_id) WHERE id = $1 AND answered_at IS NULL",
+        " trunk_id = coalesce($6, trunk_id), device_id = coalesce($7, device_id), peer_device_id = coalesce($8, peer_device_id)"
+        " WHERE id = $1 AND answered_at IS NULL",
         call.id,
         call.answered_at,
         call.peer_agent_id,
         json.dumps(call.agent_leg),
         json.dumps(call.peer_leg),
         call.trunk_id,
+        call.device_id,
+        call.peer_device_id,
     )
     return tag == "UPDATE 1"
 

@@ -1,5 +1,6 @@
 """Rows of agents' devices. Runs as the organisation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -119,3 +120,9 @@ async def revoke(connection: Connection, agent_id: UUID, device_id: UUID, now: d
         )
         await connection.execute("DELETE FROM registrations WHERE device_id = $1", device_id)
     return done != "UPDATE 0"
+
+
+async def names(connection: Connection, device_ids: Iterable[UUID]) -> dict[UUID, bytes]:
+    """The sealed names of these devices, revoked ones among them."""
+    rows = await connection.fetch("SELECT id, name_sealed FROM devices WHERE id = ANY($1::uuid[])", list(device_ids))
+    return {row["id"]: row["name_sealed"] for row in rows}

@@ -54,6 +54,7 @@ class AgentRow:
     suspended: bool
     telemarketing: bool
     media_ports: str
+    hides_identity: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class TrunkRow:
     register_every_s: int
     pins: list[str]
     networks: list[str]
+    trusted: bool
 
 
 async def versions(connection: Connection) -> dict[OrgId, int]:

@@ -19,6 +19,7 @@ class AgentRow:
     caller_id_sealed: bytes | None = field(repr=False)
     suspended: bool
     media_ports: str
+    hides_identity: bool
     created_at: datetime
 
 
@@ -55,9 +56,12 @@ class TrunkRow:
     media_ports: str
     priority: int
     weight: int
+    trusted: bool
 
 
-_AGENT = "SELECT id, username_sealed, role, extension_sealed, caller_id_sealed, suspended, media_ports, created_at FROM agents"
+_AGENT = (
+    "SELECT id, username_sealed, role, extension_sealed, caller_id_sealed, suspended, media_ports, hides_identity, created_at FROM agents"
+)
 
 
 async def agents(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[AgentRow]:
@@ -106,7 +110,7 @@ async def numbers(connection: Connection, *, after: UUID | None = None, limit: i
 async def trunks(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[TrunkRow]:
     """Trunks by id, after one of them."""
     rows = await connection.fetch(
-        "SELECT id, name, uri, srtp, keying, media_ports, priority, weight FROM trunks"
+        "SELECT id, name, uri, srtp, keying, media_ports, priority, weight, trusted FROM trunks"
         " WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2",
         after,
         limit,

@@ -46,6 +46,7 @@ class TrunkRow:
     register_every_s: int = 0
     pins: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class AgentRow:
     suspended: bool
     telemarketing: bool = False
     media_ports: str = "auto"
+    hides_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)

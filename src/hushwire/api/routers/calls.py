@@ -57,7 +57,12 @@ class Call(BaseModel):
     agent: str | None = Field(description="Username of the agent.")
     peer_agent_id: UUID | None
     peer_agent: str | None
-    remote: str | None = Field(description="The number on the far side; null where there is none, or where it was erased.")
+    device_id: UUID | None = Field(description="Whose credential the agent's phone showed; the agent's own id: its own password.")
+    device: str | None = Field(description="What people call that device; null for the agent's own password and for what is gone.")
+    peer_device_id: UUID | None = Field(description="The same of the peer agent, once one of its phones has answered.")
+    peer_device: str | None
+    caller_hidden: bool = Field(description="The caller's number was shown to nobody; of a caller from outside it is not kept either.")
+    remote: str | None = Field(description="The number on the far side; null where there is none, or where it was erased or withheld.")
     local: str | None = Field(description="The number presented by, or dialled to, our side.")
     trunk_id: UUID | None = Field(description="The carrier that carries it, or had it last.")
     trunk_attempts: list[TrunkAttempt] | None = Field(description="The ways to a carrier that were tried, in order; once it is over.")
@@ -247,6 +252,11 @@ def _call(view: CallView) -> Call:
         agent=view.agent,
         peer_agent_id=row.peer_agent_id,
         peer_agent=view.peer_agent,
+        device_id=row.device_id,
+        device=view.device,
+        peer_device_id=row.peer_device_id,
+        peer_device=view.peer_device,
+        caller_hidden=row.caller_hidden,
         remote=view.remote,
         local=view.local,
         trunk_id=row.trunk_id,

@@ -41,6 +41,7 @@ class Agent(BaseModel):
     caller_id: str | None
     suspended: bool
     media_ports: str = Field(description="whether its media shares UDP ports: auto as the deployment has it (docs/media-ports.md)")
+    hides_identity: bool = Field(description="Its calls show no number, unless one asks for it (docs/caller-identity.md).")
     created_at: datetime
     is_registered: bool
     devices: list[Device]
@@ -52,11 +53,12 @@ class AgentChange(Body):
     extension: str | None = Field(default=None, min_length=1, max_length=16)
     caller_id: TypedNumber | None = None
     media_ports: MediaPorts | None = None
+    hides_identity: bool | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "AgentChange":
-        if self.extension is None and self.caller_id is None and self.media_ports is None:
-            raise ValueError("give extension, caller_id or media_ports")
+        if (self.extension, self.caller_id, self.media_ports, self.hides_identity) == (None, None, None, None):
+            raise ValueError("give extension, caller_id, media_ports or hides_identity")
         return self
 
 
@@ -92,6 +94,7 @@ class Trunk(BaseModel):
     media_ports: str
     priority: int = Field(description="The lowest is tried first.")
     weight: int = Field(description="How often it is the first among trunks of the same priority.")
+    trusted: bool = Field(description="Whether identities are believed from it and told to it (RFC 3325).")
     health: list[TrunkHealth] = Field(description="As each gateway that lives sees it; empty where none has said anything yet.")
 
 
@@ -113,7 +116,7 @@ async def get_agent(means: Given, caller: Reading, agent_id: Id) -> Agent:
 
 @router.patch("/agents/{agent_id}")
 async def rectify_agent(means: Given, caller: Changing, agent_id: Id, body: AgentChange) -> Agent:
-    """Correct an agent's extension or caller id, or how its media gets its ports.
+    """Correct an agent's extension or caller id, how its media gets its ports, or whether its calls show its number.
 
     Every node shows the new value, and calls with it, within a second.
     """
@@ -125,6 +128,7 @@ async def rectify_agent(means: Given, caller: Changing, agent_id: Id, body: Agen
         extension=body.extension,
         caller_id=body.caller_id,
         media_ports=body.media_ports,
+        hides_identity=body.hides_identity,
     )
     if isinstance(outcome, Unfit):
         raise invalid(outcome.field, outcome.message)
@@ -193,6 +197,7 @@ def _trunk(view: TrunkView) -> Trunk:
         media_ports=view.media_ports,
         priority=view.priority,
         weight=view.weight,
+        trusted=view.trusted,
         health=health,
     )
 
@@ -206,6 +211,7 @@ def _agent(view: AgentView) -> Agent:
         caller_id=view.caller_id,
         suspended=view.suspended,
         media_ports=view.media_ports,
+        hides_identity=view.hides_identity,
         created_at=view.created_at,
         is_registered=bool(view.devices),
         devices=[

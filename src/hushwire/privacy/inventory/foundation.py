@@ -43,14 +43,14 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(RULE, "ringback music_on_hold announcement announce_at record_from spoken_refusals beep beep_every_s"),
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
     | same(OPERATOR, "priority weight prefixes number_format country caller_id caller_ids caller_id_otherwise channels codecs early_media")
-    | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks")
+    | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks trusted")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "bans": same(BANNED, "reason created_at expires_at")
     | same(replace(BANNED, form=Form.PSEUDONYM), "id")
     | same(replace(BANNED, form=Form.SEALED), "source_sealed")
     | same(replace(BANNED, form=Form.INDEX), "source_index"),
     "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")
-    | same(AGENT, "role suspended telemarketing media_ports created_at updated_at")
+    | same(AGENT, "role suspended telemarketing media_ports hides_identity created_at updated_at")
     | same(AGENT_SEALED, "username_sealed extension_sealed caller_id_sealed")
     | same(AGENT_INDEX, "username_index extension_index")
     | same(CREDENTIAL, "ha1_sealed")
@@ -77,11 +77,12 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "nodes": same(TECHNICAL, "id started_at seen_at media_instance quality sip registrar"),
     "trunk_states": same(TECHNICAL, "node_id trunk_id standing reason since calls ways outcomes registered_until"),
     "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with joined_call_id")
+    | same(CALL_ID, "device_id peer_device_id")
     | same(
         CALL,
         "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality erased_at",
     )
-    | same(CALL, "trunk_attempts joined_as")
+    | same(CALL, "trunk_attempts joined_as caller_hidden")
     | same(replace(CALL, purpose=Purpose.VOICE_SECURITY), "verdict verdict_reason country number_class rules_version")
     | same(FAR_NUMBER, "remote_sealed")
     | same(FAR_INDEX, "remote_index")
