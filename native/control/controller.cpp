@@ -246,6 +246,7 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::stop_play: return stop_play(*request, fields, *bridge);
         case Op::send_digits: return send_digits(*request, fields, *bridge);
         case Op::detect_tones: return detect_tones(*request, fields, *bridge);
+        case Op::detect_speech: return detect_speech(*request, fields, *bridge);
         case Op::set_hears: return set_hears(*request, fields, *bridge);
         case Op::close_leg: return close_leg(*request, fields, *bridge);
         case Op::set_recorded: return set_recorded(*request, fields, *bridge);

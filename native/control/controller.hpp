@@ -124,6 +124,7 @@ class Controller {
     Outcome mark_recording(const Request& request, const Fields& fields, BridgeEntry& bridge, Op op);
     Outcome send_digits(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome detect_tones(const Request& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome detect_speech(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome set_sensitive(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome stop_recording(const Request& request, BridgeEntry& bridge);
     Outcome send_dtls(const std::shared_ptr<Request>& request, const Fields& fields, BridgeEntry& bridge);

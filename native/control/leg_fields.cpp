@@ -231,6 +231,8 @@ FrameWriter leg_stats(unsigned leg, std::uint16_t rtp_port, const LegReport& rep
             .put(Tag::recovered_ms, report.voice->recovered_ms)
             .put(Tag::late, report.voice->late)
             .put(Tag::playout_delay_us, static_cast<std::uint32_t>(report.voice->delay_us));
+    if (report.speech)
+        out.put(Tag::speech_ms, report.speech->speech_ms).put(Tag::quiet_ms, report.speech->quiet_ms);
     return out;
 }
 

@@ -1,4 +1,4 @@
-// Digits: keyed towards a leg, listened for, and kept from everybody.
+// Digits: keyed towards a leg, listened for, and kept from everybody. And speech, listened for alike.
 #include "control/controller.hpp"
 #include "io/clock.hpp"
 
@@ -40,6 +40,19 @@ Controller::Outcome Controller::detect_tones(const Request& request, const Field
     if (on > 1) return Refusal{Status::invalid, "a flag is neither 0 nor 1"};
     return on_worker(request, bridge, [leg, on](io::Worker&, Bridge& in_worker, FrameWriter&) -> Outcome {
         if (in_worker.listen_for_tones(leg, on == 1)) return std::nullopt;
+        return Refusal{Status::state, "no codec of the leg is known"};
+    });
+}
+
+Controller::Outcome Controller::detect_speech(const Request& request, const Fields& fields,
+                                              BridgeEntry& bridge) {
+    unsigned leg = fields.integer<std::uint8_t>(Tag::leg);
+    auto on = fields.integer<std::uint8_t>(Tag::is_on);
+    if (leg >= Bridge::kMaxLegs || !bridge.legs[leg])
+        return Refusal{Status::not_found, "the leg is not open"};
+    if (on > 1) return Refusal{Status::invalid, "a flag is neither 0 nor 1"};
+    return on_worker(request, bridge, [leg, on](io::Worker&, Bridge& in_worker, FrameWriter&) -> Outcome {
+        if (in_worker.listen_for_speech(leg, on == 1, io::monotonic_us())) return std::nullopt;
         return Refusal{Status::state, "no codec of the leg is known"};
     });
 }

@@ -119,7 +119,8 @@ std::optional<std::span<const FieldRule>> rules(Op op) {
         case Op::play: return kPlay;
         case Op::stop_play: return kStopPlay;
         case Op::send_digits: return kSendDigits;
-        case Op::detect_tones: return kDetectTones;
+        case Op::detect_tones:
+        case Op::detect_speech: return kDetectTones;
         case Op::set_hears: return kSetHears;
         case Op::close_leg: return kOneLeg;
         case Op::set_recorded: return kSetRecorded;

@@ -45,6 +45,7 @@ enum class Op : std::uint16_t {
     switch_recording = 70,
     set_recorded = 73,
     move_leg = 74,
+    detect_speech = 79,
 };
 
 enum class EventType : std::uint16_t {
@@ -215,6 +216,8 @@ enum class Tag : std::uint16_t {
     to_leg = 222,
     beside = 223,
     seal_lag_us = 240,
+    speech_ms = 260,
+    quiet_ms = 261,
     hears = 131,
     concealed_ms = 132,
     recovered_ms = 133,

@@ -225,7 +225,7 @@ std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes b
             keypad->event(*header, payload, in.settings().clock_rate, now_us);
             hear_keys(in.number(), now_us);
         } else if (keypad->is_listening()) {
-            keypad->sound(*header, payload);
+            keypad->sound(*header, payload, now_us);
             hear_keys(in.number(), now_us);
         }
     }
@@ -408,6 +408,10 @@ bool Bridge::listen_for_tones(unsigned leg, bool is_on) {
     return keypads_[leg] ? keypads_[leg]->listen_for_tones(is_on) : !is_on;
 }
 
+bool Bridge::listen_for_speech(unsigned leg, bool is_on, std::int64_t now_us) {
+    return keypads_[leg] ? keypads_[leg]->listen_for_speech(is_on, now_us) : !is_on;
+}
+
 void Bridge::tick(std::int64_t now_us) {
     for (unsigned leg = 0; leg < kMaxLegs; leg++) {
         if (!keypads_[leg]) continue;
@@ -454,6 +458,7 @@ std::optional<LegEvent> Bridge::take_event() {
 LegReport Bridge::report(unsigned leg, std::int64_t now_us) const {
     auto report = legs_[leg]->report(now_us);
     if (mixer_) report.voice = mixer_->report(leg);
+    if (keypads_[leg]) report.speech = keypads_[leg]->speech(now_us);
     return report;
 }
 

@@ -98,6 +98,8 @@ class Bridge {
     Pressed press(unsigned leg, std::span<const dtmf::Key> keys, std::int64_t now_us);
     /// Looks for keys in the sound of a leg, or no more; false where its codec can't be read.
     bool listen_for_tones(unsigned leg, bool is_on);
+    /// Heeds whether a leg speaks, or no more (`report`); false where its codec can't be read.
+    bool listen_for_speech(unsigned leg, bool is_on, std::int64_t now_us);
 
     /// One datagram of `length` bytes at the start of `buffer` (kBuffer bytes). The result lies in `buffer`
     /// too.

@@ -56,7 +56,10 @@ class ToneKeying final : public dtmf::Keying {
 }  // namespace
 
 void Keypad::agree(const Formats& formats) {
-    if (!(formats == formats_)) tones_.reset();
+    if (!(formats == formats_)) {
+        tones_.reset();
+        speech_.reset();
+    }
     formats_ = formats;
 }
 
@@ -80,7 +83,20 @@ bool Keypad::listen_for_tones(bool is_on) {
     return true;
 }
 
-void Keypad::sound(const rtp::Header& header, ConstBytes payload) {
+bool Keypad::listen_for_speech(bool is_on, std::int64_t now_us) {
+    if (!is_on) {
+        speech_.reset();
+        return true;
+    }
+    const auto* format = formats_.audio();
+    auto decoder = format ? codec::make_decoder(*format, kToneRate) : nullptr;
+    if (!decoder) return false;
+    speech_ = std::make_unique<SpeechMeter>(*format, std::move(decoder), now_us);
+    return true;
+}
+
+void Keypad::sound(const rtp::Header& header, ConstBytes payload, std::int64_t now_us) {
+    if (speech_) speech_->sound(header, payload, now_us);
     if (!tones_ || header.payload_type != tones_->format.payload_type) return;
     auto count = tones_->decoder->decode(payload, tones_->pcm);
     // Every second sample of 16 kHz: nothing between 4 and 8 kHz is loud enough in speech to be taken for a

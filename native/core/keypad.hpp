@@ -1,5 +1,5 @@
 // The keys of one leg, both ways: heard as telephone-events or as tones, and pressed towards it as it takes
-// them.
+// them. Whether somebody speaks there is heard here too, since it takes the same decoder.
 #pragma once
 #include <array>
 #include <memory>
@@ -8,6 +8,7 @@
 #include "core/dtmf.hpp"
 #include "core/formats.hpp"
 #include "core/goertzel.hpp"
+#include "core/speech.hpp"
 
 namespace hushwire {
 
@@ -26,9 +27,15 @@ class Keypad {
     void event(const rtp::Header& header, ConstBytes payload, std::uint32_t clock_rate, std::int64_t now_us);
     /// Looks for tones from now on, or no more; false where no codec of the leg can be read.
     bool listen_for_tones(bool is_on);
-    bool is_listening() const { return tones_ != nullptr; }
+    /// Heeds speech from now on, from nothing, or no more; false where no codec of the leg can be read.
+    bool listen_for_speech(bool is_on, std::int64_t now_us);
+    /// What was heard of it; nothing where nobody listens.
+    std::optional<SpeechReport> speech(std::int64_t now_us) const {
+        return speech_ ? std::optional(speech_->report(now_us)) : std::nullopt;
+    }
+    bool is_listening() const { return tones_ || speech_; }
     /// A packet of anything else.
-    void sound(const rtp::Header& header, ConstBytes payload);
+    void sound(const rtp::Header& header, ConstBytes payload, std::int64_t now_us);
     void tick(std::int64_t now_us) { reader_.tick(now_us); }
     /// Keys that were heard, oldest first.
     std::optional<KeyHeard> take();
@@ -47,6 +54,7 @@ class Keypad {
     Formats formats_;
     dtmf::Reader reader_;
     std::unique_ptr<Tones> tones_;
+    std::unique_ptr<SpeechMeter> speech_;
 };
 
 }  // namespace hushwire

@@ -110,7 +110,8 @@ struct LegReport {
     std::optional<std::uint32_t> remote_lost;
     std::optional<StunCounters> stun;  ///< of a leg with ICE
     CallQuality quality;
-    std::optional<VoiceReport> voice;  ///< while the leg is decoded
+    std::optional<VoiceReport> voice;    ///< while the leg is decoded
+    std::optional<SpeechReport> speech;  ///< while its speech is heeded
 };
 
 /// A packet of RTP that is to leave on a leg: its place in the stream of its source, not yet in that of the

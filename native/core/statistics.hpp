@@ -146,4 +146,9 @@ struct VoiceReport {
     std::int64_t delay_us = 0;  ///< the jitter buffer's target
 };
 
+/// So much speech was heard, and so long ago the last of it (or since it is listened, where there was none).
+struct SpeechReport {
+    std::uint64_t speech_ms = 0, quiet_ms = 0;
+};
+
 }  // namespace hushwire

@@ -186,6 +186,23 @@ def test_speech_is_not_taken_for_keys(control: Controller) -> None:
     assert not [e for e in control.events if e.kind == "digit"]
 
 
+def test_speech_is_heeded_from_when_it_is_asked_for_until_it_is_not_any_more(control: Controller) -> None:
+    call = call_with(control, [codec(0, PCMU)], [codec(0, PCMU)])
+    speech = np.asarray(bundled(AGENT), dtype=float)[:16_000]
+    seq = speak(call, speech)
+    assert "speech_ms" not in call.stats(1)
+    control.request("detect_speech", bridge=call.id, leg=1, is_on=1)
+    assert call.stats(1)["speech_ms"] == 0
+    seq = speak(call, speech, seq)
+    seq = speak(call, np.zeros(8000), seq)
+    assert 500 <= int(call.stats(1)["speech_ms"]) <= 2000
+    control.request("detect_speech", bridge=call.id, leg=1, is_on=0)
+    assert "speech_ms" not in call.stats(1)
+    with pytest.raises(RequestError) as caught:
+        control.request("detect_speech", bridge=call.id, leg=2, is_on=1)
+    assert caught.value.status == NOT_FOUND
+
+
 def test_while_it_is_sensitive_keys_are_told_to_nobody_and_still_reach_the_other_party(control: Controller) -> None:
     call = call_with(control, [codec(0, PCMU), codec(101, EVENTS)], [codec(0, PCMU), codec(101, EVENTS)])
     control.request("set_sensitive", bridge=call.id, is_on=1)

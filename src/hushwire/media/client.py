@@ -245,6 +245,10 @@ class MediaClient:
         """Listen to a leg's sound for digits, or no more."""
         await self._ask(Op.DETECT_TONES, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), (Tag.IS_ON, u8(on))])
 
+    async def detect_speech(self, bridge_id: UUID, leg: int, *, on: bool) -> None:
+        """Heed from now on whether a leg speaks, or no more; `LegStatistics.speech_ms` and `quiet_ms` tell. Raises MediaRefused (STATE)."""
+        await self._ask(Op.DETECT_SPEECH, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), (Tag.IS_ON, u8(on))])
+
     async def set_sensitive(self, bridge_id: UUID, *, on: bool) -> None:
         """From the reply on, no digit is told and nothing recorded (a marked gap), or again."""
         await self._ask(Op.SET_SENSITIVE, [(Tag.BRIDGE, bridge_id.bytes), (Tag.IS_ON, u8(on))])

@@ -185,11 +185,13 @@ class LegStatistics:
     dtls_refused: int = 0  # from where no handshake may begin
     dtls_limited: int = 0
     quality: LegQuality = UNKNOWN
+    speech_ms: int | None = None  # said since `detect_speech`; None where nobody listens for it
+    quiet_ms: int = 0  # since the last of it, or since `detect_speech`
 
     @classmethod
     def read(cls, fields: Fields) -> "LegStatistics":
         """From the fields of LEG_STATS."""
-        silent = fields.get(Tag.SILENT_MS)
+        silent, speech = fields.get(Tag.SILENT_MS), fields.get(Tag.SPEECH_MS)
         return cls(
             leg=fields.integer(Tag.LEG),
             packets_received=fields.integer(Tag.PACKETS_RECEIVED),
@@ -208,6 +210,8 @@ class LegStatistics:
             dtls_refused=fields.integer(Tag.DTLS_REFUSED),
             dtls_limited=fields.integer(Tag.DTLS_LIMITED),
             quality=LegQuality.read(fields),
+            speech_ms=None if speech is None else int.from_bytes(speech, "big"),
+            quiet_ms=fields.integer(Tag.QUIET_MS),
         )
 
 

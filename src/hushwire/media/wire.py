@@ -57,6 +57,7 @@ class Op(IntEnum):
     CLOSE_LEG = 53
     SET_RECORDED = 73
     MOVE_LEG = 74
+    DETECT_SPEECH = 79
 
 
 class EventType(IntEnum):
@@ -234,6 +235,8 @@ class Tag(IntEnum):
     TO_LEG = 222
     BESIDE = 223
     SEAL_LAG_US = 240
+    SPEECH_MS = 260
+    QUIET_MS = 261
 
 
 Field = tuple[Tag, bytes]
