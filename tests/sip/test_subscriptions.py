@@ -2,7 +2,7 @@
 
 import pytest
 
-from hushwire.sip.effects import InDialogRequest, RequestReceived, SubscriptionEnded, SubscriptionId, SubscriptionRefreshed
+from hushwire.sip.effects import InDialogRequest, NotifyTaken, RequestReceived, SubscriptionEnded, SubscriptionId, SubscriptionRefreshed
 from hushwire.sip.message import Request
 from tests.sip.world import World, answer, events, one, request_text, requests, responses, sent
 
@@ -113,8 +113,46 @@ def test_a_dialog_without_a_call_takes_nothing_of_calls(method: str) -> None:
 
 
 def test_a_full_house_takes_no_subscription() -> None:
-    world = World(max_dialogs=1)
+    world = World(max_dialogs=1, max_subscriptions=1)
     subscribed(world)
     received = one(world.receive(request_text("SUBSCRIBE", branch="z9hG4bKo", call_id="other", extra=NAME)), RequestReceived)
     assert world.ua.accept_subscription(received.tx, now=world.now) is None
     assert responses(world.drain()) == [503]
+
+
+def test_subscriptions_keep_no_call_out() -> None:
+    world = World(max_dialogs=1)
+    subscribed(world)
+    one(world.receive(request_text("INVITE", branch="z9hG4bKi", call_id="a-call")), RequestReceived)
+
+
+def test_who_would_come_again_too_soon_is_told_how_long_at_least() -> None:
+    world = World(min_subscription_s=60)
+    received = one(world.receive(subscribe(extra=f"{NAME}Expires: 59\r\n")), RequestReceived)
+    assert world.ua.accept_subscription(received.tx, now=world.now) is None
+    (refused,) = sent(world.drain())
+    assert (refused.status, refused.headers.get("Min-Expires")) == (423, "60")
+    world = World(min_subscription_s=60)
+    subscription, tag = subscribed(world)
+    assert responses(world.receive(subscribe(tag, 2, f"{NAME}Expires: 1\r\n"))) == [423]
+    assert notified(world, subscription).headers.get("Subscription-State") == "active;expires=600"
+
+
+def test_a_notify_that_was_taken_is_told_and_one_that_another_follows_is_not() -> None:
+    world = World()
+    subscription, _ = subscribed(world)
+    assert world.ua.notify(subscription, now=world.now, body=MWI, content_type=KIND)
+    (first,) = requests(world.drain())
+    assert world.ua.notify(subscription, now=world.now, body=MWI, content_type=KIND)
+    effects = world.receive(answer(first, 200))
+    assert events(effects, NotifyTaken) == []
+    (second,) = requests(effects)
+    assert one(world.receive(answer(second, 200)), NotifyTaken).subscription == subscription
+
+
+def test_an_unknown_package_is_told_which_there_are() -> None:
+    world = World(events=("dialog", "message-summary"))
+    received = one(world.receive(subscribe(extra="Event: weather\r\n")), RequestReceived)
+    world.ua.respond(received.tx, 489, now=world.now)
+    (refused,) = sent(world.drain())
+    assert (refused.status, refused.headers.get("Allow-Events")) == (489, "dialog, message-summary")

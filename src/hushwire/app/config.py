@@ -420,6 +420,8 @@ class Limits(Section):
     never_ban: Annotated[tuple[Source, ...], Field(strict=False)] = ("127.0.0.0/8", "::1")
     scanners: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     devices_per_agent_alarm: Annotated[int, Field(ge=1, le=9)] = 3
+    subscriptions: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
+    subscriptions_per_credential: Annotated[int, Field(ge=0, le=10_000)] = 200
 
 
 class Config(Section):

@@ -18,6 +18,7 @@ from hushwire.app.config import Config, bracketed
 from hushwire.app.processes import first_of
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import LocalError
+from hushwire.core.ids import AgentId
 from hushwire.media.link import MediaLink
 from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent
 from hushwire.policy.judge import Judge
@@ -33,12 +34,16 @@ from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
 from hushwire.services.keepalive import KeepAlive
 from hushwire.services.kept import Kept, read_all
+from hushwire.services.mailboxes import NoMailboxes
+from hushwire.services.message_waiting import PACKAGE as WAITING
+from hushwire.services.message_waiting import MessageWaiting
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.orphans import Orphans
 from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
 from hushwire.services.routing import Router
 from hushwire.services.sound_library import SoundLibrary, check
+from hushwire.services.subscriptions import Notifier
 from hushwire.services.trunks import Trunks
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
@@ -59,6 +64,8 @@ END_CALLS_S: Final = 1.8
 _YOUNG: Final = 10_000
 RETRY_S: Final = 1.0
 TIDY_S: Final = 30.0
+EVENTS: Final = (WAITING,)
+"""The event packages that agents may subscribe to."""
 _log = structlog.get_logger(__name__)
 
 
@@ -121,6 +128,8 @@ class Gateway:
                 ("heartbeat", self.heartbeat.run),
                 ("keys", self._prepare_keys),
                 ("trunks", self.trunks.run),
+                ("notifier", self.notifier.run),
+                ("message-waiting", self.waiting.run),
                 ("journal", self._tidy_journal),
             ):
                 tasks.append(asyncio.create_task(self._kept_up(name, work), name=name))
@@ -254,6 +263,22 @@ class Gateway:
             journal=self.journal,
             device_at=self.registrations.device_at,
         )
+        self.waiting = MessageWaiting(wired.main, NoMailboxes(), self.directory, self.bindings, self.endpoint.send, wired.clock)
+        self.notifier = Notifier(
+            self.endpoint,
+            self.directory,
+            authenticator,
+            self._decide,
+            (self.waiting,),
+            wired.clock,
+            binding_at=self.registrations.binding_at,
+            bindings_of=self.registrations.bindings_of,
+            most_per_credential=self._config.limits.subscriptions_per_credential,
+        )
+        self.waiting.watched = lambda: self.notifier.watched(WAITING)
+        self.waiting.is_subscribed = lambda binding_id, agent_id: self.notifier.watches(binding_id, agent_id, WAITING)
+        self.waiting.on_change = lambda agent_id: self.notifier.changed(agent_id, WAITING)
+        self.bindings.on_change = self._bindings_changed
         self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)
         self.heartbeat = Heartbeat(
             wired.main,
@@ -264,7 +289,7 @@ class Gateway:
             wired.node_id,
             self._started_at,
             sip=node_uri(self._config, addresses),
-            registrar=self.registrations.told,
+            registrar=lambda: self.registrations.told() | self.notifier.told(),
         )
         self.orphans = Orphans(wired.main, self.link, self.calling, wired.clock, wired.random, wired.node_id)
 
@@ -275,6 +300,10 @@ class Gateway:
         spared = [*(address for trunk in self.directory.trunks for address in trunk.addresses), *self.neighbours.hosts]
         self.endpoint.trust([*carriers, *self.neighbours.hosts], spared)
         self.guard.exempt(spared)
+
+    def _bindings_changed(self, agent_id: AgentId) -> None:
+        self.notifier.registrations_changed(agent_id)
+        self.waiting.registrations_changed(agent_id)
 
     def _way_to_binding(self, row_id: UUID) -> Hop | None:
         place = self.bindings.own(row_id)
@@ -297,7 +326,12 @@ class Gateway:
         elif isinstance(event, RequestReceived) and event.request.method == "REGISTER":
             tx = event.tx
             self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
-        elif not isinstance(event, Responded) or not (self.trunks.take(event) or self.keepalive.responded(event)):
+        elif isinstance(event, RequestReceived) and event.request.method == "SUBSCRIBE":
+            self.notifier.request(event.tx, event.request, event.flow)
+        elif isinstance(event, Responded):
+            if not (self.trunks.take(event) or self.keepalive.responded(event) or self.waiting.responded(event)):
+                self.calling.on_sip(event)
+        elif not self.notifier.take(event):
             self.calling.on_sip(event)
 
     def _on_flow_closed(self, flow: Flow) -> None:
@@ -353,6 +387,7 @@ class Gateway:
         self._new_orgs.set()
         self.registrations.obey_directory()
         self.trunks.changed()
+        self.notifier.obey_directory()
         self.calling.obey_directory()
 
     async def _prepare_keys(self) -> None:
@@ -395,7 +430,7 @@ def open_journal(wired: Wired) -> Journal:
 
 def _is_for_others(request: Request) -> bool:
     """Whether another gateway should be asked this, while we drain: new registrations, not their ends; and who looks if we serve."""
-    return request.method == "OPTIONS" or (request.method == "REGISTER" and request.expires != 0)
+    return request.method == "OPTIONS" or (request.method in ("REGISTER", "SUBSCRIBE") and request.expires != 0)
 
 
 def endpoint_config(wired: Wired) -> EndpointConfig:
@@ -420,7 +455,9 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         rate_per_s=float(limits.requests_per_second),
         burst=2.0 * limits.requests_per_second,
         user_agent=UserAgentConfig(
-            allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE"),
+            allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE", "SUBSCRIBE"),
+            events=EVENTS,
+            max_subscriptions=limits.subscriptions,
             supported=(*UserAgentConfig().supported, "path", "outbound", "gruu"),
         ),
     )

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -85,6 +85,8 @@ class Bindings:
         self._clock = clock
         self._random = random
         self.node_id = node_id
+        self.on_change: Callable[[AgentId], None] = lambda _agent: None
+        """Told whose devices came or went, on whatever gateway."""
         self._places: dict[AgentId, dict[UUID, Place | rows.RegistrationRow]] = {}
         self._own: dict[UUID, AgentId] = {}
         self._waiting: dict[OrgId, _Waiting] = defaultdict(_Waiting)
@@ -201,7 +203,8 @@ class Bindings:
             waiting.ended.add(row_id)
 
     def _hold(self, agent_id: AgentId, held: dict[UUID, Place | rows.RegistrationRow]) -> None:
-        for row_id in self._places.get(agent_id, ()):
+        before = self._places.get(agent_id, {})
+        for row_id in before:
             self._own.pop(row_id, None)
         if held:
             self._places[agent_id] = held
@@ -210,6 +213,8 @@ class Bindings:
                     self._own[row_id] = agent_id
         else:
             self._places.pop(agent_id, None)
+        if before.keys() != held.keys():
+            self.on_change(agent_id)
 
     def prune(self) -> list[Place]:
         """Drop what lapsed, and devices of agents that are gone, suspended, or whose credential was revoked; returns what was ours."""

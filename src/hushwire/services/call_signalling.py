@@ -77,7 +77,7 @@ class CallSignalling:
                 self._in_dialog(event.dialog, events.HungUp)
             case sip.DialogTimedOut():
                 self._in_dialog(event.dialog, events.NeverAcknowledged)
-            case sip.SubscriptionRefreshed() | sip.SubscriptionEnded() | sip.Notified():
+            case sip.SubscriptionRefreshed() | sip.NotifyTaken() | sip.SubscriptionEnded() | sip.Notified():
                 pass  # nothing here subscribes, and no subscription is taken
             case sip.RefreshDue():
                 self._in_dialog(event.dialog, events.RefreshDue)

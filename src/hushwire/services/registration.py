@@ -226,6 +226,15 @@ class Registrations:
         """Which of the agent's devices registered by this flow; None where none did."""
         return next((place.device_id for place in self._bindings.of(agent_id) if place.binding.flow == flow), None)
 
+    def binding_at(self, agent_id: AgentId, credential_id: UUID, flow: Flow) -> UUID | None:
+        """The binding that an agent's device made with this credential by this flow; the newest where there are several."""
+        found = [place for place in self._bindings.of(agent_id) if place.device_id == credential_id and place.binding.flow == flow]
+        return found[-1].row_id if found else None
+
+    def bindings_of(self, agent_id: AgentId) -> frozenset[UUID]:
+        """The bindings that an agent has, on whatever gateway."""
+        return frozenset(place.row_id for place in self._bindings.of(agent_id))
+
     def left(self, device_id: UUID, flow: Flow) -> None:
         """A connection of an earlier process, with a call on it: the device takes its call along once it registers again."""
         self._left[device_id].append(flow)

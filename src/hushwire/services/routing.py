@@ -125,9 +125,9 @@ class Router:
     def from_agent(self, org: Organisation, agent: Agent, request: Request, flow: Flow) -> Route | Refused:
         """Where an authenticated agent's INVITE goes, under the rules of this moment."""
         terms = agent_terms(org, flow.transport, flow.remote.host, leg=0)
-        asked, request = caller_id.asked_for(request, _own_user(request, org))
+        asked, request = caller_id.asked_for(request, own_user(request, org))
         hides = agent.hides_identity if asked is None else asked
-        user = _own_user(request, org)
+        user = own_user(request, org)
         verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host))
         if user is not None and not isinstance(verdict, Emergency):
             if user in ECHO:
@@ -435,7 +435,7 @@ def agent_terms(org: Organisation, transport: Transport, address: str, leg: int)
     return Terms(leg, org.agent_srtp, address, (org.sdes, Keying.DTLS) if is_protected else (Keying.DTLS,))
 
 
-def _own_user(request: Request, org: Organisation) -> str | None:
+def own_user(request: Request, org: Organisation) -> str | None:
     """The dial string of a Request-URI that names this gateway; None for other hosts and forms."""
     try:
         uri = request.request_uri

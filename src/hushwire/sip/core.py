@@ -31,7 +31,8 @@ class UserAgentConfig:
     """`sent_by`: what Via and Contact call us, for each transport that we listen on.
 
     Where that is a wildcard, `local_towards` tells our address as a numeric address or name sees it. `session_expires_s` is how long a
-    dialog lives unrefreshed, `min_se_s` the least that we take of others (RFC 4028).
+    dialog lives unrefreshed, `min_se_s` the least that we take of others (RFC 4028). `events` are the packages that peers may subscribe to
+    (RFC 6665), for `min_subscription_s` at least; subscriptions have room of their own, so that they never keep calls out.
     """
 
     sent_by: Mapping[Transport, Address] = field(default_factory=dict)
@@ -43,6 +44,9 @@ class UserAgentConfig:
     answers_options: bool = True
     max_transactions: int = 50_000
     max_dialogs: int = 20_000
+    events: tuple[str, ...] = ()
+    max_subscriptions: int = 20_000
+    min_subscription_s: int = 60
     session_expires_s: int = 1800
     min_se_s: int = 90
     timings: Timings = field(default_factory=Timings)
@@ -123,6 +127,7 @@ class Core:
         self.timings = config.timings
         self.effects: list[Effect] = []
         self.sessions: dict[DialogKey, Session] = {}
+        self.subscribed = 0
         self.allow = ", ".join(config.allow)
         self.supported = ", ".join(config.supported)
         self.watch = SessionWatch(self._session_due)
@@ -141,6 +146,11 @@ class Core:
         self.effects.append(Send(hop, data, transaction, fallback))
 
     # ------------------------------------------------------------------------------------------------------- sessions
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for the dialog of one more call, however many subscriptions there are."""
+        return len(self.sessions) - self.subscribed < self.config.max_dialogs
 
     def call(self, key: DialogKey) -> Session | None:
         """The dialog, where a call is in it."""

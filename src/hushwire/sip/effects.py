@@ -172,6 +172,13 @@ class SubscriptionRefreshed:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyTaken:
+    """The subscriber took our NOTIFY, and no other is under way: what it was told last is what it knows."""
+
+    subscription: SubscriptionId
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriptionEnded:
     """A subscription is over without our doing: `timeout` (its last NOTIFY is sent already) or `rejected` (nobody takes NOTIFYs there)."""
 
@@ -202,6 +209,7 @@ Event = (
     | DialogTimedOut
     | RefreshDue
     | SubscriptionRefreshed
+    | NotifyTaken
     | SubscriptionEnded
     | Notified
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hushwire.sip.core import Core, Session
-from hushwire.sip.effects import Notified, SubscriptionEnded, SubscriptionId, SubscriptionRefreshed
+from hushwire.sip.effects import Notified, NotifyTaken, SubscriptionEnded, SubscriptionId, SubscriptionRefreshed
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
@@ -96,14 +96,15 @@ class Subscriptions:
 
     def may_open(self, session: Session | None) -> bool:
         """Whether there is room for one more."""
-        if len(self._all) >= self._core.config.max_dialogs:
+        if len(self._all) >= self._core.config.max_subscriptions:
             return False
-        return len(self._core.sessions) < self._core.config.max_dialogs if session is None else len(session.subscriptions) < _MOST
+        return session is None or len(session.subscriptions) < _MOST
 
     def open(self, session: Session, event: EventName, now: float, expires_s: float, *, is_notifier: bool) -> Subscription:
         """A new use of the dialog."""
         made = Subscription(self, SubscriptionId(self._core.number()), session, event, is_notifier=is_notifier)
         self._all[made.id] = made
+        self._core.subscribed = len(self._all)
         session.subscriptions.append(made)
         self.extend(made, now, expires_s)
         return made
@@ -186,6 +187,8 @@ class Subscriptions:
                 self._core.emit(SubscriptionEnded(subscription.id, "rejected"))
             elif at is not None and subscription.id in self._all:
                 self._send_pending(subscription, at)
+                if not subscription.is_notifying:
+                    self._core.emit(NotifyTaken(subscription.id))
 
         outgoing.on_done, outgoing.is_quiet = answered, True
         if state.is_final:
@@ -221,6 +224,7 @@ class Subscriptions:
 
     def _drop(self, subscription: Subscription) -> None:
         self._all.pop(subscription.id, None)
+        self._core.subscribed = len(self._all)
         subscription.expires_at = None
         session = subscription.session
         if subscription in session.subscriptions:

@@ -487,7 +487,7 @@ class Client:
             return known
         dialog = self._dialog(tx, outgoing, response)
         # A bound, since each made-up tag would cost a dialog.
-        if dialog is None or len(outgoing.early) >= 16 or len(self.core.sessions) >= self.core.config.max_dialogs:
+        if dialog is None or len(outgoing.early) >= 16 or not self.core.has_room:
             return None
         session = self.core.sessions[dialog.key] = Session(dialog)
         session.offer = Offer.OURS if outgoing.body else None

@@ -182,6 +182,9 @@ class Server:
             lines.append(("Contact", str(contact or tx.session.dialog.contact)))
         elif status == 405:
             lines.append(("Allow", core.allow))
+        elif status == 489:
+            # "This response MUST include an Allow-Events header field" (RFC 6665 section 8.3.2).
+            lines.append(("Allow-Events", ", ".join(core.config.events)))
         if tx.session is not None and 200 <= status < 300 and (is_invite or request.method == "UPDATE"):
             lines += self._keep(tx.session, request, now)
         lines += headers
@@ -211,6 +214,8 @@ class Server:
         if tx is None or tx.is_answered:
             return None
         request = tx.request
+        if request.method == "SUBSCRIBE" and self._is_too_short(tx, request, now):
+            return None
         if not self.subscriptions.may_open(tx.session):
             self.answer(tx, 503, now, headers=[("Retry-After", "10")])
             return None
@@ -337,7 +342,7 @@ class Server:
             self.answer(tx, 481, now)
         elif request.method == "OPTIONS" and core.config.answers_options:
             self.answer(tx, 200, now, headers=self._abilities())
-        elif request.method == "INVITE" and len(core.sessions) >= core.config.max_dialogs:
+        elif request.method == "INVITE" and not core.has_room:
             self.answer(tx, 503, now, headers=[("Retry-After", "10")])
         elif request.method == "INVITE" and "Replaces" in request.headers and "replaces" in core.config.supported:
             self._replacing(tx, request, flow, now)
@@ -402,9 +407,19 @@ class Server:
         subscription = self.subscriptions.find(session, event_name(request), is_notifier=True)
         if subscription is None:
             return False
+        if self._is_too_short(tx, request, now):
+            return True
         seconds = min(_SUBSCRIBED_S if request.expires is None else request.expires, _SUBSCRIBED_S)
         self.answer(tx, 200, now, headers=[("Contact", str(session.dialog.contact)), ("Expires", str(seconds))])
         self.subscriptions.refreshed(subscription, seconds, now)
+        return True
+
+    def _is_too_short(self, tx: ServerTx, request: Request, now: float) -> bool:
+        """Whether a SUBSCRIBE wants to come again sooner than we like; then it is refused (RFC 6665 section 4.2.1.1)."""
+        shortest = self.core.config.min_subscription_s
+        if not request.expires or request.expires >= shortest:
+            return False
+        self.answer(tx, 423, now, headers=[("Min-Expires", str(shortest))])
         return True
 
     def _is_looped(self, request: Request) -> bool:
@@ -573,6 +588,8 @@ class Server:
         lines = [("Allow", self.core.allow), ("Accept", "application/sdp"), ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
         if self.core.supported:
             lines.append(("Supported", self.core.supported))
+        if self.core.config.events:
+            lines.append(("Allow-Events", ", ".join(self.core.config.events)))
         return lines
 
     def _stateless(self, request: Request, hop: Hop, status: int, extra: list[Line]) -> None:
