@@ -1,11 +1,13 @@
 """Privacy (RFC 3323), asserted identities (RFC 3325) and Reason (RFC 3326)."""
 
+from dataclasses import replace
+
 import pytest
 
 from hushwire.sip.asserted import ANONYMOUS, Caller, caller_of, cleaned, from_for, lines_for, privacy
 from hushwire.sip.message import Request
 from hushwire.sip.parse import parse
-from hushwire.sip.reason import Reason, is_answered_elsewhere, reasons
+from hushwire.sip.reason import Reason, carried, is_answered_elsewhere, reasons, value
 from hushwire.sip.uri import parse_name_addr
 from tests.sip.world import request_text
 
@@ -77,11 +79,26 @@ def test_reasons_are_read_in_order_and_what_is_unreadable_is_passed_over() -> No
 
 
 @pytest.mark.parametrize(
-    ("value", "is_elsewhere"),
+    ("said", "is_elsewhere"),
     [('SIP;cause=200;text="Call completed elsewhere"', True), ("Q.850;cause=200", False), ("SIP;cause=487", False), ('"', False)],
 )
-def test_a_call_that_was_answered_elsewhere_is_not_missed(value: str, is_elsewhere: bool) -> None:
-    assert is_answered_elsewhere(request(f"Reason: {value}\r\n")) is is_elsewhere
+def test_a_call_that_was_answered_elsewhere_is_not_missed(said: str, is_elsewhere: bool) -> None:
+    assert is_answered_elsewhere(reasons(request(f"Reason: {said}\r\n"))) is is_elsewhere
+
+
+def test_of_a_peers_reasons_known_causes_travel_on_in_our_words_and_nothing_else() -> None:
+    said = (
+        'SIP;cause=486;text="call me on +442079460123", SIP;cause=487, Q.850;cause=17;text="she is with the doctor",'
+        ' Q.850;cause=16, STIR;cause=436, X-Inner;cause=1;text="secret", Q.850;cause=99999, SIP;cause=200001'
+    )
+    told = value(carried(request(f"Reason: {said}\r\n")))
+    assert told == 'SIP;cause=486;text="Busy Here", Q.850;cause=17;text="User busy"'
+    assert value(carried(request('Reason: SIP;cause=299, Q.850;cause=0, Preemption;cause=1;text="x"\r\n'))) is None
+
+
+def test_a_cancel_of_the_telephone_network_that_was_answered_elsewhere_says_so_to_phones_in_the_words_of_sip() -> None:
+    cancel = replace(request("Reason: Q.850;cause=26\r\n"), method="CANCEL")
+    assert value(carried(cancel)) == 'SIP;cause=200;text="Call completed elsewhere", Q.850;cause=26;text="Answered elsewhere"'
 
 
 def test_a_reason_is_written_as_it_is_read() -> None:

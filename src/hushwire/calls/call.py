@@ -21,6 +21,8 @@ from hushwire.calls.reoffer import Reoffer
 from hushwire.core.clock import Random
 from hushwire.sdp.dtls import Fingerprint
 from hushwire.sdp.offer_answer import Direction, LegMedia, Refusal, Srtp
+from hushwire.sip import reason as reasons
+from hushwire.sip.reason import Reason
 
 
 class State(StrEnum):
@@ -69,6 +71,7 @@ class Call:
         self._offered: LegMedia | None = None
         self._branches: list[_Branch] = []
         self._failures: list[tuple[int, EndReason]] = []
+        self._network_causes: dict[tuple[int, EndReason], Reason] = {}
         self._answer = b""
         self._answer_like: LegMedia | None = None
         self._announces = False
@@ -280,7 +283,7 @@ class Call:
         branch = self._branches[event.branch]
         self.winner = branch.index
         branch.is_open = False
-        self._cancel_branches('SIP;cause=200;text="Call completed elsewhere"')
+        self._cancel_branches(str(reasons.ELSEWHERE))
         caller = self._caller
         if caller is None:
             return
@@ -361,7 +364,11 @@ class Call:
             self._do(effects.SendInvite(branch.index, self.plan.targets[branch.index], offer))
             return
         branch.is_open = False
-        self._failures.append(failures.to_caller(event.status, is_silent=event.is_silent, to_trunk=self.to_trunk))
+        failure = failures.to_caller(event.status, is_silent=event.is_silent, to_trunk=self.to_trunk)
+        self._failures.append(failure)
+        for said in event.said:
+            if said.protocol == "Q.850":
+                self._network_causes.setdefault(failure, said)
         if self._has_another_way and not branch.has_early_answer and failures.moves_on(event.status, is_silent=event.is_silent):
             # What the caller heard of one way can't go on by another: only before that.
             self._ring_next()
@@ -393,9 +400,9 @@ class Call:
         self._cancel_branches(None)
         self._refuse(480, EndReason.NO_ANSWER)
 
-    def _cancelled(self, _event: events.Cancelled) -> None:
-        self._cancel_branches(None)
-        self._end(EndReason.CANCELLED, 487)
+    def _cancelled(self, event: events.Cancelled) -> None:
+        self._cancel_branches(reasons.value(event.said))
+        self._end(EndReason.ANSWERED_ELSEWHERE if reasons.is_answered_elsewhere(event.said) else EndReason.CANCELLED, 487)
 
     def _cancel_branches(self, reason: str | None) -> None:
         for branch in self._branches:
@@ -404,7 +411,10 @@ class Call:
                 self._do(effects.SendCancel(branch.index, reason))
 
     def _refuse(self, status: int, why: EndReason, words: str | None = None) -> None:
-        self._do(effects.Respond(status, reason=failures.reason_header(status, words)))
+        """Refuse the caller, with the network's cause (Q.850) where that of a target is passed on."""
+        network = self._network_causes.get((status, why))
+        said = failures.reason_header(status, words)
+        self._do(effects.Respond(status, reason=said if network is None else f"{said}, {network}"))
         self._end(why, status)
 
     # --------------------------------------------------------------------------------------------------------- active
@@ -497,13 +507,13 @@ class Call:
             self._do(effects.FormatChanged())
 
     def _hung_up(self, event: events.HungUp) -> None:
-        self._hang_up(event.side, self._bye(event.side))
+        self._hang_up(event.side, self._bye(event.side), event.said)
 
-    def _hang_up(self, side: Side, why: EndReason) -> None:
-        """`side` is gone; the other party is told."""
+    def _hang_up(self, side: Side, why: EndReason, said: tuple[Reason, ...] = ()) -> None:
+        """`side` is gone; the other party is told, and why as far as that was said."""
         self._answer_open_reinvite()
         if self.end(side.other) is not None:
-            self._do(effects.SendBye(side.other))
+            self._do(effects.SendBye(side.other, reasons.value(said)))
         self._end(why, None)
 
     def _answer_open_reinvite(self) -> None:

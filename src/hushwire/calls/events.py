@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hushwire.calls.model import EndReason, Ports, Side
+from hushwire.sip.reason import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,15 @@ class Rejected:
     branch: int
     status: int
     is_silent: bool
+    said: tuple[Reason, ...] = ()
+    """Why, in the peer's words as far as they may travel on (`sip.reason.carried`); here and below."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
     """The caller took its INVITE back; it is answered already."""
+
+    said: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ class HungUp:
     """A party sent BYE; it is answered already."""
 
     side: Side
+    said: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from hushwire.calls.call import Call, State
 from hushwire.calls.model import EndReason, Plan, Side
 from hushwire.core.clock import Random
 from hushwire.sdp.dtls import Fingerprint
+from hushwire.sip import reason as reasons
 
 
 class Guest(Call):
@@ -31,7 +32,7 @@ class Guest(Call):
         branch = self._branches[event.branch]
         self.winner = branch.index
         branch.is_open = False
-        self._cancel_branches('SIP;cause=200;text="Call completed elsewhere"')
+        self._cancel_branches(str(reasons.ELSEWHERE))
         if branch.end.take_answer(event.body) is not None:
             self._do(effects.SendBye(Side.CALLEE, failures.ENDED_BY[EndReason.NO_COMMON_MEDIA]))
             self._end(EndReason.NO_COMMON_MEDIA, 488)

@@ -50,6 +50,7 @@ class EndReason(StrEnum):
     BYE_AGENT = "bye-agent"
     BYE_PEER = "bye-peer"
     CANCELLED = "cancelled"
+    ANSWERED_ELSEWHERE = "answered-elsewhere"  # cancelled, since another device of the caller's choice took it: nobody missed it
     BUSY = "busy"
     DECLINED = "declined"
     NO_ANSWER = "no-answer"

@@ -20,6 +20,7 @@ from hushwire.sip.digits import TYPES as INFO_TYPES
 from hushwire.sip.digits import parse_info
 from hushwire.sip.effects import Cause, DialogKey
 from hushwire.sip.message import Request, Response
+from hushwire.sip.reason import carried
 from hushwire.transport.endpoint import SipEndpoint
 
 
@@ -56,7 +57,7 @@ class CallSignalling:
             case sip.CancelReceived():
                 live = self._table.by_tx.pop(event.tx, None)
                 if live is not None:
-                    self._starts.cancelled(live)
+                    self._starts.cancelled(live, carried(event.request) if event.request.method == "CANCEL" else ())
                 else:
                     self._spoken.cancelled(event.tx)
             case sip.Progress():
@@ -70,11 +71,13 @@ class CallSignalling:
                 if found is not None:
                     self._attempts.rejected(*found, event)
                     is_silent = event.cause in (Cause.TIMEOUT, Cause.TRANSPORT)
-                    self._handle(found[0], events.Rejected(found[1], event.status, is_silent))
+                    said = () if event.response is None or is_silent else carried(event.response)
+                    self._handle(found[0], events.Rejected(found[1], event.status, is_silent, said))
             case sip.AckReceived():
                 self._in_dialog(event.dialog, lambda side: events.Acknowledged(side, _sdp(event.request)))
             case sip.DialogEnded():
-                self._in_dialog(event.dialog, events.HungUp)
+                said = carried(event.request)
+                self._in_dialog(event.dialog, lambda side: events.HungUp(side, said))
             case sip.DialogTimedOut():
                 self._in_dialog(event.dialog, events.NeverAcknowledged)
             case sip.SubscriptionRefreshed() | sip.NotifyTaken() | sip.SubscriptionEnded() | sip.Notified():

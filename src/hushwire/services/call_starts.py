@@ -30,6 +30,7 @@ from hushwire.sip.effects import TxId
 from hushwire.sip.flow import Flow
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
+from hushwire.sip.reason import Reason, is_answered_elsewhere
 from hushwire.transport.endpoint import SipEndpoint
 from hushwire.vault.buckets import DataKey
 
@@ -159,12 +160,12 @@ class CallStarts:
         """Refuse an INVITE of which nothing was begun."""
         self._endpoint.respond(tx, status, headers=[_reason(words, status)])
 
-    def cancelled(self, live: LiveCall) -> None:
+    def cancelled(self, live: LiveCall, said: tuple[Reason, ...] = ()) -> None:
         """The caller gave up, perhaps before the call had begun."""
         if live.call.state is State.NEW:
-            self._give_up(live, EndReason.CANCELLED, 487)
+            self._give_up(live, EndReason.ANSWERED_ELSEWHERE if is_answered_elsewhere(said) else EndReason.CANCELLED, 487)
             return
-        self._handle(live, events.Cancelled())
+        self._handle(live, events.Cancelled(said))
 
     def _refuse(self, tx: TxId, request: Request, flow: Flow, refused: Refused) -> None:
         """Answer at once, or once the reason was spoken; the row follows."""

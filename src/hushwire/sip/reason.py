@@ -1,9 +1,12 @@
 """Reason (RFC 3326): why a request or response says what it says, in the words of SIP or of the telephone network (Q.850)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
+from hushwire.sip import q850
 from hushwire.sip.errors import ParseError
-from hushwire.sip.message import Request, Response
+from hushwire.sip.message import REASONS, Request, Response
 from hushwire.sip.uri import parse_params, quote
 
 
@@ -41,6 +44,45 @@ def reasons(message: Request | Response) -> tuple[Reason, ...]:
     return tuple(found)
 
 
-def is_answered_elsewhere(message: Request | Response) -> bool:
-    """Whether a CANCEL says that another device took the call (RFC 3326 section 3.1): no missed call then."""
-    return any(reason.protocol.upper() == "SIP" and reason.cause == 200 for reason in reasons(message))
+ELSEWHERE: Final = Reason("SIP", 200, "Call completed elsewhere")
+"""RFC 3326 section 3.1: what a CANCEL says to the devices that did not take the call."""
+
+
+def carried(message: Request | Response) -> tuple[Reason, ...]:
+    """What of a peer's reasons may travel on: one of SIP and one of Q.850, with a cause that is known, and in our own words.
+
+    Everything else is left behind: other protocols, causes that no standard gives, every text.
+    """
+    found: dict[str, Reason] = {}
+    for reason in reasons(message):
+        known = _known(reason)
+        if known is not None:
+            found.setdefault(known.protocol, known)
+    if isinstance(message, Request) and message.method == "CANCEL" and "SIP" not in found and is_answered_elsewhere(found.values()):
+        # Phones know it in the words of SIP.
+        return (ELSEWHERE, *found.values())
+    return tuple(found.values())
+
+
+def _known(reason: Reason) -> Reason | None:
+    cause = reason.cause
+    if cause is None:
+        return None
+    match reason.protocol.upper():
+        case "SIP" if cause == ELSEWHERE.cause:
+            return ELSEWHERE
+        case "SIP" if cause >= 300 and cause in REASONS:
+            return Reason("SIP", cause, REASONS[cause])
+        case "Q.850" if cause in q850.CAUSES:
+            return Reason("Q.850", cause, q850.CAUSES[cause])
+    return None
+
+
+def is_answered_elsewhere(said: Iterable[Reason]) -> bool:
+    """Whether a CANCEL with these reasons says that another device took the call: nobody missed it then."""
+    return any((reason.protocol.upper(), reason.cause) in (("SIP", ELSEWHERE.cause), ("Q.850", q850.ANSWERED_ELSEWHERE)) for reason in said)
+
+
+def value(said: Iterable[Reason]) -> str | None:
+    """A Reason header's value; None where there is nothing to say."""
+    return ", ".join(str(reason) for reason in said) or None
