@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -12,6 +12,7 @@ from hushwire.core.personal import Personal
 from hushwire.media.ports import PortTrouble, PortWish
 from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services.port_choice import SEEN_ENOUGH, PortChoice
+from hushwire.services.routing import Route
 from tests.calls.drive import target
 
 MUX = b"m=audio 4000 RTP/SAVP 0\r\na=rtcp-mux\r\n"
@@ -22,7 +23,8 @@ def call(terms: Terms = SDES, media_ports: str = "auto", trunk_id: Any = None, a
     """An outbound call as the choice sees it."""
     plan = Plan(CallDirection.OUTBOUND, terms, (target(),), 60.0, True)
     trunk = SimpleNamespace(id=trunk_id or uuid4(), media_ports=media_ports)
-    route = SimpleNamespace(plan=plan, trunk=trunk, agent=SimpleNamespace(id=agent_id or uuid4(), media_ports=agent_ports), peer_agent=None)
+    agent: Any = SimpleNamespace(id=agent_id or uuid4(), media_ports=agent_ports)
+    route = Route(plan, org=cast(Any, None), agent=agent, trunk=cast(Any, trunk))
     return SimpleNamespace(route=route, stated={}, shared_legs={0, 1})
 
 

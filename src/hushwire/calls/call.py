@@ -2,6 +2,7 @@
 
     NEW -> OPENING -> [ANNOUNCING ->] RINGING -> ACTIVE -> ENDED
                          `----> OFFERING (our 2xx held the offer; the caller's ACK brings the answer) -> ACTIVE
+                   RINGING -> DIVERTING (nobody takes it: the services say whom to ring next) -> RINGING
     ACTIVE -> RENEWING (the media process died: another bridge, then a re-INVITE to each party) -> ACTIVE
 
 Every path ends in exactly one `Ended`. What a state does with an event is one method; `Call.TABLE` says which.
@@ -12,11 +13,12 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final
 
 from hushwire.calls import effects, events, failures
+from hushwire.calls.diversion import DiversionReason
 from hushwire.calls.effects import Effect, LegStatement
 from hushwire.calls.ends import End, payload_map, shared
 from hushwire.calls.events import Event
 from hushwire.calls.kept import KeptCall
-from hushwire.calls.model import EndReason, Plan, Ports, Side
+from hushwire.calls.model import CallDirection, EndReason, Plan, Ports, Side
 from hushwire.calls.reoffer import Reoffer
 from hushwire.core.clock import Random
 from hushwire.sdp.dtls import Fingerprint
@@ -32,6 +34,7 @@ class State(StrEnum):
     OPENING = "opening"
     ANNOUNCING = "announcing"
     RINGING = "ringing"
+    DIVERTING = "diverting"
     OFFERING = "offering"
     ACTIVE = "active"
     RENEWING = "renewing"
@@ -70,6 +73,9 @@ class Call:
         self._caller: End | None = None
         self._offered: LegMedia | None = None
         self._branches: list[_Branch] = []
+        self._first = 0  # of the targets that are rung now: those before did not take the call
+        self._leads_out = plan.direction is CallDirection.OUTBOUND
+        self._refusal = (480, EndReason.UNAVAILABLE)
         self._failures: list[tuple[int, EndReason]] = []
         self._network_causes: dict[tuple[int, EndReason], Reason] = {}
         self._answer = b""
@@ -105,7 +111,8 @@ class Call:
         elif isinstance(event, events.Reoffered):
             is_busy = self.state in (State.OFFERING, State.RENEWING)
             # Before the answer an UPDATE may come (RFC 3311): early media stays as it is.
-            self._do(effects.RespondReinvite(event.tx, 491 if is_busy else 488 if self.state is State.RINGING else 481))
+            is_early = self.state in (State.RINGING, State.DIVERTING)
+            self._do(effects.RespondReinvite(event.tx, 491 if is_busy else 488 if is_early else 481))
         done, self._effects = self._effects, []
         return done
 
@@ -148,6 +155,11 @@ class Call:
         """What the caller's INVITE offered, or nothing."""
         return self._offer
 
+    @property
+    def tried(self) -> int:
+        """How many of the plan's targets were rung."""
+        return len(self._branches)
+
     def media(self, side: Side) -> LegMedia | None:
         """What is agreed with a party now."""
         end = self.end(side)
@@ -175,10 +187,16 @@ class Call:
                 self._refuse(488, EndReason.NO_COMMON_MEDIA, failures.WORDS.get(offered))
                 return
             self._offered = offered
-        if not self.plan.targets:
+        if self.plan.is_echo or self.plan.joins is not None:
             self._answer_echo(caller)
-            return
-        if self._announces and self._offered is not None and self._answer_early(caller, self._offered, self.plan.announces_with):
+        elif self.plan.not_rung is not None:
+            self._ask_diversion(self.plan.not_rung, 480, EndReason.UNAVAILABLE)
+        else:
+            self._ring_or_announce(caller)
+
+    def _ring_or_announce(self, caller: End) -> None:
+        announces, self._announces = self._announces and self.plan.is_recorded, False
+        if announces and self._offered is not None and self._answer_early(caller, self._offered, self.plan.announces_with):
             self.state = State.ANNOUNCING
             self._do(effects.Announce())
             return
@@ -189,7 +207,8 @@ class Call:
 
     def _ring_targets(self) -> None:
         self.state = State.RINGING
-        for _ in self.plan.targets[:1] if self.plan.is_serial else self.plan.targets:
+        targets = self.plan.targets[self._first :]
+        for _ in targets[:1] if self.plan.is_serial else targets:
             self._ring_next()
         self._do(effects.ArmRing(self.plan.ring_s))
 
@@ -243,14 +262,14 @@ class Call:
 
     @property
     def _rings_many(self) -> bool:
-        return len(self._branches) > 1 and not self.plan.is_serial
+        return len(self._branches) - self._first > 1 and not self.plan.is_serial
 
     def _ring(self, caller: End, offered: LegMedia, status: int) -> bool:
         """Let the caller hear ringing from us, once: where it is to, and where it was answered early, since then it makes none itself.
         True where its answer is all that it needs to be told."""
-        if self._is_ringing or any(branch.has_early_answer for branch in self._branches):
+        if self._is_ringing or any(branch.has_early_answer and branch.is_open for branch in self._branches):
             return False
-        is_told = self._early_codec is not None
+        is_told = bool(self._answer)
         if not is_told and (status != 180 or not self._answer_early(caller, offered, self.plan.rings_with)):
             return False
         if caller.agreed is not None:
@@ -279,8 +298,16 @@ class Call:
             self._told_status = status
             self._do(effects.Respond(status, body))
 
+    def awaits(self, branch: int) -> bool:
+        """Whether an answer of this target would be taken."""
+        return self.state is State.RINGING and self._branches[branch].is_open
+
     def _accepted(self, event: events.Accepted) -> None:
         branch = self._branches[event.branch]
+        if not branch.is_open:
+            # It crossed our CANCEL, and the call has gone on to somebody else.
+            self._do(effects.ByeBranch(event.branch))
+            return
         self.winner = branch.index
         branch.is_open = False
         self._cancel_branches(str(reasons.ELSEWHERE))
@@ -374,9 +401,9 @@ class Call:
             self._ring_next()
         elif failures.is_final(event.status) and not event.is_silent:
             self._cancel_branches(failures.reason_header(event.status))
-            self._refuse(*self._failures[-1])
+            self._not_taken(*self._failures[-1])
         elif not any(other.is_open for other in self._branches):
-            self._refuse(*failures.best(self._failures))
+            self._not_taken(*failures.best(self._failures))
 
     @property
     def _has_another_way(self) -> bool:
@@ -394,11 +421,48 @@ class Call:
     @property
     def to_trunk(self) -> bool:
         """Whether the targets are the telephone network's."""
-        return self.plan.direction.value == "outbound"
+        return self._leads_out
 
     def _nobody_answered(self, _event: events.RingTimeout) -> None:
         self._cancel_branches(None)
-        self._refuse(480, EndReason.NO_ANSWER)
+        self._not_taken(480, EndReason.NO_ANSWER)
+
+    # ------------------------------------------------------------------------------------------------------ diverting
+
+    def _not_taken(self, status: int, why: EndReason) -> None:
+        """Nobody who was rung takes it: perhaps somebody else does."""
+        reason = failures.diversion_reason(why)
+        if self.plan.diverts and reason is not None:
+            self._ask_diversion(reason, status, why)
+        else:
+            self._refuse(status, why)
+
+    def _ask_diversion(self, reason: DiversionReason, status: int, why: EndReason) -> None:
+        self.state = State.DIVERTING
+        self._refusal = (status, why)
+        self._do(effects.AskDiversion(reason))
+
+    def _diverted(self, event: events.Diverted) -> None:
+        if not event.targets or self._caller is None:
+            self._not_diverted(events.NotDiverted())
+            return
+        plan = self.plan
+        self._first = len(self._branches)
+        self._leads_out = event.leads_out
+        self._failures = []
+        self.plan = replace(
+            plan,
+            # Ways that were not tried any more are none of the call's: a target stands where its branch does.
+            targets=plan.targets[: self._first] + event.targets,
+            ring_s=event.ring_s,
+            is_serial=event.is_serial,
+            is_recorded=plan.is_recorded and event.is_recorded,
+        )
+        self._tell(181)  # RFC 3261 section 21.1.3
+        self._ring_or_announce(self._caller)
+
+    def _not_diverted(self, _event: events.NotDiverted) -> None:
+        self._refuse(*self._refusal)
 
     def _cancelled(self, event: events.Cancelled) -> None:
         self._cancel_branches(reasons.value(event.said))
@@ -638,6 +702,12 @@ class Call:
         (State.RINGING, events.RingTimeout): "_nobody_answered",
         (State.RINGING, events.Cancelled): "_cancelled",
         (State.RINGING, events.Stopped): "_stopped",
+        (State.DIVERTING, events.Diverted): "_diverted",
+        (State.DIVERTING, events.NotDiverted): "_not_diverted",
+        (State.DIVERTING, events.MediaFailed): "_failed",
+        (State.DIVERTING, events.PortsMoved): "_ports_moved",
+        (State.DIVERTING, events.Cancelled): "_cancelled",
+        (State.DIVERTING, events.Stopped): "_stopped",
         (State.OFFERING, events.MediaFailed): "_failed",
         (State.OFFERING, events.Acknowledged): "_answered_by_ack",
         (State.OFFERING, events.HungUp): "_hung_up",
@@ -665,4 +735,4 @@ class Call:
     }
 
 
-LIVE: Final = frozenset({State.OPENING, State.ANNOUNCING, State.RINGING, State.OFFERING, State.ACTIVE, State.RENEWING})
+LIVE: Final = frozenset({State.OPENING, State.ANNOUNCING, State.RINGING, State.DIVERTING, State.OFFERING, State.ACTIVE, State.RENEWING})

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hushwire.calls.diversion import DiversionReason
 from hushwire.calls.model import EndReason, Side, Target
 from hushwire.core.personal import SHOWN
 from hushwire.sdp.offer_answer import LegMedia
@@ -113,6 +114,13 @@ class ArmRing:
 
 
 @dataclass(frozen=True, slots=True)
+class AskDiversion:
+    """Nobody takes the call, for this reason: is there somebody else to ring? Diverted or NotDiverted follows."""
+
+    reason: DiversionReason
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """The call is answered: `winner` is the target's branch, None for echo. Write it down, and record if the plan says so."""
 
@@ -168,6 +176,7 @@ Effect = (
     | SendBye
     | ByeBranch
     | ArmRing
+    | AskDiversion
     | Answered
     | FormatChanged
     | Announce

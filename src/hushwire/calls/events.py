@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from hushwire.calls.model import EndReason, Ports, Side
+from hushwire.calls.model import EndReason, Ports, Side, Target
+from hushwire.core.personal import SHOWN
 from hushwire.sip.reason import Reason
 
 
@@ -120,6 +121,25 @@ class NeverAcknowledged:
     side: Side
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Diverted:
+    """Ring these next. `is_serial` as in a plan; `leads_out`: they are ways to a carrier. A plan's recording can end so, never begin."""
+
+    targets: tuple[Target, ...]
+    ring_s: float
+    is_serial: bool = False
+    leads_out: bool = False
+    is_recorded: bool = True
+
+    def __repr__(self) -> str:
+        return f"Diverted({SHOWN})"
+
+
+@dataclass(frozen=True, slots=True)
+class NotDiverted:
+    """There is nobody else: what those who were rung said stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class RingTimeout:
     """Nobody answered in time."""
@@ -148,6 +168,8 @@ Event = (
     | PortsMoved
     | HungUp
     | NeverAcknowledged
+    | Diverted
+    | NotDiverted
     | RingTimeout
     | Stopped
 )

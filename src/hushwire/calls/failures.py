@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from hushwire.calls.diversion import DiversionReason
 from hushwire.calls.model import EndReason
 from hushwire.sdp.model import Refusal
 from hushwire.sip.message import REASONS
@@ -28,6 +29,24 @@ _BY_STATUS: Final[dict[int, tuple[int, EndReason]]] = {
 }
 # Of several devices that all refused, the most telling refusal counts (RFC 3261 section 16.7, step 6: 6xx, else the lowest class).
 _ORDER: Final = (603, 486, 488, 403, 404, 484, 480, 503)
+
+
+_DIVERTS: Final = {
+    EndReason.NO_ANSWER: DiversionReason.NO_ANSWER,
+    EndReason.BUSY: DiversionReason.USER_BUSY,
+    # Pressing "decline" at a phone says "not now", as networks take it (3GPP TS 24.604: user determined user busy).
+    EndReason.DECLINED: DiversionReason.USER_BUSY,
+    EndReason.UNAVAILABLE: DiversionReason.UNAVAILABLE,
+    EndReason.NOT_FOUND: DiversionReason.UNAVAILABLE,
+    EndReason.REJECTED: DiversionReason.UNAVAILABLE,
+    EndReason.NO_COMMON_MEDIA: DiversionReason.UNAVAILABLE,
+    EndReason.TRUNK_FAILED: DiversionReason.UNAVAILABLE,
+}
+
+
+def diversion_reason(why: EndReason) -> DiversionReason | None:
+    """What the failure of all who were rung says of who was called; None where it says nothing of them."""
+    return _DIVERTS.get(why)
 
 
 def to_caller(status: int, *, is_silent: bool, to_trunk: bool) -> tuple[int, EndReason]:

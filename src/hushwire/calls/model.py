@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from hushwire.calls.diversion import DiversionReason
 from hushwire.core.personal import SHOWN
 from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.sip.digest import Credentials
@@ -118,7 +119,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plan:
-    """What the services decided about a call; the machine carries it out. No targets: an echo call, or one that joins another."""
+    """What the services decided about a call; the machine carries it out.
+
+    No targets: an echo call, one that joins another, or one of which the services are asked at once whom to ring.
+    """
 
     direction: CallDirection
     caller: Terms
@@ -137,11 +141,15 @@ class Plan:
     """The leg as which this call's only party joins another call's bridge."""
     is_room: bool = False
     """A conference's room: it has no party of its own."""
+    diverts: bool = False
+    """The services are asked whom to ring next where nobody who was rung takes the call."""
+    not_rung: DiversionReason | None = None
+    """Why there are no targets to begin with: the services are asked at once."""
 
     @property
     def is_echo(self) -> bool:
         """Whether the caller hears itself."""
-        return not self.targets and self.joins is None and not self.is_room
+        return self.direction is CallDirection.ECHO
 
     @property
     def legs(self) -> tuple[int, ...]:
@@ -150,7 +158,7 @@ class Plan:
             return ()
         if self.joins is not None:
             return (self.joins,)
-        return (0, 1) if self.targets else (self.caller.leg,)
+        return (self.caller.leg,) if self.is_echo else (0, 1)
 
 
 @dataclass(frozen=True, slots=True)

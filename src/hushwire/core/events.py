@@ -13,6 +13,7 @@ class EventKind(StrEnum):
 
     CALL_STARTED = "call.started"
     CALL_ANSWERED = "call.answered"
+    CALL_DIVERTED = "call.diverted"
     CALL_REFUSED = "call.refused"
     CALL_ENDED = "call.ended"
     CALL_ONE_WAY_AUDIO = "call.one_way_audio"

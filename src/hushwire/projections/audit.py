@@ -36,6 +36,8 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return _entry(event, "clock")
         case EventKind.NOTICE_SENT | EventKind.NOTICE_REFUSED | EventKind.NOTICE_FAILED | EventKind.NOTICE_ACKNOWLEDGED:
             return _entry(event, "notice")
+        case EventKind.CALL_DIVERTED:
+            return None if event.fields.get("refused") is None else _entry(event, "call")
         case EventKind.CLOCK_WARNED:
             return None
         case EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ENDED | EventKind.CALL_ONE_WAY_AUDIO:

@@ -106,11 +106,17 @@ class Adoption:
         agent = None if org is None else org.by_id.get(talk.agent_id)
         peer = None if org is None or talk.peer_agent_id is None else org.by_id.get(talk.peer_agent_id)
         trunk = next((trunk for trunk in self._directory.trunks if trunk.id == talk.trunk_id), None)
-        is_whole = (peer is None) == (talk.peer_agent_id is None) and (trunk is None) == (talk.trunk_id is None)
+        out_trunk = next((trunk for trunk in self._directory.trunks if trunk.id == talk.out_trunk_id), None)
+        is_whole = (
+            (peer is None) == (talk.peer_agent_id is None)
+            and (trunk is None) == (talk.trunk_id is None)
+            and (out_trunk is None) == (talk.out_trunk_id is None)
+        )
         if org is None or agent is None or not is_whole or kept.answer is None:
             return None
         certificate = self._calling.certificates.current
-        remote, local, withheld = (None if text is None else Personal(text) for text in (talk.remote, talk.local, talk.withheld))
+        texts = (talk.remote, talk.local, talk.withheld, talk.diverted_to)
+        remote, local, withheld, diverted_to = (None if text is None else Personal(text) for text in texts)
         route = Route(
             talk.call.plan,
             org,
@@ -118,11 +124,14 @@ class Adoption:
             peer,
             trunk,
             () if trunk is None else (trunk,),
+            out_trunk,
             remote=remote,
             local=local,
             verdict=talk.verdict,
             places=talk.places,
             withheld=withheld,
+            diversions=talk.diversions,
+            diverted_to=diverted_to,
         )
         now, answered_at = self._clock.now(), kept.answer.answered_at
         gone = self._clock.monotonic() - max(0.0, (now - answered_at).total_seconds())

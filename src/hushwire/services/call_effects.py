@@ -17,6 +17,7 @@ from hushwire.services.call_media import CallMedia
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
+from hushwire.services.diversion import Diverting, Nowhere, Onward
 from hushwire.services.live import Joining, LiveCall, end_state
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
@@ -47,6 +48,7 @@ class CallEffects:
         journal: CallJournal,
         quality_counts: QualityCounts,
         attempts: TrunkAttempts,
+        diverting: Diverting,
         clock: Clock,
         feed: Callable[[LiveCall, events.Event], None],
         on_left: Callable[[LiveCall], None],
@@ -62,6 +64,7 @@ class CallEffects:
         self._journal = journal
         self._quality_counts = quality_counts
         self._attempts = attempts
+        self._diverting = diverting
         self._clock = clock
         self._feed = feed
         self._on_left = on_left
@@ -96,8 +99,12 @@ class CallEffects:
                 if dialog is not None:
                     self._endpoint.bye(dialog)
             case effects.ArmRing():
+                self._stop_ringing(live)
                 loop = asyncio.get_running_loop()
                 live.ring = loop.call_later(effect.seconds, self._feed, live, events.RingTimeout())
+            case effects.AskDiversion():
+                self._stop_ringing(live)
+                self._tasks.spawn(self.fed(live, self._divert(live, effect)), "call-diversion")
             case effects.Answered():
                 self._answered(live)
             case effects.FormatChanged():
@@ -128,6 +135,33 @@ class CallEffects:
         except Exception as error:
             _log.error("call.internal_error", exc_info=error)  # the call waits for this; who was not told is told at answer
         return events.Announced()
+
+    async def _divert(self, live: LiveCall, asked: effects.AskDiversion) -> list[events.Event]:
+        try:
+            answer = self._diverting.answer(live.id, live.route, live.call.tried, asked.reason)
+            match answer:
+                case Onward():
+                    return await self._go_on(live, answer)
+                case Nowhere(diversions):
+                    if diversions:
+                        live.route = replace(live.route, diversions=(*live.route.diversions, *diversions))
+                        self._rows.diverted(live)
+                    return [events.NotDiverted()]
+                case _:
+                    assert_never(answer)
+        except Exception as error:
+            _log.error("call.internal_error", exc_info=error)  # the caller waits for this
+            return [events.NotDiverted()]
+
+    async def _go_on(self, live: LiveCall, onward: Onward) -> list[events.Event]:
+        moved = await self._media.turn(live, onward.route)
+        if moved is None:
+            return [events.NotDiverted()]
+        last = onward.route.diversions[-1]
+        _log.info("call.diverted", call_id=str(live.id), reason=last.reason.value, leads_out=last.leads_out)
+        self._rows.diverted(live)
+        self._journal.diverted(live)
+        return [*moved, onward.event]
 
     def facts_changed(self, live: LiveCall) -> None:
         """Write how the legs are protected, where that is not what was written before."""
@@ -199,7 +233,8 @@ class CallEffects:
         _log.info("call.answered", call_id=str(live.id), agent_media=agent.get("media"), peer_media=peer.get("media"))
         peer_agent = None if live.route.peer_agent is None else live.route.peer_agent.id
         trunk = None if live.route.trunk is None else live.route.trunk.id
-        live.answer = answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk, *live.devices_that_answered())
+        devices = live.devices_that_answered()
+        live.answer = answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk, *devices, agent_id=live.route.agent.id)
         self._tasks.spawn(self._record(live, answer), "call-answered")
         if live.joining is not None:
             self._tasks.spawn(self.fed(live, self._joined(live, live.joining)), "call-joined")

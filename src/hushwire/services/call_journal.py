@@ -42,6 +42,11 @@ class CallJournal:
         if self._journal is not None:
             self._changed[live.id] = live
 
+    def diverted(self, live: LiveCall) -> None:
+        """A call that rings on rings somebody else: that is to be known of it."""
+        self._waiting.discard(live.id)
+        self.changed(live)
+
     def commit(self) -> None:
         """Write all that changed. Called before anything is sent; costs nothing where nothing changed."""
         if self._journal is None:
@@ -106,6 +111,9 @@ class CallJournal:
             handshakes=tuple(self._keyed(live)),
             reoffer=live.reoffer,
             devices=self._devices(live),
+            diversions=route.diversions,
+            diverted_to=None if route.diverted_to is None else route.diverted_to.reveal(),
+            out_trunk_id=None if route.out_trunk is None else route.out_trunk.id,
             attempts=tuple(Tried(one.trunk.name, one.outcome, one.after_ms) for one in live.attempts),
             withheld=None if route.withheld is None else route.withheld.reveal(),
         )
@@ -117,7 +125,7 @@ class CallJournal:
         route, found = live.route, {}
         for side in live.dialogs:
             hop, end = live.hop(side), live.call.end(side)
-            agent = None if end is None else route.agent if end.terms.leg == 0 else route.peer_agent
+            agent = None if end is None else route.agent_at(end.terms.leg)
             if agent is not None and isinstance(hop, Flow) and hop.transport.is_reliable:
                 device_id = self._device_at(agent.id, hop)
                 if device_id is not None:

@@ -22,6 +22,7 @@ from hushwire.media.statement import settings_digest
 from hushwire.media.wire import Status
 from hushwire.services.live import Joining, LiveCall, settings
 from hushwire.services.port_choice import PortChoice
+from hushwire.services.routing import Route
 from hushwire.sip.digits import Keyed
 
 CLOSE_WAIT_S: Final = 2.0
@@ -59,7 +60,7 @@ class CallMedia:
 
     def _beside(self, live: LiveCall) -> CallId | None:
         """The bridge of a call that an agent of this one is in already; from now on this one's is the newest."""
-        agents = [agent.id for agent in (live.route.agent, live.route.peer_agent) if agent is not None]
+        agents = _agents(live)
         found = next((self._newest[agent_id] for agent_id in agents if agent_id in self._newest), None)
         self._newest |= dict.fromkeys(agents, live.id)
         return found
@@ -111,6 +112,36 @@ class CallMedia:
                 _log.error("call.not_arranged", call_id=str(live.id), why=str(error))
                 return False
             return True
+
+    async def turn(self, live: LiveCall, route: Route) -> list[events.Event] | None:
+        """Let the callee's leg serve somebody else, by this route; what of it the call's machine must hear. None where that failed.
+
+        A shared port was chosen by whom it was opened for: who comes next is found on a pair of its own.
+        """
+        leg = live.route.callee_leg
+        async with live.working:
+            if live.is_ended:
+                return None
+            self._handshakes.forget(live.id, leg)
+            live.stated.pop(leg, None)
+            live.suites.pop(leg, None)
+            live.reachable.discard(leg)
+            if live.has_bridge and leg in live.shared_legs:
+                live.shared_legs.discard(leg)
+                try:
+                    given = await self._link.client.reopen_leg(live.id, leg)
+                except (MediaRefused, Unavailable) as error:
+                    _log.error("call.ports_not_moved", call_id=str(live.id), leg=leg, why=str(error))
+                    return None
+                moved: list[events.Event] = [events.PortsMoved(leg, Ports(str(given.ip), given.rtp_port, given.rtcp_port))]
+            else:
+                moved = []
+        for agent_id in _agents(live):
+            if self._newest.get(agent_id) == live.id:
+                del self._newest[agent_id]
+        live.route = route
+        self._newest |= dict.fromkeys(_agents(live), live.id)
+        return moved
 
     async def reopen(self, live: LiveCall, effect: effects.OpenMedia) -> events.Event | None:
         """Open the call's bridge in the media process that comes after the one that died, once it answers; the caller bounds it."""
@@ -217,9 +248,9 @@ class CallMedia:
         if live.joining is not None:
             return await self._leave(live, live.joining)
         self._handshakes.forget(live.id)
-        for agent in (live.route.agent, live.route.peer_agent):
-            if agent is not None and self._newest.get(agent.id) == live.id:
-                del self._newest[agent.id]
+        for agent_id in _agents(live):
+            if self._newest.get(agent_id) == live.id:
+                del self._newest[agent_id]
         try:
             async with asyncio.timeout(CLOSE_WAIT_S):
                 while live.has_bridge:
@@ -277,3 +308,7 @@ class CallMedia:
         own = [leg for leg in report.legs if leg.leg in live.route.plan.legs]
         live.silent_legs = {leg.leg for leg in own if leg.silent_ms is None or leg.silent_ms >= SILENT_MS}
         return len(live.silent_legs) == len(own)
+
+
+def _agents(live: LiveCall) -> list[AgentId]:
+    return [agent.id for leg in (0, 1) if (agent := live.route.agent_at(leg)) is not None]

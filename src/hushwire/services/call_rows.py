@@ -1,8 +1,9 @@
 """What the rows of a call say, made from the call; written by `Records`, in order and until the database takes them."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from hushwire.calls.effects import Ended
 from hushwire.calls.model import EndReason, JoinedAs
@@ -11,7 +12,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import CallId, NodeId, RecordingId
 from hushwire.core.personal import Personal
 from hushwire.media.model import BridgeReport
-from hushwire.policy.model import Deny, Emergency, NumberClass
+from hushwire.policy.model import Allow, Deny, Emergency, NumberClass
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.directory import Organisation
 from hushwire.services.kept import Kept
@@ -64,6 +65,44 @@ class CallRows:
 
         self._journal.note(org_id, new)
         self._dropped(new.id, self._records.write(org_id, "call.unstarted", write))
+
+    def diverted(self, live: LiveCall) -> None:
+        """Who called is called on to somebody else, or was to be; and CallDiverted for each step."""
+        if live.new is None:
+            return
+        told = len(live.new.diversions or ())
+        route, verdict = live.route, live.route.verdict
+        sealed, index = self._diverted_to(live)
+        live.new = new = replace(
+            live.new,
+            agent_id=route.agent.id,
+            peer_agent_id=None if route.peer_agent is None else route.peer_agent.id,
+            trunk_id=None if route.trunk is None else route.trunk.id,
+            verdict=live.new.verdict if verdict is None else "allow",
+            country=live.new.country if verdict is None else verdict.country,
+            number_class=_class(verdict.number_class) if isinstance(verdict, Allow) else live.new.number_class,
+            diversions=[one.facts() for one in route.diversions],
+            diverted_to_sealed=sealed,
+            diverted_to_index=index,
+        )
+        at = self._clock.now()
+        facts = [
+            self._recorder.event(live, EventKind.CALL_DIVERTED, at, by=str(one.agent_id), reason=one.reason.value, refused=one.refused)
+            for one in route.diversions[told:]
+        ]
+
+        async def write(connection: Connection) -> list[DomainEvent]:
+            await rows.divert(connection, new)
+            return facts
+
+        self._records.write(route.org.id, "call.diverted", write)
+
+    def _diverted_to(self, live: LiveCall) -> tuple[bytes | None, bytes | None]:
+        number, org = live.route.diverted_to, live.route.org
+        if number is None or live.key is None:
+            return None, None
+        place: dict[str, Any] = {"table": "calls", "column": "diverted_to_sealed", "row": live.id, "org": org.id}
+        return Columns(live.key.key).seal(number.reveal().encode(), **place), org.keys.index("calls.remote", number.reveal())
 
     def legs(self, live: LiveCall, agent: Facts, peer: Facts) -> None:
         """How the legs are protected now."""
@@ -218,6 +257,8 @@ class CallRows:
                         kept.org_id, kind, new.id, new.started_at, {**facts, "status": new.sip_status, "reason": new.end_reason}
                     )
                 )
+            if new.diversions:
+                await rows.divert(connection, new)
             if answer is not None and await rows.answer(connection, answer):
                 found.append(self._recorder.fact(kept.org_id, EventKind.CALL_ANSWERED, new.id, answer.answered_at, facts))
             if recording is not None and await rows.close_recording(connection, recording):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import assert_never
 
 from hushwire.calls import events
-from hushwire.calls.call import State
 from hushwire.calls.model import Side
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_media import CallMedia
@@ -136,7 +135,7 @@ class CallSignalling:
             return
         live, branch = found
         live.branch_dialogs[branch] = event.dialog
-        if live.call.state is State.RINGING:
+        if live.call.awaits(branch):
             live.dialogs[Side.CALLEE] = event.dialog
             self._table.by_dialog[event.dialog] = live
         self._attempts.accepted(live, branch)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from hushwire.calls.model import Side
-from hushwire.core.ids import CallId, TrunkId
+from hushwire.core.ids import AgentId, CallId, TrunkId
 from hushwire.services.live import LiveCall
 from hushwire.sip.effects import DialogKey, InviteId, RequestId, TxId
 
@@ -33,9 +33,18 @@ class CallTable:
         return len(self.calls) >= self.max_calls
 
     def on_trunk(self, trunk_id: TrunkId) -> int:
-        """How many calls are with a carrier, both ways; one that looks for its way is with the one that it tries now."""
-        carriers = (live.route.trunk for live in self.calls.values() if not live.is_ended)
+        """How many calls are with a carrier, both ways; one that looks for its way is with the one that it tries now.
+
+        A call that came from it and was diverted to it counts twice.
+        """
+        routes = (live.route for live in self.calls.values() if not live.is_ended)
+        carriers = (trunk for route in routes for trunk in (route.trunk, route.out_trunk))
         return sum(1 for trunk in carriers if trunk is not None and trunk.id == trunk_id)
+
+    def out_for(self, agent_id: AgentId) -> int:
+        """How many calls an agent's forwarding has let out that are not over yet."""
+        routes = (live.route for live in self.calls.values() if live.route.leads_out and not live.is_ended)
+        return sum(1 for route in routes if route.diversions[-1].agent_id == agent_id)
 
     def find(self, bridge_id: UUID, leg: int | None) -> LiveCall | None:
         """The call whose leg it is: that of the bridge, or one that joins it."""

@@ -37,6 +37,7 @@ from hushwire.services.call_starts import CallStarts
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.conferences import Conferences
+from hushwire.services.diversion import Diverting
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
 from hushwire.services.live import LiveCall
@@ -111,6 +112,7 @@ class Calling:
         self._media = media = CallMedia(link, self.handshakes, PortChoice(agent_ports))
         self._rows = rows = CallRows(records, self.recorder, self.journal, clock, node_id)
         attempts = TrunkAttempts(trunks, clock)
+        diverting = Diverting(router, self.table.out_for)
         self._effects = CallEffects(
             endpoint,
             self.table,
@@ -123,6 +125,7 @@ class Calling:
             self.journal,
             self.quality_counts,
             attempts,
+            diverting,
             clock,
             self.feed,
             self._left,

@@ -25,6 +25,7 @@ from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sdp.model import Keying, Srtp
+from hushwire.services.forwarding import Forwarding
 from hushwire.services.sound_settings import AnnounceAt, Hearers, RecordFrom, Ringback, SoundSettings
 from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
@@ -54,6 +55,8 @@ class Agent:
     media_ports: str = "auto"
     hides_identity: bool = False
     """Whether its calls show its number only where one asks for it."""
+    forwarding: Forwarding = field(default_factory=Forwarding)
+    """What becomes of calls that it does not take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from hushwire.media.dtls import SrtpKeys
 from hushwire.policy.model import Allow, Emergency
 from hushwire.privacy.consent import Places
 from hushwire.sdp.dtls import RemoteDtls
+from hushwire.services.forwarding import Diversion
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.flow import Flow
 from hushwire.store.calls import CallAnswer, CallEnd, NewCall, RecordingEnd
@@ -84,6 +85,9 @@ class Talk:
     devices: dict[Side, UUID] = field(default_factory=dict)
     attempts: tuple[Tried, ...] = ()
     withheld: str | None = None
+    diversions: tuple[Diversion, ...] = ()
+    diverted_to: str | None = None
+    out_trunk_id: TrunkId | None = None
 
     def __repr__(self) -> str:
         return f"Talk({SHOWN})"

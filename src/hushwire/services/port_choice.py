@@ -46,12 +46,12 @@ class PortChoice:
         for target in plan.targets:
             terms.setdefault(target.terms.leg, []).append(target.terms)
         can_mux = {plan.caller.leg: not offer or b"a=rtcp-mux" in offer}
-        return tuple(self._opening(live, leg, terms[leg], can_mux=can_mux.get(leg, True)) for leg in plan.legs)
+        return tuple(self._opening(live, leg, terms.get(leg, []), can_mux=can_mux.get(leg, True)) for leg in plan.legs)
 
     def heard(self, live: LiveCall, leg: int, source: Personal[tuple[IpAddress, int]]) -> None:
         """A leg's media comes from here: evidence for its trunk."""
-        trunk, stated = live.route.trunk, live.stated.get(leg)
-        if trunk is None or leg != 1 or stated is None:
+        trunk, stated = live.route.trunk_at(leg), live.stated.get(leg)
+        if trunk is None or stated is None:
             return
         seen = self._trunks.setdefault(trunk.id, _Seen())
         address = source.reveal()
@@ -64,14 +64,14 @@ class PortChoice:
 
     def troubled(self, live: LiveCall, leg: int, trouble: PortTrouble | None) -> None:
         """A leg could not stay on its shared port; its trunk's legs get ports of their own from now on."""
-        trunk = live.route.trunk
-        if trunk is not None and leg == 1:
+        trunk = live.route.trunk_at(leg)
+        if trunk is not None:
             self._trunks.setdefault(trunk.id, _Seen()).is_unfit = True
 
     def answered(self, live: LiveCall) -> None:
         """Remember who can't take RTCP on the port of RTP: their next calls have the pair that they need."""
-        for leg, agent in ((0, live.route.agent), (1, live.route.peer_agent)):
-            stated = live.stated.get(leg)
+        for leg in (0, 1):
+            agent, stated = live.route.agent_at(leg), live.stated.get(leg)
             if agent is None or stated is None:
                 continue
             if stated.media.rtcp_mux:
@@ -83,7 +83,7 @@ class PortChoice:
         """Whether a leg on a shared port has turned out to need RTCP on a port of its own, where nobody set it to share all the same."""
         if leg.leg not in live.shared_legs or leg.media.rtcp_mux or leg.media.is_held:
             return False
-        agent, trunk = _agent_of(live, leg.leg), live.route.trunk
+        agent, trunk = live.route.agent_at(leg.leg), live.route.trunk_at(leg.leg)
         setting = self._setting(agent) if agent is not None else "auto" if trunk is None else trunk.media_ports
         return setting != "shared"
 
@@ -91,9 +91,11 @@ class PortChoice:
         return self._agent_ports if agent.media_ports == "auto" else agent.media_ports
 
     def _opening(self, live: LiveCall, leg: int, terms: list[Terms], *, can_mux: bool) -> LegOpening:
-        agent = _agent_of(live, leg)
+        agent = live.route.agent_at(leg)
         if agent is None:
-            return LegOpening(leg, self._for_trunk(live.route.trunk) if can_mux else PortWish.OWN)
+            return LegOpening(leg, self._for_trunk(live.route.trunk_at(leg)) if can_mux else PortWish.OWN)
+        if not terms:
+            return LegOpening(leg)  # whose phone it will be is not known yet
         setting = self._setting(agent)
         wishes = {_for_agent(one) for one in terms}
         if setting == "own":
@@ -119,11 +121,6 @@ class PortChoice:
         seen = self._trunks.get(trunk.id)
         is_fit = seen is not None and not seen.is_unfit and len(seen.addresses) >= SEEN_ENOUGH
         return PortWish.BY_ADDRESS if is_fit else PortWish.OWN
-
-
-def _agent_of(live: LiveCall, leg: int) -> Agent | None:
-    """Whose devices are on a leg; None for a trunk's."""
-    return live.route.agent if leg == 0 else live.route.peer_agent
 
 
 def _for_agent(terms: Terms) -> PortWish:

@@ -8,18 +8,20 @@ from uuid import UUID
 
 import structlog
 
+from hushwire.calls.diversion import DiversionReason
 from hushwire.calls.failures import reason_header
 from hushwire.calls.model import CallDirection, Plan, Target, Terms
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
 from hushwire.policy import hosts, numbers, trunk_number
-from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason
+from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason, Verdict
 from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services import caller_id
 from hushwire.services.caller_id import e164
 from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.forwarding import MOST_DIVERSIONS, Diversion
 from hushwire.services.registration import Device
 from hushwire.services.sound_settings import AnnounceAt, Ringback
 from hushwire.services.trunk import Trunk
@@ -66,8 +68,10 @@ class Route:
     peer_agent: Agent | None = None
     trunk: Trunk | None = None
     """The carrier: of several the one that is tried now."""
-    trunks: tuple[Trunk, ...] = ()
+    trunks: tuple[Trunk | None, ...] = ()
     """Of each of the plan's targets, where these are trunks."""
+    out_trunk: Trunk | None = None
+    """The carrier of the number that a carrier's call was diverted to: a call with two of them."""
     remote: Personal[str] | None = None
     local: Personal[str] | None = None
     verdict: Allow | Emergency | None = None
@@ -86,10 +90,49 @@ class Route:
     withheld: Personal[str] | None = None
     """A hidden caller's number, where the carrier told it: for the law on recording alone, while the call lasts."""
 
+    diversions: tuple[Diversion, ...] = ()
+    """How the call went on from who was called first, in order."""
+
+    diverted_before: int = 0
+    """How often it was diverted before it came to us, as the carrier says."""
+
+    diverted_to: Personal[str] | None = None
+    """The number outside that it was diverted to at last."""
+
     @property
     def may_go_unrecorded(self) -> bool:
         """Whether the call goes on where it can't be recorded: as the organisation decided; an emergency call always."""
         return self.org.calls_without_recording or isinstance(self.verdict, Emergency)
+
+    @property
+    def outsiders(self) -> tuple[Personal[str] | None, ...]:
+        """The numbers of the parties outside the organisation, for the law on recording."""
+        return self.withheld or self.remote, self.diverted_to
+
+    @property
+    def leads_out(self) -> bool:
+        """Whether it was diverted to a carrier."""
+        return self.diverted_to is not None
+
+    @property
+    def called(self) -> Agent | None:
+        """The agent who is called now; None where it is nobody of ours."""
+        return self.agent if self.plan.direction is CallDirection.INBOUND else self.peer_agent
+
+    @property
+    def callee_leg(self) -> int:
+        """The media leg of whoever is called."""
+        return 1 - self.plan.caller.leg
+
+    def agent_at(self, leg: int) -> Agent | None:
+        """Whose devices are on a leg; None for a carrier's."""
+        if self.leads_out and leg == self.callee_leg:
+            return None
+        return self.agent if leg == 0 else self.peer_agent
+
+    def trunk_at(self, leg: int) -> Trunk | None:
+        """The carrier of a leg; None for an agent's."""
+        return self.trunk if leg == 1 else self.out_trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +182,7 @@ class Router:
                 return self._internal(org, agent, callee, terms, only, hides=hides)
         match verdict:
             case Allow() | Emergency():
-                if isinstance(verdict, Allow) and _lacks_consent(org, Personal(verdict.number), (verdict.country,)):
+                if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
                     return _refused(org, agent, denied(verdict, Reason.RECORDING_CONSENT), request)
                 return self._outbound(org, agent, terms, verdict, hides=hides and not isinstance(verdict, Emergency))
             case Deny() | Malformed():
@@ -149,7 +192,7 @@ class Router:
 
     def _conference(self, org: Organisation, agent: Agent, terms: Terms, room: str) -> Route | Refused:
         remote = Personal(f"*88{room}")
-        if _lacks_consent(org, None, ()):
+        if lacks_consent(org, (), ()):
             reason = Reason.RECORDING_CONSENT
             return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.CONFERENCE, org, agent, remote=remote)
         plan = Plan(CallDirection.CONFERENCE, terms, (), RING_AGENT_S, _is_recorded(org, None, ()))
@@ -157,7 +200,7 @@ class Router:
 
     def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
         remote = Personal(verdict.number)
-        trunks, targets = self._ways_out(org, agent, verdict, hides=hides)
+        trunks, targets = self.ways_out(org, agent, verdict, hides=hides)
         if not targets:
             words = reason_header(503, "No trunk")
             return Refused(503, words, "trunk-failed", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
@@ -186,7 +229,7 @@ class Router:
             hides=hides,
         )
 
-    def _ways_out(
+    def ways_out(
         self, org: Organisation, agent: Agent, verdict: Allow | Emergency, *, hides: bool = False
     ) -> tuple[list[Trunk], list[Target]]:
         """The ways by which this call may leave, in the order in which they are tried, and the trunk of each."""
@@ -236,26 +279,28 @@ class Router:
     def _internal(
         self, org: Organisation, agent: Agent, callee: Agent, terms: Terms, only: DeviceFilter | None = None, *, hides: bool = False
     ) -> Route | Refused:
-        host = f"{org.slug}.{self._directory.domain}"
-        shown = (agent.extension or agent.username).reveal()
-        from_ = asserted.ANONYMOUS if hides else NameAddr(SipUri(host, escape_user(shown)), agent.username.reveal())
-        targets = () if callee.is_suspended else self._agent_targets(org, callee, from_, leg=1, only=only)
+        # Who names a device means that device.
+        not_rung = callee.forwarding.not_rung if only is None else None
+        from_ = self._insider(org, agent, hides=hides)
+        targets = () if callee.is_suspended or not_rung else self._agent_targets(org, callee, from_, leg=1, only=only)
         remote = callee.extension or callee.username
-        if not targets:
-            words = reason_header(480, "No device can be reached")
+        if not targets and not (only is None and takes_over(callee, not_rung or DiversionReason.UNAVAILABLE)):
+            words = reason_header(480, "Do not disturb" if not_rung else "No device can be reached")
             return Refused(480, words, "unavailable", CallDirection.INTERNAL, org, agent, remote=remote)
-        if _lacks_consent(org, None, ()):
+        if lacks_consent(org, (), ()):
             reason = Reason.RECORDING_CONSENT
             return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INTERNAL, org, agent, remote=remote)
         plan = Plan(
             CallDirection.INTERNAL,
             terms,
             targets,
-            RING_AGENT_S,
+            ring_s(callee),
             _is_recorded(org, None, ()),
             _rings_with(org),
             _announces_with(org),
             org.sounds.music_on_hold,
+            diverts=only is None and not callee.is_suspended,
+            not_rung=None if targets else not_rung or DiversionReason.UNAVAILABLE,
         )
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension, hides=hides)
 
@@ -293,7 +338,7 @@ class Router:
     def may_record(self, route: Route) -> bool:
         """Whether the call may be recorded, by what is known now: its far side may have objected since the call was routed."""
         org = self._directory.organisation(route.org.id) or route.org
-        return org.may_record(route.places) and not _is_unrecorded(org, route.withheld or route.remote)
+        return org.may_record(route.places) and not any(_is_unrecorded(org, number) for number in route.outsiders)
 
     # From trunks.
 
@@ -325,11 +370,12 @@ class Router:
         if agent is None or agent.is_suspended:
             return refused(480, words, "unavailable")
         from_, told = caller_id.from_shown(caller, self._directory.domain)
-        targets = self._agent_targets(org, agent, from_, leg=0, told=told)
-        if not targets:
-            return refused(480, words, "unavailable")
+        not_rung = agent.forwarding.not_rung
+        targets = () if not_rung else self._agent_targets(org, agent, from_, leg=0, told=told)
+        if not targets and not takes_over(agent, not_rung or DiversionReason.UNAVAILABLE):
+            return refused(480, reason_header(480, "Do not disturb") if not_rung else words, "unavailable")
         places = _places(org, known)
-        if _lacks_consent(org, known, places):
+        if lacks_consent(org, (known,), places):
             reason = Reason.RECORDING_CONSENT
             return refused(reason.sip_status, reason.sip_reason, "no-recording")
         terms = trunk_terms(trunk, flow.remote.host)
@@ -337,11 +383,13 @@ class Router:
             CallDirection.INBOUND,
             terms,
             targets,
-            RING_AGENT_S,
+            ring_s(agent),
             _is_recorded(org, known, places),
             (),
             _announces_with(org),
             org.sounds.music_on_hold,
+            diverts=True,
+            not_rung=None if targets else not_rung or DiversionReason.UNAVAILABLE,
         )
         withheld = known if caller.is_hidden else None
         return Route(
@@ -354,9 +402,44 @@ class Router:
             places=places,
             hides=caller.is_hidden,
             withheld=withheld,
+            diverted_before=_diverted_before(request),
         )
 
+    # For calls that go on.
+
+    def newest(self, org: Organisation) -> Organisation:
+        """The organisation as it is known now."""
+        return self._directory.organisation(org.id) or org
+
+    def verdict(self, org: Organisation, agent: Agent, attempt: Attempt) -> Verdict:
+        """What the rules say to a way out on an agent's wish."""
+        return verdict_for(self._judge, org, agent, attempt)
+
+    def own_agent(self, org: Organisation, text: str) -> Agent | None:
+        """The agent whose extension or user name it is."""
+        return org.by_extension.get(text) or org.by_username.get(text)
+
+    def assigned(self, org: Organisation, number: str) -> Agent | None:
+        """The agent that a canonical number of the organisation's own rings."""
+        found = self._directory.find_number(number)
+        return None if found is None or found.org_id != org.id or found.agent_id is None else org.by_id.get(found.agent_id)
+
+    def targets_of(self, org: Organisation, agent: Agent, route: Route) -> tuple[Target, ...]:
+        """The phones of an agent, rung for whoever calls by this route."""
+        if route.plan.direction is not CallDirection.INBOUND:
+            return self._agent_targets(org, agent, self._insider(org, route.agent, hides=route.hides), route.callee_leg)
+        outside = caller_id.Outside(route.remote, route.remote, route.hides)
+        from_, told = caller_id.from_shown(outside, self._directory.domain)
+        return self._agent_targets(org, agent, from_, route.callee_leg, told=told)
+
     # Targets.
+
+    def _insider(self, org: Organisation, agent: Agent, *, hides: bool) -> NameAddr:
+        """Who calls, as colleagues see it."""
+        if hides:
+            return asserted.ANONYMOUS
+        shown = (agent.extension or agent.username).reveal()
+        return NameAddr(SipUri(f"{org.slug}.{self._directory.domain}", escape_user(shown)), agent.username.reveal())
 
     def _agent_targets(
         self, org: Organisation, agent: Agent, from_: NameAddr, leg: int, only: DeviceFilter | None = None, told: tuple[Line, ...] = ()
@@ -372,6 +455,25 @@ class Router:
             headers = (*(("Route", value) for value in device.routes), *told)
             targets.append(Target(device.hop, str(device.contact), from_, to, terms, headers, device_id=device.credential_id))
         return tuple(targets)
+
+
+def takes_over(agent: Agent, reason: DiversionReason) -> bool:
+    """Whether something is set for calls that an agent does not take for this reason."""
+    return agent.forwarding.to(reason) is not None
+
+
+def ring_s(agent: Agent) -> float:
+    """How long an agent's phones ring."""
+    seconds = agent.forwarding.no_answer_after_s
+    return RING_AGENT_S if seconds is None or not takes_over(agent, DiversionReason.NO_ANSWER) else float(seconds)
+
+
+def _diverted_before(request: Request) -> int:
+    """How often a carrier's call was diverted, by its Diversion or History-Info headers, whichever tell more (RFC 5806, RFC 7044)."""
+    try:
+        return max(len(request.headers.listed("Diversion")), len(request.headers.listed("History-Info")) - 1, 0)
+    except ParseError:
+        return MOST_DIVERSIONS
 
 
 def _rings_with(org: Organisation) -> tuple[str, ...]:
@@ -393,13 +495,15 @@ def _is_recorded(org: Organisation, remote: Personal[str] | None, places: Places
     return org.record == "all" and org.may_record(places) and not _is_unrecorded(org, remote)
 
 
-def _lacks_consent(org: Organisation, remote: Personal[str] | None, places: Places) -> bool:
+def lacks_consent(org: Organisation, numbers_: Sequence[Personal[str] | None], places: Places) -> bool:
     """Whether a call must not be made, since it would have to be recorded and the law asks for a consent that nobody declares.
+
+    `numbers_` are those of the parties outside the organisation, `places` where these may be.
 
     Where the organisation lets calls go unrecorded they are made so; calls with who objected are made in any case.
     """
     must_be_recorded = org.record == "all" and not org.calls_without_recording
-    return must_be_recorded and not org.may_record(places) and not _is_unrecorded(org, remote)
+    return must_be_recorded and not org.may_record(places) and not any(_is_unrecorded(org, number) for number in numbers_)
 
 
 def _places(org: Organisation, remote: Personal[str] | None) -> Places:

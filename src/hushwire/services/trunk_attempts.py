@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hushwire.calls.model import CallDirection
 from hushwire.core.clock import Clock
 from hushwire.policy.model import Emergency
 from hushwire.services.live import LiveCall
@@ -37,10 +38,13 @@ class TrunkAttempts:
 
     def begin(self, live: LiveCall, branch: int) -> bool:
         """The call turns to one of its ways. False where its trunk has no channel free any more: the way is not tried."""
-        if branch >= len(live.route.trunks) or (live.attempts and live.attempts[-1].branch == branch):
+        trunk = _trunk_of(live, branch)
+        if trunk is None or (live.attempts and live.attempts[-1].branch == branch):
             return True
-        trunk, held = live.route.trunks[branch], live.route.trunk
-        live.route = replace(live.route, trunk=trunk)
+        # A carrier's call that was diverted to a carrier is with both.
+        is_second = live.route.plan.direction is CallDirection.INBOUND
+        held = live.route.out_trunk if is_second else live.route.trunk
+        live.route = replace(live.route, out_trunk=trunk) if is_second else replace(live.route, trunk=trunk)
         live.attempts.append(TrunkAttempt(branch, trunk, self._clock.monotonic()))
         # The call is counted where it stands: with its first trunk from its start on, with another from here on.
         is_emergency = isinstance(live.route.verdict, Emergency)
@@ -54,7 +58,7 @@ class TrunkAttempts:
         if not live.route.plan.targets[branch].early_media:
             return False
         said = response.headers.get("P-Early-Media")
-        if said is None or branch >= len(live.route.trunks):
+        if said is None or _trunk_of(live, branch) is None:
             return True
         return said.split(",")[0].split(";")[0].strip().lower() in _HEARD
 
@@ -98,10 +102,11 @@ class TrunkAttempts:
         return told or None
 
     def _way(self, live: LiveCall, branch: int) -> tuple[Trunk, flows.Target] | None:
-        if branch >= len(live.route.trunks):
+        trunk = _trunk_of(live, branch)
+        if trunk is None:
             return None
         hop = live.route.plan.targets[branch].hop
-        return (live.route.trunks[branch], hop) if isinstance(hop, flows.Target) else None
+        return (trunk, hop) if isinstance(hop, flows.Target) else None
 
     def _close(self, live: LiveCall, outcome: str) -> None:
         if live.attempts and live.attempts[-1].outcome is None:
@@ -109,6 +114,12 @@ class TrunkAttempts:
             last.outcome = outcome
             self._states.outcomes(last.trunk)[outcome] += 1
             last.after_ms = round((self._clock.monotonic() - last.began) * 1000)
+
+
+def _trunk_of(live: LiveCall, branch: int) -> Trunk | None:
+    """The carrier that a branch leads to, if it does."""
+    trunks = live.route.trunks
+    return trunks[branch] if branch < len(trunks) else None
 
 
 def _retry_after(response: Response) -> float | None:

@@ -47,6 +47,11 @@ class NewCall:
     caller_hidden: bool = False
     device_id: UUID | None = None
     """Whose credential the agent's phone showed, where it is known already."""
+    diversions: Attempts | None = None
+    """How it went on from who was called first: [{"agent", "reason", "leads_out", "refused"}], in order."""
+    diverted_to_sealed: bytes | None = field(default=None, repr=False)
+    """The number outside that it was diverted to at last, under the call's key, and its blind index."""
+    diverted_to_index: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class CallAnswer:
     device_id: UUID | None = None
     peer_device_id: UUID | None = None
     """The devices that took it: of the agent, of the peer agent."""
+    agent_id: AgentId | None = None
+    """Who is in the call: of a call that was diverted not who was called first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +138,9 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
     tag = await connection.execute(
         "INSERT INTO calls (org_id, id, agent_id, peer_agent_id, trunk_id, node_id, bridge_id, direction, state, started_at, verdict,"
         " verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed, remote_index, local_sealed, ended_at,"
-        " sip_status, end_reason, joined_call_id, joined_as, caller_hidden, device_id)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"
+        " sip_status, end_reason, joined_call_id, joined_as, caller_hidden, device_id, diversions, diverted_to_sealed, diverted_to_index)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26,"
+        " $27::jsonb, $28, $29)"
         " ON CONFLICT (id) DO NOTHING",
         org_id,
         call.id,
@@ -160,8 +168,31 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
         call.joined_as,
         call.caller_hidden,
         call.device_id,
+        None if call.diversions is None else json.dumps(call.diversions),
+        call.diverted_to_sealed,
+        call.diverted_to_index,
     )
     return tag == "INSERT 0 1"
+
+
+async def divert(connection: Connection, call: NewCall) -> None:
+    """What a row says of a call that went on to somebody else. An erased one learns no number."""
+    await connection.execute(
+        "UPDATE calls SET agent_id = $2, peer_agent_id = $3, trunk_id = coalesce($4, trunk_id), verdict = $5, country = $6,"
+        " number_class = $7, diversions = $8::jsonb,"
+        " diverted_to_sealed = CASE WHEN sealed_with IS NOT NULL THEN $9::bytea END,"
+        " diverted_to_index = CASE WHEN sealed_with IS NOT NULL THEN $10::bytea END WHERE id = $1",
+        call.id,
+        call.agent_id,
+        call.peer_agent_id,
+        call.trunk_id,
+        call.verdict,
+        call.country,
+        call.number_class,
+        None if call.diversions is None else json.dumps(call.diversions),
+        call.diverted_to_sealed,
+        call.diverted_to_index,
+    )
 
 
 async def update_joined_as(connection: Connection, call_id: CallId, role: str) -> None:
@@ -177,8 +208,8 @@ async def answer(connection: Connection, call: CallAnswer) -> bool:
     tag = await connection.execute(
         "UPDATE calls SET state = CASE WHEN state = 'ringing' THEN 'active' ELSE state END, answered_at = $2,"
         " peer_agent_id = coalesce($3, peer_agent_id), agent_leg = $4::jsonb, peer_leg = $5::jsonb,"
-        " trunk_id = coalesce($6, trunk_id), device_id = coalesce($7, device_id), peer_device_id = coalesce($8, peer_device_id)"
-        " WHERE id = $1 AND answered_at IS NULL",
+        " trunk_id = coalesce($6, trunk_id), device_id = coalesce($7, device_id), peer_device_id = coalesce($8, peer_device_id),"
+        " agent_id = coalesce($9, agent_id) WHERE id = $1 AND answered_at IS NULL",
         call.id,
         call.answered_at,
         call.peer_agent_id,
@@ -187,6 +218,7 @@ async def answer(connection: Connection, call: CallAnswer) -> bool:
         call.trunk_id,
         call.device_id,
         call.peer_device_id,
+        call.agent_id,
     )
     return tag == "UPDATE 1"
 

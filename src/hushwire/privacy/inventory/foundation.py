@@ -83,9 +83,10 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
         "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality erased_at",
     )
     | same(CALL, "trunk_attempts joined_as caller_hidden")
+    | same(replace(CALL, form=Form.PSEUDONYM), "diversions")
     | same(replace(CALL, purpose=Purpose.VOICE_SECURITY), "verdict verdict_reason country number_class rules_version")
-    | same(FAR_NUMBER, "remote_sealed")
-    | same(FAR_INDEX, "remote_index")
+    | same(FAR_NUMBER, "remote_sealed diverted_to_sealed")
+    | same(FAR_INDEX, "remote_index diverted_to_index")
     | same(replace(FAR_NUMBER, subject=Subject.AGENT), "local_sealed"),
     "recordings": same(RECORDING_ID, "id org_id call_id agent_id peer_agent_id node_id spool_name object_key")
     | same(RECORDING, "segment state custody region lawful_basis started_at ended_at duration_ms frames size_bytes erased_at")

@@ -1,0 +1,162 @@
+"""Whom a call is to ring next where who was called does not take it: decided at that moment, in memory, by the newest settings.
+
+A destination of the organisation's own is rung. Everything else is one more way out, with a fresh verdict under the rules of the agent
+who forwards: its organisation pays, so it answers for the call. A chain is bounded, and no agent is in it twice. An emergency number is
+never what a call is diverted to, and an emergency call is never diverted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from hushwire.calls import events
+from hushwire.calls.diversion import DiversionReason
+from hushwire.calls.model import CallDirection, Target
+from hushwire.core.ids import AgentId, CallId
+from hushwire.core.personal import Personal
+from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed
+from hushwire.services.directory import Agent, Organisation
+from hushwire.services.forwarding import MOST_DIVERSIONS, Diversion
+from hushwire.services.routing import RING_TRUNK_S, Route, Router, lacks_consent, ring_s
+from hushwire.services.trunk import Trunk
+
+MOST_OUT: Final = 10
+"""So many calls at once are out on one agent's forwarding: whatever a carrier makes of them, they do not breed."""
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """The call rings somebody else: its route from now on, and what its machine is told."""
+
+    route: Route
+    event: events.Diverted
+
+
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """Nobody else is rung. `diversions` tell how far it came; empty where nothing was set."""
+
+    diversions: tuple[Diversion, ...] = ()
+
+
+Answer = Onward | Nowhere
+
+
+class Diverting:
+    """Answers the question of a call's machine. `out_for` counts the live calls that an agent's forwarding has let out."""
+
+    def __init__(self, router: Router, out_for: Callable[[AgentId], int]) -> None:
+        self._router = router
+        self._out_for = out_for
+
+    def answer(self, call_id: CallId, route: Route, tried: int, reason: DiversionReason) -> Answer:
+        """Where the call goes on to. `tried` of the route's targets were rung."""
+        org, agent = self._router.newest(route.org), self._who_is_called(route)
+        if agent is None or isinstance(route.verdict, Emergency):
+            return Nowhere()
+        made: list[Diversion] = []
+        # The caller is no better destination than who has diverted already: it would ring itself.
+        seen = {one.agent_id for one in route.diversions} | ({route.agent.id} if route.plan.direction is CallDirection.INTERNAL else set())
+        while (wanted := agent.forwarding.to(reason)) is not None:
+            refused, found = self._towards(org, agent, wanted, route, seen | {agent.id}, len(route.diversions) + len(made))
+            made.append(Diversion(agent.id, reason, leads_out=isinstance(found, Allow), refused=refused))
+            seen.add(agent.id)
+            if isinstance(found, Allow):
+                return self._out(org, agent, found, route, tried, made)
+            if found is None:
+                break
+            onward = self._to_agent(org, found, route, tried, made)
+            if onward is not None:
+                return onward
+            agent, reason = found, found.forwarding.not_rung or DiversionReason.UNAVAILABLE
+        for one in made:
+            if one.refused is not None:
+                _log.info("call.not_diverted", call_id=str(call_id), reason=one.reason.value, why=one.refused)
+        return Nowhere(tuple(made))
+
+    def _who_is_called(self, route: Route) -> Agent | None:
+        """Whose phones were rung, as it is known now; None where it was nobody's."""
+        called = None if route.leads_out else route.called
+        return None if called is None else self._router.agent(called.id)
+
+    def _towards(
+        self, org: Organisation, agent: Agent, wanted: Personal[str], route: Route, seen: set[AgentId], done: int
+    ) -> tuple[str | None, Agent | Allow | None]:
+        """What the destination is: an agent, or a number that may be called; else a word for why it is neither."""
+        if done + route.diverted_before >= MOST_DIVERSIONS:
+            return "too-many", None
+        found = self._router.own_agent(org, wanted.reveal())
+        verdict = None if found is not None else self._router.verdict(org, agent, Attempt(wanted.reveal(), Channel.FORWARD))
+        if isinstance(verdict, Allow):
+            # A number of ours is rung here: by way of a carrier nobody would know that it comes round again.
+            found = self._router.assigned(org, verdict.number)
+        if found is not None:
+            if found.id in seen:
+                return "loop", None
+            return ("suspended", None) if found.is_suspended else (None, found)
+        match verdict:
+            case Allow():
+                if self._out_for(agent.id) >= MOST_OUT:
+                    return "too-many-calls", None
+                if lacks_consent(org, (*route.outsiders, Personal(verdict.number)), (*route.places, verdict.country)):
+                    return "recording-consent", None
+                return None, verdict
+            case Emergency():
+                return "emergency", None
+            case Deny() | Malformed():
+                return verdict.reason.value, None
+            case _:
+                return "not-a-number", None
+
+    def _to_agent(self, org: Organisation, agent: Agent, route: Route, tried: int, made: list[Diversion]) -> Onward | None:
+        """Ring an agent of the organisation; None where none of its phones is to be rung, or can be."""
+        if agent.forwarding.not_rung is not None:
+            return None
+        targets = self._router.targets_of(org, agent, route)
+        if not targets:
+            return None
+        changed = replace(route, org=org, diversions=(*route.diversions, *made))
+        is_inbound = route.plan.direction is CallDirection.INBOUND
+        changed = replace(changed, agent=agent) if is_inbound else replace(changed, peer_agent=agent)
+        event = events.Diverted(targets, ring_s(agent), is_recorded=route.plan.is_recorded)
+        return _onward(changed, targets, tried, (None,) * len(targets), event)
+
+    def _out(self, org: Organisation, agent: Agent, verdict: Allow, route: Route, tried: int, made: list[Diversion]) -> Answer:
+        """Ring a number, as the agent would call it."""
+        trunks, ways = self._router.ways_out(org, agent, verdict, hides=agent.hides_identity)
+        targets = tuple(replace(way, terms=replace(way.terms, leg=route.callee_leg)) for way in ways)
+        if not targets:
+            made[-1] = replace(made[-1], refused="no-trunk")
+            return Nowhere(tuple(made))
+        places = (*route.places, verdict.country)
+        changed = replace(
+            route,
+            org=org,
+            diversions=(*route.diversions, *made),
+            diverted_to=Personal(verdict.number),
+            places=places,
+            verdict=verdict,
+        )
+        if route.plan.direction is CallDirection.INBOUND:
+            changed = replace(changed, agent=agent, out_trunk=trunks[0])
+        else:
+            changed = replace(changed, peer_agent=None, trunk=trunks[0])
+        is_recorded = route.plan.is_recorded and self._router.may_record(changed)
+        event = events.Diverted(targets, RING_TRUNK_S, is_serial=True, leads_out=True, is_recorded=is_recorded)
+        return _onward(changed, targets, tried, tuple(trunks), event)
+
+
+def _onward(route: Route, targets: tuple[Target, ...], tried: int, trunks: tuple[Trunk | None, ...], event: events.Diverted) -> Onward:
+    """The plan as the machine will have it: behind those that were rung stand those that are rung now."""
+    plan = replace(
+        route.plan,
+        targets=route.plan.targets[:tried] + targets,
+        ring_s=event.ring_s,
+        is_serial=event.is_serial,
+        is_recorded=event.is_recorded,
+    )
+    before = (*route.trunks, *(None,) * tried)[:tried]
+    return Onward(replace(route, plan=plan, trunks=(*before, *trunks)), event)

@@ -1,0 +1,177 @@
+"""Calls that go on from who was called to somebody else: decided at that moment, judged anew where the way leads out, told by the row."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from hushwire.core.personal import Personal
+from hushwire.sdp.offer_answer import Srtp
+from hushwire.services.forwarding import Forwarding
+from hushwire.sip import effects as sip
+from hushwire.sip.effects import DialogKey
+from tests.databases import Databases
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, Peer, World, need_program, running
+
+pytestmark = need_program
+MOBILE = "+4915112345678"
+
+
+@pytest.fixture
+async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
+    async with running(databases, tmp_path) as made:
+        yield made
+
+
+def forward(world: World, user: str, **settings: Any) -> None:
+    """How the gateway knows an agent from now on."""
+    directory, org = world.gateway.directory, world.organisation
+    wishes = {name: Personal(value) if isinstance(value, str) else value for name, value in settings.items()}
+    agent = replace(org.by_username[user], forwarding=Forwarding(**wishes))
+    by_extension = dict(org.by_extension)
+    if agent.extension is not None:
+        by_extension[agent.extension.reveal()] = agent
+    changed = replace(org, by_id={**org.by_id, agent.id: agent}, by_username={**org.by_username, user: agent}, by_extension=by_extension)
+    directory._orgs[org.id] = changed
+    directory._agents[agent.id] = agent
+
+
+def agent_id(world: World, user: str) -> str:
+    return str(world.organisation.by_username[user].id)
+
+
+def told(row: asyncpg.Record) -> list[tuple[str, str, str | None]]:
+    return [(one["agent"], one["reason"], one["refused"]) for one in json.loads(row["diversions"] or "[]")]
+
+
+async def rejected(peer: Peer) -> int:
+    """The final answer, after whatever came before it."""
+    event = await peer.events.get()
+    while isinstance(event, sip.Progress):
+        event = await peer.events.get()
+    assert isinstance(event, sip.Rejected), event
+    return event.status
+
+
+async def answered(caller: Peer, callee: Peer, srtp: Srtp) -> tuple[DialogKey, sip.Accepted]:
+    """The callee takes the call; both are in it."""
+    incoming = await callee.expect(sip.RequestReceived)
+    dialog, _ = callee.accept(incoming, srtp=srtp)
+    event = await caller.events.get()
+    while isinstance(event, sip.Progress):
+        event = await caller.events.get()
+    assert isinstance(event, sip.Accepted), event
+    await callee.expect(sip.AckReceived)
+    return dialog, event
+
+
+async def test_a_busy_agents_call_rings_the_colleague_that_it_named_and_the_row_tells_who_diverted_it_and_why(world: World) -> None:
+    anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
+    forward(world, "ben", busy="103")
+    anna.invite("102")
+    incoming = await ben.expect(sip.RequestReceived)
+    ben.endpoint.respond(incoming.tx, 486)
+    assert (await anna.expect(sip.Progress)).response.status == 181
+    _, accepted = await answered(anna, sue, Srtp.REQUIRED)
+    row = await world.row("calls", state="active")
+    assert (str(row["agent_id"]), str(row["peer_agent_id"])) == (agent_id(world, "anna"), agent_id(world, "sue"))
+    assert told(row) == [(agent_id(world, "ben"), "user-busy", None)]
+    anna.endpoint.bye(accepted.dialog)
+    await sue.expect(sip.DialogEnded)
+    await world.row("calls", state="ended", end_reason="bye-agent")
+
+
+async def test_a_carriers_call_leaves_to_the_number_that_the_agent_named_with_a_verdict_of_its_own(world: World) -> None:
+    forward(world, "anna", always=MOBILE)
+    world.carrier.user = FAR_NUMBER
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    assert (await world.carrier.expect(sip.Progress)).response.status == 181
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    assert incoming.request.request_uri.user == MOBILE  # type: ignore[union-attr]
+    assert incoming.request.from_.sip_uri.user == ANNA_NUMBER
+    world.carrier.accept(incoming)
+    both = [await world.carrier.events.get() for _ in range(2)]  # the carrier is on both sides of the call
+    accepted = next(event for event in both if isinstance(event, sip.Accepted))
+    row = await world.row("calls", state="active")
+    assert row["direction"] == "inbound"
+    assert (row["verdict"], row["country"], row["number_class"]) == ("allow", "DE", "mobile")
+    assert told(row) == [(agent_id(world, "anna"), "unconditional", None)]
+    assert row["diverted_to_sealed"] is not None
+    assert row["diverted_to_index"] == world.organisation.keys.index("calls.remote", MOBILE)
+    trunk = world.gateway.directory.trunks[0]
+    assert world.gateway.calling.table.on_trunk(trunk.id) == 2, "a call with two channels of the carrier"
+    world.carrier.endpoint.bye(accepted.dialog)
+    await world.row("calls", state="ended")
+
+
+@pytest.mark.parametrize(
+    ("wish", "why"), [("+33142685300", "country"), ("112", "emergency"), ("09001123456", "class"), ("102", "loop"), ("anna", "loop")]
+)
+async def test_where_the_forwarding_may_not_go_the_caller_hears_what_it_would_have_heard_and_nothing_leaves(
+    world: World, wish: str, why: str
+) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    forward(world, "ben", busy=wish)
+    anna.invite("102")
+    ben.endpoint.respond((await ben.expect(sip.RequestReceived)).tx, 486)
+    assert await rejected(anna) == 486
+    row = await world.row("calls", state="ended", end_reason="busy")
+    assert [(reason, refused) for _, reason, refused in told(row)] == [("user-busy", why)]
+    assert world.carrier.events.empty()
+
+
+async def test_agents_who_forward_to_each_other_end_the_call_and_no_phone_rings_twice(world: World) -> None:
+    anna = await world.peer("anna")
+    forward(world, "ben", always="103")
+    forward(world, "sue", always="102")
+    anna.invite("102")
+    assert await rejected(anna) == 480
+    row = await world.row("calls", state="ended")
+    assert [(reason, refused) for _, reason, refused in told(row)] == [("unconditional", None), ("unconditional", "loop")]
+
+
+async def test_a_number_of_ours_is_rung_here_and_not_by_way_of_a_carrier(world: World) -> None:
+    ben, anna = await world.peer("ben"), await world.peer("anna")
+    sue = await world.peer("sue")
+    forward(world, "ben", always=ANNA_NUMBER)
+    sue.invite("102")
+    _, accepted = await answered(sue, anna, Srtp.REQUIRED)
+    assert world.carrier.events.empty()
+    assert ben.events.empty()
+    sue.endpoint.bye(accepted.dialog)
+    await anna.expect(sip.DialogEnded)
+
+
+async def test_an_emergency_call_is_nobodys_to_divert(world: World) -> None:
+    anna = await world.peer("anna")
+    forward(world, "anna", always=MOBILE, do_not_disturb=True)
+    anna.invite("112")
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    assert incoming.request.request_uri.user == "112"  # type: ignore[union-attr]
+    world.carrier.endpoint.respond(incoming.tx, 486)
+    assert await rejected(anna) == 486
+    assert told(await world.row("calls", state="ended")) == []
+
+
+async def test_a_diverted_call_survives_the_gateway_and_what_it_leads_to_ends_it(world: World) -> None:
+    anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
+    forward(world, "ben", do_not_disturb=True, busy="103")
+    anna.invite("102")
+    dialog, _ = await answered(anna, sue, Srtp.REQUIRED)
+    await world.row("calls", state="active")
+    await world.kill()
+    await world.restart(HUSHWIRE_SIP__LISTEN=f'["udp://127.0.0.1:{world.port}"]')
+    (live,) = world.gateway.calling.live
+    assert [one.reason.value for one in live.route.diversions] == ["do-not-disturb"]
+    assert str(live.route.peer_agent and live.route.peer_agent.id) == agent_id(world, "sue")
+    sue.endpoint.bye(dialog)
+    event = await anna.events.get()
+    while not isinstance(event, sip.DialogEnded):
+        event = await anna.events.get()
+    row = await world.row("calls", state="ended")
+    assert told(row) == [(agent_id(world, "ben"), "do-not-disturb", None)]
+    assert ben.events.empty()
