@@ -27,6 +27,7 @@ from hushwire.services import adoption
 from hushwire.services.bans import Bans
 from hushwire.services.bindings import Bindings
 from hushwire.services.calling import Calling
+from hushwire.services.colleagues import Colleagues
 from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
 from hushwire.services.guard import Guard
@@ -39,6 +40,7 @@ from hushwire.services.message_waiting import PACKAGE as WAITING
 from hushwire.services.message_waiting import MessageWaiting
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.orphans import Orphans
+from hushwire.services.presence import DIALOG, PRESENCE, DialogPackage, PresencePackage
 from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
 from hushwire.services.routing import Router
@@ -64,7 +66,7 @@ END_CALLS_S: Final = 1.8
 _YOUNG: Final = 10_000
 RETRY_S: Final = 1.0
 TIDY_S: Final = 30.0
-EVENTS: Final = (WAITING,)
+EVENTS: Final = (DIALOG, WAITING, PRESENCE)
 """The event packages that agents may subscribe to."""
 _log = structlog.get_logger(__name__)
 
@@ -130,6 +132,7 @@ class Gateway:
                 ("trunks", self.trunks.run),
                 ("notifier", self.notifier.run),
                 ("message-waiting", self.waiting.run),
+                ("colleagues", self.colleagues.run),
                 ("journal", self._tidy_journal),
             ):
                 tasks.append(asyncio.create_task(self._kept_up(name, work), name=name))
@@ -264,12 +267,14 @@ class Gateway:
             device_at=self.registrations.device_at,
         )
         self.waiting = MessageWaiting(wired.main, NoMailboxes(), self.directory, self.bindings, self.endpoint.send, wired.clock)
+        self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id)
+        engaged = self.colleagues.engaged
         self.notifier = Notifier(
             self.endpoint,
             self.directory,
             authenticator,
             self._decide,
-            (self.waiting,),
+            (self.waiting, DialogPackage(engaged), PresencePackage(engaged, self.registrations.count)),
             wired.clock,
             binding_at=self.registrations.binding_at,
             bindings_of=self.registrations.bindings_of,
@@ -279,6 +284,9 @@ class Gateway:
         self.waiting.is_subscribed = lambda binding_id, agent_id: self.notifier.watches(binding_id, agent_id, WAITING)
         self.waiting.on_change = lambda agent_id: self.notifier.changed(agent_id, WAITING)
         self.bindings.on_change = self._bindings_changed
+        self.colleagues.on_change = lambda agent_id: self.notifier.changed(agent_id, DIALOG, PRESENCE)
+        self.colleagues.watched = lambda: self.notifier.watched(DIALOG, PRESENCE)
+        self.calling.journal.watcher = self.colleagues.changed
         self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)
         self.heartbeat = Heartbeat(
             wired.main,
@@ -304,6 +312,7 @@ class Gateway:
     def _bindings_changed(self, agent_id: AgentId) -> None:
         self.notifier.registrations_changed(agent_id)
         self.waiting.registrations_changed(agent_id)
+        self.notifier.changed(agent_id, PRESENCE)
 
     def _way_to_binding(self, row_id: UUID) -> Hop | None:
         place = self.bindings.own(row_id)

@@ -252,6 +252,7 @@ class Org(Table):
     spoken_refusals: bool = False
     beep: Hearers = "off"
     beep_every_s: Annotated[int, Field(ge=5, le=300)] = 15
+    presence: Literal["off", "state", "numbers"] = "state"
     outside_prefix: Prefix | None = None
     jurisdiction: Annotated[list[Jurisdiction], Field(min_length=1, max_length=16)] | None = None
     contacts: Annotated[list[Contact], Field(max_length=32)] | None = None
@@ -439,6 +440,7 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         spoken_refusals=org.spoken_refusals,
         beep=org.beep,
         beep_every_s=org.beep_every_s,
+        presence=org.presence,
     )
     agents = tuple(
         AgentSpec(

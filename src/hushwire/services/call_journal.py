@@ -36,9 +36,12 @@ class CallJournal:
         self._handshakes = handshakes
         self._changed: dict[UUID, LiveCall] = {}
         self._waiting: set[UUID] = set()
+        self.watcher: Callable[[LiveCall], None] = lambda _live: None
+        """Told of each call to which something happened, journal or not."""
 
     def changed(self, live: LiveCall) -> None:
         """Something happened to a call; `commit` writes what is new of it."""
+        self.watcher(live)
         if self._journal is not None:
             self._changed[live.id] = live
 

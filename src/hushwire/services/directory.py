@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -69,6 +70,14 @@ class Credential:
     expires_at: datetime | None = None
 
 
+class Shown(StrEnum):
+    """What colleagues see of one another."""
+
+    OFF = "off"
+    STATE = "state"
+    NUMBERS = "numbers"
+
+
 @dataclass(frozen=True, slots=True)
 class Organisation:
     """One organisation as calls meet it; a snapshot that nothing changes."""
@@ -105,6 +114,8 @@ class Organisation:
 
     sounds: SoundSettings = field(default_factory=SoundSettings)
     """What is played in its calls."""
+
+    presence: Shown = Shown.STATE
 
     def may_record(self, places: Places) -> bool:
         """Whether calls with somebody in one of these places may be recorded at all, by law and declaration; looked up, not computed."""
@@ -490,6 +501,7 @@ def _organisation(
             beep=Hearers(row.beep),
             beep_every_s=row.beep_every_s,
         ),
+        presence=Shown(row.presence),
         jurisdictions=tuple(row.jurisdictions) or tags_for_country(row.home_country),
         by_id={agent.id: agent for agent in agents},
         by_username={agent.username.reveal(): agent for agent in agents},

@@ -49,6 +49,11 @@ class Neighbours:
         """The way to another gateway; None where it is not known to live."""
         return self._found.get(node_id)
 
+    @property
+    def nodes(self) -> tuple[UUID, ...]:
+        """Those that are known to live."""
+        return tuple(self._found)
+
     def sent(self, node_id: UUID, flow: Flow) -> bool:
         """Whether a message that came by this flow may be that gateway's."""
         hop = self._found.get(node_id)

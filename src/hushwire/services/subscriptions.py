@@ -108,13 +108,9 @@ class Notifier:
 
     # What happens elsewhere.
 
-    def is_watched(self, agent_id: AgentId, package: str) -> bool:
-        """Whether anybody is subscribed to this of the agent."""
-        return any(watch.package.name == package for watch in self._watchers.get(agent_id, {}).values())
-
-    def watched(self, package: str) -> dict[AgentId, OrgId]:
+    def watched(self, *packages: str) -> dict[AgentId, OrgId]:
         """Whom somebody is subscribed to."""
-        return {watch.agent_id: watch.org_id for watch in self._all.values() if watch.package.name == package}
+        return {watch.agent_id: watch.org_id for watch in self._all.values() if watch.package.name in packages}
 
     def watches(self, binding_id: UUID, agent_id: AgentId, package: str) -> bool:
         """Whether the device of a binding of this agent is itself subscribed to this of the agent."""
@@ -140,7 +136,8 @@ class Notifier:
     def obey_directory(self) -> None:
         """What changed of agents, credentials and rights holds for subscriptions that there are."""
         for watch in list(self._all.values()):
-            self._obey(watch)
+            if self._obey(watch) is not None:
+                self._mark(watch)
 
     def told(self) -> dict[str, int]:
         """Counts for metrics."""

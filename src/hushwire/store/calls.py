@@ -133,6 +133,35 @@ class LiveCall:
     started_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """An agent's part in a call that lives."""
+
+    agent_id: AgentId
+    call_id: CallId
+    state: str
+    is_initiator: bool
+
+
+async def engagements(connection: Connection, agent_ids: Sequence[AgentId], node_ids: Sequence[UUID]) -> list[Engagement]:
+    """Calls that these agents are in on these nodes: neither a conference's room nor a supervisor's legs."""
+    rows = await connection.fetch(
+        "SELECT id, agent_id, peer_agent_id, direction, state FROM calls WHERE state IN ('ringing', 'active') AND node_id = ANY($1)"
+        " AND (agent_id = ANY($2) OR peer_agent_id = ANY($2)) AND direction <> 'supervision'"
+        " AND (direction <> 'conference' OR joined_as IS NOT NULL)",
+        list(node_ids),
+        list(agent_ids),
+    )
+    wanted = set(agent_ids)
+    found = []
+    for row in rows:
+        if row["agent_id"] in wanted:
+            found.append(Engagement(AgentId(row["agent_id"]), CallId(row["id"]), row["state"], row["direction"] != "inbound"))
+        if row["peer_agent_id"] in wanted and row["peer_agent_id"] != row["agent_id"]:
+            found.append(Engagement(AgentId(row["peer_agent_id"]), CallId(row["id"]), row["state"], False))
+    return found
+
+
 async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
     """Insert the row of a call; False if it is there already."""
     tag = await connection.execute(

@@ -39,6 +39,7 @@ class OrgRow:
     spoken_refusals: bool
     beep: str
     beep_every_s: int
+    presence: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class OrgRow:
     spoken_refusals: bool = False
     beep: str = "off"
     beep_every_s: int = 15
+    presence: str = "state"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "orgs": same(ORG, "id slug name home_country residency jurisdictions created_at updated_at erased_at")
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
     | same(RULE, "devices_version custody_version recording_consent do_not_call_version")
-    | same(RULE, "ringback music_on_hold announcement announce_at record_from spoken_refusals beep beep_every_s"),
+    | same(RULE, "ringback music_on_hold announcement announce_at record_from spoken_refusals beep beep_every_s presence"),
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
     | same(OPERATOR, "priority weight prefixes number_format country caller_id caller_ids caller_id_otherwise channels codecs early_media")
     | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks trusted")
