@@ -18,10 +18,10 @@ from tests.polling import until
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 
-async def connected(running: Deployment, anna: Party, carrier: Party) -> tuple[int, int]:
-    """A call from anna to the carrier, two seconds old."""
+async def connected(running: Deployment, anna: Party, carrier: Party, number: str = FAR_NUMBER) -> tuple[int, int]:
+    """A call from anna to somebody at the carrier, two seconds old."""
     seen = len(carrier.events)
-    call = await anna.call(running.uri(FAR_NUMBER))
+    call = await anna.call(running.uri(number))
     incoming = await carrier.expect("incoming", since=seen)
     await anna.expect_state(call, "confirmed")
     await asyncio.sleep(2)

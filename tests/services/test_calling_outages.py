@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from hushwire.app.gateway import Gateway
 from hushwire.services import heartbeat
+from hushwire.services.kept import Kept, from_bytes
 from hushwire.sip import effects as sip
+from hushwire.vault import journal
+from hushwire.vault.journal import Journal
 from hushwire.vault.pool import KeyPool
 from tests.databases import Databases
 from tests.polling import until
@@ -33,6 +38,13 @@ async def reachable(databases: Databases, *, allow: bool) -> None:
             await administrator.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
     finally:
         await administrator.close()
+
+
+def read_journal(gateway: Gateway) -> dict[UUID, Kept]:
+    """What another process would find."""
+    assert gateway.journal is not None
+    found = {name: from_bytes(data) for name, data in journal.read(gateway.journal._path, gateway.journal._key).items()}
+    return {name: kept for name, kept in found.items() if kept is not None}
 
 
 async def called(world: World, anna: Peer, number: str = FAR_NUMBER) -> tuple[sip.Accepted, sip.RequestReceived]:
@@ -86,10 +98,79 @@ async def test_a_gateway_that_is_cut_off_from_the_database_ends_its_recordings_b
         await world.row("calls", state="active")
 
 
-@pytest.mark.parametrize("policy", ["refuse", "unrecorded"])
-async def test_without_a_row_nothing_is_recorded_and_the_organisation_decides_about_the_call(
-    databases: Databases, tmp_path: Path, policy: str
+async def test_while_the_database_is_away_a_call_is_recorded_with_its_row_in_the_journal_which_is_written_once(
+    databases: Databases, tmp_path: Path
 ) -> None:
+    async with running(databases, tmp_path, without_recording="refuse") as world:
+        anna = await world.peer("anna")
+        await until(lambda: world.gateway.pool.ready(world.gateway.directory.organisation_ids()[0], "recording") > 0)
+        await reachable(databases, allow=False)
+        accepted, _ = await called(world, anna)
+        await until(lambda: all(live.recording and live.recording.is_running for live in world.gateway.calling.live))
+        (live,) = world.gateway.calling.live
+        assert live.recording is not None
+        assert list(live.unwritten) == [live.recording.id]
+        anna.endpoint.bye(accepted.dialog)
+        await until_ended(world.carrier)
+        await reachable(databases, allow=True)
+        await world.row("calls", state="ended", end_reason="bye-agent")
+        row = await world.row("recordings", state="closed")
+        assert row["digest"] is not None
+        assert (world.folder / "spool" / row["spool_name"]).stat().st_size == row["size_bytes"]
+        assert len(await world.rows("calls")) == 1
+        # What nobody asks for any more is not in the journal.
+        await until(lambda: not live.unwritten)
+
+
+async def test_what_was_recorded_while_the_database_was_away_outlives_the_gateway(databases: Databases, tmp_path: Path) -> None:
+    async with running(databases, tmp_path, without_recording="refuse") as world:
+        anna = await world.peer("anna")
+        await until(lambda: world.gateway.pool.ready(world.gateway.directory.organisation_ids()[0], "recording") > 0)
+        await reachable(databases, allow=False)
+        await called(world, anna)
+        await until(lambda: all(live.recording and live.recording.is_running for live in world.gateway.calling.live))
+        (live,) = world.gateway.calling.live
+        kept = await asyncio.to_thread(read_journal, world.gateway)
+        assert [each.id for each in kept[live.id].unwritten] == list(live.unwritten)
+        # Another process has nothing but that.
+        await reachable(databases, allow=True)
+        await until(lambda: not live.unwritten)
+        before = len(await world.rows("recordings"))
+        await world.gateway.calling.write_again(kept[live.id])
+        assert len(await world.rows("recordings")) == before == 1
+
+
+async def test_rules_that_could_not_be_read_for_too_long_let_nobody_out_but_who_calls_for_help(world: World, databases: Databases) -> None:
+    anna = await world.peer("anna")
+    await reachable(databases, allow=False)
+    accepted, _ = await called(world, anna)
+    anna.endpoint.bye(accepted.dialog)
+    await world.carrier.expect(sip.DialogEnded)
+    await anna.expect(sip.Responded)
+    world.gateway.directory._fresh_at -= 3600
+    anna.invite(FAR_NUMBER)
+    refused = await anna.expect(sip.Rejected)
+    assert refused.status == 503
+    assert refused.response is not None
+    assert "could not be read" in (refused.response.headers.get("Reason") or "")
+    await called(world, anna, "112")
+    await reachable(databases, allow=True)
+
+    async def states() -> bool:
+        return {(row["state"], row["verdict_reason"]) for row in await world.rows("calls")} == {
+            ("refused", "rules-stale"),
+            ("ended", None),
+            ("active", None),
+        }
+
+    await until(states, what="the rows of all three calls")
+
+
+@pytest.mark.parametrize("policy", ["refuse", "unrecorded"])
+async def test_without_row_and_journal_nothing_is_recorded_and_the_organisation_decides_about_the_call(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    monkeypatch.setattr(Journal, "sync", lambda _: False)
     async with running(databases, tmp_path, without_recording=policy) as world:
         anna = await world.peer("anna")
         await until(lambda: world.gateway.pool.ready(world.gateway.directory.organisation_ids()[0], "recording") > 0)
@@ -132,7 +213,7 @@ async def test_without_a_committed_key_the_organisation_decides_about_the_call(
         assert await world.rows("recordings") == []
 
 
-@pytest.mark.parametrize("lacks", ["row", "key"])
+@pytest.mark.parametrize("lacks", ["row and journal", "key"])
 async def test_an_emergency_call_is_never_refused_or_ended_for_want_of_its_recording(
     databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
 ) -> None:
@@ -146,6 +227,7 @@ async def test_an_emergency_call_is_never_refused_or_ended_for_want_of_its_recor
             monkeypatch.setattr(KeyPool, "take", lambda *_: None)
             monkeypatch.setattr(KeyPool, "prepare", none_of_them)
         else:
+            monkeypatch.setattr(Journal, "sync", lambda _: False)
             await reachable(databases, allow=False)
         accepted, incoming = await called(world, anna, "112")
         assert incoming.request.uri.startswith("sip:112@")
@@ -153,7 +235,7 @@ async def test_an_emergency_call_is_never_refused_or_ended_for_want_of_its_recor
         assert len(list(world.gateway.calling.live)) == 1
         anna.endpoint.bye(accepted.dialog)
         await world.carrier.expect(sip.DialogEnded)
-        if lacks == "row":
+        if lacks != "key":
             await reachable(databases, allow=True)
         assert (await world.row("calls", state="ended", end_reason="bye-agent"))["verdict"] == "emergency"
 

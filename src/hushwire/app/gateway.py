@@ -22,7 +22,7 @@ from hushwire.core.ids import AgentId
 from hushwire.media.link import MediaLink
 from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent
 from hushwire.policy.judge import Judge
-from hushwire.policy.model import Attempt, Rules, Verdict
+from hushwire.policy.model import Allow, Attempt, Reason, Rules, Verdict
 from hushwire.services import adoption
 from hushwire.services.bans import Bans
 from hushwire.services.bindings import Bindings
@@ -47,6 +47,7 @@ from hushwire.services.routing import Router
 from hushwire.services.sound_library import SoundLibrary, check
 from hushwire.services.subscriptions import Notifier
 from hushwire.services.trunks import Trunks
+from hushwire.services.verdicts import denied
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
 from hushwire.sip.effects import Event, RequestReceived, Responded
@@ -319,7 +320,10 @@ class Gateway:
         return None if place is None else place.hop
 
     def _decide(self, attempt: Attempt, rules: Rules) -> Verdict:
-        return self._judge.decide(attempt, rules, self._wired.clock.now())
+        verdict = self._judge.decide(attempt, rules, self._wired.clock.now())
+        if isinstance(verdict, Allow) and self.directory.age_s() > self._config.limits.rules_age_s:
+            return denied(verdict, Reason.RULES_STALE)
+        return verdict
 
     # What comes in.
 

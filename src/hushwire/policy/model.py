@@ -106,10 +106,12 @@ class Reason(StrEnum):
     # Allowed by the rules of destinations, refused by those of the people there.
     DO_NOT_CALL = "do-not-call"
     RECORDING_CONSENT = "recording-consent"
+    # Allowed by rules that may not be those of now.
+    RULES_STALE = "rules-stale"
 
     @property
     def sip_status(self) -> int:
-        """The status of the final answer: 403 not allowed, 404 no such number, 484 incomplete or malformed (RFC 3261 section 21.4)."""
+        """The final answer: 403 not allowed, 404 no such number, 484 incomplete or malformed (RFC 3261 section 21.4), 503 not known now."""
         return _SIP[self]
 
     @property
@@ -148,6 +150,7 @@ _SIP: Final[dict[Reason, int]] = {
     Reason.CLASS: 403,
     Reason.DO_NOT_CALL: 403,
     Reason.RECORDING_CONSENT: 403,
+    Reason.RULES_STALE: 503,
 }
 
 SENTENCES: Final[dict[Reason, str]] = {
@@ -175,6 +178,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.CLASS: "Numbers of this class are not allowed without their own permission",
     Reason.DO_NOT_CALL: "The number is on the do-not-call list, and the agent does telemarketing",
     Reason.RECORDING_CONSENT: "All parties must agree to a recording there, and the organisation declares no consent",
+    Reason.RULES_STALE: "The rules of who may be called could not be read for too long",
 }
 
 

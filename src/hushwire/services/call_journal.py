@@ -64,6 +64,14 @@ class CallJournal:
                     _log.error("journal.call_not_kept", call_id=str(live.id), error=type(error).__name__)
         self._journal.commit()
 
+    def secure(self, live: LiveCall) -> bool:
+        """Write all of a call onto the disk itself, before what has no row yet begins; False where that can't be."""
+        if self._journal is None or live.new is None or live.call.keep() is None:
+            return False
+        self.changed(live)
+        self.commit()
+        return self._journal.sync()
+
     def note(self, org_id: OrgId, new: NewCall) -> None:
         """A call that is over as it begins: its row is all of it."""
         if self._journal is not None:
@@ -89,7 +97,9 @@ class CallJournal:
                 return  # it rings on: nothing else is to be known of it
             self._waiting.add(live.id)
             waiting = None if live.invite is None or live.flow is None else Waiting(live.invite.to_bytes(), live.flow)
-        word = Kept(live.route.org.id, live.new, live.answer, live.end, live.ended_recording, talk, waiting, parting)
+        word = Kept(
+            live.route.org.id, live.new, live.answer, live.end, live.ended_recording, talk, waiting, parting, tuple(live.unwritten.values())
+        )
         journal.put(live.id, kept.to_bytes(word))
 
     def _talk(self, live: LiveCall) -> Talk | None:

@@ -261,6 +261,10 @@ class CallRows:
                 await rows.divert(connection, new)
             if answer is not None and await rows.answer(connection, answer):
                 found.append(self._recorder.fact(kept.org_id, EventKind.CALL_ANSWERED, new.id, answer.answered_at, facts))
+            for begun in kept.unwritten:
+                if await rows.begin_recording(connection, kept.org_id, begun, has_begun=True):
+                    told = {**facts, "call": str(new.id)}
+                    found.append(self._recorder.fact(kept.org_id, EventKind.RECORDING_STARTED, begun.id, begun.started_at, told))
             if recording is not None and await rows.close_recording(connection, recording):
                 found.append(
                     self._recorder.fact(

@@ -99,14 +99,14 @@ class Calling:
         self._renews_media = renews_media
         self.keys = CallKeys(pool)
         self.sounds = Sounds(link, library, self._announced)
-        self.recorder = Recorder(
-            link, records, self.keys, clock, random, node_id, self._recording_impossible, router.may_record, self.sounds
-        )
         self.quality_counts = QualityCounts()
         self.table = CallTable(max_calls)
         self.handshakes = Handshakes(lambda bridge, leg, datagrams: link.client.send_dtls(bridge, leg, datagrams), self)
         self.certificates = certificates = Certificates(clock)
         self.journal = CallJournal(journal, endpoint, self.handshakes, device_at)
+        self.recorder = Recorder(
+            link, records, self.keys, clock, random, node_id, self._recording_impossible, router.may_record, self.sounds, self.journal
+        )
         self._spoken = SpokenRefusals(endpoint, link, self.handshakes, certificates, self.sounds, random, self._new_id)
         self._tasks = CallTasks()
         self._media = media = CallMedia(link, self.handshakes, PortChoice(agent_ports))
@@ -285,7 +285,8 @@ class Calling:
             live.suites[keyed.leg] = keyed.keys.sending.suite
         live.facts = live.legs()
         self.journal.changed(live)
-        self.write_again(kept)
+        live.unwritten = {each.id: each for each in kept.unwritten}
+        self.write_again(kept).add_done_callback(lambda _: live.unwritten.clear())
         if found is None:
             if self._renews_media:
                 self._renew(live)
@@ -299,9 +300,9 @@ class Calling:
                 self._effects.carry_out(live, effect)
         self._tasks.spawn(self.sounds.settle(live), "call-sounds")
 
-    def write_again(self, kept: Kept) -> None:
+    def write_again(self, kept: Kept) -> asyncio.Future[bool]:
         """Have the rows of a call of the process before this one say all that they should."""
-        self._rows.again(kept)
+        return self._rows.again(kept)
 
     async def stop_recordings(self) -> None:
         """End every recording, since nobody can reach this node to pause or erase it; the calls go on as their organisations allow."""

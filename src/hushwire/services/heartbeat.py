@@ -1,7 +1,8 @@
 """A gateway's signs of life, and what follows where it can give none.
 
 An erasure waits for the node that records. A node unseen for `NODE_IS_DEAD_AFTER` is not waited for: so one that is cut off from the
-database, but lives, must have ended its recordings by then. Nobody could pause or erase them meanwhile anyway.
+database, but lives, must have ended its recordings by then. Where the database itself is down nobody can ask for an erasure: recordings
+go on, and the time unseen counts from the database's start on (`store/recordings.py`).
 """
 
 import asyncio
@@ -26,6 +27,8 @@ HEARTBEAT_S: Final = 5.0
 ANSWER_S: Final = 5.0
 RETRY_S: Final = 1.0
 CUT_OFF_AFTER_S: Final = 60.0
+DOWN_FOR_S: Final = 3600.0
+"""So long recordings go on without the database, where it is down for everybody."""
 AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +58,7 @@ class Heartbeat:
         self._started_at = started_at
         self._sip = sip
         self._registrar = registrar
-        self._seen = clock.monotonic()
+        self._seen = self._down = clock.monotonic()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -78,9 +81,19 @@ class Heartbeat:
             except AWAY as error:
                 unseen_s = self._clock.monotonic() - self._seen
                 _log.warning("node.unseen", error=type(error).__name__, unseen_s=round(unseen_s))
-                if unseen_s >= CUT_OFF_AFTER_S:
+                if is_down(error):
+                    self._down = sent
+                # What no answer tells is whether others reach the database.
+                if self._clock.monotonic() - max(self._seen, self._down) >= CUT_OFF_AFTER_S or unseen_s >= DOWN_FOR_S:
                     await self._calling.stop_recordings()
                 await asyncio.sleep(RETRY_S)
             else:
                 self._seen = sent
                 await asyncio.sleep(HEARTBEAT_S)
+
+
+def is_down(error: BaseException) -> bool:
+    """Whether the database serves nobody: nothing listens where it should, or it says itself that it starts or ends."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return isinstance(error, ConnectionRefusedError | FileNotFoundError | asyncpg.CannotConnectNowError)

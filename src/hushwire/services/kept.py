@@ -23,7 +23,7 @@ from hushwire.sdp.dtls import RemoteDtls
 from hushwire.services.forwarding import Diversion
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.flow import Flow
-from hushwire.store.calls import CallAnswer, CallEnd, NewCall, RecordingEnd
+from hushwire.store.calls import CallAnswer, CallEnd, NewCall, NewRecording, RecordingEnd
 
 VERSION: Final = 1
 
@@ -97,7 +97,8 @@ class Talk:
 class Kept:
     """One call. `talk` while its parties talk; `waiting` is the caller's INVITE before; neither once it is over.
 
-    `parting` are dialogs that end with this process: of who joined another call, and is not taken along.
+    `parting` are dialogs that end with this process: of who joined another call, and is not taken along. `unwritten` are recordings
+    that began while the database was away.
     """
 
     org_id: OrgId
@@ -108,6 +109,7 @@ class Kept:
     talk: Talk | None = None
     waiting: Waiting | None = None
     parting: tuple[Dialog, ...] = ()
+    unwritten: tuple[NewRecording, ...] = ()
     version: int = field(default=VERSION)
 
     def __repr__(self) -> str:

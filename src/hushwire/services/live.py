@@ -26,7 +26,7 @@ from hushwire.services.routing import Route
 from hushwire.sip.effects import DialogKey, InviteId, TxId
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.message import Request
-from hushwire.store.calls import CallAnswer, CallEnd, Facts, NewCall, RecordingEnd
+from hushwire.store.calls import CallAnswer, CallEnd, Facts, NewCall, NewRecording, RecordingEnd
 from hushwire.vault.buckets import DataKey
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ class LiveCall:
     recordings: set[UUID] = field(default_factory=set)
     """Every recording that was begun of this call: each is its own to end, until the call is wholly closed."""
     recording_events: list[int] = field(default_factory=list)
+    unwritten: dict[UUID, NewRecording] = field(default_factory=dict)
+    """Rows of recordings that began while the database was away; the journal has them until it is back."""
     segments: int = 0
     """How many recordings of this call were begun: the number of the next segment."""
     lost_recording: RecordingRun | None = None

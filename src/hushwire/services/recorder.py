@@ -1,7 +1,8 @@
 """Recordings of live calls: begun, paused and ended together with their rows.
 
 Order: the key is committed to the keyring (it comes from the pool so), then the row is committed, then packets are sealed. So nothing is
-ever recorded that could not be found and erased. Both directions are recorded from the answer on; early media is not.
+ever recorded that could not be found and erased. Where the database is away, the row goes onto the disk in the journal instead, and is
+committed before anybody can ask for an erasure again. Both directions are recorded from the answer on; early media is not.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, uuid7
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, RecordingState
+from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.live import LiveCall, RecordingRun
 from hushwire.services.records import Records
@@ -31,6 +33,8 @@ from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
 
 ROW_WAIT_S: Final = 3.0
+UNWRITTEN_MOST: Final = 1000
+"""So many recordings may have begun while the database is away."""
 UNCONFIRMED_RETRY_S: Final = 1.0
 TOLD_WAIT_S: Final = 2.0
 """How long to wait for what became of a media process that does not answer; it is known within half a second (media/link.py)."""
@@ -39,9 +43,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Admitted:
-    """What the transaction that wrote a recording's row said of its key."""
+    """What the transaction that wrote a recording's row said of its key. `has_begun`: it was not waited for."""
 
     is_so: bool = False
+    has_begun: bool = False
 
 
 class Recorder:
@@ -62,8 +67,11 @@ class Recorder:
         on_impossible: Callable[[LiveCall], None],
         may_record: Callable[[Route], bool],
         sounds: Sounds,
+        journal: CallJournal,
     ) -> None:
         self._link = link
+        self._journal = journal
+        self._unwritten = 0
         self._records = records
         self._keys = keys
         self._clock = clock
@@ -221,12 +229,39 @@ class Recorder:
         """Commit the row: True if its key is good, False where the customer's custody does not admit it, None where it was not written."""
         admitted = _Admitted()
         written = self._write_answer(live, answer, new, admitted)
+        end = asyncio.get_running_loop().time() + ROW_WAIT_S
+        away = asyncio.ensure_future(self._records.away.wait())
         try:
-            async with asyncio.timeout(ROW_WAIT_S):
-                is_written = await asyncio.shield(written)
-        except TimeoutError:
-            is_written = False
-        return admitted.is_so if is_written else None
+            await asyncio.wait((written, away), timeout=ROW_WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            away.cancel()
+        if not written.done() and self._begins_unwritten(live, new):
+            admitted.has_begun = True
+            written.add_done_callback(lambda _: self._written_late(live, new))
+            return True
+        await asyncio.wait((written,), timeout=max(0.0, end - asyncio.get_running_loop().time()))
+        return admitted.is_so if written.done() and written.result() else None
+
+    def _begins_unwritten(self, live: LiveCall, new: NewRecording) -> bool:
+        """Whether the recording may begin with its row in the journal alone, since the database is away.
+
+        Not where a customer holds the key: what the customer decided meanwhile is not known. And not beyond a number.
+        """
+        if new.custody != "hushwire" or self._unwritten >= UNWRITTEN_MOST or live.is_ended:
+            return False
+        live.unwritten[new.id] = new
+        if not self._journal.secure(live):
+            del live.unwritten[new.id]
+            return False
+        self._unwritten += 1
+        _log.warning("recording.begun_unwritten", call_id=str(live.id), count=self._unwritten)
+        return True
+
+    def _written_late(self, live: LiveCall, new: NewRecording) -> None:
+        self._unwritten -= 1
+        live.unwritten.pop(new.id, None)
+        if not live.is_ended:
+            self._journal.changed(live)
 
     def _order(self, live: LiveCall, run: RecordingRun) -> RecordingOrder:
         return RecordingOrder(
@@ -275,7 +310,8 @@ class Recorder:
                 await rows.answer(connection, answer)
             if recording is None:
                 return answered
-            is_begun = await rows.begin_recording(connection, org_id, recording)
+            has_begun = admitted is not None and admitted.has_begun
+            is_begun = await rows.begin_recording(connection, org_id, recording, has_begun=has_begun)
             if admitted is not None:
                 admitted.is_so = is_begun
             return answered + started if is_begun else answered

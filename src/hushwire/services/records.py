@@ -66,6 +66,8 @@ class Records:
         self._db = db
         self._queues: dict[OrgId, _Queue] = {}
         self._workers: set[asyncio.Task[None]] = set()
+        self.away = asyncio.Event()
+        """Set while the newest try to write met a database that is away."""
 
     @property
     def waiting(self) -> int:
@@ -128,6 +130,7 @@ class Records:
                         kind = entry.kind
                         events += await entry.write(connection) or ()
                     await outbox.add_all(connection, events)
+                self.away.clear()
                 if tries:
                     log.info("record.written_late", kind=kind, count=len(batch), tries=tries + 1)
                 return True
@@ -138,6 +141,7 @@ class Records:
                     if len(batch) == 1:
                         log.error("record.refused", kind=kind, error=type(error).__name__)
                     return False
+                self.away.set()
                 if tries == 0:
                     log.warning("record.delayed", kind=kind, count=len(batch), error=type(error).__name__)
                 await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])

@@ -285,16 +285,16 @@ async def end(connection: Connection, call: CallEnd) -> bool:
     return tag == "UPDATE 1"
 
 
-async def begin_recording(connection: Connection, org_id: OrgId, recording: NewRecording) -> bool:
+async def begin_recording(connection: Connection, org_id: OrgId, recording: NewRecording, *, has_begun: bool = False) -> bool:
     """Insert the row of a recording and name it on its call's row.
 
     False, and nothing is written, if its key was sealed under a custody that the organisation has changed since, or to a recipient
-    that has expired.
+    that has expired. One that `has_begun` while the database was away gets its row in any case.
     """
     tag = await connection.execute(
         "INSERT INTO recordings (org_id, id, call_id, agent_id, peer_agent_id, node_id, segment, state, remote_index, spool_name, region,"
         " lawful_basis, started_at, key_fingerprint, custody)"
-        " SELECT $1, $2, $3, $4, $5, $6, $7, 'live', $8, $9, $10, $11, $12, $13, $14 WHERE custody_admits($15, $16)"
+        " SELECT $1, $2, $3, $4, $5, $6, $7, 'live', $8, $9, $10, $11, $12, $13, $14 WHERE $17 OR custody_admits($15, $16)"
         " ON CONFLICT (id) DO NOTHING",
         org_id,
         recording.id,
@@ -312,6 +312,7 @@ async def begin_recording(connection: Connection, org_id: OrgId, recording: NewR
         recording.custody,
         recording.custody_version,
         recording.key_good_until,
+        has_begun,
     )
     if tag != "INSERT 0 1" and not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM recordings WHERE id = $1)", recording.id):
         return False

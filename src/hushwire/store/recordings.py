@@ -218,6 +218,11 @@ async def call_ended_at(connection: Connection, recording_id: RecordingId) -> da
 
 
 async def node_unseen_for(connection: Connection, node: NodeId) -> timedelta | None:
-    """How long ago the node's gateway last gave a sign of life, by the database's clock alone; None where it never did."""
-    unseen: timedelta | None = await connection.fetchval("SELECT clock_timestamp() - seen_at FROM nodes WHERE id = $1", node)
+    """How long ago the node's gateway last gave a sign of life, by the database's clock alone; None where it never did.
+
+    While the database was down no node could give any: the time counts from the server's start on.
+    """
+    unseen: timedelta | None = await connection.fetchval(
+        "SELECT clock_timestamp() - greatest(seen_at, pg_postmaster_start_time()) FROM nodes WHERE id = $1", node
+    )
     return unseen

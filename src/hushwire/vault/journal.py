@@ -88,6 +88,17 @@ class Journal:
         self._is_failing = False
         return True
 
+    def sync(self) -> bool:
+        """Write what is pending, onto the disk itself: it survives the machine's end too. False where the disk does not take it."""
+        if not self.commit():
+            return False
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            _log.error("journal.not_synchronised", error=type(error).__name__, code=error.errno)
+            return False
+        return True
+
     def tidy(self) -> None:
         """Let nothing of what is over stand in the file: it is written anew, or removed where nothing counts."""
         if not self.commit() or not self._has_dropped:
