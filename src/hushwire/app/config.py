@@ -30,6 +30,7 @@ from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import Reason
 from hushwire.privacy import mail
+from hushwire.services.features import TABLE, Feature, Features
 from hushwire.services.sound_library import SoundFiles
 from hushwire.sip.errors import ParseError
 from hushwire.sip.uri import parse_sip_uri
@@ -425,6 +426,38 @@ class Limits(Section):
     rules_age_s: Annotated[int, Field(ge=60, le=7 * 86_400)] = 3600
 
 
+def _code(feature: Feature) -> str:
+    return TABLE[feature].code
+
+
+class FeatureCodes(Section):
+    """What agents dial to have something done (services/features.py); an empty code switches its feature off."""
+
+    echo: str = _code(Feature.ECHO)
+    conference: str = _code(Feature.CONFERENCE)
+    hide_caller: str = _code(Feature.HIDE_CALLER)
+    show_caller: str = _code(Feature.SHOW_CALLER)
+    forward_always: str = _code(Feature.FORWARD_ALWAYS)
+    forward_always_off: str = _code(Feature.FORWARD_ALWAYS_OFF)
+    forward_busy: str = _code(Feature.FORWARD_BUSY)
+    forward_busy_off: str = _code(Feature.FORWARD_BUSY_OFF)
+    forward_no_answer: str = _code(Feature.FORWARD_NO_ANSWER)
+    forward_no_answer_off: str = _code(Feature.FORWARD_NO_ANSWER_OFF)
+    do_not_disturb: str = _code(Feature.DO_NOT_DISTURB)
+    do_not_disturb_off: str = _code(Feature.DO_NOT_DISTURB_OFF)
+    call_waiting: str = _code(Feature.CALL_WAITING)
+    call_waiting_off: str = _code(Feature.CALL_WAITING_OFF)
+
+    @model_validator(mode="after")
+    def _clear(self) -> "FeatureCodes":
+        self.table()
+        return self
+
+    def table(self) -> Features:
+        """The codes of the deployment."""
+        return Features({feature: getattr(self, feature) for feature in Feature})
+
+
 class Config(Section):
     """The whole configuration of one deployment."""
 
@@ -443,6 +476,7 @@ class Config(Section):
     sounds: Sounds = Sounds()
     run: Run = Run()
     limits: Limits = Limits()
+    features: FeatureCodes = FeatureCodes()
     _source: Path | None = PrivateAttr(default=None)
 
     @property

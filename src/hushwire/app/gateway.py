@@ -248,6 +248,7 @@ class Gateway:
             self._decide,
             self.trunks.states,
             self.registrations.of_temporary_gruu,
+            wired.config.features.table(),
         )
         self.calling = Calling(
             self.endpoint,

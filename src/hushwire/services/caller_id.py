@@ -9,6 +9,7 @@ from typing import Final
 
 from hushwire.core.personal import SHOWN, Personal
 from hushwire.policy import trunk_number
+from hushwire.services.features import DEFAULT, Feature, Features
 from hushwire.services.trunk import Trunk
 from hushwire.sip import asserted
 from hushwire.sip.errors import ParseError
@@ -16,10 +17,6 @@ from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user
 
-HIDE: Final = "*31"
-"""Before a number: this call hides the agent's."""
-SHOW: Final = "*82"
-"""Before a number: this call shows it, whatever the agent's setting says."""
 _LONGEST: Final = 128
 _HIDING: Final = frozenset({"id", "user", "header", "session", "critical"})
 
@@ -71,16 +68,17 @@ def from_shown(outside: Outside, domain: str) -> tuple[NameAddr, tuple[Line, ...
     return NameAddr(SipUri(domain, escape_user(outside.shown.reveal()))), ()
 
 
-def asked_for(request: Request, user: str | None) -> tuple[bool | None, Request]:
+def asked_for(request: Request, user: str | None, features: Features = DEFAULT) -> tuple[bool | None, Request]:
     """Whether this call is to hide its caller (None: as the agent has it), and the request without the code that says so.
 
     A code goes before the phone's own Privacy header, and that before its anonymous From.
     """
-    for code, hides in ((HIDE, True), (SHOW, False)):
-        if user is not None and user.startswith(code) and len(user) > len(code):
-            uri = request.request_uri
-            if isinstance(uri, SipUri):
-                return hides, replace(request, uri=str(replace(uri, user=escape_user(user[len(code) :]))))
+    dialled = None if user is None else features.read(user)
+    if dialled is not None and dialled.feature in (Feature.HIDE_CALLER, Feature.SHOW_CALLER):
+        uri = request.request_uri
+        if isinstance(uri, SipUri):
+            hides = dialled.feature is Feature.HIDE_CALLER
+            return hides, replace(request, uri=str(replace(uri, user=escape_user(dialled.argument))))
     wanted = asserted.privacy(request)
     if "none" in wanted:
         return False, request

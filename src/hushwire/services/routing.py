@@ -21,6 +21,7 @@ from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services import caller_id
 from hushwire.services.caller_id import e164
 from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.features import DEFAULT, Dialled, Feature, Features
 from hushwire.services.forwarding import MOST_DIVERSIONS, Diversion
 from hushwire.services.registration import Device
 from hushwire.services.sound_settings import AnnounceAt, Ringback
@@ -37,8 +38,9 @@ from hushwire.sip.message import Request
 from hushwire.sip.routing import numeric
 from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user, parse_name_addr
 
-ECHO: Final = frozenset({"*43", "echo"})
-_ROOM: Final = re.compile(r"\*88([0-9]{1,6})", re.ASCII)
+ECHO: Final = "echo"
+"""The echo's name, which is dialled as its feature code is."""
+_ROOM: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 """A conference's room, by its number."""
 _GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
 _SHORT: Final = re.compile(r"[0-9]{2,6}", re.ASCII)
@@ -155,28 +157,34 @@ class Router:
     """Decides for each INVITE from outside dialogs. Nothing here sends or waits."""
 
     def __init__(
-        self, directory: Directory, devices: Devices, judge: Judge, states: TrunkStates, temporary: Temporary = lambda _org, _user: None
+        self,
+        directory: Directory,
+        devices: Devices,
+        judge: Judge,
+        states: TrunkStates,
+        temporary: Temporary = lambda _org, _user: None,
+        features: Features = DEFAULT,
     ) -> None:
         self._directory = directory
         self._devices = devices
         self._judge = judge
         self._states = states
         self._temporary = temporary
+        self._features = features
 
     # From agents.
 
     def from_agent(self, org: Organisation, agent: Agent, request: Request, flow: Flow) -> Route | Refused:
         """Where an authenticated agent's INVITE goes, under the rules of this moment."""
         terms = agent_terms(org, flow.transport, flow.remote.host, leg=0)
-        asked, request = caller_id.asked_for(request, own_user(request, org))
+        asked, request = caller_id.asked_for(request, own_user(request, org), self._features)
         hides = agent.hides_identity if asked is None else asked
         user = own_user(request, org)
         verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host))
         if user is not None and not isinstance(verdict, Emergency):
-            if user in ECHO:
-                return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
-            if (room := _ROOM.fullmatch(user)) is not None:
-                return self._conference(org, agent, terms, room[1])
+            dialled = Dialled(Feature.ECHO) if user == ECHO else self._features.read(user)
+            if dialled is not None and (served := self._served(org, agent, terms, dialled, user)) is not None:
+                return served
             callee, only = self._own_callee(org, user, request)
             if callee is not None:
                 return self._internal(org, agent, callee, terms, only, hides=hides)
@@ -190,8 +198,15 @@ class Router:
             case AllowContact():
                 raise LocalError("the verdict on an INVITE was one on a Contact")
 
-    def _conference(self, org: Organisation, agent: Agent, terms: Terms, room: str) -> Route | Refused:
-        remote = Personal(f"*88{room}")
+    def _served(self, org: Organisation, agent: Agent, terms: Terms, dialled: Dialled, user: str) -> Route | Refused | None:
+        """What a feature code leads to; None where it leads nowhere, and the string is looked at as any other."""
+        if dialled.feature is Feature.ECHO:
+            return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
+        if dialled.feature is Feature.CONFERENCE and _ROOM.fullmatch(dialled.argument):
+            return self._conference(org, agent, terms, dialled.argument, Personal(user))
+        return None
+
+    def _conference(self, org: Organisation, agent: Agent, terms: Terms, room: str, remote: Personal[str]) -> Route | Refused:
         if lacks_consent(org, (), ()):
             reason = Reason.RECORDING_CONSENT
             return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.CONFERENCE, org, agent, remote=remote)
