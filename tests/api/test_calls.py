@@ -187,3 +187,13 @@ async def test_a_request_repeated_under_its_key_is_carried_out_once(office: Offi
         problem(await api.post(f"/v1/calls/{other}/hangup"), 422)
         problem(await api.post(f"/v1/calls/{other}/hangup", headers={"Idempotency-Key": "a b"}), 422)
     assert asked == ["hangup"]
+
+
+async def test_a_refused_call_is_explained_in_the_words_of_the_catalogue(office: Office) -> None:
+    call = await office.add_call(NUMBER, state="refused", verdict="deny", verdict_reason="country", end_reason="refused", sip_status=403)
+    async with office.client() as api:
+        row = shown(await api.get(f"/v1/calls/{call}"))
+        (reason,) = [one for one in shown(await api.get("/v1/refusals"))["items"] if one["code"] == row["verdict_reason"]]
+    assert (row["explanation"], row["problem"], row["sip_status"]) == (reason["explanation"], reason["type"], reason["status"])
+    assert reason["explanation"].removesuffix(".") in reason["reason"]
+    assert reason["spoken"]

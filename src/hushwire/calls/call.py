@@ -25,6 +25,7 @@ from hushwire.sdp.dtls import Fingerprint
 from hushwire.sdp.offer_answer import Direction, LegMedia, Refusal, Srtp
 from hushwire.sip import reason as reasons
 from hushwire.sip.reason import Reason
+from hushwire.sip.refusals import REFUSALS, reason_header
 
 
 class State(StrEnum):
@@ -400,7 +401,7 @@ class Call:
             # What the caller heard of one way can't go on by another: only before that.
             self._ring_next()
         elif failures.is_final(event.status) and not event.is_silent:
-            self._cancel_branches(failures.reason_header(event.status))
+            self._cancel_branches(reason_header(event.status))
             self._not_taken(*self._failures[-1])
         elif not any(other.is_open for other in self._branches):
             self._not_taken(*failures.best(self._failures))
@@ -449,7 +450,7 @@ class Call:
         plan = self.plan
         self._first = len(self._branches)
         self._leads_out = event.leads_out
-        self._failures = []
+        self._failures, self._network_causes = [], {}
         self.plan = replace(
             plan,
             # Ways that were not tried any more are none of the call's: a target stands where its branch does.
@@ -477,7 +478,9 @@ class Call:
     def _refuse(self, status: int, why: EndReason, words: str | None = None) -> None:
         """Refuse the caller, with the network's cause (Q.850) where that of a target is passed on."""
         network = self._network_causes.get((status, why))
-        said = failures.reason_header(status, words)
+        if why is EndReason.NO_ANSWER:
+            words = words or REFUSALS[why.value].words
+        said = reason_header(status, words)
         self._do(effects.Respond(status, reason=said if network is None else f"{said}, {network}"))
         self._end(why, status)
 

@@ -6,7 +6,7 @@ from typing import Final
 from hushwire.calls.diversion import DiversionReason
 from hushwire.calls.model import EndReason
 from hushwire.sdp.model import Refusal
-from hushwire.sip.message import REASONS
+from hushwire.sip.refusals import REFUSALS, header
 
 _BY_STATUS: Final[dict[int, tuple[int, EndReason]]] = {
     401: (503, EndReason.TRUNK_FAILED),  # the challenge is between us and the trunk: never passed on
@@ -84,32 +84,31 @@ def is_final(status: int) -> bool:
     return status >= 600
 
 
-def reason_header(status: int, text: str | None = None) -> str:
-    """A Reason header's value (RFC 3326)."""
-    return f'SIP;cause={status};text="{text or REASONS.get(status, "Failed")}"'
-
-
 WORDS: Final[dict[Refusal, str]] = {
-    Refusal.SRTP_REQUIRED: "The media must be protected: use SRTP",
-    Refusal.SRTP_NOT_ALLOWED: "The media must not be protected here",
-    Refusal.NO_COMMON_CRYPTO: "No common protection: SDES keys must come over TLS, DTLS-SRTP may come over anything",
-    Refusal.NO_FINGERPRINT: "DTLS-SRTP needs a fingerprint of SHA-256 or better",
-    Refusal.NO_COMMON_CODEC: "No common codec",
-    Refusal.NO_AUDIO: "No audio",
+    Refusal.SRTP_REQUIRED: REFUSALS["srtp-required"].words,
+    Refusal.SRTP_NOT_ALLOWED: REFUSALS["srtp-not-allowed"].words,
+    Refusal.NO_COMMON_CRYPTO: REFUSALS["no-common-crypto"].words,
+    Refusal.NO_FINGERPRINT: REFUSALS["no-fingerprint"].words,
+    Refusal.NO_COMMON_CODEC: REFUSALS["no-common-codec"].words,
+    Refusal.NO_AUDIO: REFUSALS["no-audio"].words,
 }
 
 ENDED_BY: Final[dict[EndReason, str]] = {
-    EndReason.HANGUP: 'SIP;cause=200;text="Ended by an administrator"',
-    EndReason.SUSPENDED: 'SIP;cause=403;text="The agent is suspended"',
-    EndReason.MEDIA_LOST: 'SIP;cause=503;text="media-lost"',
-    EndReason.MEDIA_FAILED: 'SIP;cause=503;text="Media failed"',
-    EndReason.MEDIA_TIMEOUT: 'SIP;cause=408;text="No media"',
-    EndReason.NOT_PROTECTED: 'SIP;cause=488;text="The media could not be protected"',
-    EndReason.NO_RECORDING: 'SIP;cause=503;text="Recording is not possible"',
-    EndReason.SHUTDOWN: 'SIP;cause=503;text="Shutting down"',
-    EndReason.NO_ACK: 'SIP;cause=408;text="The other side never acknowledged"',
-    EndReason.NO_COMMON_MEDIA: 'SIP;cause=488;text="No common media"',
-    EndReason.NOT_ALLOWED: 'SIP;cause=403;text="Nobody may listen to this call any more"',
-    EndReason.JOINED_ENDED: 'SIP;cause=200;text="The call is over"',
-    EndReason.INTERNAL_ERROR: 'SIP;cause=500;text="Internal error"',
+    reason: header(reason.value)
+    for reason in (
+        EndReason.HANGUP,
+        EndReason.SUSPENDED,
+        EndReason.MEDIA_LOST,
+        EndReason.MEDIA_FAILED,
+        EndReason.MEDIA_TIMEOUT,
+        EndReason.NOT_PROTECTED,
+        EndReason.NO_RECORDING,
+        EndReason.SHUTDOWN,
+        EndReason.NO_ACK,
+        EndReason.NO_COMMON_MEDIA,
+        EndReason.NOT_ALLOWED,
+        EndReason.JOINED_ENDED,
+        EndReason.INTERNAL_ERROR,
+    )
 }
+"""What a party is told where we end its call."""

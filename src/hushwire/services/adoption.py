@@ -27,6 +27,7 @@ from hushwire.services.live import LiveCall, RecordingRun, end_state
 from hushwire.services.registration import Registrations
 from hushwire.services.routing import Route
 from hushwire.services.trunk_attempts import TrunkAttempt
+from hushwire.sip import refusals
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow
@@ -201,7 +202,7 @@ class Adoption:
     def _refuse(self, data: bytes, flow: Flow) -> None:
         request = _request(data)
         if request is not None:
-            reason = ("Reason", 'SIP;cause=503;text="The gateway was restarted"')
+            reason = ("Reason", refusals.header("restarted"))
             self._endpoint.refuse(request, self._endpoint.adopted(flow), 503, headers=[("Retry-After", "1"), reason])
 
 

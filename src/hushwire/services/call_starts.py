@@ -26,11 +26,13 @@ from hushwire.services.live import Joining, LiveCall
 from hushwire.services.routing import Refused, Route, Router
 from hushwire.services.sounds import Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
+from hushwire.sip import refusals
 from hushwire.sip.effects import TxId
 from hushwire.sip.flow import Flow
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.reason import Reason, is_answered_elsewhere
+from hushwire.sip.refusals import REFUSALS
 from hushwire.transport.endpoint import SipEndpoint
 from hushwire.vault.buckets import DataKey
 
@@ -105,7 +107,7 @@ class CallStarts:
             self._endpoint.respond(tx, 415, headers=[("Accept", SDP_TYPE)])
             return
         if self._table.is_closing or self._table.is_full or not self._link.is_up:
-            self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("The gateway takes no calls now", 503)])
+            self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("closing")])
             return
         route: Route | Refused | None = None
         if known is not None:
@@ -116,11 +118,11 @@ class CallStarts:
             route = self._router.from_trunk(trunk, request, flow)
         match route:
             case None:
-                self._endpoint.respond(tx, 404, headers=[_reason("No such number here", 404)])
+                self._endpoint.respond(tx, 404, headers=[_reason("no-such-number")])
             case Refused():
                 self._refuse(tx, request, flow, route)
             case Route() if self._table.is_draining and not isinstance(route.verdict, Emergency):
-                self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("The gateway is about to end", 503)])
+                self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("draining")])
             case Route() if route.room is not None:
                 self._enter(tx, request, flow, route)
             case Route():
@@ -154,11 +156,11 @@ class CallStarts:
         if not room.is_ended:
             self._start_soon(live)
         elif not live.is_ended:
-            self._unstarted(live, EndReason.MEDIA_FAILED, 503, "The conference could not be opened")
+            self._unstarted(live, EndReason.MEDIA_FAILED, "conference-failed")
 
-    def decline(self, tx: TxId, status: int, words: str) -> None:
-        """Refuse an INVITE of which nothing was begun."""
-        self._endpoint.respond(tx, status, headers=[_reason(words, status)])
+    def decline(self, tx: TxId, code: str) -> None:
+        """Refuse an INVITE of which nothing was begun, for one of the reasons of `sip.refusals`."""
+        self._endpoint.respond(tx, REFUSALS[code].status or 500, headers=[_reason(code)])
 
     def cancelled(self, live: LiveCall, said: tuple[Reason, ...] = ()) -> None:
         """The caller gave up, perhaps before the call had begun."""
@@ -218,7 +220,7 @@ class CallStarts:
         if live.is_ended:
             self._keys.give_back(live)
         elif self._table.is_closing:
-            self._answer(live, 503, "The gateway takes no calls now")
+            self._answer(live, "closing")
             self._forget(live)
         else:
             self._start(live)
@@ -230,13 +232,13 @@ class CallStarts:
         if self._router.is_barred(route):
             # Suspended while the call waited for its keys.
             self._keys.give_back(live)
-            self._unstarted(live, EndReason.SUSPENDED, 403, "The agent is suspended")
+            self._unstarted(live, EndReason.SUSPENDED, "suspended")
             return
         if route.plan.is_recorded and live.recording_key is None:
             # No committed key, no recording: the organisation decides whether there is a call then.
             _log.error("recording.impossible", call_id=str(live.id), org_id=str(route.org.id), why="no key")
             if not route.may_go_unrecorded:
-                self._unstarted(live, EndReason.NO_RECORDING, 503, "Recording is not possible")
+                self._unstarted(live, EndReason.NO_RECORDING, "no-recording")
                 return
         self._table.calls[live.id] = live
         self._rows.begin(live)
@@ -246,9 +248,9 @@ class CallStarts:
             self._carry_out(live, effect)
         self._journal.changed(live)
 
-    def _unstarted(self, live: LiveCall, why: EndReason, status: int, words: str) -> None:
-        self._answer(live, status, words)
-        self._give_up(live, why, status)
+    def _unstarted(self, live: LiveCall, why: EndReason, code: str) -> None:
+        self._answer(live, code)
+        self._give_up(live, why, REFUSALS[code].status or 500)
 
     def _give_up(self, live: LiveCall, why: EndReason, status: int) -> None:
         """It is over before anything was opened for it; its INVITE is answered."""
@@ -262,11 +264,11 @@ class CallStarts:
             live.joining.host.guests.pop(live.joining.leg, None)
             self._on_left(live.joining.host)
 
-    def _answer(self, live: LiveCall, status: int, words: str) -> None:
+    def _answer(self, live: LiveCall, code: str) -> None:
         if live.tx is not None:
             self._table.by_tx.pop(live.tx, None)
-            self._endpoint.respond(live.tx, status, headers=[_reason(words, status)])
+            self._endpoint.respond(live.tx, REFUSALS[code].status or 500, headers=[_reason(code)])
 
 
-def _reason(text: str, status: int) -> Line:
-    return ("Reason", f'SIP;cause={status};text="{text}"')
+def _reason(code: str) -> Line:
+    return ("Reason", refusals.header(code))

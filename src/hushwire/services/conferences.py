@@ -37,7 +37,7 @@ class Conferences:
             room = self._rooms[name] = self._starts.room(route)
         leg = next((leg for leg in range(MOST_MEMBERS) if leg not in room.guests), None)
         if leg is None:
-            self._starts.decline(tx, 486, "The conference is full")
+            self._starts.decline(tx, "conference-full")
             return
         plan = replace(route.plan, caller=replace(route.plan.caller, leg=leg), is_recorded=False, joins=leg)
         self._starts.member(tx, request, flow, replace(route, plan=plan), Joining(room, leg, JoinedAs.MEMBER))

@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 
 from hushwire.services.directory import Agent, Credential, Directory, Organisation
+from hushwire.sip import refusals
 from hushwire.sip.digest import Authorization, Challenger, Outcome, parse_authorization
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow
@@ -93,7 +94,7 @@ class Authenticator:
                 return Unknown(503, (("Retry-After", "2"),))
         if agent.is_suspended:
             log.info("agent.suspended", agent=str(agent.id))
-            return Unknown(403, (("Reason", 'SIP;cause=403;text="The agent is suspended"'),))
+            return Unknown(403, (("Reason", refusals.header("suspended")),))
         return Known(org, agent, credential)
 
     def _answer(self, request: Request) -> Authorization | None:

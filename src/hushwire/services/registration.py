@@ -24,7 +24,7 @@ from hushwire.services.bindings import AWAY, Bindings, Place
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address
 from hushwire.services.sharing import Seen, Sharing
-from hushwire.sip import gruu
+from hushwire.sip import gruu, refusals
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop, Target, Transport
 from hushwire.sip.headers import Line
@@ -145,7 +145,7 @@ class Registrations:
             respond(known.status, known.headers)
             return
         if not is_own_address(request, known, self._directory.domain):
-            respond(403, (("Reason", 'SIP;cause=403;text="An agent registers its own address only"'),))
+            respond(403, (("Reason", refusals.header("foreign-address")),))
             return
         try:
             contacts = () if request.is_contact_star else request.contacts
@@ -156,7 +156,7 @@ class Registrations:
             attempt = Attempt(str(contact.uri), Channel.REGISTER_CONTACT, peer=flow.remote.host)
             verdict = self._judge(attempt, known.org.rules)
             if not isinstance(verdict, AllowContact):
-                respond(403, (("Reason", 'SIP;cause=403;text="The contact does not name a device of the agent\'s own"'),))
+                respond(403, (("Reason", refusals.header("foreign-contact")),))
                 return
         self._bind(request, flow, known, respond)
 

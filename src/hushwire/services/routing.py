@@ -9,7 +9,6 @@ from uuid import UUID
 import structlog
 
 from hushwire.calls.diversion import DiversionReason
-from hushwire.calls.failures import reason_header
 from hushwire.calls.model import CallDirection, Plan, Target, Terms
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId
@@ -29,7 +28,7 @@ from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target, trunk_terms, written_for
 from hushwire.services.verdicts import Judge, denied, verdict_for
-from hushwire.sip import asserted
+from hushwire.sip import asserted, refusals
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Transport
 from hushwire.sip.gruu import instance_of
@@ -217,8 +216,9 @@ class Router:
         remote = Personal(verdict.number)
         trunks, targets = self.ways_out(org, agent, verdict, hides=hides)
         if not targets:
-            words = reason_header(503, "No trunk")
-            return Refused(503, words, "trunk-failed", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
+            return Refused(
+                503, refusals.header("trunk-failed"), "trunk-failed", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None
+            )
         places = (verdict.country,)
         plan = Plan(
             CallDirection.OUTBOUND,
@@ -300,7 +300,7 @@ class Router:
         targets = () if callee.is_suspended or not_rung else self._agent_targets(org, callee, from_, leg=1, only=only)
         remote = callee.extension or callee.username
         if not targets and not (only is None and takes_over(callee, not_rung or DiversionReason.UNAVAILABLE)):
-            words = reason_header(480, "Do not disturb" if not_rung else "No device can be reached")
+            words = refusals.header("do-not-disturb" if not_rung else "no-device")
             return Refused(480, words, "unavailable", CallDirection.INTERNAL, org, agent, remote=remote)
         if lacks_consent(org, (), ()):
             reason = Reason.RECORDING_CONSENT
@@ -380,15 +380,15 @@ class Router:
             return Refused(status, words, why, CallDirection.INBOUND, org, agent, trunk, remote, hides=caller.is_hidden)
 
         if self._states.is_full(trunk):
-            return refused(503, reason_header(503, "The trunk has no free channel"), "trunk-full")
-        words = reason_header(480, "Nobody can be reached")
+            return refused(503, refusals.header("trunk-full"), "trunk-full")
+        words = refusals.header("unavailable")
         if agent is None or agent.is_suspended:
             return refused(480, words, "unavailable")
         from_, told = caller_id.from_shown(caller, self._directory.domain)
         not_rung = agent.forwarding.not_rung
         targets = () if not_rung else self._agent_targets(org, agent, from_, leg=0, told=told)
         if not targets and not takes_over(agent, not_rung or DiversionReason.UNAVAILABLE):
-            return refused(480, reason_header(480, "Do not disturb") if not_rung else words, "unavailable")
+            return refused(480, refusals.header("do-not-disturb") if not_rung else words, "unavailable")
         places = _places(org, known)
         if lacks_consent(org, (known,), places):
             reason = Reason.RECORDING_CONSENT

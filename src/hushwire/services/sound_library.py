@@ -20,7 +20,7 @@ import structlog
 from hushwire.media import encoding, tones
 from hushwire.media.encoding import Samples, UnusableSound
 from hushwire.media.sounds import EncodedSound, SoundCodec
-from hushwire.policy.model import Reason
+from hushwire.services import refusals
 
 KEPT_BYTES: Final = 64 << 20
 SPEECH_S: Final = 10.0
@@ -40,14 +40,6 @@ class SoundKind(StrEnum):
 
 WORDS: Final[Mapping[SoundKind, str]] = {
     SoundKind.ANNOUNCEMENT: "This call is recorded.",
-    SoundKind.REFUSAL: "You are not allowed to call this number.",
-}
-REFUSAL_WORDS: Final[Mapping[str, str]] = {
-    Reason.COUNTRY.value: "Calls to this country are not allowed.",
-    Reason.INVALID.value: "This number does not exist.",
-    Reason.INCOMPLETE.value: "This number is not complete.",
-    Reason.DO_NOT_CALL.value: "This number must not be called.",
-    Reason.RECORDING_CONSENT.value: "This call can not be made, because it would have to be recorded.",
 }
 
 
@@ -139,7 +131,7 @@ class SoundLibrary:
             case SoundKind.BEEP:
                 return await self._made(_named("beep"), codec, tones.beep)
             case SoundKind.ANNOUNCEMENT | SoundKind.REFUSAL:
-                words = REFUSAL_WORDS.get(reason, WORDS[kind]) if kind is SoundKind.REFUSAL else WORDS[kind]
+                words = refusals.spoken(reason) if kind is SoundKind.REFUSAL else WORDS[kind]
                 return await self._made(_named(words), codec, lambda: self._speak(words))
 
     def has(self, kind: SoundKind, org: str, reason: str = "") -> bool:

@@ -28,6 +28,7 @@ from hushwire.api.values import (
 from hushwire.core.ids import CallId
 from hushwire.services.call_actions import Accepted, Action, Done, KeyReused, NoCall, Once, Refused
 from hushwire.services.queries import CallView
+from hushwire.services.refusals import explained
 from hushwire.store.search import CallFilter
 
 router = APIRouter(prefix="/v1/calls", tags=["calls"])
@@ -73,6 +74,8 @@ class Call(BaseModel):
     duration_ms: int | None
     sip_status: int | None
     end_reason: str | None
+    explanation: str | None = Field(description="Why it was refused, or is over, in one sentence: as the caller was told.")
+    problem: str | None = Field(description="The same as a problem type; GET /v1/refusals lists all.")
     verdict: str | None
     verdict_reason: str | None
     country: str | None
@@ -244,6 +247,7 @@ async def _ask(
 
 def _call(view: CallView) -> Call:
     row = view.row
+    told = explained(row.verdict_reason, row.end_reason)
     return Call(
         id=row.id,
         direction=row.direction,  # type: ignore[arg-type]
@@ -268,6 +272,8 @@ def _call(view: CallView) -> Call:
         duration_ms=row.duration_ms,
         sip_status=row.sip_status,
         end_reason=row.end_reason,
+        explanation=None if told is None else told.sentence,
+        problem=None if told is None else told.problem,
         verdict=row.verdict,
         verdict_reason=row.verdict_reason,
         country=row.country,

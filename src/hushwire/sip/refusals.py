@@ -1,0 +1,127 @@
+"""Why this gateway refuses or ends a call: code, status and words, in one table (RFC 3326 for the header that carries them).
+
+The rules of destinations have their own reasons (`policy.model.Reason`); `services/refusals.py` puts both together. The words hold
+nothing personal. They stand in Reason headers, rows' explanations and the API alike: who refuses for a new reason, adds it here.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from hushwire.sip.message import REASONS
+
+
+class Refusal(NamedTuple):
+    """One reason. `status` is None where it only ends a call that was answered, without a status of its own."""
+
+    code: str
+    status: int | None
+    words: str
+
+
+_REFUSALS: Final = (
+    # The gateway takes no call.
+    Refusal("closing", 503, "The gateway takes no calls now"),
+    Refusal("draining", 503, "The gateway is about to end"),
+    Refusal("restarted", 503, "The gateway was restarted"),
+    Refusal("suspended", 403, "The agent is suspended"),
+    Refusal("foreign-address", 403, "An agent registers its own address only"),
+    Refusal("foreign-contact", 403, "The contact does not name a device of the agent's own"),
+    # Nobody to ring, or no way.
+    Refusal("no-such-number", 404, "No such number here"),
+    Refusal("unavailable", 480, "Nobody can be reached"),
+    Refusal("no-device", 480, "No device can be reached"),
+    Refusal("do-not-disturb", 480, "Do not disturb"),
+    Refusal("trunk-failed", 503, "No trunk"),
+    Refusal("trunk-full", 503, "The trunk has no free channel"),
+    Refusal("no-recording", 503, "Recording is not possible"),
+    Refusal("conference-full", 486, "The conference is full"),
+    Refusal("conference-failed", 503, "The conference could not be opened"),
+    # What the far side said.
+    Refusal("busy", 486, REASONS[486]),
+    Refusal("declined", 603, REASONS[603]),
+    Refusal("no-answer", 480, "Nobody answered"),
+    Refusal("not-found", 404, REASONS[404]),
+    Refusal("rejected", 403, REASONS[403]),
+    Refusal("cancelled", 487, REASONS[487]),
+    Refusal("answered-elsewhere", 487, "Call completed elsewhere"),
+    # Media that do not fit.
+    Refusal("no-common-media", 488, "No common media"),
+    Refusal("srtp-required", 488, "The media must be protected: use SRTP"),
+    Refusal("srtp-not-allowed", 488, "The media must not be protected here"),
+    Refusal("no-common-crypto", 488, "No common protection: SDES keys must come over TLS, DTLS-SRTP may come over anything"),
+    Refusal("no-fingerprint", 488, "DTLS-SRTP needs a fingerprint of SHA-256 or better"),
+    Refusal("no-common-codec", 488, "No common codec"),
+    Refusal("no-audio", 488, "No audio"),
+    Refusal("not-protected", 488, "The media could not be protected"),
+    # What ends a call.
+    Refusal("bye-agent", None, "The agent hung up"),
+    Refusal("bye-peer", None, "The other party hung up"),
+    Refusal("hangup", 200, "Ended by an administrator"),
+    Refusal("joined-ended", 200, "The call is over"),
+    Refusal("everybody-left", None, "Everybody left the conference"),
+    Refusal("not-allowed", 403, "Nobody may listen to this call any more"),
+    Refusal("not-refreshed", 408, "The session was not refreshed"),
+    Refusal("no-ack", 408, "The other side never acknowledged"),
+    Refusal("media-timeout", 408, "No media"),
+    Refusal("media-lost", 503, "media-lost"),
+    Refusal("media-failed", 503, "Media failed"),
+    Refusal("shutdown", 503, "Shutting down"),
+    Refusal("orphaned", None, "The gateway that held the call ended"),
+    Refusal("internal-error", 500, "Internal error"),
+    # Subscriptions.
+    Refusal("nobody-to-watch", 404, "There is nobody here to watch by this name"),
+    Refusal("one-contact", 400, "A SUBSCRIBE needs exactly one Contact"),
+    Refusal("too-many-subscriptions", 503, "Too many subscriptions by one credential"),
+)
+REFUSALS: Final[Mapping[str, Refusal]] = {one.code: one for one in _REFUSALS}
+
+STATUSES: Final[Mapping[int, str]] = {
+    400: "The message can't be read",
+    401: "The phone must show who it is",
+    403: "It is not allowed",
+    404: "There is nothing under this address",
+    405: "The method is not offered here",
+    406: "No answer would be understood there",
+    407: "The phone must show who it is",
+    408: "No answer came in time",
+    413: "The message is too large",
+    415: "The body is of a kind that is not read here",
+    416: "Only sip, sips, tel and urn:service URIs can be called",
+    420: "The message demands an extension that is not offered here",
+    421: "The message lacks an extension that is needed here",
+    422: "The session would have to be refreshed too often",
+    423: "The registration or subscription would have to be refreshed too often",
+    430: "The connection to the phone is gone",
+    439: "The proxy in between does not keep connections",
+    480: "Nobody can be reached",
+    481: "The call that the message belongs to is over",
+    482: "The message came back to where it had been",
+    483: "The message came through too many proxies",
+    484: "The number is incomplete or no number",
+    486: "The party is busy",
+    487: "The call was taken back",
+    488: "No media that both sides know",
+    489: "Nothing of this kind can be subscribed to here",
+    491: "Both sides asked for a change at once",
+    493: "The body can't be opened here",
+    494: "The connection must be protected in another way",
+    500: "Something went wrong on our side, or messages came in the wrong order",
+    501: "The method is not offered here",
+    503: "No call can be taken now",
+    504: "No answer came in time",
+    505: "Only SIP/2.0 is spoken here",
+    513: "The message is too large",
+    603: "The party declined",
+}
+"""What the engine answers by status alone, for people."""
+
+
+def header(code: str) -> str:
+    """A Reason header's value for one of these reasons that have a status."""
+    found = REFUSALS[code]
+    return reason_header(found.status or 500, found.words)
+
+
+def reason_header(status: int, words: str | None = None) -> str:
+    """A Reason header's value (RFC 3326)."""
+    return f'SIP;cause={status};text="{words or REASONS.get(status, "Failed")}"'
