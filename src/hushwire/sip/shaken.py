@@ -1,0 +1,157 @@
+"""Whether a signed statement about the caller holds for a call (RFC 8224 section 6.2, ATIS-1000074): pure, time is an argument.
+
+read        the Identity headers of an INVITE -> the statement to check
+contradicts what of it can be judged without its signer: number, freshness, destination
+confirm     and with it: authority over the number, signature
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from urllib.parse import urlsplit
+
+from hushwire.core.personal import SHOWN
+from hushwire.sip.errors import ParseError
+from hushwire.sip.headers import Headers
+from hushwire.sip.passport import SHAKEN, Attestation, Passport, PassportError, Token, canonical_number, parse, verifies
+from hushwire.sip.sti_certificate import Fault, Signer
+from hushwire.sip.uri import split_quoted
+
+FRESH_S: Final = 60
+"""RFC 8224 section 6.2.1, step 5: "it is RECOMMENDED that ... 60 seconds"."""
+LONGEST_HEADER: Final = 8192
+MOST_HEADERS: Final = 8
+_LONGEST_URL: Final = 512
+
+
+class Standing(StrEnum):
+    """What is known of a caller's number; stable, since rows carry it."""
+
+    PASSED = "passed"  # somebody whom the operator trusts signed for this call
+    FAILED = "failed"  # a statement was there, and it is wrong
+    UNVERIFIED = "unverified"  # nothing was said, or it could not be checked
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`reason` is a word, None where it passed. `attestation` is told only where it passed, and so is `signer`: the provider's codes."""
+
+    standing: Standing
+    reason: str | None = None
+    attestation: Attestation | None = None
+    signer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Statement:
+    """A statement to check, and where its certificate is."""
+
+    token: Token
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Statement({SHOWN})"
+
+
+def failed(reason: str) -> Verdict:
+    """A statement that is wrong."""
+    return Verdict(Standing.FAILED, reason)
+
+
+def unverified(reason: str) -> Verdict:
+    """Nothing that could be checked."""
+    return Verdict(Standing.UNVERIFIED, reason)
+
+
+def header(token: str, url: str) -> str:
+    """An Identity header's value (RFC 8224 section 4)."""
+    return f"{token};info=<{url}>;alg=ES256;ppt={SHAKEN}"
+
+
+def read(headers: Headers) -> Statement | Verdict:
+    """The SHAKEN statement among the Identity headers; those of other extensions are passed over (RFC 8224 section 6.2, step 1)."""
+    values = headers.all("Identity")
+    if not values:
+        return unverified("unsigned")
+    if len(values) > MOST_HEADERS or sum(map(len, values)) > LONGEST_HEADER:
+        return failed("oversized")
+    found = [one for value in values if (one := _taken_apart(value)) is not None]
+    if len(found) < len(values):
+        return failed("malformed")
+    ours = [one for one in found if one[1].get("ppt") == SHAKEN]
+    if not ours:
+        return unverified("extension")
+    if len(ours) > 1:
+        return failed("ambiguous")  # which of two counts would be another reader's choice
+    text, params = ours[0]
+    if params.get("alg", "ES256") != "ES256":
+        return failed("algorithm")
+    try:
+        token = parse(text)
+    except PassportError as error:
+        return failed(error.defect.value)
+    # "the value of the ppt parameter" and of info are those of the token (RFC 8224 section 4.1, steps 4 and 5).
+    if token.passport.ppt != SHAKEN or params.get("info") != token.passport.x5u:
+        return failed("header-mismatch")
+    return Statement(token, token.passport.x5u) if is_https(token.passport.x5u) else failed("certificate-url")
+
+
+def contradicts(passport: Passport, caller: str | None, called: Sequence[str], now: float, fresh_s: float = FRESH_S) -> Verdict | None:
+    """Why the statement can't be about this call, whoever signed it; None where it may be.
+
+    `caller` is the number that the carrier shows, `called` those that it says are called, in canonical +E.164 form.
+    """
+    if caller is None:
+        return unverified("no-number")
+    if passport.orig != canonical_number(caller):
+        return failed("caller-mismatch")
+    if not any(canonical_number(number) in passport.dest for number in called):
+        return failed("called-mismatch")
+    if passport.iat < now - fresh_s:
+        return failed("stale")
+    return failed("not-yet-valid") if passport.iat > now + fresh_s else None
+
+
+def confirm(token: Token, signer: Signer | Fault) -> Verdict:
+    """The verdict, once it is known who signs."""
+    if isinstance(signer, Fault):
+        return failed(signer.value)
+    if not verifies(token, signer.key):
+        return failed("signature")
+    if not signer.numbers.covers(token.passport.orig):
+        return failed("not-its-number")
+    codes = ",".join(signer.numbers.codes[:4]) or None
+    return Verdict(Standing.PASSED, None, token.passport.attest, codes)
+
+
+def _taken_apart(value: str) -> tuple[str, dict[str, str]] | None:
+    """The token and the parameters; None where the grammar is not followed or a parameter stands twice."""
+    try:
+        text, *params = split_quoted(value, ";")
+    except ParseError:
+        return None
+    text = text.strip(" \t")
+    if not text:
+        return None
+    said: dict[str, str] = {}
+    for param in params:
+        name, _, word = (part.strip(" \t") for part in param.partition("="))
+        if word[:1] + word[-1:] in ("<>", '""') and len(word) > 1:
+            word = word[1:-1]
+        if not name or name.lower() in said:
+            return None
+        said[name.lower()] = word
+    return text, said
+
+
+def is_https(url: str) -> bool:
+    """Whether a certificate may be asked for there: https, a host, no user, no fragment. Where the name leads is another question."""
+    if len(url) > _LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and "#" not in url
