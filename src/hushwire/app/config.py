@@ -33,6 +33,7 @@ from hushwire.privacy import mail
 from hushwire.services.features import TABLE, Feature, Features
 from hushwire.services.sound_library import SoundFiles
 from hushwire.sip.errors import ParseError
+from hushwire.sip.shaken import is_https
 from hushwire.sip.uri import parse_sip_uri
 
 ENV_PREFIX: Final = "HUSHWIRE_"
@@ -401,6 +402,37 @@ class Sounds(OwnSounds):
         return [path for sounds in (self, *self.orgs.values()) for path in sounds.files()]
 
 
+class Shaken(Section):
+    key: FilePath | None = None
+    certificate: FilePath | None = None
+    certificate_url: str | None = None
+    authorities: FilePath | None = None
+    revoked: FilePath | None = None
+    repositories: FilePath | None = None
+    networks: Annotated[tuple[Source, ...], Field(strict=False)] = ()
+    ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], Field(strict=False, min_length=1)] = (443, 8443)
+    wait_ms: Annotated[int, Field(ge=0, le=5000)] = 500
+    fresh_s: Annotated[int, Field(ge=5, le=600)] = 60
+
+    def files(self) -> dict[str, Path]:
+        """Every file that is named, by its key."""
+        named = {name: getattr(self, name) for name in ("key", "certificate", "authorities", "revoked", "repositories")}
+        return {name: path for name, path in named.items() if path is not None}
+
+    @field_validator("certificate_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        if value is not None and not is_https(value):
+            raise ValueError('write it as "https://cert.example.org/shaken.pem"')
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Shaken":
+        if len({self.key is None, self.certificate is None, self.certificate_url is None}) > 1:
+            raise ValueError("give key, certificate and certificate_url together, or none of them (then nothing is signed)")
+        return self
+
+
 class Run(Section):
     user: Annotated[str, Field(min_length=1)] = "nobody"
     log: Literal["auto", "console", "json"] = "auto"
@@ -474,6 +506,7 @@ class Config(Section):
     keys: Keys = Keys()
     mail: Mail = Mail()
     sounds: Sounds = Sounds()
+    shaken: Shaken = Shaken()
     run: Run = Run()
     limits: Limits = Limits()
     features: FeatureCodes = FeatureCodes()
@@ -639,6 +672,8 @@ def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...
     sounds = config.sounds
     orgs = {slug: own.model_copy(update=own.settled(lambda path: settle(path, "sounds", "orgs"))) for slug, own in sounds.orgs.items()}
     update["sounds"] = sounds.model_copy(update=sounds.settled(lambda path: settle(path, "sounds")) | {"orgs": orgs})
+    shaken = {name: settle(path, "shaken", name) for name, path in config.shaken.files().items()}
+    update["shaken"] = config.shaken.model_copy(update=shaken)
     settled = config.model_copy(update=update)
     settled._source = path
     return settled

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from hushwire.app import certificates, processes, scheduled, supervisor
+from hushwire.app import certificates, processes, scheduled, shaken, supervisor
 from hushwire.app.config import Config
 from hushwire.app.databases import Databases
 from hushwire.app.folders import Account, Folders, account, holder, locked, prepare, prepare_zone2
@@ -77,7 +77,7 @@ async def up(config: Config, log_form: str, on_up: Callable[[Up], None], stop: a
             await followed(databases)
             if stop.is_set() or drain.is_set():
                 return
-            settled = certificates.settled(config, served, trunk_authorities, trunk_certificate)
+            settled = shaken.settled(certificates.settled(config, served, trunk_authorities, trunk_certificate), folders, owner)
             keeper = supervisor.Supervisor(settled, folders, owner, databases, root.key, log_form)
             backing_up = asyncio.create_task(scheduled.keep_backed_up(config, SystemClock()), name="backups")
             try:

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from hushwire.app import shaken
 from hushwire.app.certificates import served
 from hushwire.app.config import Config, bracketed
 from hushwire.app.processes import first_of
@@ -44,6 +45,7 @@ from hushwire.services.presence import DIALOG, PRESENCE, DialogPackage, Presence
 from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
 from hushwire.services.routing import Router
+from hushwire.services.signing_certificates import SigningCertificates
 from hushwire.services.sound_library import SoundLibrary, check
 from hushwire.services.subscriptions import Notifier
 from hushwire.services.trunks import Trunks
@@ -101,6 +103,7 @@ class Gateway:
         sounds = config.sounds
         self._library = SoundLibrary(sounds.files(), {slug: own.files() for slug, own in sounds.orgs.items()})
         self._config = config
+        self._signing_certificates: SigningCertificates | None = None
         self._new_orgs = asyncio.Event()
         self.is_ready = False
 
@@ -151,6 +154,8 @@ class Gateway:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._signing_certificates is not None:
+                await self._signing_certificates.close()
             await self.link.close()
             await self.endpoint.close()
             await self.pool.close()
@@ -250,6 +255,7 @@ class Gateway:
             self.registrations.of_temporary_gruu,
             wired.config.features.table(),
         )
+        vouching, self._signing_certificates = shaken.build(self._config, self.directory, Lookups(sip.name_servers), wired.clock)
         self.calling = Calling(
             self.endpoint,
             router,
@@ -267,6 +273,7 @@ class Gateway:
             agent_ports=self._config.media.agent_ports,
             journal=self.journal,
             device_at=self.registrations.device_at,
+            shaken=vouching,
         )
         self.waiting = MessageWaiting(wired.main, NoMailboxes(), self.directory, self.bindings, self.endpoint.send, wired.clock)
         self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id)

@@ -156,6 +156,9 @@ class Trunk(Table):
     pins: Annotated[list[Pin], Field(max_length=8)] = []
     networks: Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=16)] = []
     trusted: bool = False
+    signs: bool = False
+    attest: Literal["A", "B", "C"] = "A"
+    verify: Literal["off", "note", "show"] = "off"
 
     @model_validator(mode="after")
     def _fitting(self) -> "Trunk":

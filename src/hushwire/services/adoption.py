@@ -154,7 +154,7 @@ class Adoption:
             segments=talk.segments,
             shared_legs=set(talk.shared_legs),
             attempts=[
-                TrunkAttempt(0, tried, 0.0, one.outcome, one.after_ms)
+                TrunkAttempt(0, tried, 0.0, one.outcome, one.after_ms, one.attestation)
                 for one in talk.attempts
                 if (tried := next((each for each in self._directory.trunks if each.name == one.trunk), None)) is not None
             ],

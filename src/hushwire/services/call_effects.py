@@ -21,6 +21,7 @@ from hushwire.services.diversion import Diverting, Nowhere, Onward
 from hushwire.services.live import Joining, LiveCall, end_state
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
+from hushwire.services.shaken import Shaken
 from hushwire.services.sounds import Sounds
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.sip.effects import TxId
@@ -49,6 +50,7 @@ class CallEffects:
         quality_counts: QualityCounts,
         attempts: TrunkAttempts,
         diverting: Diverting,
+        shaken: Shaken,
         clock: Clock,
         feed: Callable[[LiveCall, events.Event], None],
         on_left: Callable[[LiveCall], None],
@@ -65,6 +67,7 @@ class CallEffects:
         self._quality_counts = quality_counts
         self._attempts = attempts
         self._diverting = diverting
+        self._shaken = shaken
         self._clock = clock
         self._feed = feed
         self._on_left = on_left
@@ -205,7 +208,7 @@ class CallEffects:
             from_=target.from_,
             to=target.to,
             body=effect.body,
-            headers=target.headers,
+            headers=self._shaken.headers(live, effect.branch),
             credentials=target.credentials,
             max_forwards=live.max_forwards,
             silence_s=SILENT_DEVICE_S if target.silence_s is None else target.silence_s,

@@ -127,8 +127,8 @@ class CallJournal:
             diversions=route.diversions,
             diverted_to=None if route.diverted_to is None else route.diverted_to.reveal(),
             out_trunk_id=None if route.out_trunk is None else route.out_trunk.id,
-            attempts=tuple(Tried(one.trunk.name, one.outcome, one.after_ms) for one in live.attempts),
             withheld=None if route.withheld is None else route.withheld.reveal(),
+            attempts=tuple(Tried(one.trunk.name, one.outcome, one.after_ms, one.attestation) for one in live.attempts),
         )
 
     def _dialogs(self, live: LiveCall) -> dict[Side, Dialog]:

@@ -288,7 +288,7 @@ class CallRows:
     def _new(
         self, live: LiveCall, state: str, ended_at: datetime | None = None, why: EndReason | None = None, status: int | None = None
     ) -> NewCall:
-        route, verdict = live.route, live.route.verdict
+        route, verdict, vouched = live.route, live.route.verdict, live.verification
         remote_sealed, remote_index, local_sealed = _seal(route.org, live.id, live.key, route.remote, route.local)
         return NewCall(
             id=live.id,
@@ -315,6 +315,10 @@ class CallRows:
             end_reason=None if why is None else why.value,
             caller_hidden=route.hides,
             device_id=route.device_id,
+            caller_verdict=None if vouched is None else vouched.standing.value,
+            caller_verdict_reason=None if vouched is None else vouched.reason,
+            caller_attestation=None if vouched is None or vouched.attestation is None else vouched.attestation.value,
+            caller_signer=None if vouched is None else vouched.signer,
         )
 
 

@@ -1,8 +1,8 @@
 """How calls begin: who asks, by which route, with which keys; and what is answered and written where none begins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -24,6 +24,7 @@ from hushwire.services.call_tasks import CallTasks
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import Joining, LiveCall
 from hushwire.services.routing import Refused, Route, Router
+from hushwire.services.shaken import Shaken
 from hushwire.services.sounds import Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
 from hushwire.sip import refusals
@@ -61,6 +62,7 @@ class CallStarts:
         sounds: Sounds,
         journal: CallJournal,
         spoken: SpokenRefusals,
+        shaken: Shaken,
         certificates: Certificates,
         clock: Clock,
         random: Random,
@@ -81,6 +83,7 @@ class CallStarts:
         self._sounds = sounds
         self._journal = journal
         self._spoken = spoken
+        self._shaken = shaken
         self._certificates = certificates
         self._clock = clock
         self._random = random
@@ -196,7 +199,23 @@ class CallStarts:
         )
 
     def _begin(self, tx: TxId, request: Request, flow: Flow, route: Route) -> None:
-        self._start_soon(self._called(tx, request, flow, route))
+        live = self._called(tx, request, flow, route)
+        verifying = self._shaken.begin(live)
+        if verifying is None:
+            self._start_soon(live)
+        else:
+            self._tasks.spawn(self._start_verified(live, verifying), "call-verified")
+
+    async def _start_verified(self, live: LiveCall, verifying: Coroutine[Any, Any, None]) -> None:
+        """Begin once it is known whether the caller's number is vouched for, or was waited for long enough."""
+        await verifying
+        if live.is_ended:
+            return
+        if self._table.is_closing:
+            self._answer(live, 503, "The gateway takes no calls now")
+            self._forget(live)
+        else:
+            self._start_soon(live)
 
     def _called(self, tx: TxId, request: Request, flow: Flow, route: Route, joining: Joining | None = None) -> LiveCall:
         call = Call(route.plan, request.body, self._random, self._certificates.current.fingerprint)

@@ -46,6 +46,7 @@ from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
 from hushwire.services.records import Records
 from hushwire.services.routing import Route, Router
+from hushwire.services.shaken import Shaken
 from hushwire.services.sound_library import SoundLibrary
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
@@ -90,7 +91,9 @@ class Calling:
         agent_ports: str = "auto",
         journal: Journal | None = None,
         device_at: DeviceAt = lambda _agent, _flow: None,
+        shaken: Shaken | None = None,
     ) -> None:
+        shaken = shaken or Shaken()
         self._endpoint = endpoint
         self._router = router
         self._records = records
@@ -126,6 +129,7 @@ class Calling:
             self.quality_counts,
             attempts,
             diverting,
+            shaken,
             clock,
             self.feed,
             self._left,
@@ -142,6 +146,7 @@ class Calling:
             self.sounds,
             self.journal,
             self._spoken,
+            shaken,
             certificates,
             clock,
             random,

@@ -58,6 +58,7 @@ class Tried:
     trunk: str
     outcome: str | None
     after_ms: int | None
+    attestation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -26,6 +26,7 @@ from hushwire.services.routing import Route
 from hushwire.sip.effects import DialogKey, InviteId, TxId
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.message import Request
+from hushwire.sip.shaken import Verdict
 from hushwire.store.calls import CallAnswer, CallEnd, Facts, NewCall, NewRecording, RecordingEnd
 from hushwire.vault.buckets import DataKey
 
@@ -129,6 +130,8 @@ class LiveCall:
     facts: tuple[Facts, Facts] | None = None
     invite: Request | None = None
     """The caller's, while it waits for a final response."""
+    verification: Verdict | None = None
+    """Whether the number of who calls is vouched for, where its carrier is asked for that."""
     reoffer: Waiting | None = None
     """A re-INVITE that waits for ours."""
     new: NewCall | None = None

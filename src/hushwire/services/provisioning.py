@@ -74,6 +74,9 @@ class TrunkSpec:
     pins: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     trusted: bool = False
+    signs: bool = False
+    attest: str = "A"
+    verify: str = "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ _HIDDEN: Final = (
     "agent_id", "peer_agent_id", "trunk_id", "recording_id", "answered_at", "ended_at", "duration_ms", "sip_status", "end_reason",
     "verdict", "verdict_reason", "country", "number_class", "rules_version", "agent_leg", "peer_leg", "quality", "sealed_with",
     "remote_sealed", "local_sealed", "trunk_attempts", "device_id", "peer_device_id",
+    "caller_verdict", "caller_verdict_reason", "caller_attestation", "caller_signer",
 )  # fmt: skip
 """What is not shown of a call whose processing is restricted."""
 _log = structlog.get_logger(__name__)

@@ -8,6 +8,7 @@ from hushwire.policy.trunk_number import NumberFormat
 from hushwire.sdp.model import Keying
 from hushwire.sip.digest import Credentials
 from hushwire.sip.flow import Target, Transport
+from hushwire.sip.passport import Attestation
 from hushwire.sip.uri import SipUri, parse_sip_uri
 from hushwire.store.directory import TrunkRow
 
@@ -49,6 +50,9 @@ class Trunk:
     networks: tuple[str, ...] = ()
     trusted: bool = False
     """Whether identities are believed from it and told to it (RFC 3325: it is in our trust domain)."""
+    signs: bool = False
+    attest: Attestation = Attestation.FULL
+    verify: str = "off"
 
     @property
     def transport(self) -> Transport:
@@ -123,4 +127,7 @@ def trunk_of_row(row: TrunkRow, password: str | None) -> Trunk:
         tuple(row.pins),
         tuple(row.networks),
         row.trusted,
+        row.signs,
+        Attestation(row.attest),
+        row.verify,
     )

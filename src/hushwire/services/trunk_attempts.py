@@ -27,6 +27,8 @@ class TrunkAttempt:
     began: float
     outcome: str | None = None
     after_ms: int | None = None
+    attestation: str | None = None
+    """What was signed there (STIR/SHAKEN)."""
 
 
 class TrunkAttempts:
@@ -97,7 +99,9 @@ class TrunkAttempts:
     def facts(self, live: LiveCall) -> list[dict[str, str | int | None]] | None:
         """For the row, in order; None for calls that tried no trunk."""
         told: list[dict[str, str | int | None]] = [
-            {"trunk": one.trunk.name, "outcome": one.outcome, "after_ms": one.after_ms} for one in live.attempts
+            {"trunk": one.trunk.name, "outcome": one.outcome, "after_ms": one.after_ms}
+            | ({"attestation": one.attestation} if one.attestation else {})
+            for one in live.attempts
         ]
         return told or None
 

@@ -52,6 +52,11 @@ class NewCall:
     diverted_to_sealed: bytes | None = field(default=None, repr=False)
     """The number outside that it was diverted to at last, under the call's key, and its blind index."""
     diverted_to_index: bytes | None = field(default=None, repr=False)
+    caller_verdict: str | None = None
+    """Whether the number of who calls was vouched for, and by whom (STIR/SHAKEN)."""
+    caller_verdict_reason: str | None = None
+    caller_attestation: str | None = None
+    caller_signer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +172,10 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
     tag = await connection.execute(
         "INSERT INTO calls (org_id, id, agent_id, peer_agent_id, trunk_id, node_id, bridge_id, direction, state, started_at, verdict,"
         " verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed, remote_index, local_sealed, ended_at,"
-        " sip_status, end_reason, joined_call_id, joined_as, caller_hidden, device_id, diversions, diverted_to_sealed, diverted_to_index)"
+        " sip_status, end_reason, joined_call_id, joined_as, caller_hidden, device_id, diversions, diverted_to_sealed, diverted_to_index,"
+        " caller_verdict, caller_verdict_reason, caller_attestation, caller_signer)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26,"
-        " $27::jsonb, $28, $29)"
+        " $27::jsonb, $28, $29, $30, $31, $32, $33)"
         " ON CONFLICT (id) DO NOTHING",
         org_id,
         call.id,
@@ -200,6 +206,10 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
         None if call.diversions is None else json.dumps(call.diversions),
         call.diverted_to_sealed,
         call.diverted_to_index,
+        call.caller_verdict,
+        call.caller_verdict_reason,
+        call.caller_attestation,
+        call.caller_signer,
     )
     return tag == "INSERT 0 1"
 

@@ -113,6 +113,9 @@ class TrunkRow:
     pins: list[str]
     networks: list[str]
     trusted: bool
+    signs: bool
+    attest: str
+    verify: str
 
 
 async def versions(connection: Connection) -> dict[OrgId, int]:

@@ -47,6 +47,9 @@ class TrunkRow:
     pins: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     trusted: bool = False
+    signs: bool = False
+    attest: str = "A"
+    verify: str = "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ _COLUMNS: Final = (
     " duration_ms, sip_status, end_reason, verdict, verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed,"
     " local_sealed, agent_leg, peer_leg, quality, trunk_attempts, joined_call_id, joined_as,"
     " caller_hidden, device_id, peer_device_id,"
+    " caller_verdict, caller_verdict_reason, caller_attestation, caller_signer,"
     " (SELECT sum(duration_ms)::bigint FROM calls AS guest WHERE guest.org_id = calls.org_id AND guest.joined_call_id = calls.id"
     " AND guest.direction = 'supervision') AS supervised_ms, is_restricted(remote_index, id) AS is_restricted"
 )
@@ -60,6 +61,10 @@ class CallRow:
     caller_hidden: bool
     device_id: UUID | None
     peer_device_id: UUID | None
+    caller_verdict: str | None
+    caller_verdict_reason: str | None
+    caller_attestation: str | None
+    caller_signer: str | None
     supervised_ms: int | None
     is_restricted: bool
 

@@ -46,6 +46,9 @@ class TrunkAttempt(BaseModel):
     trunk: str
     outcome: str | None = Field(description="answered, silent, unreachable, full, the status that came, or how the call ended meanwhile.")
     after_ms: int | None = Field(description="How long it was tried.")
+    attestation: Literal["A", "B", "C"] | None = Field(
+        default=None, description="What was signed there of the number shown (docs/stir-shaken.md)."
+    )
 
 
 class Call(BaseModel):
@@ -91,6 +94,14 @@ class Call(BaseModel):
     joined_call_id: UUID | None = Field(description="The call that this one joins: a supervisor's leg, or a conference member's.")
     joined_as: Literal["listen", "whisper", "barge", "member"] | None = Field(description="The last that it was there.")
     supervised_ms: int | None = Field(description="How long supervisors were in it, all together; of those who have left.")
+    caller_verdict: Literal["passed", "failed", "unverified"] | None = Field(
+        description="Whether the number of who calls was vouched for (docs/stir-shaken.md); null where its carrier is not verified."
+    )
+    caller_verdict_reason: str | None = Field(description="Why it was not, in a word.")
+    caller_attestation: Literal["A", "B", "C"] | None = Field(
+        description="What its signer says: A may show the number, B is known to it, C came through it. Only of what passed."
+    )
+    caller_signer: str | None = Field(description="Who signed: the provider's code, from its certificate.")
     is_restricted: bool = Field(description="Its processing is restricted: it is kept, listed with little more than its id, and not read.")
 
 
@@ -285,5 +296,9 @@ def _call(view: CallView) -> Call:
         joined_call_id=row.joined_call_id,
         joined_as=row.joined_as,  # type: ignore[arg-type]
         supervised_ms=row.supervised_ms,
+        caller_verdict=row.caller_verdict,  # type: ignore[arg-type]
+        caller_verdict_reason=row.caller_verdict_reason,
+        caller_attestation=row.caller_attestation,  # type: ignore[arg-type]
+        caller_signer=row.caller_signer,
         is_restricted=row.is_restricted,
     )

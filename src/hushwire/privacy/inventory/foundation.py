@@ -44,6 +44,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
     | same(OPERATOR, "priority weight prefixes number_format country caller_id caller_ids caller_id_otherwise channels codecs early_media")
     | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks trusted")
+    | same(OPERATOR, "signs attest verify")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "bans": same(BANNED, "reason created_at expires_at")
     | same(replace(BANNED, form=Form.PSEUDONYM), "id")
@@ -84,6 +85,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     )
     | same(CALL, "trunk_attempts joined_as caller_hidden")
     | same(replace(CALL, form=Form.PSEUDONYM), "diversions")
+    | same(CALL, "caller_verdict caller_verdict_reason caller_attestation caller_signer")
     | same(replace(CALL, purpose=Purpose.VOICE_SECURITY), "verdict verdict_reason country number_class rules_version")
     | same(FAR_NUMBER, "remote_sealed diverted_to_sealed")
     | same(FAR_INDEX, "remote_index diverted_to_index")
