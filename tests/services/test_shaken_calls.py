@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.provisioning import NumberSpec
 from hushwire.sip import effects as sip
+from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.passport import Attestation, parse, verifies
 from tests.databases import Databases
@@ -236,8 +237,8 @@ async def test_what_we_sign_is_the_number_that_is_shown_and_how_much_we_know_of_
     async with scene(databases, tmp_path) as it:
         anna = await it.world.peer("anna")
 
-        async def signed_by_us() -> tuple[Any, Request, Any]:
-            anna.invite(FAR_NUMBER)
+        async def signed_by_us(headers: Iterable[Line] = ()) -> tuple[Any, Any, Any]:
+            anna.invite(FAR_NUMBER, headers=headers)
             incoming = await it.world.carrier.expect(sip.RequestReceived)
             it.world.carrier.endpoint.respond(incoming.tx, 486)
             await anna.expect(sip.Rejected)
@@ -267,7 +268,7 @@ async def test_what_we_sign_is_the_number_that_is_shown_and_how_much_we_know_of_
         await set_up(it.world, signs=True, shows="+493023125099")
         passport, request, attestation = await signed_by_us()
         assert (passport.orig, attestation, UUID(passport.origid)) == ("493023125099", "B", origid)
-        assert "+493023125099" in (asserted(request) or "")
+        assert "sip:+493023125099@" in str(request.from_)
         # The trunk may want less said, numbers written otherwise, or a number of its own shown.
         await set_up(it.world, signs=True, shows=ANNA_NUMBER, attest=Attestation.GATEWAY, number_format="e164")
         passport, request, attestation = await signed_by_us()
@@ -278,7 +279,15 @@ async def test_what_we_sign_is_the_number_that_is_shown_and_how_much_we_know_of_
         )
         passport, _, attestation = await signed_by_us()
         assert (passport.orig, attestation) == ("493023125099", "A"), "the organisation's, whomever it rings"
-        # Who is hidden is not signed for.
+        # Who hides is signed for only where the carrier is told who it is.
+        anna_hides = [("Privacy", "id")]
+        await set_up(it.world, signs=True, trusted=True)
+        passport, request, attestation = await signed_by_us(anna_hides)
+        assert (passport.orig, attestation, request.from_.uri.host) == (ANNA_NUMBER[1:], "A", "anonymous.invalid")
+        await set_up(it.world, signs=True, trusted=False)
+        passport, request, attestation = await signed_by_us(anna_hides)
+        assert (passport, attestation) == (None, None)
+        assert ANNA_NUMBER[1:] not in request.to_bytes().decode()
         await set_up(it.world, signs=True, caller_id="anonymous")
         passport, request, attestation = await signed_by_us()
         assert (passport, attestation) == (None, None)
