@@ -212,7 +212,7 @@ class CallStarts:
         if live.is_ended:
             return
         if self._table.is_closing:
-            self._answer(live, 503, "The gateway takes no calls now")
+            self._answer(live, "closing")
             self._forget(live)
         else:
             self._start_soon(live)
