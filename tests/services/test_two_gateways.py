@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from hushwire.app.gateway import Gateway
@@ -14,7 +15,7 @@ from hushwire.sip import effects as sip
 from hushwire.sip.flow import Target, Transport
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import ANNA_NUMBER, HOST, MediaProgram, Peer, World, need_program, running, start_gateway
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, HOST, MediaProgram, Peer, World, need_program, running, start_gateway
 
 pytestmark = need_program
 OTHER = NodeId(UUID(int=8))
@@ -143,6 +144,35 @@ async def test_a_carriers_call_reaches_the_phones_of_both_gateways(world: World,
         two.accept(await two.expect(sip.RequestReceived), srtp=Srtp.REQUIRED)
         await world.carrier.expect(sip.Accepted)
         await one.expect(sip.CancelReceived)
+
+
+async def test_a_carriers_channels_are_those_of_both_gateways_together(world: World, tmp_path: Path) -> None:
+    administrator = await asyncpg.connect(world.databases.dsn("main", "administrator"))
+    await administrator.execute("UPDATE trunks SET channels = 2")
+    await administrator.close()
+    async with another(world.databases, tmp_path / "b") as b:
+        phones = {gateway: await Peer.open(port(gateway)) for gateway in (world.gateway, b)}
+        world.peers += phones.values()
+        for gateway, user in ((world.gateway, "anna"), (b, "ben")):
+            assert await phones[gateway].register(user) == 200
+            await until(lambda gateway=gateway: [t.channels for t in gateway.directory.trunks] == [2], what="the limit is known")
+        (trunk,) = b.directory.trunks
+        calls = {}
+        for gateway in (world.gateway, b):
+            phones[gateway].invite(FAR_NUMBER)
+            world.carrier.accept(await world.carrier.expect(sip.RequestReceived))
+            calls[gateway] = await phones[gateway].expect(sip.Accepted)
+            await world.carrier.expect(sip.AckReceived)
+        for gateway in (world.gateway, b):
+            await until(lambda gateway=gateway: gateway.channels.elsewhere(trunk.id) == 1, what="each knows of the other's call")
+            phones[gateway].invite(FAR_NUMBER)
+            assert (await phones[gateway].expect(sip.Rejected)).status == 503
+        phones[b].endpoint.bye(calls[b].dialog)
+        await phones[b].expect(sip.Responded)
+        await world.carrier.expect(sip.DialogEnded)
+        await until(lambda: world.gateway.channels.elsewhere(trunk.id) == 0, what="the other's call is over")
+        phones[world.gateway].invite(FAR_NUMBER)
+        await world.carrier.expect(sip.RequestReceived)
 
 
 async def test_a_gruu_rings_the_one_device_that_it_names(world: World) -> None:

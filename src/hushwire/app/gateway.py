@@ -48,6 +48,7 @@ from hushwire.services.routing import Router
 from hushwire.services.signing_certificates import SigningCertificates
 from hushwire.services.sound_library import SoundLibrary, check
 from hushwire.services.subscriptions import Notifier
+from hushwire.services.trunk_channels import TrunkChannels
 from hushwire.services.trunks import Trunks
 from hushwire.services.verdicts import denied
 from hushwire.sip.core import UserAgentConfig
@@ -134,6 +135,7 @@ class Gateway:
                 ("heartbeat", self.heartbeat.run),
                 ("keys", self._prepare_keys),
                 ("trunks", self.trunks.run),
+                ("trunk-channels", self.channels.run),
                 ("notifier", self.notifier.run),
                 ("message-waiting", self.waiting.run),
                 ("colleagues", self.colleagues.run),
@@ -229,6 +231,7 @@ class Gateway:
             devices_alarm=self._config.limits.devices_per_agent_alarm,
             on_moved=self.endpoint.follow,
         )
+        self.channels = TrunkChannels(wired.main, self.directory, lambda: self.calling.table.on_trunks(), wired.clock, wired.node_id)
         self.trunks = Trunks(
             self.endpoint,
             self.directory,
@@ -236,6 +239,7 @@ class Gateway:
             wired.clock,
             wired.random,
             lambda trunk_id: self.calling.table.on_trunk(trunk_id),
+            self.channels.elsewhere,
         )
         self.keepalive = KeepAlive(self.bindings, self.directory, self.endpoint.send, wired.clock, wired.random, float(sip.keepalive_s))
         self.endpoint.forward = Forwarder(

@@ -1,5 +1,6 @@
 """The calls of this gateway, by every name that leads to one: its own, and those that the SIP engine gave its parties."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -37,9 +38,12 @@ class CallTable:
 
         A call that came from it and was diverted to it counts twice.
         """
+        return self.on_trunks()[trunk_id]
+
+    def on_trunks(self) -> Counter[TrunkId]:
+        """That of every carrier."""
         routes = (live.route for live in self.calls.values() if not live.is_ended)
-        carriers = (trunk for route in routes for trunk in (route.trunk, route.out_trunk))
-        return sum(1 for trunk in carriers if trunk is not None and trunk.id == trunk_id)
+        return Counter(trunk.id for route in routes for trunk in (route.trunk, route.out_trunk) if trunk is not None)
 
     def out_for(self, agent_id: AgentId) -> int:
         """How many calls an agent's forwarding has let out that are not over yet."""

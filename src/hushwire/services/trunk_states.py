@@ -20,7 +20,8 @@ _log = structlog.get_logger(__name__)
 class TrunkStates:
     """Asked at each call, told by calls and by those who watch over trunks. Nothing here sends or waits.
 
-    `in_use` counts the calls of a trunk. `leading_to` gives the ways to a trunk whose URI has a name: none before DNS answered.
+    `in_use` counts the calls of a trunk here, `elsewhere` those of other gateways. `leading_to` gives the ways to a trunk whose URI has a
+    name: none before DNS answered.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class TrunkStates:
         random: Random,
         in_use: Callable[[TrunkId], int],
         leading_to: Callable[[Trunk], tuple[Way, ...]] = lambda trunk: (),
+        elsewhere: Callable[[TrunkId], int] = lambda _trunk_id: 0,
     ) -> None:
         self._clock = clock
         self._random = random
         self._in_use = in_use
         self._leading_to = leading_to
+        self._elsewhere = elsewhere
         self._health: dict[tuple[TrunkId, flows.Target], Health] = {}
         self._unregistered: dict[TrunkId, str] = {}
         self._routes: dict[TrunkId, tuple[Line, ...]] = {}
@@ -73,8 +76,8 @@ class TrunkStates:
         return self._outcomes.setdefault(trunk.id, Counter())
 
     def is_full(self, trunk: Trunk, more: int = 1) -> bool:
-        """Whether so many more calls are too many for its channels."""
-        return trunk.channels is not None and self._in_use(trunk.id) + more > trunk.channels
+        """Whether so many more calls are too many for its channels, those of other gateways' calls included."""
+        return trunk.channels is not None and self._in_use(trunk.id) + self._elsewhere(trunk.id) + more > trunk.channels
 
     def in_use(self, trunk: Trunk) -> int:
         """Its calls, both ways."""

@@ -20,7 +20,7 @@ from hushwire.transport.locating import Dns
 
 
 class Trunks:
-    """One gateway's. `in_use` counts the calls of a trunk."""
+    """One gateway's. `in_use` counts the calls of a trunk here, `elsewhere` those of other gateways."""
 
     def __init__(
         self,
@@ -30,11 +30,12 @@ class Trunks:
         clock: Clock,
         random: Random,
         in_use: Callable[[TrunkId], int],
+        elsewhere: Callable[[TrunkId], int] = lambda _trunk_id: 0,
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._places = TrunkPlaces(directory, dns, random, endpoint.can_reach, self._ways_changed)
-        self.states = TrunkStates(clock, random, in_use, self._places.leading_to)
+        self.states = TrunkStates(clock, random, in_use, self._places.leading_to, elsewhere)
         self._requests = OwnRequests(endpoint)
         self._watch = TrunkWatch(self._requests, directory, self.states, random)
         self.registrations = TrunkRegistrations(endpoint, self._requests, directory, self.states, clock, random)
