@@ -30,19 +30,12 @@ void exclusive_or(Bytes data, ConstBytes stream) {
     for (; at < data.size(); at++) data[at] ^= stream[at];
 }
 
-void require(int result, const char* what) {
-    if (result != 1) throw std::runtime_error(what);
-}
-
 }  // namespace
 
-CounterCipher::CounterCipher(ConstBytes session_key, ConstBytes session_salt)
-    : blocks_(EVP_CIPHER_CTX_new()), salt_(session_salt) {
-    const auto* kind = session_key.size() == 32 ? EVP_aes_256_ecb() : EVP_aes_128_ecb();
-    if (!blocks_ || salt_.bytes().size() != kCounterSalt
-        || EVP_EncryptInit_ex(blocks_.get(), kind, nullptr, uchars(session_key.data()), nullptr) != 1
-        || EVP_CIPHER_CTX_set_padding(blocks_.get(), 0) != 1)
-        throw std::runtime_error("AES counter mode is not available");
+CounterCipher::CounterCipher(ConstBytes session_key, ConstBytes session_salt, AesBlocks::By by)
+    : salt_(session_salt), aes_(session_key, by) {
+    if (salt_.bytes().size() != kCounterSalt)
+        throw std::runtime_error("AES counter mode has a salt of 14 bytes");
 }
 
 void CounterCipher::apply(Bytes data, std::uint32_t ssrc, std::uint64_t index) {
@@ -52,7 +45,7 @@ void CounterCipher::apply(Bytes data, std::uint32_t ssrc, std::uint64_t index) {
     mix_in(first.data() + 4, ssrc, index);
     Words counter;
     std::memcpy(&counter, first.data(), kBlock);
-    // A packet of voice is one piece; AES-NI wants at least eight blocks at once.
+    // A packet of voice is one piece.
     std::array<std::byte, 16 * kBlock> stream;
     for (std::uint64_t block = 0; !data.empty();) {
         auto piece = data.first(std::min(data.size(), stream.size()));
@@ -61,10 +54,7 @@ void CounterCipher::apply(Bytes data, std::uint32_t ssrc, std::uint64_t index) {
             Words next = counter ^ Words { 0, network_order(block++) };
             std::memcpy(stream.data() + size, &next, kBlock);
         }
-        int written = 0;
-        require(EVP_EncryptUpdate(blocks_.get(), uchars(stream.data()), &written, uchars(stream.data()),
-                                  static_cast<int>(size)),
-                "AES counter mode failed");
+        aes_.encipher(std::span(stream).first(size));
         exclusive_or(piece, stream);
         data = data.subspan(piece.size());
     }

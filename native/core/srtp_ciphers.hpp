@@ -9,6 +9,7 @@
 #include <array>
 #include <memory>
 
+#include "core/aes.hpp"
 #include "core/bytes.hpp"
 
 namespace hushwire::srtp {
@@ -24,14 +25,13 @@ using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, FreeCipher>;
 class CounterCipher {
   public:
     /// `session_key` of 16 or 32 bytes, `session_salt` of 14. Throws std::runtime_error without AES.
-    CounterCipher(ConstBytes session_key, ConstBytes session_salt);
+    CounterCipher(ConstBytes session_key, ConstBytes session_salt, AesBlocks::By by = AesBlocks::best());
     /// In place, at most 2^16 blocks. `index` is the 48-bit SRTP index, or the 31-bit SRTCP index.
     void apply(Bytes data, std::uint32_t ssrc, std::uint64_t index);
 
   private:
-    detail::CipherContext blocks_;  // one block after the other: giving EVP's own counter mode an IV costs
-                                    // three times what enciphering the counters ourselves does
     Secret<16> salt_;
+    AesBlocks aes_;
 };
 
 /// HMAC-SHA1 (RFC 2104) with both pads hashed once per key.

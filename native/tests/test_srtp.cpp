@@ -53,6 +53,37 @@ TEST("RFC 3711 B.2: AES-CM key stream") {
     CHECK(block(0xFF01, "6A2CC3787889374FBEB4C81B17BA6C44"));
 }
 
+TEST("counter mode by the processor and by libcrypto are libcrypto's own, for every length of a text") {
+    constexpr std::size_t kMost = 700;
+    auto random = [](std::size_t size) {
+        std::vector<std::byte> out(size);
+        for (auto& b : out) b = static_cast<std::byte>(chance());
+        return out;
+    };
+    for (std::size_t key_size : {std::size_t{16}, std::size_t{32}}) {
+        auto key = random(key_size), salt = random(14), text = random(kMost);
+        auto iv = salt;  // SSRC and index 0 leave it as it is
+        iv.resize(16);
+        std::vector<std::byte> want(kMost);
+        std::unique_ptr<EVP_CIPHER_CTX, decltype([](EVP_CIPHER_CTX* c) { EVP_CIPHER_CTX_free(c); })> context(
+            EVP_CIPHER_CTX_new());
+        int written = 0;
+        CHECK(EVP_EncryptInit_ex(context.get(), key_size == 32 ? EVP_aes_256_ctr() : EVP_aes_128_ctr(),
+                                 nullptr, uchars(key.data()), uchars(iv.data()))
+              == 1);
+        CHECK(EVP_EncryptUpdate(context.get(), uchars(want.data()), &written, uchars(text.data()), kMost)
+              == 1);
+        for (auto by : {AesBlocks::best(), AesBlocks::By::libcrypto}) {
+            srtp::CounterCipher cipher(key, salt, by);
+            for (std::size_t size = 0; size <= kMost; size++) {
+                std::vector<std::byte> got(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(size));
+                cipher.apply(got, 0, 0);
+                CHECK(std::ranges::equal(got, std::span(want).first(size)));
+            }
+        }
+    }
+}
+
 TEST("RFC 3711 B.3: key derivation") {
     auto key = from_hex(srtp::Suite::aes_128_sha1_80,
                         "E1F97A0D3E018BE0D64FA32C06DE41390EC675AD498AFEEBB6960B3AABE6");
