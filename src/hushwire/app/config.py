@@ -27,11 +27,12 @@ from pydantic import (
 )
 
 from hushwire.app.mistakes import words
+from hushwire.calls.voicemail import Lengths
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import Reason
 from hushwire.privacy import mail
 from hushwire.services.features import TABLE, Feature, Features
-from hushwire.services.sound_library import SoundFiles
+from hushwire.services.sound_library import VOICEMAIL_WORDS, SoundFiles
 from hushwire.sip.errors import ParseError
 from hushwire.sip.shaken import is_https
 from hushwire.sip.uri import parse_sip_uri
@@ -366,6 +367,16 @@ class OwnSounds(Section):
     announcement: FilePath | None = None
     beep: FilePath | None = None
     refusals: dict[str, FilePath] = Field(default_factory=dict)
+    greetings: dict[str, FilePath] = Field(default_factory=dict)
+    voicemail: dict[str, FilePath] = Field(default_factory=dict)
+
+    @field_validator("voicemail")
+    @classmethod
+    def _said(cls, value: dict[str, Path]) -> dict[str, Path]:
+        for name in value:
+            if name not in VOICEMAIL_WORDS:
+                raise ValueError(f'"{name}" is nothing that voicemail says: use one of {", ".join(sorted(VOICEMAIL_WORDS))}')
+        return value
 
     @field_validator("refusals")
     @classmethod
@@ -379,11 +390,13 @@ class OwnSounds(Section):
         """What changes where every path is made absolute."""
         named = {name: getattr(self, name) for name in ("ringback", "music_on_hold", "announcement", "beep")}
         update: dict[str, Any] = {name: settle(path) for name, path in named.items() if path is not None}
-        return update | {"refusals": {reason: settle(path) for reason, path in self.refusals.items()}}
+        tables = {name: getattr(self, name) for name in ("refusals", "greetings", "voicemail")}
+        return update | {name: {key: settle(path) for key, path in table.items()} for name, table in tables.items()}
 
     def files(self) -> SoundFiles:
         """As the gateway takes them."""
-        return SoundFiles(self.ringback, self.music_on_hold, self.announcement, self.beep, self.refusals)
+        by_name = (self.refusals, self.greetings, self.voicemail)
+        return SoundFiles(self.ringback, self.music_on_hold, self.announcement, self.beep, *by_name)
 
 
 class Sounds(OwnSounds):
@@ -433,6 +446,17 @@ class Shaken(Section):
         return self
 
 
+class Voicemail(Section):
+    longest_s: Annotated[int, Field(ge=5, le=3600)] = 180
+    silence_s: Annotated[int, Field(ge=2, le=60)] = 6
+    least_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    messages: Annotated[int, Field(ge=1, le=10_000)] = 200
+
+    def lengths(self) -> Lengths:
+        """As the gateway takes them."""
+        return Lengths(float(self.longest_s), float(self.silence_s), self.least_s)
+
+
 class Run(Section):
     user: Annotated[str, Field(min_length=1)] = "nobody"
     log: Literal["auto", "console", "json"] = "auto"
@@ -466,6 +490,8 @@ class FeatureCodes(Section):
     """What agents dial to have something done (services/features.py); an empty code switches its feature off."""
 
     echo: str = _code(Feature.ECHO)
+    mailbox: str = _code(Feature.MAILBOX)
+    leave_message: str = _code(Feature.LEAVE_MESSAGE)
     conference: str = _code(Feature.CONFERENCE)
     hide_caller: str = _code(Feature.HIDE_CALLER)
     show_caller: str = _code(Feature.SHOW_CALLER)
@@ -507,6 +533,7 @@ class Config(Section):
     mail: Mail = Mail()
     sounds: Sounds = Sounds()
     shaken: Shaken = Shaken()
+    voicemail: Voicemail = Voicemail()
     run: Run = Run()
     limits: Limits = Limits()
     features: FeatureCodes = FeatureCodes()

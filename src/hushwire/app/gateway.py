@@ -36,7 +36,6 @@ from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
 from hushwire.services.keepalive import KeepAlive
 from hushwire.services.kept import Kept, read_all
-from hushwire.services.mailboxes import NoMailboxes
 from hushwire.services.message_waiting import PACKAGE as WAITING
 from hushwire.services.message_waiting import MessageWaiting
 from hushwire.services.neighbours import Neighbours
@@ -51,6 +50,7 @@ from hushwire.services.subscriptions import Notifier
 from hushwire.services.trunk_channels import TrunkChannels
 from hushwire.services.trunks import Trunks
 from hushwire.services.verdicts import denied
+from hushwire.services.voicemail_boxes import VoicemailBoxes
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
 from hushwire.sip.effects import Event, RequestReceived, Responded
@@ -260,6 +260,7 @@ class Gateway:
             wired.config.features.table(),
         )
         vouching, self._signing_certificates = shaken.build(self._config, self.directory, Lookups(sip.name_servers), wired.clock)
+        boxes = VoicemailBoxes(wired.main)
         self.calling = Calling(
             self.endpoint,
             router,
@@ -278,8 +279,11 @@ class Gateway:
             journal=self.journal,
             device_at=self.registrations.device_at,
             shaken=vouching,
+            mailboxes=boxes,
+            lengths=self._config.voicemail.lengths(),
+            most_messages=self._config.voicemail.messages,
         )
-        self.waiting = MessageWaiting(wired.main, NoMailboxes(), self.directory, self.bindings, self.endpoint.send, wired.clock)
+        self.waiting = MessageWaiting(wired.main, boxes, self.directory, self.bindings, self.endpoint.send, wired.clock)
         self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id)
         engaged = self.colleagues.engaged
         self.notifier = Notifier(

@@ -42,6 +42,7 @@ from hushwire.services.retention import RetentionRules, RetentionRuns
 from hushwire.services.rights import Rights
 from hushwire.services.spool_watch import SpoolWatch
 from hushwire.services.unused_keys import UnusedKeys
+from hushwire.services.voicemail_boxes import EmptyMessages
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.unseal import INTEGRITY
 from hushwire.vault.zones import tidy_secrets
@@ -156,6 +157,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("playback", lambda: prepare(shipping, playing), 5.0, "recordings"),
         Job("spool-watch", SpoolWatch(spool, means.clock).look, 15.0),
         Job("uploads", shipping.abort_stale_uploads, 3600.0),
+        Job("voicemail", EmptyMessages(means.main, erasures).erase_all, 300.0, "voicemail"),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("unused-keys", UnusedKeys(means.main, means.keyring, means.clock).sweep, 3600.0),
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),

@@ -188,7 +188,9 @@ class Call:
                 self._refuse(488, EndReason.NO_COMMON_MEDIA, failures.WORDS.get(offered))
                 return
             self._offered = offered
-        if self.plan.is_echo or self.plan.joins is not None:
+        if self.plan.answered_by is not None:
+            self._answer_ourselves(caller)
+        elif self.plan.is_echo or self.plan.joins is not None:
             self._answer_echo(caller)
         elif self.plan.not_rung is not None:
             self._ask_diversion(self.plan.not_rung, 480, EndReason.UNAVAILABLE)
@@ -225,6 +227,22 @@ class Call:
             self._refuse(488, EndReason.NO_COMMON_MEDIA)
             return
         body = caller.answer(self._offer)
+        if isinstance(body, Refusal):
+            self._refuse(488, EndReason.NO_COMMON_MEDIA)
+            return
+        self.state = State.ACTIVE
+        self._set_legs(caller)
+        self._do(effects.Respond(200, body), effects.Answered(None))
+
+    def _answer_ourselves(self, caller: End) -> None:
+        """No party takes the call, but something of ours that plays and listens."""
+        if not self._offer:
+            if caller.terms.srtp is Srtp.OPTIONAL:
+                caller.prefer_clear()  # as towards a party: there is no second try after a 2xx
+            self.state = State.OFFERING
+            self._do(effects.Respond(200, caller.offer()))
+            return
+        body = self._answer or caller.answer(self._offer)
         if isinstance(body, Refusal):
             self._refuse(488, EndReason.NO_COMMON_MEDIA)
             return
@@ -371,13 +389,13 @@ class Call:
 
     def _answered_by_ack(self, event: events.Acknowledged) -> None:
         caller, callee = self._caller, self.end(Side.CALLEE)
-        if event.side is not Side.CALLER or caller is None or callee is None:
+        if event.side is not Side.CALLER or caller is None or (callee is None and self.plan.answered_by is None):
             return
         if not event.body or caller.take_answer(event.body) is not None:
             self._stop(EndReason.NO_COMMON_MEDIA)
             return
         self.state = State.ACTIVE
-        self._set_legs(caller, callee)
+        self._set_legs(*(end for end in (caller, callee) if end is not None))
         self._do(effects.Answered(self.winner))
 
     def _rejected(self, event: events.Rejected) -> None:

@@ -108,6 +108,8 @@ ENDED_BY: Final[dict[EndReason, str]] = {
         EndReason.NO_COMMON_MEDIA,
         EndReason.NOT_ALLOWED,
         EndReason.JOINED_ENDED,
+        EndReason.MESSAGE_LEFT,
+        EndReason.MAILBOX_LEFT,
         EndReason.INTERNAL_ERROR,
     )
 }

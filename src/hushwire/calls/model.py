@@ -34,6 +34,14 @@ class CallDirection(StrEnum):
     ECHO = "echo"
     SUPERVISION = "supervision"  # a supervisor in somebody else's call
     CONFERENCE = "conference"
+    VOICEMAIL = "voicemail"  # an agent at its own mailbox
+
+
+class AnsweredBy(StrEnum):
+    """What of ours answers a call that no party does."""
+
+    MESSAGE = "message"  # who calls leaves a message (calls/voicemail.py)
+    MAILBOX = "mailbox"  # who calls hears its own messages (calls/mailbox.py)
 
 
 class JoinedAs(StrEnum):
@@ -62,6 +70,8 @@ class EndReason(StrEnum):
     TRUNK_FAILED = "trunk-failed"
     NO_ACK = "no-ack"
     HANGUP = "hangup"  # by the API
+    MESSAGE_LEFT = "message-left"  # a caller's message is complete
+    MAILBOX_LEFT = "mailbox-left"  # there is nothing more to hear
     SUSPENDED = "suspended"  # an agent of the call may call no more
     MEDIA_LOST = "media-lost"
     MEDIA_FAILED = "media-failed"
@@ -145,6 +155,8 @@ class Plan:
     """The services are asked whom to ring next where nobody who was rung takes the call."""
     not_rung: DiversionReason | None = None
     """Why there are no targets to begin with: the services are asked at once."""
+    answered_by: AnsweredBy | None = None
+    """What of ours answers instead of a party; the targets, if there are any, did not take the call."""
 
     @property
     def is_echo(self) -> bool:

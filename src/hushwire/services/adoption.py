@@ -108,8 +108,10 @@ class Adoption:
         peer = None if org is None or talk.peer_agent_id is None else org.by_id.get(talk.peer_agent_id)
         trunk = next((trunk for trunk in self._directory.trunks if trunk.id == talk.trunk_id), None)
         out_trunk = next((trunk for trunk in self._directory.trunks if trunk.id == talk.out_trunk_id), None)
+        mailbox = None if org is None or talk.mailbox_id is None else org.by_id.get(talk.mailbox_id)
         is_whole = (
             (peer is None) == (talk.peer_agent_id is None)
+            and (mailbox is None) == (talk.mailbox_id is None)
             and (trunk is None) == (talk.trunk_id is None)
             and (out_trunk is None) == (talk.out_trunk_id is None)
         )
@@ -130,6 +132,7 @@ class Adoption:
             local=local,
             verdict=talk.verdict,
             places=talk.places,
+            mailbox=mailbox,
             withheld=withheld,
             diversions=talk.diversions,
             diverted_to=diverted_to,

@@ -71,6 +71,8 @@ class CallEffects:
         self._clock = clock
         self._feed = feed
         self._on_left = on_left
+        self.on_answered_ourselves: Callable[[LiveCall], None] = lambda _live: None
+        """Told of a call that something of ours answered."""
 
     def carry_out(self, live: LiveCall, effect: effects.Effect) -> None:
         """One effect."""
@@ -238,6 +240,10 @@ class CallEffects:
         trunk = None if live.route.trunk is None else live.route.trunk.id
         devices = live.devices_that_answered()
         live.answer = answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk, *devices, agent_id=live.route.agent.id)
+        if live.call.plan.answered_by is not None:
+            self._recorder.answered_ourselves(live, answer)
+            self.on_answered_ourselves(live)
+            return
         self._tasks.spawn(self._record(live, answer), "call-answered")
         if live.joining is not None:
             self._tasks.spawn(self.fed(live, self._joined(live, live.joining)), "call-joined")
@@ -281,6 +287,8 @@ class CallEffects:
         self._attempts.ended(live, effect.reason.value)
         self._stop_ringing(live)
         self.stop_renewal(live)
+        if live.answering is not None:
+            live.answering.over()
         self._table.forget_parties(live)
         for guest in list(live.guests.values()):
             self._feed(guest, events.Stopped(EndReason.JOINED_ENDED))

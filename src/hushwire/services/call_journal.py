@@ -120,6 +120,7 @@ class CallJournal:
             places=route.places,
             max_forwards=live.max_forwards,
             segments=live.segments,
+            mailbox_id=None if route.mailbox is None else route.mailbox.id,
             shared_legs=tuple(sorted(live.shared_legs)),
             handshakes=tuple(self._keyed(live)),
             reoffer=live.reoffer,

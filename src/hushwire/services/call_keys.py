@@ -57,6 +57,15 @@ class CallKeys:
         except (TimeoutError, LocalError, OSError) as error:
             _log.error("call.keys_missing", org_id=str(org_id), error=type(error).__name__)
 
+    async def made(self, org_id: OrgId, kind: KeyKind) -> DataKey | None:
+        """A key that is ready, else one that is made now; None where that takes too long."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                return await self._make(org_id, kind)
+        except (TimeoutError, LocalError, OSError) as error:
+            _log.error("call.keys_missing", org_id=str(org_id), error=type(error).__name__)
+            return None
+
     async def instead_of(self, org_id: OrgId, refused: DataKey) -> DataKey | None:
         """Another recording key for one that came too late: the customer's custody was changed, or a recipient expired."""
         _log.warning("call.key_refused", org_id=str(org_id), custody_version=refused.custody_version)

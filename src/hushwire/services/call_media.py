@@ -290,8 +290,8 @@ class CallMedia:
 
     def note_silence(self, live: LiveCall, leg: int | None) -> bool:
         """A leg is silent: whether all are now, where each should be heard (so not on hold)."""
-        if leg is None or live.is_ended:
-            return False
+        if leg is None or live.is_ended or live.answering is not None:
+            return False  # what of ours talks to the caller ends the call itself
         media = [item for item in (live.call.media(side) for side in Side) if item is not None]
         if any(item.is_held or not item.direction.receives for item in media):
             return False

@@ -91,6 +91,8 @@ class CallMediaEvents:
                 self._feed(live, events.Stopped(EndReason.MEDIA_LOST))
             case EventType.DIGIT:
                 _log.debug("call.digit", call_id=str(live.id), leg=event.leg)
+                if live.answering is not None and event.digit is not None:
+                    live.answering.press(event.digit.digit.reveal())
             case EventType.PLAY_ENDED:
                 if self._sounds.ended(event):
                     return True

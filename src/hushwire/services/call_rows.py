@@ -21,6 +21,7 @@ from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records
 from hushwire.services.routing import Refused
 from hushwire.store import calls as rows
+from hushwire.store import voicemail
 from hushwire.store.calls import Attempts, CallEnd, Facts, NewCall, RecordingEnd
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
@@ -33,12 +34,15 @@ QUALITY_WAITS_BEHIND: Final = 200
 class CallRows:
     """Writes of calls; those of recordings that begin or end within a call are the recorder's."""
 
-    def __init__(self, records: Records, recorder: Recorder, journal: CallJournal, clock: Clock, node_id: NodeId) -> None:
+    def __init__(
+        self, records: Records, recorder: Recorder, journal: CallJournal, clock: Clock, node_id: NodeId, least_speech_s: float
+    ) -> None:
         self._records = records
         self._clock = clock
         self._recorder = recorder
         self._journal = journal
         self._node_id = node_id
+        self._least_s = least_speech_s
 
     def begin(self, live: LiveCall) -> None:
         """The call's row and CallStarted."""
@@ -188,10 +192,14 @@ class CallRows:
             # Nobody closed it: what lies in the spool plays as far as it goes.
             recording = RecordingEnd(RecordingId(run.id), at)
         live.end, live.ended_recording = end, recording
+        speech_ms = None if report is None or live.route.mailbox is None else _speech_ms(live, report)
         closed = None if recording is None else self._recorder.event(live, EventKind.RECORDING_CLOSED, at, recording=recording.id)
 
         async def write(connection: Connection) -> list[DomainEvent]:
             is_closed = recording is not None and await rows.close_recording(connection, recording)
+            if recording is not None and speech_ms is not None:
+                is_empty = speech_ms < 1000 * self._least_s
+                await voicemail.finish(connection, recording.id, speech_ms, is_empty=is_empty)
             await rows.end(connection, end)
             return [closed, ended] if is_closed and closed is not None else [ended, *left]
 
@@ -320,6 +328,11 @@ class CallRows:
             caller_attestation=None if vouched is None or vouched.attestation is None else vouched.attestation.value,
             caller_signer=None if vouched is None else vouched.signer,
         )
+
+
+def _speech_ms(live: LiveCall, report: BridgeReport) -> int | None:
+    """How much the caller of a mailbox said; None where nobody counted."""
+    return next((leg.speech_ms for leg in report.legs if leg.leg == live.route.plan.caller.leg), None)
 
 
 def _seal(

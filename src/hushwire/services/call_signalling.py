@@ -124,6 +124,9 @@ class CallSignalling:
             self._endpoint.respond(event.tx, 415, headers=[("Accept", ", ".join(INFO_TYPES))])
             return
         self._endpoint.respond(event.tx, 200)
+        if live.answering is not None:
+            live.answering.press(keyed.digit.reveal())
+            return
         end = live.call.end(side.other)
         if end is not None and live.has_bridge:
             self._tasks.spawn(self._media.key(live, end.terms.leg, keyed), "call-digits")

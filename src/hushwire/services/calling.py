@@ -18,6 +18,7 @@ from hushwire.calls import events
 from hushwire.calls.call import State
 from hushwire.calls.effects import SetLegs
 from hushwire.calls.model import EndReason
+from hushwire.calls.voicemail import Lengths
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId, NodeId, uuid7
 from hushwire.media.adoption import BridgeState
@@ -41,6 +42,7 @@ from hushwire.services.diversion import Diverting
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
 from hushwire.services.live import LiveCall
+from hushwire.services.mailboxes import Mailboxes, NoMailboxes
 from hushwire.services.port_choice import PortChoice
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
@@ -53,6 +55,7 @@ from hushwire.services.spoken_refusals import SpokenRefusals
 from hushwire.services.supervision import Supervision
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.services.trunk_states import TrunkStates
+from hushwire.services.voicemail import Voicemail
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import TxId
 from hushwire.sip.flow import Flow
@@ -92,6 +95,9 @@ class Calling:
         journal: Journal | None = None,
         device_at: DeviceAt = lambda _agent, _flow: None,
         shaken: Shaken | None = None,
+        mailboxes: Mailboxes | None = None,
+        lengths: Lengths | None = None,
+        most_messages: int = 200,
     ) -> None:
         shaken = shaken or Shaken()
         self._endpoint = endpoint
@@ -108,12 +114,22 @@ class Calling:
         self.certificates = certificates = Certificates(clock)
         self.journal = CallJournal(journal, endpoint, self.handshakes, device_at)
         self.recorder = Recorder(
-            link, records, self.keys, clock, random, node_id, self._recording_impossible, router.may_record, self.sounds, self.journal
+            link,
+            records,
+            self.keys,
+            clock,
+            random,
+            node_id,
+            self._recording_impossible,
+            router.may_record,
+            router.may_take_message,
+            self.sounds,
+            self.journal,
         )
         self._spoken = SpokenRefusals(endpoint, link, self.handshakes, certificates, self.sounds, random, self._new_id)
         self._tasks = CallTasks()
         self._media = media = CallMedia(link, self.handshakes, PortChoice(agent_ports))
-        self._rows = rows = CallRows(records, self.recorder, self.journal, clock, node_id)
+        self._rows = rows = CallRows(records, self.recorder, self.journal, clock, node_id, (lengths or Lengths()).least_s)
         attempts = TrunkAttempts(trunks, clock)
         diverting = Diverting(router, self.table.out_for)
         self._effects = CallEffects(
@@ -134,6 +150,18 @@ class Calling:
             self.feed,
             self._left,
         )
+        self.voicemail = Voicemail(
+            link,
+            self.sounds,
+            self.recorder,
+            self._tasks,
+            mailboxes or NoMailboxes(),
+            clock,
+            self.feed,
+            lengths or Lengths(),
+            most_messages,
+        )
+        self._effects.on_answered_ourselves = self.voicemail.answered
         starts = CallStarts(
             endpoint,
             router,
@@ -304,6 +332,7 @@ class Calling:
             else:
                 self._effects.carry_out(live, effect)
         self._tasks.spawn(self.sounds.settle(live), "call-sounds")
+        self.voicemail.answered(live)
 
     def write_again(self, kept: Kept) -> asyncio.Future[bool]:
         """Have the rows of a call of the process before this one say all that they should."""
@@ -408,4 +437,4 @@ class Calling:
 
 def _is_renewable(live: LiveCall) -> bool:
     """Whether the parties can be told of another bridge: of two, who both have dialogs with us."""
-    return live.joining is None and not live.route.plan.is_room
+    return live.joining is None and not live.route.plan.is_room and live.call.plan.answered_by is None

@@ -16,6 +16,8 @@ class Feature(StrEnum):
     """What a code does. The word is the key in `[features]`."""
 
     ECHO = "echo"
+    MAILBOX = "mailbox"
+    LEAVE_MESSAGE = "leave_message"
     CONFERENCE = "conference"
     HIDE_CALLER = "hide_caller"
     SHOW_CALLER = "show_caller"
@@ -41,6 +43,8 @@ class _Row:
 
 TABLE: Final[Mapping[Feature, _Row]] = {
     Feature.ECHO: _Row("*43"),
+    Feature.MAILBOX: _Row("*97"),
+    Feature.LEAVE_MESSAGE: _Row("*98", takes=True),
     Feature.CONFERENCE: _Row("*88", takes=True),
     Feature.HIDE_CALLER: _Row("*31", takes=True),
     Feature.SHOW_CALLER: _Row("*82", takes=True),

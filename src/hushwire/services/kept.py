@@ -81,6 +81,7 @@ class Talk:
     max_forwards: int
     segments: int
     shared_legs: tuple[int, ...] = ()
+    mailbox_id: AgentId | None = None
     handshakes: tuple[Keyed, ...] = ()
     reoffer: Waiting | None = None
     devices: dict[Side, UUID] = field(default_factory=dict)

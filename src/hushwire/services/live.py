@@ -31,6 +31,7 @@ from hushwire.store.calls import CallAnswer, CallEnd, Facts, NewCall, NewRecordi
 from hushwire.vault.buckets import DataKey
 
 if TYPE_CHECKING:
+    from hushwire.services.answering import Answering
     from hushwire.services.trunk_attempts import TrunkAttempt
 
 
@@ -121,6 +122,8 @@ class LiveCall:
     """What the media process was last told of whom each leg hears."""
     recorded: frozenset[int] = frozenset({0, 1})
     """And of whose speech is recorded."""
+    answering: "Answering | None" = None
+    """What of ours talks to the caller."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is answered, or over: who joins it waits for that."""
     arranging: asyncio.Lock = field(default_factory=asyncio.Lock)

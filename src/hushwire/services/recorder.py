@@ -20,6 +20,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, uuid7
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, RecordingState
+from hushwire.privacy.consent import Declaration
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.live import LiveCall, RecordingRun
@@ -28,6 +29,7 @@ from hushwire.services.routing import Refused, Route
 from hushwire.services.sound_settings import RecordFrom
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.store import calls as rows
+from hushwire.store import voicemail
 from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
@@ -52,7 +54,8 @@ class _Admitted:
 class Recorder:
     """Begins and ends recordings. `on_impossible` is told of a call that should be recorded and can't be.
 
-    `may_record` says whether the far side of a call may be recorded, asked when a recording is to begin. `sounds` announce recordings,
+    `may_record` says whether the far side of a call may be recorded, asked when a recording is to begin; `may_take_message` the same of who
+    speaks into a mailbox. `sounds` announce recordings,
     and follow them with their beep.
     """
 
@@ -66,6 +69,7 @@ class Recorder:
         node_id: NodeId,
         on_impossible: Callable[[LiveCall], None],
         may_record: Callable[[Route], bool],
+        may_take_message: Callable[[Route], bool],
         sounds: Sounds,
         journal: CallJournal,
     ) -> None:
@@ -79,6 +83,7 @@ class Recorder:
         self._node_id = node_id
         self._on_impossible = on_impossible
         self._may_record = may_record
+        self._may_take_message = may_take_message
         self._sounds = sounds
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -102,6 +107,27 @@ class Recorder:
                 await self._not_announced(live)
             return
         await self._record(live, answer)
+
+    async def take_message(self, live: LiveCall) -> bool:
+        """Record who calls for somebody's mailbox, from now on; False, and a line in the log, where that can't be."""
+        if not self._may_take_message(live.route):
+            _log.info("voicemail.not_recorded", call_id=str(live.id), why="the caller objected, or is a minor")
+            return False
+        key, live.recording_key = live.recording_key, None
+        key = key or await self._keys.made(live.route.org.id, "recording")
+        if key is None:
+            _log.error("voicemail.not_recorded", call_id=str(live.id), why="no recording key is ready")
+            return False
+        async with live.working:
+            if not _is_talking(live) or live.recording is not None:
+                live.recording_key = key
+                self._keys.give_back(live)
+                return False
+            return await self._begin(live, key, None)
+
+    def answered_ourselves(self, live: LiveCall, answer: CallAnswer) -> None:
+        """Write the answer; what is recorded, and when, is decided by what of ours answered."""
+        self._write_answer(live, answer, None)
 
     async def _record(self, live: LiveCall, answer: CallAnswer | None) -> None:
         key, live.recording_key = live.recording_key, None
@@ -217,7 +243,8 @@ class Recorder:
             remote_index=live.remote_index,
             spool_name=run.spool_name,
             region=live.route.org.residency,
-            lawful_basis=live.route.org.consent.lawful_basis,
+            # Who speaks into a mailbox was told that it is recorded, and need not.
+            lawful_basis=(live.route.org.consent if live.route.mailbox is None else Declaration.ANNOUNCED).lawful_basis,
             started_at=self._clock.now(),
             key_fingerprint=run.key.fingerprint,
             custody=run.key.custody,
@@ -312,6 +339,8 @@ class Recorder:
                 return answered
             has_begun = admitted is not None and admitted.has_begun
             is_begun = await rows.begin_recording(connection, org_id, recording, has_begun=has_begun)
+            if is_begun and live.route.mailbox is not None:
+                await voicemail.begin(connection, org_id, recording.id, live.route.mailbox.id, recording.started_at)
             if admitted is not None:
                 admitted.is_so = is_begun
             return answered + started if is_begun else answered

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from hushwire.calls.diversion import DiversionReason
-from hushwire.calls.model import CallDirection, Plan, Target, Terms
+from hushwire.calls.model import AnsweredBy, CallDirection, Plan, Target, Terms
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
@@ -87,6 +87,9 @@ class Route:
 
     hides: bool = False
     """The caller's number is shown to nobody."""
+
+    mailbox: Agent | None = None
+    """Whose mailbox answers."""
 
     withheld: Personal[str] | None = None
     """A hidden caller's number, where the carrier told it: for the law on recording alone, while the call lasts."""
@@ -203,6 +206,8 @@ class Router:
             return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
         if dialled.feature is Feature.CONFERENCE and _ROOM.fullmatch(dialled.argument):
             return self._conference(org, agent, terms, dialled.argument, Personal(user))
+        if dialled.feature is Feature.LEAVE_MESSAGE:
+            return self._message(org, agent, terms, dialled.argument)
         return None
 
     def _conference(self, org: Organisation, agent: Agent, terms: Terms, room: str, remote: Personal[str]) -> Route | Refused:
@@ -211,6 +216,25 @@ class Router:
             return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.CONFERENCE, org, agent, remote=remote)
         plan = Plan(CallDirection.CONFERENCE, terms, (), RING_AGENT_S, _is_recorded(org, None, ()))
         return Route(plan, org, agent, remote=remote, local=agent.extension, room=room)
+
+    def _message(self, org: Organisation, agent: Agent, terms: Terms, name: str) -> Route | Refused:
+        """The way straight into somebody's mailbox."""
+        owner = org.by_extension.get(name) or org.by_username.get(name)
+        if owner is None or owner.is_suspended:
+            words = refusals.header("no-such-mailbox")
+            return Refused(404, words, "not-found", CallDirection.INTERNAL, org, agent, remote=Personal(name))
+        plan = Plan(CallDirection.INTERNAL, terms, (), RING_AGENT_S, False, answered_by=AnsweredBy.MESSAGE)
+        remote = owner.extension or owner.username
+        return Route(plan, org, agent, peer_agent=owner, remote=remote, local=agent.extension, mailbox=owner)
+
+    def may_take_message(self, route: Route) -> bool:
+        """Whether who calls may be recorded into a mailbox: not who objected to being recorded, or is a minor.
+
+        Where the law asks for everybody's consent the caller gives it: it is the only one who is recorded, was told so by the greeting,
+        and speaks after the tone, or does not.
+        """
+        org = self._directory.organisation(route.org.id) or route.org
+        return route.plan.direction is CallDirection.INTERNAL or not _is_unrecorded(org, route.withheld or route.remote)
 
     def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
         remote = Personal(verdict.number)

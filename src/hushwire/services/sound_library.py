@@ -36,10 +36,27 @@ class SoundKind(StrEnum):
     ANNOUNCEMENT = "announcement"
     BEEP = "beep"
     REFUSAL = "refusals"
+    GREETING = "greetings"  # of an answering machine, by whose it is
+    VOICEMAIL = "voicemail"  # what it says besides, by what it says
 
 
 WORDS: Final[Mapping[SoundKind, str]] = {
     SoundKind.ANNOUNCEMENT: "This call is recorded.",
+    SoundKind.GREETING: (
+        "Nobody can take your call now. Please leave a message after the tone. It is recorded. Press hash when you are done."
+    ),
+    SoundKind.VOICEMAIL: "That is not possible now.",
+}
+VOICEMAIL_WORDS: Final[Mapping[str, str]] = {
+    "full": "This mailbox is full.",
+    "empty": "You have no messages.",
+    "new": "You have new messages.",
+    "old": "You have no new messages. These are your old ones.",
+    "deleted": "The message is deleted.",
+    "not-deleted": "The message can not be deleted now.",
+    "unplayable": "This message can not be played here.",
+    "menu": "Press one for the next message, two to hear it again, seven to delete it, hash to end.",
+    "end": "There are no more messages.",
 }
 
 
@@ -52,6 +69,10 @@ class SoundFiles:
     announcement: Path | None = None
     beep: Path | None = None
     refusals: Mapping[str, Path] = field(default_factory=dict)
+    greetings: Mapping[str, Path] = field(default_factory=dict)
+    """Of answering machines, by extension or user name; `default` is for all others."""
+    voicemail: Mapping[str, Path] = field(default_factory=dict)
+    """What else they say, by the names of VOICEMAIL_WORDS."""
 
     def find(self, kind: SoundKind, reason: str) -> Path | None:
         """The file for a purpose, if one is configured."""
@@ -66,9 +87,19 @@ class SoundFiles:
                 return self.beep
             case SoundKind.REFUSAL:
                 return self.refusals.get(reason) or self.refusals.get("default")
+            case SoundKind.GREETING:
+                return self.greetings.get(reason) or self.greetings.get("default")
+            case SoundKind.VOICEMAIL:
+                return self.voicemail.get(reason)
+
+    def named(self, kind: SoundKind) -> Mapping[str, Path]:
+        """Files of a purpose by what tells them apart."""
+        tables = {SoundKind.REFUSAL: self.refusals, SoundKind.GREETING: self.greetings, SoundKind.VOICEMAIL: self.voicemail}
+        return tables.get(kind, {})
 
     def __iter__(self) -> Iterator[Path]:
-        named = (self.ringback, self.music_on_hold, self.announcement, self.beep, *self.refusals.values())
+        by_name = (*self.refusals.values(), *self.greetings.values(), *self.voicemail.values())
+        named = (self.ringback, self.music_on_hold, self.announcement, self.beep, *by_name)
         return (path for path in named if path is not None)
 
 
@@ -130,14 +161,19 @@ class SoundLibrary:
                 return await self._made(_named("waiting music"), codec, lambda: encoding.levelled(tones.waiting_music()))
             case SoundKind.BEEP:
                 return await self._made(_named("beep"), codec, tones.beep)
-            case SoundKind.ANNOUNCEMENT | SoundKind.REFUSAL:
-                words = refusals.spoken(reason) if kind is SoundKind.REFUSAL else WORDS[kind]
+            case SoundKind.ANNOUNCEMENT | SoundKind.REFUSAL | SoundKind.GREETING | SoundKind.VOICEMAIL:
+                words = _words(kind, reason)
                 return await self._made(_named(words), codec, lambda: self._speak(words))
 
     def has(self, kind: SoundKind, org: str, reason: str = "") -> bool:
         """Whether there is something to play, as far as that can be said without making it."""
-        needs_voice = kind in (SoundKind.ANNOUNCEMENT, SoundKind.REFUSAL) and self._find(kind, org, reason) is None
+        needs_voice = kind in (SoundKind.REFUSAL, *WORDS) and self._find(kind, org, reason) is None
         return not needs_voice or self._speak is not spoken or any(shutil.which(name) for name in VOICES)
+
+    def has_own(self, kind: SoundKind, org: str, reason: str) -> bool:
+        """Whether an organisation has a file for exactly this."""
+        own = self._of_org.get(org)
+        return bool(reason) and own is not None and reason in own.named(kind)
 
     def _find(self, kind: SoundKind, org: str, reason: str) -> Path | None:
         own = self._of_org.get(org)
@@ -184,6 +220,16 @@ class SoundLibrary:
         while size > KEPT_BYTES and len(self._kept) > 1:
             _, gone = self._kept.popitem(last=False)
             size -= len(gone.encoded.data)
+
+
+def _words(kind: SoundKind, reason: str) -> str:
+    match kind:
+        case SoundKind.REFUSAL:
+            return refusals.spoken(reason)
+        case SoundKind.VOICEMAIL:
+            return VOICEMAIL_WORDS.get(reason, WORDS[kind])
+        case _:
+            return WORDS[kind]
 
 
 def _encoded(make: Callable[[], Samples | None], codec: SoundCodec) -> EncodedSound | None:

@@ -132,7 +132,7 @@ class Sounds:
             live.heard_early.add(leg)
             self._on_announced(live, one)
             return
-        self._release(one)
+        self.release(one)
         if not live.is_ended:
             _log.info("announcement.left_to_answer", call_id=str(live.id), was_sent=one.was_heard)
 
@@ -185,7 +185,7 @@ class Sounds:
             if one.was_heard:
                 self._on_announced(live, one)
             else:
-                self._release(one)
+                self.release(one)
         if not all(one.was_heard for one in playing):
             if not live.is_ended:
                 _log.error("announcement.not_played", call_id=str(live.id), why="it was not heard to its end")
@@ -353,10 +353,13 @@ class Sounds:
         run = live.recording
         if live.is_ended or run is None or not run.is_running or run.is_paused or live.is_sensitive:
             return []
+        if live.call.plan.answered_by is not None:
+            return []  # who leaves a message knows that it is recorded
         legs = [(leg, _media(live, leg)) for leg in live.route.org.sounds.beep.legs]
         return [(leg, media) for leg, media in legs if media is not None and media.direction.sends]
 
-    def _release(self, one: Playing) -> None:
+    def release(self, one: Playing) -> None:
+        """Nobody needs to know any more how it ended; the media process may forget it."""
         if one.event_id is not None:
             event_id, one.event_id = one.event_id, None
             try:

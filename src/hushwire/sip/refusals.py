@@ -37,6 +37,7 @@ _REFUSALS: Final = (
     Refusal("conference-full", 486, "The conference is full"),
     Refusal("conference-failed", 503, "The conference could not be opened"),
     # What the far side said.
+    Refusal("no-such-mailbox", 404, "No such mailbox"),
     Refusal("busy", 486, REASONS[486]),
     Refusal("declined", 603, REASONS[603]),
     Refusal("no-answer", 480, "Nobody answered"),
@@ -56,6 +57,8 @@ _REFUSALS: Final = (
     # What ends a call.
     Refusal("bye-agent", None, "The agent hung up"),
     Refusal("bye-peer", None, "The other party hung up"),
+    Refusal("message-left", 200, "The message was taken"),
+    Refusal("mailbox-left", 200, "There are no more messages"),
     Refusal("hangup", 200, "Ended by an administrator"),
     Refusal("joined-ended", 200, "The call is over"),
     Refusal("everybody-left", None, "Everybody left the conference"),

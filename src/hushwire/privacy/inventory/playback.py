@@ -12,4 +12,6 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "derivatives": same(replace(RECORDING_ID, erasure=Erasure.DELETE_ROW), "org_id recording_id")
     | same(replace(RECORDING, erasure=Erasure.DELETE_ROW), "kind made_at")
     | same(DERIVED, "sealed"),
+    "voicemail_messages": same(replace(RECORDING_ID, erasure=Erasure.DELETE_ROW), "org_id recording_id agent_id")
+    | same(replace(RECORDING, erasure=Erasure.DELETE_ROW), "left_at speech_ms is_empty read_at"),
 }

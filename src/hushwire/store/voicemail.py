@@ -1,0 +1,123 @@
+"""Rows of messages in mailboxes. Every function runs in a transaction of the organisation.
+
+A message is there once its recording has ended, and until the recording's erasure is entered; nothing that was not said is one.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from hushwire.core.ids import AgentId, CallId, OrgId, RecordingId
+from hushwire.store.database import Connection
+from hushwire.store.recordings import Place
+
+_THERE: Final = "NOT m.is_empty AND r.state IN ('closed', 'crashed', 'stored') AND NOT is_recording_erasing(r.id)"
+_JOINED: Final = "voicemail_messages AS m JOIN recordings AS r ON r.id = m.recording_id"
+_COLUMNS: Final = (
+    "m.recording_id AS id, m.agent_id, r.call_id, m.left_at, r.duration_ms, m.speech_ms, m.read_at, r.custody,"
+    " (r.state = 'crashed' OR (r.state = 'stored' AND r.frames IS NULL)) AS is_cut,"
+    " is_restricted(r.remote_index, r.id, r.call_id) AS is_restricted"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. Its id is the recording's. `is_cut`: who wrote it died, and its beginning is there."""
+
+    id: RecordingId
+    agent_id: AgentId
+    call_id: CallId
+    left_at: datetime
+    duration_ms: int | None
+    speech_ms: int | None
+    read_at: datetime | None
+    custody: str
+    is_cut: bool
+    is_restricted: bool
+
+
+async def begin(connection: Connection, org_id: OrgId, recording_id: RecordingId, agent_id: AgentId, at: datetime) -> None:
+    """A message is being taken."""
+    await connection.execute(
+        "INSERT INTO voicemail_messages (org_id, recording_id, agent_id, left_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        org_id,
+        recording_id,
+        agent_id,
+        at,
+    )
+
+
+async def finish(connection: Connection, recording_id: RecordingId, speech_ms: int, *, is_empty: bool) -> None:
+    """So much was said in it."""
+    await connection.execute(
+        "UPDATE voicemail_messages SET speech_ms = $2, is_empty = $3 WHERE recording_id = $1 AND speech_ms IS NULL",
+        recording_id,
+        speech_ms,
+        is_empty,
+    )
+
+
+async def counts(connection: Connection, agents: Collection[AgentId]) -> dict[AgentId, tuple[int, int]]:
+    """(not heard, heard) of each agent that has messages."""
+    rows = await connection.fetch(
+        f"SELECT m.agent_id, count(*) FILTER (WHERE m.read_at IS NULL) AS unread, count(*) AS n FROM {_JOINED}"  # noqa: S608
+        f" WHERE m.agent_id = ANY($1::uuid[]) AND {_THERE} GROUP BY m.agent_id",
+        list(agents),
+    )
+    return {AgentId(row["agent_id"]): (row["unread"], row["n"] - row["unread"]) for row in rows}
+
+
+async def find(
+    connection: Connection, *, agent: AgentId | None = None, unread: bool | None = None, after: Place | None = None, limit: int = 50
+) -> list[Message]:
+    """Messages newest first."""
+    conditions, arguments = [_THERE], list[Any]()
+
+    def where(condition: str, *values: Any) -> None:
+        conditions.append(condition.format(*(f"${len(arguments) + n + 1}" for n in range(len(values)))))
+        arguments.extend(values)
+
+    if agent is not None:
+        where("m.agent_id = {0}", agent)
+    if unread is not None:
+        where("m.read_at IS NULL" if unread else "m.read_at IS NOT NULL")
+    if after is not None:
+        where("(m.left_at, m.recording_id) < ({0}, {1})", after.started_at, after.id)
+    wanted = f"{' AND '.join(conditions)} ORDER BY m.left_at DESC, m.recording_id DESC LIMIT {int(limit)}"
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM {_JOINED} WHERE {wanted}", *arguments)  # noqa: S608
+    return [Message(**dict(row)) for row in rows]
+
+
+async def get(connection: Connection, recording_id: UUID) -> Message | None:
+    """One message, if it is there."""
+    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM {_JOINED} WHERE m.recording_id = $1 AND {_THERE}", recording_id)  # noqa: S608
+    return None if row is None else Message(**dict(row))
+
+
+async def is_known(connection: Connection, recording_id: UUID) -> bool:
+    """Whether a recording is or was somebody's message."""
+    found: bool = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM voicemail_messages WHERE recording_id = $1)", recording_id)
+    return found
+
+
+async def mark(connection: Connection, recording_id: UUID, at: datetime | None) -> None:
+    """It was heard, first at this time; None: it counts as new again."""
+    await connection.execute(
+        "UPDATE voicemail_messages SET read_at = CASE WHEN $2::timestamptz IS NULL THEN NULL ELSE coalesce(read_at, $2) END"
+        " WHERE recording_id = $1 AND read_at IS DISTINCT FROM $2",
+        recording_id,
+        at,
+    )
+
+
+async def empty(connection: Connection) -> list[tuple[OrgId, RecordingId]]:
+    """Messages in which nothing was said; across tenants, ids only."""
+    rows = await connection.fetch("SELECT org_id, recording_id FROM empty_messages()")
+    return [(OrgId(row["org_id"]), RecordingId(row["recording_id"])) for row in rows]
+
+
+async def keep(connection: Connection, recording_id: RecordingId) -> None:
+    """It may not be erased, so it is a message after all."""
+    await connection.execute("UPDATE voicemail_messages SET is_empty = false WHERE recording_id = $1", recording_id)
