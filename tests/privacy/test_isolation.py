@@ -121,6 +121,7 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         call = await add_call(connection, org, node)
         recording = await add_recording(connection, org, node, call)
         await insert(connection, "derivatives", org_id=org, recording_id=recording, kind="index", sealed=mark, made_at=NOW)
+        await insert(connection, "voicemail_messages", org_id=org, recording_id=recording, agent_id=agent, left_at=NOW)
         await add_command(connection, org, node)
         await add_event(connection, org)
         await add_erasure(connection, org)

@@ -449,12 +449,12 @@ class Shaken(Section):
 class Voicemail(Section):
     longest_s: Annotated[int, Field(ge=5, le=3600)] = 180
     silence_s: Annotated[int, Field(ge=2, le=60)] = 6
-    least_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    least_s: Annotated[int, Field(ge=0, le=60)] = 1
     messages: Annotated[int, Field(ge=1, le=10_000)] = 200
 
     def lengths(self) -> Lengths:
         """As the gateway takes them."""
-        return Lengths(float(self.longest_s), float(self.silence_s), self.least_s)
+        return Lengths(float(self.longest_s), float(self.silence_s), float(self.least_s))
 
 
 class Run(Section):

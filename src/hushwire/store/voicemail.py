@@ -13,7 +13,7 @@ from hushwire.core.ids import AgentId, CallId, OrgId, RecordingId
 from hushwire.store.database import Connection
 from hushwire.store.recordings import Place
 
-_THERE: Final = "NOT m.is_empty AND r.state IN ('closed', 'crashed', 'stored') AND NOT is_recording_erasing(r.id)"
+_THERE: Final = "NOT m.is_empty AND r.state IN ('closed', 'crashed', 'stored') AND erasing_recording(r.id) IS NULL"
 _JOINED: Final = "voicemail_messages AS m JOIN recordings AS r ON r.id = m.recording_id"
 _COLUMNS: Final = (
     "m.recording_id AS id, m.agent_id, r.call_id, m.left_at, r.duration_ms, m.speech_ms, m.read_at, r.custody,"

@@ -41,12 +41,12 @@ CREATE TRIGGER tell_mailbox AFTER INSERT ON erasure_ledger FOR EACH ROW WHEN (NE
 CREATE TRIGGER tell_work AFTER UPDATE OF is_empty ON voicemail_messages FOR EACH ROW WHEN (NEW.is_empty)
     EXECUTE FUNCTION tell_work('voicemail');
 
--- Whether the ledger holds a recording's erasure: that much of the ledger a gateway may know.
-CREATE FUNCTION is_recording_erasing(wanted uuid) RETURNS boolean
+-- The recording itself where the ledger holds its erasure: that much of the ledger a gateway may know.
+CREATE FUNCTION erasing_recording(wanted uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
-$$ SELECT EXISTS (SELECT 1 FROM public.erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = wanted) $$;
+$$ SELECT e.object_id FROM public.erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = wanted LIMIT 1 $$;
 GRANT SELECT (kind, object_id) ON erasure_ledger TO hushwire_finder;
-CALL hand_to_finder('is_recording_erasing(uuid)', 'hushwire_gateway', 'hushwire_api', 'hushwire_worker');
+CALL hand_to_finder('erasing_recording(uuid)', 'hushwire_gateway', 'hushwire_api', 'hushwire_worker');
 
 -- Messages in which nothing was said, across organisations, ids only.
 CREATE FUNCTION empty_messages() RETURNS TABLE (org_id uuid, recording_id uuid)
