@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -85,6 +86,41 @@ def issue(
         builder = builder.add_extension(extra, critical=True)
     certificate = builder.sign(key if by is None else by.key, hashes.SHA256())
     return Authority(certificate, key, [] if by is None else [by, *by.above])
+
+
+OPENSSL = """
+[req]
+distinguished_name = name
+[name]
+[ca]
+basicConstraints = critical, CA:TRUE
+[leaf]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+1.3.6.1.5.5.7.1.26 = ASN1:SEQUENCE:numbers
+[numbers]
+code = EXP:0,IA5STRING:505J
+range = EXP:1,SEQUENCE:range
+one = EXP:2,IA5STRING:441632960000
+[range]
+start = IA5STRING:4930231250
+count = INTEGER:100
+"""
+
+
+def made_by_openssl(folder: Path) -> None:
+    """A root (ca.pem) and a signer under it (leaf.pem, leaf.key) as the command openssl makes them."""
+    (folder / "openssl.cnf").write_text(OPENSSL)
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    openssl("req", "-config", "openssl.cnf", *new_key, "-keyout", "ca.key", "-x509", "-extensions", "ca", "-subj", "/CN=root",
+            "-days", "30", "-out", "ca.pem")  # fmt: skip
+    openssl("req", "-config", "openssl.cnf", *new_key, "-keyout", "leaf.key", "-subj", "/CN=SHAKEN 505J", "-out", "leaf.csr")
+    openssl("x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "10",
+            "-extfile", "openssl.cnf", "-extensions", "leaf", "-out", "leaf.pem")  # fmt: skip
 
 
 def statement(

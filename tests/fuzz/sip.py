@@ -4,15 +4,18 @@ sip     messages as datagrams and torn streams; then a user agent with a call in
 sdp     session descriptions: read, written, answered and taken as answers, with and without protection
 digest  challenges and answers to them, as client and as server
 uri     URIs, addresses, and the small grammars of single headers
+shaken  Identity headers, the JSON inside their tokens, and lists of numbers in certificates
 
 Inputs that crash are kept under --artifacts. Like all targets they keep no state between inputs and take no clock and no chance.
 """
 
 import argparse
+import base64
 import hashlib
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final
@@ -22,16 +25,19 @@ try:
 except ImportError:  # replay and coverage need no fuzzer
     atheris = None
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 if atheris is not None and __name__ == "__main__" and not {"--coverage", "--merge"} & set(sys.argv):
     with atheris.instrument_imports(include=["hushwire.sip", "hushwire.sdp"]):
         import hushwire.sdp.offer_answer
+        import hushwire.sip.shaken
         import hushwire.sip.useragent  # noqa: F401
 
 from hushwire.sdp import offer_answer, session
 from hushwire.sdp.crypto import Suite, parse_crypto
 from hushwire.sdp.offer_answer import LocalMedia, Srtp
 from hushwire.sdp.session import SdpError
-from hushwire.sip import digest, headers, parse, refer, reliable, session_timer, uri
+from hushwire.sip import digest, headers, parse, passport, refer, reliable, session_timer, shaken, tn_authority, uri
 from hushwire.sip.effects import InDialogRequest, RequestReceived, Send
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Target, Transport
@@ -40,6 +46,7 @@ from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import UserAgent, UserAgentConfig
 
 MAX_INPUT: Final = 4096
+SIGNER: Final = ec.derive_private_key(7, ec.SECP256R1())
 OURS, THEIRS = Address("192.0.2.1", 5060), Address("192.0.2.99", 5060)
 UDP: Final = Flow(Transport.UDP, 1, OURS, THEIRS)
 TRUNK: Final = Target(Transport.UDP, "192.0.2.99", 5060)
@@ -244,18 +251,61 @@ def fuzz_uri(data: bytes) -> None:
             continue
 
 
-TARGETS: Final[dict[str, Callable[[bytes], None]]] = {"sip": fuzz_sip, "sdp": fuzz_sdp, "digest": fuzz_digest, "uri": fuzz_uri}
+def fuzz_shaken(data: bytes) -> None:
+    """The first byte says what the rest is."""
+    kind, rest = data[:1], data[1:]
+    if kind in (b"", b"0"):
+        lines = [("Identity", value) for value in values(rest) if value]
+        found = shaken.read(headers.Headers(lines))
+        if isinstance(found, shaken.Statement):
+            statement(found.token)
+            assert shaken.is_https(found.url), "a certificate would be asked for elsewhere"
+            shaken.contradicts(found.token.passport, "+4930123", ("+4930124",), 1e9)
+    elif kind == b"1":
+        parts = [base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in rest.split(SEPARATOR)[:3]]
+        with suppress(passport.PassportError):
+            statement(passport.parse(".".join(parts)))
+    else:
+        with suppress(ValueError):
+            numbers = tn_authority.read(rest)
+            assert numbers.codes or numbers.ranges, "a list of nothing"
+            for first, last in numbers.ranges:
+                assert len(first) == len(last) <= 15, "a range between numbers of different lengths"
+                assert numbers.covers(first), "a range does not hold its first number"
+
+
+def statement(token: passport.Token) -> None:
+    """What was read is what would be written, and nobody signed it."""
+    said = token.passport
+    for number in (said.orig, *said.dest, *([said.div] if said.div is not None else [])):
+        assert 1 <= len(number) <= 32, "a number of no length"
+        assert not set(number) - set("0123456789*#"), "a number of other characters"
+    assert not passport.verifies(token, SIGNER.public_key()), "a signature that nobody made"
+    again = passport.parse(passport.signed(said, SIGNER))
+    assert again.passport == replace(said, dest=tuple(sorted(said.dest))), "written, it says something else"
+    assert passport.verifies(again, SIGNER.public_key()), "our own signature does not verify"
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "sip": fuzz_sip,
+    "sdp": fuzz_sdp,
+    "digest": fuzz_digest,
+    "uri": fuzz_uri,
+    "shaken": fuzz_shaken,
+}
 # What each target's corpus must reach, function by function: the readers.
 PARSERS: Final = {
     "sip": (parse.__file__, headers.__file__),
     "sdp": (session.__file__, offer_answer.__file__),
     "digest": (digest.__file__,),
     "uri": (uri.__file__, refer.__file__),
+    "shaken": (passport.__file__, shaken.__file__, tn_authority.__file__),
 }
 # Functions of those files that read nothing.
 WRITERS: Final = (
     "Headers.with_", "Headers.replaced", "Headers.without", "Headers.__", "Headers.lines", "Headers.of", "refer_to", "sipfrag",
-    "referred_by", "replaces_of", "SipUri.address_of_record", "Via.received_from", "via_transport", "display_name",
+    "referred_by", "replaces_of", "SipUri.address_of_record", "Via.received_from", "via_transport", "display_name", 
+    "confirm", "header", "numbers_of", "Token.mark",
 )  # fmt: skip
 
 

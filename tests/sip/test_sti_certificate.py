@@ -1,7 +1,6 @@
 """Certificates that sign for telephone numbers (RFC 8226): ones that openssl made, and chains that must not count."""
 
 import shutil
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hushwire.sip.sti_certificate import Fault, Revoked, Signer, judge, read_chain
 from hushwire.sip.tn_authority import Numbers, read
-from tests.sti import CODE_709J, NOW, Authority, issue
+from tests.sti import CODE_709J, NOW, Authority, issue, made_by_openssl
 
 ROOT = issue("root", ca=True)
 MIDDLE = issue("middle", ROOT, ca=True, path_length=0, usage=True)
@@ -91,39 +90,9 @@ def test_pem_chains_and_single_der_are_read_and_all_else_is_not() -> None:
         assert read_chain(data) is Fault.UNREADABLE
 
 
-OPENSSL = """
-[req]
-distinguished_name = name
-[name]
-[ca]
-basicConstraints = critical, CA:TRUE
-[leaf]
-basicConstraints = critical, CA:FALSE
-keyUsage = critical, digitalSignature
-1.3.6.1.5.5.7.1.26 = ASN1:SEQUENCE:numbers
-[numbers]
-code = EXP:0,IA5STRING:505J
-range = EXP:1,SEQUENCE:range
-one = EXP:2,IA5STRING:441632960000
-[range]
-start = IA5STRING:4930231250
-count = INTEGER:100
-"""
-
-
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_certificates_that_openssl_makes_are_read(tmp_path: Path) -> None:
-    (tmp_path / "openssl.cnf").write_text(OPENSSL)
-
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True)
-
-    openssl("req", "-config", "openssl.cnf", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key",
-            "-x509", "-extensions", "ca", "-subj", "/CN=root", "-days", "30", "-out", "ca.pem")  # fmt: skip
-    openssl("req", "-config", "openssl.cnf", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "leaf.key",
-            "-subj", "/CN=SHAKEN 505J", "-out", "leaf.csr")  # fmt: skip
-    openssl("x509", "-req", "-in", "leaf.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "10",
-            "-extfile", "openssl.cnf", "-extensions", "leaf", "-out", "leaf.pem")  # fmt: skip
+    made_by_openssl(tmp_path)
     chain, roots = read_chain((tmp_path / "leaf.pem").read_bytes()), read_chain((tmp_path / "ca.pem").read_bytes())
     assert isinstance(chain, tuple)
     assert isinstance(roots, tuple)
