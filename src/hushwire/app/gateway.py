@@ -484,10 +484,10 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         rate_per_s=float(limits.requests_per_second),
         burst=2.0 * limits.requests_per_second,
         user_agent=UserAgentConfig(
-            allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE", "SUBSCRIBE"),
+            allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE", "SUBSCRIBE", "REFER"),
             events=EVENTS,
             max_subscriptions=limits.subscriptions,
-            supported=(*UserAgentConfig().supported, "path", "outbound", "gruu"),
+            supported=(*UserAgentConfig().supported, "path", "outbound", "gruu", "norefersub"),
         ),
     )
 

@@ -4,6 +4,7 @@
                          `----> OFFERING (our 2xx held the offer; the caller's ACK brings the answer) -> ACTIVE
                    RINGING -> DIVERTING (nobody takes it: the services say whom to ring next) -> RINGING
     ACTIVE -> RENEWING (the media process died: another bridge, then a re-INVITE to each party) -> ACTIVE
+    ACTIVE -> WAITING (a party stood aside, to be replaced by another) -> ACTIVE
 
 Every path ends in exactly one `Ended`. What a state does with an event is one method; `Call.TABLE` says which.
 """
@@ -39,6 +40,7 @@ class State(StrEnum):
     OFFERING = "offering"
     ACTIVE = "active"
     RENEWING = "renewing"
+    WAITING = "waiting"
     ENDED = "ended"
 
 
@@ -89,6 +91,8 @@ class Call:
         self._unrenewed: set[Side] = set()
         self._unmoved: list[Side] = []
         self._moving: Side | None = None
+        self._resumed: set[Side] = set()
+        self._aside: Side | None = None
 
     # ----------------------------------------------------------------------------------------------------------- use
 
@@ -120,12 +124,13 @@ class Call:
     def keep(self) -> KeptCall | None:
         """What another process needs to go on with the call; None where it is not one that goes on by itself."""
         caller, winner = self._caller, self.winner
-        if self.state not in (State.ACTIVE, State.RENEWING) or caller is None or self.plan.joins is not None:
+        if self.state not in (State.ACTIVE, State.RENEWING, State.WAITING) or caller is None or self.plan.joins is not None:
             return None
         callee = None if winner is None else self._branches[winner].end
         targets = () if winner is None else (self.plan.targets[winner],)
         unmoved = (*self._unmoved, *(() if self._moving is None else (self._moving,)))
-        return KeptCall(replace(self.plan, targets=targets), caller.keep(), None if callee is None else callee.keep(), unmoved)
+        plan = replace(self.plan, targets=targets)
+        return KeptCall(plan, caller.keep(), None if callee is None else callee.keep(), unmoved, self._aside)
 
     @classmethod
     def adopted(cls, kept: KeptCall, random: Random, fingerprint: Fingerprint | None = None) -> "Call":
@@ -142,11 +147,13 @@ class Call:
             if end is not None:
                 call._ports[end.terms.leg] = Ports(end.local.address, end.local.port, end.local.rtcp_port or end.local.port)
         call._unmoved = list(kept.unmoved)
+        if kept.aside is not None:
+            call.state, call._aside = State.WAITING, kept.aside
         return call
 
     def resume(self) -> list[Effect]:
         """Go on after `adopted`: the media process is told all legs again, and parties of ports that moved are asked again."""
-        self._set_legs(*(end for end in (self._caller, self.end(Side.CALLEE)) if end is not None))
+        self._set_legs(*self._ends())
         self._move_next()
         done, self._effects = self._effects, []
         return done
@@ -167,7 +174,20 @@ class Call:
         return None if end is None else end.agreed
 
     def end(self, side: Side) -> End | None:
-        """Our end of a party's media; the winner's for the callee."""
+        """Our end of a party's media; the winner's for the callee. None for one that stood aside."""
+        if side is self._aside:
+            return None
+        return self._end_of(side)
+
+    def leg(self, side: Side) -> int | None:
+        """The number of a party's leg, also where nobody is there now."""
+        end = self._end_of(side)
+        return None if end is None else end.terms.leg
+
+    def _ends(self) -> list[End]:
+        return [end for side in Side if (end := self.end(side)) is not None]
+
+    def _end_of(self, side: Side) -> End | None:
         if side is Side.CALLER:
             return self._caller
         return None if self.winner is None else self._branches[self.winner].end
@@ -560,7 +580,8 @@ class Call:
         self._moving = self._unmoved.pop(0)
         end = self.end(self._moving)
         if end is not None and end.agreed is not None:
-            self._do(effects.SendReinvite(self._moving, end.offer(end.agreed, direction=end.agreed.direction)))
+            direction = Direction.SENDRECV if self._moving in self._resumed else end.agreed.direction
+            self._do(effects.SendReinvite(self._moving, end.offer(end.agreed, direction=direction)))
         else:
             self._moving = None
 
@@ -568,16 +589,28 @@ class Call:
         """The answer to our new ports. A party that refuses them keeps what it had."""
         self._moving = None
         if event.status in (408, 481):
+            self._resumed.discard(event.side)
             self._hang_up(event.side, self._bye(event.side))
             return
         if event.status == 491:
             self._unmoved.append(event.side)  # once what is under way there is over
             return
-        end = self.end(event.side)
+        end, was_held = self.end(event.side), event.side in self._resumed
+        self._resumed.discard(event.side)
         if 200 <= event.status < 300 and end is not None and end.take_answer(event.body) is None:
-            self._set_legs(*(item for item in (self.end(Side.CALLER), self.end(Side.CALLEE)) if item is not None))
+            self._set_legs(*self._ends())
             self._do(effects.FormatChanged())
+            if was_held:
+                self._pass_hold_on(event.side, end)
         self._move_next()
+
+    def _pass_hold_on(self, side: Side, end: End) -> None:
+        """Who holds goes on holding, whoever it talks with now; where that is not answered by music the other party is told."""
+        there = self.end(side.other)
+        if there is None or end.agreed is None or not end.agreed.is_held or self.plan.holds_with_music or self._reoffer is not None:
+            return
+        self._reoffer = exchange = Reoffer.begun_by_us(side, end, there)
+        self._carry_on(exchange, exchange.pass_on())
 
     def _carry_on(self, exchange: Reoffer, steps: list[Effect]) -> None:
         self._do(*steps)
@@ -586,7 +619,7 @@ class Call:
             self._move_next()
         if exchange.has_changed:
             exchange.has_changed = False
-            ends = [end for end in (self.end(Side.CALLER), self.end(Side.CALLEE)) if end is not None]
+            ends = self._ends()
             # Media is set before the answer goes out: whoever reads it may send at once.
             self._effects.insert(0, self._statements(*ends))
             self._do(effects.FormatChanged())
@@ -605,6 +638,57 @@ class Call:
         """RFC 3261 section 15.1.2: what is pending in a dialog that ends is answered with 487."""
         if self._reoffer is not None and self._reoffer.tx_open:
             self._do(effects.RespondReinvite(self._reoffer.tx, 487))
+
+    # ------------------------------------------------------------------------------------------------- taking a place
+
+    def _replaced(self, event: events.Replaced) -> None:
+        """A party goes, another comes; the one that stays notices no more than whom it hears."""
+        if self._end_of(event.side) is None or self._end_of(event.side.other) is None:
+            return
+        self._leave_exchange(event.side)
+        self._do(effects.Succeed(event.side, failures.ENDED_BY[EndReason.TRANSFERRED]))  # before anything is said in the new dialog
+        self._aside, self.state = None, State.ACTIVE
+        if event.side is Side.CALLER:
+            self._caller = event.end
+        elif self.winner is not None:
+            self._branches[self.winner].end = event.end
+        self._set_legs(*self._ends())
+        for side in Side:
+            end = self.end(side)
+            if end is None or end.agreed is None:
+                continue
+            if end.agreed.direction is not Direction.SENDRECV:
+                self._resumed.add(side)  # it was held by who is gone; where it holds itself its answer says so again
+            if (side in self._resumed or side in event.told) and side not in self._unmoved:
+                self._unmoved.append(side)
+        self._do(effects.FormatChanged())
+        self._move_next()
+
+    def _stood_aside(self, event: events.StoodAside) -> None:
+        if self.end(event.side) is None or self.end(event.side.other) is None:
+            self._hang_up(event.side, self._bye(event.side))
+            return
+        self._leave_exchange(event.side)
+        if not event.is_gone:
+            self._do(effects.SendBye(event.side, failures.ENDED_BY[EndReason.TRANSFERRED]))
+        self._aside, self.state = event.side, State.WAITING
+        self._set_legs(*self._ends())
+
+    def _yielded(self, event: events.Yielded) -> None:
+        self._leave_exchange(event.side.other)
+        if self.end(event.side.other) is not None:
+            self._do(effects.SendBye(event.side.other, failures.ENDED_BY[EndReason.TRANSFERRED]))
+        self._end(EndReason.TRANSFERRED, None)
+
+    def _leave_exchange(self, gone: Side) -> None:
+        """What is under way between the parties is begun anew by whoever wants it; in the dialog that ends it is over (section 15.1.2)."""
+        if self._reoffer is not None and self._reoffer.tx_open:
+            self._do(effects.RespondReinvite(self._reoffer.tx, 487 if self._reoffer.side is gone else 491))
+        self._reoffer = None
+        self._unmoved = [side for side in self._unmoved if side is not gone]
+        self._resumed.discard(gone)
+        if self._moving is gone:
+            self._moving = None
 
     def _never_acknowledged(self, event: events.NeverAcknowledged) -> None:
         self._answer_open_reinvite()
@@ -657,7 +741,7 @@ class Call:
     def _stop(self, why: EndReason) -> None:
         """We end it, in whatever state it is."""
         words = failures.ENDED_BY.get(why)
-        if self.state in (State.ACTIVE, State.OFFERING, State.RENEWING):
+        if self.state in (State.ACTIVE, State.OFFERING, State.RENEWING, State.WAITING):
             self._answer_open_reinvite()
             for side in Side:
                 if self.end(side) is not None:
@@ -746,6 +830,20 @@ class Call:
         (State.ACTIVE, events.NeverAcknowledged): "_never_acknowledged",
         (State.ACTIVE, events.Stopped): "_stopped",
         (State.ACTIVE, events.MediaLost): "_lost",
+        (State.ACTIVE, events.Replaced): "_replaced",
+        (State.ACTIVE, events.StoodAside): "_stood_aside",
+        (State.ACTIVE, events.Yielded): "_yielded",
+        (State.WAITING, events.Replaced): "_replaced",
+        (State.WAITING, events.Yielded): "_yielded",
+        (State.WAITING, events.MediaFailed): "_failed",
+        (State.WAITING, events.Reoffered): "_reoffered",
+        (State.WAITING, events.Reanswered): "_reanswered",
+        (State.WAITING, events.Acknowledged): "_acknowledged",
+        (State.WAITING, events.RefreshDue): "_refresh_due",
+        (State.WAITING, events.PortsMoved): "_ports_moved",
+        (State.WAITING, events.HungUp): "_hung_up",
+        (State.WAITING, events.NeverAcknowledged): "_never_acknowledged",
+        (State.WAITING, events.Stopped): "_stopped",
         (State.RENEWING, events.MediaOpened): "_reopened",
         (State.RENEWING, events.MediaFailed): "_failed",
         (State.RENEWING, events.MediaLost): "_failed",
@@ -756,4 +854,4 @@ class Call:
     }
 
 
-LIVE: Final = frozenset({State.OPENING, State.ANNOUNCING, State.RINGING, State.DIVERTING, State.OFFERING, State.ACTIVE, State.RENEWING})
+LIVE: Final = frozenset(set(State) - {State.NEW, State.ENDED})

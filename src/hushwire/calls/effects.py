@@ -100,6 +100,14 @@ class SendBye:
 
 
 @dataclass(frozen=True, slots=True)
+class Succeed:
+    """The dialog of a party's successor is that side's from now on; the one before is ended. `reason` is a Reason header's value."""
+
+    side: Side
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ByeBranch:
     """End the dialog of a target that answered when nobody needed it any more."""
 
@@ -174,6 +182,7 @@ Effect = (
     | RespondReinvite
     | SendReinvite
     | SendBye
+    | Succeed
     | ByeBranch
     | ArmRing
     | AskDiversion

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hushwire.calls.ends import End
 from hushwire.calls.model import EndReason, Ports, Side, Target
 from hushwire.core.personal import SHOWN
 from hushwire.sip.reason import Reason
@@ -106,6 +107,36 @@ class PortsMoved:
     ports: Ports
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Replaced:
+    """Another takes the place of the party on `side`: its media is `end`, which is in this call's bridge already.
+
+    `told` are the sides whose party is offered anew what is agreed, since it is to learn who it talks with.
+    """
+
+    side: Side
+    end: End
+    told: frozenset[Side] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"Replaced({self.side})"
+
+
+@dataclass(frozen=True, slots=True)
+class StoodAside:
+    """The party on `side` is out of the call, and somebody else is to take its place; the other one waits. `is_gone`: by its own BYE."""
+
+    side: Side
+    is_gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Yielded:
+    """The party on `side` goes on in another call, which has its media and its dialog: this one is over."""
+
+    side: Side
+
+
 @dataclass(frozen=True, slots=True)
 class HungUp:
     """A party sent BYE; it is answered already."""
@@ -166,6 +197,9 @@ Event = (
     | Reanswered
     | RefreshDue
     | PortsMoved
+    | Replaced
+    | StoodAside
+    | Yielded
     | HungUp
     | NeverAcknowledged
     | Diverted

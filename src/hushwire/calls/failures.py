@@ -110,6 +110,7 @@ ENDED_BY: Final[dict[EndReason, str]] = {
         EndReason.JOINED_ENDED,
         EndReason.MESSAGE_LEFT,
         EndReason.MAILBOX_LEFT,
+        EndReason.TRANSFERRED,
         EndReason.INTERNAL_ERROR,
     )
 }

@@ -32,6 +32,8 @@ class KeptCall:
     caller: KeptEnd
     callee: KeptEnd | None
     unmoved: tuple[Side, ...] = ()
+    aside: Side | None = None
+    """Whose party stood aside: the other one waits for who takes its place."""
 
     def __repr__(self) -> str:
         return f"KeptCall({SHOWN})"

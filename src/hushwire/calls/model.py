@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from hushwire.calls.diversion import DiversionReason
@@ -51,6 +52,10 @@ class JoinedAs(StrEnum):
     WHISPER = "whisper"  # the agent alone hears it
     BARGE = "barge"  # all hear it
     MEMBER = "member"  # of a conference
+    SUCCESSOR = "successor"  # it is to take the place of one of the call's parties, and hears nobody until then
+
+
+SUPERVISING: Final = frozenset({JoinedAs.LISTEN, JoinedAs.WHISPER, JoinedAs.BARGE})
 
 
 class EndReason(StrEnum):
@@ -82,6 +87,7 @@ class EndReason(StrEnum):
     NOT_ALLOWED = "not-allowed"  # the law, or who objected, does not let anybody listen any more
     EVERYBODY_LEFT = "everybody-left"  # a conference's room
     JOINED_ENDED = "joined-ended"  # the call that this one had joined is over
+    TRANSFERRED = "transferred"  # its other party goes on in another call
     ORPHANED = "orphaned"
     INTERNAL_ERROR = "internal-error"
 

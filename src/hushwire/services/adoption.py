@@ -14,6 +14,7 @@ import structlog
 
 from hushwire.calls.call import Call
 from hushwire.calls.model import EndReason
+from hushwire.calls.transfer import SPARE, Exchange
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId
 from hushwire.core.personal import Personal
@@ -21,9 +22,9 @@ from hushwire.media.adoption import BridgeState
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused
 from hushwire.services.calling import Calling
-from hushwire.services.directory import Directory
-from hushwire.services.kept import Kept, Talk
-from hushwire.services.live import LiveCall, RecordingRun, end_state
+from hushwire.services.directory import Directory, Organisation
+from hushwire.services.kept import Kept, KeptParty, Talk
+from hushwire.services.live import LiveCall, Party, RecordingRun, end_state
 from hushwire.services.registration import Registrations
 from hushwire.services.routing import Route
 from hushwire.services.trunk_attempts import TrunkAttempt
@@ -77,6 +78,9 @@ class Adoption:
         """Go on with these. Raises Unavailable where the media process does not answer."""
         goes_on = 0
         for kept in calls.values():
+            if kept.talk is not None and kept.talk.exchange is not None and kept.end is None:
+                await self._put_back(CallId(kept.new.id), kept.talk.exchange)
+        for kept in calls.values():
             if kept.talk is None or kept.end is not None:
                 self._close(kept)
                 continue
@@ -87,6 +91,8 @@ class Adoption:
                 continue
             goes_on += 1
             self._calling.adopt(live, kept, found)
+            if kept.talk.transfer is not None:
+                self._calling.transfers.adopt(live, kept.talk.transfer)
             for side, device_id in kept.talk.devices.items():
                 hop = kept.talk.dialogs[side].hop if side in kept.talk.dialogs else None
                 if isinstance(hop, Flow):
@@ -95,6 +101,22 @@ class Adoption:
                 self._repeat(kept.talk.reoffer.request, kept.talk.reoffer.flow)
         if calls:
             _log.info("calls.adopted", going_on=goes_on, over=len(calls) - goes_on)
+
+    async def _put_back(self, call_id: CallId, exchange: Exchange) -> None:
+        """One party was being replaced: neither call knew of it yet, so each gets back the leg that it had."""
+        client = self._link.client
+        try:
+            legs = (await client.state(call_id)).legs
+            is_aside = SPARE in legs
+            if exchange.leg in legs and (is_aside or exchange.is_vacant):
+                try:
+                    await client.move_leg(call_id, exchange.leg, exchange.from_bridge, exchange.from_leg)
+                except MediaRefused:
+                    await client.close_leg(call_id, exchange.leg)  # its own bridge is gone
+            if is_aside:
+                await client.move_leg(call_id, SPARE, call_id, exchange.leg)
+        except MediaRefused as error:
+            _log.warning("call.legs_not_back", call_id=str(call_id), why=str(error))
 
     async def _bridge(self, kept: Kept) -> BridgeState | None:
         try:
@@ -106,9 +128,10 @@ class Adoption:
         org = self._directory.organisation(kept.org_id)
         agent = None if org is None else org.by_id.get(talk.agent_id)
         peer = None if org is None or talk.peer_agent_id is None else org.by_id.get(talk.peer_agent_id)
-        trunk = next((trunk for trunk in self._directory.trunks if trunk.id == talk.trunk_id), None)
-        out_trunk = next((trunk for trunk in self._directory.trunks if trunk.id == talk.out_trunk_id), None)
         mailbox = None if org is None or talk.mailbox_id is None else org.by_id.get(talk.mailbox_id)
+        trunks = {trunk.id: trunk for trunk in self._directory.trunks}
+        trunk = None if talk.trunk_id is None else trunks.get(talk.trunk_id)
+        out_trunk = None if talk.out_trunk_id is None else trunks.get(talk.out_trunk_id)
         is_whole = (
             (peer is None) == (talk.peer_agent_id is None)
             and (mailbox is None) == (talk.mailbox_id is None)
@@ -136,6 +159,9 @@ class Adoption:
             withheld=withheld,
             diversions=talk.diversions,
             diverted_to=diverted_to,
+            payers=tuple(org.by_id[payer] for payer in talk.payers if payer in org.by_id),
+            further_trunks=tuple(trunks[further] for further in talk.further_trunks if further in trunks),
+            others=tuple(Personal(number) for number in talk.others),
         )
         now, answered_at = self._clock.now(), kept.answer.answered_at
         gone = self._clock.monotonic() - max(0.0, (now - answered_at).total_seconds())
@@ -163,6 +189,7 @@ class Adoption:
             ],
             new=kept.new,
             answer=kept.answer,
+            replaced={side: self._party(org, party) for side, party in talk.replaced.items()},
         )
         if found is not None:
             live.is_sensitive = found.is_sensitive
@@ -173,6 +200,13 @@ class Adoption:
                 live.recordings.add(running.recording_id)
                 live.segments = max(live.segments, running.segment + 1)
         return live
+
+    def _party(self, org: Organisation, kept: KeptParty) -> Party:
+        hop = self._endpoint.adopted(kept.hop) if isinstance(kept.hop, Flow) else kept.hop
+        shown, number = (None if text is None else Personal(text) for text in (kept.shown, kept.number))
+        trunk = next((trunk for trunk in self._directory.trunks if trunk.id == kept.trunk_id), None)
+        agent = None if kept.agent_id is None else org.by_id.get(kept.agent_id)
+        return Party(hop, agent, trunk, shown, number, kept.places, None if kept.origin is None else CallId(kept.origin))
 
     def _close(self, kept: Kept) -> None:
         """A call that was not answered, or was over: its rows are all that is left to do, and an answer to who still waits for one."""

@@ -34,7 +34,8 @@ _log = structlog.get_logger(__name__)
 
 
 class CallEffects:
-    """Carries out effects. `feed` gives a call's machine what comes of them; `on_left` is told of a call that a guest has left."""
+    """Carries out effects. `feed` gives a call's machine what comes of them; `on_left` is told of a call that a guest has left,
+    `on_successor` of one who is to take a party's place and is there, or is over, and of a call that is over while somebody was to."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class CallEffects:
         clock: Clock,
         feed: Callable[[LiveCall, events.Event], None],
         on_left: Callable[[LiveCall], None],
+        on_successor: Callable[[LiveCall], None],
     ) -> None:
         self._endpoint = endpoint
         self._table = table
@@ -73,6 +75,7 @@ class CallEffects:
         self._on_left = on_left
         self.on_answered_ourselves: Callable[[LiveCall], None] = lambda _live: None
         """Told of a call that something of ours answered."""
+        self._on_successor = on_successor
 
     def carry_out(self, live: LiveCall, effect: effects.Effect) -> None:
         """One effect."""
@@ -99,6 +102,8 @@ class CallEffects:
                 dialog = live.dialogs.get(effect.side)
                 if dialog is not None:
                     self._endpoint.bye(dialog, headers=_reasons(effect.reason))
+            case effects.Succeed():
+                self._succeed(live, effect)
             case effects.ByeBranch():
                 dialog = live.branch_dialogs.get(effect.branch)
                 if dialog is not None:
@@ -219,9 +224,19 @@ class CallEffects:
         live.invites[effect.branch] = invite
         self._table.by_invite[invite] = (live, effect.branch)
 
+    def _succeed(self, live: LiveCall, effect: effects.Succeed) -> None:
+        before = live.dialogs.pop(effect.side, None)
+        if before is not None:
+            self._table.by_dialog.pop(before, None)
+            self._endpoint.bye(before, headers=_reasons(effect.reason))
+        if live.newcomer is not None:
+            live.dialogs[effect.side] = live.newcomer
+            self._table.by_dialog[live.newcomer] = live
+            live.newcomer = None
+
     def _reinvite(self, live: LiveCall, effect: effects.SendReinvite) -> None:
         dialog = live.dialogs.get(effect.side)
-        request = None if dialog is None else self._endpoint.reinvite(dialog, body=effect.body)
+        request = None if dialog is None else self._endpoint.reinvite(dialog, body=effect.body, headers=self._identity(live, effect.side))
         if request is None:
             # Theirs is under way (RFC 3261 section 14.1), as if they had said so.
             self._feed(live, events.Reanswered(effect.side, 491, b""))
@@ -245,8 +260,20 @@ class CallEffects:
             self.on_answered_ourselves(live)
             return
         self._tasks.spawn(self._record(live, answer), "call-answered")
-        if live.joining is not None:
+        if live.joining is not None and live.joining.role is JoinedAs.SUCCESSOR:
+            self._on_successor(live)
+        elif live.joining is not None:
             self._tasks.spawn(self.fed(live, self._joined(live, live.joining)), "call-joined")
+
+    @staticmethod
+    def _identity(live: LiveCall, side: Side) -> tuple[Line, ...]:
+        """Who an agent talks with since its other party was replaced (RFC 3325). The network behind a carrier is not told."""
+        if side not in live.shown or live.party(side).agent is None:
+            return ()
+        shown = live.shown[side]
+        if shown is None:
+            return (("P-Asserted-Identity", '"Anonymous" <sip:anonymous@anonymous.invalid>'), ("Privacy", "id"))
+        return (("P-Asserted-Identity", str(shown)),)
 
     def _own(self, live: LiveCall, report: BridgeReport | None) -> BridgeReport | None:
         """The figures of the call's own legs: those who joined it have rows of their own."""
@@ -296,7 +323,19 @@ class CallEffects:
         _log.info("call.ended", call_id=str(live.id), reason=effect.reason.value, status=effect.status, duration_ms=duration_ms)
         # What the rows will say at least, wherever we die from now on.
         state = end_state(effect.reason, was_answered=live.answered is not None)
-        live.end = CallEnd(live.id, state, self._clock.now(), duration_ms, effect.status, effect.reason.value, None)
+        live.end = CallEnd(
+            live.id,
+            state,
+            self._clock.now(),
+            duration_ms,
+            effect.status,
+            effect.reason.value,
+            None,
+            transferred=live.transferred,
+            took_parties_in=bool(live.replaced),
+        )
+        if live.transfer is not None or (live.joining is not None and live.joining.role is JoinedAs.SUCCESSOR):
+            self._on_successor(live)
         self._tasks.spawn(self._close(live, effect, duration_ms), "call-close")
 
     async def _close(self, live: LiveCall, effect: effects.Ended, duration_ms: int | None) -> None:

@@ -13,8 +13,8 @@ from hushwire.calls.model import Side
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.media.handshakes import Handshakes
 from hushwire.services import kept
-from hushwire.services.kept import Kept, Keyed, Talk, Tried, Waiting
-from hushwire.services.live import LiveCall
+from hushwire.services.kept import Kept, KeptParty, KeptTransfer, Keyed, Talk, Tried, Waiting
+from hushwire.services.live import LiveCall, Party, Transfer
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.flow import Flow
 from hushwire.store.calls import NewCall
@@ -130,16 +130,21 @@ class CallJournal:
             out_trunk_id=None if route.out_trunk is None else route.out_trunk.id,
             withheld=None if route.withheld is None else route.withheld.reveal(),
             attempts=tuple(Tried(one.trunk.name, one.outcome, one.after_ms, one.attestation) for one in live.attempts),
+            replaced={side: _party(party) for side, party in live.replaced.items()},
+            payers=tuple(agent.id for agent in route.payers),
+            further_trunks=tuple(trunk.id for trunk in route.further_trunks),
+            others=tuple(number.reveal() for number in route.others),
+            transfer=None if live.transfer is None else _transfer(live.transfer),
+            exchange=live.exchange,
         )
 
     def _dialogs(self, live: LiveCall) -> dict[Side, Dialog]:
         return {side: dialog for side, key in live.dialogs.items() if (dialog := self._endpoint.dialog(key)) is not None}
 
     def _devices(self, live: LiveCall) -> dict[Side, UUID]:
-        route, found = live.route, {}
+        found = {}
         for side in live.dialogs:
-            hop, end = live.hop(side), live.call.end(side)
-            agent = None if end is None else route.agent_at(end.terms.leg)
+            hop, agent = live.hop(side), None if live.call.end(side) is None else live.party(side).agent
             if agent is not None and isinstance(hop, Flow) and hop.transport.is_reliable:
                 device_id = self._device_at(agent.id, hop)
                 if device_id is not None:
@@ -153,3 +158,20 @@ class CallJournal:
             if stated.media.dtls is not None and keys is not None:
                 found.append(Keyed(leg, stated.media.dtls, keys))
         return found
+
+
+def _party(party: Party) -> KeptParty:
+    return KeptParty(
+        party.hop,
+        None if party.agent is None else party.agent.id,
+        None if party.trunk is None else party.trunk.id,
+        None if party.shown is None else party.shown.reveal(),
+        None if party.number is None else party.number.reveal(),
+        party.places,
+        party.origin,
+    )
+
+
+def _transfer(transfer: Transfer) -> KeptTransfer:
+    cseq = None if transfer.subscription is None else transfer.cseq
+    return KeptTransfer(transfer.kind, transfer.side, transfer.by.id, cseq, transfer.is_return, transfer.slot)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from hushwire.calls.effects import Ended
-from hushwire.calls.model import EndReason, JoinedAs
+from hushwire.calls.model import SUPERVISING, EndReason
 from hushwire.core.clock import Clock
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import CallId, NodeId, RecordingId
@@ -114,7 +114,7 @@ class CallRows:
 
     def joined(self, live: LiveCall, joining: Joining) -> None:
         """A party is in somebody else's call now. A supervisor's coming is an event of that call."""
-        if joining.role is not JoinedAs.MEMBER:
+        if joining.role in SUPERVISING:
             self._tell(live, joining, EventKind.SUPERVISION_STARTED)
 
     def joined_as(self, live: LiveCall, joining: Joining) -> None:
@@ -150,6 +150,20 @@ class CallRows:
             duration_ms=duration_ms,
         )
 
+    def now(self) -> datetime:
+        """The time that rows say."""
+        return self._clock.now()
+
+    def leg_ended(self, live: LiveCall, origin: CallId) -> None:
+        """A party that had come into this call is not in it any more: the row of the call by which it was called says until when it was."""
+        at = self._clock.now()
+        self._records.write(live.route.org.id, "call.leg_ended", lambda connection: rows.end_leg(connection, origin, at))
+
+    def leg_moved(self, live: LiveCall, origin: CallId) -> None:
+        """A party that had come into another call before goes on in this one."""
+        to = live.id
+        self._records.write(live.route.org.id, "call.leg_moved", lambda connection: rows.move_leg(connection, origin, to))
+
     def quality(self, live: LiveCall) -> None:
         """How a live call sounds. Not worth waiting for: left out while other rows wait for the database."""
         if self._records.waiting < QUALITY_WAITS_BEHIND:
@@ -178,12 +192,30 @@ class CallRows:
         """How the call and its recording ended, and CallEnded, in one transaction. `attempts` are the ways to a carrier that it tried."""
         state = end_state(effect.reason, live.answered_at is not None)
         left: list[DomainEvent] = []
-        if live.joining is not None and live.joining.role is not JoinedAs.MEMBER and live.answered_at is not None:
+        if live.joining is not None and live.joining.role in SUPERVISING and live.answered_at is not None:
             left = [self._supervision(live, live.joining, EventKind.SUPERVISION_ENDED, duration_ms=duration_ms)]
         trunk = None if live.route.trunk is None else live.route.trunk.id
-        end = CallEnd(live.id, state, at, duration_ms, effect.status, effect.reason.value, live.quality.at_end(report), trunk, attempts)
+        end = CallEnd(
+            live.id,
+            state,
+            at,
+            duration_ms,
+            effect.status,
+            effect.reason.value,
+            live.quality.at_end(report),
+            trunk,
+            attempts,
+            live.transferred,
+            bool(live.replaced),
+        )
         ended = self._recorder.event(
-            live, EventKind.CALL_ENDED, at, reason=effect.reason.value, status=effect.status, duration_ms=duration_ms
+            live,
+            EventKind.CALL_ENDED,
+            at,
+            reason=effect.reason.value,
+            status=effect.status,
+            duration_ms=duration_ms,
+            goes_on_in=None if live.transferred is None else str(live.transferred.to),
         )
         recording: RecordingEnd | None = None
         if report is not None and report.recording is not None:

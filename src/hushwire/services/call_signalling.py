@@ -13,6 +13,7 @@ from hushwire.services.call_tasks import CallTasks
 from hushwire.services.kept import Waiting
 from hushwire.services.live import LiveCall
 from hushwire.services.spoken_refusals import SpokenRefusals
+from hushwire.services.transfers import Transfers
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.sip import effects as sip
 from hushwire.sip.digits import TYPES as INFO_TYPES
@@ -36,6 +37,7 @@ class CallSignalling:
         starts: CallStarts,
         spoken: SpokenRefusals,
         attempts: TrunkAttempts,
+        transfers: Transfers,
         handle: Callable[[LiveCall, events.Event], None],
     ) -> None:
         self._endpoint = endpoint
@@ -46,6 +48,7 @@ class CallSignalling:
         self._starts = starts
         self._spoken = spoken
         self._attempts = attempts
+        self._transfers = transfers
         self._handle = handle
 
     def take(self, event: sip.Event) -> None:
@@ -75,8 +78,7 @@ class CallSignalling:
             case sip.AckReceived():
                 self._in_dialog(event.dialog, lambda side: events.Acknowledged(side, _sdp(event.request)))
             case sip.DialogEnded():
-                said = carried(event.request)
-                self._in_dialog(event.dialog, lambda side: events.HungUp(side, said))
+                self._ended(event)
             case sip.DialogTimedOut():
                 self._in_dialog(event.dialog, events.NeverAcknowledged)
             case sip.SubscriptionRefreshed() | sip.NotifyTaken() | sip.SubscriptionEnded() | sip.Notified():
@@ -99,6 +101,12 @@ class CallSignalling:
         if live is not None and side is not None:
             self._handle(live, make(side))
 
+    def _ended(self, event: sip.DialogEnded) -> None:
+        live = self._table.by_dialog.get(event.dialog)
+        side = None if live is None else live.side_of(event.dialog)
+        if live is not None and side is not None and not self._transfers.hung_up(live, side):
+            self._handle(live, events.HungUp(side, carried(event.request)))
+
     def _in_dialog_request(self, event: sip.InDialogRequest) -> None:
         live = self._table.by_dialog.get(event.dialog)
         side = None if live is None else live.side_of(event.dialog)
@@ -110,6 +118,8 @@ class CallSignalling:
             else:
                 live.reoffer = Waiting(event.request.to_bytes(), event.flow)
                 self._handle(live, events.Reoffered(side, event.tx, event.request.body))
+        elif event.request.method == "REFER":
+            self._transfers.refer(live, side, event)
         elif event.request.method == "INFO":
             self._journal.changed(live)
             self._keyed(live, side, event)
@@ -146,6 +156,7 @@ class CallSignalling:
 
     def _progressed(self, live: LiveCall, branch: int, response: Response) -> None:
         self._attempts.progressed(live, branch)
+        self._transfers.progressed(live, response.status)
         is_heard = self._attempts.is_heard(live, branch, response)
         self._handle(live, events.Progressed(branch, response.status, _sdp(response), is_heard))
 

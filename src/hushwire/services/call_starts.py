@@ -46,7 +46,8 @@ _log = structlog.get_logger(__name__)
 class CallStarts:
     """Begins calls. `handle` gives a call's machine an event; `carry_out` does what it wants.
 
-    `enter` takes who dials a conference; `on_left` is told of a call that one did not join after all.
+    `enter` takes who dials a conference; `on_left` is told of a call that one did not join after all,
+    `on_successor` of who was to take a party's place and can't.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class CallStarts:
         carry_out: Callable[[LiveCall, effects.Effect], None],
         enter: Callable[[TxId, Request, Flow, Route], None],
         on_left: Callable[[LiveCall], None],
+        on_successor: Callable[[LiveCall], None],
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -92,6 +94,7 @@ class CallStarts:
         self._carry_out = carry_out
         self._enter = enter
         self._on_left = on_left
+        self._on_successor = on_successor
 
     def request(self, tx: TxId, request: Request, flow: Flow) -> None:
         """A request outside any dialog."""
@@ -141,6 +144,16 @@ class CallStarts:
         self._start(live)
         return True
 
+    def succeed(self, route: Route, joining: Joining) -> LiveCall | None:
+        """Ring somebody to take a party's place; None where the gateway takes no calls now."""
+        if self._table.is_closing or self._table.is_full or not self._link.is_up:
+            return None
+        call = Guest(route.plan, self._random, self._certificates.current.fingerprint)
+        live = self._made(route, call, None, None, MAX_FORWARDS, joining)
+        joining.host.guests[joining.leg] = live
+        self._start_soon(live)
+        return live
+
     def room(self, route: Route) -> LiveCall:
         """Open a conference's room for who dialled it first; `settled` is set once it stands, or will not."""
         plan = replace(route.plan, is_room=True)
@@ -178,6 +191,10 @@ class CallStarts:
             self._tasks.spawn(self._spoken.begin(tx, request, flow, refused), "call-refusal")
         else:
             self._endpoint.respond(tx, refused.status, headers=[("Reason", refused.reason)])
+        self.note_refusal(refused)
+
+    def note_refusal(self, refused: Refused) -> None:
+        """Write the row of what was refused."""
         key = self._keys.take(refused.org.id, "call")
         if key is None:
             self._tasks.spawn(self._note_refusal_with_key(refused), "call-refused")
@@ -282,6 +299,7 @@ class CallStarts:
         if live.joining is not None:
             live.joining.host.guests.pop(live.joining.leg, None)
             self._on_left(live.joining.host)
+            self._on_successor(live)
 
     def _answer(self, live: LiveCall, code: str) -> None:
         if live.tx is not None:

@@ -36,14 +36,15 @@ class CallTable:
     def on_trunk(self, trunk_id: TrunkId) -> int:
         """How many calls are with a carrier, both ways; one that looks for its way is with the one that it tries now.
 
-        A call that came from it and was diverted to it counts twice.
+        A call that came from it and was diverted to it counts twice, and so does one whose parties are both with it.
         """
         return self.on_trunks()[trunk_id]
 
     def on_trunks(self) -> Counter[TrunkId]:
         """That of every carrier."""
         routes = (live.route for live in self.calls.values() if not live.is_ended)
-        return Counter(trunk.id for route in routes for trunk in (route.trunk, route.out_trunk) if trunk is not None)
+        carriers = (trunk for route in routes for trunk in (route.trunk, route.out_trunk, *route.further_trunks))
+        return Counter(trunk.id for trunk in carriers if trunk is not None)
 
     def out_for(self, agent_id: AgentId) -> int:
         """How many calls an agent's forwarding has let out that are not over yet."""

@@ -47,12 +47,14 @@ from hushwire.services.port_choice import PortChoice
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
 from hushwire.services.records import Records
+from hushwire.services.replacing import Replacing
 from hushwire.services.routing import Route, Router
 from hushwire.services.shaken import Shaken
 from hushwire.services.sound_library import SoundLibrary
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
 from hushwire.services.supervision import Supervision
+from hushwire.services.transfers import Transfers
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.voicemail import Voicemail
@@ -149,6 +151,7 @@ class Calling:
             clock,
             self.feed,
             self._left,
+            self._successor,
         )
         self.voicemail = Voicemail(
             link,
@@ -183,11 +186,37 @@ class Calling:
             self._effects.carry_out,
             self._enter,
             self._left,
+            self._successor,
         )
         self._conferences = Conferences(starts, self.feed)
         self.supervision = Supervision(router, starts, media, rows, self.feed)
+        replacing = Replacing(
+            endpoint,
+            router,
+            link,
+            self.table,
+            media,
+            self.handshakes,
+            self.recorder,
+            self.sounds,
+            rows,
+            self.journal,
+            self.feed,
+        )
+        self.transfers = Transfers(
+            endpoint,
+            authenticator,
+            router,
+            starts,
+            self.table,
+            self._tasks,
+            self.sounds,
+            replacing,
+            self.journal,
+            self.feed,
+        )
         self._signalling = CallSignalling(
-            endpoint, self.table, self._tasks, media, self.journal, starts, self._spoken, attempts, self._handle
+            endpoint, self.table, self._tasks, media, self.journal, starts, self._spoken, attempts, self.transfers, self._handle
         )
         self._media_events = CallMediaEvents(
             link,
@@ -426,6 +455,9 @@ class Calling:
 
     def _left(self, host: LiveCall) -> None:
         self._conferences.left(host)
+
+    def _successor(self, live: LiveCall) -> None:
+        self.transfers.changed(live)
 
     def _recording_impossible(self, live: LiveCall) -> None:
         if not live.route.may_go_unrecorded:

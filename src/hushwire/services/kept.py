@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hushwire.calls.kept import KeptCall
 from hushwire.calls.model import Side
+from hushwire.calls.transfer import Exchange, TransferKind
 from hushwire.core.ids import AgentId, OrgId, TrunkId
 from hushwire.core.personal import SHOWN
 from hushwire.media.dtls import SrtpKeys
@@ -22,7 +23,7 @@ from hushwire.privacy.consent import Places
 from hushwire.sdp.dtls import RemoteDtls
 from hushwire.services.forwarding import Diversion
 from hushwire.sip.dialog import Dialog
-from hushwire.sip.flow import Flow
+from hushwire.sip.flow import Flow, Hop
 from hushwire.store.calls import CallAnswer, CallEnd, NewCall, NewRecording, RecordingEnd
 
 VERSION: Final = 1
@@ -62,6 +63,35 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class KeptParty:
+    """Who took the place of one of the two parties."""
+
+    hop: Hop | None
+    agent_id: AgentId | None = None
+    trunk_id: TrunkId | None = None
+    shown: str | None = None
+    number: str | None = None
+    places: Places = ()
+    origin: UUID | None = None
+
+    def __repr__(self) -> str:
+        return f"KeptParty({SHOWN})"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTransfer:
+    """What a party asked for and waits to hear of: `cseq` is the number of its REFER, None where it does not wait."""
+
+    kind: TransferKind
+    side: Side
+    by: AgentId
+    cseq: int | None = None
+    is_return: bool = False
+    slot: str | None = None
+    """Where the other party is parked."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Talk:
     """What two parties' call needs to go on. `reoffer`: one of them waits for our answer to a re-INVITE.
 
@@ -90,6 +120,13 @@ class Talk:
     diversions: tuple[Diversion, ...] = ()
     diverted_to: str | None = None
     out_trunk_id: TrunkId | None = None
+    replaced: dict[Side, KeptParty] = field(default_factory=dict)
+    payers: tuple[AgentId, ...] = ()
+    further_trunks: tuple[TrunkId, ...] = ()
+    others: tuple[str, ...] = ()
+    transfer: KeptTransfer | None = None
+    exchange: Exchange | None = None
+    """Legs were being moved: both calls are as they were before, and their legs are to be put back."""
 
     def __repr__(self) -> str:
         return f"Talk({SHOWN})"

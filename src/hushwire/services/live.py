@@ -12,6 +12,7 @@ from hushwire.calls.effects import LegStatement
 from hushwire.calls.ends import recording_format
 from hushwire.calls.hearing import Hearing
 from hushwire.calls.model import EndReason, JoinedAs, Side
+from hushwire.calls.transfer import Exchange, TransferKind
 from hushwire.core.ids import CallId
 from hushwire.core.personal import Personal
 from hushwire.media.certificates import Certificate
@@ -19,15 +20,19 @@ from hushwire.media.dtls import SrtpKeys
 from hushwire.media.formats import leg_codecs
 from hushwire.media.model import IceCredentials, LegSettings, Protection, Suite
 from hushwire.media.ports import IpAddress
+from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Crypto, LegMedia
 from hushwire.services.call_quality import CallQuality
+from hushwire.services.directory import Agent
 from hushwire.services.kept import Waiting
 from hushwire.services.routing import Route
-from hushwire.sip.effects import DialogKey, InviteId, TxId
+from hushwire.services.trunk import Trunk
+from hushwire.sip.effects import DialogKey, InviteId, SubscriptionId, TxId
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.message import Request
 from hushwire.sip.shaken import Verdict
-from hushwire.store.calls import CallAnswer, CallEnd, Facts, NewCall, NewRecording, RecordingEnd
+from hushwire.sip.uri import NameAddr
+from hushwire.store.calls import CallAnswer, CallEnd, Facts, NewCall, NewRecording, RecordingEnd, Transferred
 from hushwire.vault.buckets import DataKey
 
 if TYPE_CHECKING:
@@ -62,6 +67,41 @@ class Joining:
     purpose: str = ""
     is_in: bool = False
     """Its party has answered, and is to hear and be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who talks on one side of a call: an agent, or somebody behind a carrier. `shown` is what others are told of it."""
+
+    hop: Hop | None
+    agent: Agent | None
+    trunk: Trunk | None
+    shown: Personal[str] | None
+    number: Personal[str] | None = None
+    """Of somebody behind a carrier."""
+    places: Places = ()
+    origin: CallId | None = None
+    """The call by which it was called, where that is another one: its row accounts for the leg."""
+
+
+@dataclass(slots=True, eq=False)
+class Transfer:
+    """What one party of a call asked for, and what has become of it. `side` is whose place is to be taken."""
+
+    kind: TransferKind
+    side: Side
+    by: Agent
+    subscription: SubscriptionId | None = None
+    successor: "LiveCall | None" = None
+    """Who is being rung to take the place."""
+    told: int = 0
+    """The status that the party who asked was told last."""
+    is_return: bool = False
+    """It failed, and the one who is rung now is who asked for it."""
+    cseq: int = 0
+    """The number of the REFER."""
+    slot: str | None = None
+    """Where the other party is parked."""
 
 
 @dataclass(slots=True, eq=False)
@@ -127,6 +167,19 @@ class LiveCall:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is answered, or over: who joins it waits for that."""
     arranging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    replaced: dict[Side, Party] = field(default_factory=dict)
+    """Who took the place of a party of the beginning."""
+    newcomer: DialogKey | None = None
+    """The dialog of who is about to take a party's place."""
+    transfer: Transfer | None = None
+    transferred: Transferred | None = None
+    """Where its other party went on, once it is over."""
+    exchange: Exchange | None = None
+    """Legs that are being moved: what the next process would have to put right."""
+    replacing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while legs go and come."""
+    shown: dict[Side, NameAddr | None] = field(default_factory=dict)
+    """Whom a party talks with since its other party was replaced, as it may be told."""
     is_ended: bool = False
     is_end_unknown: bool = False
     """The call is over, but the media process has not said that its recording is."""
@@ -171,10 +224,28 @@ class LiveCall:
 
     def hop(self, side: Side) -> Hop | None:
         """The way to a party."""
+        if side in self.replaced:
+            return self.replaced[side].hop
         if side is Side.CALLER:
             return self.flow
         winner = self.call.winner
         return None if winner is None else self.route.plan.targets[winner].hop
+
+    def party(self, side: Side) -> Party:
+        """Who talks on a side."""
+        if side in self.replaced:
+            return self.replaced[side]
+        route, hop = self.route, self.hop(side)
+        if self.joining is not None:  # by its leg nobody could tell
+            leg, agent = 1, route.agent if side is Side.CALLER else route.peer_agent
+        else:
+            leg = self.call.leg(side) or 0
+            agent = route.agent_at(leg)
+        is_hidden = route.hides and side is Side.CALLER
+        if agent is not None:
+            return Party(hop, agent, None, None if is_hidden else agent.extension or agent.username)
+        number = route.diverted_to if side is Side.CALLEE and route.leads_out else route.withheld or route.remote
+        return Party(hop, None, route.trunk_at(leg), None if is_hidden else number, number, route.places)
 
     def legs(self) -> tuple[Facts, Facts]:
         """The truth about the protection of the agent's leg and the other party's, for the row."""

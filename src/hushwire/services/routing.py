@@ -103,6 +103,13 @@ class Route:
     diverted_to: Personal[str] | None = None
     """The number outside that it was diverted to at last."""
 
+    payers: tuple[Agent, ...] = ()
+    """Agents who are not in the call any more, and by whose right somebody in it was called."""
+    further_trunks: tuple[Trunk, ...] = ()
+    """Carriers of parties who came into the call later."""
+    others: tuple[Personal[str], ...] = ()
+    """Numbers of outside parties who came into the call later."""
+
     @property
     def may_go_unrecorded(self) -> bool:
         """Whether the call goes on where it can't be recorded: as the organisation decided; an emergency call always."""
@@ -350,7 +357,7 @@ class Router:
         """
         if isinstance(route.verdict, Emergency) or route.plan.is_room:
             return False
-        newest = [self._directory.agent(agent.id) for agent in (route.agent, route.peer_agent) if agent is not None]
+        newest = [self._directory.agent(agent.id) for agent in (route.agent, route.peer_agent, *route.payers) if agent is not None]
         if any(agent is None or agent.is_suspended for agent in newest):
             return True
         if route.agent is not None and route.device_id is not None and self._directory.is_revoked(route.agent.id, route.device_id):
@@ -377,7 +384,48 @@ class Router:
     def may_record(self, route: Route) -> bool:
         """Whether the call may be recorded, by what is known now: its far side may have objected since the call was routed."""
         org = self._directory.organisation(route.org.id) or route.org
-        return org.may_record(route.places) and not any(_is_unrecorded(org, number) for number in route.outsiders)
+        return org.may_record(route.places) and not any(_is_unrecorded(org, number) for number in (*route.outsiders, *route.others))
+
+    # Transfers.
+
+    def referred(self, org: Organisation, agent: Agent, refer_to: str, shown: NameAddr, leg: int, peer: str) -> Route | Refused:
+        """Where an agent's REFER leads, under the rules of this moment for this agent: who is called becomes this leg of its call.
+
+        `refer_to` is the header's value, `shown` who the called agent is told to talk with; the network is shown the agent's own number.
+        """
+        uri = parse_name_addr(refer_to).uri
+        user = _own_user_of(uri, org)
+        verdict = verdict_for(self._judge, org, agent, Attempt(refer_to, Channel.REFER, peer=peer))
+        if user is not None and not isinstance(verdict, Emergency):
+            callee = org.by_extension.get(user) or org.by_username.get(user)
+            if callee is not None:
+                return self.to_successor(org, agent, callee, shown, leg)
+        match verdict:
+            case Allow() | Emergency():
+                if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
+                    return _denied(org, agent, denied(verdict, Reason.RECORDING_CONSENT), refer_to)
+                hides = agent.hides_identity and not isinstance(verdict, Emergency)
+                found = self._outbound(org, agent, Terms(leg, Srtp.OPTIONAL, None), verdict, hides=hides)
+                return found if isinstance(found, Refused) else _as_leg(found, leg)
+            case Deny() | Malformed():
+                return _denied(org, agent, verdict, refer_to)
+            case AllowContact():
+                raise LocalError("the verdict on a REFER was one on a Contact")
+
+    def to_successor(self, org: Organisation, agent: Agent, callee: Agent, shown: NameAddr, leg: int) -> Route | Refused:
+        """The way to an agent of the organisation who is to take a party's place, by the right of `agent`. It never leads to a trunk."""
+        not_rung = callee.forwarding.not_rung if callee.id != agent.id else None
+        targets = () if callee.is_suspended or not_rung else self._agent_targets(org, callee, shown, leg)
+        remote = callee.extension or callee.username
+        if not targets:
+            words = refusals.header("do-not-disturb" if not_rung else "no-device")
+            return Refused(480, words, "unavailable", CallDirection.INTERNAL, org, agent, remote=remote)
+        plan = Plan(CallDirection.INTERNAL, targets[0].terms, targets, RING_AGENT_S, False, joins=leg)
+        return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
+
+    def internal_name(self, org: Organisation, text: str) -> NameAddr:
+        """An extension or number as it is shown within the organisation."""
+        return NameAddr(SipUri(f"{org.slug}.{self._directory.domain}", escape_user(text)))
 
     # From trunks.
 
@@ -554,10 +602,20 @@ def _places(org: Organisation, remote: Personal[str] | None) -> Places:
     return found.territories or (None,) if isinstance(found, numbers.Found) else (None,)
 
 
+def _as_leg(route: Route, leg: int) -> Route:
+    """The same way, for a party who comes into a call as this leg."""
+    targets = tuple(replace(target, terms=replace(target.terms, leg=leg)) for target in route.plan.targets)
+    return replace(route, plan=replace(route.plan, targets=targets, is_recorded=False, joins=leg))
+
+
 def _refused(org: Organisation, agent: Agent, verdict: Deny | Malformed, request: Request) -> Refused:
     """What the rules refused, with the number that they read, else what was dialled."""
+    return _denied(org, agent, verdict, _dialled(request))
+
+
+def _denied(org: Organisation, agent: Agent, verdict: Deny | Malformed, dialled: str) -> Refused:
     number = verdict.number if isinstance(verdict, Deny) else None
-    remote, reason = Personal(number or _dialled(request)), verdict.reason
+    remote, reason = Personal(number or dialled[:256]), verdict.reason
     return Refused(reason.sip_status, reason.sip_reason, "refused", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=verdict)
 
 
@@ -581,7 +639,13 @@ def agent_terms(org: Organisation, transport: Transport, address: str, leg: int)
 def own_user(request: Request, org: Organisation) -> str | None:
     """The dial string of a Request-URI that names this gateway; None for other hosts and forms."""
     try:
-        uri = request.request_uri
+        return _own_user_of(request.request_uri, org)
+    except ParseError:
+        return None
+
+
+def _own_user_of(uri: object, org: Organisation) -> str | None:
+    try:
         if not isinstance(uri, SipUri) or uri.password is not None or uri.headers is not None:
             return None
         if not hosts.is_own(uri.host, uri.port, org.rules.own_hosts):

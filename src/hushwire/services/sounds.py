@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from hushwire.calls.call import State
 from hushwire.calls.model import Side
 from hushwire.core.errors import Unavailable
 from hushwire.media.encoding import UnusableSound
@@ -65,6 +66,8 @@ class CallSounds:
     music: dict[int, Playing] = field(default_factory=dict)
     beeps: dict[int, Playing] = field(default_factory=dict)
     ringing: Playing | None = None
+    company: Playing | None = None
+    """What a party hears that waits for who takes the other's place."""
     announced_legs: set[int] = field(default_factory=set)
     """Who hears an announcement now: music waits for its end, or it would have been said to nobody."""
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -209,6 +212,28 @@ class Sounds:
             ringing, sounds.ringing = sounds.ringing, None
             if ringing is not None:
                 await self.stop(ringing)
+
+    async def keep_company(self, live: LiveCall, side: Side, kind: SoundKind) -> None:
+        """Let a party that waits for who takes the other's place hear ringing or music, until `leave_alone`."""
+        sounds = self._of_call.setdefault(live.id, CallSounds())
+        async with sounds.working:
+            end = live.call.end(side)
+            if live.is_ended or live.call.state is not State.WAITING or end is None or end.agreed is None:
+                return
+            before, sounds.company = sounds.company, None
+            if before is not None:
+                await self.stop(before)
+            sounds.company = await self.play(live.bridge_id, end.terms.leg, end.agreed, kind, live.route.org, times=0)
+
+    async def leave_alone(self, live: LiveCall) -> None:
+        """Somebody is there to talk with."""
+        sounds = self._of_call.get(live.id)
+        if sounds is None:
+            return
+        async with sounds.working:
+            company, sounds.company = sounds.company, None
+            if company is not None:
+                await self.stop(company)
 
     def forget(self, bridge_id: UUID) -> None:
         """The bridge is closed: nothing is played there any more."""

@@ -11,7 +11,7 @@ import structlog
 
 from hushwire.calls import events
 from hushwire.calls.call import State
-from hushwire.calls.model import CallDirection, EndReason, JoinedAs
+from hushwire.calls.model import SUPERVISING, CallDirection, EndReason, JoinedAs
 from hushwire.core.ids import AgentId
 from hushwire.services.call_media import CallMedia
 from hushwire.services.call_rows import CallRows
@@ -22,7 +22,7 @@ from hushwire.services.routing import Router
 
 MAY_SUPERVISE: Final = frozenset({"supervisor", "admin", "owner"})
 FIRST_LEG: Final = 2
-MOST_LEGS: Final = 16
+MOST_LEGS: Final = 15  # the last number is that of a leg which is put aside in a transfer
 _log = structlog.get_logger(__name__)
 
 
@@ -77,7 +77,7 @@ class Supervision:
     def end_all(self, live: LiveCall, why: EndReason) -> None:
         """Nobody listens to this call any more."""
         for guest in list(live.guests.values()):
-            if guest.joining is not None and guest.joining.role is not JoinedAs.MEMBER:
+            if guest.joining is not None and guest.joining.role in SUPERVISING:
                 self._feed(guest, events.Stopped(why))
 
     def obey(self, live: LiveCall) -> None:
@@ -113,4 +113,5 @@ class Supervision:
 
     @staticmethod
     def _find(live: LiveCall, agent_id: AgentId) -> LiveCall | None:
-        return next((guest for guest in live.guests.values() if guest.route.agent.id == agent_id and not guest.is_ended), None)
+        supervisors = (guest for guest in live.guests.values() if guest.joining is not None and guest.joining.role in SUPERVISING)
+        return next((guest for guest in supervisors if guest.route.agent.id == agent_id and not guest.is_ended), None)

@@ -71,6 +71,14 @@ _REFUSALS: Final = (
     Refusal("shutdown", 503, "Shutting down"),
     Refusal("orphaned", None, "The gateway that held the call ended"),
     Refusal("internal-error", 500, "Internal error"),
+    Refusal("transferred", 200, "Transferred"),
+    # Transfers.
+    Refusal("transfer-by-carrier", 403, "Transfers are not taken from carriers"),
+    Refusal("foreign-call", 403, "The call is another agent's"),
+    Refusal("not-transferable", 403, "Calls of this kind are not transferred"),
+    Refusal("being-transferred", 491, "The call is being transferred"),
+    Refusal("refer-to", 400, "The Refer-To can't be read"),
+    Refusal("too-many-parties", 503, "The call has as many parties as it can have"),
     # Subscriptions.
     Refusal("nobody-to-watch", 404, "There is nobody here to watch by this name"),
     Refusal("one-contact", 400, "A SUBSCRIBE needs exactly one Contact"),

@@ -376,6 +376,13 @@ class UserAgent:
                 # How long ago the last refresh was is not known: the sooner the next one, the better.
                 self._core.look_again(session, now + 5.0)
 
+    def adopt_subscription(self, dialog: DialogKey, event: EventName, *, now: float, longest_s: int) -> SubscriptionId | None:
+        """Take over a subscription of the peer's in an adopted dialog; None where that is gone."""
+        session = self._core.sessions.get(dialog)
+        if session is None or not self._subscriptions.may_open(session):
+            return None
+        return self._subscriptions.open(session, event, now, longest_s, is_notifier=True).id
+
     def move(self, key: DialogKey, hop: Hop) -> None:
         """Send the dialog's requests another way from now on (a phone came back on a new connection)."""
         session = self._core.sessions.get(key)

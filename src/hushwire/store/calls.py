@@ -78,6 +78,19 @@ class CallAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Transferred:
+    """Where the other party of a call that is over goes on, how, and on which agent's wish.
+
+    `leg_ended_at` where the party had come from yet another call: this row's own leg is over.
+    """
+
+    to: CallId
+    kind: str
+    by: AgentId
+    leg_ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnd:
     """How a call ended. `state` is `ended` where it was answered, else `failed`."""
 
@@ -91,6 +104,9 @@ class CallEnd:
     trunk_id: TrunkId | None = None
     """Of the carrier that had it last."""
     trunk_attempts: Attempts | None = None
+    transferred: Transferred | None = None
+    took_parties_in: bool = False
+    """Parties of other calls went on in this one: their legs end with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +250,16 @@ async def divert(connection: Connection, call: NewCall) -> None:
     )
 
 
+async def end_leg(connection: Connection, call_id: CallId, at: datetime) -> None:
+    """The party that had come out of this call is not in the other one any more."""
+    await connection.execute("UPDATE calls SET leg_ended_at = $2 WHERE id = $1 AND leg_ended_at IS NULL", call_id, at)
+
+
+async def move_leg(connection: Connection, call_id: CallId, to: CallId) -> None:
+    """The party that had come out of this call goes on in yet another one."""
+    await connection.execute("UPDATE calls SET transferred_to = $2 WHERE id = $1 AND leg_ended_at IS NULL", call_id, to)
+
+
 async def update_joined_as(connection: Connection, call_id: CallId, role: str) -> None:
     """As what the call is in the other one from now on."""
     await connection.execute("UPDATE calls SET joined_as = $2 WHERE id = $1", call_id, role)
@@ -280,7 +306,8 @@ async def end(connection: Connection, call: CallEnd) -> bool:
     """Close the row; False if it was closed already."""
     tag = await connection.execute(
         "UPDATE calls SET state = $2, ended_at = $3, duration_ms = $4, sip_status = coalesce($5, sip_status), end_reason = $6,"
-        " quality = $7::jsonb, trunk_id = coalesce($8, trunk_id), trunk_attempts = $9::jsonb"
+        " quality = $7::jsonb, trunk_id = coalesce($8, trunk_id), trunk_attempts = $9::jsonb,"
+        " transferred_to = $10, transferred_as = $11, transferred_by = $12, leg_ended_at = $13"
         " WHERE id = $1 AND state IN ('ringing', 'active')",
         call.id,
         call.state,
@@ -291,7 +318,15 @@ async def end(connection: Connection, call: CallEnd) -> bool:
         None if call.quality is None else json.dumps(call.quality),
         call.trunk_id,
         None if call.trunk_attempts is None else json.dumps(call.trunk_attempts),
+        None if call.transferred is None else call.transferred.to,
+        None if call.transferred is None else call.transferred.kind,
+        None if call.transferred is None else call.transferred.by,
+        None if call.transferred is None else call.transferred.leg_ended_at,
     )
+    if call.took_parties_in:
+        await connection.execute(
+            "UPDATE calls SET leg_ended_at = $2 WHERE transferred_to = $1 AND leg_ended_at IS NULL", call.id, call.ended_at
+        )
     return tag == "UPDATE 1"
 
 

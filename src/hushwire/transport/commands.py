@@ -9,6 +9,7 @@ from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.refer import Replaces
+from hushwire.sip.subscriptions import EventName
 from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import SDP, UserAgent
 
@@ -203,6 +204,10 @@ class Commands:
         asked = self.ua.refer(dialog, uri, now=self.now(), replaces=replaces, headers=headers)
         self.flush()
         return asked
+
+    def adopt_subscription(self, dialog: DialogKey, event: EventName, *, longest_s: int) -> SubscriptionId | None:
+        """See UserAgent.adopt_subscription."""
+        return self.ua.adopt_subscription(dialog, event, now=self.now(), longest_s=longest_s)
 
     def dialog(self, key: DialogKey) -> Dialog | None:
         """See UserAgent.dialog."""

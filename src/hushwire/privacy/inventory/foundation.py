@@ -79,6 +79,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "trunk_states": same(TECHNICAL, "node_id trunk_id standing reason since calls ways outcomes registered_until"),
     "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with joined_call_id")
     | same(CALL_ID, "device_id peer_device_id")
+    | same(CALL_ID, "transferred_to transferred_by")
     | same(
         CALL,
         "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality erased_at",
@@ -86,6 +87,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(CALL, "trunk_attempts joined_as caller_hidden")
     | same(replace(CALL, form=Form.PSEUDONYM), "diversions")
     | same(CALL, "caller_verdict caller_verdict_reason caller_attestation caller_signer")
+    | same(CALL, "transferred_as leg_ended_at")
     | same(replace(CALL, purpose=Purpose.VOICE_SECURITY), "verdict verdict_reason country number_class rules_version")
     | same(FAR_NUMBER, "remote_sealed diverted_to_sealed")
     | same(FAR_INDEX, "remote_index diverted_to_index")

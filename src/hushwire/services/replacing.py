@@ -1,0 +1,302 @@
+"""One party of a call is replaced by the party of another one: the primitive below transfers, park and pickup.
+
+The leg that comes is moved into the call's bridge with its ports and keys (docs/adr/0027), so its party notices only whom it hears. The leg
+that goes is put aside first and closed last: until the machines are told everything can be undone, and `LiveCall.exchange` tells the next
+process what it would have to put right. The recording goes on as its next segment between the two moves, so that nobody is heard in a
+segment whose row does not name them; a pause, something sensitive, and what the law says of either party follow the party.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+
+from hushwire.calls import events
+from hushwire.calls.call import State
+from hushwire.calls.model import CallDirection, Side
+from hushwire.calls.transfer import SPARE, Exchange, TransferKind
+from hushwire.core.errors import Unavailable
+from hushwire.core.ids import AgentId
+from hushwire.core.personal import Personal
+from hushwire.media.handshakes import Handshakes
+from hushwire.media.link import MediaLink
+from hushwire.media.model import MediaRefused
+from hushwire.policy.model import Emergency
+from hushwire.services.call_journal import CallJournal
+from hushwire.services.call_media import CallMedia
+from hushwire.services.call_rows import CallRows
+from hushwire.services.call_table import CallTable
+from hushwire.services.directory import Agent
+from hushwire.services.live import LiveCall, Party
+from hushwire.services.recorder import Recorder
+from hushwire.services.routing import Route, Router
+from hushwire.services.sounds import Sounds
+from hushwire.sip.uri import NameAddr
+from hushwire.store.calls import Transferred
+from hushwire.transport.endpoint import SipEndpoint
+
+TALKING = frozenset({State.ACTIVE, State.WAITING})
+_log = structlog.get_logger(__name__)
+
+
+class Replacing:
+    """Replaces parties. `feed` gives a call's machine an event."""
+
+    def __init__(
+        self,
+        endpoint: SipEndpoint,
+        router: Router,
+        link: MediaLink,
+        table: CallTable,
+        media: CallMedia,
+        handshakes: Handshakes,
+        recorder: Recorder,
+        sounds: Sounds,
+        rows: CallRows,
+        journal: CallJournal,
+        feed: Callable[[LiveCall, events.Event], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._router = router
+        self._link = link
+        self._table = table
+        self._media = media
+        self._handshakes = handshakes
+        self._recorder = recorder
+        self._sounds = sounds
+        self._rows = rows
+        self._journal = journal
+        self._feed = feed
+
+    async def replace(
+        self,
+        host: LiveCall,
+        side: Side,
+        source: LiveCall,
+        source_side: Side,
+        *,
+        kind: TransferKind,
+        by: AgentId,
+        told: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Let the party of `source` take the place of the one on `side`; `ok`, or why not, and then nothing is changed.
+
+        `told` is called as it happens: what it sends goes out before the dialog of who is replaced ends.
+        """
+        async with host.replacing:
+            party, leg, from_leg = source.party(source_side), host.call.leg(side), source.call.leg(source_side)
+            if leg is None or from_leg is None or not self._stands(host, source):
+                return "the call is over"
+            route = merged(host.route, leg, party, source.route)
+            if host.recording is not None and not await self._is_told(host, source, source_side, route):
+                return "the announcement of the recording was not heard"
+            host.exchange = Exchange(leg, source.bridge_id, from_leg, is_vacant=host.call.end(side) is None)
+            self._note(host)
+            try:
+                outcome = await self._move(host, side, source, leg, from_leg, route)
+                if outcome == "ok":
+                    with self._endpoint.held():
+                        host.exchange = None
+                        told()
+                        self._hand_over(host, side, source, source_side, route, party, kind, by)
+            finally:
+                host.exchange = None
+                self._note(host)
+            if outcome == "ok":
+                _log.info("call.party_replaced", call_id=str(host.id), by_call=str(source.id), kind=kind.value)
+                await self._settle(host, source, leg)
+            return outcome
+
+    async def stand_aside(self, host: LiveCall, side: Side, *, is_gone: bool) -> None:
+        """The party is out of the call, and the other one waits for somebody else. `is_gone`: by its own BYE."""
+        leg = host.call.leg(side)
+        self._feed(host, events.StoodAside(side, is_gone))
+        async with host.replacing:
+            if leg is None or host.is_ended or host.call.state is not State.WAITING:
+                return
+            host.stated.pop(leg, None)
+            self._handshakes.forget(host.id, leg)
+            try:
+                await self._link.client.close_leg(host.id, leg)
+            except (MediaRefused, Unavailable) as error:
+                _log.warning("call.leg_not_closed", call_id=str(host.id), why=str(error))
+
+    # The law and the recording.
+
+    async def _is_told(self, host: LiveCall, source: LiveCall, side: Side, route: Route) -> bool:
+        """Whether who comes knows that the call is recorded: nobody is recorded who was not told, where telling is what was set."""
+        if not self._router.may_record(route) or not self._sounds.needs_announcement(host) or source.recording is not None:
+            return True
+        staying = {leg for other in Side if other is not side and (leg := source.call.leg(other)) is not None}
+        return await self._sounds.announce(source, staying) or host.route.may_go_unrecorded
+
+    async def _go_on_recording(self, host: LiveCall, route: Route) -> str:
+        if host.recording is None:
+            return "ok"
+        if not self._router.may_record(route):
+            await self._recorder.stop(host)
+            return "ok"
+        peer = None if route.peer_agent is None else route.peer_agent.id
+        outcome = await self._recorder.continue_as(host, route.agent.id, peer)
+        if outcome == "ok" or not host.route.may_go_unrecorded:
+            return outcome
+        return await self._recorder.stop(host)
+
+    async def _settle(self, host: LiveCall, source: LiveCall, leg: int) -> None:
+        """What follows once both calls know: what was put aside goes, and the recording and all who joined follow."""
+        await self._sounds.leave_alone(host)
+        host.hears.pop(leg, None)
+        with suppress(MediaRefused, Unavailable):  # nobody was put aside, or the bridge is closed
+            await self._link.client.close_leg(host.id, SPARE)
+        try:
+            if host.guests:
+                await self._media.arrange(host)
+            if source.is_sensitive and not host.is_sensitive and not host.is_ended:
+                await self._recorder.set_sensitive(host, on=True)
+        except (MediaRefused, Unavailable) as error:
+            _log.error("call.not_settled", call_id=str(host.id), why=str(error))
+        await self._sounds.settle(host)
+
+    # Media.
+
+    @staticmethod
+    def _stands(host: LiveCall, source: LiveCall) -> bool:
+        is_there = host.call.state in TALKING and source.call.state in TALKING
+        return is_there and host.has_bridge and source.has_bridge and host.joining is None and not host.is_ended and not source.is_ended
+
+    async def _move(self, host: LiveCall, side: Side, source: LiveCall, leg: int, from_leg: int, route: Route) -> str:
+        """Put the one leg aside and bring the other in, with the recording between; undone where it fails."""
+        client = self._link.client
+        is_aside = has_come = False
+        was_paused = source.recording is not None and source.recording.is_paused
+        try:
+            if host.call.end(side) is not None:
+                await client.move_leg(host.id, leg, host.id, SPARE)
+                is_aside = True
+            outcome = await self._go_on_recording(host, route)
+            if outcome == "ok" and was_paused and host.recording is not None:
+                await self._recorder.pause(host)
+            if outcome == "ok" and self._stands(host, source):
+                await client.move_leg(source.bridge_id, from_leg, host.id, leg)
+                has_come = True
+        except (MediaRefused, Unavailable) as error:
+            _log.error("call.legs_not_moved", call_id=str(host.id), why=str(error))
+            outcome = "hushwire-media did not take it"
+        if outcome == "ok" and self._stands(host, source):
+            return "ok"
+        try:
+            if has_come and not source.is_ended:
+                await client.move_leg(host.id, leg, source.bridge_id, from_leg)
+            elif has_come:
+                await client.close_leg(host.id, leg)
+            if is_aside:
+                await client.move_leg(host.id, SPARE, host.id, leg)
+        except (MediaRefused, Unavailable) as error:
+            if not host.is_ended:
+                _log.error("call.legs_not_back", call_id=str(host.id), why=str(error))
+                self._feed(host, events.MediaFailed())
+            if has_come and not source.is_ended:
+                self._feed(source, events.MediaFailed())
+        return outcome if outcome != "ok" else "the call is over"
+
+    # What is known of both calls.
+
+    def _hand_over(
+        self,
+        host: LiveCall,
+        side: Side,
+        source: LiveCall,
+        source_side: Side,
+        route: Route,
+        party: Party,
+        kind: TransferKind,
+        by: AgentId,
+    ) -> None:
+        """Nothing waits here: no event comes between, and the journal has both calls as they are now, or as they were."""
+        end = source.call.end(source_side)
+        if end is None:
+            return
+        from_bridge, from_leg, leg = source.bridge_id, end.terms.leg, host.call.leg(side)
+        assert leg is not None
+        self._handshakes.forget(host.id, leg)
+        self._handshakes.move(from_bridge, from_leg, host.id, leg)
+        _carry(source, from_leg, host, leg)
+        end.terms = replace(end.terms, leg=leg)
+        host.newcomer = source.dialogs.pop(source_side, None)
+        source.branch_dialogs = {branch: key for branch, key in source.branch_dialogs.items() if key != host.newcomer}
+        if source.joining is not None:
+            host.guests.pop(source.joining.leg, None)
+            source.has_bridge = False
+        self._account(host, side, source, party, kind, by)
+        stays = host.party(side.other)
+        host.replaced[side] = replace(party, origin=party.origin or source.id)
+        host.route = route
+        host.shown = {side: self._name(host, stays.shown), side.other: self._name(host, party.shown)}
+        asked = frozenset(one for one in Side if host.party(one).agent is not None)
+        self._feed(source, events.Yielded(source_side))
+        self._feed(host, events.Replaced(side, end, asked))
+
+    def _account(self, host: LiveCall, side: Side, source: LiveCall, party: Party, kind: TransferKind, by: AgentId) -> None:
+        """Which row accounts for which leg from now on."""
+        gone = host.replaced.get(side)
+        if gone is not None and gone.origin is not None:
+            self._rows.leg_ended(host, gone.origin)
+        if party.origin is not None:
+            self._rows.leg_moved(host, party.origin)
+        ended_at = None if party.origin is None else self._rows.now()
+        source.transferred = Transferred(host.id, kind.value, by, ended_at)
+
+    def _name(self, host: LiveCall, shown: Personal[str] | None) -> NameAddr | None:
+        return None if shown is None else self._router.internal_name(host.route.org, shown.reveal())
+
+    def _note(self, host: LiveCall) -> None:
+        self._journal.changed(host)
+        self._journal.commit()
+
+
+def _carry(source: LiveCall, from_leg: int, host: LiveCall, leg: int) -> None:
+    """What is known of a leg goes with it."""
+    host.stated.pop(leg, None)
+    host.suites.pop(leg, None)
+    if (stated := source.stated.pop(from_leg, None)) is not None:
+        host.stated[leg] = replace(stated, leg=leg)
+    if (suite := source.suites.pop(from_leg, None)) is not None:
+        host.suites[leg] = suite
+    for there, here in (
+        (source.reachable, host.reachable),
+        (source.shared_legs, host.shared_legs),
+        (source.silent_legs, host.silent_legs),
+        (source.heard_early, host.heard_early),
+    ):
+        here.discard(leg)
+        if from_leg in there:
+            there.discard(from_leg)
+            here.add(leg)
+
+
+def merged(route: Route, leg: int, party: Party, source: Route) -> Route:
+    """The route of a call in which `party`, who came by `source`, has this leg: who is in it, who pays, and whom the law asks about."""
+    agent = party.agent if leg == 0 and party.agent is not None else route.agent
+    peer = party.agent if leg == 1 else route.peer_agent
+    there = {one.id for one in (agent, peer) if one is not None}
+    payers = {one.id: one for one in (*route.payers, *source.payers, *_paying(route), *_paying(source)) if one.id not in there}
+    is_emergency = isinstance(source.verdict, Emergency) and not isinstance(route.verdict, Emergency)
+    return replace(
+        route,
+        agent=agent,
+        peer_agent=peer,
+        payers=tuple(payers.values()),
+        further_trunks=route.further_trunks if party.trunk is None else (*route.further_trunks, party.trunk),
+        others=route.others if party.number is None else (*route.others, party.number),
+        places=(*route.places, *(place for place in party.places if place not in route.places)),
+        verdict=source.verdict if is_emergency else route.verdict,
+    )
+
+
+def _paying(route: Route) -> tuple[Agent, ...]:
+    """By whose right the call left for a carrier."""
+    if route.leads_out:
+        payer = route.org.by_id.get(route.diversions[-1].agent_id)
+        return () if payer is None else (payer,)
+    return (route.agent,) if route.plan.direction is CallDirection.OUTBOUND else ()

@@ -1,0 +1,318 @@
+"""Transfers that a party asks for by REFER (RFC 3515, RFC 5589): blind to whom it names, attended to whom it talks with in another call.
+
+A REFER is one more way out: who asks is proven by digest, whom it names is judged by the rules of the agent who asks, and only what is
+allowed is rung, as a call of its own by that agent's right. Until somebody answers nothing changes for the other party; should the
+agent hang up meanwhile it hears ringing, and comes back to the agent where nobody answers. What becomes of it is told by NOTIFY (RFC 3420).
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from hushwire.calls import events
+from hushwire.calls.call import State
+from hushwire.calls.model import CallDirection, EndReason, JoinedAs, Side
+from hushwire.calls.transfer import TransferKind
+from hushwire.core.personal import Personal
+from hushwire.services.call_journal import CallJournal
+from hushwire.services.call_starts import CallStarts
+from hushwire.services.call_table import CallTable
+from hushwire.services.call_tasks import CallTasks
+from hushwire.services.directory import Agent
+from hushwire.services.identity import Authenticator, Unknown
+from hushwire.services.kept import KeptTransfer
+from hushwire.services.live import Joining, LiveCall, Transfer
+from hushwire.services.replacing import Replacing
+from hushwire.services.routing import Refused, Router
+from hushwire.services.sound_library import SoundKind
+from hushwire.services.sounds import Sounds
+from hushwire.services.supervision import FIRST_LEG, MOST_LEGS
+from hushwire.sip import effects as sip
+from hushwire.sip.effects import DialogKey, SubscriptionId, TxId
+from hushwire.sip.errors import ParseError
+from hushwire.sip.message import Request
+from hushwire.sip.refer import SIPFRAG, refer_to, sipfrag
+from hushwire.sip.refusals import REFUSALS, header
+from hushwire.sip.subscriptions import EventName
+from hushwire.sip.uri import NameAddr, SipUri
+from hushwire.transport.endpoint import SipEndpoint
+
+KINDS: Final = frozenset({CallDirection.OUTBOUND, CallDirection.INBOUND, CallDirection.INTERNAL})
+LONGEST_S: Final = 200
+"""Of the subscription to a transfer: longer than anybody is rung."""
+_ANONYMOUS: Final = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
+_log = structlog.get_logger(__name__)
+
+
+class Transfers:
+    """What parties of this gateway's calls ask for. `feed` gives a call's machine an event."""
+
+    def __init__(
+        self,
+        endpoint: SipEndpoint,
+        authenticator: Authenticator,
+        router: Router,
+        starts: CallStarts,
+        table: CallTable,
+        tasks: CallTasks,
+        sounds: Sounds,
+        replacing: Replacing,
+        journal: CallJournal,
+        feed: Callable[[LiveCall, events.Event], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._authenticator = authenticator
+        self._router = router
+        self._starts = starts
+        self._table = table
+        self._tasks = tasks
+        self._sounds = sounds
+        self._replacing = replacing
+        self._journal = journal
+        self._feed = feed
+
+    # What a party asks for.
+
+    def refer(self, live: LiveCall, side: Side, event: sip.InDialogRequest) -> None:
+        """Take a REFER that the party on `side` sent in its dialog, or say why not."""
+        tx, request = event.tx, event.request
+        agent = live.party(side).agent
+        if agent is None:
+            self._refuse(tx, "transfer-by-carrier")
+            return
+        identity = self._authenticator.identify(request, event.flow)
+        if isinstance(identity, Unknown):
+            self._endpoint.respond(tx, identity.status, headers=identity.headers)
+        elif identity.agent.id != agent.id:
+            self._refuse(tx, "foreign-call")
+        elif not is_transferable(live):
+            self._refuse(tx, "not-transferable")
+        elif self._table.is_closing:
+            self._refuse(tx, "closing")
+        elif live.transfer is not None or live.call.state is not State.ACTIVE:
+            self._refuse(tx, "being-transferred")
+        else:
+            self._take(live, side, identity.agent, event)
+
+    def _take(self, live: LiveCall, side: Side, agent: Agent, event: sip.InDialogRequest) -> None:
+        try:
+            wanted = refer_to(event.request)
+        except ParseError:
+            self._refuse(event.tx, "refer-to")
+            return
+        if wanted.replaces is not None:
+            self._attended(live, side, agent, event, wanted.replaces.dialog)
+        else:
+            self._blind(live, side, agent, event)
+
+    # Blind.
+
+    def _blind(self, live: LiveCall, side: Side, agent: Agent, event: sip.InDialogRequest) -> None:
+        leg = free_leg(live)
+        if leg is None:
+            self._refuse(event.tx, "too-many-parties")
+            return
+        value, shown = event.request.headers.listed("Refer-To")[0], self._shown(live, side.other)
+        route = self._router.referred(live.route.org, agent, value, shown, leg, event.flow.remote.host)
+        if isinstance(route, Refused):
+            self._endpoint.respond(event.tx, route.status, headers=[("Reason", route.reason)])
+            self._starts.note_refusal(route)
+            return
+        transfer = live.transfer = Transfer(TransferKind.BLIND, side, agent)
+        if not self._accept(live, transfer, event.tx, event.request):
+            live.transfer = None
+            return
+        _log.info("transfer.begun", call_id=str(live.id), kind=transfer.kind.value)
+        transfer.successor = self._starts.succeed(route, Joining(live, leg, JoinedAs.SUCCESSOR))
+        if transfer.successor is None or transfer.successor.is_ended:
+            self._failed(live, transfer, 503)
+
+    def progressed(self, successor: LiveCall, status: int) -> None:
+        """Who is to take a party's place is being rung."""
+        transfer = _of(successor)
+        if transfer is not None and successor.joining is not None and not transfer.is_return:
+            self._tell(successor.joining.host, transfer, 180 if status == 183 else status)
+
+    def changed(self, live: LiveCall) -> None:
+        """Who was to take a place answered, or is over; or a call is over in which somebody was to."""
+        if live.transfer is not None and live.is_ended:
+            self._tell(live, live.transfer, 487, is_final=True)
+            live.transfer = None
+            return
+        transfer = _of(live)
+        if transfer is None or live.joining is None or live.transferred is not None:
+            return
+        host = live.joining.host
+        if not live.is_ended:
+            self._tasks.spawn(self._answered(host, transfer, live), "call-transfer")
+        else:
+            status = None if live.end is None else live.end.sip_status
+            self._failed(host, transfer, 480 if status is None else status)
+
+    async def _answered(self, host: LiveCall, transfer: Transfer, successor: LiveCall) -> None:
+        side = Side.CALLEE if successor.tx is None and successor.flow is None else Side.CALLER
+        kind = TransferKind.RETURN if transfer.is_return else transfer.kind
+        outcome = await self._replacing.replace(
+            host, transfer.side, successor, side, kind=kind, by=transfer.by.id, told=lambda: self._done(host, transfer)
+        )
+        if outcome != "ok":
+            _log.warning("transfer.not_done", call_id=str(host.id), why=outcome)
+            self._feed(successor, events.Stopped(EndReason.MEDIA_FAILED))
+
+    # Attended.
+
+    def _attended(self, live: LiveCall, side: Side, agent: Agent, event: sip.InDialogRequest, named: DialogKey) -> None:
+        transfer = Transfer(TransferKind.ATTENDED, side, agent)
+        if not self._accept(live, transfer, event.tx, event.request):
+            return
+        found = self._own(live, agent, named)
+        if found is None:
+            # Whatever is wrong with it: nobody learns which dialogs there are. The REFER itself was in a dialog that is there, so it is not
+            # what is answered so (RFC 5057 section 5.1: 481 would end that one).
+            _log.info("transfer.refused", call_id=str(live.id), why="no such dialog of the agent's")
+            self._tell(live, transfer, 481, is_final=True)
+            return
+        live.transfer = transfer
+        _log.info("transfer.begun", call_id=str(live.id), kind=transfer.kind.value)
+        self._tasks.spawn(self._join(live, transfer, *found), "call-transfer")
+
+    def _own(self, live: LiveCall, agent: Agent, named: DialogKey) -> tuple[LiveCall, Side] | None:
+        """The other call of this agent whose dialog is named by all three of its names, and the side of the agent in it."""
+        other = self._table.by_dialog.get(named)
+        side = None if other is None else other.side_of(named)
+        if other is None or side is None or other is live or other.route.org.id != live.route.org.id:
+            return None
+        party = other.party(side)
+        if party.agent is None or party.agent.id != agent.id or other.transfer is not None:
+            return None
+        rings = other.call.state in (State.OPENING, State.ANNOUNCING, State.RINGING) and side is Side.CALLER
+        is_fit = other.joining is None and other.route.plan.direction in KINDS and not other.is_ended
+        return (other, side) if is_fit and (rings or is_transferable(other)) else None
+
+    async def _join(self, live: LiveCall, transfer: Transfer, other: LiveCall, side: Side) -> None:
+        if other.call.state is not State.ACTIVE:
+            self._tell(live, transfer, 180)
+            await other.settled.wait()
+        outcome = await self._replacing.replace(
+            live,
+            transfer.side,
+            other,
+            side.other,
+            kind=transfer.kind,
+            by=transfer.by.id,
+            told=lambda: self._done(live, transfer),
+        )
+        if outcome != "ok" and live.transfer is transfer:
+            _log.warning("transfer.not_done", call_id=str(live.id), why=outcome)
+            self._failed(live, transfer, 480 if other.is_ended else 503)
+
+    # How it ends.
+
+    def hung_up(self, live: LiveCall, side: Side) -> bool:
+        """A party's BYE: True where the call goes on without it, since somebody is to take its place."""
+        transfer = live.transfer
+        if transfer is None or transfer.side is not side or live.call.state is not State.ACTIVE:
+            return False
+        self._tasks.spawn(self._wait(live, side), "call-transfer")
+        return True
+
+    async def _wait(self, live: LiveCall, side: Side) -> None:
+        await self._replacing.stand_aside(live, side, is_gone=True)
+        await self._sounds.keep_company(live, side.other, SoundKind.RINGBACK)
+
+    def _done(self, live: LiveCall, transfer: Transfer) -> None:
+        live.transfer = None
+        self._tell(live, transfer, 200, is_final=True)
+
+    def _failed(self, live: LiveCall, transfer: Transfer, status: int) -> None:
+        """Nobody takes the place: its party is still there, or is rung again, once."""
+        self._tell(live, transfer, status, is_final=True)
+        transfer.successor = None
+        if live.is_ended:
+            return
+        if live.call.state is State.ACTIVE:
+            live.transfer = None
+            _log.info("transfer.failed", call_id=str(live.id), status=status)
+            return
+        if not transfer.is_return and self.ring_back(live, transfer):
+            return
+        live.transfer = None
+        self._feed(live, events.Stopped(EndReason.NO_ANSWER))
+
+    def ring_back(self, live: LiveCall, transfer: Transfer) -> bool:
+        """Ring who asked for the transfer, to have the party back that waits; False where that can't be."""
+        transfer.is_return = True
+        leg, agent = free_leg(live), self._router.agent(transfer.by.id)
+        if leg is None or agent is None:
+            return False
+        route = self._router.to_successor(live.route.org, agent, agent, self._shown(live, transfer.side.other), leg)
+        if isinstance(route, Refused):
+            return False
+        _log.info("transfer.returns", call_id=str(live.id))
+        transfer.successor = self._starts.succeed(route, Joining(live, leg, JoinedAs.SUCCESSOR))
+        return transfer.successor is not None and not transfer.successor.is_ended
+
+    def adopt(self, live: LiveCall, kept: KeptTransfer) -> None:
+        """Go on after the end of the process that was asked: whoever was rung is no more, so that the transfer has failed."""
+        agent, dialog = self._router.agent(kept.by), live.dialogs.get(kept.side)
+        if agent is None:
+            if live.call.state is State.WAITING:
+                self._feed(live, events.Stopped(EndReason.NO_ANSWER))
+            return
+        transfer = live.transfer = Transfer(kept.kind, kept.side, agent, told=100, slot=kept.slot)
+        if kept.cseq is not None and dialog is not None:
+            event = EventName("refer", str(kept.cseq))
+            transfer.subscription = self._endpoint.adopt_subscription(dialog, event, longest_s=LONGEST_S)
+        self._failed(live, transfer, 503)
+
+    # Details.
+
+    def _accept(self, live: LiveCall, transfer: Transfer, tx: TxId, request: Request) -> bool:
+        """202, and a subscription unless it is declined (RFC 4488); False where there is no room for one."""
+        if (request.headers.get("Refer-Sub") or "").strip(" \t").lower() == "false":
+            self._endpoint.respond(tx, 202, headers=[("Refer-Sub", "false")])
+            return True
+        transfer.cseq = request.cseq.number
+        transfer.subscription = self._endpoint.accept_subscription(tx, longest_s=LONGEST_S)
+        self._tell(live, transfer, 100)
+        return transfer.subscription is not None
+
+    def _tell(self, live: LiveCall, transfer: Transfer, status: int, *, is_final: bool = False) -> None:
+        subscription: SubscriptionId | None = transfer.subscription
+        if subscription is None or status == transfer.told:
+            return
+        transfer.told = status
+        if is_final:
+            transfer.subscription = None
+        reason = "noresource" if is_final else None
+        self._journal.changed(live)  # the next request in the dialog must be numbered higher
+        self._endpoint.notify(subscription, body=sipfrag(status), content_type=SIPFRAG, is_final=is_final, reason=reason)
+
+    def _shown(self, live: LiveCall, side: Side) -> NameAddr:
+        """A party as those are told who are rung to talk with it."""
+        shown: Personal[str] | None = live.party(side).shown
+        return _ANONYMOUS if shown is None else self._router.internal_name(live.route.org, shown.reveal())
+
+    def _refuse(self, tx: TxId, code: str) -> None:
+        self._endpoint.respond(tx, REFUSALS[code].status or 500, headers=[("Reason", header(code))])
+
+
+def is_transferable(live: LiveCall) -> bool:
+    """Whether it is a call of two parties who both are there."""
+    is_whole = live.call.state is State.ACTIVE and all(live.call.end(side) is not None for side in Side)
+    return is_whole and live.joining is None and live.route.plan.direction in KINDS and not live.is_ended
+
+
+def free_leg(live: LiveCall) -> int | None:
+    """The number of a further leg of the call's bridge."""
+    return next((leg for leg in range(FIRST_LEG, MOST_LEGS) if leg not in live.guests), None)
+
+
+def _of(successor: LiveCall) -> Transfer | None:
+    """What somebody is rung for; None where that is over, or another is."""
+    joining = successor.joining
+    if joining is None or joining.role is not JoinedAs.SUCCESSOR:
+        return None
+    transfer = joining.host.transfer
+    return transfer if transfer is not None and transfer.successor is successor else None
