@@ -44,6 +44,7 @@ from hushwire.services.readings import Readings
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
+from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.sip.uri import parse_sip_uri
 from hushwire.vault.seal import Columns
 from tests.databases import Databases
@@ -150,9 +151,11 @@ async def made_means(house: House) -> Means:
     notices = Notices(main, keyring, clocks, house.clock, Chance())
     posture = Posture({"HTTP API": "TLS 1.2 or newer"}, ("*",), "file", False, True, timedelta(hours=24), lambda: house.clock.now())
     dpa = Dpa(main, house.clock, posture)
+    queries = Queries(main, keyring, house.clock, Chance())
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
-        queries=Queries(main, keyring, house.clock, Chance()), recordings=await house.recordings(), spool=house.spool, erasures=erasures,
+        queries=queries, voicemail=VoicemailQueries(main, queries, house.clock),
+        recordings=await house.recordings(), spool=house.spool, erasures=erasures,
         voice_security=voice_security, actions=actions, rights=rights,
         retention=RetentionRules(main, house.clock, Chance()), holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),

@@ -8,14 +8,16 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 import structlog
 
+from hushwire.core.ids import AgentId, RecordingId
+from hushwire.store import voicemail
 from tests.api.serving import Office, as_json, shown
 from tests.api.test_restrictions import recorded
 
@@ -111,6 +113,7 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("POST", "/v1/recordings/search"): {
         "number": NUMBER, "agent": "anna", "call_id": "{call_id}", "from": None, "to": FUTURE, "limit": 5, "cursor": None
     },
+    ("PATCH", "/v1/voicemail/{message_id}"): {"is_read": True},
     ("PUT", "/v1/voice-security"): {
         "allowed_countries": ["DE"], "classes": None, "version": None, "home_country": None, "outside_prefix": None, "updated_at": None
     },
@@ -199,6 +202,13 @@ def with_other(body: Any, at: tuple[Any, ...], value: Any) -> Any:
     return changed
 
 
+async def a_message(office: Office, recording: UUID, owner: UUID) -> str:
+    """The recording, in somebody's mailbox."""
+    async with (await office.house.main("gateway")).organisation(office.house.org) as connection:
+        await voicemail.begin(connection, office.house.org, RecordingId(recording), AgentId(owner), datetime.now(UTC))
+    return str(recording)
+
+
 async def things_of(office: Office, api: httpx.AsyncClient) -> dict[str, str]:
     """One of everything, so that what is wrong with a request is what is wrong in it."""
     anna = await office.add_agent("anna", extension="101")
@@ -212,6 +222,7 @@ async def things_of(office: Office, api: httpx.AsyncClient) -> dict[str, str]:
     return {
         "device_id": await made(f"/v1/agents/{anna}/devices", {"name": "n", "waits": True}),
         "agent_id": str(anna), "call_id": str(call), "recording_id": str(recording),
+        "message_id": await a_message(office, recording, anna),
         "contact_id": await made("/v1/contacts", {"name": "n", "numbers": [{"number": NUMBER}]}),
         "request_id": await made(
             "/v1/privacy/requests", {"kind": "access", "channel": "customer", "subject": {"number": NUMBER}}

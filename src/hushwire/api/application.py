@@ -48,6 +48,7 @@ from hushwire.api.routers import (
     sealed,
     termination,
     voice_security,
+    voicemail,
 )
 from hushwire.api.routers.voice_security import Question
 
@@ -89,6 +90,7 @@ _ROUTERS: Final = (
     calls,
     recordings,
     listening,
+    voicemail,
     sealed,
     custody,
     contacts,

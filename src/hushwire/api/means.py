@@ -38,6 +38,7 @@ from hushwire.services.recordings_shipping import Spool
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
+from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.unseal import Why
@@ -81,6 +82,7 @@ class Means:
     do_not_call: DoNotCall
     devices: Devices
     links: ProvisioningLinks
+    voicemail: VoicemailQueries
     sip_domain: str
 
 

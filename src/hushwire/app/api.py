@@ -48,6 +48,7 @@ from hushwire.services.recordings_shipping import Spool
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.voice_security import VoiceSecurity
+from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.sip.uri import parse_sip_uri
 from hushwire.vault.blobs import Blobs
 
@@ -110,12 +111,14 @@ async def made_means(wired: Wired) -> Means:
     clocks = Clocks(wired.clock, wired.random)
     notices = Notices(wired.main, wired.keyring, clocks, wired.clock, wired.random)
     dpa = Dpa(wired.main, wired.clock, posture(wired.config))
+    queries = Queries(wired.main, wired.keyring, wired.clock, wired.random)
     return Means(
         main=wired.main,
         keyring_db=wired.keyring_db,
         keyring=wired.keyring,
         clock=wired.clock,
-        queries=Queries(wired.main, wired.keyring, wired.clock, wired.random),
+        queries=queries,
+        voicemail=VoicemailQueries(wired.main, queries, wired.clock),
         recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock),
         spool=spool,
         erasures=erasures,

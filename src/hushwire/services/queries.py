@@ -142,6 +142,14 @@ class Queries:
             names = await self._names_of(connection, keys, [row])
         return (await self._opened(keys, why, [row], names))[0]
 
+    async def calls_of(self, org_id: OrgId, why: Why, ids: Sequence[CallId]) -> dict[CallId, CallView]:
+        """These calls, as far as they exist."""
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            rows = await search.get_calls(connection, ids)
+            names = await self._names_of(connection, keys, rows)
+        return {CallId(view.row.id): view for view in await self._opened(keys, why, rows, names)}
+
     async def number_indexes(self, org_id: OrgId, typed: str) -> list[bytes] | None:
         """Blind indexes that a number as a person types it may have in calls and recordings; None if it is no number."""
         keys = await self._keyring.org_context(org_id)

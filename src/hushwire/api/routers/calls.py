@@ -34,7 +34,7 @@ from hushwire.store.search import CallFilter
 router = APIRouter(prefix="/v1/calls", tags=["calls"])
 
 State = Literal["ringing", "active", "ended", "refused", "failed"]
-Direction = Literal["outbound", "inbound", "internal", "echo", "supervision", "conference"]
+Direction = Literal["outbound", "inbound", "internal", "echo", "supervision", "conference", "voicemail"]
 Reading = Annotated[Caller, Depends(needs(Permission.CALLS))]
 Steering = Annotated[Caller, Depends(needs(Permission.CALL_CONTROL))]
 Supervising = Annotated[Caller, Depends(needs(Permission.SUPERVISION))]

@@ -40,7 +40,7 @@ _log = structlog.get_logger(__name__)
 
 Listening = Annotated[Caller, Depends(needs(Permission.CONTENT))]
 Milliseconds = Annotated[int | None, Query(ge=0, le=10**10)]
-_AUDIO: Final[dict[str, Any]] = {
+AUDIO: Final[dict[str, Any]] = {
     media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in ("audio/ogg", "audio/flac", "audio/wav")
 }
 
@@ -96,8 +96,8 @@ class Timeline(BaseModel):
 
 
 @router.get("/{recording_id}/audio", response_class=Response, responses={
-    200: {"description": "The call in stereo: agent left, other party right.", "content": _AUDIO},
-    206: {"description": "The bytes that Range asks for (WAV).", "content": {"audio/wav": _AUDIO["audio/wav"]}},
+    200: {"description": "The call in stereo: agent left, other party right.", "content": AUDIO},
+    206: {"description": "The bytes that Range asks for (WAV).", "content": {"audio/wav": AUDIO["audio/wav"]}},
     304: {"description": "If-None-Match names these bytes."},
 })  # fmt: skip
 async def get_audio(
