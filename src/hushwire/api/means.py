@@ -27,6 +27,7 @@ from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
+from hushwire.services.masking import Masking
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning_links import ProvisioningLinks
@@ -81,6 +82,7 @@ class Means:
     consents: Consents
     do_not_call: DoNotCall
     devices: Devices
+    masking: Masking
     links: ProvisioningLinks
     voicemail: VoicemailQueries
     sip_domain: str

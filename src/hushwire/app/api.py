@@ -37,6 +37,7 @@ from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.holds import Holds
+from hushwire.services.masking import Masking
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning_links import ProvisioningLinks
@@ -131,6 +132,7 @@ async def made_means(wired: Wired) -> Means:
         links=ProvisioningLinks(
             wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain, parse_sip_uri(wired.config.phone_proxy())
         ),
+        masking=Masking(wired.main, wired.keyring, wired.clock, wired.random),
         sip_domain=wired.config.sip.domain,
         readings=Readings(wired.main, wired.clock, wired.random),
         dpa=dpa,

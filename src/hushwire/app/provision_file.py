@@ -206,6 +206,13 @@ class Agent(Table):
 class AssignedNumber(Table):
     number: Number
     to: str | None = None
+    masks: bool = False
+
+    @model_validator(mode="after")
+    def _rings_or_masks(self) -> "AssignedNumber":
+        if self.masks and self.to is not None:
+            raise ValueError("a proxy number (masks) rings nobody by itself: leave out to")
+        return self
 
 
 class ApiKey(Table):
@@ -451,7 +458,7 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         )
         for a in org.agents
     )
-    numbers = tuple(NumberSpec(entry.number, entry.to) for entry in org.numbers)
+    numbers = tuple(NumberSpec(entry.number, entry.to, entry.masks) for entry in org.numbers)
     contacts = None
     if org.contacts is not None:
         contacts = tuple((notices.ContactRole(contact.role), Personal(contact.email)) for contact in org.contacts)

@@ -18,6 +18,7 @@ from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
 from hushwire.recording.failures import RecordingError
+from hushwire.services import masking
 from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agents import Agents
 from hushwire.services.agreement import Agreement
@@ -167,6 +168,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("replay", lambda: keep_up(means.main, means.keyring_db, means.clock), 3600.0),
         Job("protections", Keeping(means.main, means.keyring_db).keep_all, 15.0, "protections"),
         Job("custody", Custodian(means.main, means.keyring, means.clock, means.random).upkeep, 3600.0),
+        Job("masking", lambda: masking.end_expired(means.main, means.clock), 60.0),
         Job("expiry", lambda: expire(means.main, means.clock), 3600.0),
     ]
     if copies is not None:

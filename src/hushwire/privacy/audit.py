@@ -39,6 +39,8 @@ class Action(StrEnum):
     DEVICE_ADDED = "device.added"  # fields: agent, ttl_s where it is short-lived
     DEVICE_LINKED = "device.linked"  # a one-time link to its account was made; fields: agent, ttl_s
     DEVICE_HANDED_OUT = "device.handed-out"  # and opened: the device has a new password; fields: agent
+    MASKING_BEGUN = "masking.begun"  # fields: agent, number (its id), expires_in_s
+    MASKING_ENDED = "masking.ended"
     DEVICE_REVOKED = "device.revoked"  # fields: agent
     NUMBER_ASSIGNED = "number.assigned"
     NUMBER_MOVED = "number.moved"

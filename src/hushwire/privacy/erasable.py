@@ -17,8 +17,9 @@ CALL: Final = Erasable(
     table="calls",
     began="started_at",
     key="sealed_with",
-    emptied=("sealed_with", "remote_sealed", "remote_index", "local_sealed"),
-    number=_REMOTE,
+    emptied=("sealed_with", "remote_sealed", "remote_index", "local_sealed", "diverted_to_sealed", "diverted_to_index"),
+    # Who called or was called, and to whom it went on at last.
+    number=f"({_REMOTE} OR {{row}}.diverted_to_index = ANY ({{indexes}}))",
     agents=("agent_id", "peer_agent_id"),
 )
 RECORDING: Final = Erasable(

@@ -330,6 +330,10 @@ class CallRows:
     ) -> NewCall:
         route, verdict, vouched = live.route, live.route.verdict, live.verification
         remote_sealed, remote_index, local_sealed = _seal(route.org, live.id, live.key, route.remote, route.local)
+        diverted_to_index: bytes | None = None
+        if route.masking_id is not None:
+            # Found for who asks by their own number, to be erased; and read by nobody.
+            remote_index, diverted_to_index = (_index(route.org, live.key, number) for number in (route.withheld, route.diverted_to))
         return NewCall(
             id=live.id,
             agent_id=route.agent.id,
@@ -354,6 +358,8 @@ class CallRows:
             sip_status=status,
             end_reason=None if why is None else why.value,
             caller_hidden=route.hides,
+            diverted_to_index=diverted_to_index,
+            masking_session_id=route.masking_id,
             device_id=route.device_id,
             caller_verdict=None if vouched is None else vouched.standing.value,
             caller_verdict_reason=None if vouched is None else vouched.reason,
@@ -382,6 +388,10 @@ def _seal(
 
     index = None if remote is None else org.keys.index("calls.remote", remote.reveal())
     return sealed(remote, "remote_sealed"), index, sealed(local, "local_sealed")
+
+
+def _index(org: Organisation, key: DataKey | None, number: Personal[str] | None) -> bytes | None:
+    return None if key is None or number is None else org.keys.index("calls.remote", number.reveal())
 
 
 def _class(number_class: NumberClass | None) -> str | None:

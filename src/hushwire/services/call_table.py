@@ -49,7 +49,7 @@ class CallTable:
     def out_for(self, agent_id: AgentId) -> int:
         """How many calls an agent's forwarding has let out that are not over yet."""
         routes = (live.route for live in self.calls.values() if live.route.leads_out and not live.is_ended)
-        return sum(1 for route in routes if route.diversions[-1].agent_id == agent_id)
+        return sum(1 for route in routes if route.diversions and route.diversions[-1].agent_id == agent_id)
 
     def find(self, bridge_id: UUID, leg: int | None) -> LiveCall | None:
         """The call whose leg it is: that of the bridge, or one that joins it."""

@@ -27,11 +27,13 @@ from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sdp.model import Keying, Srtp
 from hushwire.services.forwarding import Forwarding
+from hushwire.services.masked import NO_SESSIONS, Masked, MaskedSessions, masked_sessions
 from hushwire.services.sound_settings import AnnounceAt, Hearers, RecordFrom, Ringback, SoundSettings
 from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
 from hushwire.store import agreement as agreement_rows
 from hushwire.store import directory as rows
+from hushwire.store import masking as masking_rows
 from hushwire.store.database import Connection, Database
 from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
 
@@ -133,6 +135,9 @@ class AssignedNumber:
     org_id: OrgId
     number: Personal[str]
     agent_id: AgentId | None
+    id: UUID = NO_ORG
+    masks: bool = False
+    """It is a proxy number: whom it leads to depends on who calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +187,7 @@ class Directory:
         self._agents: dict[AgentId, Agent] = {}
         self._devices: dict[OrgId, _Devices] = {}
         self._numbers: dict[OrgId, dict[bytes, AssignedNumber]] = {}
+        self._masked: dict[OrgId, MaskedSessions] = {}
         self._trunks: tuple[Trunk, ...] = ()
         self._trunk_rows: list[rows.TrunkRow] = []
         self._told: dict[OrgId, tuple[Declaration, tuple[str, ...]]] = {}
@@ -279,6 +285,17 @@ class Directory:
         lookup = self._deployment.lookup(number)
         return next((found for numbers in self._numbers.values() if (found := numbers.get(lookup))), None)
 
+    def masked(self, assigned: AssignedNumber, caller: str) -> Masked | None:
+        """Whom a caller (+E.164) of a proxy number means."""
+        org, sessions = self._orgs.get(assigned.org_id), self._masked.get(assigned.org_id)
+        return None if org is None or sessions is None else sessions.find(org.keys, assigned.id, caller, self._clock.now())
+
+    def numbers_of(self, agent: Agent) -> tuple[str, ...]:
+        """The numbers that an agent is reached or shown by."""
+        assigned = (one.number.reveal() for one in self._numbers.get(agent.org_id, {}).values() if one.agent_id == agent.id)
+        own = () if agent.caller_id is None else (agent.caller_id.reveal(),)
+        return tuple(dict.fromkeys((*own, *assigned)))
+
     def trunk_of(self, host: str) -> Trunk | None:
         """The carrier whose calls come from this address."""
         return next((trunk for trunk in self._trunks if host in trunk.addresses), None)
@@ -309,6 +326,7 @@ class Directory:
         async with self._db.transaction() as connection:
             versions = await rows.versions(connection)
             devices_versions = await rows.devices_versions(connection)
+            masking_versions = await masking_rows.versions(connection)
             trunk_rows = await rows.trunks(connection)
         changed = [org_id for org_id, version in versions.items() if not self._is_known(org_id, version)]
         gone = self._orgs.keys() - versions.keys()
@@ -317,6 +335,12 @@ class Directory:
         for org_id in gone:
             self._forget(org_id)
             self._devices.pop(org_id, None)
+            self._masked.pop(org_id, None)
+        for org_id, version in masking_versions.items():
+            if org_id in self._orgs and self._masked.get(org_id, NO_SESSIONS).version != version:
+                async with self._db.organisation(org_id) as connection:
+                    parties = await masking_rows.parties(connection)
+                self._masked[org_id] = masked_sessions(version, parties)
         for org_id in list(self._orgs):
             if self._devices.get(org_id, _NO_DEVICES).version != devices_versions.get(org_id, 0):
                 await self._learn_devices(org_id, devices_versions[org_id])
@@ -364,7 +388,11 @@ class Directory:
         self._slugs[row.slug] = org_id
         self._numbers[org_id] = {
             number.lookup: AssignedNumber(
-                org_id, Personal(_open(keys, number.number_sealed, "numbers", "number_sealed", number.id)), number.agent_id
+                org_id,
+                Personal(_open(keys, number.number_sealed, "numbers", "number_sealed", number.id)),
+                number.agent_id,
+                number.id,
+                number.masks,
             )
             for number in number_rows
         }

@@ -100,6 +100,8 @@ class NumberSpec:
 
     number: str
     to: str | None
+    masks: bool = False
+    """Of the pool of proxy numbers (docs/masking.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,12 +432,12 @@ class _Organisation:
                 raise ConfigError(f"organisation {self.spec.row.slug}: numbers[{position}]: belongs to another organisation already")
             row_id = old.id if old else self.service.new_id(self.now)
             sealed = self._sealed(spec.number, old.number_sealed if old else None, "numbers", "number_sealed", row_id) or b""
-            row = rows.NumberRow(row_id, sealed, index, lookup, agents[spec.to] if spec.to else None)
+            row = rows.NumberRow(row_id, sealed, index, lookup, agents[spec.to] if spec.to else None, spec.masks)
             if row != old:
                 await rows.put_number(self.connection, self.org_id, row, self.now)
                 agent = str(row.agent_id) if row.agent_id else None
                 self.note(Action.NUMBER_MOVED if old else Action.NUMBER_ASSIGNED, "number", row.id, agent=agent)
-                target = self._name(spec.to) if spec.to else "nobody"
+                target = self._name(spec.to) if spec.to else "the proxy numbers" if spec.masks else "nobody"
                 self.outcome.changes.append(f"number {position} of {self.spec.row.slug}: {'moved' if old else 'assigned'} to {target}")
         if known:
             self.outcome.kept.append(f"{len(known)} number(s) of {self.spec.row.slug}")

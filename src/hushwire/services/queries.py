@@ -94,6 +94,7 @@ class NumberView:
     agent_id: AgentId | None
     agent: str | None = field(repr=False)
     created_at: datetime
+    masks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,7 @@ class Queries:
                     row.agent_id,
                     names.get(row.agent_id) if row.agent_id else None,
                     row.created_at,
+                    row.masks,
                 )
                 for row in rows[:limit]
             ]

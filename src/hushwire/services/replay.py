@@ -24,7 +24,7 @@ from hushwire.core.ids import OrgId
 from hushwire.privacy import audit, endings
 from hushwire.privacy.erasable import KINDS as ERASABLE
 from hushwire.services import protections
-from hushwire.store import erasable
+from hushwire.store import erasable, masking
 from hushwire.store import replay as rows
 from hushwire.store.database import Connection, Database
 from hushwire.vault import tombstones
@@ -157,6 +157,8 @@ class Replay:
         if backup is not None:
             fields |= {"backup_id": str(backup.id), "backup_at": backup.made_at.isoformat(timespec="microseconds")}
         async with self._main.organisation(org_id) as connection:
+            if ended := await masking.end_all(connection, self._clock.now()):
+                fields["maskings_ended"] = ended
             await audit.append(connection, org_id, self._clock.now(), "operator", audit.Action.RESTORED, f"organisation:{org_id}", fields)
 
 

@@ -19,7 +19,7 @@ from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services import caller_id
 from hushwire.services.caller_id import e164
-from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.directory import Agent, AssignedNumber, Directory, Organisation
 from hushwire.services.features import DEFAULT, Dialled, Feature, Features
 from hushwire.services.forwarding import MOST_DIVERSIONS, Diversion
 from hushwire.services.registration import Device
@@ -93,6 +93,9 @@ class Route:
 
     withheld: Personal[str] | None = None
     """A hidden caller's number, where the carrier told it: for the law on recording alone, while the call lasts."""
+
+    masking_id: UUID | None = None
+    """The masked session that it belongs to: rows find its parties by blind index alone."""
 
     diversions: tuple[Diversion, ...] = ()
     """How the call went on from who was called first, in order."""
@@ -198,6 +201,8 @@ class Router:
             if callee is not None:
                 return self._internal(org, agent, callee, terms, only, hides=hides)
         match verdict:
+            case Allow() if (proxy := self._proxy(org, verdict.number)) is not None:
+                return self._masked_from_agent(org, agent, terms, proxy)
             case Allow() | Emergency():
                 if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
                     return _refused(org, agent, denied(verdict, Reason.RECORDING_CONSENT), request)
@@ -276,9 +281,12 @@ class Router:
         )
 
     def ways_out(
-        self, org: Organisation, agent: Agent, verdict: Allow | Emergency, *, hides: bool = False
+        self, org: Organisation, agent: Agent, verdict: Allow | Emergency, *, hides: bool = False, shown: Personal[str] | None = None
     ) -> tuple[list[Trunk], list[Target]]:
-        """The ways by which this call may leave, in the order in which they are tried, and the trunk of each."""
+        """The ways by which this call may leave, in the order in which they are tried, and the trunk of each.
+
+        `shown`: the number that it shows; None: the agent's.
+        """
         is_emergency = isinstance(verdict, Emergency)
         trunks: list[Trunk] = []
         targets: list[Target] = []
@@ -290,7 +298,7 @@ class Router:
                 continue
             for way in self._states.ways(trunk):
                 trunks.append(trunk)
-                target = trunk_target(trunk, verdict, agent.caller_id, self._directory.domain, way, hides=hides)
+                target = trunk_target(trunk, verdict, shown or agent.caller_id, self._directory.domain, way, hides=hides)
                 targets.append(replace(target, headers=(*self._states.route(trunk), *target.headers)))
         trunks, targets = trunks[:MOST_WAYS], targets[:MOST_WAYS]
         # Nothing comes after the last one: it has more time to say something.
@@ -444,8 +452,10 @@ class Router:
         org = None if assigned is None else self._directory.organisation(assigned.org_id)
         if assigned is None or org is None:
             return None
-        agent = None if assigned.agent_id is None else org.by_id.get(assigned.agent_id)
         caller = caller_id.from_outside(request, trunk)
+        if assigned.masks:
+            return self._masked_from_trunk(trunk, org, assigned, caller, flow)
+        agent = None if assigned.agent_id is None else org.by_id.get(assigned.agent_id)
         remote, known = caller.shown, caller.known
 
         def refused(status: int, words: str, why: str) -> Refused:
@@ -490,6 +500,117 @@ class Router:
             hides=caller.is_hidden,
             withheld=withheld,
             diverted_before=_diverted_before(request),
+        )
+
+    # Masked calls: neither party learns the other's number, and no row shows one (docs/masking.md).
+
+    def _proxy(self, org: Organisation, number: str) -> AssignedNumber | None:
+        found = self._directory.find_number(number)
+        return found if found is not None and found.masks and found.org_id == org.id else None
+
+    def _masked_from_trunk(
+        self, trunk: Trunk, org: Organisation, proxy: AssignedNumber, caller: caller_id.Outside, flow: Flow
+    ) -> Route | Refused:
+        """A carrier's call to a proxy number: on to the other party, in the name of the session's agent."""
+
+        def refused(code: str, end_reason: str, agent: Agent | None = None, verdict: Deny | Malformed | None = None) -> Refused:
+            status, words = refusals.REFUSALS[code].status or 500, refusals.header(code)
+            return Refused(status, words, end_reason, CallDirection.INBOUND, org, agent, trunk, None, verdict, hides=True)
+
+        if self._states.is_full(trunk):
+            return refused("trunk-full", "trunk-full")
+        known = caller.known
+        found = None if known is None else self._directory.masked(proxy, known.reveal())
+        agent = None if found is None else org.by_id.get(found.agent_id)
+        if known is None or found is None or agent is None or agent.is_suspended:
+            return refused("not-masked", "not-masked")
+        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
+        if not isinstance(verdict, Allow):
+            return refused("mask-refused", "refused", agent, verdict if isinstance(verdict, Deny | Malformed) else None)
+        other, places = Personal(verdict.number), (*_places(org, known), verdict.country)
+        if lacks_consent(org, (known, other), places):
+            return refused("no-recording", "no-recording", agent)
+        own = self.assigned(org, verdict.number)
+        trunks: list[Trunk] = []
+        if own is not None:
+            from_ = NameAddr(SipUri(self._directory.domain, escape_user(proxy.number.reveal())))
+            targets = () if own.is_suspended else self._agent_targets(org, own, from_, leg=0)
+        else:
+            trunks, ways = self.ways_out(org, agent, verdict, shown=proxy.number)
+            targets = tuple(replace(way, terms=replace(way.terms, leg=0)) for way in ways)
+        if not targets:
+            code = "unavailable" if own is not None else "trunk-failed"
+            return refused(code, code, agent)
+        plan = Plan(
+            CallDirection.INBOUND,
+            trunk_terms(trunk, flow.remote.host),
+            targets,
+            RING_TRUNK_S if own is None else ring_s(own),
+            _is_recorded(org, known, places) and not _is_unrecorded(org, other),
+            (),
+            _announces_with(org),
+            org.sounds.music_on_hold,
+            is_serial=own is None,
+        )
+        return Route(
+            plan,
+            org,
+            own or agent,
+            trunk=trunk,
+            trunks=tuple(trunks),
+            out_trunk=trunks[0] if trunks else None,
+            local=proxy.number,
+            verdict=None if own is not None else verdict,
+            places=places,
+            hides=True,
+            withheld=known,
+            diverted_to=None if own is not None else other,
+            masking_id=found.session_id,
+        )
+
+    def _masked_from_agent(self, org: Organisation, agent: Agent, terms: Terms, proxy: AssignedNumber) -> Route | Refused:
+        """An agent who is a party of a session calls its proxy number."""
+
+        def refused(code: str, end_reason: str, verdict: Deny | Malformed | None = None) -> Refused:
+            status, words = refusals.REFUSALS[code].status or 500, refusals.header(code)
+            return Refused(status, words, end_reason, CallDirection.OUTBOUND, org, agent, None, proxy.number, verdict)
+
+        sessions = (self._directory.masked(proxy, number) for number in self._directory.numbers_of(agent))
+        found = next((one for one in sessions if one is not None), None)
+        if found is None:
+            return refused("not-masked", "not-masked")
+        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
+        if not isinstance(verdict, Allow):
+            return refused("mask-refused", "refused", verdict if isinstance(verdict, Deny | Malformed) else None)
+        other = Personal(verdict.number)
+        if lacks_consent(org, (other,), (verdict.country,)):
+            return refused("no-recording", "no-recording")
+        trunks, targets = self.ways_out(org, agent, verdict, shown=proxy.number)
+        if not targets:
+            return refused("trunk-failed", "trunk-failed")
+        plan = Plan(
+            CallDirection.OUTBOUND,
+            terms,
+            tuple(targets),
+            RING_TRUNK_S,
+            _is_recorded(org, other, (verdict.country,)),
+            _rings_with(org),
+            _announces_with(org),
+            org.sounds.music_on_hold,
+            is_serial=True,
+        )
+        return Route(
+            plan,
+            org,
+            agent,
+            trunk=trunks[0],
+            trunks=tuple(trunks),
+            remote=proxy.number,
+            local=proxy.number,
+            verdict=verdict,
+            places=(verdict.country,),
+            withheld=other,
+            masking_id=found.session_id,
         )
 
     # For calls that go on.

@@ -28,6 +28,8 @@ _REFUSALS: Final = (
     Refusal("foreign-contact", 403, "The contact does not name a device of the agent's own"),
     # Nobody to ring, or no way.
     Refusal("no-such-number", 404, "No such number here"),
+    Refusal("not-masked", 404, "The proxy number leads nowhere for who calls"),
+    Refusal("mask-refused", 403, "The masked call is not allowed"),
     Refusal("unavailable", 480, "Nobody can be reached"),
     Refusal("no-device", 480, "No device can be reached"),
     Refusal("do-not-disturb", 480, "Do not disturb"),

@@ -45,6 +45,7 @@ class NewCall:
     """The call that it joins as a further party, and as what."""
     joined_as: str | None = None
     caller_hidden: bool = False
+    masking_session_id: UUID | None = None
     device_id: UUID | None = None
     """Whose credential the agent's phone showed, where it is known already."""
     diversions: Attempts | None = None
@@ -189,9 +190,9 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
         "INSERT INTO calls (org_id, id, agent_id, peer_agent_id, trunk_id, node_id, bridge_id, direction, state, started_at, verdict,"
         " verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed, remote_index, local_sealed, ended_at,"
         " sip_status, end_reason, joined_call_id, joined_as, caller_hidden, device_id, diversions, diverted_to_sealed, diverted_to_index,"
-        " caller_verdict, caller_verdict_reason, caller_attestation, caller_signer)"
+        " caller_verdict, caller_verdict_reason, caller_attestation, caller_signer, masking_session_id)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26,"
-        " $27::jsonb, $28, $29, $30, $31, $32, $33)"
+        " $27::jsonb, $28, $29, $30, $31, $32, $33, $34)"
         " ON CONFLICT (id) DO NOTHING",
         org_id,
         call.id,
@@ -226,6 +227,7 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
         call.caller_verdict_reason,
         call.caller_attestation,
         call.caller_signer,
+        call.masking_session_id,
     )
     return tag == "INSERT 0 1"
 

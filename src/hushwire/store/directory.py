@@ -77,6 +77,7 @@ class NumberRow:
     number_sealed: bytes
     lookup: bytes
     agent_id: AgentId | None
+    masks: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from hushwire.store import masking
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import KeyKind
 
@@ -148,8 +149,9 @@ async def empty(connection: Connection, what: Erasable, ids: Sequence[UUID], at:
 
 
 async def forget_indexes(connection: Connection, indexes: Sequence[bytes]) -> None:
-    """Empties blind indexes of a person in the log of disclosures, whose rows stay as pseudonyms."""
+    """Empties blind indexes of a person in the log of disclosures, whose rows stay as pseudonyms, and ends masked sessions of theirs."""
     if indexes:
+        await masking.end_of_numbers(connection, indexes)
         await connection.execute("UPDATE disclosures SET remote_index = NULL WHERE remote_index = ANY($1::bytea[])", list(indexes))
 
 

@@ -42,6 +42,7 @@ class NumberRow:
     number_sealed: bytes = field(repr=False)
     agent_id: AgentId | None
     created_at: datetime
+    masks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,9 @@ async def devices(connection: Connection, agents: list[AgentId], now: datetime) 
 async def numbers(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[NumberRow]:
     """Numbers by id, after one of them."""
     rows = await connection.fetch(
-        "SELECT id, number_sealed, agent_id, created_at FROM numbers WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2", after, limit
+        "SELECT id, number_sealed, agent_id, created_at, masks FROM numbers WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2",
+        after,
+        limit,
     )
     return [NumberRow(**dict(row)) for row in rows]
 

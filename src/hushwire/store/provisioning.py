@@ -102,6 +102,7 @@ class NumberRow:
     number_index: bytes
     lookup: bytes
     agent_id: UUID | None
+    masks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

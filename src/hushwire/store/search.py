@@ -15,7 +15,7 @@ _COLUMNS: Final = (
     "id, org_id, agent_id, peer_agent_id, trunk_id, node_id, recording_id, direction, state, started_at, answered_at, ended_at,"
     " duration_ms, sip_status, end_reason, verdict, verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed,"
     " local_sealed, agent_leg, peer_leg, quality, trunk_attempts, joined_call_id, joined_as,"
-    " caller_hidden, device_id, peer_device_id,"
+    " caller_hidden, masking_session_id, device_id, peer_device_id,"
     " caller_verdict, caller_verdict_reason, caller_attestation, caller_signer,"
     " (SELECT sum(duration_ms)::bigint FROM calls AS guest WHERE guest.org_id = calls.org_id AND guest.joined_call_id = calls.id"
     " AND guest.direction = 'supervision') AS supervised_ms, is_restricted(remote_index, id) AS is_restricted"
@@ -59,6 +59,7 @@ class CallRow:
     joined_call_id: CallId | None
     joined_as: str | None
     caller_hidden: bool
+    masking_session_id: UUID | None
     device_id: UUID | None
     peer_device_id: UUID | None
     caller_verdict: str | None

@@ -66,6 +66,7 @@ class Call(BaseModel):
     peer_device_id: UUID | None = Field(description="The same of the peer agent, once one of its phones has answered.")
     peer_device: str | None
     caller_hidden: bool = Field(description="The caller's number was shown to nobody; of a caller from outside it is not kept either.")
+    masking_session_id: UUID | None = Field(description="The masked session that it belongs to: nobody's own number is shown then.")
     remote: str | None = Field(description="The number on the far side; null where there is none, or where it was erased or withheld.")
     local: str | None = Field(description="The number presented by, or dialled to, our side.")
     trunk_id: UUID | None = Field(description="The carrier that carries it, or had it last.")
@@ -272,6 +273,7 @@ def _call(view: CallView) -> Call:
         peer_device_id=row.peer_device_id,
         peer_device=view.peer_device,
         caller_hidden=row.caller_hidden,
+        masking_session_id=row.masking_session_id,
         remote=view.remote,
         local=view.local,
         trunk_id=row.trunk_id,

@@ -69,6 +69,7 @@ class Number(BaseModel):
     number: str
     agent_id: UUID | None
     agent: str | None
+    masks: bool = Field(description="It is a proxy number of masked sessions, and rings nobody by itself (docs/masking.md).")
     created_at: datetime
 
 
@@ -154,7 +155,7 @@ async def resume_agent(means: Given, caller: Changing, agent_id: Id) -> Agent:
 async def list_numbers(means: Given, caller: Reading, limit: Limit = 50, cursor: Cursor = None) -> Page[Number]:
     """The organisation's numbers."""
     views, more = await means.queries.numbers(caller.org_id, reader(caller), after=read_id(cursor), limit=limit)
-    items = [Number(id=v.id, number=v.number, agent_id=v.agent_id, agent=v.agent, created_at=v.created_at) for v in views]
+    items = [Number(id=v.id, number=v.number, agent_id=v.agent_id, agent=v.agent, masks=v.masks, created_at=v.created_at) for v in views]
     return Page(items=items, next=None if more is None else write(str(more)))
 
 

@@ -20,6 +20,7 @@ from hushwire.privacy.inventory.vocabulary import (
     EVENT,
     FAR_INDEX,
     FAR_NUMBER,
+    MASKED,
     MIGRATIONS,
     NUMBER,
     OPERATOR,
@@ -31,6 +32,7 @@ from hushwire.privacy.inventory.vocabulary import (
     Form,
     Holding,
     Purpose,
+    Recipient,
     Subject,
     same,
 )
@@ -39,7 +41,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "schema_migrations": MIGRATIONS,
     "orgs": same(ORG, "id slug name home_country residency jurisdictions created_at updated_at erased_at")
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
-    | same(RULE, "devices_version custody_version recording_consent do_not_call_version")
+    | same(RULE, "devices_version masking_version custody_version recording_consent do_not_call_version")
     | same(RULE, "ringback music_on_hold announcement announce_at record_from spoken_refusals beep beep_every_s presence"),
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
     | same(OPERATOR, "priority weight prefixes number_format country caller_id caller_ids caller_id_otherwise channels codecs early_media")
@@ -66,7 +68,12 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "id org_id agent_id")
     | same(NUMBER, "number_sealed")
     | same(replace(NUMBER, form=Form.INDEX), "number_index lookup")
-    | same(replace(NUMBER, form=Form.PLAIN), "created_at"),
+    | same(replace(NUMBER, form=Form.PLAIN), "created_at masks"),
+    "masking_sessions": same(replace(MASKED, form=Form.PSEUDONYM), "id org_id agent_id number_id")
+    | same(replace(MASKED, form=Form.PLAIN), "created_at expires_at ended_at"),
+    "masking_parties": same(replace(MASKED, form=Form.PSEUDONYM), "id org_id session_id number_id")
+    | same(MASKED, "number_sealed")
+    | same(replace(MASKED, form=Form.INDEX, recipients=Recipient.NOBODY), "remote_index"),
     "api_keys": same(replace(API_KEY, form=Form.PSEUDONYM), "id org_id")
     | same(API_KEY, "name role purpose revoked_at expires_at created_at")
     | same(replace(API_KEY, form=Form.HASH), "secret_hash"),
@@ -78,7 +85,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "nodes": same(TECHNICAL, "id started_at seen_at media_instance quality sip registrar"),
     "trunk_states": same(TECHNICAL, "node_id trunk_id standing reason since calls ways outcomes registered_until"),
     "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with joined_call_id")
-    | same(CALL_ID, "device_id peer_device_id")
+    | same(CALL_ID, "device_id peer_device_id masking_session_id")
     | same(CALL_ID, "transferred_to transferred_by")
     | same(
         CALL,

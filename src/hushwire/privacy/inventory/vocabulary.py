@@ -93,6 +93,7 @@ class Retention(StrEnum):
     AGREEMENT = "life of the agreement"
     NUMBER_DATA = "20 days after the end of the agreement"
     REGISTRATION = "until the registration expires"
+    SESSION = "the numbers until the masked session ends, at most 30 days; the rest as long as the proxy number is held"
     RECORDING = "life of the agreement, or the customer's shorter rule"
     DELIVERY = "until processed"
     DAY = "24 hours"
@@ -204,6 +205,7 @@ AGENT_INDEX: Final = replace(AGENT, form=Form.INDEX, purpose=Purpose.ROUTING)
 CREDENTIAL: Final = replace(AGENT, form=Form.SEALED, purpose=Purpose.AUTHENTICATION, source=Source.HUSHWIRE)
 NUMBER: Final = replace(AGENT, form=Form.SEALED, purpose=Purpose.ROUTING, retention=Retention.NUMBER_DATA)
 API_KEY: Final = replace(ORG, purpose=Purpose.AUTHENTICATION, erasure=Erasure.DELETE_ROW)
+MASKED: Final = replace(NUMBER, subject=Subject.PARTY, retention=Retention.SESSION, recipients=Recipient.CARRIER)
 DEVICE: Final = replace(AGENT, purpose=Purpose.ROUTING, source=Source.AGENT_DEVICE, retention=Retention.REGISTRATION)
 CALL: Final = Holding(
     DataClass.METADATA,
