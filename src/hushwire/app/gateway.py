@@ -6,7 +6,7 @@ Stops within the supervisor's patience: no new calls, BYE to both sides of the l
 import asyncio
 import gc
 import hmac
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,6 +36,8 @@ from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
 from hushwire.services.keepalive import KeepAlive
 from hushwire.services.kept import Kept, read_all
+from hushwire.services.kept_subscriptions import NAME as SUBSCRIPTIONS
+from hushwire.services.kept_subscriptions import KeptWatch, SubscriptionJournal
 from hushwire.services.message_waiting import PACKAGE as WAITING
 from hushwire.services.message_waiting import MessageWaiting
 from hushwire.services.neighbours import Neighbours
@@ -53,15 +55,17 @@ from hushwire.services.verdicts import denied
 from hushwire.services.voicemail_boxes import VoicemailBoxes
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
-from hushwire.sip.effects import Event, RequestReceived, Responded
+from hushwire.sip.effects import Event, RequestReceived, Responded, SubscriptionId
 from hushwire.sip.flow import Address, Flow, Hop, Transport
 from hushwire.sip.forward import Forwarder
 from hushwire.sip.message import Request
+from hushwire.sip.subscriptions import HeldSubscription
 from hushwire.store import nodes
 from hushwire.transport.endpoint import EndpointConfig, Listen, SipEndpoint
 from hushwire.transport.lookups import Lookups
 from hushwire.transport.scanners import NAMES, Silence
 from hushwire.transport.tls import client_context, pinned_context, server_context
+from hushwire.vault.journal import NAME as CALLS
 from hushwire.vault.journal import Journal
 from hushwire.vault.pool import KeyPool
 
@@ -84,6 +88,7 @@ class Gateway:
         self._started_at = clock.now()
         self.endpoint = SipEndpoint(endpoint_config(wired), clock, random, self._on_sip, self._on_flow_closed, self._before_send)
         self.journal = open_journal(wired)
+        self.subscription_journal = SubscriptionJournal(open_journal(wired, SUBSCRIPTIONS))
         self._early: list[Event | MediaEvent] = []
         self.link = MediaLink(wired.folders.media_socket, self._next_epoch, self, self._on_dtls)
         self.pool = KeyPool(wired.keyring, clock, random, size=16, most=256)
@@ -114,7 +119,9 @@ class Gateway:
         for path in self._config.sounds.paths():
             await asyncio.to_thread(check, path)
         kept, unread = read_all(self.journal.recover())
+        subscribed = self.subscription_journal.recover(wired.clock.now())
         await self.endpoint.start(adoption.dialogs(kept))
+        watches = self._adopt_subscriptions(subscribed)
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._assemble()
@@ -122,7 +129,7 @@ class Gateway:
             await self.registrations.load()
             self._trust()
             await self.link.start()
-            await self._adopt(kept, unread)
+            await self._adopt(kept, unread, watches)
             for name, work in (
                 ("directory", lambda: self.directory.watch(self._directory_changed)),
                 ("registrations", self.registrations.run),
@@ -161,14 +168,16 @@ class Gateway:
             await self.link.close()
             await self.endpoint.close()
             await self.pool.close()
-            self.journal.tidy()
-            self.journal.close()
+            for journal in (self.journal, self.subscription_journal):
+                journal.tidy()
+                journal.close()
 
     async def _tidy_journal(self) -> None:
         """What is over leaves the journal's file soon: an erasure must not leave its numbers there."""
         while True:
             await asyncio.sleep(TIDY_S)
             self.journal.tidy()
+            self.subscription_journal.tidy()
 
     async def _drain(self) -> None:
         """Let calls end by themselves; who wants a new one is sent elsewhere (RFC 3261 section 21.5.4)."""
@@ -177,9 +186,19 @@ class Gateway:
         # A proxy in front that asks us by OPTIONS takes the 503 as the sign to send its calls to others.
         self.endpoint.ua.answer_options(False)
         left = await self.calling.drain(drain_s, self._wired.stop)
+        self.notifier.go()
         _log.info("gateway.drained", calls_left=left)
 
-    async def _adopt(self, kept: Mapping[UUID, Kept], unread: list[UUID]) -> None:
+    def _adopt_subscriptions(self, kept: Iterable[KeptWatch]) -> list[tuple[SubscriptionId, KeptWatch]]:
+        """Have the engine know them before the first message is heard."""
+        wall = self._wired.clock.now()
+        found = []
+        for one in kept:
+            held = HeldSubscription(one.dialog, one.event, (one.expires_at - wall).total_seconds())
+            found.append((self.endpoint.restore_subscription(held), one))
+        return found
+
+    async def _adopt(self, kept: Mapping[UUID, Kept], unread: list[UUID], watches: list[tuple[SubscriptionId, KeptWatch]]) -> None:
         """Go on with the calls of the process before this one, then hear what came meanwhile."""
         for name in unread:
             _log.error("journal.call_unreadable", call_id=str(name), why="another version wrote it; the call ends as an orphan")
@@ -188,6 +207,8 @@ class Gateway:
         going_on = adoption.Adoption(self.calling, self.endpoint, self.directory, self.registrations, self.link, wired.clock, wired.random)
         await going_on.run(kept)
         self.calling.obey_directory()
+        for id_, watch in watches:
+            self.notifier.adopt(id_, watch)
         self.is_ready = True
         early, self._early = self._early, []
         for event in early:
@@ -199,6 +220,7 @@ class Gateway:
     def _before_send(self) -> None:
         if self.is_ready:
             self.calling.journal.commit()
+            self.subscription_journal.commit()
 
     async def _assemble(self) -> None:
         wired, sip = self._wired, self._config.sip
@@ -229,7 +251,7 @@ class Gateway:
             self._decide,
             wired.clock,
             devices_alarm=self._config.limits.devices_per_agent_alarm,
-            on_moved=self.endpoint.follow,
+            on_moved=self._moved,
         )
         self.channels = TrunkChannels(wired.main, self.directory, lambda: self.calling.table.on_trunks(), wired.clock, wired.node_id)
         self.trunks = Trunks(
@@ -295,6 +317,8 @@ class Gateway:
             wired.clock,
             binding_at=self.registrations.binding_at,
             bindings_of=self.registrations.bindings_of,
+            left=self.registrations.left,
+            journal=self.subscription_journal,
             most_per_credential=self._config.limits.subscriptions_per_credential,
         )
         self.waiting.watched = lambda: self.notifier.watched(WAITING)
@@ -325,6 +349,10 @@ class Gateway:
         spared = [*(address for trunk in self.directory.trunks for address in trunk.addresses), *self.neighbours.hosts]
         self.endpoint.trust([*carriers, *self.neighbours.hosts], spared)
         self.guard.exempt(spared)
+
+    def _moved(self, old: Flow, new: Flow) -> None:
+        if self.endpoint.follow(old, new):
+            self.notifier.moved(old, new)
 
     def _bindings_changed(self, agent_id: AgentId) -> None:
         self.notifier.registrations_changed(agent_id)
@@ -366,6 +394,7 @@ class Gateway:
     def _on_flow_closed(self, flow: Flow) -> None:
         if self.is_ready:
             self.registrations.flow_closed(flow)
+            self.notifier.flow_closed(flow)
 
     def _answer(self, tx: Any, status: int, headers: Any) -> None:
         self.endpoint.respond(tx, status, headers=headers)
@@ -450,11 +479,12 @@ def node_uri(config: Config, addresses: Mapping[Transport, Address]) -> str | No
     return None
 
 
-def open_journal(wired: Wired) -> Journal:
-    """The journal in the data folder, under a key of its own."""
+def open_journal(wired: Wired, name: str = CALLS) -> Journal:
+    """A journal in the data folder, under a key of its own."""
     folder = wired.folders.journal
     folder.mkdir(mode=0o700, exist_ok=True)
-    return Journal(folder, hmac.digest(wired.keys.role, b"hushwire/journal", "sha256"))
+    purpose = b"hushwire/journal" if name == CALLS else b"hushwire/journal/" + name.encode()
+    return Journal(folder, hmac.digest(wired.keys.role, purpose, "sha256"), name)
 
 
 def _is_for_others(request: Request) -> bool:

@@ -7,11 +7,9 @@ registered any more, and when its agent is suspended, its credential revoked, or
 
 import asyncio
 import heapq
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,9 +21,12 @@ from hushwire.policy.model import AllowContact, Attempt, Channel
 from hushwire.services.directory import Directory
 from hushwire.services.event_packages import AnyPackage, Watched, accepts
 from hushwire.services.identity import Authenticator, Known, Unknown
+from hushwire.services.kept_subscriptions import KeptWatch, SubscriptionJournal
 from hushwire.services.routing import own_user
 from hushwire.services.verdicts import Judge
+from hushwire.services.watches import Watch, Watches
 from hushwire.sip import effects as sip
+from hushwire.sip import refusals
 from hushwire.sip.effects import SubscriptionId, TxId
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow
@@ -34,7 +35,7 @@ from hushwire.sip.subscriptions import event_name
 from hushwire.sip.uri import SipUri, escape_user
 from hushwire.transport.endpoint import SipEndpoint
 
-BATCH: Final = 64
+BATCH: Final = 16
 """So many NOTIFYs are sent in one go, and then calls have their turn: one agent may have hundreds of watchers."""
 SLICE_S: Final = 0.02
 TICK_S: Final = 5.0
@@ -42,34 +43,9 @@ PATIENCE_S: Final = 1.0
 BindingAt = Callable[[AgentId, UUID, Flow], UUID | None]
 """The binding of an agent that was made with a credential by a flow."""
 BindingsOf = Callable[[AgentId], frozenset[UUID]]
+Left = Callable[[UUID, Flow], None]
+"""A connection of an earlier process, with a subscription on it, that a credential's device had."""
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class Watch:
-    """One subscription. `told` is the state that its subscriber knows, once `is_busy` is over."""
-
-    id: SubscriptionId
-    package: AnyPackage
-    org_id: OrgId
-    watcher_id: AgentId
-    agent_id: AgentId
-    credential_id: UUID
-    ends_at: datetime | None = None
-    """The credential's own end."""
-    binding_id: UUID | None = None
-    """The device's binding; None where it was not registered."""
-    told: Any = None
-    version: int = 0
-    is_busy: bool = False
-    is_stale: bool = False
-    is_full_due: bool = True
-    is_last: bool = False
-    """It asked for the state once, or is leaving: the next word is the last."""
-    next_at: float = float("-inf")
-    scheduled_at: float = float("-inf")
-    patient_until: float = float("-inf")
-    """So long a state that is not known yet is waited for."""
 
 
 class Notifier:
@@ -86,8 +62,11 @@ class Notifier:
         *,
         binding_at: BindingAt,
         bindings_of: BindingsOf,
+        left: Left,
+        journal: SubscriptionJournal,
         most_per_credential: int = 200,
     ) -> None:
+        self._journal = journal
         self._endpoint = endpoint
         self._directory = directory
         self._authenticator = authenticator
@@ -96,10 +75,9 @@ class Notifier:
         self._clock = clock
         self._binding_at = binding_at
         self._bindings_of = bindings_of
+        self._left = left
         self._most = most_per_credential
-        self._all: dict[SubscriptionId, Watch] = {}
-        self._watchers: dict[AgentId, dict[SubscriptionId, Watch]] = defaultdict(dict)
-        self._own: dict[AgentId, dict[SubscriptionId, Watch]] = defaultdict(dict)
+        self._watches = Watches()
         self._stale: dict[SubscriptionId, Watch] = {}
         self._later: list[tuple[float, SubscriptionId]] = []
         self._wake = asyncio.Event()
@@ -110,38 +88,72 @@ class Notifier:
 
     def watched(self, *packages: str) -> dict[AgentId, OrgId]:
         """Whom somebody is subscribed to."""
-        return {watch.agent_id: watch.org_id for watch in self._all.values() if watch.package.name in packages}
+        return {watch.agent_id: watch.org_id for watch in self._watches if watch.package.name in packages}
 
     def watches(self, binding_id: UUID, agent_id: AgentId, package: str) -> bool:
         """Whether the device of a binding of this agent is itself subscribed to this of the agent."""
-        own = self._own.get(agent_id, {}).values()
+        own = self._watches.by(agent_id)
         return any(watch.binding_id == binding_id and watch.agent_id == agent_id and watch.package.name == package for watch in own)
 
     def changed(self, agent_id: AgentId, *packages: str) -> None:
         """Something that these packages tell of an agent may be otherwise now. Costs nothing where nobody watches."""
-        watchers = self._watchers.get(agent_id)
-        if watchers:
-            for watch in watchers.values():
-                if watch.package.name in packages:
-                    self._mark(watch)
+        for watch in self._watches.of(agent_id):
+            if watch.package.name in packages:
+                self._mark(watch)
 
     def registrations_changed(self, agent_id: AgentId) -> None:
         """Devices of an agent came or went: what a device subscribed to ends with its registration."""
-        own = self._own.get(agent_id)
+        own = self._watches.by(agent_id)
         if own:
             bindings = self._bindings_of(agent_id)
-            for watch in [watch for watch in own.values() if watch.binding_id is not None and watch.binding_id not in bindings]:
+            for watch in [watch for watch in own if watch.binding_id is not None and watch.binding_id not in bindings]:
                 self._end(watch, "timeout")
 
     def obey_directory(self) -> None:
         """What changed of agents, credentials and rights holds for subscriptions that there are."""
-        for watch in list(self._all.values()):
+        for watch in list(self._watches):
             if self._obey(watch) is not None:
                 self._mark(watch)
 
+    def flow_closed(self, flow: Flow) -> None:
+        """A connection ended: who subscribed over it can't be told before it is back. Its time runs on."""
+        for watch in self._watches.at(flow):
+            watch.is_away = True
+
+    def moved(self, old: Flow, new: Flow) -> None:
+        """A device registered again by another flow, and takes its subscriptions along."""
+        for watch in list(self._watches.at(old)):
+            self._watches.place(watch, new)
+            watch.is_away, watch.is_full_due = False, True
+            self._mark(watch)
+
+    def adopt(self, id_: SubscriptionId, kept: KeptWatch) -> None:
+        """Go on with a subscription of the process before this one: its subscriber is told all."""
+        package = self._packages.get(kept.package)
+        held = self._endpoint.subscription(id_)
+        if package is None or held is None:
+            self._endpoint.notify(id_, is_final=True, reason="deactivated")
+            return
+        hop = held.dialog.hop
+        is_away = hop.transport.is_reliable
+        watch = Watch(
+            id_, package, kept.org_id, kept.watcher_id, kept.agent_id, kept.credential_id, kept.ends_at, kept.binding_id,
+            version=kept.document, flow=hop, is_away=is_away, name=kept.name,
+        )  # fmt: skip
+        self._watches.put(watch)
+        if is_away and kept.binding_id is not None and isinstance(hop, Flow):
+            self._left(kept.credential_id, hop)
+        if self._obey(watch) is not None:
+            self._mark(watch)
+
+    def go(self) -> None:
+        """This gateway is about to end for good: who is subscribed here subscribes elsewhere (RFC 6665 section 4.1.3, `deactivated`)."""
+        for watch in list(self._watches):
+            self._end(watch, "deactivated")
+
     def told(self) -> dict[str, int]:
         """Counts for metrics."""
-        return {"subscriptions": len(self._all), "notified": self.notified}
+        return {"subscriptions": len(self._watches), "notified": self.notified}
 
     # SUBSCRIBE.
 
@@ -166,13 +178,13 @@ class Notifier:
             return
         if watched is None or not package.may_watch(watched):
             # One answer for who is not there, who is another organisation's, and who may not be watched.
-            self._refuse(tx, 404, "There is nobody here to watch by this name")
+            self._refuse(tx, 404, "nobody-to-watch")
         elif request.is_contact_star or len(contacts) != 1:
-            self._refuse(tx, 400, "A SUBSCRIBE needs exactly one Contact")
+            self._refuse(tx, 400, "one-contact")
         elif not self._is_outside(str(contacts[0].uri), flow, watched):
-            self._refuse(tx, 403, "The contact does not name a device of the agent's own")
+            self._refuse(tx, 403, "foreign-contact")
         elif self._count(known) >= self._most:
-            self._endpoint.respond(tx, 503, headers=[("Retry-After", "60"), _reason(503, "Too many subscriptions by one credential")])
+            self._endpoint.respond(tx, 503, headers=[("Retry-After", "60"), ("Reason", refusals.header("too-many-subscriptions"))])
         else:
             self._accept(tx, request, flow, known, package, watched)
 
@@ -180,17 +192,17 @@ class Notifier:
         """Whether an event of the SIP engine is of one of these subscriptions."""
         match event:
             case sip.SubscriptionRefreshed():
-                watch = self._all.get(event.subscription)
+                watch = self._watches.get(event.subscription)
                 if watch is not None:
                     self._refreshed(watch, event.expires_s)
             case sip.NotifyTaken():
-                watch = self._all.get(event.subscription)
+                watch = self._watches.get(event.subscription)
                 if watch is not None:
                     watch.is_busy = False
                     if watch.is_stale:
                         self._queue(watch, watch.next_at)
             case sip.SubscriptionEnded():
-                watch = self._all.get(event.subscription)
+                watch = self._watches.get(event.subscription)
                 if watch is not None:
                     self._forget(watch)
             case _:
@@ -211,7 +223,7 @@ class Notifier:
         return isinstance(verdict, AllowContact)
 
     def _count(self, known: Known) -> int:
-        own = self._own.get(known.agent.id, {}).values()
+        own = self._watches.by(known.agent.id)
         return sum(1 for watch in own if watch.credential_id == known.credential.id and not watch.is_last)
 
     def _accept(self, tx: TxId, request: Request, flow: Flow, known: Known, package: AnyPackage, watched: Watched) -> None:
@@ -219,14 +231,31 @@ class Notifier:
         if ends_at is not None:
             longest_s = max(1, min(longest_s, int((ends_at - self._clock.now()).total_seconds())))
         is_fetch = request.expires == 0
-        id_ = self._endpoint.accept_subscription(tx, longest_s=longest_s)
-        if id_ is None:
-            return
+        # Nobody reads an answer before the journal has what follows from it.
+        with self._endpoint.held():
+            id_ = self._endpoint.accept_subscription(tx, longest_s=longest_s)
+            if id_ is not None:
+                self._begin(id_, flow, known, package, watched, ends_at, is_fetch=is_fetch)
+
+    def _begin(
+        self,
+        id_: SubscriptionId,
+        flow: Flow,
+        known: Known,
+        package: AnyPackage,
+        watched: Watched,
+        ends_at: datetime | None,
+        *,
+        is_fetch: bool,
+    ) -> None:
         agent_id, credential_id = known.agent.id, known.credential.id
         binding_id = self._binding_at(agent_id, credential_id, flow)
         watch = Watch(id_, package, known.org.id, agent_id, watched.agent.id, credential_id, ends_at, binding_id)
+        watch.flow = flow
         watch.is_last, watch.patient_until = is_fetch, self._clock.monotonic() + PATIENCE_S
-        self._keep(watch)
+        self._watches.put(watch)
+        if not is_fetch:
+            self._note(watch)
         self._tell(watch, watched)
 
     def _refreshed(self, watch: Watch, expires_s: int) -> None:
@@ -237,12 +266,28 @@ class Notifier:
         if watch.is_last:
             self._tell(watch, watched)
             return
+        self._note(watch)
         # Who refreshes may have lost what it knew: it is told all.
         watch.is_full_due = True
         self._mark(watch)
 
-    def _refuse(self, tx: TxId, status: int, words: str) -> None:
-        self._endpoint.respond(tx, status, headers=[_reason(status, words)])
+    def _note(self, watch: Watch) -> None:
+        """Write down what the next process needs to go on with it."""
+        held = self._endpoint.subscription(watch.id)
+        if held is None:
+            return
+        self._watches.place(watch, held.dialog.hop)
+        watch.is_away = False
+        expires_at = self._clock.now() + timedelta(seconds=held.left_s)
+        watch.name = self._journal.put(
+            KeptWatch(
+                watch.package.name, held.event, watch.org_id, watch.watcher_id, watch.agent_id, watch.credential_id, expires_at,
+                held.dialog, watch.version, watch.ends_at, watch.binding_id,
+            )
+        )  # fmt: skip
+
+    def _refuse(self, tx: TxId, status: int, code: str) -> None:
+        self._endpoint.respond(tx, status, headers=[("Reason", refusals.header(code))])
 
     # Telling.
 
@@ -261,7 +306,7 @@ class Notifier:
         """Send what is due, not more than a batch; the seconds until there may be more to do."""
         now = self._clock.monotonic()
         while self._later and self._later[0][0] <= now:
-            watch = self._all.get(heapq.heappop(self._later)[1])
+            watch = self._watches.get(heapq.heappop(self._later)[1])
             if watch is not None and watch.is_stale:
                 self._stale[watch.id] = watch
         for watch in list(self._stale.values())[:BATCH]:
@@ -269,7 +314,7 @@ class Notifier:
             if not watch.is_busy:
                 self._tell(watch, self._obey(watch))
         wall = self._clock.now()
-        for watch in [watch for watch in self._all.values() if watch.ends_at is not None and watch.ends_at <= wall]:
+        for watch in [watch for watch in self._watches if watch.ends_at is not None and watch.ends_at <= wall]:
             self._end(watch, "rejected")
         if self._stale:
             return SLICE_S
@@ -291,7 +336,7 @@ class Notifier:
 
     def _tell(self, watch: Watch, watched: Watched | None) -> None:
         """Send the state, if it is news."""
-        if watched is None or watch.id not in self._all:
+        if watched is None or watch.is_away or watch.id not in self._watches:
             return
         state = watch.package.state(watched)
         if state is None and watch.is_full_due and self._clock.monotonic() < watch.patient_until:
@@ -345,19 +390,8 @@ class Notifier:
         self.notified += 1
         self._endpoint.notify(watch.id, body=body, content_type=watch.package.content_type if body else "", is_final=True, reason=reason)
 
-    def _keep(self, watch: Watch) -> None:
-        self._all[watch.id] = watch
-        self._watchers[watch.agent_id][watch.id] = watch
-        self._own[watch.watcher_id][watch.id] = watch
-
     def _forget(self, watch: Watch) -> None:
-        self._all.pop(watch.id, None)
+        self._watches.drop(watch)
         self._stale.pop(watch.id, None)
-        for index, agent_id in ((self._watchers, watch.agent_id), (self._own, watch.watcher_id)):
-            index[agent_id].pop(watch.id, None)
-            if not index[agent_id]:
-                del index[agent_id]
-
-
-def _reason(status: int, words: str) -> tuple[str, str]:
-    return ("Reason", f'SIP;cause={status};text="{words}"')
+        if watch.name is not None:
+            self._journal.drop(watch.name)

@@ -26,6 +26,9 @@ _REFUSALS: Final = (
     Refusal("suspended", 403, "The agent is suspended"),
     Refusal("foreign-address", 403, "An agent registers its own address only"),
     Refusal("foreign-contact", 403, "The contact does not name a device of the agent's own"),
+    Refusal("nobody-to-watch", 404, "There is nobody here to watch by this name"),
+    Refusal("one-contact", 400, "A SUBSCRIBE needs exactly one Contact"),
+    Refusal("too-many-subscriptions", 503, "Too many subscriptions by one credential"),
     # Nobody to ring, or no way.
     Refusal("no-such-number", 404, "No such number here"),
     Refusal("not-masked", 404, "The proxy number leads nowhere for who calls"),

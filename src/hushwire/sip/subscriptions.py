@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from hushwire.sip.core import Core, Session
+from hushwire.sip.dialog import Dialog
 from hushwire.sip.effects import Notified, NotifyTaken, SubscriptionEnded, SubscriptionId, SubscriptionRefreshed
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import Line
@@ -46,6 +47,21 @@ def event_name(request: Request) -> EventName:
     if not package.strip(" \t"):
         raise ParseError("Event is empty", status=489)
     return EventName(package.strip(" \t").lower(), dict(parse_params(tail)).get("id") if semicolon else None)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSubscription:
+    """A subscription of a peer's as another process needs it, with the seconds that it has left."""
+
+    dialog: Dialog
+    event: str
+    left_s: float
+
+
+def parse_event(text: str) -> EventName:
+    """What `str` of an EventName wrote."""
+    package, semicolon, tail = text.partition(";id=")
+    return EventName(package, tail if semicolon else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +158,21 @@ class Subscriptions:
         subscription.pending = _State(body, content_type, is_final, reason, tuple(headers))
         self._send_pending(subscription, now)
         return True
+
+    def held(self, id_: SubscriptionId, now: float) -> HeldSubscription | None:
+        """A peer's subscription, to journal; None where it is over."""
+        found = self._all.get(id_)
+        if found is None or not found.is_notifier:
+            return None
+        left_s = max(0.0, (found.expires_at or now) - now)
+        return HeldSubscription(found.session.dialog, str(found.event), left_s)
+
+    def adopt(self, held: HeldSubscription, now: float) -> SubscriptionId:
+        """Go on with a peer's subscription of a process before this one."""
+        session = self._core.sessions.get(held.dialog.key)
+        if session is None:
+            session = self._core.sessions[held.dialog.key] = Session(held.dialog, has_call=False)
+        return self.open(session, parse_event(held.event), now, held.left_s, is_notifier=True).id
 
     def refreshed(self, subscription: Subscription, expires_s: int, now: float) -> None:
         """The subscriber asks for more time, or (0) for the last word: the layer above answers with a NOTIFY either way."""

@@ -26,7 +26,7 @@ from hushwire.sip.headers import Line
 from hushwire.sip.message import Message, Request
 from hushwire.sip.refer import Replaces, refer_to_line
 from hushwire.sip.reliable import OPTION as RELIABLE
-from hushwire.sip.subscriptions import EventName, Subscriptions
+from hushwire.sip.subscriptions import EventName, HeldSubscription, Subscriptions
 from hushwire.sip.uac import Client, Outgoing
 from hushwire.sip.uas import Server
 from hushwire.sip.uri import NameAddr, SipUri
@@ -338,6 +338,14 @@ class UserAgent:
         What was not sent yet is replaced: a state that nobody saw is no news. False where the subscription is over.
         """
         return self._subscriptions.notify(subscription, now, body, content_type, reason, headers, is_final=is_final)
+
+    def subscription(self, subscription: SubscriptionId, *, now: float) -> HeldSubscription | None:
+        """A peer's subscription, to journal."""
+        return self._subscriptions.held(subscription, now)
+
+    def restore_subscription(self, held: HeldSubscription, *, now: float) -> SubscriptionId:
+        """Go on with a peer's subscription of a process before this one: `notify` it all."""
+        return self._subscriptions.adopt(held, now)
 
     def refer(
         self, dialog: DialogKey, uri: SipUri, *, now: float, replaces: Replaces | None = None, headers: Iterable[Line] = ()

@@ -9,7 +9,7 @@ from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.refer import Replaces
-from hushwire.sip.subscriptions import EventName
+from hushwire.sip.subscriptions import EventName, HeldSubscription
 from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import SDP, UserAgent
 
@@ -196,6 +196,10 @@ class Commands:
         )
         self.flush()
         return is_sent
+
+    def subscription(self, subscription: SubscriptionId) -> HeldSubscription | None:
+        """See UserAgent.subscription."""
+        return self.ua.subscription(subscription, now=self.now())
 
     def refer(
         self, dialog: DialogKey, uri: SipUri, *, replaces: Replaces | None = None, headers: Iterable[Line] = ()

@@ -14,12 +14,13 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError, LocalError
 from hushwire.sip.dialog import Dialog
-from hushwire.sip.effects import Event, InDialogRequest, RequestReceived, Send
+from hushwire.sip.effects import Event, InDialogRequest, RequestReceived, Send, SubscriptionId
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
 from hushwire.sip.message import Message, Request
 from hushwire.sip.parse import parse
 from hushwire.sip.routing import numeric
+from hushwire.sip.subscriptions import HeldSubscription
 from hushwire.sip.uri import NameAddr
 from hushwire.sip.useragent import UserAgent, UserAgentConfig
 from hushwire.transport import stun
@@ -159,6 +160,11 @@ class SipEndpoint(Commands):
         self._ua = UserAgent(given, self._random)
         for dialog in dialogs:
             self._ua.adopt(replace(dialog, hop=self._adopted_hop(dialog.hop)), now=self.now())
+
+    def restore_subscription(self, held: HeldSubscription) -> SubscriptionId:
+        """Go on with a peer's subscription of a process before this one. Call it before anything else after `start`."""
+        dialog = replace(held.dialog, hop=self._adopted_hop(held.dialog.hop))
+        return self.ua.restore_subscription(replace(held, dialog=dialog), now=self.now())
 
     def adopted(self, flow: Flow) -> Flow:
         """The flow of a process before this one, here. A connection stays gone until its peer comes back on another one."""

@@ -34,8 +34,8 @@ _log = structlog.get_logger(__name__)
 class Journal:
     """One process's. `put` and `drop` are remembered; `commit` writes them with one system call."""
 
-    def __init__(self, folder: Path, key: bytes) -> None:
-        self._path = folder / NAME
+    def __init__(self, folder: Path, key: bytes, name: str = NAME) -> None:
+        self._path = folder / name
         self._key = key
         self._kept: dict[UUID, bytes] = {}
         self._kept_bytes = 0
