@@ -74,6 +74,41 @@ def test_early_media_gives_the_caller_its_answer_and_the_200_repeats_it() -> Non
     assert driven.last(effects.Respond) == effects.Respond(200, early.body)
 
 
+def test_a_caller_that_was_answered_early_may_offer_anew_and_nobody_else_is_asked() -> None:
+    caller, callee = Party(4000, Srtp.REQUIRED), Party(5000)
+    driven = opened(plan(target()), caller.offer())
+    driven.feed(events.Progressed(0, 183, callee.answer(driven.last(effects.SendInvite).body)))
+    caller.local = Party(4800, Srtp.REQUIRED, (PCMA,)).local
+    driven.feed(events.Reoffered(Side.CALLER, 9, caller.offer()))
+    answer = driven.last(effects.RespondReinvite)
+    assert (answer.tx, answer.status) == (9, 200)
+    assert [codec.name for codec in caller.read(answer.body).codecs] == ["PCMA"]
+    statement = {leg.leg: leg.media for leg in driven.last(effects.SetLegs).legs}
+    assert (statement[0].port, statement[1].port) == (4800, 5000)
+    assert driven.all(effects.SendReinvite) == []
+    driven.feed(events.Accepted(0, b""))
+    assert driven.call.state is State.ACTIVE
+    assert driven.last(effects.Respond).status == 200
+    assert driven.call.legs()[0].port == 4800
+
+
+@pytest.mark.parametrize("body", [b"", b"v=0", Party(4000).offer()])
+def test_an_early_offer_that_does_not_fit_is_refused_and_early_media_stays(body: bytes) -> None:
+    caller, callee = Party(4000, Srtp.REQUIRED), Party(5000)
+    driven = opened(plan(target()), caller.offer())
+    driven.feed(events.Progressed(0, 183, callee.answer(driven.last(effects.SendInvite).body)))
+    before = driven.last(effects.SetLegs)
+    driven.feed(events.Reoffered(Side.CALLER, 9, body))
+    assert driven.last(effects.RespondReinvite) == effects.RespondReinvite(9, 488)
+    assert driven.last(effects.SetLegs) is before
+
+
+def test_who_was_not_answered_early_can_not_offer_anew_yet() -> None:
+    driven = opened(plan(target()), Party(4000, Srtp.REQUIRED).offer())
+    driven.feed(events.Reoffered(Side.CALLER, 9, Party(4000, Srtp.REQUIRED).offer()))
+    assert driven.last(effects.RespondReinvite) == effects.RespondReinvite(9, 488)
+
+
 def test_a_200_without_an_answer_stands_on_the_early_one() -> None:
     caller = Party(4000, Srtp.REQUIRED)
     driven = opened(plan(target()), caller.offer())
@@ -356,6 +391,8 @@ _EVENTS = st.one_of(
     st.builds(events.Acknowledged, _SIDES, _BODIES),
     st.builds(events.Reoffered, _SIDES, st.integers(1, 5), _BODIES),
     st.builds(events.Reanswered, _SIDES, st.sampled_from([200, 408, 481, 488, 491]), _BODIES),
+    st.builds(events.Reanswered, _SIDES, st.sampled_from([491, 500]), st.just(b""), st.just(2.0)),
+    st.builds(events.RetryDue, _SIDES),
     st.builds(events.HungUp, _SIDES),
     st.builds(events.NeverAcknowledged, _SIDES),
     st.sampled_from([events.Cancelled(), events.RingTimeout(), events.MediaFailed(), events.Stopped(EndReason.HANGUP)]),

@@ -72,6 +72,19 @@ def test_ports_that_move_while_it_rings_are_told_once_the_call_is_answered_and_a
     assert Side.CALLER in {offer.side for offer in offers}
 
 
+def test_ports_that_are_told_while_the_party_asks_for_something_itself_are_told_again_in_time() -> None:
+    driven, parties = talking()
+    driven.feed(events.PortsMoved(1, OWN))
+    for _ in range(2):
+        driven.feed(events.Reanswered(Side.CALLEE, 491, b"", 1.5))
+        assert driven.last(effects.ArmRetry) == effects.ArmRetry(Side.CALLEE, 1.5)
+        driven.feed(events.RetryDue(Side.CALLEE))
+    body = driven.last(effects.SendReinvite).body
+    assert b"m=audio 30000 " in body
+    driven.feed(events.Reanswered(Side.CALLEE, 200, parties[Side.CALLEE].answer(body)))
+    assert len(driven.all(effects.SendReinvite)) == 3
+
+
 def test_a_party_that_refuses_keeps_what_it_had_and_one_that_is_gone_ends_the_call() -> None:
     for status, has_ended in ((488, False), (481, True)):
         driven, _ = talking()

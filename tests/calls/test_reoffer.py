@@ -6,6 +6,7 @@ import pytest
 
 from hushwire.calls import effects, events
 from hushwire.calls.model import CallDirection, EndReason, Side
+from hushwire.calls.reoffer import MOST_RETRIES
 from hushwire.sdp.offer_answer import PCMA, PCMU, Direction, LegMedia, Srtp
 from tests.calls.drive import Driven, Party, answered, opened, plan
 
@@ -79,6 +80,41 @@ def test_glare_is_passed_back_as_491_and_nothing_changes() -> None:
     driven.feed(events.Reanswered(Side.CALLEE, 491, b""))
     assert driven.last(effects.RespondReinvite) == effects.RespondReinvite(1, 491)
     assert legs(driven) == before
+
+
+def test_an_offer_that_met_the_partys_own_is_made_again_after_its_time_and_who_waits_does_not_know() -> None:
+    driven, parties = talking()
+    driven.feed(events.Reoffered(Side.CALLER, 1, parties[Side.CALLER].offer(Direction.SENDONLY)))
+    for status, pause in ((491, 2.5), (500, 4.0)):
+        driven.feed(events.Reanswered(Side.CALLEE, status, b"", pause))
+        assert driven.last(effects.ArmRetry) == effects.ArmRetry(Side.CALLEE, pause)
+        driven.feed(events.RetryDue(Side.CALLEE))
+    assert driven.all(effects.RespondReinvite) == []
+    assert len(driven.all(effects.SendReinvite)) == 3
+    driven.feed(events.Reanswered(Side.CALLEE, 200, parties[Side.CALLEE].answer(driven.last(effects.SendReinvite).body)))
+    assert driven.last(effects.RespondReinvite).status == 200
+    assert legs(driven)[0].is_held
+
+
+def test_a_party_that_never_lets_an_offer_through_is_given_up_and_the_caller_hears_of_the_glare() -> None:
+    driven, parties = talking()
+    driven.feed(events.Reoffered(Side.CALLER, 1, parties[Side.CALLER].offer(Direction.SENDONLY)))
+    for _ in range(MOST_RETRIES):
+        driven.feed(events.Reanswered(Side.CALLEE, 491, b"", 1.0))
+        driven.feed(events.RetryDue(Side.CALLEE))
+    driven.feed(events.Reanswered(Side.CALLEE, 491, b"", 1.0))
+    assert driven.last(effects.RespondReinvite) == effects.RespondReinvite(1, 491)
+    driven.feed(events.RetryDue(Side.CALLEE))  # of no use to anybody any more
+    assert len(driven.all(effects.SendReinvite)) == 1 + MOST_RETRIES
+
+
+def test_a_hold_meanwhile_ended_by_the_other_side_is_answered_and_tried_no_more() -> None:
+    driven, parties = talking()
+    driven.feed(events.Reoffered(Side.CALLER, 1, parties[Side.CALLER].offer(Direction.SENDONLY)))
+    driven.feed(events.Reanswered(Side.CALLEE, 491, b"", 1.0))
+    driven.feed(events.HungUp(Side.CALLEE))
+    assert driven.last(effects.RespondReinvite) == effects.RespondReinvite(1, 487)
+    assert driven.feed(events.RetryDue(Side.CALLEE)) == []
 
 
 def test_a_second_re_invite_during_the_first_gets_491() -> None:

@@ -163,6 +163,31 @@ async def test_a_carrier_calls_in_and_hangs_up(deployment: Deployment, tmp_path:
             await carrier.succeeded()
 
 
+async def test_a_carrier_changes_early_media_by_an_offer_in_prack(deployment: Deployment, tmp_path: Path) -> None:
+    progress = """<recv response="183" rrs="true">
+  <action><ereg regexp="[0-9]+" search_in="hdr" header="RSeq:" assign_to="rseq"/></action>
+</recv>"""
+    prack = request_on("PRACK", ANNA_NUMBER, CALLER, 2, body=sdp(version=2)).replace(
+        "Max-Forwards: 70", "RAck: [$rseq] 1 INVITE\nMax-Forwards: 70"
+    )
+    answered = """<recv response="200">
+  <action><ereg regexp="m=audio [1-9][0-9]* RTP/AVP 0" search_in="body" check_it="true" assign_to="answer"/></action>
+</recv>"""
+    scenario = [
+        invite_to(ANNA_NUMBER, CALLER).replace("Max-Forwards: 70", "Require: 100rel\nMax-Forwards: 70"),
+        expect(100, optional=True), progress, prack, answered, expect(200, routes=True),
+        request_on("ACK", ANNA_NUMBER, CALLER, 1), pause(300), request_on("BYE", ANNA_NUMBER, CALLER, 3), expect(200),
+        '<Reference variables="answer"/>',
+    ]  # fmt: skip
+    async with deployment.phone("anna") as anna:
+        await anna.tell("policy", status=200, ring_s=1.0, early=True)
+        async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port, towards=deployment.stack.sip("udp")) as carrier:
+            incoming = await anna.expect("incoming")
+            await anna.expect_state(incoming["call"], "confirmed")
+            await anna.expect_state(incoming["call"], "disconnected")
+            await carrier.succeeded()
+
+
 async def test_a_carrier_that_gives_up_stops_the_agents_ringing(deployment: Deployment, tmp_path: Path) -> None:
     scenario = [
         invite_to(ANNA_NUMBER, CALLER), expect(100, optional=True), expect(180), pause(300),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hushwire.sip.effects import Accepted, CancelReceived, DialogEnded, DialogTimedOut, Progress, RequestReceived, Send
+from hushwire.sip.effects import Accepted, CancelReceived, DialogEnded, DialogTimedOut, InDialogRequest, Progress, RequestReceived, Send
 from hushwire.sip.message import Response
 from tests.sip.world import OFFER, World, answer, call, events, one, request_text, requests, responses, sent
 
@@ -213,11 +213,46 @@ def test_a_cancel_while_a_2xx_is_held_is_told_as_the_end_of_the_dialog() -> None
     assert world.ua._core.sessions == {}
 
 
-def test_an_offer_in_prack_is_refused_and_what_it_acknowledges_is_acknowledged() -> None:
+def test_an_offer_in_prack_is_answered_in_its_2xx() -> None:
     world = World()
-    _, progress = ringing(world, OFFER)
+    received, progress = ringing(world, OFFER)
+    asked = one(world.receive(prack(progress, body=OFFER)), InDialogRequest)
+    assert (asked.request.method, asked.request.body) == ("PRACK", OFFER)
+    assert world.run(3.0) == [], "what it acknowledges is acknowledged, and not repeated"
+    world.ua.respond(asked.tx, 200, now=world.now, body=OFFER)
+    (ok,) = sent(world.drain())
+    assert isinstance(ok, Response)
+    assert (ok.status, ok.cseq.method, ok.body) == (200, "PRACK", OFFER)
+    assert world.ua.respond(received.tx, 200, now=world.now, body=OFFER) is not None
+    assert responses(world.drain()) == [200]
+
+
+def test_a_2xx_waits_until_an_offer_in_prack_is_answered() -> None:
+    world = World()
+    received, progress = ringing(world, OFFER)
+    asked = one(world.receive(prack(progress, body=OFFER)), InDialogRequest)
+    world.ua.respond(received.tx, 200, now=world.now, body=OFFER)
+    assert world.drain() == []
+    world.ua.respond(asked.tx, 488, now=world.now)
+    assert [message.cseq.method for message in sent(world.drain())] == ["PRACK", "INVITE"]
+
+
+def test_a_description_in_prack_that_nobody_may_send_now_is_refused_and_what_it_acknowledges_is_acknowledged() -> None:
+    world = World()
+    _, progress = ringing(world)  # the INVITE's offer is not answered yet: a second one must wait (RFC 3264 section 4)
     assert responses(world.receive(prack(progress, body=OFFER))) == [488]
     assert world.run(20.0) == []
+
+
+def test_a_caller_who_gives_up_before_its_offer_in_prack_is_answered_leaves_nothing() -> None:
+    world = World()
+    _, progress = ringing(world, OFFER)
+    asked = one(world.receive(prack(progress, body=OFFER)), InDialogRequest)
+    assert responses(world.receive(request_text("CANCEL"))) == [200, 487]
+    world.ua.respond(asked.tx, 200, now=world.now, body=OFFER)
+    world.run(100.0)
+    assert world.ua.deadline() is None
+    assert world.ua._core.sessions == {}
 
 
 def test_a_repeated_invite_is_met_with_the_newest_response() -> None:

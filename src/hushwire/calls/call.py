@@ -20,7 +20,7 @@ from hushwire.calls.ends import End, payload_map, shared
 from hushwire.calls.events import Event
 from hushwire.calls.kept import KeptCall
 from hushwire.calls.model import CallDirection, EndReason, Plan, Ports, Side
-from hushwire.calls.reoffer import Reoffer
+from hushwire.calls.reoffer import MOST_RETRIES, Reoffer
 from hushwire.core.clock import Random
 from hushwire.sdp.dtls import Fingerprint
 from hushwire.sdp.offer_answer import Direction, LegMedia, Refusal, Srtp
@@ -93,6 +93,7 @@ class Call:
         self._moving: Side | None = None
         self._resumed: set[Side] = set()
         self._aside: Side | None = None
+        self._retries = 0
 
     # ----------------------------------------------------------------------------------------------------------- use
 
@@ -115,9 +116,7 @@ class Call:
             self._do(effects.ByeBranch(event.branch))
         elif isinstance(event, events.Reoffered):
             is_busy = self.state in (State.OFFERING, State.RENEWING)
-            # Before the answer an UPDATE may come (RFC 3311): early media stays as it is.
-            is_early = self.state in (State.RINGING, State.DIVERTING)
-            self._do(effects.RespondReinvite(event.tx, 491 if is_busy else 488 if is_early else 481))
+            self._do(effects.RespondReinvite(event.tx, 491 if is_busy else 481))
         done, self._effects = self._effects, []
         return done
 
@@ -272,6 +271,31 @@ class Call:
 
     def _failed(self, _event: events.MediaFailed) -> None:
         self._stop(EndReason.MEDIA_FAILED)
+
+    def _reoffered_early(self, event: events.Reoffered) -> None:
+        """Who was answered early may offer anew before the call is answered (RFC 3262 section 5, RFC 3311 section 5.2).
+
+        It stays between the caller and us: who is rung is asked nothing. A codec in which something is played stays.
+        """
+        caller = self._caller
+        if caller is None or event.side is not Side.CALLER or not self._answer or not event.body:
+            self._do(effects.RespondReinvite(event.tx, 488))
+            return
+        offered = caller.read(event.body)
+        callee = next((branch.end for branch in self._branches if branch.has_early_answer and branch.is_open), None)
+        like = None if callee is None else callee.agreed
+        if self._early_codec is not None and not isinstance(offered, Refusal):
+            kept = tuple(codec for codec in offered.codecs if codec.name == self._early_codec)
+            like = replace(offered, codecs=kept) if kept else None
+        is_lost = self._early_codec is not None and like is None
+        direction = Direction.SENDRECV if callee is None or like is None else like.direction.reversed
+        body = Refusal.NO_COMMON_CODEC if is_lost else caller.answer(event.body, like, direction=direction)
+        if isinstance(offered, Refusal) or isinstance(body, Refusal):
+            self._do(effects.RespondReinvite(event.tx, 488))
+            return
+        self._offer, self._offered, self._answer, self._answer_like = event.body, offered, body, None if callee is None else like
+        self._set_legs(*(end for end in (caller, callee) if end is not None))
+        self._do(effects.RespondReinvite(event.tx, 200, body))
 
     # -------------------------------------------------------------------------------------------------------- ringing
 
@@ -547,7 +571,14 @@ class Call:
             self._reoffer = None
             self._hang_up(exchange.side.other, self._bye(event.side))
             return
-        self._carry_on(exchange, exchange.reanswered(event.status, event.body))
+        self._carry_on(exchange, exchange.reanswered(event.status, event.body, event.retry_after_s))
+
+    def _retry_due(self, event: events.RetryDue) -> None:
+        exchange = self._reoffer
+        if exchange is not None and self._moving is None and event.side is exchange.side.other:
+            self._carry_on(exchange, exchange.retry())
+        else:
+            self._move_next()
 
     def _acknowledged(self, event: events.Acknowledged) -> None:
         exchange = self._reoffer
@@ -592,11 +623,17 @@ class Call:
             self._resumed.discard(event.side)
             self._hang_up(event.side, self._bye(event.side))
             return
-        if event.status == 491:
+        if event.retry_after_s is not None and self._retries < MOST_RETRIES:
+            self._retries += 1
+            self._unmoved.append(event.side)
+            self._do(effects.ArmRetry(event.side, event.retry_after_s))
+            return
+        if event.status == 491 and event.retry_after_s is None:
             self._unmoved.append(event.side)  # once what is under way there is over
             return
         end, was_held = self.end(event.side), event.side in self._resumed
         self._resumed.discard(event.side)
+        self._retries = 0
         if 200 <= event.status < 300 and end is not None and end.take_answer(event.body) is None:
             self._set_legs(*self._ends())
             self._do(effects.FormatChanged())
@@ -723,6 +760,10 @@ class Call:
         end = self.end(event.side)
         if event.side not in self._unrenewed or end is None:
             return
+        if event.retry_after_s is not None and self._retries < 2 * MOST_RETRIES:
+            self._retries += 1
+            self._do(effects.ArmRetry(event.side, event.retry_after_s))
+            return
         if not 200 <= event.status < 300 or end.take_answer(event.body) is not None:
             self._stop(EndReason.MEDIA_LOST)
             return
@@ -732,6 +773,11 @@ class Call:
         self.state = State.ACTIVE
         self._set_legs(*(item for item in (self.end(Side.CALLER), self.end(Side.CALLEE)) if item is not None))
         self._do(effects.MediaRenewed())
+
+    def _renew_again(self, event: events.RetryDue) -> None:
+        end = self.end(event.side)
+        if event.side in self._unrenewed and end is not None and end.agreed is not None:
+            self._do(effects.SendReinvite(event.side, end.offer(end.agreed, direction=end.agreed.direction)))
 
     # ------------------------------------------------------------------------------------------------------- stopping
 
@@ -797,6 +843,7 @@ class Call:
         (State.OPENING, events.Stopped): "_stopped",
         (State.ANNOUNCING, events.MediaFailed): "_failed",
         (State.ANNOUNCING, events.Announced): "_announced",
+        (State.ANNOUNCING, events.Reoffered): "_reoffered_early",
         (State.ANNOUNCING, events.PortsMoved): "_ports_moved",
         (State.ANNOUNCING, events.Cancelled): "_cancelled",
         (State.ANNOUNCING, events.Stopped): "_stopped",
@@ -804,11 +851,13 @@ class Call:
         (State.RINGING, events.Progressed): "_progressed",
         (State.RINGING, events.Accepted): "_accepted",
         (State.RINGING, events.Rejected): "_rejected",
+        (State.RINGING, events.Reoffered): "_reoffered_early",
         (State.RINGING, events.RingTimeout): "_nobody_answered",
         (State.RINGING, events.Cancelled): "_cancelled",
         (State.RINGING, events.Stopped): "_stopped",
         (State.DIVERTING, events.Diverted): "_diverted",
         (State.DIVERTING, events.NotDiverted): "_not_diverted",
+        (State.DIVERTING, events.Reoffered): "_reoffered_early",
         (State.DIVERTING, events.MediaFailed): "_failed",
         (State.DIVERTING, events.PortsMoved): "_ports_moved",
         (State.DIVERTING, events.Cancelled): "_cancelled",
@@ -821,6 +870,7 @@ class Call:
         (State.ACTIVE, events.MediaFailed): "_failed",
         (State.ACTIVE, events.Reoffered): "_reoffered",
         (State.ACTIVE, events.Reanswered): "_reanswered",
+        (State.ACTIVE, events.RetryDue): "_retry_due",
         (State.ACTIVE, events.Acknowledged): "_acknowledged",
         (State.ACTIVE, events.RefreshDue): "_refresh_due",
         (State.RINGING, events.PortsMoved): "_ports_moved",
@@ -848,6 +898,7 @@ class Call:
         (State.RENEWING, events.MediaFailed): "_failed",
         (State.RENEWING, events.MediaLost): "_failed",
         (State.RENEWING, events.Reanswered): "_renewed",
+        (State.RENEWING, events.RetryDue): "_renew_again",
         (State.RENEWING, events.HungUp): "_hung_up",
         (State.RENEWING, events.NeverAcknowledged): "_never_acknowledged",
         (State.RENEWING, events.Stopped): "_stopped",

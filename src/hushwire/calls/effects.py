@@ -92,6 +92,14 @@ class SendReinvite:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmRetry:
+    """RetryDue shall come after this time: a re-INVITE to this party met one of its own."""
+
+    side: Side
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class SendBye:
     """End a party's dialog. `reason` is a Reason header's value."""
 
@@ -181,6 +189,7 @@ Effect = (
     | Respond
     | RespondReinvite
     | SendReinvite
+    | ArmRetry
     | SendBye
     | Succeed
     | ByeBranch

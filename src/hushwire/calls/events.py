@@ -85,11 +85,22 @@ class Reoffered:
 
 @dataclass(frozen=True, slots=True)
 class Reanswered:
-    """The final response to our re-INVITE. 491 also where it could not be sent because another was under way."""
+    """The final response to our re-INVITE. 491 also where it could not be sent because another was under way.
+
+    `retry_after_s`: after so many seconds the same may be tried again; None: there is no such word.
+    """
 
     side: Side
     status: int
     body: bytes
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """The time of an ArmRetry has come."""
+
+    side: Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +206,7 @@ Event = (
     | Acknowledged
     | Reoffered
     | Reanswered
+    | RetryDue
     | RefreshDue
     | PortsMoved
     | Replaced

@@ -5,17 +5,35 @@ moment does not stop a hold: it is granted on our side, and the media process se
 stays between its party and us: the other party's dialog is left as it is, and it hears music.
 """
 
+from typing import Final
+
 from hushwire.calls import effects
 from hushwire.calls.effects import Effect
 from hushwire.calls.ends import End, shared
 from hushwire.calls.model import Side
 from hushwire.sdp.offer_answer import Direction, LegMedia, Refusal
 
+MOST_RETRIES: Final = 3
+"""So often an offer of ours that met one of the party's own is made again."""
+
 
 class Reoffer:
     """An exchange that `side` began under `tx`. `there` is None in an echo call."""
 
-    __slots__ = ("_holds_with_music", "_offer", "_wish", "awaits_ack", "has_changed", "here", "is_done", "side", "there", "tx", "tx_open")
+    __slots__ = (
+        "_holds_with_music",
+        "_offer",
+        "_retries",
+        "_wish",
+        "awaits_ack",
+        "has_changed",
+        "here",
+        "is_done",
+        "side",
+        "there",
+        "tx",
+        "tx_open",
+    )
 
     def __init__(self, side: Side, tx: int, here: End, there: End | None, *, holds_with_music: bool = False) -> None:
         self._holds_with_music = holds_with_music
@@ -28,6 +46,7 @@ class Reoffer:
         self.is_done = False
         self.has_changed = False
         self._offer = b""
+        self._retries = 0
         self._wish: LegMedia | None = None
 
     @classmethod
@@ -59,7 +78,13 @@ class Reoffer:
             return self._answer(wish.direction)
         return self._pass_on(self.there, wish)
 
-    def reanswered(self, status: int, body: bytes) -> list[Effect]:
+    def retry(self) -> list[Effect]:
+        """Offer it to the other party once more: the time for that has come."""
+        if self.there is None or self._wish is None or self.is_done:
+            return []
+        return self._pass_on(self.there, self._wish)
+
+    def reanswered(self, status: int, body: bytes, retry_after_s: float | None = None) -> list[Effect]:
         """The other party's final response."""
         there, wish = self.there, self._wish
         if there is None or wish is None:
@@ -68,6 +93,10 @@ class Reoffer:
             self.has_changed = True
             direction = Direction.SENDRECV if there.agreed is None else there.agreed.direction.reversed
             return self._answer(wish.direction if self._holds_with_music else direction)
+        if retry_after_s is not None and self._retries < MOST_RETRIES:
+            # RFC 3261 section 14.1: ours met theirs. Who waits for us does not have to know.
+            self._retries += 1
+            return [effects.ArmRetry(self.side.other, retry_after_s)]
         if status == 491:
             return self._refuse(491)
         if there.agreed is not None and (shared(wish, there.agreed) or self._is_transcoded):

@@ -98,6 +98,10 @@ class CallEffects:
                 self._endpoint.respond(TxId(effect.tx), effect.status, body=effect.body)
             case effects.SendReinvite():
                 self._reinvite(live, effect)
+            case effects.ArmRetry():
+                live.retries[effect.side] = asyncio.get_running_loop().call_later(
+                    effect.seconds, self._feed, live, events.RetryDue(effect.side)
+                )
             case effects.SendBye():
                 dialog = live.dialogs.get(effect.side)
                 if dialog is not None:
@@ -314,6 +318,8 @@ class CallEffects:
         self._attempts.ended(live, effect.reason.value)
         self._stop_ringing(live)
         self.stop_renewal(live)
+        for retry in live.retries.values():
+            retry.cancel()
         if live.answering is not None:
             live.answering.over()
         self._table.forget_parties(live)

@@ -91,7 +91,7 @@ class CallSignalling:
                 asked = self._table.by_request.pop(event.request, None)
                 if asked is not None:
                     body = b"" if event.response is None else _sdp(event.response)
-                    self._handle(asked[0], events.Reanswered(asked[1], event.status, body))
+                    self._handle(asked[0], events.Reanswered(asked[1], event.status, body, event.retry_after_s))
             case _:
                 assert_never(event)
 
@@ -112,7 +112,7 @@ class CallSignalling:
         side = None if live is None else live.side_of(event.dialog)
         if live is None or side is None:
             self._endpoint.respond(event.tx, 481)
-        elif event.request.method in ("INVITE", "UPDATE"):
+        elif event.request.method in ("INVITE", "UPDATE", "PRACK"):
             if event.request.body and event.request.content_type != SDP_TYPE:
                 self._endpoint.respond(event.tx, 415, headers=[("Accept", SDP_TYPE)])
             else:

@@ -130,6 +130,8 @@ class LiveCall:
     attempts: list["TrunkAttempt"] = field(default_factory=list)
     """The ways to a carrier that were tried, the last one that of now."""
     ring: asyncio.TimerHandle | None = None
+    retries: dict[Side, asyncio.TimerHandle] = field(default_factory=dict)
+    """Re-INVITEs that met the party's own and are to be tried again."""
     has_bridge: bool = False
     recording: RecordingRun | None = None
     recordings: set[UUID] = field(default_factory=set)

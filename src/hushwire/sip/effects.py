@@ -135,8 +135,8 @@ class Rejected:
 class Responded:
     """The final response to a request of ours other than an INVITE outside dialogs. A 2xx to a re-INVITE is acknowledged already.
 
-    `retry_after_s` is given where both sides asked at once (491): after so many seconds the same may be tried again, and the two
-    sides' times never meet (RFC 3261 section 14.1).
+    `retry_after_s` is given where both sides asked at once (491), or the peer was busy with a request of its own (500 with Retry-After):
+    after so many seconds the same may be tried again, and the two sides' times never meet (RFC 3261 sections 14.1 and 14.2).
     """
 
     request: RequestId

@@ -24,6 +24,7 @@ from hushwire.sip.uri import NameAddr
 
 # How long a re-INVITE may get no final answer: its peer may have said 100 and then lost the dialog. As Timer C of proxies.
 _REINVITE_S = 180.0
+_LONGEST_PAUSE_S = 10
 # A first answer to a challenge, and a second one where the carrier says that only the nonce was old.
 _MOST_TRIES = 3
 _KEPT_CHALLENGES = 256
@@ -586,8 +587,17 @@ class Client:
         if outgoing.on_done is not None:
             outgoing.on_done(response.status, now)
         if not outgoing.is_quiet:
-            pause = self.refresher.pause(session) if response.status == 491 and session is not None else None
+            pause = None if session is None else self._pause(session, response)
             self.core.emit(Responded(RequestId(outgoing.id), response.status, response, Cause.RESPONSE, pause))
+
+    def _pause(self, session: Session, response: Response) -> float | None:
+        """Seconds after which the same may be tried again: two that met, or a peer that was busy with one of its own (500)."""
+        if response.status == 491:
+            return self.refresher.pause(session)
+        # "... MUST include a Retry-After header field with a randomly chosen value of between 0 and 10 seconds" (section 14.2).
+        text = (response.headers.get("Retry-After") or "").split(";")[0].split("(")[0].strip()
+        is_meant = response.status == 500 and text.isascii() and text.isdigit() and len(text) <= 2
+        return float(text) if is_meant and int(text) <= _LONGEST_PAUSE_S else None
 
     def _exchanged(self, outgoing: Outgoing) -> None:
         """A request with an offer of ours, or a re-INVITE, is over."""

@@ -149,7 +149,7 @@ class Server:
         """Build and send a response; make, confirm or end the dialog."""
         core, request = self.core, tx.request
         if tx.reliable is not None and status >= 200:
-            if status < 300 and tx.reliable.holds_2xx and tx.session is not None:
+            if status < 300 and tx.session is not None and (tx.reliable.holds_2xx or tx.session.updating is not None):
                 tx.held = Held(status, reason, list(headers), body, content_type, contact)
                 return tx.session.dialog.key
             tx.held = None
@@ -206,6 +206,8 @@ class Server:
             self._settle(tx, status, data, now)
         self._carry(tx, actions, now)
         session = tx.session
+        if status >= 200 and session is not None and session.reliable is not None and request.method in ("PRACK", "UPDATE"):
+            self._release(session.reliable, now)
         return None if session is None or core.call(session.dialog.key) is None else session.dialog.key
 
     def subscribe(self, tx_id: TxId, now: float, longest_s: int, headers: Iterable[Line]) -> SubscriptionId | None:
@@ -386,7 +388,7 @@ class Server:
         if request.method == "SUBSCRIBE" and self._resubscribed(tx, session, request, now):
             return
         if request.method == "PRACK":
-            self._pracked(tx, session, request, now)
+            self._pracked(tx, session, request, flow, now)
             return
         if request.method == "INVITE":
             if session.answering is not None or session.updating is not None:
@@ -449,7 +451,7 @@ class Server:
         """Between 0 and 10 seconds, by chance."""
         return ("Retry-After", str(self.core.random.token_bytes(1)[0] % 11))
 
-    def _pracked(self, tx: ServerTx, session: Session, request: Request, now: float) -> None:
+    def _pracked(self, tx: ServerTx, session: Session, request: Request, flow: Flow, now: float) -> None:
         """PRACK (RFC 3262 section 3): matched by number, CSeq and method of what it acknowledges."""
         number, cseq, method = parse_rack(request.headers.get("RAck") or "")
         invite = session.reliable
@@ -461,10 +463,19 @@ class Server:
         self.core.schedule(invite.reliable)
         if found and session.offer is Offer.THEIRS:
             session.offer = None
-        # An offer in PRACK is refused, which leaves the session as it is: what it acknowledges is acknowledged all the same.
+        if request.body and session.offer is None and session.updating is None and not session.inviting:
+            # "If the UAS receives a PRACK with an offer, it MUST place the answer in the 2xx to the PRACK" (section 5).
+            session.updating, session.offer = tx.id, Offer.THEIRS
+            self.core.emit(InDialogRequest(session.dialog.key, tx.id, request, flow))
+            return
+        # A description that nobody may send now leaves the session as it is; what is acknowledged is acknowledged all the same.
         self.answer(tx, 488 if request.body else 200, now)
-        held = invite.held
-        if held is not None and not invite.reliable.holds_2xx:
+
+    def _release(self, invite: ServerTx, now: float) -> None:
+        """Send the 2xx that waited for a PRACK, or for our answer to an offer."""
+        held, session = invite.held, invite.session
+        is_waiting = session is not None and session.updating is not None
+        if held is not None and invite.reliable is not None and not invite.reliable.holds_2xx and not is_waiting:
             invite.held = None
             self.answer(invite, held.status, now, held.reason, held.headers, held.body, held.content_type, held.contact)
 
@@ -536,7 +547,7 @@ class Server:
             session.dialog = replace(
                 session.dialog.refreshed(tx.request), is_early=False if method == "INVITE" else session.dialog.is_early
             )
-        if method == "UPDATE" and session.updating == tx.id:
+        if method in ("UPDATE", "PRACK") and session.updating == tx.id:
             session.updating = session.offer = None
         if method != "INVITE" or session.answering != tx.id:
             return
