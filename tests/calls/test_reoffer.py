@@ -108,6 +108,13 @@ def test_a_party_that_never_lets_an_offer_through_is_given_up_and_the_caller_hea
     assert len(driven.all(effects.SendReinvite)) == 1 + MOST_RETRIES
 
 
+def test_the_time_of_an_exchange_that_is_over_moves_nothing_of_the_next() -> None:
+    driven, parties = talking()
+    driven.feed(events.Reoffered(Side.CALLER, 1, parties[Side.CALLER].offer(Direction.SENDONLY)))
+    assert driven.feed(events.RetryDue(Side.CALLEE)) == []
+    assert len(driven.all(effects.SendReinvite)) == 1
+
+
 def test_a_hold_meanwhile_ended_by_the_other_side_is_answered_and_tried_no_more() -> None:
     driven, parties = talking()
     driven.feed(events.Reoffered(Side.CALLER, 1, parties[Side.CALLER].offer(Direction.SENDONLY)))

@@ -888,6 +888,7 @@ class Call:
         (State.WAITING, events.MediaFailed): "_failed",
         (State.WAITING, events.Reoffered): "_reoffered",
         (State.WAITING, events.Reanswered): "_reanswered",
+        (State.WAITING, events.RetryDue): "_retry_due",
         (State.WAITING, events.Acknowledged): "_acknowledged",
         (State.WAITING, events.RefreshDue): "_refresh_due",
         (State.WAITING, events.PortsMoved): "_ports_moved",

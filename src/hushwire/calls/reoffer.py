@@ -22,6 +22,7 @@ class Reoffer:
 
     __slots__ = (
         "_holds_with_music",
+        "_is_resting",
         "_offer",
         "_retries",
         "_wish",
@@ -47,6 +48,7 @@ class Reoffer:
         self.has_changed = False
         self._offer = b""
         self._retries = 0
+        self._is_resting = False  # until its time comes: another exchange's time is none of its business
         self._wish: LegMedia | None = None
 
     @classmethod
@@ -80,8 +82,9 @@ class Reoffer:
 
     def retry(self) -> list[Effect]:
         """Offer it to the other party once more: the time for that has come."""
-        if self.there is None or self._wish is None or self.is_done:
+        if self.there is None or self._wish is None or not self._is_resting:
             return []
+        self._is_resting = False
         return self._pass_on(self.there, self._wish)
 
     def reanswered(self, status: int, body: bytes, retry_after_s: float | None = None) -> list[Effect]:
@@ -96,6 +99,7 @@ class Reoffer:
         if retry_after_s is not None and self._retries < MOST_RETRIES:
             # RFC 3261 section 14.1: ours met theirs. Who waits for us does not have to know.
             self._retries += 1
+            self._is_resting = True
             return [effects.ArmRetry(self.side.other, retry_after_s)]
         if status == 491:
             return self._refuse(491)
