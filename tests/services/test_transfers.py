@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from hushwire.sdp.offer_answer import Refusal, Srtp, answer_offer
+from hushwire.calls.call import State
+from hushwire.calls.model import Side
+from hushwire.sdp.offer_answer import Direction, Refusal, Srtp, answer_offer, build_offer
 from hushwire.services.live import LiveCall
 from hushwire.sip import effects as sip
+from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
@@ -186,3 +189,142 @@ async def test_an_attended_transfer_makes_one_call_of_two_and_both_carriers_part
     assert [(row["call_id"], row["segment"], row["state"]) for row in recordings] == [
         (first.id, 0, "closed"), (second.id, 0, "closed"), (first.id, 1, "closed"),
     ]  # fmt: skip
+
+
+async def test_a_transfer_that_fails_leaves_the_party_with_who_asked_or_brings_it_back_when_that_one_hung_up(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    live, near, _ = await to_carrier(world, anna)
+    refer(anna, near, "102", headers=(("Refer-Sub", "true"),))
+    ben.endpoint.respond((await ben.expect(sip.RequestReceived)).tx, 486)
+    told = Heard(anna)
+    await told.until(lambda heard: heard.is_over, "anna is told")
+    assert told.statuses[-1] == 486
+    assert not told.ended
+    assert live.transfer is None
+
+    await told.stop()
+    refer(anna, near, "102")
+    rung = await ben.expect(sip.RequestReceived)
+    told = Heard(anna)
+    await told.until(lambda heard: 100 in heard.statuses, "the transfer is under way")
+    anna.endpoint.bye(near)
+    await until(lambda: live.call.end(Side.CALLER) is None, what="the carrier's party waits")
+    await told.stop()
+    ben.endpoint.respond(rung.tx, 603)
+    while not isinstance(event := await anna.expect(sip.Event), sip.RequestReceived):  # type: ignore[arg-type]
+        assert isinstance(event, sip.Responded | sip.Notified)
+    back, _anna = accept(anna, event), Heard(anna)
+    await until(lambda: live.dialogs.get(Side.CALLER) is not None and live.call.end(Side.CALLER) is not None, what="they talk again")
+    assert live.dialogs[Side.CALLER].call_id == back.call_id
+    assert not live.is_ended
+    await settled(live)
+
+    async def said() -> bool:
+        return "return" in [row["transferred_as"] for row in await world.rows("calls")]
+
+    await until(said, timeout_s=5, what="the row of the way back says what it was")
+
+
+REFUSED = {
+    "<sip:102@169.254.169.254>": 403,
+    "<sip:102@127.0.0.1:8443>": 403,
+    "<http://127.0.0.1/>": 403,
+    f"<sip:+79161234567@{HOST}>": 403,
+    f"<sip:102@{HOST};method=BYE>": 400,
+    f"<sip:+493023125998%0d%0aX:@{HOST}>": 484,
+    f"<sip:+493023125998@{HOST}?Route=%3Csip:10.0.0.1%3E>x": 400,
+    "<<<": 400,
+}
+
+
+async def test_nothing_leaves_for_a_refer_that_is_refused_and_the_call_goes_on(world: World) -> None:
+    anna = await world.peer("anna")
+    live, near, far = await to_carrier(world, anna)
+    answers = {}
+    for value in REFUSED:
+        refer_raw(anna, near, value)
+        answers[value] = await anna.expect(sip.Responded)
+    assert {value: answer.status for value, answer in answers.items()} == REFUSED
+    for answer in answers.values():
+        assert answer.response is not None
+        assert "text=" in (answer.response.headers.get("Reason") or "")
+    # Of a carrier none is taken, whoever it names.
+    world.carrier.endpoint.refer(far, parse_sip_uri(f"sip:102@{HOST}"))
+    assert (await world.carrier.expect(sip.Responded)).status == 403
+    assert live.transfer is None
+    assert live.call.state is State.ACTIVE
+    assert world.carrier.events.empty()
+
+    async def noted() -> bool:
+        return len([row for row in await world.rows("calls") if row["state"] == "refused"]) == 5
+
+    await until(noted, timeout_s=5, what="rows of what the rules refused")
+
+
+async def test_a_dialog_that_is_not_the_agents_own_is_never_replaced(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    live, near, _ = await to_carrier(world, anna)
+    other, bens, _ = await to_carrier(world, ben)
+    for named in (bens, near._replace(call_id="guessed"), near._replace(remote_tag="guessed"), near):
+        refer(anna, near, FAR_NUMBER, replaces=named)
+        told = Heard(anna)
+        await told.until(lambda heard: heard.is_over, "anna is told")
+        assert told.statuses[-1] == 481
+        await told.stop()
+    assert live.call.state is other.call.state is State.ACTIVE
+    assert live.transfer is None
+    # And without the password of who is in the call there is no REFER at all.
+    anna.credentials = Credentials("ben", "bens-password")
+    refer(anna, near, "102")
+    assert (await anna.expect(sip.Responded)).status == 403
+    anna.credentials = None
+    refer(anna, near, "102")
+    assert (await anna.expect(sip.Responded)).status == 401
+    assert ben.events.empty()
+
+
+async def test_who_was_held_is_heard_again_and_a_pause_goes_on(world: World) -> None:
+    anna = await world.peer("anna")
+    live, near, _ = await to_carrier(world, anna)
+    carrier = Heard(world.carrier)
+    await hold(anna, near)
+    await carrier.until(lambda heard: heard.reinvites, "the carrier's party is held")
+    await settled(live)
+    await carrier.stop()
+    second, consulted, _ = await to_carrier(world, anna, "+493023125998")
+    assert await world.gateway.calling.recorder.pause(second) == "ok"
+    refer(anna, near, FAR_NUMBER, replaces=consulted)
+    told, _carrier = Heard(anna), Heard(world.carrier)
+    await told.until(lambda heard: len(heard.ended) == 2, "both of anna's dialogs are over")
+    await settled(live)
+    for side in Side:
+        media = live.call.media(side)
+        assert media is not None
+        assert media.direction.sends
+        assert media.direction.receives
+    assert live.recording is not None
+    assert live.recording.is_paused
+    assert live.recording.segment == 1
+
+
+async def test_whoever_objects_to_being_recorded_is_not_recorded_in_the_other_call_either(world: World) -> None:
+    anna = await world.peer("anna")
+    live, near, _ = await to_carrier(world, anna)
+    _second, consulted, _ = await to_carrier(world, anna, "+493023125998")
+    org = world.organisation
+    index = org.keys.index("calls.remote", "+493023125998")
+    world.gateway.directory._orgs[org.id] = replace(org, unrecorded=frozenset({index}))
+    refer(anna, near, FAR_NUMBER, replaces=consulted)
+    told = Heard(anna)
+    await told.until(lambda heard: len(heard.ended) == 2, "both of anna's dialogs are over")
+    await settled(live)
+    assert live.recording is None
+
+
+async def hold(phone: Peer, dialog: DialogKey) -> None:
+    """A re-INVITE that holds."""
+    assert phone.local is not None
+    phone.local = replace(phone.local, version=phone.local.version + 1)
+    phone.endpoint.reinvite(dialog, body=build_offer(phone.local, Srtp.REQUIRED, direction=Direction.SENDONLY))
+    while not isinstance(await phone.expect(sip.Event), sip.Responded):  # type: ignore[arg-type]
+        pass

@@ -84,6 +84,8 @@ class CallMedia:
             for leg in guests:
                 await self._link.client.close_leg(live.id, leg)
             for leg, others in sorted(hearing(live.route.plan.legs, {}).items()) if guests else ():
+                if leg not in found.legs:
+                    continue  # its party stood aside
                 await self._link.client.set_hears(live.id, leg, others)
             if guests:
                 await self._link.client.set_recorded(live.id, recorded(live.route.plan.legs, {}))

@@ -370,7 +370,7 @@ class Recorder:
             run = live.recording
             if run is None or not run.is_running or live.is_ended:
                 return "nothing is being recorded"
-            key = self._keys.take(live.route.org.id, "recording")
+            key = await self._keys.made(live.route.org.id, "recording")
             if key is None:
                 return "no recording key is ready"
             further = _run(key, run.segment + 1, is_paused=run.is_paused)

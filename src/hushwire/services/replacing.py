@@ -112,6 +112,7 @@ class Replacing:
         """The party is out of the call, and the other one waits for somebody else. `is_gone`: by its own BYE."""
         leg = host.call.leg(side)
         self._feed(host, events.StoodAside(side, is_gone))
+        self._note(host)  # nothing may have been sent
         async with host.replacing:
             if leg is None or host.is_ended or host.call.state is not State.WAITING:
                 return

@@ -16,6 +16,10 @@ _COLUMNS: Final = (
     " duration_ms, sip_status, end_reason, verdict, verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed,"
     " local_sealed, agent_leg, peer_leg, quality, trunk_attempts, joined_call_id, joined_as,"
     " caller_hidden, masking_session_id, device_id, peer_device_id,"
+    " transferred_to, transferred_as, transferred_by, leg_ended_at,"
+    " (SELECT array_agg(other.id ORDER BY other.id) FROM calls AS other WHERE other.org_id = calls.org_id"
+    " AND other.transferred_to = calls.id)"
+    " AS took_in,"
     " caller_verdict, caller_verdict_reason, caller_attestation, caller_signer,"
     " (SELECT sum(duration_ms)::bigint FROM calls AS guest WHERE guest.org_id = calls.org_id AND guest.joined_call_id = calls.id"
     " AND guest.direction = 'supervision') AS supervised_ms, is_restricted(remote_index, id) AS is_restricted"
@@ -58,6 +62,11 @@ class CallRow:
     trunk_attempts: list[dict[str, Any]] | None
     joined_call_id: CallId | None
     joined_as: str | None
+    transferred_to: CallId | None
+    transferred_as: str | None
+    transferred_by: AgentId | None
+    leg_ended_at: datetime | None
+    took_in: list[UUID] | None
     caller_hidden: bool
     masking_session_id: UUID | None
     device_id: UUID | None

@@ -92,8 +92,17 @@ class Call(BaseModel):
         " of the whole call when it is over. Losses are shares of 1, `mos_*` are ITU-T G.107's; what is not known is absent."
         " docs/quality.md names all."
     )
-    joined_call_id: UUID | None = Field(description="The call that this one joins: a supervisor's leg, or a conference member's.")
-    joined_as: Literal["listen", "whisper", "barge", "member"] | None = Field(description="The last that it was there.")
+    joined_call_id: UUID | None = Field(
+        description="The call that this one joins: a supervisor's leg, a conference member's, or one that was rung to take a party's place."
+    )
+    joined_as: Literal["listen", "whisper", "barge", "member", "successor"] | None = Field(description="The last that it was there.")
+    transferred_to: UUID | None = Field(description="The call in which its other party goes on (docs/transfers.md).")
+    transferred_as: Literal["blind", "attended", "return", "park", "retrieve", "pickup", "move"] | None
+    transferred_by: UUID | None = Field(description="The agent who wished it.")
+    leg_ended_at: datetime | None = Field(
+        description="When that party left the other call. Its leg is paid for by this call's agent until then."
+    )
+    took_in: list[UUID] = Field(description="The calls whose parties go on, or went on, in this one.")
     supervised_ms: int | None = Field(description="How long supervisors were in it, all together; of those who have left.")
     caller_verdict: Literal["passed", "failed", "unverified"] | None = Field(
         description="Whether the number of who calls was vouched for (docs/stir-shaken.md); null where its carrier is not verified."
@@ -297,6 +306,11 @@ def _call(view: CallView) -> Call:
         quality=row.quality,
         joined_call_id=row.joined_call_id,
         joined_as=row.joined_as,  # type: ignore[arg-type]
+        transferred_to=row.transferred_to,
+        transferred_as=row.transferred_as,  # type: ignore[arg-type]
+        transferred_by=row.transferred_by,
+        leg_ended_at=row.leg_ended_at,
+        took_in=row.took_in or [],
         supervised_ms=row.supervised_ms,
         caller_verdict=row.caller_verdict,  # type: ignore[arg-type]
         caller_verdict_reason=row.caller_verdict_reason,
