@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,19 @@ import asyncpg
 import numpy as np
 import orjson
 
+from hushwire.calls.model import JoinedAs
 from hushwire.media import encoding
 from hushwire.media.sounds import SoundCodec
+from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.live import LiveCall
 from hushwire.sip import effects as sip
 from tests.databases import Databases
 from tests.native.hwr_reader import read
 from tests.polling import until
 from tests.services.listening import Ear, pitch, tone_file
-from tests.services.running import Peer, World, local_media, need_program, running
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, Peer, World, local_media, need_program, running
 from tests.services.test_call_sounds import events
+from tests.services.test_diversion import agent_id, forward, rejected, told
 from tests.services.watcher import Watcher
 
 pytestmark = need_program
@@ -178,3 +182,73 @@ async def test_a_gateway_that_is_killed_goes_on_with_the_message_and_a_media_pro
         file = read((world.folder / "spool" / run["spool_name"]).read_bytes(), key)
         heard = [entry for entry in file.entries if entry.kind == "packet"]
         assert len(heard) >= 90, "what was sealed plays, from before and after the gateway's death"
+
+
+async def answered(phone: Peer, ear: Ear) -> sip.Accepted:
+    """The caller's answer, after whatever came before it."""
+    event = await phone.events.get()
+    while isinstance(event, (sip.Progress, sip.Responded)):  # a BYE before it may be answered first
+        event = await phone.events.get()
+    assert isinstance(event, sip.Accepted), event
+    ear.agree(phone.answer_of(event.response))
+    return event
+
+
+async def test_a_carriers_call_that_no_phone_takes_becomes_a_message_of_its_caller_alone(databases: Databases, tmp_path: Path) -> None:
+    async with answering(databases, tmp_path) as world:
+        forward(world, "anna", no_answer="voicemail")
+        carrier, ear = world.carrier, Ear()
+        carrier.user = FAR_NUMBER
+        carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER, local=local_media(ear.port, keys=False))
+        accepted = await answered(carrier, ear)
+        ear.speak(QUIET)
+        await ear.hears(GREETING, packets=5)
+        (live,) = world.gateway.calling.live
+        key = await records(live)
+        await say(ear, 1.5)
+        carrier.endpoint.bye(accepted.dialog)
+        call = await world.row("calls", state="ended", end_reason="bye-peer", direction="inbound")
+        assert str(call["agent_id"]) == agent_id(world, "anna")
+        assert told(call) == [(agent_id(world, "anna"), "unavailable", None)]
+        run = await world.row("recordings", state="closed")
+        assert run["remote_index"] == call["remote_index"], "who called is found by its number, as in any recording"
+        await message_row(world, recording_id=run["id"], is_empty=False)
+        file = read((world.folder / "spool" / run["spool_name"]).read_bytes(), key)
+        assert {entry.leg for entry in file.entries if entry.kind == "packet"} == {1}
+
+
+async def test_who_finds_an_agent_busy_or_not_to_be_disturbed_is_asked_for_a_message(databases: Databases, tmp_path: Path) -> None:
+    async with answering(databases, tmp_path) as world:
+        anna, ben, ear = await world.peer("anna"), await world.peer("ben"), Ear()
+        forward(world, "ben", busy="voicemail")
+        anna.invite("102", local=local_media(ear.port))
+        incoming = await ben.expect(sip.RequestReceived)
+        ben.endpoint.respond(incoming.tx, 180)
+        ben.endpoint.respond(incoming.tx, 486)
+        accepted = await answered(anna, ear)
+        await ear.hears(GREETING, packets=5)
+        anna.endpoint.bye(accepted.dialog)
+        await world.row("calls", state="ended")
+        assert await world.rows("recordings") == [], "who hangs up within the greeting left nothing"
+        forward(world, "ben", busy="voicemail", do_not_disturb=True)
+        anna.invite("102", local=local_media(ear.port))
+        accepted = await answered(anna, ear)
+        assert ben.events.empty()
+        (live,) = [live for live in world.gateway.calling.live if not live.is_ended]
+        sue, supervision = world.organisation.by_username["sue"].id, world.gateway.calling.supervision
+        said = await supervision.supervise(live, JoinedAs.LISTEN, sue, actor="api-key:test", purpose="training")
+        assert said == "calls of this kind are not supervised"
+        anna.endpoint.bye(accepted.dialog)
+
+
+async def test_for_who_objected_to_being_recorded_there_is_no_machine(databases: Databases, tmp_path: Path) -> None:
+    async with answering(databases, tmp_path) as world:
+        forward(world, "anna", no_answer="voicemail")
+        objected = world.organisation.keys.index("calls.remote", FAR_NUMBER)
+        directory, org = world.gateway.directory, world.organisation
+        directory._orgs[org.id] = replace(org, unrecorded=frozenset({objected}))
+        world.carrier.user = FAR_NUMBER
+        world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+        assert await rejected(world.carrier) == 480
+        call = await world.row("calls", state="ended")
+        assert told(call) == [(agent_id(world, "anna"), "unavailable", "objected")]

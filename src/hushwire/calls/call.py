@@ -524,6 +524,15 @@ class Call:
         self._tell(181)  # RFC 3261 section 21.1.3
         self._ring_or_announce(self._caller)
 
+    def _answered_here(self, event: events.AnsweredHere) -> None:
+        """Something of ours takes the call; ways that were not tried any more are none of it."""
+        if self._caller is None:
+            return
+        self._first = len(self._branches)
+        targets = self.plan.targets[: self._first]
+        self.plan = replace(self.plan, targets=targets, answered_by=event.by, is_recorded=False, diverts=False)
+        self._answer_ourselves(self._caller)
+
     def _not_diverted(self, _event: events.NotDiverted) -> None:
         self._refuse(*self._refusal)
 
@@ -858,6 +867,7 @@ class Call:
         (State.DIVERTING, events.Diverted): "_diverted",
         (State.DIVERTING, events.NotDiverted): "_not_diverted",
         (State.DIVERTING, events.Reoffered): "_reoffered_early",
+        (State.DIVERTING, events.AnsweredHere): "_answered_here",
         (State.DIVERTING, events.MediaFailed): "_failed",
         (State.DIVERTING, events.PortsMoved): "_ports_moved",
         (State.DIVERTING, events.Cancelled): "_cancelled",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hushwire.calls.ends import End
-from hushwire.calls.model import EndReason, Ports, Side, Target
+from hushwire.calls.model import AnsweredBy, EndReason, Ports, Side, Target
 from hushwire.core.personal import SHOWN
 from hushwire.sip.reason import Reason
 
@@ -178,6 +178,13 @@ class Diverted:
 
 
 @dataclass(frozen=True, slots=True)
+class AnsweredHere:
+    """Nobody else is rung: something of ours takes the call."""
+
+    by: AnsweredBy
+
+
+@dataclass(frozen=True, slots=True)
 class NotDiverted:
     """There is nobody else: what those who were rung said stands."""
 
@@ -215,6 +222,7 @@ Event = (
     | HungUp
     | NeverAcknowledged
     | Diverted
+    | AnsweredHere
     | NotDiverted
     | RingTimeout
     | Stopped

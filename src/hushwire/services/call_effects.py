@@ -17,7 +17,7 @@ from hushwire.services.call_media import CallMedia
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
-from hushwire.services.diversion import Diverting, Nowhere, Onward
+from hushwire.services.diversion import Diverting, Nowhere, Onward, TakeMessage
 from hushwire.services.live import Joining, LiveCall, end_state
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
@@ -156,6 +156,8 @@ class CallEffects:
             match answer:
                 case Onward():
                     return await self._go_on(live, answer)
+                case TakeMessage():
+                    return await self._take_message(live, answer)
                 case Nowhere(diversions):
                     if diversions:
                         live.route = replace(live.route, diversions=(*live.route.diversions, *diversions))
@@ -166,6 +168,16 @@ class CallEffects:
         except Exception as error:
             _log.error("call.internal_error", exc_info=error)  # the caller waits for this
             return [events.NotDiverted()]
+
+    async def _take_message(self, live: LiveCall, taken: TakeMessage) -> list[events.Event]:
+        """Nobody is on the callee's leg any more; who calls gets an answer of ours."""
+        moved = await self._media.turn(live, taken.route)
+        if moved is None:
+            return [events.NotDiverted()]
+        _log.info("call.diverted", call_id=str(live.id), reason=taken.route.diversions[-1].reason.value, leads_out=False)
+        self._rows.diverted(live)
+        self._journal.diverted(live)
+        return [*moved, taken.event]
 
     async def _go_on(self, live: LiveCall, onward: Onward) -> list[events.Event]:
         moved = await self._media.turn(live, onward.route)

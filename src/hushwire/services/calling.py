@@ -161,10 +161,12 @@ class Calling:
             mailboxes or NoMailboxes(),
             clock,
             self.feed,
+            router.may_take_message,
             lengths or Lengths(),
             most_messages,
         )
         self._effects.on_answered_ourselves = self.voicemail.answered
+        diverting.no_mailbox = self.voicemail.why_not
         starts = CallStarts(
             endpoint,
             router,

@@ -13,12 +13,12 @@ import structlog
 
 from hushwire.calls import events
 from hushwire.calls.diversion import DiversionReason
-from hushwire.calls.model import CallDirection, Target
+from hushwire.calls.model import AnsweredBy, CallDirection, Target
 from hushwire.core.ids import AgentId, CallId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed
 from hushwire.services.directory import Agent, Organisation
-from hushwire.services.forwarding import MOST_DIVERSIONS, Diversion
+from hushwire.services.forwarding import MOST_DIVERSIONS, VOICEMAIL, Diversion
 from hushwire.services.routing import RING_TRUNK_S, Route, Router, lacks_consent, ring_s
 from hushwire.services.trunk import Trunk
 
@@ -42,7 +42,15 @@ class Nowhere:
     diversions: tuple[Diversion, ...] = ()
 
 
-Answer = Onward | Nowhere
+@dataclass(frozen=True, slots=True)
+class TakeMessage:
+    """Who calls leaves a message: the call's route from now on, and what its machine is told."""
+
+    route: Route
+    event: events.AnsweredHere
+
+
+Answer = Onward | TakeMessage | Nowhere
 
 
 class Diverting:
@@ -51,6 +59,8 @@ class Diverting:
     def __init__(self, router: Router, out_for: Callable[[AgentId], int]) -> None:
         self._router = router
         self._out_for = out_for
+        self.no_mailbox: Callable[[Route, Agent], str | None] = lambda _route, _agent: "no-mailbox"
+        """Why who calls by a route can't leave the agent a message now, in a word; None where that is possible."""
 
     def answer(self, call_id: CallId, route: Route, tried: int, reason: DiversionReason) -> Answer:
         """Where the call goes on to. `tried` of the route's targets were rung."""
@@ -61,6 +71,12 @@ class Diverting:
         # The caller is no better destination than who has diverted already: it would ring itself.
         seen = {one.agent_id for one in route.diversions} | ({route.agent.id} if route.plan.direction is CallDirection.INTERNAL else set())
         while (wanted := agent.forwarding.to(reason)) is not None:
+            if wanted.reveal() == VOICEMAIL:
+                why_not = self.no_mailbox(route, agent)
+                made.append(Diversion(agent.id, reason, refused=why_not))
+                if why_not is None:
+                    return _taken(org, agent, route, tried, made)
+                break
             refused, found = self._towards(org, agent, wanted, route, seen | {agent.id}, len(route.diversions) + len(made))
             made.append(Diversion(agent.id, reason, leads_out=isinstance(found, Allow), refused=refused))
             seen.add(agent.id)
@@ -147,6 +163,17 @@ class Diverting:
         is_recorded = route.plan.is_recorded and self._router.may_record(changed)
         event = events.Diverted(targets, RING_TRUNK_S, is_serial=True, leads_out=True, is_recorded=is_recorded)
         return _onward(changed, targets, tried, tuple(trunks), event)
+
+
+def _taken(org: Organisation, owner: Agent, route: Route, tried: int, made: list[Diversion]) -> TakeMessage:
+    """Into the mailbox of an agent, whose call it is from now on."""
+    plan = replace(
+        route.plan, targets=route.plan.targets[:tried], is_recorded=False, diverts=False, not_rung=None, answered_by=AnsweredBy.MESSAGE
+    )
+    changed = replace(route, org=org, plan=plan, trunks=route.trunks[:tried], diversions=(*route.diversions, *made), mailbox=owner)
+    is_inbound = route.plan.direction is CallDirection.INBOUND
+    changed = replace(changed, agent=owner) if is_inbound else replace(changed, peer_agent=owner)
+    return TakeMessage(changed, events.AnsweredHere(AnsweredBy.MESSAGE))
 
 
 def _onward(route: Route, targets: tuple[Target, ...], tried: int, trunks: tuple[Trunk | None, ...], event: events.Diverted) -> Onward:

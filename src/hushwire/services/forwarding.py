@@ -7,13 +7,16 @@ from hushwire.calls.diversion import DiversionReason
 from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
 
+VOICEMAIL: Final = "voicemail"
+"""The destination that is the agent's own mailbox, whatever anybody is called."""
 MOST_DIVERSIONS: Final = 5
 """So often a call goes on at most, what carriers told of included; each agent diverts it once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """An agent's settings. Each destination is an extension, a user name or a number as the agent dials it; None: no diversion then.
+    """An agent's settings. Each destination is an extension, a user name, a number as the agent dials it, or VOICEMAIL; None: no
+    diversion then.
 
     `unavailable` (no phone is registered, or none can be reached) is as `no_answer` where it is not set. Do not disturb: no phone is
     rung, and the call goes where it would if all were busy.

@@ -246,7 +246,7 @@ class Router:
         and speaks after the tone, or does not.
         """
         org = self._directory.organisation(route.org.id) or route.org
-        return route.plan.direction is CallDirection.INTERNAL or not _is_unrecorded(org, route.withheld or route.remote)
+        return route.plan.direction is not CallDirection.INBOUND or not _is_unrecorded(org, route.withheld or route.remote)
 
     def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
         remote = Personal(verdict.number)

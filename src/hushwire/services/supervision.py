@@ -101,7 +101,11 @@ class Supervision:
             return "the organisation has no such agent"
         if agent.role not in MAY_SUPERVISE or agent.is_suspended:
             return "the agent is no supervisor"
-        if live.joining is not None or live.route.plan.direction in (CallDirection.ECHO, CallDirection.CONFERENCE):
+        if (
+            live.joining is not None
+            or live.answering is not None
+            or live.route.plan.direction in (CallDirection.ECHO, CallDirection.CONFERENCE)
+        ):
             return "calls of this kind are not supervised"
         if agent.id in {one.id for one in (live.route.agent, live.route.peer_agent) if one is not None}:
             return "who is a party of the call can't supervise it"

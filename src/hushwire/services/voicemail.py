@@ -25,6 +25,7 @@ from hushwire.services.live import LiveCall
 from hushwire.services.mailboxes import Mailboxes
 from hushwire.services.message_waiting import AWAY
 from hushwire.services.recorder import Recorder
+from hushwire.services.routing import Route
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Playing, Sounds
 
@@ -45,9 +46,11 @@ class Voicemail:
         mailboxes: Mailboxes,
         clock: Clock,
         feed: Callable[[LiveCall, events.Event], None],
+        may_take_message: Callable[[Route], bool],
         lengths: Lengths,
         most_messages: int,
     ) -> None:
+        self._may_take_message = may_take_message
         self._link = link
         self.sounds = sounds
         self._recorder = recorder
@@ -59,10 +62,13 @@ class Voicemail:
         self._most = most_messages
         self._taking: dict[AgentId, set[LiveCall]] = {}
 
-    def why_not(self, org: Organisation, owner: Agent) -> str | None:
-        """Why nobody can leave the agent a message now, in a word; None where that is possible."""
+    def why_not(self, route: Route, owner: Agent) -> str | None:
+        """Why who calls by this route can't leave the agent a message now, in a word; None where that is possible."""
+        org = route.org
         if owner.is_suspended:
             return "suspended"
+        if not self._may_take_message(route):
+            return "objected"
         if not self.sounds.library.has(SoundKind.GREETING, org.slug, named(owner, org, self.sounds)):
             return "no-greeting"
         busy = {live for live in self._taking.get(owner.id, ()) if not live.is_ended}
@@ -120,11 +126,19 @@ class Voicemail:
             self.sounds.release(playing)
 
     async def record(self, live: LiveCall) -> bool:
-        """Record the caller from now on, and heed whether it speaks."""
+        """Record the caller and nobody else from now on, and heed whether it speaks."""
+        leg = live.route.plan.caller.leg
+        try:
+            # A phone that was rung before may still send: nobody hears it, and it is no part of the message.
+            await self._link.client.set_hears(live.id, leg, ())
+            await self._link.client.set_recorded(live.id, (leg,))
+        except (MediaRefused, Unavailable) as error:
+            _log.error("voicemail.not_recorded", call_id=str(live.id), why=str(error))
+            return False
         if not await self._recorder.take_message(live):
             return False
         try:
-            await self._link.client.detect_speech(live.id, live.route.plan.caller.leg, on=True)
+            await self._link.client.detect_speech(live.id, leg, on=True)
         except (MediaRefused, Unavailable) as error:
             _log.warning("voicemail.speech_not_heeded", call_id=str(live.id), why=str(error))
         return True
