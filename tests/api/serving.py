@@ -24,6 +24,7 @@ from hushwire.core.ids import CallId, OrgId, RecordingId
 from hushwire.policy.model import OwnHosts
 from hushwire.privacy.undertakings import BUILT_IN
 from hushwire.services.account_deletions import AccountDeletions
+from hushwire.services.agent_forwarding import AgentForwarding
 from hushwire.services.agreement import Agreement
 from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
@@ -158,6 +159,7 @@ async def made_means(house: House) -> Means:
         queries=queries, voicemail=VoicemailQueries(main, queries, house.clock),
         recordings=await house.recordings(), spool=house.spool, erasures=erasures,
         voice_security=voice_security, actions=actions, rights=rights,
+        forwarding=AgentForwarding(main, keyring, voice_security, house.clock, Chance()),
         retention=RetentionRules(main, house.clock, Chance()), holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),
         clocks=clocks, notices=notices,

@@ -31,6 +31,7 @@ UNFIT: Final = ("/v1/privacy/custody/keys", "/v1/privacy/termination")
 # What a body of each path looks like when it is right; `{name}` stands for the id of a thing that is there.
 BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("PATCH", "/v1/agents/{agent_id}"): {"extension": "123", "caller_id": None},
+    ("PUT", "/v1/agents/{agent_id}/forwarding"): {"busy": NUMBER, "no_answer_after_s": 20, "do_not_disturb": True},
     ("POST", "/v1/agents/{agent_id}/devices"): {"name": "n", "ttl_s": 600, "waits": True},
     ("POST", "/v1/agents/{agent_id}/devices/{device_id}/link"): {"ttl_s": 600},
     ("POST", "/v1/calls/erase"): {"number": "+493023125111", "agent": None, "from": None, "to": None, "ids": None, "note": "n"},

@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from hushwire.core.personal import Personal
 from hushwire.sdp.offer_answer import Srtp
-from hushwire.services.forwarding import Forwarding
+from hushwire.services.agent_forwarding import sealed
+from hushwire.services.forwarding import of_values
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
+from hushwire.store.agents import set_forwarding
 from tests.databases import Databases
+from tests.polling import until
 from tests.services.running import ANNA_NUMBER, FAR_NUMBER, Peer, World, need_program, running
 
 pytestmark = need_program
@@ -27,17 +29,13 @@ async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-def forward(world: World, user: str, **settings: Any) -> None:
-    """How the gateway knows an agent from now on."""
-    directory, org = world.gateway.directory, world.organisation
-    wishes = {name: Personal(value) if isinstance(value, str) else value for name, value in settings.items()}
-    agent = replace(org.by_username[user], forwarding=Forwarding(**wishes))
-    by_extension = dict(org.by_extension)
-    if agent.extension is not None:
-        by_extension[agent.extension.reveal()] = agent
-    changed = replace(org, by_id={**org.by_id, agent.id: agent}, by_username={**org.by_username, user: agent}, by_extension=by_extension)
-    directory._orgs[org.id] = changed
-    directory._agents[agent.id] = agent
+async def forward(world: World, user: str, **settings: Any) -> None:
+    """Set it, and wait until the gateway knows."""
+    org, wanted = world.organisation, of_values(settings)
+    agent = org.by_username[user]
+    async with world.owner.organisation(org.id) as connection:
+        await set_forwarding(connection, agent.id, sealed(org.keys, agent.id, wanted), datetime.now(UTC))
+    await until(lambda: world.organisation.by_username[user].forwarding.to_json() == wanted.to_json(), what="the gateway knows it")
 
 
 def agent_id(world: World, user: str) -> str:
@@ -71,7 +69,7 @@ async def answered(caller: Peer, callee: Peer, srtp: Srtp) -> tuple[DialogKey, s
 
 async def test_a_busy_agents_call_rings_the_colleague_that_it_named_and_the_row_tells_who_diverted_it_and_why(world: World) -> None:
     anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
-    forward(world, "ben", busy="103")
+    await forward(world, "ben", busy="103")
     anna.invite("102")
     incoming = await ben.expect(sip.RequestReceived)
     ben.endpoint.respond(incoming.tx, 486)
@@ -86,7 +84,7 @@ async def test_a_busy_agents_call_rings_the_colleague_that_it_named_and_the_row_
 
 
 async def test_a_carriers_call_leaves_to_the_number_that_the_agent_named_with_a_verdict_of_its_own(world: World) -> None:
-    forward(world, "anna", always=MOBILE)
+    await forward(world, "anna", always=MOBILE)
     world.carrier.user = FAR_NUMBER
     world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
     assert (await world.carrier.expect(sip.Progress)).response.status == 181
@@ -115,7 +113,7 @@ async def test_where_the_forwarding_may_not_go_the_caller_hears_what_it_would_ha
     world: World, wish: str, why: str
 ) -> None:
     anna, ben = await world.peer("anna"), await world.peer("ben")
-    forward(world, "ben", busy=wish)
+    await forward(world, "ben", busy=wish)
     anna.invite("102")
     ben.endpoint.respond((await ben.expect(sip.RequestReceived)).tx, 486)
     assert await rejected(anna) == 486
@@ -126,8 +124,8 @@ async def test_where_the_forwarding_may_not_go_the_caller_hears_what_it_would_ha
 
 async def test_agents_who_forward_to_each_other_end_the_call_and_no_phone_rings_twice(world: World) -> None:
     anna = await world.peer("anna")
-    forward(world, "ben", always="103")
-    forward(world, "sue", always="102")
+    await forward(world, "ben", always="103")
+    await forward(world, "sue", always="102")
     anna.invite("102")
     assert await rejected(anna) == 480
     row = await world.row("calls", state="ended")
@@ -137,7 +135,7 @@ async def test_agents_who_forward_to_each_other_end_the_call_and_no_phone_rings_
 async def test_a_number_of_ours_is_rung_here_and_not_by_way_of_a_carrier(world: World) -> None:
     ben, anna = await world.peer("ben"), await world.peer("anna")
     sue = await world.peer("sue")
-    forward(world, "ben", always=ANNA_NUMBER)
+    await forward(world, "ben", always=ANNA_NUMBER)
     sue.invite("102")
     _, accepted = await answered(sue, anna, Srtp.REQUIRED)
     assert world.carrier.events.empty()
@@ -148,7 +146,7 @@ async def test_a_number_of_ours_is_rung_here_and_not_by_way_of_a_carrier(world: 
 
 async def test_an_emergency_call_is_nobodys_to_divert(world: World) -> None:
     anna = await world.peer("anna")
-    forward(world, "anna", always=MOBILE, do_not_disturb=True)
+    await forward(world, "anna", always=MOBILE, do_not_disturb=True)
     anna.invite("112")
     incoming = await world.carrier.expect(sip.RequestReceived)
     assert incoming.request.request_uri.user == "112"  # type: ignore[union-attr]
@@ -159,7 +157,7 @@ async def test_an_emergency_call_is_nobodys_to_divert(world: World) -> None:
 
 async def test_a_diverted_call_survives_the_gateway_and_what_it_leads_to_ends_it(world: World) -> None:
     anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
-    forward(world, "ben", do_not_disturb=True, busy="103")
+    await forward(world, "ben", do_not_disturb=True, busy="103")
     anna.invite("102")
     dialog, _ = await answered(anna, sue, Srtp.REQUIRED)
     await world.row("calls", state="active")

@@ -13,6 +13,7 @@ from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
 from hushwire.privacy.purposes import Refusal
 from hushwire.services.account_deletions import AccountDeletions
+from hushwire.services.agent_forwarding import AgentForwarding
 from hushwire.services.agreement import Agreement
 from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
@@ -63,6 +64,7 @@ class Means:
     holds: Holds
     retention: RetentionRules
     voice_security: VoiceSecurity
+    forwarding: AgentForwarding
     actions: CallActions
     rights: Rights
     audit_exports: AuditExports

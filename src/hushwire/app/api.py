@@ -25,6 +25,7 @@ from hushwire.app.wiring import Wired
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import OwnHosts
 from hushwire.services.account_deletions import AccountDeletions
+from hushwire.services.agent_forwarding import AgentForwarding
 from hushwire.services.agreement import Agreement
 from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
@@ -128,6 +129,7 @@ async def made_means(wired: Wired) -> Means:
         voice_security=voice_security,
         actions=actions,
         rights=rights,
+        forwarding=AgentForwarding(wired.main, wired.keyring, voice_security, wired.clock, wired.random),
         devices=Devices(wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain),
         links=ProvisioningLinks(
             wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain, parse_sip_uri(wired.config.phone_proxy())

@@ -20,6 +20,7 @@ from hushwire.policy.trunk_number import can_be_national
 from hushwire.privacy import mail, notices
 from hushwire.privacy.jurisdictions import tag_of
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
+from hushwire.services.forwarding import LONGEST_RING_S, SHORTEST_RING_S, is_destination, of_values
 from hushwire.services.provisioning import AgentSpec, Desired, KeySpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
 from hushwire.sip.uri import SipUri, parse_uri
@@ -185,6 +186,27 @@ class Trunk(Table):
         return self
 
 
+def _destination(value: str) -> str:
+    if not is_destination(value):
+        raise ValueError('must be an extension, a user name or a number, such as "102" or "+493023125999"')
+    return value
+
+
+Destination = Annotated[str, AfterValidator(_destination)]
+
+
+class AgentForwarding(Table):
+    """Where calls go that the agent does not take (docs/forwarding.md). Given, it replaces what the agent has set."""
+
+    always: Destination | None = None
+    busy: Destination | None = None
+    no_answer: Destination | None = None
+    unavailable: Destination | None = None
+    no_answer_after_s: Annotated[int, Field(ge=SHORTEST_RING_S, le=LONGEST_RING_S)] | None = None
+    do_not_disturb: bool = False
+    call_waiting: bool = True
+
+
 class Agent(Table):
     username: Username
     role: Role = "agent"
@@ -195,6 +217,7 @@ class Agent(Table):
     telemarketing: bool = False
     media_ports: Literal["auto", "shared", "own"] = "auto"
     hides_identity: bool = False
+    forwarding: AgentForwarding | None = None
 
     @model_validator(mode="after")
     def _no_guess(self) -> "Agent":
@@ -454,7 +477,16 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
     )
     agents = tuple(
         AgentSpec(
-            a.username, a.role, a.extension, a.caller_id, a.sip_password, a.suspended, a.telemarketing, a.media_ports, a.hides_identity
+            a.username,
+            a.role,
+            a.extension,
+            a.caller_id,
+            a.sip_password,
+            a.suspended,
+            a.telemarketing,
+            a.media_ports,
+            a.hides_identity,
+            None if a.forwarding is None else of_values(a.forwarding.model_dump()),
         )
         for a in org.agents
     )

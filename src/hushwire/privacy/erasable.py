@@ -10,6 +10,7 @@ from typing import Final
 from hushwire.store.erasable import Erasable
 
 _REMOTE: Final = "{row}.remote_index = ANY ({indexes})"
+_OF_CALL: Final = f"({_REMOTE} OR {{row}}.diverted_to_index = ANY ({{indexes}}))"
 _OF_CONTACT: Final = "SELECT 1 FROM contact_numbers AS n WHERE n.contact_id = {row}.id AND n.remote_index = ANY ({indexes})"
 
 CALL: Final = Erasable(
@@ -19,7 +20,7 @@ CALL: Final = Erasable(
     key="sealed_with",
     emptied=("sealed_with", "remote_sealed", "remote_index", "local_sealed", "diverted_to_sealed", "diverted_to_index"),
     # Who called or was called, and to whom it went on at last.
-    number=f"({_REMOTE} OR {{row}}.diverted_to_index = ANY ({{indexes}}))",
+    number=_OF_CALL,
     agents=("agent_id", "peer_agent_id"),
 )
 RECORDING: Final = Erasable(

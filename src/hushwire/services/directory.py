@@ -26,7 +26,7 @@ from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sdp.model import Keying, Srtp
-from hushwire.services.forwarding import Forwarding
+from hushwire.services.forwarding import Forwarding, from_json
 from hushwire.services.masked import NO_SESSIONS, Masked, MaskedSessions, masked_sessions
 from hushwire.services.sound_settings import AnnounceAt, Hearers, RecordFrom, Ringback, SoundSettings
 from hushwire.services.trunk import Trunk, trunk_of_row
@@ -492,6 +492,9 @@ def _agent(keys: OrgKeys, row: rows.AgentRow, *, has_ended: bool) -> Agent:
         is_telemarketing=row.telemarketing,
         media_ports=row.media_ports,
         hides_identity=row.hides_identity,
+        forwarding=from_json(
+            None if row.forwarding_sealed is None else _open(keys, row.forwarding_sealed, "agents", "forwarding_sealed", row.id)
+        ),
     )
 
 

@@ -25,6 +25,7 @@ from hushwire.privacy.clocks import ClockKind
 from hushwire.privacy.notices import ContactRole
 from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
 from hushwire.services.clocks import Clocks
+from hushwire.services.forwarding import Forwarding
 from hushwire.services.organisation import designate
 from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
 from hushwire.services.readings import current_text, signed
@@ -92,6 +93,8 @@ class AgentSpec:
     telemarketing: bool = False
     media_ports: str = "auto"
     hides_identity: bool = False
+    forwarding: Forwarding | None = None
+    """None: as the agent, or an administrator, has set it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +402,17 @@ class _Organisation:
             telemarketing=spec.telemarketing,
             media_ports=spec.media_ports,
             hides_identity=spec.hides_identity,
+            forwarding_sealed=self._forwarding(spec, row_id, None if old is None else old.forwarding_sealed, sealed),
         )
+
+    def _forwarding(
+        self, spec: AgentSpec, row_id: UUID, before: bytes | None, sealed: Callable[[str | None, str, bytes | None], bytes | None]
+    ) -> bytes | None:
+        """What the file says, or else what there is: agents change it themselves."""
+        if spec.forwarding is None:
+            return before
+        said = spec.forwarding.to_json()
+        return sealed(None if said is None else said.decode(), "forwarding_sealed", before)
 
     def _credentials(
         self, spec: AgentSpec, row_id: UUID, before: bytes | None, sealed: Callable[[str | None, str, bytes | None], bytes | None]

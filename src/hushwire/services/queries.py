@@ -29,7 +29,7 @@ ALIVE_WITHIN: Final = timedelta(seconds=30)
 _HIDDEN: Final = (
     "agent_id", "peer_agent_id", "trunk_id", "recording_id", "answered_at", "ended_at", "duration_ms", "sip_status", "end_reason",
     "verdict", "verdict_reason", "country", "number_class", "rules_version", "agent_leg", "peer_leg", "quality", "sealed_with",
-    "remote_sealed", "local_sealed", "trunk_attempts", "device_id", "peer_device_id",
+    "remote_sealed", "local_sealed", "trunk_attempts", "device_id", "peer_device_id", "diversions", "diverted_to_sealed",
     "caller_verdict", "caller_verdict_reason", "caller_attestation", "caller_signer",
 )  # fmt: skip
 """What is not shown of a call whose processing is restricted."""
@@ -45,6 +45,7 @@ class CallView:
     peer_agent: str | None = field(repr=False)
     remote: str | None = field(repr=False)
     local: str | None = field(repr=False)
+    diverted_to: str | None = field(default=None, repr=False)
     device: str | None = field(default=None, repr=False)
     """What people call the device; None for the agent's own password, and for devices that are gone."""
     peer_device: str | None = field(default=None, repr=False)
@@ -266,6 +267,7 @@ class Queries:
                 peer_agent=names.get(row.peer_agent_id) if row.peer_agent_id else None,
                 remote=number(row, row.remote_sealed, "remote_sealed"),
                 local=number(row, row.local_sealed, "local_sealed"),
+                diverted_to=number(row, row.diverted_to_sealed, "diverted_to_sealed"),
                 device=device(row.device_id, row.agent_id),
                 peer_device=device(row.peer_device_id, row.peer_agent_id),
             )

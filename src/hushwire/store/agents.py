@@ -50,6 +50,24 @@ async def set_display(connection: Connection, agent_id: UUID, display: Display, 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SealedForwarding:
+    """An agent's wishes for calls that it does not take, closed; None: none."""
+
+    sealed: bytes | None = field(repr=False)
+
+
+async def forwarding(connection: Connection, agent_id: UUID) -> SealedForwarding | None:
+    """As it stands; None where there is no such agent."""
+    row = await connection.fetchrow("SELECT forwarding_sealed FROM agents WHERE id = $1", agent_id)
+    return None if row is None else SealedForwarding(row[0])
+
+
+async def set_forwarding(connection: Connection, agent_id: UUID, sealed: bytes | None, now: datetime) -> None:
+    """Other wishes."""
+    await connection.execute("UPDATE agents SET forwarding_sealed = $2, updated_at = $3 WHERE id = $1", agent_id, sealed, now)
+
+
 async def set_hides_identity(connection: Connection, agent_id: UUID, hides_identity: bool, now: datetime) -> None:
     """Whether its calls hide its number."""
     await connection.execute("UPDATE agents SET hides_identity = $2, updated_at = $3 WHERE id = $1", agent_id, hides_identity, now)

@@ -56,6 +56,7 @@ class AgentRow:
     telemarketing: bool
     media_ports: str
     hides_identity: bool
+    forwarding_sealed: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

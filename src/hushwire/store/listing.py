@@ -83,6 +83,16 @@ async def agent_named(connection: Connection, username_index: bytes) -> AgentId 
     return None if found is None else AgentId(found)
 
 
+async def agent_reached(connection: Connection, extension_index: bytes, username_index: bytes) -> UUID | None:
+    """The agent whose extension or username it is; an extension goes first, as a gateway reads it."""
+    found: UUID | None = await connection.fetchval(
+        "SELECT id FROM agents WHERE extension_index = $1 OR username_index = $2 ORDER BY extension_index IS DISTINCT FROM $1 LIMIT 1",
+        extension_index,
+        username_index,
+    )
+    return found
+
+
 async def usernames(connection: Connection, ids: set[UUID]) -> dict[UUID, bytes]:
     """Sealed usernames of these agents."""
     rows = await connection.fetch("SELECT id, username_sealed FROM agents WHERE id = ANY($1::uuid[])", list(ids))

@@ -93,6 +93,7 @@ class AgentRow:
     telemarketing: bool = False
     media_ports: str = "auto"
     hides_identity: bool = False
+    forwarding_sealed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

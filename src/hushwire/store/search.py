@@ -15,14 +15,15 @@ _COLUMNS: Final = (
     "id, org_id, agent_id, peer_agent_id, trunk_id, node_id, recording_id, direction, state, started_at, answered_at, ended_at,"
     " duration_ms, sip_status, end_reason, verdict, verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed,"
     " local_sealed, agent_leg, peer_leg, quality, trunk_attempts, joined_call_id, joined_as,"
-    " caller_hidden, masking_session_id, device_id, peer_device_id,"
+    " caller_hidden, masking_session_id, device_id, peer_device_id, diversions, diverted_to_sealed,"
     " transferred_to, transferred_as, transferred_by, leg_ended_at,"
     " (SELECT array_agg(other.id ORDER BY other.id) FROM calls AS other WHERE other.org_id = calls.org_id"
     " AND other.transferred_to = calls.id)"
     " AS took_in,"
     " caller_verdict, caller_verdict_reason, caller_attestation, caller_signer,"
     " (SELECT sum(duration_ms)::bigint FROM calls AS guest WHERE guest.org_id = calls.org_id AND guest.joined_call_id = calls.id"
-    " AND guest.direction = 'supervision') AS supervised_ms, is_restricted(remote_index, id) AS is_restricted"
+    " AND guest.direction = 'supervision') AS supervised_ms,"
+    " is_restricted(remote_index, id) OR (diverted_to_index IS NOT NULL AND is_restricted(diverted_to_index, id)) AS is_restricted"
 )
 
 
@@ -69,6 +70,8 @@ class CallRow:
     took_in: list[UUID] | None
     caller_hidden: bool
     masking_session_id: UUID | None
+    diversions: list[dict[str, Any]] | None
+    diverted_to_sealed: bytes | None = field(repr=False)
     device_id: UUID | None
     peer_device_id: UUID | None
     caller_verdict: str | None
@@ -132,7 +135,13 @@ async def find_calls(connection: Connection, wanted: CallFilter, *, after: Place
         agent = given(wanted.agent)
         walks = [f"agent_id = {agent}", f"peer_agent_id = {agent} AND agent_id IS DISTINCT FROM {agent}"]
     if wanted.remote_indexes is not None:
-        walks = [f"{walk} AND remote_index = {given(index)}" for index in wanted.remote_indexes for walk in walks]
+        # One number as both the caller's and the one that the call was diverted to is found once.
+        numbers = [
+            where
+            for index in map(given, wanted.remote_indexes)
+            for where in (f"remote_index = {index}", f"diverted_to_index = {index} AND remote_index IS DISTINCT FROM {index}")
+        ]
+        walks = [f"{walk} AND {where}" for where in numbers for walk in walks]
     order = f"ORDER BY started_at DESC, id DESC LIMIT {int(limit)}"
     parts = [f"(SELECT {_COLUMNS} FROM calls WHERE {' AND '.join([walk, *conditions])} {order})" for walk in walks]  # noqa: S608
     rows = await connection.fetch(f"{' UNION ALL '.join(parts)} {order}" if len(parts) > 1 else parts[0], *arguments)
@@ -141,7 +150,7 @@ async def find_calls(connection: Connection, wanted: CallFilter, *, after: Place
 
 def _call(row: Any) -> CallRow:
     fields = dict(row)
-    for name in ("agent_leg", "peer_leg", "quality", "trunk_attempts"):
+    for name in ("agent_leg", "peer_leg", "quality", "trunk_attempts", "diversions"):
         if isinstance(fields[name], str):
             fields[name] = json.loads(fields[name])
     return CallRow(**fields)

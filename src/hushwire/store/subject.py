@@ -63,7 +63,8 @@ async def of_request(connection: Connection, row: RequestRow) -> Subject:
 async def held(connection: Connection, subject: Subject) -> list[Held]:
     """How many calls, recordings, contacts, requests and consents there are, and from when to when."""
     row = await connection.fetchrow(
-        "SELECT (SELECT ROW(count(*), min(started_at), max(started_at)) FROM calls WHERE remote_index = ANY($1::bytea[])) AS call,"
+        "SELECT (SELECT ROW(count(*), min(started_at), max(started_at)) FROM calls"
+        "  WHERE remote_index = ANY($1::bytea[]) OR diverted_to_index = ANY($1::bytea[])) AS call,"
         " (SELECT ROW(count(*), min(started_at), max(started_at)) FROM recordings"
         "  WHERE remote_index = ANY($1::bytea[]) AND state NOT IN ('erased', 'failed')) AS recording,"
         " (SELECT ROW(count(*), min(created_at), max(updated_at)) FROM contacts"
@@ -82,11 +83,14 @@ async def carried(connection: Connection, indexes: Sequence[bytes], *, limit: in
     """The newest calls that went over a carrier, and how many there are."""
     rows = await connection.fetch(
         "SELECT c.id, c.started_at AS at, c.trunk_id, t.name AS carrier FROM calls AS c JOIN trunks AS t ON t.id = c.trunk_id"
-        " WHERE c.remote_index = ANY($1::bytea[]) ORDER BY c.started_at DESC, c.id DESC LIMIT $2",
+        " WHERE c.remote_index = ANY($1::bytea[]) OR c.diverted_to_index = ANY($1::bytea[])"
+        " ORDER BY c.started_at DESC, c.id DESC LIMIT $2",
         list(indexes),
         limit,
     )
     count: int = await connection.fetchval(
-        "SELECT count(*) FROM calls WHERE remote_index = ANY($1::bytea[]) AND trunk_id IS NOT NULL", list(indexes)
+        "SELECT count(*) FROM calls"
+        " WHERE (remote_index = ANY($1::bytea[]) OR diverted_to_index = ANY($1::bytea[])) AND trunk_id IS NOT NULL",
+        list(indexes),
     )
     return [CarriedCall(**dict(row)) for row in rows], count

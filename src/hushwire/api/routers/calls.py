@@ -51,6 +51,15 @@ class TrunkAttempt(BaseModel):
     )
 
 
+class Diversion(BaseModel):
+    """An agent's phones did not take the call, and it went on, or was to."""
+
+    agent: UUID = Field(description="Who diverted it.")
+    reason: Literal["unconditional", "do-not-disturb", "user-busy", "no-answer", "unavailable"]
+    leads_out: bool = Field(description="To a number outside.")
+    refused: str | None = Field(description="Why it went no further from there, in a word (docs/forwarding.md).")
+
+
 class Call(BaseModel):
     """One call. `agent_leg` and `peer_leg` tell the truth about protection: transport, TLS, SRTP suite or clear."""
 
@@ -69,6 +78,8 @@ class Call(BaseModel):
     masking_session_id: UUID | None = Field(description="The masked session that it belongs to: nobody's own number is shown then.")
     remote: str | None = Field(description="The number on the far side; null where there is none, or where it was erased or withheld.")
     local: str | None = Field(description="The number presented by, or dialled to, our side.")
+    diversions: list[Diversion] | None = Field(description="How it went on from who was called first, in order (docs/forwarding.md).")
+    diverted_to: str | None = Field(description="The number outside that it was diverted to at last.")
     trunk_id: UUID | None = Field(description="The carrier that carries it, or had it last.")
     trunk_attempts: list[TrunkAttempt] | None = Field(description="The ways to a carrier that were tried, in order; once it is over.")
     recording_id: UUID | None
@@ -285,6 +296,8 @@ def _call(view: CallView) -> Call:
         masking_session_id=row.masking_session_id,
         remote=view.remote,
         local=view.local,
+        diversions=None if row.diversions is None else [Diversion(**one) for one in row.diversions],
+        diverted_to=view.diverted_to,
         trunk_id=row.trunk_id,
         trunk_attempts=None if row.trunk_attempts is None else [TrunkAttempt(**one) for one in row.trunk_attempts],
         recording_id=row.recording_id,

@@ -54,7 +54,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(BANNED, form=Form.INDEX), "source_index"),
     "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")
     | same(AGENT, "role suspended telemarketing media_ports hides_identity created_at updated_at")
-    | same(AGENT_SEALED, "username_sealed extension_sealed caller_id_sealed")
+    | same(AGENT_SEALED, "username_sealed extension_sealed caller_id_sealed forwarding_sealed")
     | same(AGENT_INDEX, "username_index extension_index")
     | same(CREDENTIAL, "ha1_sealed")
     | same(replace(CREDENTIAL, form=Form.HASH), "password_hash"),

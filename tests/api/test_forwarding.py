@@ -1,0 +1,68 @@
+"""/v1/agents/{id}/forwarding: set, judged at once, sealed, and told to the gateways."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.api.serving import Office, problem, shown
+
+AT = {"always": None, "busy": None, "no_answer": None, "unavailable": None, "no_answer_after_s": None}
+DEFAULT = {**AT, "do_not_disturb": False, "call_waiting": True}
+
+
+def path(agent: UUID) -> str:
+    return f"/v1/agents/{agent}/forwarding"
+
+
+async def test_what_is_set_is_shown_sealed_in_the_row_and_raises_the_rules_version(office: Office) -> None:
+    agent = await office.add_agent("anna")
+    (before,) = await office.rows("SELECT rules_version FROM orgs")
+    wanted = {"busy": "+49-30-23125999", "no_answer": "+493023125998", "no_answer_after_s": 15, "call_waiting": False}
+    async with office.client() as api:
+        assert shown(await api.get(path(agent))) == DEFAULT
+        said = shown(await api.put(path(agent), json=wanted))
+        assert said == {**DEFAULT, **wanted}
+        assert shown(await api.get(path(agent))) == said
+    (row,) = await office.rows("SELECT forwarding_sealed FROM agents")
+    assert row["forwarding_sealed"] is not None
+    assert b"23125" not in row["forwarding_sealed"]
+    assert (await office.rows("SELECT rules_version FROM orgs"))[0]["rules_version"] > before["rules_version"]
+    assert [one["action"] for one in await office.rows("SELECT action FROM audit_log")] == ["agent.rectified"]
+    async with office.client() as api:
+        assert shown(await api.put(path(agent), json={})) == DEFAULT
+    assert (await office.rows("SELECT forwarding_sealed FROM agents"))[0]["forwarding_sealed"] is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"always": "+33142685300"}, "allowed countries"),
+        ({"busy": "112"}, "emergency"),
+        ({"no_answer": "anna"}, "the agent itself"),
+        ({"unavailable": "sip:x@y"}, "extension"),
+        ({"always": ""}, "extension"),
+        ({"no_answer_after_s": 1}, ""),
+        ({"everything": "102"}, ""),
+    ],
+)
+async def test_what_could_never_be_reached_is_refused_with_the_reason_and_changes_nothing(
+    office: Office, wanted: dict[str, Any], said: str
+) -> None:
+    agent = await office.add_agent("anna")
+    async with office.client() as api:
+        told = problem(await api.put(path(agent), json=wanted), 422)
+        assert said.lower() in str(told).lower()
+        assert shown(await api.get(path(agent))) == DEFAULT
+
+
+async def test_a_colleague_may_be_named_and_agents_of_others_are_not_found(office: Office) -> None:
+    agent, foreign = await office.add_agent("anna"), await office.add_agent("zoe", org=office.other)
+    await office.add_agent("ben")
+    async with office.client("admin") as api:
+        assert shown(await api.put(path(agent), json={"always": "ben"}))["always"] == "ben"
+        problem(await api.put(path(foreign), json={}), 404)
+        problem(await api.get(path(foreign)), 404)
+    async with office.client("supervisor") as api:
+        problem(await api.put(path(agent), json={}), 403)
+        assert shown(await api.get(path(agent)))["always"] == "ben"
