@@ -13,6 +13,7 @@ from hushwire.sip import effects as sip
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.running import ANNA_NUMBER, DOMAIN, FAR_NUMBER, World, need_program, running, specs, until_ended
+from tests.services.test_diversion import forward
 
 pytestmark = need_program
 ANONYMOUS = '"Anonymous" <sip:anonymous@anonymous.invalid>'
@@ -100,3 +101,45 @@ async def test_the_devices_of_both_colleagues_stand_on_the_calls_row(world: Worl
     assert (row["device_id"], row["peer_device_id"]) == (row["agent_id"], row["peer_agent_id"])
     ben.endpoint.bye(dialog)
     await until_ended(anna)
+
+
+@pytest.mark.parametrize(("trusted", "hides"), [(False, False), (True, False), (True, True)])
+async def test_who_forwards_a_call_out_is_told_to_a_trusted_carrier_alone_and_hidden_where_it_hides(
+    world: World, trusted: bool, hides: bool
+) -> None:
+    desired = replace(with_anna(world, hides_identity=hides), trunks=with_trunk(world, trusted=trusted).trunks)
+    await world.provisioning.apply(desired)
+    await until(
+        lambda: world.organisation.by_username["anna"].hides_identity is hides and world.gateway.directory.trunks[0].trusted is trusted,
+        timeout_s=5,
+        what="the settings are known",
+    )
+    forward(world, "anna", always="+4915112345678")
+    world.carrier.user = FAR_NUMBER
+    diverted = [("Diversion", "<sip:+4930999999@elsewhere.example>;reason=no-answer;counter=1")]
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER, headers=diverted)
+    await world.carrier.expect(sip.Progress)
+    headers = (await world.carrier.expect(sip.RequestReceived)).request.headers
+    by = "anonymous@anonymous.invalid" if hides else f"{ANNA_NUMBER}@{DOMAIN}"
+    told = f"<sip:{by}>;reason=unconditional;counter=2;privacy={'full' if hides else 'off'}" if trusted else None
+    assert headers.get("Diversion") == told
+    assert (headers.get("History-Info") is not None) is trusted
+    assert hides is False or ANNA_NUMBER[1:] not in (headers.get("History-Info") or "")
+
+
+async def test_a_phone_is_told_who_forwarded_the_call_to_it_by_a_colleague_or_a_trusted_carrier(world: World) -> None:
+    await world.provisioning.apply(with_trunk(world, trusted=True))
+    await until(lambda: world.gateway.directory.trunks[0].trusted, timeout_s=5, what="the trunk is trusted")
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    world.carrier.user = FAR_NUMBER
+    by_carrier = [("Diversion", '"The boss" <tel:+49-30-999999>;reason=time-of-day;x=secret')]
+    invite = world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER, headers=by_carrier)
+    headers = (await anna.expect(sip.RequestReceived)).request.headers
+    assert headers.get("Diversion") == f"<sip:+4930999999@{DOMAIN}>;reason=time-of-day;counter=1;privacy=off"
+    world.carrier.endpoint.cancel(invite)
+    await anna.expect(sip.CancelReceived)
+    forward(world, "anna", always="102")
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    request = (await ben.expect(sip.RequestReceived)).request
+    assert request.headers.get("Diversion") == f"<sip:101@acme.{DOMAIN}>;reason=unconditional;counter=1;privacy=off"
+    assert request.from_.sip_uri.user == FAR_NUMBER

@@ -11,7 +11,8 @@ from hushwire.core.personal import SHOWN, Personal
 from hushwire.policy import trunk_number
 from hushwire.services.features import DEFAULT, Feature, Features
 from hushwire.services.trunk import Trunk
-from hushwire.sip import asserted
+from hushwire.sip import asserted, diversion
+from hushwire.sip.diversion import Diverted
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
@@ -66,6 +67,29 @@ def from_shown(outside: Outside, domain: str) -> tuple[NameAddr, tuple[Line, ...
     if outside.shown is None:
         return asserted.ANONYMOUS, (("Privacy", "id"),)
     return NameAddr(SipUri(domain, escape_user(outside.shown.reveal()))), ()
+
+
+def diverted_out(
+    trunk: Trunk, diverted: Diverted, caller_id: Personal[str] | None, domain: str, towards: SipUri, *, hides: bool
+) -> tuple[Line, ...]:
+    """What a carrier is told of the agent who diverts a call to it: nothing, unless it is trusted, and no number of one who hides."""
+    if not trunk.trusted:
+        return ()
+    number = None if hides else trunk.shown(caller_id)
+    if number is None:
+        return diversion.lines(diverted, towards)
+    user = trunk_number.written(number.reveal(), trunk.number_format, trunk.country) or number.reveal()
+    return diversion.lines(replace(diverted, by=NameAddr(SipUri(domain, escape_user(user)))), towards)
+
+
+def diverted_in(request: Request, trunk: Trunk, domain: str, towards: SipUri) -> tuple[Line, ...]:
+    """What an agent's phone is told of who diverted a carrier's call to it: what a trusted carrier says, and the number alone."""
+    diverted = diversion.latest(request) if trunk.trusted else None
+    if diverted is None:
+        return ()
+    number = None if diverted.by is None else _number(diverted.by)
+    by = None if number is None else NameAddr(SipUri(domain, escape_user(number.reveal())))
+    return diversion.lines(replace(diverted, by=by), towards)
 
 
 def asked_for(request: Request, user: str | None, features: Features = DEFAULT) -> tuple[bool | None, Request]:

@@ -21,6 +21,7 @@ from hushwire.services.directory import Agent, Organisation
 from hushwire.services.forwarding import MOST_DIVERSIONS, VOICEMAIL, Diversion
 from hushwire.services.routing import RING_TRUNK_S, Route, Router, lacks_consent, ring_s
 from hushwire.services.trunk import Trunk
+from hushwire.sip.diversion import Diverted
 
 MOST_OUT: Final = 10
 """So many calls at once are out on one agent's forwarding: whatever a carrier makes of them, they do not breed."""
@@ -131,7 +132,7 @@ class Diverting:
         """Ring an agent of the organisation; None where none of its phones is to be rung, or can be."""
         if agent.forwarding.not_rung is not None:
             return None
-        targets = self._router.targets_of(org, agent, route)
+        targets = self._router.targets_of(org, agent, route, self._router.agent(made[-1].agent_id), _told(route, made))
         if not targets:
             return None
         changed = replace(route, org=org, diversions=(*route.diversions, *made))
@@ -142,7 +143,7 @@ class Diverting:
 
     def _out(self, org: Organisation, agent: Agent, verdict: Allow, route: Route, tried: int, made: list[Diversion]) -> Answer:
         """Ring a number, as the agent would call it."""
-        trunks, ways = self._router.ways_out(org, agent, verdict, hides=agent.hides_identity)
+        trunks, ways = self._router.ways_out(org, agent, verdict, hides=agent.hides_identity, diverted=_told(route, made))
         targets = tuple(replace(way, terms=replace(way.terms, leg=route.callee_leg)) for way in ways)
         if not targets:
             made[-1] = replace(made[-1], refused="no-trunk")
@@ -174,6 +175,11 @@ def _taken(org: Organisation, owner: Agent, route: Route, tried: int, made: list
     is_inbound = route.plan.direction is CallDirection.INBOUND
     changed = replace(changed, agent=owner) if is_inbound else replace(changed, peer_agent=owner)
     return TakeMessage(changed, events.AnsweredHere(AnsweredBy.MESSAGE))
+
+
+def _told(route: Route, made: list[Diversion]) -> Diverted:
+    """What headers say of the last diversion, and how many there were in all. By whom, is for each peer to be decided."""
+    return Diverted(None, made[-1].reason.value, len(route.diversions) + len(made) + route.diverted_before)
 
 
 def _onward(route: Route, targets: tuple[Target, ...], tried: int, trunks: tuple[Trunk | None, ...], event: events.Diverted) -> Onward:

@@ -21,14 +21,15 @@ from hushwire.services import caller_id
 from hushwire.services.caller_id import e164
 from hushwire.services.directory import Agent, AssignedNumber, Directory, Organisation
 from hushwire.services.features import DEFAULT, Dialled, Feature, Features
-from hushwire.services.forwarding import MOST_DIVERSIONS, Diversion
+from hushwire.services.forwarding import Diversion
 from hushwire.services.registration import Device
 from hushwire.services.sound_settings import AnnounceAt, Ringback
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target, trunk_terms, written_for
 from hushwire.services.verdicts import Judge, denied, verdict_for
-from hushwire.sip import asserted, refusals
+from hushwire.sip import asserted, diversion, refusals
+from hushwire.sip.diversion import Diverted
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Transport
 from hushwire.sip.gruu import instance_of
@@ -281,11 +282,18 @@ class Router:
         )
 
     def ways_out(
-        self, org: Organisation, agent: Agent, verdict: Allow | Emergency, *, hides: bool = False, shown: Personal[str] | None = None
+        self,
+        org: Organisation,
+        agent: Agent,
+        verdict: Allow | Emergency,
+        *,
+        hides: bool = False,
+        shown: Personal[str] | None = None,
+        diverted: Diverted | None = None,
     ) -> tuple[list[Trunk], list[Target]]:
         """The ways by which this call may leave, in the order in which they are tried, and the trunk of each.
 
-        `shown`: the number that it shows; None: the agent's.
+        `shown`: the number that it shows; None: the agent's. `diverted`: the agent does not call, but diverts a call there.
         """
         is_emergency = isinstance(verdict, Emergency)
         trunks: list[Trunk] = []
@@ -299,7 +307,10 @@ class Router:
             for way in self._states.ways(trunk):
                 trunks.append(trunk)
                 target = trunk_target(trunk, verdict, shown or agent.caller_id, self._directory.domain, way, hides=hides)
-                targets.append(replace(target, headers=(*self._states.route(trunk), *target.headers)))
+                told: tuple[Line, ...] = ()
+                if diverted is not None:
+                    told = caller_id.diverted_out(trunk, diverted, agent.caller_id, self._directory.domain, target.to.sip_uri, hides=hides)
+                targets.append(replace(target, headers=(*self._states.route(trunk), *target.headers, *told)))
         trunks, targets = trunks[:MOST_WAYS], targets[:MOST_WAYS]
         # Nothing comes after the last one: it has more time to say something.
         for position, target in enumerate(targets):
@@ -467,6 +478,7 @@ class Router:
         if agent is None or agent.is_suspended:
             return refused(480, words, "unavailable")
         from_, told = caller_id.from_shown(caller, self._directory.domain)
+        told = (*told, *caller_id.diverted_in(request, trunk, self._directory.domain, self._address(org, agent)))
         not_rung = agent.forwarding.not_rung
         targets = () if not_rung else self._agent_targets(org, agent, from_, leg=0, told=told)
         if not targets and not takes_over(agent, not_rung or DiversionReason.UNAVAILABLE):
@@ -499,7 +511,7 @@ class Router:
             places=places,
             hides=caller.is_hidden,
             withheld=withheld,
-            diverted_before=_diverted_before(request),
+            diverted_before=diversion.times(request),
         )
 
     # Masked calls: neither party learns the other's number, and no row shows one (docs/masking.md).
@@ -632,13 +644,24 @@ class Router:
         found = self._directory.find_number(number)
         return None if found is None or found.org_id != org.id or found.agent_id is None else org.by_id.get(found.agent_id)
 
-    def targets_of(self, org: Organisation, agent: Agent, route: Route) -> tuple[Target, ...]:
-        """The phones of an agent, rung for whoever calls by this route."""
+    def targets_of(
+        self, org: Organisation, agent: Agent, route: Route, diverter: Agent | None = None, diverted: Diverted | None = None
+    ) -> tuple[Target, ...]:
+        """The phones of an agent, rung for whoever calls by this route; with who diverted the call to them, where it was."""
+        lines: tuple[Line, ...] = ()
+        if diverted is not None:
+            by = None if diverter is None or diverter.hides_identity else self._insider(org, diverter, hides=False)
+            lines = diversion.lines(replace(diverted, by=by), self._address(org, agent))
         if route.plan.direction is not CallDirection.INBOUND:
-            return self._agent_targets(org, agent, self._insider(org, route.agent, hides=route.hides), route.callee_leg)
+            from_ = self._insider(org, route.agent, hides=route.hides)
+            return self._agent_targets(org, agent, from_, route.callee_leg, told=lines)
         outside = caller_id.Outside(route.remote, route.remote, route.hides)
         from_, told = caller_id.from_shown(outside, self._directory.domain)
-        return self._agent_targets(org, agent, from_, route.callee_leg, told=told)
+        return self._agent_targets(org, agent, from_, route.callee_leg, told=(*told, *lines))
+
+    def _address(self, org: Organisation, agent: Agent) -> SipUri:
+        """The agent's address of record."""
+        return SipUri(f"{org.slug}.{self._directory.domain}", escape_user(agent.username.reveal()))
 
     # Targets.
 
@@ -652,8 +675,7 @@ class Router:
     def _agent_targets(
         self, org: Organisation, agent: Agent, from_: NameAddr, leg: int, only: DeviceFilter | None = None, told: tuple[Line, ...] = ()
     ) -> tuple[Target, ...]:
-        host = f"{org.slug}.{self._directory.domain}"
-        to = NameAddr(SipUri(host, escape_user(agent.username.reveal())))
+        to = NameAddr(self._address(org, agent))
         targets = []
         for device in filter(only, self._devices(agent)) if only is not None else self._devices(agent):
             if any(leads_to(trunk, device.source, self._states.named(trunk)) for trunk in self._directory.trunks):
@@ -674,14 +696,6 @@ def ring_s(agent: Agent) -> float:
     """How long an agent's phones ring."""
     seconds = agent.forwarding.no_answer_after_s
     return RING_AGENT_S if seconds is None or not takes_over(agent, DiversionReason.NO_ANSWER) else float(seconds)
-
-
-def _diverted_before(request: Request) -> int:
-    """How often a carrier's call was diverted, by its Diversion or History-Info headers, whichever tell more (RFC 5806, RFC 7044)."""
-    try:
-        return max(len(request.headers.listed("Diversion")), len(request.headers.listed("History-Info")) - 1, 0)
-    except ParseError:
-        return MOST_DIVERSIONS
 
 
 def _rings_with(org: Organisation) -> tuple[str, ...]:
