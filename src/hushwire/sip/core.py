@@ -17,9 +17,9 @@ from hushwire.sip.timers import Timings
 from hushwire.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
+    from hushwire.sip.outgoing import Outgoing
     from hushwire.sip.server_tx import ServerTx
     from hushwire.sip.subscriptions import Subscription
-    from hushwire.sip.uac import Outgoing
 
 BRANCH_COOKIE = "z9hG4bK"
 _NEVER = float("inf")

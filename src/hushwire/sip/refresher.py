@@ -14,7 +14,7 @@ from hushwire.sip.message import Response
 from hushwire.sip.session_timer import MOST_S, OPTION, SessionExpires, agreed, least
 
 if TYPE_CHECKING:
-    from hushwire.sip.uac import Outgoing
+    from hushwire.sip.outgoing import Outgoing
 
 # How long an exchange under way puts off a refresh, which it most likely is itself.
 _BUSY_S: Final = 2.0

@@ -1,132 +1,29 @@
-"""The client half of the user agent: outgoing INVITEs with forks, other requests, ACK, CANCEL and digest retries."""
+"""The client half of the user agent: outgoing INVITEs with forks, other requests, ACK and CANCEL."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+from hushwire.sip.challenges import Challenges
 from hushwire.sip.core import BRANCH_COOKIE, Core, Offer, Session, compose
 from hushwire.sip.dialog import Dialog, dialog_of_caller
-from hushwire.sip.digest import Challenge, Credentials, authorization, choose_challenge
 from hushwire.sip.effects import Accepted, Cause, DialogKey, InviteId, Progress, Rejected, RequestId, Responded
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Headers, Line, parse_number
 from hushwire.sip.invite_client import InviteClient
 from hushwire.sip.message import Request, Response
+from hushwire.sip.outgoing import Outgoing
 from hushwire.sip.refresher import Refresher
 from hushwire.sip.reliable import OPTION as RELIABLE
 from hushwire.sip.request_client import RequestClient
 from hushwire.sip.routing import next_hop
 from hushwire.sip.stray import Strays
 from hushwire.sip.transaction import Action, Failed, State
-from hushwire.sip.uri import NameAddr
 
 # How long a re-INVITE may get no final answer: its peer may have said 100 and then lost the dialog. As Timer C of proxies.
 _REINVITE_S = 180.0
 _LONGEST_PAUSE_S = 10
-# A first answer to a challenge, and a second one where the carrier says that only the nonce was old.
-_MOST_TRIES = 3
-_KEPT_CHALLENGES = 256
-
-
-class Outgoing:
-    """One request of ours through all its digest tries; `session` is None outside dialogs."""
-
-    __slots__ = (
-        "acks",
-        "body",
-        "call_id",
-        "cancel_lines",
-        "contact",
-        "content_type",
-        "credentials",
-        "cseq",
-        "early",
-        "follow_contact",
-        "from_",
-        "has_progress",
-        "headers",
-        "hop",
-        "id",
-        "is_cancel_sent",
-        "is_ended",
-        "is_quiet",
-        "is_raised",
-        "max_forwards",
-        "method",
-        "nonce",
-        "on_done",
-        "progress_s",
-        "session",
-        "silence_s",
-        "to",
-        "tries",
-        "tx",
-        "uri",
-        "winner",
-    )
-
-    def __init__(
-        self,
-        id_: int,
-        method: str,
-        *,
-        hop: Hop,
-        uri: str,
-        from_: str,
-        to: str,
-        call_id: str,
-        cseq: int,
-        headers: list[Line],
-        body: bytes,
-        content_type: str,
-        contact: NameAddr,
-        credentials: Credentials | None,
-        session: Session | None = None,
-        max_forwards: int = 70,
-        silence_s: float | None = None,
-        progress_s: float | None = None,
-        follow_contact: bool = False,
-    ) -> None:
-        self.id = id_
-        self.method = method
-        self.hop = hop
-        self.uri = uri
-        self.from_ = from_
-        self.to = to
-        self.call_id = call_id
-        self.cseq = cseq
-        self.headers = headers
-        self.body = body
-        self.content_type = content_type
-        self.contact = contact
-        self.credentials = credentials
-        self.session = session
-        self.max_forwards = max_forwards
-        self.silence_s = silence_s
-        self.progress_s = progress_s
-        self.has_progress = False
-        self.follow_contact = follow_contact
-        self.tx: ClientTx | None = None
-        self.tries = 0
-        self.nonce: str | None = None
-        self.is_ended = False
-        # The peer wanted a longer interval once already.
-        self.is_raised = False
-        # Told the final status, and when (None: nobody answered). A quiet request is nobody's business above.
-        self.on_done: Callable[[int, float | None], None] | None = None
-        self.is_quiet = False
-        self.cancel_lines: list[Line] | None = None
-        self.is_cancel_sent = False
-        self.early: dict[str, DialogKey] = {}
-        self.winner: str | None = None
-        self.acks: dict[str, tuple[Hop, bytes]] = {}
-
-    @property
-    def is_initial_invite(self) -> bool:
-        """Whether it makes dialogs rather than lives in one."""
-        return self.method == "INVITE" and self.session is None
 
 
 class ClientTx:
@@ -172,7 +69,7 @@ class Client:
         self.core = core
         self.transactions: dict[str, ClientTx] = {}
         self.invites: dict[InviteId, Outgoing] = {}
-        self._challenges: OrderedDict[tuple[Hop, Credentials], tuple[str, Challenge, int]] = OrderedDict()
+        self._challenges = Challenges(core.token)
         self._strays = Strays(core)
         self.refresher = Refresher(core, self._refresh, self._farewell)
 
@@ -182,12 +79,7 @@ class Client:
         """Send the first try."""
         if outgoing.is_initial_invite:
             self.invites[InviteId(outgoing.id)] = outgoing
-        lines: list[Line] = []
-        if outgoing.credentials is not None:
-            kept = self._challenges.get((outgoing.hop, outgoing.credentials))
-            if kept is not None:
-                lines = [self._answer(outgoing, *kept)]
-        self._launch(outgoing, lines, now)
+        self._launch(outgoing, self._challenges.known(outgoing), now)
 
     def cancel(self, invite: InviteId, lines: Iterable[Line], now: float) -> None:
         """Take an INVITE back (RFC 3261 section 9.1)."""
@@ -624,23 +516,10 @@ class Client:
 
     def _retry(self, outgoing: Outgoing, response: Response, now: float) -> bool:
         """Answer a challenge where it is ours to answer (RFC 3261 section 22.2)."""
-        credentials = outgoing.credentials
-        if response.status not in (401, 407) or credentials is None or outgoing.cancel_lines is not None:
+        line = None if outgoing.cancel_lines is not None else self._challenges.line(outgoing, response)
+        if line is None:
             return False
-        if outgoing.tries >= _MOST_TRIES:
-            return False
-        challenge_name, answer_name = (
-            ("WWW-Authenticate", "Authorization") if response.status == 401 else ("Proxy-Authenticate", "Proxy-Authorization")
-        )
-        challenge = choose_challenge(response.headers.all(challenge_name), credentials)
-        if challenge is None:
-            return False
-        # The same challenge again without `stale` means that our password is wrong.
-        if outgoing.nonce is not None and outgoing.tries > 1 and not challenge.is_stale:
-            return False
-        if outgoing.nonce == challenge.nonce:
-            return False
-        self._again(outgoing, [self._answer(outgoing, answer_name, challenge, 0)], now)
+        self._again(outgoing, [line], now)
         return True
 
     def _again(self, outgoing: Outgoing, lines: list[Line], now: float) -> None:
@@ -652,27 +531,6 @@ class Client:
             outgoing.cseq += 1
         self._drop_early(outgoing)
         self._launch(outgoing, lines, now)
-
-    def _answer(self, outgoing: Outgoing, name: str, challenge: Challenge, used: int) -> Line:
-        credentials = outgoing.credentials
-        assert credentials is not None
-        uri = outgoing.uri if outgoing.session is None else outgoing.session.dialog.request_lines()[0]
-        value = authorization(
-            challenge,
-            credentials,
-            method=outgoing.method,
-            uri=uri,
-            body=outgoing.body,
-            cnonce=self.core.token(),
-            nc=used + 1,
-        )
-        outgoing.nonce = challenge.nonce
-        key = (outgoing.hop, credentials)
-        self._challenges[key] = (name, challenge, used + 1)
-        self._challenges.move_to_end(key)
-        if len(self._challenges) > _KEPT_CHALLENGES:
-            self._challenges.popitem(last=False)
-        return (name, value)
 
 
 def _key(branch: str, method: str) -> str:

@@ -24,10 +24,11 @@ from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Message, Request
+from hushwire.sip.outgoing import Outgoing
 from hushwire.sip.refer import Replaces, refer_to_line
 from hushwire.sip.reliable import OPTION as RELIABLE
 from hushwire.sip.subscriptions import EventName, HeldSubscription, Subscriptions
-from hushwire.sip.uac import Client, Outgoing
+from hushwire.sip.uac import Client
 from hushwire.sip.uas import Server
 from hushwire.sip.uri import NameAddr, SipUri
 
