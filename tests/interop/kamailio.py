@@ -97,7 +97,7 @@ async def kamailio(network: int, *, min_expires: int = 60) -> AsyncIterator[Kama
     assert process.stderr is not None
     reading = asyncio.create_task(_read(process.stderr, running.lines))
     try:
-        await until(lambda: _answers(port) or process.returncode is not None, timeout_s=20, what="Kamailio listens")
+        await until(lambda: answers(port) or process.returncode is not None, timeout_s=20, what="Kamailio listens")
         assert process.returncode is None, "\n".join(running.lines[-20:])
         yield running
     finally:
@@ -108,7 +108,7 @@ async def kamailio(network: int, *, min_expires: int = 60) -> AsyncIterator[Kama
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Whether the port is taken: a socket of ours can't be bound there any more."""
     import socket
 

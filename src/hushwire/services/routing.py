@@ -681,7 +681,9 @@ class Router:
             if any(leads_to(trunk, device.source, self._states.named(trunk)) for trunk in self._directory.trunks):
                 # Whoever registered from a carrier's address would have it dial the Contact, which no verdict was asked about.
                 continue
-            terms = agent_terms(org, device.transport, device.address, leg)
+            # A browser behind an edge proxy comes by the proxy's transport; what it is stands in its Contact (RFC 7118 section 5.2).
+            is_browser = device.contact.transport in ("ws", "wss")
+            terms = agent_terms(org, Transport.WS if is_browser else device.transport, device.address, leg)
             headers = (*(("Route", value) for value in device.routes), *told)
             targets.append(Target(device.hop, str(device.contact), from_, to, terms, headers, device_id=device.credential_id))
         return tuple(targets)

@@ -1,0 +1,129 @@
+"""Two gateways behind one address: Kamailio spreads phones and calls over them; they share nothing but the database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hushwire.app.demo.party import Party
+from hushwire.app.demo.speech import AGENT, CARRIER, Voice, bundled
+from hushwire.app.gateway import Gateway
+from hushwire.core.ids import AgentId
+from hushwire.sip.flow import Transport
+from tests.databases import Databases
+from tests.interop.authorities import ThrowAway
+from tests.interop.edge import Edge, edge
+from tests.interop.hearing import hears
+from tests.interop.web_phone import browser, need_bundle, page_server, web_phone
+from tests.polling import until
+from tests.services.running import HOST, World, need_program, running
+from tests.services.test_two_gateways import another
+
+pytestmark = [pytest.mark.interop, need_program]
+PASSWORDS = {"anna": "annas-password", "ben": "bens-password"}
+
+
+@dataclass
+class Behind:
+    """Both gateways, what stands before them, and an authority that its certificate is of."""
+
+    world: World
+    other: Gateway
+    edge: Edge
+    authority: ThrowAway
+    folder: Path
+
+    @asynccontextmanager
+    async def phone(self, user: str, speech: Voice = AGENT) -> AsyncIterator[Party]:
+        async with await Party.start(user, transport="udp", speech=bundled(speech)) as party:
+            await party.tell(
+                "account", uri=f"sip:{user}@{HOST}", proxy=f"sip:127.0.0.1:{self.edge.port};transport=udp;lr", username=user,
+                password=PASSWORDS[user], srtp="mandatory", registrar=f"sip:{HOST};transport=udp",
+            )  # fmt: skip
+            event = await party.expect("registration")
+            assert event["status"] == 200, event
+            yield party
+
+    @property
+    def gateways(self) -> tuple[Gateway, Gateway]:
+        return self.world.gateway, self.other
+
+    async def everybody_knows(self, *users: str) -> None:
+        for gateway in self.gateways:
+            org = gateway.directory.default_organisation
+            assert org is not None
+            agents = [org.by_username[user].id for user in users]
+
+            def is_known(gateway: Gateway = gateway, agents: list[AgentId] = agents) -> bool:
+                return all(gateway.registrations.count(agent) == 1 for agent in agents)
+
+            await until(is_known, timeout_s=10, what="the phones are known")
+
+
+@pytest.fixture
+async def behind(databases: Databases, tmp_path: Path) -> AsyncIterator[Behind]:
+    authority = ThrowAway.make(tmp_path / "authority")
+    async with running(databases, tmp_path) as world, another(databases, tmp_path / "b") as other:
+        ports = [gateway.endpoint.addresses[Transport.UDP].port for gateway in (world.gateway, other)]
+        async with edge(ports, authority.certify(address="127.0.0.1")) as started:
+            yield Behind(world, other, started, authority, tmp_path)
+
+
+async def test_phones_behind_one_address_call_each_other_by_whichever_gateway_gets_the_call(behind: Behind) -> None:
+    async with behind.phone("anna") as anna, behind.phone("ben", CARRIER) as ben:
+        await ben.tell("policy", status=200, ring_s=0.1)
+        await behind.everybody_knows("anna", "ben")
+        carried: set[int] = set()
+        for _ in range(12):
+            seen = len(ben.events)
+            call = await anna.call(f"sip:102@{HOST}")
+            incoming = await ben.expect("incoming", since=seen)
+            await anna.expect_state(call, "confirmed")
+            carried |= {at for at, gateway in enumerate(behind.gateways) if list(gateway.calling.live)}
+            if len(carried) == 1:
+                await hears(anna, call, CARRIER, AGENT)
+                await hears(ben, incoming["call"], AGENT, CARRIER)
+            await ben.hangup(incoming["call"])
+            await anna.expect_state(call, "disconnected")
+            if carried == {0, 1}:
+                break
+        assert carried == {0, 1}, "one gateway got every call"
+
+
+async def test_the_gateway_that_is_left_takes_all_calls_and_reaches_all_phones(behind: Behind) -> None:
+    async with behind.phone("anna") as anna, behind.phone("ben", CARRIER) as ben:
+        await ben.tell("policy", status=200, ring_s=0.1)
+        await behind.everybody_knows("anna", "ben")
+        await behind.world.abandon()
+        for _ in range(4):
+            seen = len(ben.events)
+            call = await anna.call(f"sip:102@{HOST}")
+            incoming = await ben.expect("incoming", since=seen, timeout_s=20)
+            await anna.expect_state(call, "confirmed")
+            await anna.hangup(call)
+            await ben.expect_state(incoming["call"], "disconnected")
+
+
+async def test_a_browser_reaches_a_gateway_through_the_edges_web_socket_and_is_called_there(behind: Behind) -> None:
+    need_bundle()
+    async with page_server(behind.authority.certify(address="127.0.0.1")) as origin, browser(behind.authority, behind.folder) as started:
+        options: dict[str, Any] = {
+            "url": f"wss://127.0.0.1:{behind.edge.wss}/", "uri": f"sip:anna@{HOST}", "password": PASSWORDS["anna"], "hertz": 440,
+        }  # fmt: skip
+        async with web_phone(started, origin, **options) as page, behind.phone("ben", CARRIER) as ben:
+            await page.expect("registered")
+            await behind.everybody_knows("anna", "ben")
+            await ben.tell("policy", status=200, ring_s=0.1)
+            await page.do("call", f"sip:102@{HOST}")
+            incoming = await ben.expect("incoming")
+            await page.expect("confirmed")
+            await ben.hangup(incoming["call"])
+            await page.expect("ended")
+            call = await ben.call(f"sip:101@{HOST}")
+            await page.expect("ended", "session remote")
+            await page.do("answer")
+            await ben.expect_state(call, "confirmed", timeout_s=20)
+            await ben.hangup(call)
