@@ -18,7 +18,8 @@ from tests.interop.sipp import free_port, need
 from tests.polling import until
 
 MODULES = (
-    "tm", "sl", "tmx", "outbound", "rr", "path", "pv", "maxfwd", "textops", "siputils", "nathelper", "dispatcher", "xlog", "xhttp", "tls", "websocket",
+    "tm", "sl", "tmx", "outbound", "rr", "path", "pv", "maxfwd", "textops", "siputils",
+    "nathelper", "dispatcher", "xlog", "xhttp", "tls", "websocket",
 )  # fmt: skip
 CONFIG = """#!KAMAILIO
 debug=1
