@@ -44,6 +44,9 @@ _BACKLOG: Final = 1024
 _ACCEPT_AGAIN_S: Final = 0.1
 _NAMES_S: Final = 60.0
 _KEPT: Final = 1024
+# The loop counts whole milliseconds from the one in which it woke up: an alarm that is set to the moment rings up to two before it, finds
+# nothing due, is set again to less than one, and so on until then. A few more let it find several things due together.
+_ALARM_LATE_S: Final = 0.005
 # A message costs its source one more of its rate for each of these.
 _COST_BYTES: Final = 4096
 
@@ -451,7 +454,7 @@ class SipEndpoint(Commands):
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = at
-        self._alarm = asyncio.get_running_loop().call_later(max(0.0, at - self.now()), self._ring)
+        self._alarm = asyncio.get_running_loop().call_later(max(0.0, at - self.now()) + _ALARM_LATE_S, self._ring)
 
     def _ring(self) -> None:
         self._alarm = None
