@@ -1,10 +1,13 @@
 """Logs: an event name and fields, as JSON lines or for people. No exception text, no library's own words about a peer."""
 
+import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any, Final, Literal, TextIO
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -27,14 +30,13 @@ def configure(form: Form, role: str, *, level: int = logging.INFO) -> None:
         return event
 
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         name_role,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         safe_exception,
     ]
     last: Processor = (
-        structlog.processors.JSONRenderer(sort_keys=False)
+        structlog.processors.JSONRenderer(_json)
         if form == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
     )
@@ -47,6 +49,13 @@ def configure(form: Form, role: str, *, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(logging.WARNING)
+
+
+def _json(event: object, default: Callable[[Any], Any]) -> str:
+    try:
+        return orjson.dumps(event, default=default).decode()
+    except TypeError:  # a surrogate, or a number of more than 64 bits
+        return json.dumps(event, default=default)
 
 
 def safe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
