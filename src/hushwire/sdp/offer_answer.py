@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from hushwire.sdp import bundle
 from hushwire.sdp.bundle import Transport
@@ -29,6 +30,8 @@ from hushwire.sdp.ice import ice_lines
 from hushwire.sdp.model import Answered, Direction, Keying, LegMedia, LocalMedia, Refusal, Srtp
 from hushwire.sdp.protection import PLAIN, SECURE, Protection, accept_protection, answer_protection, own_crypto
 from hushwire.sdp.session import Attribute, Media, SdpError, Session, parse_session
+
+_DIRECTIONS: Final = tuple((direction.value, direction) for direction in Direction)
 
 __all__ = [
     "AUDIO_CODECS",
@@ -263,12 +266,11 @@ def _ssrcs(media: Media) -> tuple[int, ...]:
 
 def _direction_of(session: Session, media: Media) -> Direction:
     """The section's direction, else the session's, else sendrecv (RFC 8866 section 6.7)."""
-    for direction in Direction:
-        if media.has(direction.value):
-            return direction
-    for direction in Direction:
-        if session.has(direction.value):
-            return direction
+    for attributes in (media.attributes, session.attributes):
+        said = {name for name, _ in attributes}
+        for name, direction in _DIRECTIONS:
+            if name in said:
+                return direction
     return Direction.SENDRECV
 
 

@@ -135,7 +135,7 @@ class Challenger:
         nonce = self._nonce(now, source)
         tail = ", stale=true" if stale else ""
         realm = quote(self.realm)
-        return [f'Digest realm={realm}, nonce="{nonce}", qop="auth", algorithm={name.value}{tail}' for name in Algorithm]
+        return [f'Digest realm={realm}, nonce="{nonce}", qop="auth", algorithm={name}{tail}' for name in _BY_NAME]
 
     def check(self, authorization: Authorization, ha1_hex: str | None, *, method: str, uri: str, now: float) -> Outcome:
         """Whether the answer is right, fresh and not a replay.
@@ -313,6 +313,7 @@ def authorization(challenge: Challenge, credentials: Credentials, *, method: str
 
 # --------------------------------------------------------------------------------------------------------- grammar
 
+_BY_NAME: Final = {algorithm.value: algorithm for algorithm in Algorithm}
 _LENGTH: Final = {Algorithm.SHA256: 64, Algorithm.MD5: 32}
 _NC: Final = re.compile(r"[0-9A-Fa-f]{1,8}")
 # auth-param = token EQUAL ( token / quoted-string ); the branches begin with different characters.
@@ -348,7 +349,7 @@ def _algorithm(name: str | None) -> tuple[Algorithm | None, bool]:
     upper = name.upper()
     is_sess = upper.endswith("-SESS")
     upper = upper.removesuffix("-SESS")
-    return next((algorithm for algorithm in Algorithm if algorithm.value == upper), None), is_sess
+    return _BY_NAME.get(upper), is_sess
 
 
 def _hash(algorithm: Algorithm, text: str) -> str:

@@ -43,8 +43,11 @@ class ClientTx:
 
     def deadline(self) -> float | None:
         """The machine's, or the end of patience: with a silent peer, or after CANCEL."""
-        times = (self.machine.deadline(), self.give_up_at, self.lost_patience_at)
-        return min((at for at in times if at is not None), default=None)
+        earliest = self.machine.deadline()
+        for at in (self.give_up_at, self.lost_patience_at):
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
 
     def fire(self, now: float) -> None:
         """Do what is due."""

@@ -7,6 +7,7 @@ another keeps is how numbers are smuggled past a check. Escapes are kept as they
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -39,6 +40,9 @@ _QUOTED: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _MOST_PARAMS: Final = 64
 _LONGEST: Final = 8192
 _LWS: Final = " \t"
+# The URIs of a call come again in each of its messages, and a phone's in each REGISTER. Few, since they name people.
+_KEPT: Final = 1024
+_KEPT_LONGEST: Final = 256
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -191,6 +195,10 @@ def parse_sip_uri(text: str) -> SipUri:
 
 
 def _parse_sip(rest: str, secure: bool) -> SipUri:
+    return _kept_sip(rest, secure) if len(rest) <= _KEPT_LONGEST else _read_sip(rest, secure)
+
+
+def _read_sip(rest: str, secure: bool) -> SipUri:
     user: str | None = None
     password: str | None = None
     # "@" can't stand unescaped in a user part, host or parameter; in headers neither. So there is at most one.
@@ -212,6 +220,9 @@ def _parse_sip(rest: str, secure: bool) -> SipUri:
     if question and not _HEADERS.fullmatch(headers):
         raise ParseError("a URI's headers have characters outside their grammar")
     return SipUri(host, user, port, params, headers if question else None, secure, password)
+
+
+_kept_sip = lru_cache(maxsize=_KEPT)(_read_sip)
 
 
 def _parse_tel(rest: str) -> TelUri:
