@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,7 +28,9 @@ from hushwire.transport.commands import Commands
 from hushwire.transport.connection import Connection, StreamConnection
 from hushwire.transport.datagrams import Datagrams
 from hushwire.transport.limits import SourceLimiter
+from hushwire.transport.listeners import Listeners
 from hushwire.transport.moves import Moves
+from hushwire.transport.names import Names
 from hushwire.transport.places import Places
 from hushwire.transport.sources import AddressSet, source_key
 from hushwire.transport.websocket import WebSocketConnection
@@ -40,10 +41,6 @@ T = TypeVar("T")
 
 _WILDCARDS: Final = ("0.0.0.0", "::")
 _CONNECT_S: Final = 8.0
-_BACKLOG: Final = 1024
-_ACCEPT_AGAIN_S: Final = 0.1
-_NAMES_S: Final = 60.0
-_KEPT: Final = 1024
 # The loop counts whole milliseconds from the one in which it woke up: an alarm that is set to the moment rings up to two before it, finds
 # nothing due, is set again to less than one, and so on until then. A few more let it find several things due together.
 _ALARM_LATE_S: Final = 0.005
@@ -125,15 +122,14 @@ class SipEndpoint(Commands):
         self._ua: UserAgent | None = None
         self._addresses: dict[Transport, Address] = {}
         self._udp: dict[int, Datagrams] = {}
-        self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
         self._places = Places(config.max_connections, config.max_connections_per_source, config.max_unproven)
         self._targets: dict[Target, Connection] = {}
         self._moves = Moves()
         self._opening: dict[Target, list[Send]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._names: OrderedDict[tuple[str, int], tuple[float, Address]] = OrderedDict()
-        self._locals: OrderedDict[str, str] = OrderedDict()
+        self._names = Names()
+        self._listeners = Listeners(self, self._places, config.server_tls, config.handshake_s)
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._is_flushing = False
@@ -147,10 +143,9 @@ class SipEndpoint(Commands):
 
     async def start(self, dialogs: Iterable[Dialog] = ()) -> None:
         """Bind all listeners, and go on with `dialogs` of a process before this one. Raises ConfigError naming what can't be bound."""
-        loop = asyncio.get_running_loop()
         for listen in self.config.listen:
             try:
-                port = await self._bind(loop, listen)
+                port = await self._bind(listen)
             except OSError as error:
                 await self.close()
                 raise ConfigError(
@@ -181,68 +176,26 @@ class SipEndpoint(Commands):
     def _adopted_hop(self, hop: Hop) -> Hop:
         return self.adopted(hop) if isinstance(hop, Flow) else hop
 
-    async def _bind(self, loop: asyncio.AbstractEventLoop, listen: Listen) -> int:
+    async def _bind(self, listen: Listen) -> int:
+        if listen.transport is not Transport.UDP:
+            return await self._listeners.open(listen.transport, listen.host, listen.port)
         id_ = self._new_id()
-        if listen.transport is Transport.UDP:
-            datagrams = Datagrams(id_, listen.host, listen.port, self.admits_datagram, self.received_datagram, self.local_towards)
-            self._udp[id_] = datagrams
-            return datagrams.local.port
-        if listen.transport.is_protected:
-            context = self.config.server_tls
-            if context is None or context.minimum_version < ssl.TLSVersion.TLSv1_2:
-                raise ConfigError(f"[sip] listen: a {listen.transport}:// listener needs a certificate and TLS 1.2 or newer")
-            family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-            listener = socket.create_server((listen.host, listen.port), family=family, backlog=_BACKLOG)
-            listener.setblocking(False)
-            self._spawn(self._accept(listener, listen.transport, context))
-            return int(listener.getsockname()[1])
-        server = await loop.create_server(lambda: self._connection(listen.transport), listen.host, listen.port, backlog=_BACKLOG)
-        self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
+        datagrams = self._udp[id_] = Datagrams(
+            id_, listen.host, listen.port, self.admits_datagram, self.received_datagram, self.local_towards
+        )
+        return datagrams.local.port
 
-    def _connection(self, transport: Transport, *, has_place: bool = False, to: Target | None = None) -> Connection:
+    def connection(self, transport: Transport, *, has_place: bool = False, to: Target | None = None) -> Connection:
+        """A new one, not open yet; `has_place`: it was let in already, `to`: we open it."""
         kind = WebSocketConnection if transport.is_websocket else StreamConnection
         return kind(self, transport, self._new_id(), has_place=has_place, to=to)
-
-    async def _accept(self, listener: socket.socket, transport: Transport, context: ssl.SSLContext) -> None:
-        """Take TLS peers in. An asyncio server would tell of them only after the handshake: too late to limit those in progress."""
-        loop = asyncio.get_running_loop()
-        with listener:
-            while True:
-                try:
-                    peer, address = await loop.sock_accept(listener)
-                except OSError as error:
-                    _log.warning("sip.accept_failed", error=type(error).__name__)
-                    await asyncio.sleep(_ACCEPT_AGAIN_S)
-                    continue
-                if self.enters(address[0], transport):
-                    connection = self._connection(transport, has_place=True)
-                    task = self._spawn(self._secure(peer, address[0], connection, context))
-                    self._places.expect(connection.id, task.cancel)
-                else:
-                    peer.close()
-
-    async def _secure(self, peer: socket.socket, host: str, connection: Connection, context: ssl.SSLContext) -> None:
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection, peer, ssl=context, ssl_handshake_timeout=self.config.handshake_s
-            )
-        except OSError as error:
-            # ssl.SSLError, and the error of a handshake that takes too long, are OSErrors.
-            _log.debug("sip.handshake_failed", error=type(error).__name__)
-        finally:
-            if connection.flow is None:
-                peer.close()
-                self._places.proven(connection.id)
-                self.leaves(host)
 
     async def close(self) -> None:
         """Close listeners and connections."""
         self._is_closed = True
         if self._alarm is not None:
             self._alarm.cancel()
-        for server in self._servers:
-            server.close()
+        self._listeners.close()
         for connection in list(self._connections.values()):
             connection.close()
         for task in list(self._tasks):
@@ -252,8 +205,7 @@ class SipEndpoint(Commands):
         await asyncio.sleep(0)
         for datagrams in self._udp.values():
             datagrams.close()
-        for server in self._servers:
-            await server.wait_closed()
+        await self._listeners.wait_closed()
         await asyncio.sleep(0)  # and one in which the sockets are really closed
 
     @property
@@ -483,7 +435,11 @@ class SipEndpoint(Commands):
             else:
                 self._failed(send)
         elif hop.transport is Transport.UDP:
-            self._send_datagram(send, hop)
+            address = self._names.known(hop, self.now())
+            if address is None:
+                self.spawn(self._send_once_found(send, hop))
+            else:
+                self._send_to(send, address)
         else:
             known = self._targets.get(hop)
             if known is not None and known.send(send.data):
@@ -493,7 +449,7 @@ class SipEndpoint(Commands):
                 waiting.append(send)
                 return
             self._opening[hop] = [send]
-            self._spawn(self._connect(hop))
+            self.spawn(self._connect(hop))
 
     def _failed(self, send: Send) -> None:
         if send.transaction is None or self._is_closed:
@@ -506,7 +462,8 @@ class SipEndpoint(Commands):
             self.ua.send_failed(transaction, self.now())
             self.flush()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work that ends with the endpoint."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -528,7 +485,7 @@ class SipEndpoint(Commands):
                     raise LocalError("no CA is configured for outgoing TLS")
             async with asyncio.timeout(_CONNECT_S):
                 _, connection = await loop.create_connection(
-                    lambda: self._connection(target.transport, to=target),
+                    lambda: self.connection(target.transport, to=target),
                     target.host,
                     target.port,
                     ssl=context,
@@ -554,32 +511,12 @@ class SipEndpoint(Commands):
         own = {self.config.advertise, *(listen.host for listen in self._addresses.values())}
         return address is not None and (address.is_loopback or target.host in own or self.local_towards(target.host) == target.host)
 
-    def _send_datagram(self, send: Send, target: Target) -> None:
-        kept = self._names.get((target.host, target.port))
-        if kept is not None and kept[0] > self.now():
-            self._send_to(send, kept[1])
-        elif _is_numeric(target.host):
-            self._send_to(send, Address(target.host, target.port))
-        else:
-            self._spawn(self._resolve(send, target))
-
-    async def _resolve(self, send: Send, target: Target) -> None:
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
-        except (OSError, TimeoutError, UnicodeError) as error:
-            _log.warning("sip.name_not_found", error=type(error).__name__)
-            self._failed(send)
-            return
-        families = {datagrams.family for datagrams in self._udp.values()}
-        address = next((Address(str(item[4][0]), target.port) for item in found if item[0] in families), None)
+    async def _send_once_found(self, send: Send, target: Target) -> None:
+        address = await self._names.find(target, {datagrams.family for datagrams in self._udp.values()}, self.now)
         if address is None:
             self._failed(send)
-            return
-        self._names[(target.host, target.port)] = (self.now() + _NAMES_S, address)
-        if len(self._names) > _KEPT:
-            self._names.popitem(last=False)
-        self._send_to(send, address)
+        else:
+            self._send_to(send, address)
 
     def _send_to(self, send: Send, address: Address) -> None:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -590,37 +527,12 @@ class SipEndpoint(Commands):
     # ------------------------------------------------------------------------------------------------------- details
 
     def local_towards(self, remote: str) -> str:
-        """Our address on the way to `remote`, where a socket is bound to all; for a name that of the default route.
-
-        Connecting a UDP socket sends nothing: it only asks the kernel's routing table.
-        """
-        known = self._locals.get(remote)
-        if known is None:
-            asked = remote if _is_numeric(remote) else "192.0.2.1"
-            with socket.socket(socket.AF_INET6 if ":" in asked else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                try:
-                    probe.connect((asked, 9))
-                    known = str(probe.getsockname()[0])
-                except OSError:
-                    known = "127.0.0.1"
-            self._locals[remote] = known
-            if len(self._locals) > _KEPT:
-                self._locals.popitem(last=False)
-        return known
+        """Our address on the way to `remote`, where a socket is bound to all; for a name that of the default route."""
+        return self._names.local_towards(remote)
 
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id
-
-
-def _is_numeric(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
 
 
 def _report(name: str, error: Exception, **fields: str) -> None:

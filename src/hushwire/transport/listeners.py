@@ -1,0 +1,105 @@
+"""Listening for connections: TCP, TLS and WebSocket peers are taken in, each with a place from before its handshake on."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
+
+import structlog
+
+from hushwire.core.errors import ConfigError
+from hushwire.sip.flow import Transport
+from hushwire.transport.connection import Connection
+from hushwire.transport.places import Places
+
+_BACKLOG: Final = 1024
+_ACCEPT_AGAIN_S: Final = 0.1
+_log = structlog.get_logger(__name__)
+
+
+class Host(Protocol):
+    """Whose connections they are: the endpoint."""
+
+    def connection(self, transport: Transport, *, has_place: bool = False) -> Connection:
+        """A new one, not open yet."""
+
+    def enters(self, host: str, transport: Transport) -> bool:
+        """Whether one more connection of this source may stay; it then has a place."""
+
+    def leaves(self, host: str) -> None:
+        """A place is free again."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work that ends with the endpoint."""
+
+
+class Listeners:
+    """The listening sockets of one endpoint. TLS handshakes may take `handshake_s`."""
+
+    def __init__(self, host: Host, places: Places, tls: ssl.SSLContext | None, handshake_s: float) -> None:
+        self._host = host
+        self._places = places
+        self._tls = tls
+        self._handshake_s = handshake_s
+        self._servers: list[asyncio.Server] = []
+
+    async def open(self, transport: Transport, host: str, port: int) -> int:
+        """Listen there; the real port. Raises OSError, and ConfigError where there is no certificate to show."""
+        if transport.is_protected:
+            return self._open_protected(transport, host, port)
+        server = await asyncio.get_running_loop().create_server(lambda: self._host.connection(transport), host, port, backlog=_BACKLOG)
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Take nobody in any more. (TLS listeners end with the endpoint's work.)"""
+        for server in self._servers:
+            server.close()
+
+    async def wait_closed(self) -> None:
+        """Until all is closed."""
+        for server in self._servers:
+            await server.wait_closed()
+
+    def _open_protected(self, transport: Transport, host: str, port: int) -> int:
+        context = self._tls
+        if context is None or context.minimum_version < ssl.TLSVersion.TLSv1_2:
+            raise ConfigError(f"[sip] listen: a {transport}:// listener needs a certificate and TLS 1.2 or newer")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener.setblocking(False)
+        self._host.spawn(self._accept(listener, transport, context))
+        return int(listener.getsockname()[1])
+
+    async def _accept(self, listener: socket.socket, transport: Transport, context: ssl.SSLContext) -> None:
+        """Take TLS peers in. An asyncio server would tell of them only after the handshake: too late to limit those in progress."""
+        loop = asyncio.get_running_loop()
+        with listener:
+            while True:
+                try:
+                    peer, address = await loop.sock_accept(listener)
+                except OSError as error:
+                    _log.warning("sip.accept_failed", error=type(error).__name__)
+                    await asyncio.sleep(_ACCEPT_AGAIN_S)
+                    continue
+                if self._host.enters(address[0], transport):
+                    connection = self._host.connection(transport, has_place=True)
+                    task = self._host.spawn(self._secure(peer, address[0], connection, context))
+                    self._places.expect(connection.id, task.cancel)
+                else:
+                    peer.close()
+
+    async def _secure(self, peer: socket.socket, host: str, connection: Connection, context: ssl.SSLContext) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection, peer, ssl=context, ssl_handshake_timeout=self._handshake_s
+            )
+        except OSError as error:
+            # ssl.SSLError, and the error of a handshake that takes too long, are OSErrors.
+            _log.debug("sip.handshake_failed", error=type(error).__name__)
+        finally:
+            if connection.flow is None:
+                peer.close()
+                self._places.proven(connection.id)
+                self._host.leaves(host)
