@@ -505,6 +505,9 @@ class FeatureCodes(Section):
     do_not_disturb_off: str = _code(Feature.DO_NOT_DISTURB_OFF)
     call_waiting: str = _code(Feature.CALL_WAITING)
     call_waiting_off: str = _code(Feature.CALL_WAITING_OFF)
+    park: str = _code(Feature.PARK)
+    park_slot: str = _code(Feature.PARK_SLOT)
+    pickup: str = _code(Feature.PICKUP)
 
     @model_validator(mode="after")
     def _clear(self) -> "FeatureCodes":

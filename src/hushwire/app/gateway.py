@@ -517,7 +517,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
             allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE", "SUBSCRIBE", "REFER"),
             events=EVENTS,
             max_subscriptions=limits.subscriptions,
-            supported=(*UserAgentConfig().supported, "path", "outbound", "gruu", "norefersub"),
+            supported=(*UserAgentConfig().supported, "path", "outbound", "gruu", "norefersub", "replaces"),
         ),
     )
 

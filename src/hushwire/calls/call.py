@@ -383,6 +383,10 @@ class Call:
             self._do(effects.SendBye(Side.CALLEE, failures.ENDED_BY[EndReason.NO_COMMON_MEDIA]))
             self._refuse(488, EndReason.NO_COMMON_MEDIA)
             return
+        self._taken(branch, caller)
+
+    def _taken(self, branch: _Branch, caller: End) -> None:
+        """The caller is told what was agreed on with who answered."""
         if not self._offer:
             self._offer_to_caller(caller, branch.end)
             return
@@ -710,6 +714,20 @@ class Call:
         self._do(effects.FormatChanged())
         self._move_next()
 
+    def _picking_up(self, _event: events.PickingUp) -> None:
+        self._cancel_branches(str(reasons.ELSEWHERE))
+
+    def _picked_up(self, event: events.PickedUp) -> None:
+        branch = _Branch(len(self._branches), event.end)
+        branch.is_open, branch.has_answered = False, True
+        # A target stands where its branch does.
+        self.plan = replace(self.plan, targets=(*self.plan.targets[: branch.index], event.target))
+        self._branches.append(branch)
+        self.winner = branch.index
+        self._do(effects.Succeed(Side.CALLEE))
+        if self._caller is not None:
+            self._taken(branch, self._caller)
+
     def _stood_aside(self, event: events.StoodAside) -> None:
         if self.end(event.side) is None or self.end(event.side.other) is None:
             self._hang_up(event.side, self._bye(event.side))
@@ -890,6 +908,8 @@ class Call:
         (State.ACTIVE, events.NeverAcknowledged): "_never_acknowledged",
         (State.ACTIVE, events.Stopped): "_stopped",
         (State.ACTIVE, events.MediaLost): "_lost",
+        (State.RINGING, events.PickingUp): "_picking_up",
+        (State.RINGING, events.PickedUp): "_picked_up",
         (State.ACTIVE, events.Replaced): "_replaced",
         (State.ACTIVE, events.StoodAside): "_stood_aside",
         (State.ACTIVE, events.Yielded): "_yielded",

@@ -134,6 +134,22 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class PickingUp:
+    """Somebody else answers instead of those who are rung, as soon as its leg is here: PickedUp follows, or Stopped."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PickedUp:
+    """Somebody answers instead of those who were rung: its media is `end`, which is in this call's bridge; `target` stands for it."""
+
+    end: End
+    target: Target
+
+    def __repr__(self) -> str:
+        return "PickedUp()"
+
+
+@dataclass(frozen=True, slots=True)
 class StoodAside:
     """The party on `side` is out of the call, and somebody else is to take its place; the other one waits. `is_gone`: by its own BYE."""
 
@@ -217,6 +233,8 @@ Event = (
     | RefreshDue
     | PortsMoved
     | Replaced
+    | PickingUp
+    | PickedUp
     | StoodAside
     | Yielded
     | HungUp

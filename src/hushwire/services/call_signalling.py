@@ -13,6 +13,7 @@ from hushwire.services.call_tasks import CallTasks
 from hushwire.services.kept import Waiting
 from hushwire.services.live import LiveCall
 from hushwire.services.spoken_refusals import SpokenRefusals
+from hushwire.services.takeovers import Takeovers
 from hushwire.services.transfers import Transfers
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.sip import effects as sip
@@ -38,6 +39,7 @@ class CallSignalling:
         spoken: SpokenRefusals,
         attempts: TrunkAttempts,
         transfers: Transfers,
+        takeovers: Takeovers,
         handle: Callable[[LiveCall, events.Event], None],
     ) -> None:
         self._endpoint = endpoint
@@ -49,13 +51,17 @@ class CallSignalling:
         self._spoken = spoken
         self._attempts = attempts
         self._transfers = transfers
+        self._takeovers = takeovers
         self._handle = handle
 
     def take(self, event: sip.Event) -> None:
         """An event of the SIP engine that concerns calls."""
         match event:
             case sip.RequestReceived():
-                self._starts.request(event.tx, event.request, event.flow)
+                if event.replaces is None:
+                    self._starts.request(event.tx, event.request, event.flow)
+                else:
+                    self._takeovers.replacing(event, event.replaces)
             case sip.CancelReceived():
                 live = self._table.by_tx.pop(event.tx, None)
                 if live is not None:
@@ -65,6 +71,8 @@ class CallSignalling:
             case sip.Progress():
                 found = self._table.by_invite.get(event.invite)
                 if found is not None:
+                    if event.dialog is not None:
+                        found[0].early[found[1]] = event.dialog
                     self._progressed(*found, event.response)
             case sip.Accepted():
                 self._accepted(event)

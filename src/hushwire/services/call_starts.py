@@ -21,6 +21,7 @@ from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
+from hushwire.services.features import Dialled
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import Joining, LiveCall
 from hushwire.services.routing import Refused, Route, Router
@@ -73,6 +74,7 @@ class CallStarts:
         enter: Callable[[TxId, Request, Flow, Route], None],
         on_left: Callable[[LiveCall], None],
         on_successor: Callable[[LiveCall], None],
+        take: Callable[[TxId, Request, Flow, Route, Dialled], None],
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -95,6 +97,7 @@ class CallStarts:
         self._enter = enter
         self._on_left = on_left
         self._on_successor = on_successor
+        self._take = take
 
     def request(self, tx: TxId, request: Request, flow: Flow) -> None:
         """A request outside any dialog."""
@@ -129,6 +132,8 @@ class CallStarts:
                 self._refuse(tx, request, flow, route)
             case Route() if self._table.is_draining and not isinstance(route.verdict, Emergency):
                 self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("draining")])
+            case Route() if route.place is not None:
+                self._take(tx, request, flow, route, route.place)
             case Route() if route.room is not None:
                 self._enter(tx, request, flow, route)
             case Route():
@@ -150,6 +155,13 @@ class CallStarts:
             return None
         call = Guest(route.plan, self._random, self._certificates.current.fingerprint)
         live = self._made(route, call, None, None, MAX_FORWARDS, joining)
+        joining.host.guests[joining.leg] = live
+        self._start_soon(live)
+        return live
+
+    def take_place(self, tx: TxId, request: Request, flow: Flow, route: Route, joining: Joining) -> LiveCall:
+        """Answer who comes to take a party's place."""
+        live = self._called(tx, request, flow, route, joining)
         joining.host.guests[joining.leg] = live
         self._start_soon(live)
         return live

@@ -39,6 +39,7 @@ from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.conferences import Conferences
 from hushwire.services.diversion import Diverting
+from hushwire.services.features import Dialled
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
 from hushwire.services.live import LiveCall
@@ -54,6 +55,7 @@ from hushwire.services.sound_library import SoundLibrary
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
 from hushwire.services.supervision import Supervision
+from hushwire.services.takeovers import Takeovers
 from hushwire.services.transfers import Transfers
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.services.trunk_states import TrunkStates
@@ -189,6 +191,7 @@ class Calling:
             self._enter,
             self._left,
             self._successor,
+            self._take,
         )
         self._conferences = Conferences(starts, self.feed)
         self.supervision = Supervision(router, starts, media, rows, self.feed)
@@ -217,8 +220,19 @@ class Calling:
             self.journal,
             self.feed,
         )
+        self._takeovers = Takeovers(endpoint, authenticator, router, starts, self.table, self.transfers.park, router.is_on)
         self._signalling = CallSignalling(
-            endpoint, self.table, self._tasks, media, self.journal, starts, self._spoken, attempts, self.transfers, self._handle
+            endpoint,
+            self.table,
+            self._tasks,
+            media,
+            self.journal,
+            starts,
+            self._spoken,
+            attempts,
+            self.transfers,
+            self._takeovers,
+            self._handle,
         )
         self._media_events = CallMediaEvents(
             link,
@@ -457,6 +471,9 @@ class Calling:
 
     def _left(self, host: LiveCall) -> None:
         self._conferences.left(host)
+
+    def _take(self, tx: TxId, request: Request, flow: Flow, route: Route, place: Dialled) -> None:
+        self._takeovers.dialled(tx, request, flow, route, place)
 
     def _successor(self, live: LiveCall) -> None:
         self.transfers.changed(live)

@@ -31,6 +31,9 @@ class Feature(StrEnum):
     DO_NOT_DISTURB_OFF = "do_not_disturb_off"
     CALL_WAITING = "call_waiting"
     CALL_WAITING_OFF = "call_waiting_off"
+    PARK = "park"
+    PARK_SLOT = "park_slot"
+    PICKUP = "pickup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,9 @@ TABLE: Final[Mapping[Feature, _Row]] = {
     Feature.DO_NOT_DISTURB_OFF: _Row("*79"),
     Feature.CALL_WAITING: _Row("*70"),
     Feature.CALL_WAITING_OFF: _Row("*71"),
+    Feature.PARK: _Row("*68"),
+    Feature.PARK_SLOT: _Row("*69", takes=True),
+    Feature.PICKUP: _Row("**", takes=True),
 }
 
 

@@ -102,6 +102,10 @@ class Transfer:
     """The number of the REFER."""
     slot: str | None = None
     """Where the other party is parked."""
+    returns: int = 0
+    """How often who parked it was rung."""
+    before: "Transfer | None" = None
+    """What goes on where who comes does not come after all."""
 
 
 @dataclass(slots=True, eq=False)
@@ -171,6 +175,8 @@ class LiveCall:
     arranging: asyncio.Lock = field(default_factory=asyncio.Lock)
     replaced: dict[Side, Party] = field(default_factory=dict)
     """Who took the place of a party of the beginning."""
+    early: dict[int, DialogKey] = field(default_factory=dict)
+    """The dialogs of targets that ring, by branch."""
     newcomer: DialogKey | None = None
     """The dialog of who is about to take a party's place."""
     transfer: Transfer | None = None

@@ -14,7 +14,7 @@ import structlog
 
 from hushwire.calls import events
 from hushwire.calls.call import State
-from hushwire.calls.model import CallDirection, Side
+from hushwire.calls.model import CallDirection, Side, Target
 from hushwire.calls.transfer import SPARE, Exchange, TransferKind
 from hushwire.core.errors import Unavailable
 from hushwire.core.ids import AgentId
@@ -32,6 +32,7 @@ from hushwire.services.live import LiveCall, Party
 from hushwire.services.recorder import Recorder
 from hushwire.services.routing import Route, Router
 from hushwire.services.sounds import Sounds
+from hushwire.sip.asserted import ANONYMOUS
 from hushwire.sip.uri import NameAddr
 from hushwire.store.calls import Transferred
 from hushwire.transport.endpoint import SipEndpoint
@@ -85,21 +86,25 @@ class Replacing:
         `told` is called as it happens: what it sends goes out before the dialog of who is replaced ends.
         """
         async with host.replacing:
-            party, leg, from_leg = source.party(source_side), host.call.leg(side), source.call.leg(source_side)
+            rings = host.call.state is State.RINGING
+            leg = host.route.callee_leg if rings else host.call.leg(side)
+            party, from_leg = source.party(source_side), source.call.leg(source_side)
             if leg is None or from_leg is None or not self._stands(host, source):
                 return "the call is over"
             route = merged(host.route, leg, party, source.route)
             if host.recording is not None and not await self._is_told(host, source, source_side, route):
                 return "the announcement of the recording was not heard"
-            host.exchange = Exchange(leg, source.bridge_id, from_leg, is_vacant=host.call.end(side) is None)
+            if rings:
+                self._feed(host, events.PickingUp())
+            host.exchange = Exchange(leg, source.bridge_id, from_leg, is_vacant=not rings and host.call.end(side) is None)
             self._note(host)
             try:
-                outcome = await self._move(host, side, source, leg, from_leg, route)
+                outcome = await self._move(host, source, host.exchange, route)
                 if outcome == "ok":
                     with self._endpoint.held():
                         host.exchange = None
                         told()
-                        self._hand_over(host, side, source, source_side, route, party, kind, by)
+                        self._hand_over(host, side, source, source_side, leg, route, party, kind, by)
             finally:
                 host.exchange = None
                 self._note(host)
@@ -163,16 +168,16 @@ class Replacing:
 
     @staticmethod
     def _stands(host: LiveCall, source: LiveCall) -> bool:
-        is_there = host.call.state in TALKING and source.call.state in TALKING
+        is_there = (host.call.state in TALKING or host.call.state is State.RINGING) and source.call.state in TALKING
         return is_there and host.has_bridge and source.has_bridge and host.joining is None and not host.is_ended and not source.is_ended
 
-    async def _move(self, host: LiveCall, side: Side, source: LiveCall, leg: int, from_leg: int, route: Route) -> str:
+    async def _move(self, host: LiveCall, source: LiveCall, exchange: Exchange, route: Route) -> str:
         """Put the one leg aside and bring the other in, with the recording between; undone where it fails."""
-        client = self._link.client
+        client, leg, from_leg, state = self._link.client, exchange.leg, exchange.from_leg, host.call.state
         is_aside = has_come = False
         was_paused = source.recording is not None and source.recording.is_paused
         try:
-            if host.call.end(side) is not None:
+            if not exchange.is_vacant:
                 await client.move_leg(host.id, leg, host.id, SPARE)
                 is_aside = True
             outcome = await self._go_on_recording(host, route)
@@ -184,7 +189,7 @@ class Replacing:
         except (MediaRefused, Unavailable) as error:
             _log.error("call.legs_not_moved", call_id=str(host.id), why=str(error))
             outcome = "hushwire-media did not take it"
-        if outcome == "ok" and self._stands(host, source):
+        if outcome == "ok" and self._stands(host, source) and (state is State.RINGING) is (host.call.state is State.RINGING):
             return "ok"
         try:
             if has_come and not source.is_ended:
@@ -209,6 +214,7 @@ class Replacing:
         side: Side,
         source: LiveCall,
         source_side: Side,
+        leg: int,
         route: Route,
         party: Party,
         kind: TransferKind,
@@ -218,8 +224,7 @@ class Replacing:
         end = source.call.end(source_side)
         if end is None:
             return
-        from_bridge, from_leg, leg = source.bridge_id, end.terms.leg, host.call.leg(side)
-        assert leg is not None
+        from_bridge, from_leg = source.bridge_id, end.terms.leg
         self._handshakes.forget(host.id, leg)
         self._handshakes.move(from_bridge, from_leg, host.id, leg)
         _carry(source, from_leg, host, leg)
@@ -236,7 +241,14 @@ class Replacing:
         host.shown = {side: self._name(host, stays.shown), side.other: self._name(host, party.shown)}
         asked = frozenset(one for one in Side if host.party(one).agent is not None)
         self._feed(source, events.Yielded(source_side))
-        self._feed(host, events.Replaced(side, end, asked))
+        if host.call.state is State.RINGING and party.hop is not None:
+            name = self._name(host, party.shown) or ANONYMOUS
+            target = Target(party.hop, "", ANONYMOUS, name, end.terms, device_id=source.route.device_id)
+            plan = replace(host.call.plan, targets=(*host.call.plan.targets[: host.call.tried], target))
+            host.route = replace(route, plan=plan)
+            self._feed(host, events.PickedUp(end, target))
+        else:
+            self._feed(host, events.Replaced(side, end, asked))
 
     def _account(self, host: LiveCall, side: Side, source: LiveCall, party: Party, kind: TransferKind, by: AgentId) -> None:
         """Which row accounts for which leg from now on."""

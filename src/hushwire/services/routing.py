@@ -107,6 +107,9 @@ class Route:
     diverted_to: Personal[str] | None = None
     """The number outside that it was diverted to at last."""
 
+    place: Dialled | None = None
+    """The slot, or the colleague's ringing call, that is to be taken."""
+
     payers: tuple[Agent, ...] = ()
     """Agents who are not in the call any more, and by whose right somebody in it was called."""
     further_trunks: tuple[Trunk, ...] = ()
@@ -219,6 +222,9 @@ class Router:
             return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
         if dialled.feature is Feature.CONFERENCE and _ROOM.fullmatch(dialled.argument):
             return self._conference(org, agent, terms, dialled.argument, Personal(user))
+        if dialled.feature in (Feature.PARK_SLOT, Feature.PICKUP):
+            plan = Plan(CallDirection.INTERNAL, terms, (), RING_AGENT_S, False, joins=0)
+            return Route(plan, org, agent, remote=Personal(user), local=agent.extension, place=dialled)
         if dialled.feature is Feature.LEAVE_MESSAGE:
             return self._message(org, agent, terms, dialled.argument)
         return None
@@ -441,6 +447,24 @@ class Router:
             return Refused(480, words, "unavailable", CallDirection.INTERNAL, org, agent, remote=remote)
         plan = Plan(CallDirection.INTERNAL, targets[0].terms, targets, RING_AGENT_S, False, joins=leg)
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
+
+    def to_place(self, org: Organisation, agent: Agent, flow: Flow) -> Route:
+        """For an agent who comes to take somebody's place: its leg's number follows."""
+        terms = agent_terms(org, flow.transport, flow.remote.host, leg=0)
+        plan = Plan(CallDirection.INTERNAL, terms, (), RING_AGENT_S, False, joins=0)
+        return Route(plan, org, agent, local=agent.extension)
+
+    def parks_at(self, org: Organisation, refer_to: str) -> str | None:
+        """The slot that a Refer-To asks to park in, empty for any; None where it asks for something else."""
+        user = _own_user_of(parse_name_addr(refer_to).uri, org)
+        dialled = None if user is None else self._features.read(user)
+        if dialled is None or dialled.feature not in (Feature.PARK, Feature.PARK_SLOT):
+            return None
+        return dialled.argument
+
+    def is_on(self, feature: Feature) -> bool:
+        """Whether a feature is switched on."""
+        return self._features.code(feature) is not None
 
     def internal_name(self, org: Organisation, text: str) -> NameAddr:
         """An extension or number as it is shown within the organisation."""

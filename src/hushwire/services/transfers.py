@@ -23,6 +23,7 @@ from hushwire.services.directory import Agent
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.kept import KeptTransfer
 from hushwire.services.live import Joining, LiveCall, Transfer
+from hushwire.services.park import MOST_RETURNS, Park
 from hushwire.services.replacing import Replacing
 from hushwire.services.routing import Refused, Router
 from hushwire.services.sound_library import SoundKind
@@ -39,6 +40,8 @@ from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.transport.endpoint import SipEndpoint
 
 KINDS: Final = frozenset({CallDirection.OUTBOUND, CallDirection.INBOUND, CallDirection.INTERNAL})
+TAKEN: Final = frozenset({TransferKind.RETRIEVE, TransferKind.PICKUP, TransferKind.MOVE})
+"""Not asked for by a party of the call: somebody comes of its own accord."""
 LONGEST_S: Final = 200
 """Of the subscription to a transfer: longer than anybody is rung."""
 _ANONYMOUS: Final = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
@@ -71,6 +74,7 @@ class Transfers:
         self._replacing = replacing
         self._journal = journal
         self._feed = feed
+        self.park = Park(self._overdue)
 
     # What a party asks for.
 
@@ -114,6 +118,10 @@ class Transfers:
             self._refuse(event.tx, "too-many-parties")
             return
         value, shown = event.request.headers.listed("Refer-To")[0], self._shown(live, side.other)
+        wanted = self._router.parks_at(live.route.org, value)
+        if wanted is not None:
+            self._take_in(live, side, agent, event, wanted)
+            return
         route = self._router.referred(live.route.org, agent, value, shown, leg, event.flow.remote.host)
         if isinstance(route, Refused):
             self._endpoint.respond(event.tx, route.status, headers=[("Reason", route.reason)])
@@ -139,6 +147,7 @@ class Transfers:
         if live.transfer is not None and live.is_ended:
             self._tell(live, live.transfer, 487, is_final=True)
             live.transfer = None
+            self.park.taken(live)
             return
         transfer = _of(live)
         if transfer is None or live.joining is None or live.transferred is not None:
@@ -207,12 +216,49 @@ class Transfers:
             _log.warning("transfer.not_done", call_id=str(live.id), why=outcome)
             self._failed(live, transfer, 480 if other.is_ended else 503)
 
+    # Parked.
+
+    def _take_in(self, live: LiveCall, side: Side, agent: Agent, event: sip.InDialogRequest, wanted: str) -> None:
+        slot = self.park.choose(live.route.org.id, wanted)
+        if slot is None:
+            self._refuse(event.tx, "slot-taken")
+            return
+        transfer = live.transfer = Transfer(TransferKind.PARK, side, agent, slot=slot)
+        if not self._accept(live, transfer, event.tx, event.request):
+            live.transfer = None
+            return
+        _log.info("transfer.parked", call_id=str(live.id))
+        self._tell(live, transfer, 200, is_final=True, words=f"Parked at {slot}")
+        self.park.put(slot, live)
+        self._tasks.spawn(self._park(live, side), "call-park")
+
+    async def _park(self, live: LiveCall, side: Side) -> None:
+        await self._replacing.stand_aside(live, side, is_gone=False)
+        await self._sounds.keep_company(live, side.other, SoundKind.MUSIC)
+
+    def _overdue(self, live: LiveCall) -> None:
+        """Nobody took it in time: who parked it is rung, and can be answered for no more than so often."""
+        transfer = live.transfer
+        if transfer is None or transfer.kind is not TransferKind.PARK or transfer.successor is not None or live.is_ended:
+            return
+        transfer.returns += 1
+        if not self.ring_back(live, transfer):
+            transfer.successor = None
+            self._wait_in_slot(live, transfer)
+
+    def _wait_in_slot(self, live: LiveCall, transfer: Transfer) -> None:
+        transfer.is_return = False
+        if transfer.returns >= MOST_RETURNS or transfer.slot is None:
+            self._feed(live, events.Stopped(EndReason.NO_ANSWER))
+        else:
+            self.park.put(transfer.slot, live)
+
     # How it ends.
 
     def hung_up(self, live: LiveCall, side: Side) -> bool:
         """A party's BYE: True where the call goes on without it, since somebody is to take its place."""
         transfer = live.transfer
-        if transfer is None or transfer.side is not side or live.call.state is not State.ACTIVE:
+        if transfer is None or transfer.side is not side or transfer.kind is TransferKind.PICKUP or live.call.state is not State.ACTIVE:
             return False
         self._tasks.spawn(self._wait(live, side), "call-transfer")
         return True
@@ -223,6 +269,7 @@ class Transfers:
 
     def _done(self, live: LiveCall, transfer: Transfer) -> None:
         live.transfer = None
+        self.park.taken(live)
         self._tell(live, transfer, 200, is_final=True)
 
     def _failed(self, live: LiveCall, transfer: Transfer, status: int) -> None:
@@ -230,6 +277,12 @@ class Transfers:
         self._tell(live, transfer, status, is_final=True)
         transfer.successor = None
         if live.is_ended:
+            return
+        if transfer.kind in TAKEN:
+            live.transfer = transfer.before  # who came to take a place did not, after all
+            return
+        if transfer.kind is TransferKind.PARK:
+            self._wait_in_slot(live, transfer)
             return
         if live.call.state is State.ACTIVE:
             live.transfer = None
@@ -261,6 +314,11 @@ class Transfers:
                 self._feed(live, events.Stopped(EndReason.NO_ANSWER))
             return
         transfer = live.transfer = Transfer(kept.kind, kept.side, agent, told=100, slot=kept.slot)
+        if kept.slot is not None and live.call.state is State.WAITING:
+            transfer.kind = TransferKind.PARK
+            self.park.put(kept.slot, live)
+            self._tasks.spawn(self._sounds.keep_company(live, kept.side.other, SoundKind.MUSIC), "call-park")
+            return
         if kept.cseq is not None and dialog is not None:
             event = EventName("refer", str(kept.cseq))
             transfer.subscription = self._endpoint.adopt_subscription(dialog, event, longest_s=LONGEST_S)
@@ -278,7 +336,7 @@ class Transfers:
         self._tell(live, transfer, 100)
         return transfer.subscription is not None
 
-    def _tell(self, live: LiveCall, transfer: Transfer, status: int, *, is_final: bool = False) -> None:
+    def _tell(self, live: LiveCall, transfer: Transfer, status: int, *, is_final: bool = False, words: str | None = None) -> None:
         subscription: SubscriptionId | None = transfer.subscription
         if subscription is None or status == transfer.told:
             return
@@ -287,7 +345,7 @@ class Transfers:
             transfer.subscription = None
         reason = "noresource" if is_final else None
         self._journal.changed(live)  # the next request in the dialog must be numbered higher
-        self._endpoint.notify(subscription, body=sipfrag(status), content_type=SIPFRAG, is_final=is_final, reason=reason)
+        self._endpoint.notify(subscription, body=sipfrag(status, words), content_type=SIPFRAG, is_final=is_final, reason=reason)
 
     def _shown(self, live: LiveCall, side: Side) -> NameAddr:
         """A party as those are told who are rung to talk with it."""

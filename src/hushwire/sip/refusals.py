@@ -83,6 +83,10 @@ _REFUSALS: Final = (
     Refusal("not-transferable", 403, "Calls of this kind are not transferred"),
     Refusal("being-transferred", 491, "The call is being transferred"),
     Refusal("refer-to", 400, "The Refer-To can't be read"),
+    Refusal("no-such-dialog", 481, "There is no such call to take"),
+    Refusal("nobody-parked", 404, "Nobody is parked there"),
+    Refusal("nobody-rings", 404, "No call rings there"),
+    Refusal("slot-taken", 486, "The slot is taken"),
     Refusal("too-many-parties", 503, "The call has as many parties as it can have"),
     # Subscriptions.
     Refusal("nobody-to-watch", 404, "There is nobody here to watch by this name"),

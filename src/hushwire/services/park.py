@@ -1,0 +1,56 @@
+"""Parked calls: one party waits with music in a numbered slot until somebody of the organisation takes the call there.
+
+Who parks does so by REFER to the code (the lowest free slot) or to a slot's own number; the NOTIFY says which it became. Dialling a
+slot's number takes the call. Nobody came in time: who parked it is rung again, and where that one does not answer the call waits on.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from hushwire.core.ids import OrgId
+from hushwire.services.live import LiveCall
+
+SLOTS: Final = 99
+PARKED_S: Final = 120.0
+"""How long a call waits before who parked it is rung again."""
+MOST_RETURNS: Final = 3
+"""So often; then the call ends."""
+
+
+class Park:
+    """This gateway's slots. `overdue` is told of a call that nobody took in time."""
+
+    def __init__(self, overdue: Callable[[LiveCall], None], parked_s: float = PARKED_S) -> None:
+        self._overdue = overdue
+        self.parked_s = parked_s
+        self._slots: dict[tuple[OrgId, str], LiveCall] = {}
+        self._timers: dict[LiveCall, asyncio.TimerHandle] = {}
+
+    def choose(self, org_id: OrgId, wanted: str = "") -> str | None:
+        """A slot that is free: the one that is wanted, else the lowest. None where there is none."""
+        slots = [wanted] if wanted else [str(number) for number in range(1, SLOTS + 1)]
+        fit = (slot for slot in slots if slot.isascii() and slot.isdigit() and 1 <= len(slot) <= 2)
+        return next((slot for slot in fit if self.find(org_id, slot) is None), None)
+
+    def put(self, slot: str, live: LiveCall) -> None:
+        """The call is in this slot, and its time begins, perhaps anew."""
+        self._slots[live.route.org.id, slot] = live
+        self._stop(live)
+        self._timers[live] = asyncio.get_running_loop().call_later(self.parked_s, self._overdue, live)
+
+    def find(self, org_id: OrgId, slot: str) -> LiveCall | None:
+        """The call in a slot of the organisation; of another one's slots nobody learns anything."""
+        live = self._slots.get((org_id, slot))
+        return None if live is None or live.is_ended else live
+
+    def taken(self, live: LiveCall) -> None:
+        """The call is in no slot any more."""
+        self._stop(live)
+        for key in [key for key, parked in self._slots.items() if parked is live]:
+            del self._slots[key]
+
+    def _stop(self, live: LiveCall) -> None:
+        timer = self._timers.pop(live, None)
+        if timer is not None:
+            timer.cancel()

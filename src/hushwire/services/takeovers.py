@@ -1,0 +1,139 @@
+"""Calls that are not to anybody but take the place of somebody: a parked call's slot is dialled, a ringing colleague's call is picked up,
+or an INVITE names the dialog that it replaces (RFC 3891).
+
+All of them stay within the organisation, and none leads to a trunk. Whatever is wrong with what is named is answered alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from hushwire.calls.call import State
+from hushwire.calls.model import JoinedAs, Side
+from hushwire.calls.transfer import TransferKind
+from hushwire.services.call_starts import SDP_TYPE, CallStarts
+from hushwire.services.call_table import CallTable
+from hushwire.services.directory import Agent, Organisation
+from hushwire.services.features import Dialled, Feature
+from hushwire.services.identity import Authenticator, Unknown
+from hushwire.services.live import Joining, LiveCall, Transfer
+from hushwire.services.park import Park
+from hushwire.services.routing import Route, Router
+from hushwire.services.transfers import KINDS, free_leg, is_transferable
+from hushwire.sip import effects as sip
+from hushwire.sip.effects import DialogKey, TxId
+from hushwire.sip.flow import Flow
+from hushwire.sip.message import Request
+from hushwire.sip.refusals import REFUSALS, header
+from hushwire.transport.endpoint import SipEndpoint
+
+_RINGING: Final = frozenset({State.RINGING})
+_log = structlog.get_logger(__name__)
+
+
+class Takeovers:
+    """What agents take. `is_on` says whether a feature is switched on here."""
+
+    def __init__(
+        self,
+        endpoint: SipEndpoint,
+        authenticator: Authenticator,
+        router: Router,
+        starts: CallStarts,
+        table: CallTable,
+        park: Park,
+        is_on: Callable[[Feature], bool],
+    ) -> None:
+        self._endpoint = endpoint
+        self._authenticator = authenticator
+        self._router = router
+        self._starts = starts
+        self._table = table
+        self._park = park
+        self._is_on = is_on
+
+    def dialled(self, tx: TxId, request: Request, flow: Flow, route: Route, place: Dialled) -> None:
+        """An agent dialled a slot, or the pickup code and a colleague's extension."""
+        if place.feature is Feature.PARK_SLOT:
+            host = self._park.find(route.org.id, place.argument)
+            if host is None or host.transfer is None or host.call.state is not State.WAITING:
+                self._refuse(tx, "nobody-parked")
+                return
+            self._come(tx, request, flow, route, host, host.transfer.side, TransferKind.RETRIEVE)
+            return
+        colleague = route.org.by_extension.get(place.argument) or route.org.by_username.get(place.argument)
+        ringing = None if colleague is None else self._ringing(route.org, colleague)
+        if ringing is None:
+            self._refuse(tx, "nobody-rings")
+            return
+        self._come(tx, request, flow, route, ringing, Side.CALLEE, TransferKind.PICKUP)
+
+    def replacing(self, event: sip.RequestReceived, named: DialogKey) -> None:
+        """An INVITE with Replaces: from an agent, of a call of its own, or of one that rings at a colleague's where pickup is on."""
+        tx, request, flow = event.tx, event.request, event.flow
+        if self._router.trunk_of(flow, request) is not None:
+            self._refuse(tx, "transfer-by-carrier")
+            return
+        identity = self._authenticator.identify(request, flow)
+        if isinstance(identity, Unknown):
+            self._endpoint.respond(tx, identity.status, headers=identity.headers)
+            return
+        if request.body and request.content_type != SDP_TYPE:
+            self._endpoint.respond(tx, 415, headers=[("Accept", SDP_TYPE)])
+            return
+        if self._table.is_closing or self._table.is_full:
+            self._refuse(tx, "closing")
+            return
+        found = self._named(identity.org, identity.agent, named)
+        if found is None:
+            _log.info("takeover.refused", why="no such dialog for this agent")
+            self._refuse(tx, "no-such-dialog")
+            return
+        host, side, kind = found
+        route = self._router.to_place(identity.org, identity.agent, flow)
+        self._come(tx, request, flow, replace(route, device_id=identity.credential.id), host, side, kind)
+
+    def _named(self, org: Organisation, agent: Agent, named: DialogKey) -> tuple[LiveCall, Side, TransferKind] | None:
+        host = self._table.by_dialog.get(named)
+        side = None if host is None else host.side_of(named)
+        if host is not None and side is not None:
+            party = host.party(side)
+            is_own = host.route.org.id == org.id and party.agent is not None and party.agent.id == agent.id
+            return (host, side, TransferKind.MOVE) if is_own and is_transferable(host) and host.transfer is None else None
+        if not self._is_on(Feature.PICKUP):
+            return None
+        for live in self._table.calls.values():
+            if named in live.early.values() and live.route.org.id == org.id and _may_be_picked_up(live):
+                return live, Side.CALLEE, TransferKind.PICKUP
+        return None
+
+    def _ringing(self, org: Organisation, colleague: Agent) -> LiveCall | None:
+        """The oldest call that rings at a colleague's phones now."""
+        calls = (live for live in self._table.calls.values() if live.route.org.id == org.id and _may_be_picked_up(live))
+        return next((live for live in calls if live.route.called is not None and live.route.called.id == colleague.id), None)
+
+    def _come(self, tx: TxId, request: Request, flow: Flow, route: Route, host: LiveCall, side: Side, kind: TransferKind) -> None:
+        leg = free_leg(host)
+        if leg is None:
+            self._refuse(tx, "too-many-parties")
+            return
+        plan = replace(route.plan, caller=replace(route.plan.caller, leg=leg), joins=leg)
+        waiting = host.transfer
+        if waiting is not None and waiting.successor is not None:
+            self._refuse(tx, "being-transferred")  # who parked it is being rung
+            return
+        slot = None if waiting is None else waiting.slot
+        transfer = host.transfer = Transfer(kind, side, route.agent, slot=slot)
+        _log.info("takeover.begun", call_id=str(host.id), kind=kind.value)
+        transfer.before = waiting
+        transfer.successor = self._starts.take_place(tx, request, flow, replace(route, plan=plan), Joining(host, leg, JoinedAs.SUCCESSOR))
+
+    def _refuse(self, tx: TxId, code: str) -> None:
+        self._endpoint.respond(tx, REFUSALS[code].status or 500, headers=[("Reason", header(code))])
+
+
+def _may_be_picked_up(live: LiveCall) -> bool:
+    is_rung = live.call.state in _RINGING and live.joining is None and live.route.plan.direction in KINDS and not live.route.leads_out
+    return is_rung and live.route.called is not None and live.transfer is None and not live.is_ended

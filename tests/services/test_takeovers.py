@@ -1,0 +1,117 @@
+"""Park and pickup, and INVITE with Replaces: who may take a place does, and nobody else learns that there is one."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hushwire.calls.call import State
+from hushwire.calls.model import Side
+from hushwire.sip import effects as sip
+from hushwire.sip.effects import DialogKey
+from hushwire.sip.refer import Replaces
+from tests.databases import Databases
+from tests.polling import until
+from tests.services.running import ANNA_NUMBER, HOST, Peer, Srtp, World, local_media, need_program, running
+from tests.services.test_transfers import Heard, accept, refer, row_of, settled, to_carrier
+
+pytestmark = need_program
+
+
+@pytest.fixture
+async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
+    async with running(databases, tmp_path) as made:
+        yield made
+
+
+def named(dialog: DialogKey) -> tuple[tuple[str, str], ...]:
+    """A Replaces header for a dialog as a phone of ours knows it."""
+    return (("Replaces", str(Replaces(dialog.call_id, dialog.remote_tag, dialog.local_tag))),)
+
+
+async def refused(phone: Peer) -> int:
+    return (await phone.expect(sip.Rejected)).status
+
+
+async def test_a_parked_call_waits_in_its_slot_and_is_taken_by_who_dials_it(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    live, near, far = await to_carrier(world, anna)
+    refer(anna, near, "*68")
+    told = Heard(anna)
+    await told.until(lambda heard: heard.is_over and heard.ended, "anna is told the slot, and out of the call")
+    assert told.statuses[-1] == 200
+    await until(lambda: live.call.state is State.WAITING, what="the carrier's party waits")
+    assert world.gateway.calling.transfers.park.find(live.route.org.id, "1") is live
+    ben.invite("*692")
+    assert await refused(ben) == 404
+    ben.invite("*691")
+    dialog = (await ben.expect(sip.Accepted)).dialog
+    _ben = Heard(ben)
+    await until(lambda: live.call.state is State.ACTIVE, what="they talk")
+    await settled(live)
+    assert live.dialogs[live.side_of(live.dialogs[Side.CALLER]) or Side.CALLER].call_id == dialog.call_id
+    assert world.gateway.calling.transfers.park.find(live.route.org.id, "1") is None
+    await _ben.stop()
+    ben.endpoint.bye(dialog)
+    assert (await world.carrier.expect(sip.DialogEnded)).dialog == far
+
+
+async def test_a_parked_call_that_nobody_takes_comes_back_to_who_parked_it(world: World) -> None:
+    anna = await world.peer("anna")
+    live, near, _ = await to_carrier(world, anna)
+    world.gateway.calling.transfers.park.parked_s = 0.3
+    refer(anna, near, "*697")
+    while not isinstance(event := await anna.expect(sip.Event), sip.RequestReceived):  # type: ignore[arg-type]
+        pass
+    accept(anna, event)
+    _anna = Heard(anna)
+    await until(lambda: live.call.state is State.ACTIVE, what="they talk again")
+    await settled(live)
+    assert live.transfer is None
+
+
+@pytest.mark.parametrize("how", ["code", "replaces"])
+async def test_a_call_that_rings_at_a_colleague_is_picked_up(world: World, how: str) -> None:
+    anna, sue = await world.peer("anna"), await world.peer("sue")
+    carrier = world.carrier
+    carrier.user = "+493023125777"
+    carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER, local=local_media(41000, keys=False))
+    rung = await anna.expect(sip.RequestReceived)
+    early = anna.endpoint.respond(rung.tx, 180)
+    assert early is not None
+    await carrier.expect(sip.Progress)
+    (live,) = world.gateway.calling.table.calls.values()
+    if how == "code":
+        sue.invite("**101")
+    else:
+        sue.invite(f"sip:anna@{HOST}", headers=named(early))
+    dialog = (await sue.expect(sip.Accepted)).dialog
+    _sue = Heard(sue)
+    await anna.expect(sip.CancelReceived)
+    while not isinstance(event := await carrier.expect(sip.Event), sip.Accepted):  # type: ignore[arg-type]
+        pass
+    await settled(live)
+    assert live.call.state is State.ACTIVE
+    assert live.dialogs[Side.CALLEE].call_id == dialog.call_id
+    await until(lambda: live.recording is not None and live.recording.is_running, what="it is recorded")
+    await _sue.stop()
+    carrier.endpoint.bye(event.dialog)
+    await sue.expect(sip.DialogEnded)
+    await row_of(world, live, state="ended")
+
+
+async def test_an_agent_moves_its_own_call_to_another_phone_and_nobody_elses(world: World) -> None:
+    anna, ben, desk = await world.peer("anna"), await world.peer("ben"), await world.peer()
+    live, near, _ = await to_carrier(world, anna)
+    for wrong in (near._replace(call_id="guessed"), near._replace(local_tag="guessed"), near._replace(remote_tag="guessed"), near):
+        ben.invite(f"sip:anna@{HOST}", headers=named(wrong))
+        assert await refused(ben) == 481
+    assert live.call.state is State.ACTIVE
+    assert live.transfer is None
+    desk.user, desk.credentials = "anna", anna.credentials
+    desk.invite(f"sip:anna@{HOST}", headers=named(near))
+    dialog = (await desk.expect(sip.Accepted)).dialog
+    _desk, told = Heard(desk), Heard(anna)
+    await told.until(lambda heard: heard.ended, "the phone that had the call is out of it")
+    await settled(live)
+    assert live.dialogs[Side.CALLER].call_id == dialog.call_id
