@@ -103,7 +103,7 @@ def test_each_kind_of_event_has_its_place_or_none_by_decision(kind: EventKind) -
     entry = audit_entry(one)
     unwritten = {
         # Rows of their own tell of them, or their proofs do.
-        EventKind.CALL_STARTED, EventKind.CALL_ANSWERED, EventKind.CALL_ENDED,
+        EventKind.CALL_STARTED, EventKind.CALL_ANSWERED, EventKind.CALL_ENDED, EventKind.CALL_DIVERTED,
         EventKind.CALL_ONE_WAY_AUDIO, EventKind.CLOCK_WARNED, EventKind.RECORDING_ERASED,
         EventKind.CALL_ERASED, EventKind.MESSAGE_ERASED, EventKind.CONTACT_ERASED, EventKind.DOCUMENT_ERASED, EventKind.CASE_ERASED,
         EventKind.CONSENT_ERASED,

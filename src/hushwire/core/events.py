@@ -14,6 +14,7 @@ class EventKind(StrEnum):
     CALL_STARTED = "call.started"
     CALL_ANSWERED = "call.answered"
     CALL_DIVERTED = "call.diverted"
+    FORWARDING_CHANGED = "agent.forwarding-changed"
     CALL_REFUSED = "call.refused"
     CALL_ENDED = "call.ended"
     CALL_ONE_WAY_AUDIO = "call.one_way_audio"

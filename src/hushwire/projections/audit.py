@@ -24,7 +24,7 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return _entry(event, "call")
         case EventKind.SUPERVISION_STARTED | EventKind.SUPERVISION_CHANGED | EventKind.SUPERVISION_ENDED:
             return _entry(event, "call")
-        case EventKind.CREDENTIAL_SHARED:
+        case EventKind.CREDENTIAL_SHARED | EventKind.FORWARDING_CHANGED:
             return _entry(event, "agent")
         case EventKind.REQUEST_RECEIVED:
             return _entry(event, "request")

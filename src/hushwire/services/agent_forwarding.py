@@ -8,7 +8,7 @@ from hushwire.core.ids import OrgId
 from hushwire.policy.model import Allow, Channel, Deny, Emergency, Malformed
 from hushwire.privacy import audit
 from hushwire.services.contacts import Unfit
-from hushwire.services.forwarding import LONGEST_RING_S, SHORTEST_RING_S, Forwarding, from_json, is_destination
+from hushwire.services.forwarding import LONGEST_RING_S, SHORTEST_RING_S, VOICEMAIL, Forwarding, from_json, is_destination
 from hushwire.services.voice_security import NoAgent, VoiceSecurity
 from hushwire.store import agents as table
 from hushwire.store import listing
@@ -59,6 +59,8 @@ class AgentForwarding:
         if seconds is not None and not SHORTEST_RING_S <= seconds <= LONGEST_RING_S:
             return Unfit("no_answer_after_s", f"must be {SHORTEST_RING_S} to {LONGEST_RING_S} seconds")
         for name, destination in wanted.destinations().items():
+            if destination == VOICEMAIL:
+                continue
             if not is_destination(destination):
                 return Unfit(name, "must be an extension, a user name or a number")
             async with self._main.organisation(org_id) as connection:

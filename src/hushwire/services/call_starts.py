@@ -21,10 +21,11 @@ from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
+from hushwire.services.feature_settings import FeatureSettings
 from hushwire.services.features import Dialled
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import Joining, LiveCall
-from hushwire.services.routing import Refused, Route, Router
+from hushwire.services.routing import Refused, Route, Router, Wish
 from hushwire.services.shaken import Shaken
 from hushwire.services.sounds import Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
@@ -64,6 +65,7 @@ class CallStarts:
         sounds: Sounds,
         journal: CallJournal,
         spoken: SpokenRefusals,
+        settings: FeatureSettings,
         shaken: Shaken,
         certificates: Certificates,
         clock: Clock,
@@ -87,6 +89,7 @@ class CallStarts:
         self._sounds = sounds
         self._journal = journal
         self._spoken = spoken
+        self._settings = settings
         self._shaken = shaken
         self._certificates = certificates
         self._clock = clock
@@ -118,7 +121,7 @@ class CallStarts:
         if self._table.is_closing or self._table.is_full or not self._link.is_up:
             self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("closing")])
             return
-        route: Route | Refused | None = None
+        route: Route | Refused | Wish | None = None
         if known is not None:
             route = self._router.from_agent(known.org, known.agent, request, flow)
             if isinstance(route, Route):
@@ -130,6 +133,8 @@ class CallStarts:
                 self._endpoint.respond(tx, 404, headers=[_reason("no-such-number")])
             case Refused():
                 self._refuse(tx, request, flow, route)
+            case Wish():
+                self._tasks.spawn(self._settings.begin(tx, request, flow, route), "call-setting")
             case Route() if self._table.is_draining and not isinstance(route.verdict, Emergency):
                 self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("draining")])
             case Route() if route.place is not None:

@@ -46,6 +46,13 @@ class CallTable:
         carriers = (trunk for route in routes for trunk in (route.trunk, route.out_trunk, *route.further_trunks))
         return Counter(trunk.id for trunk in carriers if trunk is not None)
 
+    def is_talking(self, agent_id: AgentId) -> bool:
+        """Whether an agent is in a call that was answered, by one of its devices."""
+        routes = (
+            live.route for live in self.calls.values() if live.answered is not None and not live.is_ended and not live.route.plan.is_room
+        )
+        return any(agent.id == agent_id for route in routes for leg in (0, 1) if (agent := route.agent_at(leg)) is not None)
+
     def out_for(self, agent_id: AgentId) -> int:
         """How many calls an agent's forwarding has let out that are not over yet."""
         routes = (live.route for live in self.calls.values() if live.route.leads_out and not live.is_ended)

@@ -39,6 +39,7 @@ from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.conferences import Conferences
 from hushwire.services.diversion import Diverting
+from hushwire.services.feature_settings import FeatureSettings
 from hushwire.services.features import Dialled
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
@@ -169,6 +170,7 @@ class Calling:
         )
         self._effects.on_answered_ourselves = self.voicemail.answered
         diverting.no_mailbox = self.voicemail.why_not
+        router.is_talking = self.table.is_talking
         starts = CallStarts(
             endpoint,
             router,
@@ -181,6 +183,7 @@ class Calling:
             self.sounds,
             self.journal,
             self._spoken,
+            FeatureSettings(endpoint, records, self._spoken, clock, random),
             shaken,
             certificates,
             clock,

@@ -88,7 +88,7 @@ class Diverting:
             onward = self._to_agent(org, found, route, tried, made)
             if onward is not None:
                 return onward
-            agent, reason = found, found.forwarding.not_rung or DiversionReason.UNAVAILABLE
+            agent, reason = found, self._router.not_rung(found) or DiversionReason.UNAVAILABLE
         for one in made:
             if one.refused is not None:
                 _log.info("call.not_diverted", call_id=str(call_id), reason=one.reason.value, why=one.refused)
@@ -130,7 +130,7 @@ class Diverting:
 
     def _to_agent(self, org: Organisation, agent: Agent, route: Route, tried: int, made: list[Diversion]) -> Onward | None:
         """Ring an agent of the organisation; None where none of its phones is to be rung, or can be."""
-        if agent.forwarding.not_rung is not None:
+        if self._router.not_rung(agent) is not None:
             return None
         targets = self._router.targets_of(org, agent, route, self._router.agent(made[-1].agent_id), _told(route, made))
         if not targets:

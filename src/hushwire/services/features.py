@@ -5,9 +5,12 @@ A code begins with * or #, so it is nobody's extension and no number. Emergency 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
+
+from hushwire.core.personal import Personal
+from hushwire.services.forwarding import Forwarding
 
 _CODE: Final = re.compile(r"[*#][0-9*#]{1,5}", re.ASCII)
 
@@ -65,6 +68,30 @@ TABLE: Final[Mapping[Feature, _Row]] = {
     Feature.PARK_SLOT: _Row("*69", takes=True),
     Feature.PICKUP: _Row("**", takes=True),
 }
+
+
+_KEYS: Final[Mapping[Feature, str]] = {
+    Feature.FORWARD_ALWAYS: "always",
+    Feature.FORWARD_ALWAYS_OFF: "always",
+    Feature.FORWARD_BUSY: "busy",
+    Feature.FORWARD_BUSY_OFF: "busy",
+    Feature.FORWARD_NO_ANSWER: "no_answer",
+    Feature.FORWARD_NO_ANSWER_OFF: "no_answer",
+    Feature.DO_NOT_DISTURB: "do_not_disturb",
+    Feature.DO_NOT_DISTURB_OFF: "do_not_disturb",
+    Feature.CALL_WAITING: "call_waiting",
+    Feature.CALL_WAITING_OFF: "call_waiting",
+}
+SETTINGS: Final = frozenset(_KEYS)
+"""Features that change how the agent who dials them is called."""
+
+
+def changed_by(settings: Forwarding, feature: Feature, wanted: Personal[str] | None) -> Forwarding:
+    """The settings once a feature of SETTINGS was dialled; `wanted` is where calls are to go, for one that takes it."""
+    key = _KEYS[feature]
+    is_switch = key in ("do_not_disturb", "call_waiting")
+    value = feature in (Feature.DO_NOT_DISTURB, Feature.CALL_WAITING) if is_switch else wanted
+    return replace(settings, **{key: value})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services import caller_id
 from hushwire.services.caller_id import e164
 from hushwire.services.directory import Agent, AssignedNumber, Directory, Organisation
-from hushwire.services.features import DEFAULT, Dialled, Feature, Features
-from hushwire.services.forwarding import Diversion
+from hushwire.services.features import DEFAULT, SETTINGS, TABLE, Dialled, Feature, Features, changed_by
+from hushwire.services.forwarding import VOICEMAIL, Diversion, Forwarding
 from hushwire.services.registration import Device
 from hushwire.services.sound_settings import AnnounceAt, Ringback
 from hushwire.services.trunk import Trunk
@@ -154,6 +154,16 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What an agent dialled is a setting of its own, `feature`'s, and no call: its forwarding is to be so from now on."""
+
+    org: Organisation
+    agent: Agent
+    feature: Feature
+    wanted: Forwarding
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A call that is not made: answered at once. With `verdict` it was refused by the rules."""
 
@@ -187,10 +197,12 @@ class Router:
         self._states = states
         self._temporary = temporary
         self._features = features
+        self.is_talking: Callable[[AgentId], bool] = lambda _agent: False
+        """Whether an agent is in a call at this gateway."""
 
     # From agents.
 
-    def from_agent(self, org: Organisation, agent: Agent, request: Request, flow: Flow) -> Route | Refused:
+    def from_agent(self, org: Organisation, agent: Agent, request: Request, flow: Flow) -> Route | Refused | Wish:
         """Where an authenticated agent's INVITE goes, under the rules of this moment."""
         terms = agent_terms(org, flow.transport, flow.remote.host, leg=0)
         asked, request = caller_id.asked_for(request, own_user(request, org), self._features)
@@ -216,7 +228,7 @@ class Router:
             case AllowContact():
                 raise LocalError("the verdict on an INVITE was one on a Contact")
 
-    def _served(self, org: Organisation, agent: Agent, terms: Terms, dialled: Dialled, user: str) -> Route | Refused | None:
+    def _served(self, org: Organisation, agent: Agent, terms: Terms, dialled: Dialled, user: str) -> Route | Refused | Wish | None:
         """What a feature code leads to; None where it leads nowhere, and the string is looked at as any other."""
         if dialled.feature is Feature.ECHO:
             return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
@@ -227,7 +239,41 @@ class Router:
             return Route(plan, org, agent, remote=Personal(user), local=agent.extension, place=dialled)
         if dialled.feature is Feature.LEAVE_MESSAGE:
             return self._message(org, agent, terms, dialled.argument)
+        if dialled.feature in SETTINGS:
+            return self._wish(org, agent, dialled, user)
         return None
+
+    def _wish(self, org: Organisation, agent: Agent, dialled: Dialled, user: str) -> Wish | Refused:
+        """A setting of the agent's own; refused where calls could never go on there. It is judged again whenever one does."""
+        if not TABLE[dialled.feature].takes:
+            return Wish(org, agent, dialled.feature, changed_by(agent.forwarding, dialled.feature, None))
+        found = self._features.read(dialled.argument)
+        to_mailbox = found is not None and found.feature is Feature.MAILBOX
+        wanted = VOICEMAIL if to_mailbox else dialled.argument
+        callee = self.own_agent(org, wanted)
+        if not to_mailbox and callee is None:
+            match self.verdict(org, agent, Attempt(wanted, Channel.FORWARD)):
+                case Allow():
+                    pass
+                case Deny() | Malformed() as verdict:
+                    remote, reason = Personal((verdict.number if isinstance(verdict, Deny) else None) or user), verdict.reason
+                    direction = CallDirection.OUTBOUND
+                    return Refused(reason.sip_status, reason.sip_reason, "refused", direction, org, agent, remote=remote, verdict=verdict)
+                case _:
+                    return self._not_forwarded("forward-emergency", org, agent, user)
+        if callee is not None and callee.id == agent.id:
+            return self._not_forwarded("forward-self", org, agent, user)
+        return Wish(org, agent, dialled.feature, changed_by(agent.forwarding, dialled.feature, Personal(wanted)))
+
+    def _not_forwarded(self, code: str, org: Organisation, agent: Agent, user: str) -> Refused:
+        return Refused(403, refusals.header(code), "rejected", CallDirection.INTERNAL, org, agent, remote=Personal(user))
+
+    def not_rung(self, agent: Agent) -> DiversionReason | None:
+        """Why no phone of an agent is to be rung now; None where they are."""
+        wish = agent.forwarding
+        if wish.not_rung is None and not wish.call_waiting and self.is_talking(agent.id):
+            return DiversionReason.USER_BUSY
+        return wish.not_rung
 
     def _conference(self, org: Organisation, agent: Agent, terms: Terms, room: str, remote: Personal[str]) -> Route | Refused:
         if lacks_consent(org, (), ()):
@@ -351,13 +397,12 @@ class Router:
         self, org: Organisation, agent: Agent, callee: Agent, terms: Terms, only: DeviceFilter | None = None, *, hides: bool = False
     ) -> Route | Refused:
         # Who names a device means that device.
-        not_rung = callee.forwarding.not_rung if only is None else None
+        not_rung = self.not_rung(callee) if only is None else None
         from_ = self._insider(org, agent, hides=hides)
         targets = () if callee.is_suspended or not_rung else self._agent_targets(org, callee, from_, leg=1, only=only)
         remote = callee.extension or callee.username
         if not targets and not (only is None and takes_over(callee, not_rung or DiversionReason.UNAVAILABLE)):
-            words = refusals.header("do-not-disturb" if not_rung else "no-device")
-            return Refused(480, words, "unavailable", CallDirection.INTERNAL, org, agent, remote=remote)
+            return Refused(*_not_taken(not_rung, "no-device"), CallDirection.INTERNAL, org, agent, remote=remote)
         if lacks_consent(org, (), ()):
             reason = Reason.RECORDING_CONSENT
             return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.INTERNAL, org, agent, remote=remote)
@@ -503,10 +548,10 @@ class Router:
             return refused(480, words, "unavailable")
         from_, told = caller_id.from_shown(caller, self._directory.domain)
         told = (*told, *caller_id.diverted_in(request, trunk, self._directory.domain, self._address(org, agent)))
-        not_rung = agent.forwarding.not_rung
+        not_rung = self.not_rung(agent)
         targets = () if not_rung else self._agent_targets(org, agent, from_, leg=0, told=told)
         if not targets and not takes_over(agent, not_rung or DiversionReason.UNAVAILABLE):
-            return refused(480, refusals.header("do-not-disturb") if not_rung else words, "unavailable")
+            return refused(*_not_taken(not_rung, "unavailable"))
         places = _places(org, known)
         if lacks_consent(org, (known,), places):
             reason = Reason.RECORDING_CONSENT
@@ -716,6 +761,13 @@ class Router:
 def takes_over(agent: Agent, reason: DiversionReason) -> bool:
     """Whether something is set for calls that an agent does not take for this reason."""
     return agent.forwarding.to(reason) is not None
+
+
+def _not_taken(not_rung: DiversionReason | None, otherwise: str) -> tuple[int, str, str]:
+    """Status, Reason and the row's word for a call that rings nobody and goes nowhere."""
+    if not_rung is DiversionReason.USER_BUSY:
+        return 486, refusals.header("busy"), "busy"
+    return 480, refusals.header("do-not-disturb" if not_rung is DiversionReason.DO_NOT_DISTURB else otherwise), "unavailable"
 
 
 def ring_s(agent: Agent) -> float:

@@ -1,5 +1,7 @@
 """A refusal that is heard: early media to the agent alone, a sentence that says why, then the refusal itself.
 
+What an agent has set by a feature code is confirmed the same way, by a call that is taken, two tones, and BYE.
+
 Only for agents who are known, and for destinations that the rules deny. No target is rung and no trunk hears of it. At most so many at
 once, and one for each agent: whoever dials on and on is refused without a word.
 """
@@ -25,11 +27,13 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, Mode
 from hushwire.policy.model import Deny
 from hushwire.sdp.offer_answer import LegMedia, Refusal
+from hushwire.services.directory import Organisation
 from hushwire.services.live import settings
 from hushwire.services.routing import Refused, agent_terms
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Sounds
-from hushwire.sip.effects import TxId
+from hushwire.sip import refusals
+from hushwire.sip.effects import DialogKey, TxId
 from hushwire.sip.flow import Flow
 from hushwire.sip.message import Request
 from hushwire.transport.endpoint import SipEndpoint
@@ -37,6 +41,7 @@ from hushwire.transport.endpoint import SipEndpoint
 MOST: Final = 20
 MAX_S: Final = 30.0
 _LEG: Final = 0
+_BETWEEN_MS: Final = 300
 _log = structlog.get_logger(__name__)
 
 
@@ -44,7 +49,11 @@ _log = structlog.get_logger(__name__)
 class _Spoken:
     tx: TxId
     bridge_id: CallId
-    refused: Refused
+    org: Organisation
+    agent: AgentId | None
+    refused: Refused | None
+    """None: nothing is refused, and two tones say so."""
+    dialog: DialogKey | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
     is_cancelled: bool = False
     statement: LegStatement | None = None
@@ -124,9 +133,15 @@ class SpokenRefusals:
 
     def begin(self, tx: TxId, request: Request, flow: Flow, refused: Refused) -> Coroutine[Any, Any, None]:
         """Count it from now on; what comes back says the words and then refuses."""
-        one = _Spoken(tx, self._new_id(), refused)
+        one = _Spoken(tx, self._new_id(), refused.org, None if refused.agent is None else refused.agent.id, refused)
         self._spoken[one.bridge_id] = one
         return self._speak(one, request, flow)
+
+    async def confirm(self, tx: TxId, request: Request, flow: Flow, org: Organisation, agent: AgentId) -> None:
+        """Take the call, let two tones be heard, and end it: what the agent dialled is done."""
+        one = _Spoken(tx, self._new_id(), org, agent, None)
+        self._spoken[one.bridge_id] = one
+        await self._speak(one, request, flow)
 
     async def _speak(self, one: _Spoken, request: Request, flow: Flow) -> None:
         # Whatever fails here, the refusal is sent.
@@ -138,19 +153,25 @@ class SpokenRefusals:
         except (MediaRefused, Unavailable) as error:
             _log.warning("refusal.not_spoken", call_id=str(one.bridge_id), why=str(error))
         finally:
-            if not one.is_cancelled:
-                self._endpoint.respond(one.tx, one.refused.status, headers=[("Reason", one.refused.reason)])
+            self._end(one)
             self._handshakes.forget(one.bridge_id)
             self._sounds.forget(one.bridge_id)
             self._spoken.pop(one.bridge_id, None)
             with suppress(MediaRefused, Unavailable):
                 await self._link.client.close_bridge(one.bridge_id)
 
+    def _end(self, one: _Spoken) -> None:
+        if one.dialog is not None:
+            self._endpoint.bye(one.dialog)
+        elif one.refused is not None and not one.is_cancelled:
+            self._endpoint.respond(one.tx, one.refused.status, headers=[("Reason", one.refused.reason)])
+        elif not one.is_cancelled:
+            self._endpoint.respond(one.tx, 488, headers=[("Reason", refusals.header("not-confirmed"))])
+
     async def _say(self, one: _Spoken, request: Request, flow: Flow) -> None:
-        org = one.refused.org
         (ports,) = await self._link.client.open_call(one.bridge_id, Mode.RELAY, (_LEG,))
         media = self._answered(one, request, flow, Ports(str(ports.ip), ports.rtp_port, ports.rtcp_port))
-        if media is None or one.over.is_set() or one.refused.verdict is None:
+        if media is None or one.over.is_set():
             return
         one.statement = LegStatement(_LEG, media, flow.remote.host)
         if media.dtls is not None:
@@ -158,8 +179,12 @@ class SpokenRefusals:
         await self._link.client.set_legs(one.bridge_id, [(_LEG, settings(one.statement))])
         if media.dtls is not None and media.ice is None:
             self._handshakes.begin(one.bridge_id, _LEG)
-        reason = one.refused.verdict.reason.value
-        playing = await self._sounds.play(one.bridge_id, _LEG, media, SoundKind.REFUSAL, org, reason=reason)
+        verdict = None if one.refused is None else one.refused.verdict
+        reason = "" if verdict is None else verdict.reason.value
+        if one.refused is None:
+            playing = await self._sounds.play(one.bridge_id, _LEG, media, SoundKind.BEEP, one.org, times=2, interval_ms=_BETWEEN_MS)
+        else:
+            playing = await self._sounds.play(one.bridge_id, _LEG, media, SoundKind.REFUSAL, one.org, reason=reason)
         if playing is None:
             return
         over = asyncio.ensure_future(one.over.wait())
@@ -167,11 +192,12 @@ class SpokenRefusals:
             await asyncio.wait((over, playing.ended), return_when=asyncio.FIRST_COMPLETED)
         finally:
             over.cancel()
-        _log.info("refusal.spoken", call_id=str(one.bridge_id), reason=reason, was_heard=playing.was_heard)
+        if one.refused is not None:
+            _log.info("refusal.spoken", call_id=str(one.bridge_id), reason=reason, was_heard=playing.was_heard)
 
     def _answered(self, one: _Spoken, request: Request, flow: Flow, ports: Ports) -> LegMedia | None:
-        """Send 183 with our answer; None where the offer can't be answered or nobody waits for it any more."""
-        terms = agent_terms(one.refused.org, flow.transport, flow.remote.host, leg=_LEG)
+        """Send 183 (200 where nothing is refused) with our answer; None where the offer can't be answered or nobody waits any more."""
+        terms = agent_terms(one.org, flow.transport, flow.remote.host, leg=_LEG)
         if one.over.is_set():
             return None
         end = End(terms, ports, self._random, self._certificates.current.fingerprint)
@@ -181,8 +207,9 @@ class SpokenRefusals:
         body = end.answer(request.body)
         if isinstance(body, Refusal) or end.agreed is None:
             return None
-        self._endpoint.respond(one.tx, 183, body=body)
+        dialog = self._endpoint.respond(one.tx, 183 if one.refused is not None else 200, body=body)
+        one.dialog = dialog if one.refused is None else None
         return end.agreed
 
     def _hears(self, agent: AgentId) -> bool:
-        return any(one.refused.agent is not None and one.refused.agent.id == agent for one in self._spoken.values())
+        return any(one.agent == agent for one in self._spoken.values())
