@@ -34,6 +34,7 @@ class Metrics:
         self._shared = Gauge(
             "hushwire_shared_credentials", "Alarms of shared credentials that the gateways raised since their start", registry=self.registry
         )
+        self._subscriptions = Gauge("hushwire_subscriptions", "Subscriptions of phones, over all gateways", registry=self.registry)
         self._spool_bytes = Gauge("hushwire_spool_bytes", "Sealed recordings on their way to the store", registry=self.registry)
         self._spool_oldest = Gauge("hushwire_spool_oldest_seconds", "How long the oldest of them waits", registry=self.registry)
         self._databases = Gauge("hushwire_database_up", "Whether the database answers", ["database"], registry=self.registry)
@@ -71,6 +72,7 @@ class Metrics:
         """What the gateways that live count."""
         counts = list(told)
         self._bindings.set(sum(one.get("bindings", 0) for one in counts))
+        self._subscriptions.set(sum(one.get("subscriptions", 0) for one in counts))
         self._shared.set(sum(one.get("shared_credentials", 0) for one in counts))
 
     def note_database(self, name: str, is_up: bool) -> None:

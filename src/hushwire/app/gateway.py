@@ -306,7 +306,7 @@ class Gateway:
             most_messages=self._config.voicemail.messages,
         )
         self.waiting = MessageWaiting(wired.main, boxes, self.directory, self.bindings, self.endpoint.send, wired.clock)
-        self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id)
+        self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id, lambda: self.calling.live)
         engaged = self.colleagues.engaged
         self.notifier = Notifier(
             self.endpoint,

@@ -7,7 +7,7 @@ neither is a conference's room; who dialled into it is in a call.
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 
 from hushwire.calls.call import State
-from hushwire.calls.model import CallDirection
+from hushwire.calls.model import SUPERVISING, CallDirection, JoinedAs, Side
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId
 from hushwire.core.personal import Personal
@@ -29,7 +29,7 @@ from hushwire.store.database import Database
 
 LOOK_S: Final = 1.0
 AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
-_TALKING: Final = frozenset({State.ACTIVE, State.RENEWING, State.OFFERING})
+_TALKING: Final = frozenset({State.ACTIVE, State.RENEWING, State.OFFERING, State.WAITING})
 _log = structlog.get_logger(__name__)
 
 
@@ -44,14 +44,16 @@ class Engaged:
 
 
 class Colleagues:
-    """The agents of all organisations. `on_change` is told of whom something changed."""
+    """The agents of all organisations. `on_change` is told of whom something changed. While nobody watches, a call costs one look."""
 
-    def __init__(self, db: Database, neighbours: Neighbours, node_id: NodeId) -> None:
+    def __init__(self, db: Database, neighbours: Neighbours, node_id: NodeId, calls: Callable[[], Iterable[LiveCall]]) -> None:
         self._db = db
         self._neighbours = neighbours
         self._node_id = node_id
-        self._here: dict[AgentId, dict[CallId, LiveCall]] = defaultdict(dict)
+        self._calls = calls
+        self._here: dict[AgentId, dict[CallId, Engaged]] = defaultdict(dict)
         self._parties: dict[CallId, tuple[AgentId, ...]] = {}
+        self._is_looking = False
         self._elsewhere: Mapping[AgentId, tuple[Engaged, ...]] = {}
         self.on_change: Callable[[AgentId], None] = lambda _agent: None
         self.watched: Callable[[], Mapping[AgentId, OrgId]] = dict
@@ -59,33 +61,44 @@ class Colleagues:
 
     def changed(self, live: LiveCall) -> None:
         """Something happened to a call of this gateway."""
-        before = self._parties.get(live.id, ())
-        now = () if live.is_ended or live.call.state is State.ENDED else _agents_of(live)
-        if now != before:
-            for agent_id in before:
-                if agent_id not in now:
-                    self._leave(agent_id, live.id)
-            for agent_id in now:
-                self._here[agent_id][live.id] = live
-            if now:
-                self._parties[live.id] = now
-            else:
-                self._parties.pop(live.id, None)
-        for agent_id in {*before, *now}:
-            self.on_change(agent_id)
+        if self._is_looking:
+            for agent_id in self._learn(live):
+                self.on_change(agent_id)
 
     def engaged(self, agent_id: AgentId) -> tuple[Engaged, ...]:
         """The calls that an agent is in now, or is being rung for."""
+        if not self._is_looking:
+            self._is_looking = True
+            for live in self._calls():
+                self._learn(live)
         here = self._here.get(agent_id)
-        found = () if here is None else tuple(part for live in here.values() if (part := _part(live, agent_id)) is not None)
-        return (*found, *self._elsewhere.get(agent_id, ()))
+        return (*(() if here is None else here.values()), *self._elsewhere.get(agent_id, ()))
 
-    def _leave(self, agent_id: AgentId, call_id: CallId) -> None:
-        calls = self._here.get(agent_id)
-        if calls is not None:
-            calls.pop(call_id, None)
+    def _learn(self, live: LiveCall) -> set[AgentId]:
+        """Take up how a call is now; whom that changes something of."""
+        parts = {} if live.is_ended or live.call.state is State.ENDED else _parts(live)
+        touched = set()
+        for agent_id in {*self._parties.get(live.id, ()), *parts}:
+            calls, part = self._here[agent_id], parts.get(agent_id)
+            if calls.get(live.id) != part:
+                touched.add(agent_id)
+            if part is not None:
+                calls[live.id] = part
+            else:
+                calls.pop(live.id, None)
             if not calls:
                 del self._here[agent_id]
+        if parts:
+            self._parties[live.id] = tuple(parts)
+        else:
+            self._parties.pop(live.id, None)
+        return touched
+
+    def _rest(self) -> None:
+        """Nobody watches any more."""
+        self._is_looking = False
+        self._here.clear()
+        self._parties.clear()
 
     # Other gateways.
 
@@ -101,6 +114,8 @@ class Colleagues:
     async def look(self) -> None:
         """Learn which calls of whom is watched other living gateways have."""
         nodes, watched = self._neighbours.nodes, self.watched()
+        if not watched:
+            self._rest()
         by_org: dict[OrgId, list[AgentId]] = defaultdict(list)
         if nodes:
             for agent_id, org_id in watched.items():
@@ -118,33 +133,37 @@ class Colleagues:
                 self.on_change(agent_id)
 
 
-def _agents_of(live: LiveCall) -> tuple[AgentId, ...]:
-    plan, route = live.route.plan, live.route
-    if plan.is_room or plan.direction is CallDirection.SUPERVISION:
-        return ()
-    peer = route.peer_agent
-    return (route.agent.id,) if peer is None or peer.id == route.agent.id else (route.agent.id, peer.id)
-
-
-def _part(live: LiveCall, agent_id: AgentId) -> Engaged | None:
-    """An agent's part in a call of ours; None while nobody rings there yet."""
+def _parts(live: LiveCall) -> dict[AgentId, Engaged]:
+    """Each agent's part in a call of ours. Whom somebody called in need is between them, and masked parties never see one another."""
     route, state = live.route, live.call.state
-    is_initiator = route.plan.direction is not CallDirection.INBOUND and agent_id == route.agent.id
-    remote = None
-    if is_initiator:
-        # Whom somebody called in need is between them.
-        remote = None if isinstance(route.verdict, Emergency) else route.remote
-    elif not route.hides:
-        remote = route.remote if route.plan.direction is CallDirection.INBOUND else route.agent.extension or route.agent.username
+    is_told = route.masking_id is None and not isinstance(route.verdict, Emergency)
+    found: dict[AgentId, Engaged] = {}
+    for side in _sides(live):
+        agent, said = live.party(side).agent, _state(state, side)
+        if agent is not None and said is not None and agent.id not in found:
+            remote = live.party(side.other).shown if is_told and live.joining is None else None
+            found[agent.id] = Engaged(_name(live.id, agent.id), said, side is Side.CALLER, remote)
+    return found
+
+
+def _sides(live: LiveCall) -> tuple[Side, ...]:
+    """Where somebody is, or is to come: no mailbox that answers, no supervisor, and of who joins another call its own side alone."""
+    plan, joining = live.route.plan, live.joining
+    if plan.is_room or plan.direction is CallDirection.SUPERVISION or (joining is not None and joining.role in SUPERVISING):
+        return ()
+    if joining is not None:
+        return (Side.CALLEE,) if joining.role is JoinedAs.SUCCESSOR else (Side.CALLER,)
+    is_alone = plan.answered_by is not None or live.answering is not None or not plan.targets
+    return (Side.CALLER,) if is_alone else (Side.CALLER, Side.CALLEE)
+
+
+def _state(state: State, side: Side) -> DialogState | None:
+    """As dialog-info names it; None for who is not rung yet."""
     if state in _TALKING:
-        said = DialogState.CONFIRMED
-    elif state is State.RINGING or (is_initiator and state is State.ANNOUNCING):
-        said = DialogState.EARLY
-    elif is_initiator:
-        said = DialogState.TRYING
-    else:
-        return None
-    return Engaged(_name(live.id, agent_id), said, is_initiator, remote)
+        return DialogState.CONFIRMED
+    if state is State.RINGING or (side is Side.CALLER and state in (State.ANNOUNCING, State.DIVERTING)):
+        return DialogState.EARLY
+    return DialogState.TRYING if side is Side.CALLER else None
 
 
 def _name(call_id: UUID, agent_id: AgentId) -> str:

@@ -247,7 +247,9 @@ class LiveCall:
         if self.joining is not None:  # by its leg nobody could tell
             leg, agent = 1, route.agent if side is Side.CALLER else route.peer_agent
         else:
-            leg = self.call.leg(side) or 0
+            known = self.call.leg(side)
+            # Before anybody answered, and before the bridge is there, the plan says it.
+            leg = known if known is not None else route.plan.caller.leg if side is Side.CALLER else route.callee_leg
             agent = route.agent_at(leg)
         is_hidden = route.hides and side is Side.CALLER
         if agent is not None:

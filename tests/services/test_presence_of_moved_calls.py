@@ -1,0 +1,91 @@
+"""Lamps where calls go on elsewhere: transferred, diverted, into a mailbox."""
+
+from pathlib import Path
+
+from hushwire.calls.model import JoinedAs
+from hushwire.sdp.offer_answer import Srtp
+from hushwire.sip import effects as sip
+from tests.databases import Databases
+from tests.services.running import FAR_NUMBER, World, need_program, running
+from tests.services.test_diversion import forward, rejected
+from tests.services.test_presence import read, states, watcher
+from tests.services.test_transfers import Heard, accept, refer, to_carrier
+from tests.services.watcher import Watcher
+
+pytestmark = need_program
+
+
+async def idle(world: World, phone: Watcher, to: str) -> None:
+    assert (await phone.subscribe(to, "dialog")).status == 200
+    assert read(await phone.told()).states == []
+
+
+async def test_a_transfer_puts_out_the_lamp_of_who_transferred_and_lights_that_of_who_took_it(databases: Databases, tmp_path: Path) -> None:
+    async with (
+        running(databases, tmp_path, presence="numbers") as world,
+        watcher(world.port, "sue") as of_anna,
+        watcher(world.port, "sue") as of_ben,
+    ):
+        await idle(world, of_anna, "101")
+        await idle(world, of_ben, "102")
+        anna, ben = await world.peer("anna"), await world.peer("ben")
+        _, near, _ = await to_carrier(world, anna)
+        await states(of_anna, ("initiator", "confirmed"))
+        refer(anna, near, "102")
+        rung = await ben.expect(sip.RequestReceived)
+        await states(of_ben, ("recipient", "early"))
+        dialog = accept(ben, rung)
+        told, _ = Heard(anna), Heard(ben)
+        await told.until(lambda heard: heard.is_over and heard.ended, "the transfer is done")
+        assert (await states(of_anna, ("initiator", "terminated")))[-1].version > 0
+        await _talks_with(of_ben, FAR_NUMBER)
+        ben.endpoint.bye(dialog)
+        await _quiet(of_ben)
+
+
+async def _talks_with(phone: Watcher, number: str) -> None:
+    """Until some call is confirmed and shown with this number."""
+    while True:
+        document = read(await phone.told())
+        if any(state == "confirmed" for _, state in document.states) and any(number in remote for remote in document.remotes):
+            return
+
+
+async def _quiet(phone: Watcher) -> None:
+    while "terminated" not in [state for _, state in read(await phone.told()).states]:
+        pass
+
+
+async def test_a_diverted_call_lights_the_lamp_of_who_is_rung_now(databases: Databases, tmp_path: Path) -> None:
+    async with running(databases, tmp_path) as world, watcher(world.port, "anna") as of_ben, watcher(world.port, "ben") as of_sue:
+        await idle(world, of_ben, "102")
+        await idle(world, of_sue, "103")
+        anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
+        await forward(world, "ben", busy="103")
+        anna.invite("102")
+        incoming = await ben.expect(sip.RequestReceived)
+        await states(of_ben, ("recipient", "early"))
+        ben.endpoint.respond(incoming.tx, 486)
+        rung = await sue.expect(sip.RequestReceived)
+        await states(of_ben, ("recipient", "terminated"))
+        await states(of_sue, ("recipient", "early"))
+        sue.endpoint.respond(rung.tx, 603)
+        assert await rejected(anna) >= 400
+        await states(of_sue, ("recipient", "terminated"))
+
+
+async def test_a_supervisor_lights_no_lamp(databases: Databases, tmp_path: Path) -> None:
+    async with running(databases, tmp_path) as world, watcher(world.port, "ben") as of_sue:
+        await idle(world, of_sue, "103")
+        anna, sue = await world.peer("anna"), await world.peer("sue")
+        live, near, _ = await to_carrier(world, anna)
+        agent_id = world.organisation.by_username["sue"].id
+        asked = await world.gateway.calling.supervision.supervise(
+            live, JoinedAs.LISTEN, agent_id, actor="test", purpose="quality-assurance"
+        )
+        assert asked == "ok"
+        sue.accept(await sue.expect(sip.RequestReceived), srtp=Srtp.REQUIRED)
+        await sue.expect(sip.AckReceived)
+        assert world.gateway.colleagues.engaged(agent_id) == ()
+        assert of_sue.notifies.empty()
+        anna.endpoint.bye(near)
