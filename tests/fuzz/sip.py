@@ -260,7 +260,8 @@ def fuzz_shaken(data: bytes) -> None:
         if isinstance(found, shaken.Statement):
             statement(found.token)
             assert shaken.is_https(found.url), "a certificate would be asked for elsewhere"
-            shaken.contradicts(found.token.passport, "+4930123", ("+4930124",), 1e9)
+            for called in ("+4930124", "+4930125"):
+                shaken.about(found, "+4930123", called, None, 1e9)
     elif kind == b"1":
         parts = [base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in rest.split(SEPARATOR)[:3]]
         with suppress(passport.PassportError):

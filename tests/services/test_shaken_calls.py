@@ -17,7 +17,8 @@ from hushwire.services.provisioning import NumberSpec
 from hushwire.sip import effects as sip
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
-from hushwire.sip.passport import Attestation, parse, verifies
+from hushwire.sip.passport import DIV, Attestation, Passport, parse, verifies
+from hushwire.sip.passport import signed as sign
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.carriers import trunk_spec
@@ -139,6 +140,14 @@ async def test_what_a_carrier_signs_is_verified_written_down_and_shown_to_the_ph
         request, row = await it.rung(anna)
         assert verdict(row) == ("unverified", "unsigned", None, None)
         assert "No-TN-Validation" in (asserted(request) or "")
+        # Meant for somebody else, and sent on by who may: each step is signed.
+        before, now = "+493023125777", int(time.time())
+        step = Passport(DIV, it.url, now, CALLER[1:], (ANNA_NUMBER[1:],), div=before[1:])
+        div = f"{sign(step, it.signer.key)};info=<{it.url}>;alg=ES256;ppt=div"
+        await it.call(it.signed(called=before), div)
+        assert verdict((await it.rung(anna))[1]) == ("passed", None, "A", "709J")
+        await it.call(it.signed(called=before))
+        assert verdict((await it.rung(anna))[1]) == ("failed", "called-mismatch", None, None)
         # A caller who shows no number is told nothing about.
         await it.call(it.signed(), caller="anonymous")
         request, row = await it.rung(anna)

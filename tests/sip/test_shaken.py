@@ -4,11 +4,11 @@ import pytest
 
 from hushwire.sip import shaken
 from hushwire.sip.headers import Headers
-from hushwire.sip.passport import SHAKEN, Attestation, Passport, Token, parse, signed
+from hushwire.sip.passport import DIV, SHAKEN, Attestation, Passport, Token, parse, signed
 from hushwire.sip.shaken import Standing, Statement, Verdict
 from hushwire.sip.sti_certificate import Fault, Signer, judge
 from hushwire.sip.tn_authority import Numbers
-from tests.sti import CODE_709J, NOW, ORIGID, issue, statement
+from tests.sti import CODE_709J, NOW, ORIGID, Authority, issue, statement
 
 URL = "https://cert.example.org/shaken.pem"
 ROOT = issue("root", ca=True)
@@ -29,8 +29,10 @@ def verdict(
     found = shaken.read(headers(value))
     if isinstance(found, Verdict):
         return found
-    against = shaken.contradicts(found.token.passport, caller, (called,), now)
-    return against or shaken.confirm(found.token, signer or judge(LEAF.chain, [ROOT.certificate], NOW))
+    chain = shaken.about(found, caller, called, None, now)
+    if isinstance(chain, Verdict):
+        return chain
+    return shaken.confirm([(one.token, signer or judge(LEAF.chain, [ROOT.certificate], NOW)) for one in chain])
 
 
 def test_a_statement_for_this_call_passes_with_what_it_attests_and_who_signed() -> None:
@@ -123,12 +125,65 @@ def test_who_signs_must_hold_the_key_and_the_number() -> None:
         assert verdict(SIGNED, signer=fault) == shaken.failed(fault.value)
 
 
+def diverted(signer: Authority, from_: str, to: str, at: float = AT, caller: str = CALLER) -> str:
+    """What somebody signs who sends a call elsewhere (RFC 8946)."""
+    token = signed(Passport(DIV, URL, int(at), caller[1:], (to[1:],), div=from_[1:]), signer.key)
+    return f"{token};info=<{URL}>;alg=ES256;ppt=div"
+
+
+def test_a_diverted_call_passes_where_each_step_to_who_is_called_is_signed() -> None:
+    second, third = "+493023125001", "+493023125002"
+    found = judge(LEAF.chain, [ROOT.certificate], NOW)
+    assert isinstance(found, Signer)
+    steps = (diverted(LEAF, second, third), SIGNED, diverted(LEAF, CALLED, second))
+    statement_ = shaken.read(headers(*steps))
+    assert isinstance(statement_, Statement)
+    chain = shaken.about(statement_, CALLER, third, None, AT)
+    assert isinstance(chain, tuple)
+    assert [one.token.passport.ppt for one in chain] == ["shaken", "div", "div"]
+    assert shaken.confirm([(one.token, found) for one in chain]).standing is Standing.PASSED
+    # Not needed, not asked for.
+    direct = shaken.about(statement_, CALLER, CALLED, None, AT)
+    assert isinstance(direct, tuple)
+    assert len(direct) == 1
+    # A step that somebody else signed, or that has no right to the number that it was diverted from.
+    stranger = issue("stranger", ROOT, numbers=CODE_709J)
+    chain = shaken.about(shaken.read(headers(SIGNED, diverted(stranger, CALLED, second))), CALLER, second, None, AT)  # type: ignore[arg-type]
+    assert isinstance(chain, tuple)
+    assert shaken.confirm([(one.token, found) for one in chain]) == shaken.failed("signature")
+    other = Signer(found.key, Numbers((), ((CALLER[1:], CALLER[1:]),)), found.until)
+    chain = shaken.about(shaken.read(headers(SIGNED, diverted(LEAF, CALLED, second))), CALLER, second, None, AT)  # type: ignore[arg-type]
+    assert isinstance(chain, tuple)
+    assert shaken.confirm([(one.token, other) for one in chain]) == shaken.failed("not-its-number")
+
+
+def test_steps_that_lead_elsewhere_are_old_or_of_another_caller_prove_nothing() -> None:
+    second, third = "+493023125001", "+493023125002"
+    for step, reason in (
+        (diverted(LEAF, second, third), "called-mismatch"),
+        (diverted(LEAF, CALLED, second), "called-mismatch"),
+        (diverted(LEAF, CALLED, third, caller="+12155551299"), "called-mismatch"),
+        (diverted(LEAF, CALLED, third, at=AT - 61), "stale"),
+        (diverted(LEAF, CALLED, CALLED), "called-mismatch"),  # a circle ends
+    ):
+        found = shaken.read(headers(SIGNED, step))
+        assert isinstance(found, Statement)
+        assert shaken.about(found, CALLER, third, None, AT) == shaken.failed(reason)
+
+
+def test_a_call_that_was_diverted_by_who_signs_nothing_is_not_verified_and_no_lie() -> None:
+    found = shaken.read(headers(SIGNED))
+    assert isinstance(found, Statement)
+    assert shaken.about(found, CALLER, "+493023125001", CALLED, AT) == shaken.unverified("diverted")
+    assert shaken.about(found, CALLER, "+493023125001", "+493023125001", AT) == shaken.failed("called-mismatch")
+
+
 def test_both_spellings_of_one_signature_say_the_same_statement() -> None:
     # ECDSA: (r, n - s) verifies as well; whoever remembers statements must not remember signatures.
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     token = parse(TOKEN)
     twin = Token(token.passport, token.signed, token.r, order - token.s)
     found = judge(LEAF.chain, [ROOT.certificate], NOW)
-    assert shaken.confirm(twin, found).standing is Standing.PASSED
+    assert shaken.confirm([(twin, found)]).standing is Standing.PASSED
     assert twin.mark == token.mark
     assert twin.mark != Token(token.passport, token.signed, token.r, token.s - 1).mark

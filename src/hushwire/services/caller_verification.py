@@ -1,7 +1,7 @@
 """Whether the number that a carrier shows is vouched for: a verdict at once where the signer is known, else after a short, bounded wait."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from hushwire.core.clock import Clock
@@ -9,7 +9,8 @@ from hushwire.services.signing_certificates import Known, SigningCertificates
 from hushwire.sip import shaken
 from hushwire.sip.message import Request
 from hushwire.sip.passport import Token
-from hushwire.sip.shaken import FRESH_S, Standing, Verdict
+from hushwire.sip.shaken import FRESH_S, Standing, Statement, Verdict
+from hushwire.sip.sti_certificate import Fault, Signer
 from hushwire.transport.fetching import NotFetched
 
 WAIT_S: Final = 0.5
@@ -26,36 +27,41 @@ class CallerVerification:
         self._fresh_s = fresh_s
         self._said: dict[bytes, tuple[str, float]] = {}
 
-    def begin(self, request: Request, caller: str | None, called: str) -> Verdict | Coroutine[Any, Any, Verdict]:
+    def begin(self, request: Request, caller: str | None, called: str, meant: str | None = None) -> Verdict | Coroutine[Any, Any, Verdict]:
         """The verdict on an INVITE, or what has to be awaited for it. Numbers are canonical +E.164; `caller` None where none is shown."""
         statement = shaken.read(request.headers)
         if isinstance(statement, Verdict):
             return statement
-        token = statement.token
-        against = shaken.contradicts(token.passport, caller, (called,), self._clock.now().timestamp(), self._fresh_s)
-        if against is not None:
-            return against
+        chain = shaken.about(statement, caller, called, meant, self._clock.now().timestamp(), self._fresh_s)
+        if isinstance(chain, Verdict):
+            return chain
         if not self._certificates.has_roots:
             return shaken.unverified("no-authorities")
-        signer = self._certificates.known(statement.url)
-        if signer is not None:
-            return self._concluded(token, signer, request.call_id)
-        return self._waited(token, statement.url, request.call_id)
+        signers = [self._certificates.known(one.url) for one in chain]
+        if all(signer is not None for signer in signers):
+            return self._concluded(chain, signers, request.call_id)
+        return self._waited(chain, request.call_id)
 
-    async def _waited(self, token: Token, url: str, call_id: str) -> Verdict:
-        coming = self._certificates.fetch(url)
-        if coming is None:
+    async def _waited(self, chain: Sequence[Statement], call_id: str) -> Verdict:
+        coming = [self._certificates.fetch(one.url) for one in chain if self._certificates.known(one.url) is None]
+        tasks = [task for task in coming if task is not None]
+        if len(tasks) < len(coming):
             return shaken.unverified("busy")
-        await asyncio.wait({coming}, timeout=self._wait_s)
-        if not coming.done() or coming.cancelled():
-            return shaken.unverified("late")
-        return self._concluded(token, coming.result(), call_id)
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._wait_s)
+        signers = [self._certificates.known(one.url) for one in chain]
+        return self._concluded(chain, signers, call_id)
 
-    def _concluded(self, token: Token, signer: Known, call_id: str) -> Verdict:
-        if isinstance(signer, NotFetched):
-            return shaken.unverified("certificate-unreachable")
-        verdict = shaken.confirm(token, signer)
-        if verdict.standing is Standing.PASSED and self._was_said(token, call_id):
+    def _concluded(self, chain: Sequence[Statement], signers: Sequence[Known | None], call_id: str) -> Verdict:
+        found: list[tuple[Token, Signer | Fault]] = []
+        for one, signer in zip(chain, signers, strict=True):
+            if signer is None:
+                return shaken.unverified("late")
+            if isinstance(signer, NotFetched):
+                return shaken.unverified("certificate-unreachable")
+            found.append((one.token, signer))
+        verdict = shaken.confirm(found)
+        if verdict.standing is Standing.PASSED and self._was_said(chain[0].token, call_id):
             return shaken.failed("replayed")
         return verdict
 

@@ -19,6 +19,7 @@ from hushwire.services.live import LiveCall
 from hushwire.services.trunk import Trunk
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import Line
+from hushwire.sip.message import Request
 from hushwire.sip.passport import Attestation
 from hushwire.sip.shaken import Standing, Verdict
 from hushwire.sip.uri import NameAddr, SipUri, TelUri, parse_name_addr
@@ -50,7 +51,7 @@ class Shaken:
         number = live.route.withheld or live.route.remote
         shown = None if number is None else number.reveal()
         caller = shown if shown is not None and _GLOBAL.fullmatch(shown) else None
-        found = self._verification.begin(request, caller, local.reveal())
+        found = self._verification.begin(request, caller, local.reveal(), _meant(request))
         if isinstance(found, Verdict):
             _note(live, found)
             return None
@@ -83,6 +84,17 @@ class Shaken:
         if live.attempts and live.attempts[-1].branch == branch:
             live.attempts[-1].attestation = attestation.value
         return (*target.headers, line)
+
+
+def _meant(request: Request) -> str | None:
+    """Whom the call was meant for before anybody sent it elsewhere, by To."""
+    try:
+        uri = request.to.uri
+        text = uri.user_unescaped if isinstance(uri, SipUri) else uri.digits if isinstance(uri, TelUri) else None
+    except ParseError:
+        return None
+    number = f"+{(text or '').removeprefix('+')}"
+    return number if _GLOBAL.fullmatch(number) else None
 
 
 def _note(live: LiveCall, verdict: Verdict) -> None:

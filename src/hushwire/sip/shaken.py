@@ -6,7 +6,7 @@ confirm     and with it: authority over the number, signature
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from hushwire.core.personal import SHOWN
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import Headers
-from hushwire.sip.passport import SHAKEN, Attestation, Passport, PassportError, Token, canonical_number, parse, verifies
+from hushwire.sip.passport import DIV, SHAKEN, Attestation, PassportError, Token, canonical_number, parse, verifies
 from hushwire.sip.sti_certificate import Fault, Signer
 from hushwire.sip.uri import split_quoted
 
@@ -45,10 +45,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Statement:
-    """A statement to check, and where its certificate is."""
+    """A statement to check, and where its certificate is. `diversions` are those that came along of who sent the call elsewhere."""
 
     token: Token
     url: str
+    diversions: tuple["Statement", ...] = ()
 
     def __repr__(self) -> str:
         return f"Statement({SHOWN})"
@@ -84,7 +85,13 @@ def read(headers: Headers) -> Statement | Verdict:
         return unverified("extension")
     if len(ours) > 1:
         return failed("ambiguous")  # which of two counts would be another reader's choice
-    text, params = ours[0]
+    elsewhere = [_statement(text, params, DIV) for text, params in found if params.get("ppt") == DIV]
+    diversions = [one for one in elsewhere if isinstance(one, Statement)]  # what can't be read leads nowhere
+    made = _statement(*ours[0], SHAKEN)
+    return replace(made, diversions=tuple(diversions)) if isinstance(made, Statement) else made
+
+
+def _statement(text: str, params: dict[str, str], ppt: str) -> Statement | Verdict:
     if params.get("alg", "ES256") != "ES256":
         return failed("algorithm")
     try:
@@ -92,37 +99,55 @@ def read(headers: Headers) -> Statement | Verdict:
     except PassportError as error:
         return failed(error.defect.value)
     # "the value of the ppt parameter" and of info are those of the token (RFC 8224 section 4.1, steps 4 and 5).
-    if token.passport.ppt != SHAKEN or params.get("info") != token.passport.x5u:
+    if token.passport.ppt != ppt or params.get("info") != token.passport.x5u:
         return failed("header-mismatch")
     return Statement(token, token.passport.x5u) if is_https(token.passport.x5u) else failed("certificate-url")
 
 
-def contradicts(passport: Passport, caller: str | None, called: Sequence[str], now: float, fresh_s: float = FRESH_S) -> Verdict | None:
-    """Why the statement can't be about this call, whoever signed it; None where it may be.
+def about(
+    statement: Statement, caller: str | None, called: str, meant: str | None, now: float, fresh_s: float = FRESH_S
+) -> tuple[Statement, ...] | Verdict:
+    """What has to be confirmed for this call: the statement, and the diversions that led from whom it was made for to who is called.
 
-    `caller` is the number that the carrier shows, `called` those that it says are called, in canonical +E.164 form.
+    A verdict where it can't be about this call, whoever signed it. `caller` is the number that the carrier shows, `called` the one that
+    is called, `meant` the one that was (To): canonical +E.164, None where there is none.
     """
+    passport = statement.token.passport
     if caller is None:
         return unverified("no-number")
     if passport.orig != canonical_number(caller):
         return failed("caller-mismatch")
-    if not any(canonical_number(number) in passport.dest for number in called):
-        return failed("called-mismatch")
-    if passport.iat < now - fresh_s:
-        return failed("stale")
-    return failed("not-yet-valid") if passport.iat > now + fresh_s else None
+    chain, dest, left = [statement], passport.dest, list(statement.diversions)
+    while canonical_number(called) not in dest:
+        onward = next((one for one in left if one.token.passport.orig == passport.orig and one.token.passport.div in dest), None)
+        if onward is None:
+            # Somebody sent it elsewhere and did not sign for that: no proof, and no lie either.
+            is_diverted = meant is not None and canonical_number(meant) in passport.dest
+            return unverified("diverted") if is_diverted else failed("called-mismatch")
+        left.remove(onward)
+        chain.append(onward)
+        dest = onward.token.passport.dest
+    for one in chain:
+        if one.token.passport.iat < now - fresh_s:
+            return failed("stale")
+        if one.token.passport.iat > now + fresh_s:
+            return failed("not-yet-valid")
+    return tuple(chain)
 
 
-def confirm(token: Token, signer: Signer | Fault) -> Verdict:
-    """The verdict, once it is known who signs."""
-    if isinstance(signer, Fault):
-        return failed(signer.value)
-    if not verifies(token, signer.key):
-        return failed("signature")
-    if not signer.numbers.covers(token.passport.orig):
-        return failed("not-its-number")
-    codes = ",".join(signer.numbers.codes[:4]) or None
-    return Verdict(Standing.PASSED, None, token.passport.attest, codes)
+def confirm(chain: Sequence[tuple[Token, Signer | Fault]]) -> Verdict:
+    """The verdict, once it is known who signs each of what `about` named."""
+    for token, signer in chain:
+        if isinstance(signer, Fault):
+            return failed(signer.value)
+        if not verifies(token, signer.key):
+            return failed("signature")
+        # Who diverts signs with the right to the number that was called (RFC 8946 section 4.1).
+        if not signer.numbers.covers(token.passport.orig if token.passport.div is None else token.passport.div):
+            return failed("not-its-number")
+    token, signer = chain[0]
+    codes = "" if isinstance(signer, Fault) else ",".join(signer.numbers.codes[:4])
+    return Verdict(Standing.PASSED, None, token.passport.attest, codes or None)
 
 
 def _taken_apart(value: str) -> tuple[str, dict[str, str]] | None:
