@@ -17,6 +17,7 @@ from hushwire.vault.keyring import Keyring
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.running import ANNA_NUMBER, ROOT, Peer, World, need_program, running, specs, until_ended
+from tests.services.test_transfers import refer
 
 pytestmark = need_program
 PROXY, SECOND_PROXY = "+493023125900", "+493023125901"
@@ -134,3 +135,17 @@ async def test_an_agent_who_is_a_party_rings_for_the_proxy_number_and_calls_back
     assert outgoing.request.uri.startswith(f"sip:{DRIVER}@")
     assert outgoing.request.from_.sip_uri.user == made.number
     assert ANNA_NUMBER[1:] not in outgoing.request.to_bytes().decode()
+
+
+async def test_a_colleague_who_is_given_a_masked_call_sees_the_proxy_number_and_no_more(world: World) -> None:
+    made = await session(world, ANNA_NUMBER, DRIVER)
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    anna.invite(made.number)
+    outgoing = await world.carrier.expect(sip.RequestReceived)
+    world.carrier.accept(outgoing)
+    accepted = await anna.expect(sip.Accepted)
+    await world.carrier.expect(sip.AckReceived)
+    refer(anna, accepted.dialog, "102")
+    event = await ben.expect(sip.RequestReceived)
+    assert DRIVER[1:] not in event.request.to_bytes().decode()
+    assert event.request.from_.sip_uri.user == made.number

@@ -157,6 +157,7 @@ class Adoption:
             places=talk.places,
             mailbox=mailbox,
             withheld=withheld,
+            masking_id=talk.masking_id,
             diversions=talk.diversions,
             diverted_to=diverted_to,
             payers=tuple(org.by_id[payer] for payer in talk.payers if payer in org.by_id),

@@ -128,6 +128,7 @@ class CallJournal:
             diversions=route.diversions,
             diverted_to=None if route.diverted_to is None else route.diverted_to.reveal(),
             out_trunk_id=None if route.out_trunk is None else route.out_trunk.id,
+            masking_id=route.masking_id,
             withheld=None if route.withheld is None else route.withheld.reveal(),
             attempts=tuple(Tried(one.trunk.name, one.outcome, one.after_ms, one.attestation) for one in live.attempts),
             replaced={side: _party(party) for side, party in live.replaced.items()},

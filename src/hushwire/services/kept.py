@@ -117,6 +117,7 @@ class Talk:
     devices: dict[Side, UUID] = field(default_factory=dict)
     attempts: tuple[Tried, ...] = ()
     withheld: str | None = None
+    masking_id: UUID | None = None
     diversions: tuple[Diversion, ...] = ()
     diverted_to: str | None = None
     out_trunk_id: TrunkId | None = None

@@ -255,7 +255,9 @@ class LiveCall:
         if agent is not None:
             return Party(hop, agent, None, None if is_hidden else agent.extension or agent.username)
         number = route.diverted_to if side is Side.CALLEE and route.leads_out else route.withheld or route.remote
-        return Party(hop, None, route.trunk_at(leg), None if is_hidden else number, number, route.places)
+        # Who talks by a proxy number is told to nobody by another one.
+        shown = None if is_hidden else route.local if route.masking_id is not None else number
+        return Party(hop, None, route.trunk_at(leg), shown, number, route.places)
 
     def legs(self) -> tuple[Facts, Facts]:
         """The truth about the protection of the agent's leg and the other party's, for the row."""
