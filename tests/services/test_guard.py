@@ -10,6 +10,7 @@ from typing import Self
 
 import pytest
 
+from hushwire.api.metrics import Metrics
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.services.bans import Bans, Why
 from hushwire.sip.digest import Credentials, authorization, parse_challenge
@@ -174,6 +175,11 @@ async def test_a_scanner_by_tcp_is_banned_at_its_second_request(world: World) ->
             assert await reader.read() == b""
     writer.close()
     await world.row("bans", reason="scanning")
+    told = world.gateway.guard.told()
+    assert told == {"bans": 1, "bans_pronounced": 1}
+    metrics = Metrics()
+    metrics.note_registrar([told, {"bans": 1, "bans_pronounced": 2}])
+    assert (metrics.registry.get_sample_value("hushwire_bans"), metrics.registry.get_sample_value("hushwire_bans_pronounced")) == (1, 3)
 
 
 async def test_one_credential_has_one_bucket_whatever_addresses_it_is_used_from(databases: Databases, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ class Metrics:
         self._verdicts = Counter("hushwire_checks", "Destinations checked", ["verdict"], registry=self.registry)
         self._gateways = Gauge("hushwire_gateways", "Gateways that gave a sign of life in the last 30 s", registry=self.registry)
         self._bindings = Gauge("hushwire_bindings", "Devices that are registered now, over all gateways", registry=self.registry)
+        self._bans = Gauge("hushwire_bans", "Addresses and networks that the gateways hear nothing of now", registry=self.registry)
+        self._banned = Gauge("hushwire_bans_pronounced", "Bans that the gateways pronounced since their start", registry=self.registry)
         self._shared = Gauge(
             "hushwire_shared_credentials", "Alarms of shared credentials that the gateways raised since their start", registry=self.registry
         )
@@ -74,6 +76,8 @@ class Metrics:
         self._bindings.set(sum(one.get("bindings", 0) for one in counts))
         self._subscriptions.set(sum(one.get("subscriptions", 0) for one in counts))
         self._shared.set(sum(one.get("shared_credentials", 0) for one in counts))
+        self._bans.set(max((one.get("bans", 0) for one in counts), default=0))
+        self._banned.set(sum(one.get("bans_pronounced", 0) for one in counts))
 
     def note_database(self, name: str, is_up: bool) -> None:
         """Whether `main` or `keyring` answered."""

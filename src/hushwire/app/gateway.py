@@ -338,7 +338,7 @@ class Gateway:
             wired.node_id,
             self._started_at,
             sip=node_uri(self._config, addresses),
-            registrar=lambda: self.registrations.told() | self.notifier.told(),
+            registrar=lambda: self.registrations.told() | self.notifier.told() | self.guard.told(),
         )
         self.orphans = Orphans(wired.main, self.link, self.calling, wired.clock, wired.random, wired.node_id)
 

@@ -56,8 +56,13 @@ class Guard:
         self._credentials = SourceLimiter(per_credential_s, 3.0 * per_credential_s)
         self._unwritten: dict[str, Why] = {}
         self._wake = asyncio.Event()
+        self._pronounced = 0
 
     # What happens to sources.
+
+    def told(self) -> dict[str, int]:
+        """For metrics: bans that stand, and those that this gateway pronounced since it started."""
+        return {"bans": len(self._banned.sources()), "bans_pronounced": self._pronounced}
 
     def exempt(self, carriers: Iterable[str]) -> None:
         """Replace the addresses of carriers, as trunks declare them: they are never banned."""
@@ -90,6 +95,7 @@ class Guard:
             self._banned.add(source, now + self._lasts.total_seconds())
             self._on_banned()
             self._unwritten[source] = why
+            self._pronounced += 1
             self._wake.set()
             _log.warning("source.banned", reason=why.value, hours=round(self._lasts.total_seconds() / 3600, 1))
 
