@@ -110,6 +110,18 @@ class Phone:
     async def do_resume(self, command: dict[str, Any]) -> None:
         await self._calls[command["call"]].resume()
 
+    async def do_transfer(self, command: dict[str, Any]) -> None:
+        """Tells by an event what came of it: baresip waits for that."""
+        call, other = self._calls[command["call"]], self._calls.get(command.get("replaces", 0))
+        self._start(self._transfer(call.transfer(command["to"]) if other is None else call.attended_transfer(other)))
+
+    async def _transfer(self, work: Any) -> None:
+        try:
+            await work
+            self.say({"event": "transferred", "status": 200})
+        except BaresipError as error:
+            self.say({"event": "transferred", "status": getattr(error, "status", 0) or 0, "reason": str(error)})
+
     async def do_dtmf(self, command: dict[str, Any]) -> None:
         await self._calls[command["call"]].send_dtmf(command["digits"])
 

@@ -412,7 +412,11 @@ class Phone:
             self._calls[command["call"]].dialDtmf(command["digits"])
 
     def do_transfer(self, command: dict[str, Any]) -> None:
-        self._calls[command["call"]].xfer(command["to"], pj.CallOpParam())
+        """Refers the other party to `to`, or to the party of the call `replaces`."""
+        if "replaces" in command:
+            self._calls[command["call"]].xferReplaces(self._calls[command["replaces"]], pj.CallOpParam())
+        else:
+            self._calls[command["call"]].xfer(command["to"], pj.CallOpParam())
 
     def do_stats(self, command: dict[str, Any]) -> dict[str, Any]:
         call = self._find(command["call"])

@@ -1,0 +1,115 @@
+"""Transfers between stacks that we did not write: who is left hears each other, and the calls say who paid for which leg."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hushwire.app.demo.correlate import correlate_with_slips
+from hushwire.app.demo.party import Party
+from hushwire.app.demo.speech import AGENT, CARRIER, RATE, bundled
+from tests.deployments import FAR_NUMBER, Deployment, Kind
+from tests.interop.sipp import Sipp, answer, invite_received, receive, reply_in_dialog, sdp
+from tests.polling import until
+
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
+
+HEARD = 0.9
+BEN = bundled(AGENT)[::-1].copy()
+"""What ben says: nobody else says anything like it."""
+SECOND_S = 2.5
+
+
+async def hears(party: Party, call: int, expected: Any) -> None:
+    """The party hears this from now on."""
+    before = len((await party.heard(call)).samples)
+    await asyncio.sleep(SECOND_S)
+    heard = (await party.heard(call)).samples[before + RATE // 2 :]
+    assert len(heard) > RATE, "heard less than a second"
+    # Where it is in its circle nobody knows.
+    longest_ms = len(expected) / RATE * 1000
+    best = correlate_with_slips(heard, np.concatenate([expected, expected]), RATE, max_delay_ms=longest_ms)
+    assert best.score >= HEARD, best
+
+
+async def transferred(deployment: Deployment, kind: str) -> dict[str, Any]:
+    """The call whose party went on in another one."""
+
+    async def found() -> Any:
+        rows = (await deployment.api().get("/v1/calls"))["items"]
+        return next((row for row in rows if row["transferred_as"] == kind), None)
+
+    row: dict[str, Any] = await until(found, timeout_s=10, what="a call that says where its party went on")
+    return row
+
+
+@pytest.mark.parametrize("kind", ["pjsua2", "baresip"])
+async def test_a_blind_transfer_leaves_the_carriers_party_with_the_colleague(deployment: Deployment, kind: Kind) -> None:
+    other: Kind = "baresip" if kind == "pjsua2" else "pjsua2"
+    async with (
+        deployment.carrier() as carrier,
+        deployment.phone("anna", kind=kind) as anna,
+        deployment.phone("ben", kind=other, speech=BEN) as ben,
+    ):
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        theirs = (await carrier.expect("incoming"))["call"]
+        await anna.expect_state(call, "confirmed")
+        await anna.tell("transfer", call=call, to=deployment.uri("ben"))
+        his = (await ben.expect("incoming"))["call"]
+        await ben.expect_state(his, "confirmed")
+        await anna.expect_state(call, "disconnected")
+        await hears(carrier, theirs, BEN)
+        await hears(ben, his, bundled(CARRIER))
+        await ben.hangup(his)
+        await carrier.expect_state(theirs, "disconnected")
+        row = await transferred(deployment, "blind")
+        assert (row["agent"], row["peer_agent"], row["end_reason"]) == ("anna", "ben", "transferred")
+
+
+async def test_an_attended_transfer_between_three_different_stacks(deployment: Deployment, tmp_path: Path) -> None:
+    scenario = [
+        invite_received(), answer(180, "Ringing"), answer(200, "OK", sdp=sdp(), retransmit=True), receive("ACK"),
+        receive("BYE"), reply_in_dialog(200, "OK"),
+    ]  # fmt: skip
+    async with (
+        await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier,
+        deployment.phone("anna") as anna,
+        deployment.phone("ben", kind="baresip", speech=BEN) as ben,
+    ):
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        await anna.expect_state(call, "confirmed")
+        consulted = await anna.call(deployment.uri("ben"))
+        his = (await ben.expect("incoming"))["call"]
+        await anna.expect_state(consulted, "confirmed")
+        await anna.tell("transfer", call=call, replaces=consulted)
+        await anna.expect_state(call, "disconnected")
+        await anna.expect_state(consulted, "disconnected")
+        await hears(ben, his, BEN)  # SIPp echoes: what ben says goes all the way and comes back
+        await ben.hangup(his)
+        await carrier.succeeded()
+        row = await transferred(deployment, "attended")
+        host = await deployment.api().get(f"/v1/calls/{row['transferred_to']}")
+        assert host["took_in"] == [row["id"]]
+        assert (host["agent"], row["transferred_by"]) == ("anna", host["agent_id"])
+
+
+async def test_baresip_transfers_attended_and_who_was_held_hears_again(deployment: Deployment) -> None:
+    async with (
+        deployment.carrier() as carrier,
+        deployment.phone("anna", kind="baresip") as anna,
+        deployment.phone("ben", speech=BEN) as ben,
+    ):
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        theirs = (await carrier.expect("incoming"))["call"]
+        await anna.expect_state(call, "confirmed")
+        consulted = await anna.call(deployment.uri("ben"))
+        his = (await ben.expect("incoming"))["call"]
+        await anna.expect_state(consulted, "confirmed")
+        await anna.tell("transfer", call=call, replaces=consulted)
+        assert (await anna.expect("transferred"))["status"] == 200
+        await hears(carrier, theirs, BEN)
+        await hears(ben, his, bundled(CARRIER))
+        await carrier.hangup(theirs)
+        await ben.expect_state(his, "disconnected")
