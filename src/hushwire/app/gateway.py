@@ -53,6 +53,7 @@ from hushwire.services.trunk_channels import TrunkChannels
 from hushwire.services.trunks import Trunks
 from hushwire.services.verdicts import denied
 from hushwire.services.voicemail_boxes import VoicemailBoxes
+from hushwire.services.voicemail_reading import Asking
 from hushwire.sip.core import UserAgentConfig
 from hushwire.sip.digest import Challenger
 from hushwire.sip.effects import Event, RequestReceived, Responded, SubscriptionId
@@ -282,7 +283,7 @@ class Gateway:
             wired.config.features.table(),
         )
         vouching, self._signing_certificates = shaken.build(self._config, self.directory, Lookups(sip.name_servers), wired.clock)
-        boxes = VoicemailBoxes(wired.main)
+        boxes = VoicemailBoxes(wired.main, wired.clock)
         self.calling = Calling(
             self.endpoint,
             router,
@@ -302,6 +303,7 @@ class Gateway:
             device_at=self.registrations.device_at,
             shaken=vouching,
             mailboxes=boxes,
+            asking=Asking(wired.main, wired.clock, wired.random),
             lengths=self._config.voicemail.lengths(),
             most_messages=self._config.voicemail.messages,
         )

@@ -43,7 +43,8 @@ from hushwire.services.retention import RetentionRules, RetentionRuns
 from hushwire.services.rights import Rights
 from hushwire.services.spool_watch import SpoolWatch
 from hushwire.services.unused_keys import UnusedKeys
-from hushwire.services.voicemail_boxes import EmptyMessages
+from hushwire.services.voicemail_boxes import MessagesToErase
+from hushwire.services.voicemail_reading import Answering
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.unseal import INTEGRITY
 from hushwire.vault.zones import tidy_secrets
@@ -158,7 +159,8 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("playback", lambda: prepare(shipping, playing), 5.0, "recordings"),
         Job("spool-watch", SpoolWatch(spool, means.clock).look, 15.0),
         Job("uploads", shipping.abort_stale_uploads, 3600.0),
-        Job("voicemail", EmptyMessages(means.main, erasures).erase_all, 300.0, "voicemail"),
+        Job("voicemail", MessagesToErase(means.main, erasures).erase_all, 300.0, "voicemail"),
+        Job("voicemail-readings", Answering(means.main, playing, means.clock).answer_all, 30.0, "voicemail-readings"),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("unused-keys", UnusedKeys(means.main, means.keyring, means.clock).sweep, 3600.0),
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),

@@ -176,7 +176,7 @@ class Plan:
             return ()
         if self.joins is not None:
             return (self.joins,)
-        return (self.caller.leg,) if self.is_echo else (0, 1)
+        return (self.caller.leg,) if self.is_echo or self.answered_by is not None else (0, 1)
 
 
 @dataclass(frozen=True, slots=True)

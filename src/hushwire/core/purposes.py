@@ -25,6 +25,9 @@ NOTICE: Final = "notice"
 ERASURE: Final = "erasure"
 """What an operation was asked to erase is read, to find what it means."""
 
+VOICEMAIL: Final = "voicemail"
+"""An agent hears the messages in its own mailbox, at a phone of its own."""
+
 OF_PEOPLE: Final = frozenset(
     {
         AUDIT,
@@ -37,4 +40,4 @@ OF_PEOPLE: Final = frozenset(
         TRAINING,
     }
 )
-OF_THE_SYSTEM: Final = frozenset({ERASURE, KEY_RENEWAL, NOTICE, STORAGE_INTEGRITY})
+OF_THE_SYSTEM: Final = frozenset({ERASURE, KEY_RENEWAL, NOTICE, STORAGE_INTEGRITY, VOICEMAIL})

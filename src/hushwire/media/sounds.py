@@ -59,6 +59,18 @@ class EncodedSound:
         clock = _PARAMETERS.pack(codec.clock_rate, codec.clock_rate * FRAME_MS // 1000)
         return cls(codec, FRAME_MS * len(payloads), data, hashlib.sha256(clock + data).digest())
 
+    @classmethod
+    def from_data(cls, codec: SoundCodec, data: bytes) -> "EncodedSound":
+        """What `data` of another one held. Raises ValueError where it is none."""
+        payloads, at = [], 0
+        while at < len(data):
+            length = int.from_bytes(data[at : at + _LENGTH.size], "big")
+            at += _LENGTH.size + length
+            if not length or at > len(data):
+                raise ValueError("the data of a sound is torn")
+            payloads.append(data[at - length : at])
+        return cls.of(codec, payloads)
+
     @property
     def frame_samples(self) -> int:
         """Steps of the RTP clock from one packet to the next."""

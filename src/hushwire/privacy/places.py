@@ -28,6 +28,11 @@ ROW_PLACES: Final = (
         clear="DELETE FROM voicemail_messages WHERE recording_id = ANY($1::uuid[])",
     ),
     RowPlace(
+        "voicemail_readings",
+        count="SELECT recording_id AS id, count(*) AS n FROM voicemail_readings WHERE recording_id = ANY($1::uuid[]) GROUP BY recording_id",
+        clear="DELETE FROM voicemail_readings WHERE recording_id = ANY($1::uuid[])",
+    ),
+    RowPlace(
         "document_contents",
         count="SELECT document_id AS id, count(*) AS n FROM document_contents WHERE document_id = ANY($1::uuid[]) GROUP BY document_id",
         clear="DELETE FROM document_contents WHERE document_id = ANY($1::uuid[])",

@@ -224,7 +224,7 @@ class CallRows:
             # Nobody closed it: what lies in the spool plays as far as it goes.
             recording = RecordingEnd(RecordingId(run.id), at)
         live.end, live.ended_recording = end, recording
-        speech_ms = None if report is None or live.route.mailbox is None else _speech_ms(live, report)
+        speech_ms = None if report is None or not live.route.takes_message else _speech_ms(live, report)
         closed = None if recording is None else self._recorder.event(live, EventKind.RECORDING_CLOSED, at, recording=recording.id)
 
         async def write(connection: Connection) -> list[DomainEvent]:

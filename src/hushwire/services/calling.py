@@ -44,7 +44,8 @@ from hushwire.services.features import Dialled
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
 from hushwire.services.live import LiveCall
-from hushwire.services.mailboxes import Mailboxes, NoMailboxes
+from hushwire.services.mailbox_calls import MailboxCalls
+from hushwire.services.mailboxes import NoMailboxes
 from hushwire.services.port_choice import PortChoice
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
@@ -61,6 +62,8 @@ from hushwire.services.transfers import Transfers
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.voicemail import Voicemail
+from hushwire.services.voicemail_boxes import VoicemailBoxes
+from hushwire.services.voicemail_reading import Asking
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import TxId
 from hushwire.sip.flow import Flow
@@ -100,7 +103,8 @@ class Calling:
         journal: Journal | None = None,
         device_at: DeviceAt = lambda _agent, _flow: None,
         shaken: Shaken | None = None,
-        mailboxes: Mailboxes | None = None,
+        mailboxes: VoicemailBoxes | None = None,
+        asking: Asking | None = None,
         lengths: Lengths | None = None,
         most_messages: int = 200,
     ) -> None:
@@ -168,7 +172,10 @@ class Calling:
             lengths or Lengths(),
             most_messages,
         )
-        self._effects.on_answered_ourselves = self.voicemail.answered
+        self._effects.on_answered_ourselves = self._answered_ourselves
+        self._mailbox_calls = (
+            None if mailboxes is None or asking is None else MailboxCalls(link, self.sounds, self._tasks, mailboxes, asking, self.feed)
+        )
         diverting.no_mailbox = self.voicemail.why_not
         router.is_talking = self.table.is_talking
         starts = CallStarts(
@@ -380,7 +387,8 @@ class Calling:
             else:
                 self._effects.carry_out(live, effect)
         self._tasks.spawn(self.sounds.settle(live), "call-sounds")
-        self.voicemail.answered(live)
+        if live.call.plan.answered_by is not None:
+            self._answered_ourselves(live)
 
     def write_again(self, kept: Kept) -> asyncio.Future[bool]:
         """Have the rows of a call of the process before this one say all that they should."""
@@ -465,6 +473,13 @@ class Calling:
                     self._queue.append((live, events.Stopped(EndReason.INTERNAL_ERROR)))
 
     # ------------------------------------------------------------------------------------------------------------ details
+
+    def _answered_ourselves(self, live: LiveCall) -> None:
+        self.voicemail.answered(live)
+        if self._mailbox_calls is not None:
+            self._mailbox_calls.answered(live)
+        if live.answering is None:
+            self.feed(live, events.Stopped(EndReason.INTERNAL_ERROR))  # nothing of ours knows what to say
 
     def _announced(self, live: LiveCall, playing: Playing) -> None:
         self.recorder.announced(live, playing)

@@ -156,6 +156,8 @@ class Recorder:
 
     async def start(self, live: LiveCall) -> str:
         """Record from now on, on demand, and announced where that is set; `ok`, or why not."""
+        if live.answering is not None:
+            return "a message is recorded by itself, and nothing else of such a call"
         if live.route.org.record == "none":
             return "recording is switched off for this organisation"
         if not self._may_record(live.route):
@@ -244,7 +246,7 @@ class Recorder:
             spool_name=run.spool_name,
             region=live.route.org.residency,
             # Who speaks into a mailbox was told that it is recorded, and need not.
-            lawful_basis=(live.route.org.consent if live.route.mailbox is None else Declaration.ANNOUNCED).lawful_basis,
+            lawful_basis=(live.route.org.consent if not live.route.takes_message else Declaration.ANNOUNCED).lawful_basis,
             started_at=self._clock.now(),
             key_fingerprint=run.key.fingerprint,
             custody=run.key.custody,
@@ -339,7 +341,7 @@ class Recorder:
                 return answered
             has_begun = admitted is not None and admitted.has_begun
             is_begun = await rows.begin_recording(connection, org_id, recording, has_begun=has_begun)
-            if is_begun and live.route.mailbox is not None:
+            if is_begun and live.route.mailbox is not None and live.route.takes_message:
                 await voicemail.begin(connection, org_id, recording.id, live.route.mailbox.id, recording.started_at)
             if admitted is not None:
                 admitted.is_so = is_begun

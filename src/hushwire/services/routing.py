@@ -118,6 +118,11 @@ class Route:
     """Numbers of outside parties who came into the call later."""
 
     @property
+    def takes_message(self) -> bool:
+        """Whether what is recorded of it is a message for the mailbox."""
+        return self.mailbox is not None and self.plan.answered_by is AnsweredBy.MESSAGE
+
+    @property
     def may_go_unrecorded(self) -> bool:
         """Whether the call goes on where it can't be recorded: as the organisation decided; an emergency call always."""
         return self.org.calls_without_recording or isinstance(self.verdict, Emergency)
@@ -237,6 +242,9 @@ class Router:
         if dialled.feature in (Feature.PARK_SLOT, Feature.PICKUP):
             plan = Plan(CallDirection.INTERNAL, terms, (), RING_AGENT_S, False, joins=0)
             return Route(plan, org, agent, remote=Personal(user), local=agent.extension, place=dialled)
+        if dialled.feature is Feature.MAILBOX:
+            plan = Plan(CallDirection.VOICEMAIL, terms, (), RING_AGENT_S, False, answered_by=AnsweredBy.MAILBOX)
+            return Route(plan, org, agent, remote=Personal(user), local=agent.extension, mailbox=agent)
         if dialled.feature is Feature.LEAVE_MESSAGE:
             return self._message(org, agent, terms, dialled.argument)
         if dialled.feature in SETTINGS:

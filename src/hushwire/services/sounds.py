@@ -277,10 +277,35 @@ class Sounds:
         if longest_s is not None and sound.encoded.duration_ms > longest_s * 1000:
             _log.warning("sound.not_played", bridge_id=str(bridge_id), kind=kind.value, why=f"it is longer than {longest_s:.0f} s")
             return None
-        payload_type = media.codecs[0].payload_type
+        payload_type, is_beep = media.codecs[0].payload_type, kind is SoundKind.BEEP
+        return await self._play(
+            bridge_id,
+            leg,
+            sound,
+            payload_type,
+            is_beep=is_beep,
+            named=kind.value,
+            times=times,
+            interval_ms=interval_ms,
+            keeps_event=keeps_event,
+        )
+
+    async def _play(
+        self,
+        bridge_id: UUID,
+        leg: int,
+        sound: PlayableSound,
+        payload_type: int,
+        *,
+        is_beep: bool,
+        named: str,
+        times: int = 1,
+        interval_ms: int = 0,
+        keeps_event: bool = False,
+    ) -> Playing | None:
         one = Playing(bridge_id, leg, self._next, sound, payload_type, asyncio.get_running_loop().create_future())
         self._next = self._next % 0xFFFF_FFFF + 1
-        order = PlayOrder(one.playback, sound.encoded.id, payload_type, times, 0, interval_ms, is_beep=kind is SoundKind.BEEP)
+        order = PlayOrder(one.playback, sound.encoded.id, payload_type, times, 0, interval_ms, is_beep=is_beep)
         self._playing[bridge_id, one.playback] = one
         if keeps_event:
             self._kept.add((bridge_id, one.playback))
@@ -289,9 +314,14 @@ class Sounds:
         except (MediaRefused, Unavailable) as error:
             self._playing.pop((bridge_id, one.playback), None)
             self._kept.discard((bridge_id, one.playback))
-            _log.warning("sound.not_played", bridge_id=str(bridge_id), kind=kind.value, why=str(error))
+            _log.warning("sound.not_played", bridge_id=str(bridge_id), kind=named, why=str(error))
             return None
         return one
+
+    async def play_once(self, bridge_id: UUID, leg: int, media: LegMedia, sound: EncodedSound) -> Playing | None:
+        """Begin to play something that is no sound of the library, in the leg's codec; None, and a line in the log, where that can't be."""
+        playable = PlayableSound(sound, sound.id)
+        return await self._play(bridge_id, leg, playable, media.codecs[0].payload_type, is_beep=False, named="message")
 
     async def wait(self, one: Playing, patience_s: float = PATIENCE_S) -> None:
         """Return once it has ended; one that does not end in time is stopped."""

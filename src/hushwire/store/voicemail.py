@@ -13,7 +13,9 @@ from hushwire.core.ids import AgentId, CallId, OrgId, RecordingId
 from hushwire.store.database import Connection
 from hushwire.store.recordings import Place
 
-_THERE: Final = "NOT m.is_empty AND r.state IN ('closed', 'crashed', 'stored') AND erasing_recording(r.id) IS NULL"
+_THERE: Final = (
+    "NOT m.is_empty AND m.erase_asked_at IS NULL AND r.state IN ('closed', 'crashed', 'stored') AND erasing_recording(r.id) IS NULL"
+)
 _JOINED: Final = "voicemail_messages AS m JOIN recordings AS r ON r.id = m.recording_id"
 _COLUMNS: Final = (
     "m.recording_id AS id, m.agent_id, r.call_id, m.left_at, r.duration_ms, m.speech_ms, m.read_at, r.custody,"
@@ -112,12 +114,51 @@ async def mark(connection: Connection, recording_id: UUID, at: datetime | None) 
     )
 
 
-async def empty(connection: Connection) -> list[tuple[OrgId, RecordingId]]:
-    """Messages in which nothing was said; across tenants, ids only."""
-    rows = await connection.fetch("SELECT org_id, recording_id FROM empty_messages()")
+async def playlist(connection: Connection, agent: AgentId, limit: int) -> list[tuple[UUID, bool]]:
+    """What an agent hears of its mailbox, and whether it was heard before: new messages first, the oldest of each first."""
+    rows = await connection.fetch(
+        f"SELECT m.recording_id, m.read_at IS NOT NULL AS is_read FROM {_JOINED} WHERE m.agent_id = $1 AND {_THERE}"  # noqa: S608
+        " ORDER BY m.read_at IS NOT NULL, m.left_at, m.recording_id LIMIT $2",
+        agent,
+        limit,
+    )
+    return [(row["recording_id"], row["is_read"]) for row in rows]
+
+
+async def is_there(connection: Connection, agent: AgentId, recording_id: UUID) -> bool:
+    """Whether the agent may hear this message now."""
+    found: bool = await connection.fetchval(
+        f"SELECT EXISTS (SELECT 1 FROM {_JOINED} WHERE m.recording_id = $1 AND m.agent_id = $2 AND {_THERE})",  # noqa: S608
+        recording_id,
+        agent,
+    )
+    return found
+
+
+async def ask_erasure(connection: Connection, agent: AgentId, recording_id: UUID, at: datetime) -> None:
+    """Its owner wants it gone: it is none from now on."""
+    await connection.execute(
+        "UPDATE voicemail_messages SET erase_asked_at = $3 WHERE recording_id = $1 AND agent_id = $2 AND erase_asked_at IS NULL",
+        recording_id,
+        agent,
+        at,
+    )
+
+
+async def to_erase(connection: Connection) -> list[tuple[OrgId, RecordingId]]:
+    """Messages in which nothing was said, and those that their owners deleted by phone; across tenants, ids only."""
+    rows = await connection.fetch("SELECT org_id, recording_id FROM messages_to_erase()")
     return [(OrgId(row["org_id"]), RecordingId(row["recording_id"])) for row in rows]
+
+
+async def who_asked(connection: Connection, recording_id: RecordingId) -> AgentId | None:
+    """The owner that deleted it by phone; None where nothing was said in it."""
+    found: AgentId | None = await connection.fetchval(
+        "SELECT agent_id FROM voicemail_messages WHERE recording_id = $1 AND erase_asked_at IS NOT NULL", recording_id
+    )
+    return found
 
 
 async def keep(connection: Connection, recording_id: RecordingId) -> None:
     """It may not be erased, so it is a message after all."""
-    await connection.execute("UPDATE voicemail_messages SET is_empty = false WHERE recording_id = $1", recording_id)
+    await connection.execute("UPDATE voicemail_messages SET is_empty = false, erase_asked_at = NULL WHERE recording_id = $1", recording_id)

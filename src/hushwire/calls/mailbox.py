@@ -1,0 +1,230 @@
+"""Hearing one's own messages: new ones first, one after another, each ended, repeated or deleted by a key. Pure; beside the call's machine.
+
+    LOOKING -> SAYING (how many there are) -> PLAYING (a message) -> ASKING (what next) -> PLAYING ... -> SAYING (no more) -> OVER
+
+Keys work at any time from the first message on: 1 the next one, 2 once more, 7 delete, # or * end. Who presses nothing hears the next one.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, assert_never
+from uuid import UUID
+
+NEXT, AGAIN, DELETE = "1", "2", "7"
+END: Final = frozenset({"#", "*"})
+WAIT_S: Final = 4.0
+"""How long a key is waited for after a message."""
+
+
+class Phase(StrEnum):
+    """Where it stands."""
+
+    LOOKING = "looking"
+    SAYING = "saying"
+    PLAYING = "playing"
+    ASKING = "asking"
+    LEAVING = "leaving"
+    OVER = "over"
+
+
+class Prompt(StrEnum):
+    """What is said; the names of `services/sound_library.VOICEMAIL_WORDS`."""
+
+    EMPTY = "empty"
+    NEW = "new"
+    OLD = "old"
+    MENU = "menu"
+    DELETED = "deleted"
+    UNPLAYABLE = "unplayable"
+    END = "end"
+
+
+# What happens.
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies in the mailbox, in the order in which it is to be heard; `new` of them were not heard yet."""
+
+    messages: tuple[UUID, ...]
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What was begun last, a prompt or a message, is not played any more, or could not be."""
+
+    was_heard: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unplayable:
+    """The message can't be had now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The message was erased while it was played."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A key."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitIsOver:
+    """No key came."""
+
+
+Event = Found | Ended | Unplayable | Gone | Pressed | WaitIsOver
+
+
+# What is to be done.
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Find the messages; Found follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Let the caller hear a prompt, instead of whatever it hears; Ended follows."""
+
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Let the caller hear a message, instead of whatever it hears; Ended, Unplayable or Gone follows."""
+
+    message: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class MarkHeard:
+    """The message was heard."""
+
+    message: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """The message is to go for good."""
+
+    message: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """WaitIsOver after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """There is nothing more."""
+
+
+Effect = Look | Say | Play | MarkHeard | Erase | Wait | HangUp
+
+
+class MailboxListening:
+    """One visit. `begin`, then `handle` each event; both give what to do, in order."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.LOOKING
+        self._messages: tuple[UUID, ...] = ()
+        self._at = -1
+        self._was_told = False
+
+    def begin(self) -> list[Effect]:
+        """The owner was answered."""
+        return [Look()]
+
+    def handle(self, event: Event) -> list[Effect]:
+        """What follows; nothing where it has no meaning any more."""
+        match self.phase:
+            case Phase.LOOKING:
+                return self._looking(event)
+            case Phase.SAYING | Phase.PLAYING | Phase.ASKING:
+                return self._key(event.digit) if isinstance(event, Pressed) else self._going_on(event)
+            case Phase.LEAVING:
+                return self._over() if isinstance(event, (Ended, Pressed)) else []
+            case Phase.OVER:
+                return []
+            case _:
+                assert_never(self.phase)
+
+    def _looking(self, event: Event) -> list[Effect]:
+        if not isinstance(event, Found):
+            return []
+        self._messages = event.messages
+        if not event.messages:
+            return self._leave(Prompt.EMPTY)
+        self.phase = Phase.SAYING
+        return [Say(Prompt.NEW if event.new else Prompt.OLD)]
+
+    def _going_on(self, event: Event) -> list[Effect]:
+        match self.phase, event:
+            case Phase.SAYING, Ended():
+                return self._next()
+            case Phase.PLAYING, Ended(was_heard):
+                heard: list[Effect] = [MarkHeard(self._messages[self._at])] if was_heard else []
+                return [*heard, *self._ask()]
+            case Phase.PLAYING, Unplayable():
+                self.phase = Phase.SAYING
+                return [Say(Prompt.UNPLAYABLE)]
+            case Phase.PLAYING, Gone():
+                return self._next()
+            case Phase.ASKING, Ended():
+                return [Wait(WAIT_S)]
+            case Phase.ASKING, WaitIsOver():
+                return self._next()
+            case _:
+                return []
+
+    def _key(self, digit: str) -> list[Effect]:
+        if digit in END:
+            return self._over()
+        if self._at < 0:
+            return self._next() if digit == NEXT else []
+        message = self._messages[self._at]
+        match digit:
+            case "1":
+                # Who passes a message on has heard enough of it.
+                return [*([MarkHeard(message)] if self.phase is not Phase.SAYING else []), *self._next()]
+            case "2" if self.phase is not Phase.SAYING:
+                self.phase = Phase.PLAYING
+                return [Play(message)]
+            case "7" if self.phase is not Phase.SAYING:
+                self.phase = Phase.SAYING
+                return [Erase(message), Say(Prompt.DELETED)]
+            case _:
+                return []
+
+    def _next(self) -> list[Effect]:
+        self._at += 1
+        if self._at >= len(self._messages):
+            return self._leave(Prompt.END)
+        self.phase = Phase.PLAYING
+        return [Play(self._messages[self._at])]
+
+    def _ask(self) -> list[Effect]:
+        self.phase = Phase.ASKING
+        if self._was_told:
+            return [Wait(WAIT_S)]
+        self._was_told = True
+        return [Say(Prompt.MENU)]
+
+    def _leave(self, prompt: Prompt) -> list[Effect]:
+        self.phase = Phase.LEAVING
+        return [Say(prompt)]
+
+    def _over(self) -> list[Effect]:
+        self.phase = Phase.OVER
+        return [HangUp()]

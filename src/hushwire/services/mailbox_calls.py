@@ -1,0 +1,248 @@
+"""Agents at their own mailboxes, by phone: the pure machine of `calls/mailbox.py` carried out.
+
+A message comes sealed to this call alone, is played by hushwire-media out of its memory, and forgotten there as soon as it is played. Each
+second it is looked whether it still may be heard: an erasure ends it. What the owner deletes goes the way of every erasure.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, assert_never
+from uuid import UUID
+
+import structlog
+
+from hushwire.calls import events, mailbox
+from hushwire.calls.mailbox import MailboxListening
+from hushwire.calls.model import AnsweredBy, EndReason
+from hushwire.core.errors import HushwireError, Unavailable
+from hushwire.core.ids import OrgId
+from hushwire.media.link import MediaLink
+from hushwire.media.model import MediaRefused
+from hushwire.media.sounds import EncodedSound, SoundCodec
+from hushwire.services.answering import caller_media, listen_for_keys
+from hushwire.services.call_tasks import CallTasks
+from hushwire.services.directory import Agent
+from hushwire.services.live import LiveCall
+from hushwire.services.message_waiting import AWAY
+from hushwire.services.sound_library import SoundKind
+from hushwire.services.sounds import Playing, Sounds
+from hushwire.services.voicemail_boxes import VoicemailBoxes
+from hushwire.services.voicemail_reading import Asking, NotRead
+
+CHECK_EACH_S: Final = 1.0
+LONGEST_S: Final = 3600.0
+"""No visit is longer."""
+_log = structlog.get_logger(__name__)
+
+
+class MailboxCalls:
+    """This gateway's visits. `feed` gives a call's machine an event."""
+
+    def __init__(
+        self,
+        link: MediaLink,
+        sounds: Sounds,
+        tasks: CallTasks,
+        boxes: VoicemailBoxes,
+        asking: Asking,
+        feed: Callable[[LiveCall, events.Event], None],
+    ) -> None:
+        self._link = link
+        self._sounds = sounds
+        self._tasks = tasks
+        self.boxes = boxes
+        self._asking = asking
+        self._feed = feed
+
+    def answered(self, live: LiveCall) -> None:
+        """A call was answered for whose mailbox it is."""
+        owner = live.route.mailbox
+        if live.call.plan.answered_by is AnsweredBy.MAILBOX and owner is not None:
+            visit = _Visit(self, live, owner)
+            live.answering = visit
+            self._tasks.spawn(visit.run(), "voicemail-visit")
+
+    # What a visit needs.
+
+    async def keys(self, live: LiveCall) -> None:
+        """Hear the caller's keys, however it sends them."""
+        await listen_for_keys(self._link, live)
+
+    async def say(self, live: LiveCall, prompt: mailbox.Prompt) -> Playing | None:
+        """Begin to say something."""
+        found = caller_media(live)
+        if found is None or live.is_ended:
+            return None
+        return await self._sounds.play(live.bridge_id, found[0], found[1], SoundKind.VOICEMAIL, live.route.org, reason=prompt.value)
+
+    async def fetch(self, live: LiveCall, owner: Agent, message: UUID) -> EncodedSound | NotRead:
+        """The message, in the codec of the caller's phone."""
+        found = caller_media(live)
+        codec = None if found is None or not found[1].codecs else SoundCodec.named(found[1].codecs[0].name)
+        if codec is None:
+            return NotRead("codec")
+        return await self._asking.read(live.route.org.id, owner.id, message, codec)
+
+    async def play(self, live: LiveCall, sound: EncodedSound) -> Playing | None:
+        """Begin to play a message; the media process forgets it once it is over."""
+        found = caller_media(live)
+        if found is None or live.is_ended:
+            return None
+        playing = await self._sounds.play_once(live.bridge_id, found[0], found[1], sound)
+        try:
+            await self._link.client.unload_sound(sound.id)  # who plays it plays on
+        except (MediaRefused, Unavailable) as error:
+            _log.warning("voicemail.not_unloaded", call_id=str(live.id), why=str(error))
+        return playing
+
+    async def heard(self, playing: Playing) -> bool:
+        """Return once it has ended; whether all of it was sent."""
+        await self._sounds.wait(playing)
+        return playing.was_heard
+
+    async def stop(self, playing: Playing) -> None:
+        """End it now."""
+        await self._sounds.stop(playing)
+
+    def hang_up(self, live: LiveCall) -> None:
+        """There is nothing more."""
+        self._feed(live, events.Stopped(EndReason.MAILBOX_LEFT))
+
+
+class _Visit:
+    """One visit: the machine, its queue, and what runs for it. At most one thing is heard at a time."""
+
+    def __init__(self, calls: MailboxCalls, live: LiveCall, owner: Agent) -> None:
+        self._calls = calls
+        self._live = live
+        self._owner = owner
+        self._machine = MailboxListening()
+        self._events: asyncio.Queue[mailbox.Event | None] = asyncio.Queue()
+        self._running: asyncio.Task[None] | None = None
+        self._playing: Playing | None = None
+
+    @property
+    def _org(self) -> OrgId:
+        return self._live.route.org.id
+
+    def press(self, digit: str) -> None:
+        """The caller pressed a key."""
+        self._events.put_nowait(mailbox.Pressed(digit))
+
+    def over(self) -> None:
+        """The call ended."""
+        self._events.put_nowait(None)
+
+    async def run(self) -> None:
+        """Until the call is over."""
+        live = self._live
+        if live.is_ended:
+            return
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                await self._calls.keys(live)
+                steps = self._machine.begin()
+                while True:
+                    for step in steps:
+                        await self._do(step)
+                    event = await self._events.get()
+                    if event is None:
+                        return
+                    steps = self._machine.handle(event)
+        except TimeoutError:
+            self._calls.hang_up(live)
+        except Exception as error:
+            _log.error("voicemail.internal_error", call_id=str(live.id), exc_info=error)
+            self._calls.hang_up(live)
+        finally:
+            await self._quiet()
+
+    async def _do(self, step: mailbox.Effect) -> None:
+        match step:
+            case mailbox.Look():
+                self._events.put_nowait(await self._found())
+            case mailbox.Say(prompt):
+                await self._begin(self._say(prompt))
+            case mailbox.Play(message):
+                await self._begin(self._play(message))
+            case mailbox.Wait(seconds):
+                await self._begin(self._wait(seconds))
+            case mailbox.MarkHeard(message):
+                await self._tolerant(self._calls.boxes.mark_heard(self._org, message))
+            case mailbox.Erase(message):
+                await self._quiet()
+                await self._tolerant(self._calls.boxes.ask_erasure(self._org, self._owner.id, message))
+            case mailbox.HangUp():
+                await self._quiet()
+                self._calls.hang_up(self._live)
+            case _:
+                assert_never(step)
+
+    async def _found(self) -> mailbox.Found:
+        try:
+            messages, new = await self._calls.boxes.playlist(self._org, self._owner.id)
+        except AWAY as error:
+            _log.error("voicemail.not_found", call_id=str(self._live.id), error=type(error).__name__)
+            return mailbox.Found((), 0)
+        return mailbox.Found(messages, new)
+
+    async def _tolerant(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except AWAY as error:
+            _log.error("voicemail.not_noted", call_id=str(self._live.id), error=type(error).__name__)
+
+    async def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """This instead of what ran before, of which nothing more is told."""
+        await self._quiet()
+        self._running = asyncio.get_running_loop().create_task(work, name="voicemail-heard")
+
+    async def _quiet(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        playing, self._playing = self._playing, None
+        if playing is not None:
+            await self._calls.stop(playing)
+
+    async def _say(self, prompt: mailbox.Prompt) -> None:
+        self._playing = await self._calls.say(self._live, prompt)
+        was_heard = self._playing is not None and await self._calls.heard(self._playing)
+        self._events.put_nowait(mailbox.Ended(was_heard))
+
+    async def _wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._events.put_nowait(mailbox.WaitIsOver())
+
+    async def _play(self, message: UUID) -> None:
+        try:
+            sound = await self._calls.fetch(self._live, self._owner, message)
+        except (HushwireError, *AWAY) as error:
+            sound = NotRead(type(error).__name__)
+        if isinstance(sound, NotRead):
+            _log.warning("voicemail.not_read", call_id=str(self._live.id), recording_id=str(message), why=sound.reason)
+            self._events.put_nowait(mailbox.Unplayable())
+            return
+        self._playing = playing = await self._calls.play(self._live, sound)
+        if playing is None:
+            self._events.put_nowait(mailbox.Unplayable())
+            return
+        ending = asyncio.ensure_future(self._calls.heard(playing))
+        try:
+            while not ending.done():
+                await asyncio.wait((ending,), timeout=CHECK_EACH_S)
+                if not ending.done() and not await self._may_be_heard(message):
+                    _log.info("voicemail.ended_by_erasure", call_id=str(self._live.id), recording_id=str(message))
+                    await self._calls.stop(playing)
+                    self._events.put_nowait(mailbox.Gone())
+                    return
+        finally:
+            ending.cancel()
+        self._events.put_nowait(mailbox.Ended(ending.result()))
+
+    async def _may_be_heard(self, message: UUID) -> bool:
+        try:
+            return await self._calls.boxes.is_there(self._org, self._owner.id, message)
+        except AWAY:
+            return False  # nobody can say whether it was erased: as by the API, nothing is given out then

@@ -1,0 +1,155 @@
+"""A message on its way to its owner's phone: opened by the worker, whom alone keys obey, and read by the gateway that asked, once.
+
+The gateway makes a key pair for each question; the worker opens the message by the same path as the API (the access log says who hears it
+and what for), codes it for the phone, and seals it to that key. No disk holds it in clear, and no key that opens the row outlives the call.
+"""
+
+import asyncio
+import io
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from hushwire.core import purposes
+from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import HushwireError
+from hushwire.core.ids import AgentId, OrgId, RecordingId, uuid7
+from hushwire.media import encoding
+from hushwire.media.encoding import UnusableSound
+from hushwire.media.sounds import EncodedSound, SoundCodec
+from hushwire.recording.containers import AudioFormat
+from hushwire.recording.failures import RecordingError
+from hushwire.services.message_waiting import AWAY
+from hushwire.services.recordings import Audio, PlaybackEnded, Recordings
+from hushwire.store import voicemail_readings as table
+from hushwire.store.database import Database
+from hushwire.store.voicemail_readings import Answer, Question
+from hushwire.vault.handing_over import Receiver, seal_to
+from hushwire.vault.seal import context
+from hushwire.vault.unseal import Why
+
+WAIT_S: Final = 20.0
+LOOK_S: Final = 0.5
+LEFT_AFTER: Final = timedelta(seconds=60)
+LONGEST_S: Final = 600
+"""So much of a message is read at most."""
+_CHANNEL: Final = "hushwire_voicemail_read"
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NotRead:
+    """Why a message can't be heard now, in a word."""
+
+    reason: str
+
+
+class Asking:
+    """The gateway's share."""
+
+    def __init__(self, main: Database, clock: Clock, random: Random) -> None:
+        self._main = main
+        self._clock = clock
+        self._random = random
+        self._waiting: dict[UUID, asyncio.Event] = {}
+        self._listens = False
+
+    async def read(self, org_id: OrgId, agent_id: AgentId, message: UUID, codec: SoundCodec) -> EncodedSound | NotRead:
+        """The message, to be played; the question is gone afterwards, whatever becomes of it."""
+        now = self._clock.now()
+        receiver, question_id = Receiver(), uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
+        question = Question(question_id, org_id, agent_id, RecordingId(message), codec.value, receiver.public, now)
+        bell = self._waiting[question_id] = asyncio.Event()
+        try:
+            if not self._listens:
+                await self._main.listen(_CHANNEL, self._told)
+                self._listens = True
+            async with self._main.organisation(org_id) as connection:
+                await table.ask(connection, question)
+            async with asyncio.timeout(WAIT_S):
+                answer = await self._answer(question, bell)
+        except TimeoutError:
+            async with self._main.organisation(org_id) as connection:
+                await table.forget(connection, question_id)
+            return NotRead("no-answer")
+        finally:
+            del self._waiting[question_id]
+        if answer.sealed is None:
+            return NotRead(answer.refusal or "unknown")
+        return EncodedSound.from_data(codec, receiver.open(answer.sealed, _place(question)))
+
+    async def _answer(self, question: Question, bell: asyncio.Event) -> Answer:
+        while True:
+            bell.clear()
+            async with self._main.organisation(question.org_id) as connection:
+                answer = await table.take(connection, question.id)
+            if answer is not None:
+                return answer
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await bell.wait()
+            except TimeoutError:
+                continue
+
+    def _told(self, payload: str) -> None:
+        for question_id, bell in self._waiting.items():
+            if payload in ("", str(question_id)):
+                bell.set()
+
+
+class Answering:
+    """The worker's share."""
+
+    def __init__(self, main: Database, recordings: Recordings, clock: Clock) -> None:
+        self._main = main
+        self._recordings = recordings
+        self._clock = clock
+
+    async def answer_all(self) -> int:
+        """Answers what waits, and drops what was left behind; returns how many were answered."""
+        async with self._main.transaction() as connection:
+            waiting = await table.waiting(connection)
+            left = await table.left(connection, self._clock.now() - LEFT_AFTER)
+        for org_id, question_id in left:
+            async with self._main.organisation(org_id) as connection:
+                await table.forget(connection, question_id)
+        done = [await self._answer(org_id, question_id) for org_id, question_id in waiting if (org_id, question_id) not in left]
+        return sum(done)
+
+    async def _answer(self, org_id: OrgId, question_id: UUID) -> bool:
+        async with self._main.organisation(org_id) as connection:
+            question = await table.get(connection, question_id)
+        if question is None:
+            return False
+        try:
+            given = await self._given(question)
+        except (HushwireError, *AWAY) as error:
+            _log.error("voicemail.not_read", recording_id=str(question.recording_id), error=type(error).__name__)
+            given = Answer(None, "failed")
+        async with self._main.organisation(org_id) as connection:
+            await table.answer(connection, question_id, self._clock.now(), given)
+        return True
+
+    async def _given(self, question: Question) -> Answer:
+        why = Why(f"agent:{question.agent_id}", purposes.VOICEMAIL)
+        found = await self._recordings.open_audio(question.org_id, question.recording_id, AudioFormat.WAV, why)
+        if not isinstance(found, Audio):
+            return Answer(None, type(found).__name__.lower())
+        try:
+            wav = b"".join([chunk async for chunk in found.chunks])
+            sound = await asyncio.to_thread(_coded, wav, SoundCodec(question.codec))
+        except (PlaybackEnded, RecordingError, UnusableSound) as error:
+            return Answer(None, type(error).__name__.lower())
+        return Answer(seal_to(question.public_key, sound.data, _place(question)), None)
+
+
+def _coded(wav: bytes, codec: SoundCodec) -> EncodedSound:
+    samples = encoding.read("the message", io.BytesIO(wav))[: LONGEST_S * encoding.MASTER_RATE]
+    return encoding.encode(encoding.levelled(samples), codec)
+
+
+def _place(question: Question) -> bytes:
+    return context("voicemail-reading", question.id, question.org_id, question.recording_id, question.codec)
