@@ -1,12 +1,15 @@
 """Lamps where calls go on elsewhere: transferred, diverted, into a mailbox."""
 
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from hushwire.calls.model import JoinedAs
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.sip import effects as sip
+from hushwire.sip.effects import DialogKey
+from hushwire.sip.refer import Replaces
 from tests.databases import Databases
-from tests.services.running import FAR_NUMBER, World, need_program, running
+from tests.services.running import FAR_NUMBER, HOST, World, need_program, running
 from tests.services.test_diversion import forward, rejected
 from tests.services.test_presence import read, states, watcher
 from tests.services.test_transfers import Heard, accept, refer, to_carrier
@@ -89,3 +92,32 @@ async def test_a_supervisor_lights_no_lamp(databases: Databases, tmp_path: Path)
         assert world.gateway.colleagues.engaged(agent_id) == ()
         assert of_sue.notifies.empty()
         anna.endpoint.bye(near)
+
+
+async def test_a_ringing_call_is_picked_up_by_what_its_lamp_says_and_nothing_of_its_dialog_is_said(
+    databases: Databases, tmp_path: Path
+) -> None:
+    """The lamp's Call-ID and tags name the call for an INVITE with Replaces of who may pick it up, and open the dialog to nobody."""
+    async with running(databases, tmp_path) as world, watcher(world.port, "sue") as of_ben:
+        await idle(world, of_ben, "102")
+        anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
+        anna.invite("102")
+        rung = await ben.expect(sip.RequestReceived)
+        early = ben.endpoint.respond(rung.tx, 180)
+        assert early is not None
+        while "call-id" not in (shown := ElementTree.fromstring((await of_ben.told()).body)[0].attrib):
+            pass
+        named = DialogKey(shown["call-id"], shown["local-tag"], shown["remote-tag"])
+        assert not {*named} & {early.call_id, early.local_tag, early.remote_tag}
+        for method in ("BYE", "SUBSCRIBE", "UPDATE"):
+            tags = {"call_id": named.call_id, "to_tag": named.local_tag, "from_tag": named.remote_tag, "with_password": False}
+            assert (await of_ben.ask(method, f"sip:102@{HOST}", "Event: dialog\r\n", **tags)).status == 481  # type: ignore[arg-type]
+        header = ("Replaces", str(Replaces(named.call_id, named.local_tag, named.remote_tag, is_early_only=True)))
+        stranger = await world.peer()
+        stranger.invite(f"sip:ben@{HOST}", headers=[header])
+        assert (await stranger.expect(sip.Rejected)).status == 401
+        sue.invite(f"sip:ben@{HOST}", headers=[header])
+        await sue.expect(sip.Accepted)
+        await ben.expect(sip.CancelReceived)
+        await _quiet(of_ben)
+        assert world.gateway.endpoint.ua._core.aliases == {}

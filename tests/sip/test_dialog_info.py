@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 from hushwire.sip.dialog_info import DialogInfo, DialogState, changes, dialog_info
+from hushwire.sip.effects import DialogKey
 from hushwire.sip.message_summary import MessageCounts, message_summary
 from hushwire.sip.pidf import presence_document
 
@@ -22,6 +23,12 @@ def test_a_document_names_each_call_its_state_and_who_is_at_its_other_end_if_tha
     assert ringing.findtext(f"{NS}remote/{NS}identity") == RINGING.remote
     assert (talking.attrib, talking.findtext(NS + "state")) == ({"id": "b", "direction": "initiator"}, "confirmed")
     assert talking.find(NS + "remote") is None
+
+
+def test_a_call_that_may_be_picked_up_says_by_what() -> None:
+    named = replace(RINGING, named=DialogKey("call", "near", "far"))
+    (dialog,) = ElementTree.fromstring(dialog_info(ENTITY, 0, [named], is_full=True))
+    assert [dialog.attrib[name] for name in ("call-id", "local-tag", "remote-tag")] == ["call", "near", "far"]
 
 
 def test_changes_are_what_is_new_what_is_otherwise_and_what_is_over() -> None:

@@ -31,6 +31,7 @@ from hushwire.services.calling import Calling
 from hushwire.services.colleagues import Colleagues
 from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
+from hushwire.services.features import Feature
 from hushwire.services.guard import Guard
 from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
@@ -42,6 +43,7 @@ from hushwire.services.message_waiting import PACKAGE as WAITING
 from hushwire.services.message_waiting import MessageWaiting
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.orphans import Orphans
+from hushwire.services.pickup_names import PickupNames
 from hushwire.services.presence import DIALOG, PRESENCE, DialogPackage, PresencePackage
 from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
@@ -308,7 +310,10 @@ class Gateway:
             most_messages=self._config.voicemail.messages,
         )
         self.waiting = MessageWaiting(wired.main, boxes, self.directory, self.bindings, self.endpoint.send, wired.clock)
-        self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id, lambda: self.calling.live)
+        ua = self.endpoint.ua
+        pickups = PickupNames(wired.random.token_bytes(32), ua.name, lambda alias: ua.name(alias, None))
+        is_offered = router.is_on(Feature.PICKUP)
+        self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id, lambda: self.calling.live, pickups if is_offered else None)
         engaged = self.colleagues.engaged
         self.notifier = Notifier(
             self.endpoint,

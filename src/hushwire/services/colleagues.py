@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -23,7 +23,9 @@ from hushwire.core.personal import Personal
 from hushwire.policy.model import Emergency
 from hushwire.services.live import LiveCall
 from hushwire.services.neighbours import Neighbours
+from hushwire.services.pickup_names import PickupNames
 from hushwire.sip.dialog_info import DialogState
+from hushwire.sip.effects import DialogKey
 from hushwire.store import calls as rows
 from hushwire.store.database import Database
 
@@ -41,12 +43,17 @@ class Engaged:
     state: DialogState
     is_initiator: bool
     remote: Personal[str] | None = None
+    named: DialogKey | None = None
+    """How a colleague may pick it up."""
 
 
 class Colleagues:
     """The agents of all organisations. `on_change` is told of whom something changed. While nobody watches, a call costs one look."""
 
-    def __init__(self, db: Database, neighbours: Neighbours, node_id: NodeId, calls: Callable[[], Iterable[LiveCall]]) -> None:
+    def __init__(
+        self, db: Database, neighbours: Neighbours, node_id: NodeId, calls: Callable[[], Iterable[LiveCall]], names: PickupNames | None
+    ) -> None:
+        self._names = names
         self._db = db
         self._neighbours = neighbours
         self._node_id = node_id
@@ -77,6 +84,7 @@ class Colleagues:
     def _learn(self, live: LiveCall) -> set[AgentId]:
         """Take up how a call is now; whom that changes something of."""
         parts = {} if live.is_ended or live.call.state is State.ENDED else _parts(live)
+        self._offer(live, parts)
         touched = set()
         for agent_id in {*self._parties.get(live.id, ()), *parts}:
             calls, part = self._here[agent_id], parts.get(agent_id)
@@ -94,9 +102,24 @@ class Colleagues:
             self._parties.pop(live.id, None)
         return touched
 
+    def _offer(self, live: LiveCall, parts: dict[AgentId, Engaged]) -> None:
+        """Whom it rings at shows by what a colleague may pick it up; `names` is None where nobody may."""
+        if self._names is None:
+            return
+        rung = [agent_id for agent_id, part in parts.items() if not part.is_initiator and part.state is DialogState.EARLY]
+        if not rung or not live.early or live.joining is not None or live.route.leads_out:
+            self._names.forget(live.id)
+            return
+        name = self._names.of(live.id, live.early[min(live.early)])
+        for agent_id in rung:
+            parts[agent_id] = replace(parts[agent_id], named=name)
+
     def _rest(self) -> None:
         """Nobody watches any more."""
         self._is_looking = False
+        for call_id in self._parties:
+            if self._names is not None:
+                self._names.forget(call_id)
         self._here.clear()
         self._parties.clear()
 

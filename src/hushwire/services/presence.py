@@ -46,7 +46,7 @@ class DialogPackage:
         shows = watched.org.presence is Shown.NUMBERS
         _, _, host = watched.entity.rpartition("@")
         return tuple(
-            DialogInfo(part.id, part.state, part.is_initiator, _uri(part.remote, host) if shows else None)
+            DialogInfo(part.id, part.state, part.is_initiator, _uri(part.remote, host) if shows else None, part.named)
             for part in self._engaged(watched.agent.id)
         )
 

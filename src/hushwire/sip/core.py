@@ -128,6 +128,8 @@ class Core:
         self.effects: list[Effect] = []
         self.sessions: dict[DialogKey, Session] = {}
         self.subscribed = 0
+        # Names for dialogs that somebody else may replace, without learning what would let it into them.
+        self.aliases: dict[DialogKey, DialogKey] = {}
         self.allow = ", ".join(config.allow)
         self.supported = ", ".join(config.supported)
         self.watch = SessionWatch(self._session_due)

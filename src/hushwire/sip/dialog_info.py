@@ -7,6 +7,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from hushwire.core.personal import SHOWN
+from hushwire.sip.effects import DialogKey
 
 CONTENT_TYPE: Final = "application/dialog-info+xml"
 
@@ -28,6 +29,8 @@ class DialogInfo:
     state: DialogState
     is_initiator: bool
     remote: str | None = None
+    named: DialogKey | None = None
+    """By what an INVITE with Replaces takes the call, as the watched phone would see it; None where it can't be taken."""
 
     def __repr__(self) -> str:
         return f"DialogInfo({self.state}, {SHOWN})"
@@ -55,4 +58,8 @@ def _dialog(info: DialogInfo) -> str:
     remote = ""
     if info.remote is not None:
         remote = f"<remote><identity>{escape(info.remote)}</identity><target uri={quoteattr(info.remote)}/></remote>"
-    return f"<dialog id={quoteattr(info.id)} direction={quoteattr(direction)}><state>{info.state}</state>{remote}</dialog>\r\n"
+    named = ""
+    if info.named is not None:
+        call_id, local, distant = (quoteattr(text) for text in info.named)
+        named = f" call-id={call_id} local-tag={local} remote-tag={distant}"
+    return f"<dialog id={quoteattr(info.id)}{named} direction={quoteattr(direction)}><state>{info.state}</state>{remote}</dialog>\r\n"

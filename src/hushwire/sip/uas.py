@@ -354,14 +354,15 @@ class Server:
     def _replacing(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
         """An INVITE with Replaces (RFC 3891 section 3): its dialog is there and may be replaced, or it is refused here."""
         named = replaces_of(request)
-        replaced = None if named is None else self.core.call(named.dialog)
+        dialog = None if named is None else self.core.aliases.get(named.dialog, named.dialog)
+        replaced = None if dialog is None else self.core.call(dialog)
         if named is None or replaced is None or (replaced.dialog.is_early and not replaced.dialog.is_caller):
             # "If the dialog is early and was not initiated by this UA, it returns 481."
             self.answer(tx, 481, now)
         elif named.is_early_only and not replaced.dialog.is_early:
             self.answer(tx, 486, now)
         else:
-            self.core.emit(RequestReceived(tx.id, request, flow, named.dialog))
+            self.core.emit(RequestReceived(tx.id, request, flow, dialog))
 
     def _inspect_in_dialog(self, tx: ServerTx, session: Session, request: Request, flow: Flow, now: float) -> None:
         core, dialog, number = self.core, session.dialog, request.cseq.number

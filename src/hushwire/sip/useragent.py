@@ -392,6 +392,13 @@ class UserAgent:
             return None
         return self._subscriptions.open(session, event, now, longest_s, is_notifier=True).id
 
+    def name(self, alias: DialogKey, dialog: DialogKey | None) -> None:
+        """Let Replaces name a dialog by `alias` too, which nothing else is believed by; None: not any more."""
+        if dialog is None:
+            self._core.aliases.pop(alias, None)
+        else:
+            self._core.aliases[alias] = dialog
+
     def move(self, key: DialogKey, hop: Hop) -> None:
         """Send the dialog's requests another way from now on (a phone came back on a new connection)."""
         session = self._core.sessions.get(key)
