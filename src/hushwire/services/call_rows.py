@@ -18,11 +18,11 @@ from hushwire.services.directory import Organisation
 from hushwire.services.kept import Kept
 from hushwire.services.live import Joining, LiveCall, RecordingRun, end_state
 from hushwire.services.recorder import Recorder, recording_end
-from hushwire.services.records import Records
+from hushwire.services.records import Records, StepWrite
 from hushwire.services.routing import Refused
 from hushwire.store import calls as rows
 from hushwire.store import voicemail
-from hushwire.store.calls import Attempts, CallEnd, Facts, NewCall, RecordingEnd
+from hushwire.store.calls import Attempts, CallEnd, Facts, NewCall, RecordingEnd, Step
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
 from hushwire.vault.seal import Columns
@@ -50,25 +50,15 @@ class CallRows:
         live.remote_index = new.remote_index
         event = self._recorder.event(live, EventKind.CALL_STARTED, live.started_at)
         org_id = live.route.org.id
-
-        async def write(connection: Connection) -> list[DomainEvent]:
-            await rows.begin(connection, org_id, new)
-            return [event]
-
-        self._records.write(org_id, "call.begin", write)
+        self._records.write(org_id, "call.begin", StepWrite(Step.BEGIN, rows.begun(org_id, new), (event,)))
 
     def unstarted(self, live: LiveCall, at: datetime, why: EndReason, status: int) -> None:
         """The row of a call that ended before anything was opened for it."""
         new = self._new(live, end_state(why, was_answered=False), at, why, status)
         event = self._recorder.event(live, EventKind.CALL_ENDED, at, reason=why.value, status=status)
         org_id = live.route.org.id
-
-        async def write(connection: Connection) -> list[DomainEvent]:
-            await rows.begin(connection, org_id, new)
-            return [event]
-
         self._journal.note(org_id, new)
-        self._dropped(new.id, self._records.write(org_id, "call.unstarted", write))
+        self._dropped(new.id, self._records.write(org_id, "call.unstarted", StepWrite(Step.BEGIN, rows.begun(org_id, new), (event,))))
 
     def diverted(self, live: LiveCall) -> None:
         """Who called is called on to somebody else, or was to be; and CallDiverted for each step."""
@@ -224,6 +214,8 @@ class CallRows:
             # Nobody closed it: what lies in the spool plays as far as it goes.
             recording = RecordingEnd(RecordingId(run.id), at)
         live.end, live.ended_recording = end, recording
+        if recording is None and not end.took_parties_in:
+            return self._records.write(live.route.org.id, "call.end", StepWrite(Step.END, rows.ended(end), (ended, *left)))
         speech_ms = None if report is None or not live.route.takes_message else _speech_ms(live, report)
         closed = None if recording is None else self._recorder.event(live, EventKind.RECORDING_CLOSED, at, recording=recording.id)
 
@@ -266,13 +258,8 @@ class CallRows:
             caller_hidden=refused.hides,
         )
         event = self._recorder.refusal(call_id, refused, at)
-
-        async def write(connection: Connection) -> list[DomainEvent]:
-            await rows.begin(connection, org.id, new)
-            return [event]
-
         self._journal.note(org.id, new)
-        self._dropped(call_id, self._records.write(org.id, "call.refused", write))
+        self._dropped(call_id, self._records.write(org.id, "call.refused", StepWrite(Step.BEGIN, rows.begun(org.id, new), (event,))))
 
     def again(self, kept: Kept) -> asyncio.Future[bool]:
         """All that the rows of a call should say, by the journal of the process before this one; what they say already stays."""

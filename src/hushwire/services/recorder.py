@@ -24,13 +24,13 @@ from hushwire.privacy.consent import Declaration
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.live import LiveCall, RecordingRun
-from hushwire.services.records import Records
+from hushwire.services.records import Records, StepWrite
 from hushwire.services.routing import Refused, Route
 from hushwire.services.sound_settings import RecordFrom
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.store import calls as rows
 from hushwire.store import voicemail
-from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd
+from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd, Step
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
 
@@ -332,13 +332,14 @@ class Recorder:
     ) -> asyncio.Future[bool]:
         org_id, now = live.route.org.id, self._clock.now()
         answered = [] if answer is None else [self.event(live, EventKind.CALL_ANSWERED, answer.answered_at)]
-        started = [] if recording is None else [self.event(live, EventKind.RECORDING_STARTED, now, recording=recording.id)]
+        if recording is None:
+            assert answer is not None
+            return self._records.write(org_id, "call.answered", StepWrite(Step.ANSWER, rows.answered(answer), answered))
+        started = [self.event(live, EventKind.RECORDING_STARTED, now, recording=recording.id)]
 
         async def write(connection: Connection) -> list[DomainEvent]:
             if answer is not None:
                 await rows.answer(connection, answer)
-            if recording is None:
-                return answered
             has_begun = admitted is not None and admitted.has_begun
             is_begun = await rows.begin_recording(connection, org_id, recording, has_begun=has_begun)
             if is_begun and live.route.mailbox is not None and live.route.takes_message:
@@ -348,7 +349,7 @@ class Recorder:
             return answered + started if is_begun else answered
 
         kind = "call.answered" if answer else "recording.begin"
-        return self._records.write(org_id, kind, write, at_once=recording is not None)
+        return self._records.write(org_id, kind, write, at_once=True)
 
     def _fail_row(self, live: LiveCall, run: RecordingRun) -> None:
         now = self._clock.now()

@@ -1,7 +1,8 @@
 """Rows of calls, written in order and never given up: a database that is away delays them, it loses none while this process lives.
 
 What an organisation's calls have to write within some milliseconds goes into one transaction: so a busy gateway pays for few of them.
-What a call waits for goes at once, with all that is queued. A write that no repetition mends is logged by its kind and dropped, and
+What a call waits for goes at once, with all that is queued. The steps that every call takes (store/calls.py) go together besides, so that
+a transaction has as many round trips as kinds of them. A write that no repetition mends is logged by its kind and dropped, and
 takes no other with it.
 """
 
@@ -20,6 +21,7 @@ from hushwire.core.errors import Unavailable
 from hushwire.core.events import DomainEvent
 from hushwire.core.ids import OrgId
 from hushwire.store import outbox
+from hushwire.store.calls import Row, Step, write_steps
 from hushwire.store.database import Connection, Database
 
 Write = Callable[[Connection], Awaitable[Sequence[DomainEvent] | None]]
@@ -41,15 +43,24 @@ AWAY: Final = (
 
 RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 BATCH: Final = 64
-LINGER_S: Final = 0.02
+LINGER_S: Final = 0.05
 """How long a write that nobody waits for may wait for company."""
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class StepWrite:
+    """One of the steps that every call takes, and what the outbox is told with it."""
+
+    step: Step
+    row: Row
+    events: Sequence[DomainEvent]
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
     kind: str
-    write: Write
+    write: Write | StepWrite
     done: asyncio.Future[bool]
 
 
@@ -74,7 +85,7 @@ class Records:
         """How many writes have not been committed yet."""
         return sum(len(queue.entries) for queue in self._queues.values())
 
-    def write(self, org_id: OrgId, kind: str, write: Write, *, at_once: bool = False) -> asyncio.Future[bool]:
+    def write(self, org_id: OrgId, kind: str, write: Write | StepWrite, *, at_once: bool = False) -> asyncio.Future[bool]:
         """Run `write` in a transaction of the organisation, after all earlier writes of that organisation.
 
         The future gives True once it is committed, False where the database refused it for good. `kind` names it in logs.
@@ -126,9 +137,16 @@ class Records:
                 async with self._db.organisation(org_id) as connection:
                     is_connected = True
                     events: list[DomainEvent] = []
+                    steps: dict[Step, list[Row]] = {}
                     for entry in batch:
+                        if isinstance(entry.write, StepWrite):
+                            steps.setdefault(entry.write.step, []).append(entry.write.row)
+                            events += entry.write.events
+                            continue
+                        await _write_steps(connection, steps)
                         kind = entry.kind
                         events += await entry.write(connection) or ()
+                    await _write_steps(connection, steps)
                     await outbox.add_all(connection, events)
                 self.away.clear()
                 if tries:
@@ -146,3 +164,9 @@ class Records:
                     log.warning("record.delayed", kind=kind, count=len(batch), error=type(error).__name__)
                 await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
                 tries += 1
+
+
+async def _write_steps(connection: Connection, steps: dict[Step, list[Row]]) -> None:
+    """Write these and forget them. A call's own come in their order whatever is written between: the earlier step goes first."""
+    for step in sorted(steps):
+        await write_steps(connection, step, steps.pop(step))

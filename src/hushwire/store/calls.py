@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import IntEnum
+from typing import Final
 from uuid import UUID
 
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, TrunkId
@@ -184,16 +186,58 @@ async def engagements(connection: Connection, agent_ids: Sequence[AgentId], node
     return found
 
 
-async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
-    """Insert the row of a call; False if it is there already."""
-    tag = await connection.execute(
+class Step(IntEnum):
+    """What is written of every call, in the order in which it is: so steps of many calls can go in one round trip each."""
+
+    BEGIN = 0
+    ANSWER = 1
+    END = 2
+
+
+Row = tuple[object, ...]
+
+_STEPS: Final = {
+    Step.BEGIN: (
         "INSERT INTO calls (org_id, id, agent_id, peer_agent_id, trunk_id, node_id, bridge_id, direction, state, started_at, verdict,"
         " verdict_reason, country, number_class, rules_version, sealed_with, remote_sealed, remote_index, local_sealed, ended_at,"
         " sip_status, end_reason, joined_call_id, joined_as, caller_hidden, device_id, diversions, diverted_to_sealed, diverted_to_index,"
         " caller_verdict, caller_verdict_reason, caller_attestation, caller_signer, masking_session_id)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26,"
         " $27::jsonb, $28, $29, $30, $31, $32, $33, $34)"
-        " ON CONFLICT (id) DO NOTHING",
+        " ON CONFLICT (id) DO NOTHING"
+    ),
+    Step.ANSWER: (
+        "UPDATE calls SET state = CASE WHEN state = 'ringing' THEN 'active' ELSE state END, answered_at = $2,"
+        " peer_agent_id = coalesce($3, peer_agent_id), agent_leg = $4::jsonb, peer_leg = $5::jsonb,"
+        " trunk_id = coalesce($6, trunk_id), device_id = coalesce($7, device_id), peer_device_id = coalesce($8, peer_device_id),"
+        " agent_id = coalesce($9, agent_id) WHERE id = $1 AND answered_at IS NULL"
+    ),
+    Step.END: (
+        "UPDATE calls SET state = $2, ended_at = $3, duration_ms = $4, sip_status = coalesce($5, sip_status), end_reason = $6,"
+        " quality = $7::jsonb, trunk_id = coalesce($8, trunk_id), trunk_attempts = $9::jsonb,"
+        " transferred_to = $10, transferred_as = $11, transferred_by = $12, leg_ended_at = $13"
+        " WHERE id = $1 AND state IN ('ringing', 'active')"
+    ),
+}
+
+
+async def write_steps(connection: Connection, step: Step, rows: Sequence[Row]) -> None:
+    """The same step of several calls, each row as `begun`, `answered` or `ended` gives it; what stands there already stays."""
+    if len(rows) == 1:
+        await connection.execute(_STEPS[step], *rows[0])
+    else:
+        await connection.executemany(_STEPS[step], rows)
+
+
+async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
+    """Insert the row of a call; False if it is there already."""
+    tag = await connection.execute(_STEPS[Step.BEGIN], *begun(org_id, call))
+    return tag == "INSERT 0 1"
+
+
+def begun(org_id: OrgId, call: NewCall) -> Row:
+    """A call's row as it begins."""
+    return (
         org_id,
         call.id,
         call.agent_id,
@@ -229,7 +273,6 @@ async def begin(connection: Connection, org_id: OrgId, call: NewCall) -> bool:
         call.caller_signer,
         call.masking_session_id,
     )
-    return tag == "INSERT 0 1"
 
 
 async def divert(connection: Connection, call: NewCall) -> None:
@@ -272,11 +315,13 @@ async def answer(connection: Connection, call: CallAnswer) -> bool:
 
     False if that is known already.
     """
-    tag = await connection.execute(
-        "UPDATE calls SET state = CASE WHEN state = 'ringing' THEN 'active' ELSE state END, answered_at = $2,"
-        " peer_agent_id = coalesce($3, peer_agent_id), agent_leg = $4::jsonb, peer_leg = $5::jsonb,"
-        " trunk_id = coalesce($6, trunk_id), device_id = coalesce($7, device_id), peer_device_id = coalesce($8, peer_device_id),"
-        " agent_id = coalesce($9, agent_id) WHERE id = $1 AND answered_at IS NULL",
+    tag = await connection.execute(_STEPS[Step.ANSWER], *answered(call))
+    return tag == "UPDATE 1"
+
+
+def answered(call: CallAnswer) -> Row:
+    """What a call's row learns once it is answered."""
+    return (
         call.id,
         call.answered_at,
         call.peer_agent_id,
@@ -287,7 +332,6 @@ async def answer(connection: Connection, call: CallAnswer) -> bool:
         call.peer_device_id,
         call.agent_id,
     )
-    return tag == "UPDATE 1"
 
 
 async def update_legs(connection: Connection, call_id: CallId, agent_leg: Facts, peer_leg: Facts) -> None:
@@ -306,11 +350,17 @@ async def update_quality(connection: Connection, call_id: CallId, quality: Mappi
 
 async def end(connection: Connection, call: CallEnd) -> bool:
     """Close the row; False if it was closed already."""
-    tag = await connection.execute(
-        "UPDATE calls SET state = $2, ended_at = $3, duration_ms = $4, sip_status = coalesce($5, sip_status), end_reason = $6,"
-        " quality = $7::jsonb, trunk_id = coalesce($8, trunk_id), trunk_attempts = $9::jsonb,"
-        " transferred_to = $10, transferred_as = $11, transferred_by = $12, leg_ended_at = $13"
-        " WHERE id = $1 AND state IN ('ringing', 'active')",
+    tag = await connection.execute(_STEPS[Step.END], *ended(call))
+    if call.took_parties_in:
+        await connection.execute(
+            "UPDATE calls SET leg_ended_at = $2 WHERE transferred_to = $1 AND leg_ended_at IS NULL", call.id, call.ended_at
+        )
+    return tag == "UPDATE 1"
+
+
+def ended(call: CallEnd) -> Row:
+    """What closes a call's row."""
+    return (
         call.id,
         call.state,
         call.ended_at,
@@ -325,11 +375,6 @@ async def end(connection: Connection, call: CallEnd) -> bool:
         None if call.transferred is None else call.transferred.by,
         None if call.transferred is None else call.transferred.leg_ended_at,
     )
-    if call.took_parties_in:
-        await connection.execute(
-            "UPDATE calls SET leg_ended_at = $2 WHERE transferred_to = $1 AND leg_ended_at IS NULL", call.id, call.ended_at
-        )
-    return tag == "UPDATE 1"
 
 
 async def begin_recording(connection: Connection, org_id: OrgId, recording: NewRecording, *, has_begun: bool = False) -> bool:
