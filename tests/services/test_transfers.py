@@ -23,6 +23,7 @@ from hushwire.sip.uri import parse_sip_uri
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.running import FAR_NUMBER, HOST, Peer, World, local_media, need_program, running
+from tests.services.test_diversion import forward
 
 pytestmark = need_program
 
@@ -154,6 +155,8 @@ async def test_a_blind_transfer_to_a_colleague_leaves_the_carriers_party_with_th
     await settled(live)
     report = await world.gateway.link.client.bridge(live.id)
     assert [leg.leg for leg in report.legs] == [0, 1]
+    world.gateway.calling.obey_directory()
+    assert not live.is_ended
     ben.endpoint.bye(dialog)
     assert (await world.carrier.expect(sip.DialogEnded)).dialog == far
     await row_of(world, live, state="ended")
@@ -328,3 +331,40 @@ async def hold(phone: Peer, dialog: DialogKey) -> None:
     phone.endpoint.reinvite(dialog, body=build_offer(phone.local, Srtp.REQUIRED, direction=Direction.SENDONLY))
     while not isinstance(await phone.expect(sip.Event), sip.Responded):  # type: ignore[arg-type]
         pass
+
+
+async def test_who_is_transferred_to_a_colleague_goes_on_where_that_one_forwards_calls(world: World) -> None:
+    anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
+    await forward(world, "ben", busy="103")
+    live, near, far = await to_carrier(world, anna)
+    refer(anna, near, "102")
+    ben.endpoint.respond((await ben.expect(sip.RequestReceived)).tx, 486)
+    dialog = accept(sue, await sue.expect(sip.RequestReceived))
+    told, _sue = Heard(anna), Heard(sue)
+    await told.until(lambda heard: heard.is_over and heard.ended, "the transfer is done")
+    assert told.statuses[-1] == 200
+    await settled(live)
+    party = live.party(Side.CALLER)
+    assert party.agent is not None
+    assert party.agent.username.reveal() == "sue"
+    await _sue.stop()
+    sue.endpoint.bye(dialog)
+    assert (await world.carrier.expect(sip.DialogEnded)).dialog == far
+
+
+async def test_a_colleague_may_forward_a_transferred_call_out_and_pays_for_that(world: World) -> None:
+    anna = await world.peer("anna")
+    await forward(world, "ben", always="+493023125990")
+    live, near, _ = await to_carrier(world, anna)
+    refer(anna, near, "102")
+    out = await world.carrier.expect(sip.RequestReceived)
+    assert "+493023125990" in out.request.uri
+    world.carrier.accept(out, local=local_media(43000, keys=False))
+    told = Heard(anna)
+    await told.until(lambda heard: heard.is_over and heard.ended, "the transfer is done")
+    assert told.statuses[-1] == 200
+    await settled(live)
+    assert {agent.username.reveal() for agent in live.route.payers} == {"ben"}
+    assert world.gateway.calling.table.on_trunk(live.route.trunk.id) == 2  # type: ignore[union-attr]
+    world.gateway.calling.obey_directory()
+    assert not live.is_ended

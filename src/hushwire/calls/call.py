@@ -513,6 +513,12 @@ class Call:
         if not event.targets or self._caller is None:
             self._not_diverted(events.NotDiverted())
             return
+        self._turn(event)
+        self._tell(181)  # RFC 3261 section 21.1.3
+        self._ring_or_announce(self._caller)
+
+    def _turn(self, event: events.Diverted) -> None:
+        """Others are to be rung from now on."""
         plan = self.plan
         self._first = len(self._branches)
         self._leads_out = event.leads_out
@@ -525,8 +531,6 @@ class Call:
             is_serial=event.is_serial,
             is_recorded=plan.is_recorded and event.is_recorded,
         )
-        self._tell(181)  # RFC 3261 section 21.1.3
-        self._ring_or_announce(self._caller)
 
     def _answered_here(self, event: events.AnsweredHere) -> None:
         """Something of ours takes the call; ways that were not tried any more are none of it."""

@@ -17,13 +17,24 @@ class Guest(Call):
     """One such party. `plan.joins` is its leg; who would be the caller of another call is the call that it joins."""
 
     def __init__(self, plan: Plan, random: Random, fingerprint: Fingerprint | None = None) -> None:
-        if plan.joins is None or not plan.targets:
+        if plan.joins is None or not (plan.targets or plan.not_rung):
             raise ValueError("a guest is rung, and joins as a leg of another call")
         super().__init__(plan, b"", random, fingerprint)
 
     def _opened(self, event: events.MediaOpened) -> None:
         self._ports = dict(zip(self.plan.legs, event.ports, strict=True))
+        if self.plan.not_rung is not None:
+            self._ask_diversion(self.plan.not_rung, 480, EndReason.UNAVAILABLE)
+        else:
+            self._ring_targets()
+
+    def _diverted(self, event: events.Diverted) -> None:
+        self._turn(event)
         self._ring_targets()
+
+    def _answered_here(self, event: events.AnsweredHere) -> None:
+        """Nobody of ours answers who is rung: there is no caller to hear it."""
+        self._not_diverted(events.NotDiverted())
 
     def _progressed(self, event: events.Progressed) -> None:
         """It rings there; nobody here waits to hear of it."""

@@ -207,7 +207,8 @@ class Adoption:
         shown, number = (None if text is None else Personal(text) for text in (kept.shown, kept.number))
         trunk = next((trunk for trunk in self._directory.trunks if trunk.id == kept.trunk_id), None)
         agent = None if kept.agent_id is None else org.by_id.get(kept.agent_id)
-        return Party(hop, agent, trunk, shown, number, kept.places, None if kept.origin is None else CallId(kept.origin))
+        origin = None if kept.origin is None else CallId(kept.origin)
+        return Party(hop, agent, trunk, shown, number, kept.places, kept.device_id, origin)
 
     def _close(self, kept: Kept) -> None:
         """A call that was not answered, or was over: its rows are all that is left to do, and an answer to who still waits for one."""

@@ -156,6 +156,8 @@ class CallEffects:
             match answer:
                 case Onward():
                     return await self._go_on(live, answer)
+                case TakeMessage() if live.joining is not None:
+                    return [events.NotDiverted()]  # nobody is there yet to leave one
                 case TakeMessage():
                     return await self._take_message(live, answer)
                 case Nowhere(diversions):

@@ -170,6 +170,7 @@ def _party(party: Party) -> KeptParty:
         None if party.number is None else party.number.reveal(),
         party.places,
         party.origin,
+        party.device_id,
     )
 
 

@@ -124,7 +124,7 @@ class CallMedia:
         async with live.working:
             if live.is_ended:
                 return None
-            self._handshakes.forget(live.id, leg)
+            self._handshakes.forget(live.bridge_id, leg)
             live.stated.pop(leg, None)
             live.suites.pop(leg, None)
             live.reachable.discard(leg)
@@ -138,6 +138,9 @@ class CallMedia:
                 moved: list[events.Event] = [events.PortsMoved(leg, Ports(str(given.ip), given.rtp_port, given.rtcp_port))]
             else:
                 moved = []
+        if live.joining is not None:
+            live.route = route
+            return moved
         for agent_id in _agents(live):
             if self._newest.get(agent_id) == live.id:
                 del self._newest[agent_id]

@@ -332,7 +332,7 @@ class Calling:
             if live.is_ended:
                 continue
             self.supervision.obey(live)
-            if self._router.is_barred(live.route, live.call.winner):
+            if self._router.is_barred(live.route, live.credentials()):
                 _log.info("call.barred", call_id=str(live.id))
                 self.hang_up(live, EndReason.SUSPENDED)
             elif live.recording is not None and not self._router.may_record(live.route):

@@ -73,6 +73,7 @@ class KeptParty:
     number: str | None = None
     places: Places = ()
     origin: UUID | None = None
+    device_id: UUID | None = None
 
     def __repr__(self) -> str:
         return f"KeptParty({SHOWN})"

@@ -11,9 +11,9 @@ from hushwire.calls.call import Call
 from hushwire.calls.effects import LegStatement
 from hushwire.calls.ends import recording_format
 from hushwire.calls.hearing import Hearing
-from hushwire.calls.model import EndReason, JoinedAs, Side
+from hushwire.calls.model import SUPERVISING, EndReason, JoinedAs, Side
 from hushwire.calls.transfer import Exchange, TransferKind
-from hushwire.core.ids import CallId
+from hushwire.core.ids import AgentId, CallId
 from hushwire.core.personal import Personal
 from hushwire.media.certificates import Certificate
 from hushwire.media.dtls import SrtpKeys
@@ -80,6 +80,8 @@ class Party:
     number: Personal[str] | None = None
     """Of somebody behind a carrier."""
     places: Places = ()
+    device_id: UUID | None = None
+    """Whose credential an agent's device showed."""
     origin: CallId | None = None
     """The call by which it was called, where that is another one: its row accounts for the leg."""
 
@@ -245,7 +247,8 @@ class LiveCall:
             return self.replaced[side]
         route, hop = self.route, self.hop(side)
         if self.joining is not None:  # by its leg nobody could tell
-            leg, agent = 1, route.agent if side is Side.CALLER else route.peer_agent
+            is_agents = side is Side.CALLER or self.joining.role in SUPERVISING
+            leg, agent = 1, route.agent if is_agents else route.peer_agent
         else:
             known = self.call.leg(side)
             # Before anybody answered, and before the bridge is there, the plan says it.
@@ -253,11 +256,18 @@ class LiveCall:
             agent = route.agent_at(leg)
         is_hidden = route.hides and side is Side.CALLER
         if agent is not None:
-            return Party(hop, agent, None, None if is_hidden else agent.extension or agent.username)
+            winner = None if side is Side.CALLER else self.call.winner
+            device_id = route.device_id if side is Side.CALLER else None if winner is None else route.plan.targets[winner].device_id
+            return Party(hop, agent, None, None if is_hidden else agent.extension or agent.username, device_id=device_id)
         number = route.diverted_to if side is Side.CALLEE and route.leads_out else route.withheld or route.remote
         # Who talks by a proxy number is told to nobody by another one.
         shown = None if is_hidden else route.local if route.masking_id is not None else number
         return Party(hop, None, route.trunk_at(leg), shown, number, route.places)
+
+    def credentials(self) -> list[tuple[AgentId, UUID]]:
+        """The agents in the call and whose credentials their devices showed."""
+        parties = (self.party(side) for side in Side)
+        return [(party.agent.id, party.device_id) for party in parties if party.agent is not None and party.device_id is not None]
 
     def legs(self) -> tuple[Facts, Facts]:
         """The truth about the protection of the agent's leg and the other party's, for the row."""

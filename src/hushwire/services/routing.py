@@ -1,7 +1,7 @@
 """Where a call goes: the agent's own world first (extensions, echo), then the verdict, and only what it allows reaches a trunk."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -145,7 +145,7 @@ class Route:
     @property
     def callee_leg(self) -> int:
         """The media leg of whoever is called."""
-        return 1 - self.plan.caller.leg
+        return 1 - self.plan.caller.leg if self.plan.joins is None else self.plan.joins
 
     def agent_at(self, leg: int) -> Agent | None:
         """Whose devices are on a leg; None for a carrier's."""
@@ -428,21 +428,20 @@ class Router:
         )
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension, hides=hides)
 
-    def is_barred(self, route: Route, answered: int | None = None) -> bool:
+    def is_barred(self, route: Route, shown: Iterable[tuple[AgentId, UUID]] | None = None) -> bool:
         """Whether an agent of the call was suspended or removed since it was routed, or the device that it is made from revoked.
 
-        `answered` is the target that took it, if one did. An emergency call is nobody's to end but theirs.
+        `shown` are the agents in it and whose credentials their devices showed; None: the caller's alone. An emergency call is nobody's to
+        end but theirs.
         """
         if isinstance(route.verdict, Emergency) or route.plan.is_room:
             return False
         newest = [self._directory.agent(agent.id) for agent in (route.agent, route.peer_agent, *route.payers) if agent is not None]
         if any(agent is None or agent.is_suspended for agent in newest):
             return True
-        if route.agent is not None and route.device_id is not None and self._directory.is_revoked(route.agent.id, route.device_id):
-            return True
-        called = route.peer_agent or route.agent
-        device_id = None if answered is None else route.plan.targets[answered].device_id
-        return called is not None and device_id is not None and self._directory.is_revoked(called.id, device_id)
+        if shown is None:
+            shown = () if route.device_id is None else ((route.agent.id, route.device_id),)
+        return any(self._directory.is_revoked(agent_id, device_id) for agent_id, device_id in shown)
 
     def agent(self, agent_id: AgentId) -> Agent | None:
         """The agent as it is known now."""
@@ -491,14 +490,23 @@ class Router:
                 raise LocalError("the verdict on a REFER was one on a Contact")
 
     def to_successor(self, org: Organisation, agent: Agent, callee: Agent, shown: NameAddr, leg: int) -> Route | Refused:
-        """The way to an agent of the organisation who is to take a party's place, by the right of `agent`. It never leads to a trunk."""
-        not_rung = callee.forwarding.not_rung if callee.id != agent.id else None
+        """The way to an agent of the organisation who is to take a party's place, by the right of `agent`, and on as that one has set."""
+        is_other = callee.id != agent.id  # who has a call back is rung, whatever it has set
+        not_rung = self.not_rung(callee) if is_other else None
         targets = () if callee.is_suspended or not_rung else self._agent_targets(org, callee, shown, leg)
         remote = callee.extension or callee.username
-        if not targets:
-            words = refusals.header("do-not-disturb" if not_rung else "no-device")
-            return Refused(480, words, "unavailable", CallDirection.INTERNAL, org, agent, remote=remote)
-        plan = Plan(CallDirection.INTERNAL, targets[0].terms, targets, RING_AGENT_S, False, joins=leg)
+        if not targets and not (is_other and takes_over(callee, not_rung or DiversionReason.UNAVAILABLE)):
+            return Refused(*_not_taken(not_rung, "no-device"), CallDirection.INTERNAL, org, agent, remote=remote)
+        plan = Plan(
+            CallDirection.INTERNAL,
+            targets[0].terms if targets else Terms(leg, Srtp.REQUIRED, None),
+            targets,
+            ring_s(callee) if is_other else RING_AGENT_S,
+            False,
+            joins=leg,
+            diverts=is_other and not callee.is_suspended,
+            not_rung=None if targets else not_rung or DiversionReason.UNAVAILABLE,
+        )
         return Route(plan, org, agent, peer_agent=callee, remote=remote, local=agent.extension)
 
     def to_place(self, org: Organisation, agent: Agent, flow: Flow) -> Route:
