@@ -193,3 +193,26 @@ def test_a_recipient_that_is_none_is_named_with_its_place(tmp_path: Path) -> Non
     twice = recipient(public_key=f"'''{ours('x25519').public.pem().decode()}'''")
     assert "a key stands twice" in mistakes(tmp_path, twice + twice.removeprefix(ORG))
     assert "custody" in mistakes(tmp_path, ORG + 'custody = "nobody"')
+
+
+def test_ring_groups_name_known_agents_and_extensions_of_their_own(tmp_path: Path) -> None:
+    agents = '[[orgs.agents]]\nusername = "anna"\nextension = "101"\n'
+    group = '[[orgs.groups]]\nname = "sales"\nextension = "{}"\nmembers = {}\n'
+    wrong = ORG + agents + group.format("101", '["anna", "zoe"]') + group.format("112", '["anna", "anna"]')
+    told = mistakes(tmp_path, wrong + '[[orgs.numbers]]\nnumber = "+493023125000"\ngroup = "support"\n')
+    for said in ('the name "sales" stands twice', '"101" stands twice, or is an agent', "emergency", 'agent "zoe"', '"anna" stands twice',
+                 'no group "support"'):  # fmt: skip
+        assert said in told, said
+    both = '[[orgs.numbers]]\nnumber = "+493023125000"\nto = "anna"\ngroup = "sales"\n'
+    assert "one party" in mistakes(tmp_path, ORG + agents + group.format("600", '["anna"]') + both)
+    (org,) = read(tmp_path, ORG + agents + group.format("600", '["anna"]')).orgs
+    assert (org.groups[0].ring_s, org.groups[0].members) == (60, ("anna",))
+
+
+def test_an_agents_forwarding_names_what_can_be_dialled_and_left_out_leaves_what_it_set_itself(tmp_path: Path) -> None:
+    agent = '[[orgs.agents]]\nusername = "anna"\n'
+    assert "an extension, a user name or a number" in mistakes(tmp_path, ORG + agent + 'forwarding = { busy = "sip:x@y" }')
+    assert read(tmp_path, ORG + agent).orgs[0].agents[0].forwarding is None
+    said = read(tmp_path, ORG + agent + 'forwarding = { busy = "102", no_answer_after_s = 20 }').orgs[0].agents[0].forwarding
+    assert said is not None
+    assert (said.destinations(), said.no_answer_after_s, said.call_waiting) == ({"busy": "102"}, 20, True)

@@ -133,6 +133,9 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "consents", id=uuid4(), org_id=org, call_id=call, recording_id=recording, **evidence)
         await insert(connection, "do_not_call", org_id=org, number_index=mark, added_at=NOW, added_by="a")
         await insert(connection, "numbers", id=uuid4(), org_id=org, number_sealed=mark, number_index=mark, lookup=mark, created_at=NOW)
+        group, ring = uuid4(), {"strategy": "serial", "ring_s": 20, "follows_forwarding": False, "created_at": NOW, "updated_at": NOW}
+        await insert(connection, "ring_groups", id=group, org_id=org, name="sales", dialled="600", **ring)
+        await insert(connection, "ring_group_members", org_id=org, group_id=group, agent_id=agent, position=0)
         await insert(connection, "api_keys", id=uuid4(), org_id=org, name="ci", role="owner", secret_hash=mark, created_at=NOW)
         device = {"contact_sealed": mark, "contact_index": mark, "call_id_hash": mark, "cseq": 1, "expires_at": NOW, "created_at": NOW}
         await insert(connection, "registrations", id=uuid4(), org_id=org, agent_id=agent, node_id=node, **device)

@@ -23,7 +23,7 @@ from hushwire.calls.ends import fresh_keys
 from hushwire.core.ids import NodeId
 from hushwire.sdp.offer_answer import Codec, Direction, LegMedia, LocalMedia, Refusal, Srtp, accept_answer, answer_offer, build_offer
 from hushwire.services.directory import Organisation
-from hushwire.services.provisioning import AgentSpec, Desired, NumberSpec, OrgSpec, Provisioning, TrunkSpec
+from hushwire.services.provisioning import AgentSpec, Desired, GroupSpec, NumberSpec, OrgSpec, Provisioning, TrunkSpec
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey, InviteId
@@ -41,6 +41,7 @@ from tests.polling import until
 DOMAIN = "voice.example.org"
 HOST = f"acme.{DOMAIN}"
 ANNA_NUMBER = "+493023125000"
+GROUP_NUMBER = "+493023125600"
 FAR_NUMBER = "+493023125999"
 NODE = NodeId(UUID(int=7))
 ROOT = RootKey(bytes(range(32)))
@@ -61,7 +62,10 @@ def specs(carrier_port: int, **org: Any) -> Desired:
     ben = AgentSpec("ben", "agent", "102", None, "bens-password", False)
     sue = AgentSpec("sue", "supervisor", "103", None, "sues-password", False)
     trunk = TrunkSpec("carrier", f"sip:127.0.0.1:{carrier_port};transport=udp", "never", None, None, None, (), "auto")
-    return Desired((trunk,), (OrgSpec(row, (anna, ben, sue), (NumberSpec(ANNA_NUMBER, "anna"),), ()),))
+    numbers = (NumberSpec(ANNA_NUMBER, "anna"), NumberSpec(GROUP_NUMBER, None, group="sales"))
+    sales = GroupSpec("sales", "600", "parallel", 60, False, ("anna", "ben"))
+    support = GroupSpec("support", "601", "serial", 5, False, ("anna", "ben", "sue"))
+    return Desired((trunk,), (OrgSpec(row, (anna, ben, sue), numbers, (), groups=(sales, support)),))
 
 
 @dataclass

@@ -21,8 +21,9 @@ from hushwire.privacy import mail, notices
 from hushwire.privacy.jurisdictions import tag_of
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
 from hushwire.services.forwarding import LONGEST_RING_S, SHORTEST_RING_S, is_destination, of_values
-from hushwire.services.provisioning import AgentSpec, Desired, KeySpec, NumberSpec, OrgSpec, TrunkSpec
+from hushwire.services.provisioning import AgentSpec, Desired, GroupSpec, KeySpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
+from hushwire.services.ring_groups import RING_IN_TURN_S, RING_TOGETHER_S
 from hushwire.sip.uri import SipUri, parse_uri
 from hushwire.store.provisioning import OrgRow
 from hushwire.vault.recipients import Algorithm, RecipientKeyError, load_public
@@ -226,15 +227,29 @@ class Agent(Table):
         return self
 
 
+class Group(Table):
+    """A ring group (docs/forwarding.md)."""
+
+    name: Name
+    extension: Extension
+    members: Annotated[list[str], Field(min_length=1, max_length=64)]
+    strategy: Literal["parallel", "serial"] = "parallel"
+    ring_s: Annotated[int, Field(ge=5, le=300)] | None = None
+    follows_forwarding: bool = False
+
+
 class AssignedNumber(Table):
     number: Number
     to: str | None = None
+    group: str | None = None
     masks: bool = False
 
     @model_validator(mode="after")
     def _rings_or_masks(self) -> "AssignedNumber":
         if self.masks and self.to is not None:
             raise ValueError("a proxy number (masks) rings nobody by itself: leave out to")
+        if self.group is not None and (self.masks or self.to is not None):
+            raise ValueError("a number rings one party: give to, group or masks")
         return self
 
 
@@ -292,6 +307,7 @@ class Org(Table):
     custody: Literal["hushwire", "both", "customer"] | None = None
     recipients: Annotated[list[Recipient], Field(max_length=64)] | None = None
     agents: list[Agent] = []
+    groups: list[Group] = []
     numbers: list[AssignedNumber] = []
     api_keys: list[ApiKey] = []
 
@@ -419,13 +435,36 @@ def _contradictions(document: Document, regions: set[str]) -> Iterable[str]:
         for position, agent in enumerate(org.agents, 1):
             if agent.extension and _is_emergency(agent.extension, org.home_country):
                 yield f'{where} agents[{position}] "{agent.username}" extension: is an emergency number: choose another'
+        yield from _wrong_groups(org, where, usernames)
         for position, entry in enumerate(org.numbers, 1):
             place = f"{where} numbers[{position}]"
             if entry.to is not None and entry.to not in usernames:
                 yield f'{place} to: there is no agent "{entry.to}" in this organisation: declare it, or correct the name'
+            if entry.group is not None and entry.group not in {group.name for group in org.groups}:
+                yield f'{place} group: there is no group "{entry.group}" in this organisation: declare it, or correct the name'
             if entry.number in seen_in:
                 yield f"{place} number: stands in {seen_in[entry.number]} already"
             seen_in[entry.number] = place
+
+
+def _wrong_groups(org: Org, where: str, usernames: set[str]) -> Iterable[str]:
+    yield from (f'{where} groups: the name "{name}" stands twice' for name in _twice(group.name for group in org.groups))
+    taken = [agent.extension for agent in org.agents if agent.extension]
+    yield from (
+        f'{where} groups: the extension "{extension}" stands twice, or is an agent\'s'
+        for extension in _twice([group.extension for group in org.groups] + taken)
+        if extension not in _twice(taken)
+    )
+    for group in org.groups:
+        place = f'{where} groups "{group.name}"'
+        if _is_emergency(group.extension, org.home_country):
+            yield f"{place} extension: is an emergency number: choose another"
+        yield from (f'{place} members: "{name}" stands twice' for name in _twice(group.members))
+        yield from (
+            f'{place} members: there is no agent "{name}" in this organisation: declare it, or correct the name'
+            for name in group.members
+            if name not in usernames
+        )
 
 
 def _twice(names: Iterable[T]) -> list[T]:
@@ -490,13 +529,19 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         )
         for a in org.agents
     )
-    numbers = tuple(NumberSpec(entry.number, entry.to, entry.masks) for entry in org.numbers)
+    numbers = tuple(NumberSpec(entry.number, entry.to, entry.masks, entry.group) for entry in org.numbers)
+    groups = tuple(_group(group) for group in org.groups)
     contacts = None
     if org.contacts is not None:
         contacts = tuple((notices.ContactRole(contact.role), Personal(contact.email)) for contact in org.contacts)
     jurisdictions = None if org.jurisdiction is None else tuple(org.jurisdiction)
     api_keys = tuple(KeySpec(key.name, key.role, key.purpose) for key in org.api_keys)
-    return OrgSpec(row, agents, numbers, api_keys, jurisdictions, contacts, custody)
+    return OrgSpec(row, agents, numbers, api_keys, jurisdictions, contacts, custody, groups)
+
+
+def _group(group: Group) -> GroupSpec:
+    seconds = group.ring_s or (RING_TOGETHER_S if group.strategy == "parallel" else RING_IN_TURN_S)
+    return GroupSpec(group.name, group.extension, group.strategy, seconds, group.follows_forwarding, tuple(group.members))
 
 
 def countries(codes: Iterable[str]) -> list[str]:

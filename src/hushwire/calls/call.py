@@ -466,7 +466,7 @@ class Call:
         if self._has_another_way and not branch.has_early_answer and failures.moves_on(event.status, is_silent=event.is_silent):
             # What the caller heard of one way can't go on by another: only before that.
             self._ring_next()
-        elif failures.is_final(event.status) and not event.is_silent:
+        elif failures.is_final(event.status) and not event.is_silent and not self.plan.are_several:
             self._cancel_branches(reason_header(event.status))
             self._not_taken(*self._failures[-1])
         elif not any(other.is_open for other in self._branches):
@@ -529,6 +529,7 @@ class Call:
             targets=plan.targets[: self._first] + event.targets,
             ring_s=event.ring_s,
             is_serial=event.is_serial,
+            are_several=event.are_several,
             is_recorded=plan.is_recorded and event.is_recorded,
         )
 

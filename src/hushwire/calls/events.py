@@ -181,13 +181,17 @@ class NeverAcknowledged:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Diverted:
-    """Ring these next. `is_serial` as in a plan; `leads_out`: they are ways to a carrier. A plan's recording can end so, never begin."""
+    """Ring these next. `is_serial` and `are_several` as in a plan; `leads_out`: they are ways to a carrier.
+
+    A plan's recording can end so, never begin.
+    """
 
     targets: tuple[Target, ...]
     ring_s: float
     is_serial: bool = False
     leads_out: bool = False
     is_recorded: bool = True
+    are_several: bool = False
 
     def __repr__(self) -> str:
         return f"Diverted({SHOWN})"

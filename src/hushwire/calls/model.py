@@ -157,6 +157,8 @@ class Plan:
     """The leg as which this call's only party joins another call's bridge."""
     is_room: bool = False
     """A conference's room: it has no party of its own."""
+    are_several: bool = False
+    """The targets are several parties' phones: who declines speaks for nobody else."""
     diverts: bool = False
     """The services are asked whom to ring next where nobody who was rung takes the call."""
     not_rung: DiversionReason | None = None

@@ -42,6 +42,9 @@ class Action(StrEnum):
     MASKING_BEGUN = "masking.begun"  # fields: agent, number (its id), expires_in_s
     MASKING_ENDED = "masking.ended"
     DEVICE_REVOKED = "device.revoked"  # fields: agent
+    GROUP_MADE = "group.made"  # fields: members
+    GROUP_CHANGED = "group.changed"  # fields: members
+    GROUP_REMOVED = "group.removed"
     NUMBER_ASSIGNED = "number.assigned"
     NUMBER_MOVED = "number.moved"
     NUMBER_RELEASED = "number.released"

@@ -120,6 +120,7 @@ class CallEffects:
                 self._stop_ringing(live)
                 self._tasks.spawn(self.fed(live, self._divert(live, effect)), "call-diversion")
             case effects.Answered():
+                self._media.taken(live, live.route.answered_by(live.call.winner))
                 self._answered(live)
             case effects.FormatChanged():
                 self.format_changed(live)
@@ -182,13 +183,15 @@ class CallEffects:
         return [*moved, taken.event]
 
     async def _go_on(self, live: LiveCall, onward: Onward) -> list[events.Event]:
+        known = len(live.route.diversions)
         moved = await self._media.turn(live, onward.route)
         if moved is None:
             return [events.NotDiverted()]
-        last = onward.route.diversions[-1]
-        _log.info("call.diverted", call_id=str(live.id), reason=last.reason.value, leads_out=last.leads_out)
-        self._rows.diverted(live)
-        self._journal.diverted(live)
+        if len(onward.route.diversions) > known:
+            last = onward.route.diversions[-1]
+            _log.info("call.diverted", call_id=str(live.id), reason=last.reason.value, leads_out=last.leads_out)
+            self._rows.diverted(live)
+            self._journal.diverted(live)
         return [*moved, onward.event]
 
     def facts_changed(self, live: LiveCall) -> None:

@@ -115,6 +115,12 @@ class CallMedia:
                 return False
             return True
 
+    def taken(self, live: LiveCall, route: Route) -> None:
+        """Somebody has taken the call: by this route, whoever was rung."""
+        if route is not live.route:
+            live.route = route
+            self._newest |= dict.fromkeys(_agents(live), live.id)
+
     async def turn(self, live: LiveCall, route: Route) -> list[events.Event] | None:
         """Let the callee's leg serve somebody else, by this route; what of it the call's machine must hear. None where that failed.
 

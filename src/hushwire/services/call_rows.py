@@ -69,8 +69,8 @@ class CallRows:
         sealed, index = self._diverted_to(live)
         live.new = new = replace(
             live.new,
-            agent_id=route.agent.id,
-            peer_agent_id=None if route.peer_agent is None else route.peer_agent.id,
+            agent_id=route.parties[0],
+            peer_agent_id=route.parties[1],
             trunk_id=None if route.trunk is None else route.trunk.id,
             verdict=live.new.verdict if verdict is None else "allow",
             country=live.new.country if verdict is None else verdict.country,
@@ -323,8 +323,8 @@ class CallRows:
             remote_index, diverted_to_index = (_index(route.org, live.key, number) for number in (route.withheld, route.diverted_to))
         return NewCall(
             id=live.id,
-            agent_id=route.agent.id,
-            peer_agent_id=None if route.peer_agent is None else route.peer_agent.id,
+            agent_id=route.parties[0],
+            peer_agent_id=route.parties[1],
             trunk_id=None if route.trunk is None else route.trunk.id,
             node_id=self._node_id,
             bridge_id=live.bridge_id,

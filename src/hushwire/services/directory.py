@@ -28,6 +28,7 @@ from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sdp.model import Keying, Srtp
 from hushwire.services.forwarding import Forwarding, from_json
 from hushwire.services.masked import NO_SESSIONS, Masked, MaskedSessions, masked_sessions
+from hushwire.services.ring_groups import RingGroup, Strategy
 from hushwire.services.sound_settings import AnnounceAt, Hearers, RecordFrom, Ringback, SoundSettings
 from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
@@ -117,6 +118,9 @@ class Organisation:
     sounds: SoundSettings = field(default_factory=SoundSettings)
     """What is played in its calls."""
 
+    groups: Mapping[str, RingGroup] = field(default_factory=dict, repr=False)
+    """Its ring groups, by extension."""
+
     presence: Shown = Shown.STATE
 
     def may_record(self, places: Places) -> bool:
@@ -138,6 +142,8 @@ class AssignedNumber:
     id: UUID = NO_ORG
     masks: bool = False
     """It is a proxy number: whom it leads to depends on who calls."""
+    group_id: UUID | None = None
+    """The ring group that it rings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +377,7 @@ class Directory:
             found = await rows.organisation(connection)
             unrecorded = await rows.unrecorded(connection)
             has_ended = await rows.has_ended(connection)
+            group_rows = await rows.groups(connection)
             free = None if found is None else await self._free_subprocessors(connection, found[0].residency)
             listed = None if found is None else await self._do_not_call(connection, *found[:2])
         if found is None or free is None or listed is None:
@@ -382,7 +389,8 @@ class Directory:
         self._forget(org_id)
         agents = [_agent(keys, agent, has_ended=has_ended) for agent in agent_rows]
         org = _organisation(row, keys, agents, self._own_hosts(row.slug), free, unrecorded)
-        self._orgs[org_id] = org = replace(org, do_not_call=listed[0], do_not_call_version=listed[1])
+        groups = {row.extension: _group(row) for row in group_rows}
+        self._orgs[org_id] = org = replace(org, do_not_call=listed[0], do_not_call_version=listed[1], groups=groups)
         self._tell_of_consent(org)
         self._agents |= self._orgs[org_id].by_id
         self._slugs[row.slug] = org_id
@@ -393,6 +401,7 @@ class Directory:
                 number.agent_id,
                 number.id,
                 number.masks,
+                number.group_id,
             )
             for number in number_rows
         }
@@ -496,6 +505,10 @@ def _agent(keys: OrgKeys, row: rows.AgentRow, *, has_ended: bool) -> Agent:
             None if row.forwarding_sealed is None else _open(keys, row.forwarding_sealed, "agents", "forwarding_sealed", row.id)
         ),
     )
+
+
+def _group(row: rows.GroupRow) -> RingGroup:
+    return RingGroup(row.id, row.name, row.extension, Strategy(row.strategy), row.ring_s, row.follows_forwarding, tuple(row.members))
 
 
 def _organisation(

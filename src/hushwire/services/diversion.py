@@ -19,7 +19,8 @@ from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed
 from hushwire.services.directory import Agent, Organisation
 from hushwire.services.forwarding import MOST_DIVERSIONS, VOICEMAIL, Diversion
-from hushwire.services.routing import RING_TRUNK_S, Route, Router, lacks_consent, ring_s
+from hushwire.services.ring_groups import RingGroup
+from hushwire.services.routing import RING_TRUNK_S, Route, Router, lacks_consent, ring_s, rung_next
 from hushwire.services.trunk import Trunk
 from hushwire.sip.diversion import Diverted
 
@@ -65,6 +66,9 @@ class Diverting:
 
     def answer(self, call_id: CallId, route: Route, tried: int, reason: DiversionReason) -> Answer:
         """Where the call goes on to. `tried` of the route's targets were rung."""
+        if route.group is not None:
+            org = self._router.newest(route.org)
+            return _to_members(rung_next(route, route.group, self._router.members(org, route.group, route), tried), tried) or Nowhere()
         org, agent = self._router.newest(route.org), self._who_is_called(route)
         if agent is None or isinstance(route.verdict, Emergency):
             return Nowhere()
@@ -83,6 +87,10 @@ class Diverting:
             seen.add(agent.id)
             if isinstance(found, Allow):
                 return self._out(org, agent, found, route, tried, made)
+            if isinstance(found, RingGroup):
+                changed = replace(route, org=org, diversions=(*route.diversions, *made))
+                members = self._router.members(org, found, changed)
+                return _to_members(rung_next(changed, found, members, tried), tried) or Nowhere(tuple(made))
             if found is None:
                 break
             onward = self._to_agent(org, found, route, tried, made)
@@ -101,10 +109,12 @@ class Diverting:
 
     def _towards(
         self, org: Organisation, agent: Agent, wanted: Personal[str], route: Route, seen: set[AgentId], done: int
-    ) -> tuple[str | None, Agent | Allow | None]:
-        """What the destination is: an agent, or a number that may be called; else a word for why it is neither."""
+    ) -> tuple[str | None, Agent | RingGroup | Allow | None]:
+        """What the destination is: an agent, a group, or a number that may be called; else a word for why it is neither."""
         if done + route.diverted_before >= MOST_DIVERSIONS:
             return "too-many", None
+        if (group := org.groups.get(wanted.reveal())) is not None:
+            return None, group
         found = self._router.own_agent(org, wanted.reveal())
         verdict = None if found is not None else self._router.verdict(org, agent, Attempt(wanted.reveal(), Channel.FORWARD))
         if isinstance(verdict, Allow):
@@ -166,6 +176,15 @@ class Diverting:
         return _onward(changed, targets, tried, tuple(trunks), event)
 
 
+def _to_members(route: Route | None, tried: int) -> Onward | None:
+    """Ring members of a group by this route."""
+    if route is None:
+        return None
+    plan = route.plan
+    event = events.Diverted(plan.targets[tried:], plan.ring_s, is_recorded=plan.is_recorded, are_several=plan.are_several)
+    return Onward(route, event)
+
+
 def _taken(org: Organisation, owner: Agent, route: Route, tried: int, made: list[Diversion]) -> TakeMessage:
     """Into the mailbox of an agent, whose call it is from now on."""
     plan = replace(
@@ -189,6 +208,7 @@ def _onward(route: Route, targets: tuple[Target, ...], tried: int, trunks: tuple
         targets=route.plan.targets[:tried] + targets,
         ring_s=event.ring_s,
         is_serial=event.is_serial,
+        are_several=event.are_several,
         is_recorded=event.is_recorded,
     )
     before = (*route.trunks, *(None,) * tried)[:tried]

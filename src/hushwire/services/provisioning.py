@@ -105,6 +105,8 @@ class NumberSpec:
     to: str | None
     masks: bool = False
     """Of the pool of proxy numbers (docs/masking.md)."""
+    group: str | None = None
+    """The ring group that it rings instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,18 @@ class KeySpec:
     name: str
     role: str
     purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """A ring group; members by username, in the order in which they are rung one after the other."""
+
+    name: str
+    extension: str
+    strategy: str
+    ring_s: int
+    follows_forwarding: bool
+    members: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +142,7 @@ class OrgSpec:
     jurisdictions: tuple[str, ...] | None = None
     contacts: tuple[tuple[ContactRole, Personal[str]], ...] | None = None
     custody: CustodySpec = field(default_factory=CustodySpec)
+    groups: tuple[GroupSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +283,7 @@ class Provisioning:
                 work.note(Action.RULES_CHANGED, "organisation", org_id, countries=len(spec.row.allowed_countries))
         before = len(outcome.changes) - (old != spec.row)
         agents = await work.agents()
-        await work.numbers(agents)
+        await work.numbers(agents, await work.groups(agents))
         await work.api_keys()
         await work.profile()
         for action, subject, noted in work.noted:
@@ -428,7 +443,28 @@ class _Organisation:
         wanted = credentials(spec.username, self.spec.row.slug, self.service.domain, password)
         return before if kept == wanted else sealed(json.dumps(wanted, separators=(",", ":")), "ha1_sealed", before)
 
-    async def numbers(self, agents: dict[str, UUID]) -> None:
+    async def groups(self, agents: dict[str, UUID]) -> dict[str, UUID]:
+        """Bring the ring groups up to date; their ids by name. Those that are not declared any more go with `prune`."""
+        known = {row.name: row for row in await rows.groups(self.connection)}
+        ids: dict[str, UUID] = {}
+        gone = [row for name, row in known.items() if self.prune and name not in {spec.name for spec in self.spec.groups}]
+        for row in gone:
+            await rows.remove_group(self.connection, row.id)
+            self.note(Action.GROUP_REMOVED, "group", row.id)
+            self.outcome.changes.append(f"group {row.name} of {self.spec.row.slug}: removed")
+        for spec in self.spec.groups:
+            old = known.get(spec.name)
+            row_id = old.id if old else self.service.new_id(self.now)
+            members = tuple(agents[name] for name in spec.members)
+            row = rows.GroupRow(row_id, spec.name, spec.extension, spec.strategy, spec.ring_s, spec.follows_forwarding, members)
+            ids[spec.name] = row.id
+            if row != old:
+                await rows.put_group(self.connection, self.org_id, row, self.now)
+                self.note(Action.GROUP_CHANGED if old else Action.GROUP_MADE, "group", row.id, members=len(members))
+                self.outcome.changes.append(f"group {spec.name} of {self.spec.row.slug}: {'changed' if old else 'made'}")
+        return ids
+
+    async def numbers(self, agents: dict[str, UUID], groups: dict[str, UUID]) -> None:
         """Bring the assigned numbers up to date."""
         known = {row.number_index: row for row in await rows.numbers(self.connection)}
         if self.prune:
@@ -445,12 +481,21 @@ class _Organisation:
                 raise ConfigError(f"organisation {self.spec.row.slug}: numbers[{position}]: belongs to another organisation already")
             row_id = old.id if old else self.service.new_id(self.now)
             sealed = self._sealed(spec.number, old.number_sealed if old else None, "numbers", "number_sealed", row_id) or b""
-            row = rows.NumberRow(row_id, sealed, index, lookup, agents[spec.to] if spec.to else None, spec.masks)
+            group = None if spec.group is None else groups[spec.group]
+            row = rows.NumberRow(row_id, sealed, index, lookup, agents[spec.to] if spec.to else None, spec.masks, group)
             if row != old:
                 await rows.put_number(self.connection, self.org_id, row, self.now)
                 agent = str(row.agent_id) if row.agent_id else None
                 self.note(Action.NUMBER_MOVED if old else Action.NUMBER_ASSIGNED, "number", row.id, agent=agent)
-                target = self._name(spec.to) if spec.to else "the proxy numbers" if spec.masks else "nobody"
+                target = (
+                    self._name(spec.to)
+                    if spec.to
+                    else f"group {spec.group}"
+                    if spec.group
+                    else "the proxy numbers"
+                    if spec.masks
+                    else "nobody"
+                )
                 self.outcome.changes.append(f"number {position} of {self.spec.row.slug}: {'moved' if old else 'assigned'} to {target}")
         if known:
             self.outcome.kept.append(f"{len(known)} number(s) of {self.spec.row.slug}")

@@ -560,7 +560,8 @@ class Recorder:
         self, live: LiveCall, kind: EventKind, at: datetime, *, recording: UUID | None = None, **fields: str | int | bool | None
     ) -> DomainEvent:
         """A fact about the call, or about a recording of it, for the outbox."""
-        facts = {"direction": live.route.plan.direction.value, "agent": str(live.route.agent.id), **fields}
+        agent_id = live.route.parties[0]
+        facts = {"direction": live.route.plan.direction.value, "agent": None if agent_id is None else str(agent_id), **fields}
         if recording is not None:
             facts["call"] = str(live.id)
         return self.fact(live.route.org.id, kind, recording or live.id, at, facts)

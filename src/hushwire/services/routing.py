@@ -23,6 +23,7 @@ from hushwire.services.directory import Agent, AssignedNumber, Directory, Organi
 from hushwire.services.features import DEFAULT, SETTINGS, TABLE, Dialled, Feature, Features, changed_by
 from hushwire.services.forwarding import VOICEMAIL, Diversion, Forwarding
 from hushwire.services.registration import Device
+from hushwire.services.ring_groups import RingGroup, Strategy
 from hushwire.services.sound_settings import AnnounceAt, Ringback
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
@@ -101,6 +102,15 @@ class Route:
     diversions: tuple[Diversion, ...] = ()
     """How the call went on from who was called first, in order."""
 
+    group: RingGroup | None = None
+    """The ring group that is called: until one of its members answers, nobody in particular is, whoever stands in the route."""
+
+    rung: tuple[AgentId, ...] = ()
+    """Its members that were rung."""
+
+    callees: tuple[Agent | None, ...] = ()
+    """Of each of the plan's targets, whose phone it is, where a group is called."""
+
     diverted_before: int = 0
     """How often it was diverted before it came to us, as the carrier says."""
 
@@ -132,6 +142,23 @@ class Route:
         """The numbers of the parties outside the organisation, for the law on recording."""
         return self.withheld or self.remote, self.diverted_to
 
+    def answered_by(self, target: int | None) -> "Route":
+        """The route once a target has taken the call of a group: it is that member's."""
+        member = None if target is None or target >= len(self.callees) else self.callees[target]
+        if self.group is None or member is None:
+            return self
+        changed = replace(self, group=None, rung=(), callees=())
+        is_inbound = self.plan.direction is CallDirection.INBOUND
+        return replace(changed, agent=member) if is_inbound else replace(changed, peer_agent=member)
+
+    @property
+    def parties(self) -> tuple[AgentId | None, AgentId | None]:
+        """Agent and peer agent for the row; while a group is rung, nobody of it."""
+        is_inbound = self.plan.direction is CallDirection.INBOUND
+        agent = None if self.group is not None and is_inbound else self.agent.id
+        peer = None if self.peer_agent is None or (self.group is not None and not is_inbound) else self.peer_agent.id
+        return agent, peer
+
     @property
     def leads_out(self) -> bool:
         """Whether it was diverted to a carrier."""
@@ -148,14 +175,22 @@ class Route:
         return 1 - self.plan.caller.leg if self.plan.joins is None else self.plan.joins
 
     def agent_at(self, leg: int) -> Agent | None:
-        """Whose devices are on a leg; None for a carrier's."""
-        if self.leads_out and leg == self.callee_leg:
+        """Whose devices are on a leg; None for a carrier's, and for a group's of which nobody has answered."""
+        if leg == self.callee_leg and (self.leads_out or self.group is not None):
             return None
         return self.agent if leg == 0 else self.peer_agent
 
     def trunk_at(self, leg: int) -> Trunk | None:
         """The carrier of a leg; None for an agent's."""
         return self.trunk if leg == 1 else self.out_trunk
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a ring group, and its phones."""
+
+    agent: Agent
+    targets: tuple[Target, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +256,8 @@ class Router:
             callee, only = self._own_callee(org, user, request)
             if callee is not None:
                 return self._internal(org, agent, callee, terms, only, hides=hides)
+            if (group := org.groups.get(user)) is not None:
+                return self._to_group(org, agent, group, terms, hides=hides)
         match verdict:
             case Allow() if (proxy := self._proxy(org, verdict.number)) is not None:
                 return self._masked_from_agent(org, agent, terms, proxy)
@@ -282,6 +319,26 @@ class Router:
         if wish.not_rung is None and not wish.call_waiting and self.is_talking(agent.id):
             return DiversionReason.USER_BUSY
         return wish.not_rung
+
+    def _to_group(self, org: Organisation, agent: Agent, group: RingGroup, terms: Terms, *, hides: bool) -> Route | Refused:
+        remote, direction = Personal(group.extension), CallDirection.INTERNAL
+        if lacks_consent(org, (), ()):
+            reason = Reason.RECORDING_CONSENT
+            return Refused(reason.sip_status, reason.sip_reason, "no-recording", direction, org, agent, remote=remote)
+        plan = Plan(
+            direction,
+            terms,
+            (),
+            float(group.ring_s),
+            _is_recorded(org, None, ()),
+            _rings_with(org),
+            _announces_with(org),
+            org.sounds.music_on_hold,
+            diverts=True,
+        )
+        route = Route(plan, org, agent, peer_agent=agent, remote=remote, local=agent.extension, hides=hides)
+        found = rung_next(route, group, self.members(org, group, route), 0)
+        return found or Refused(480, refusals.header("no-device"), "unavailable", direction, org, agent, remote=remote)
 
     def _conference(self, org: Organisation, agent: Agent, terms: Terms, room: str, remote: Personal[str]) -> Route | Refused:
         if lacks_consent(org, (), ()):
@@ -436,7 +493,9 @@ class Router:
         """
         if isinstance(route.verdict, Emergency) or route.plan.is_room:
             return False
-        newest = [self._directory.agent(agent.id) for agent in (route.agent, route.peer_agent, *route.payers) if agent is not None]
+        # Of a group that is still rung nobody is in the call yet.
+        parties = (route.agent, route.peer_agent) if route.group is None else (route.agent_at(0), route.agent_at(1))
+        newest = [self._directory.agent(agent.id) for agent in (*parties, *route.payers) if agent is not None]
         if any(agent is None or agent.is_suspended for agent in newest):
             return True
         if shown is None:
@@ -560,6 +619,35 @@ class Router:
         if self._states.is_full(trunk):
             return refused(503, refusals.header("trunk-full"), "trunk-full")
         words = refusals.header("unavailable")
+        group = next((group for group in org.groups.values() if group.id == assigned.group_id), None)
+        first = None if group is None else next((org.by_id[one] for one in group.members if one in org.by_id), None)
+        if group is not None and first is not None:
+            places = _places(org, known)
+            if lacks_consent(org, (known,), places):
+                return refused(Reason.RECORDING_CONSENT.sip_status, Reason.RECORDING_CONSENT.sip_reason, "no-recording")
+            plan = Plan(
+                CallDirection.INBOUND,
+                trunk_terms(trunk, flow.remote.host),
+                (),
+                float(group.ring_s),
+                _is_recorded(org, known, places),
+                (),
+                _announces_with(org),
+                org.sounds.music_on_hold,
+                diverts=True,
+            )
+            route = Route(
+                plan,
+                org,
+                first,
+                trunk=trunk,
+                remote=remote,
+                local=assigned.number,
+                places=places,
+                hides=caller.is_hidden,
+                withheld=known if caller.is_hidden else None,
+            )
+            return rung_next(route, group, self.members(org, group, route), 0) or refused(480, words, "unavailable")
         if agent is None or agent.is_suspended:
             return refused(480, words, "unavailable")
         from_, told = caller_id.from_shown(caller, self._directory.domain)
@@ -712,6 +800,29 @@ class Router:
 
     # For calls that go on.
 
+    def members(self, org: Organisation, group: RingGroup, route: Route) -> list[Member]:
+        """The members of a group whose phones ring for whoever calls by this route, in their order, and these phones.
+
+        Not who is not to be disturbed, or is busy without call waiting; and not the caller. A member's forwarding of all calls is
+        followed where the group is set so, to a colleague: a member's wish leads no call of a group out.
+        """
+        caller = None if route.plan.direction is CallDirection.INBOUND else route.agent.id
+        found: dict[AgentId, Member] = {}
+        for member_id in group.members:
+            agent = org.by_id.get(member_id)
+            if agent is not None and group.follows_forwarding and agent.forwarding.always is not None:
+                agent = self.own_agent(org, agent.forwarding.always.reveal())
+            if agent is None or agent.is_suspended or agent.id == caller or agent.id in found or self._is_left_alone(agent):
+                continue
+            targets = self.targets_of(org, agent, route)
+            if targets:
+                found[agent.id] = Member(agent, targets)
+        return list(found.values())
+
+    def _is_left_alone(self, agent: Agent) -> bool:
+        wish = agent.forwarding
+        return wish.do_not_disturb or (not wish.call_waiting and self.is_talking(agent.id))
+
     def newest(self, org: Organisation) -> Organisation:
         """The organisation as it is known now."""
         return self._directory.organisation(org.id) or org
@@ -777,6 +888,34 @@ class Router:
 def takes_over(agent: Agent, reason: DiversionReason) -> bool:
     """Whether something is set for calls that an agent does not take for this reason."""
     return agent.forwarding.to(reason) is not None
+
+
+def rung_next(route: Route, group: RingGroup, members: Sequence[Member], tried: int) -> Route | None:
+    """The route on which the group's members are rung now: all, or of one after the other the next; None where nobody is left."""
+    left = [member for member in members if member.agent.id not in route.rung]
+    now = left if group.strategy is Strategy.PARALLEL and not route.rung else left[:1] if group.strategy is Strategy.SERIAL else []
+    if not now:
+        return None
+    targets = tuple(target for member in now for target in member.targets)
+    plan = replace(
+        route.plan,
+        targets=route.plan.targets[:tried] + targets,
+        ring_s=float(group.ring_s),
+        is_serial=False,
+        are_several=len(now) > 1,
+        not_rung=None,
+    )
+    before = (None,) * tried
+    changed = replace(
+        route,
+        plan=plan,
+        group=group,
+        rung=(*route.rung, *(member.agent.id for member in now)),
+        callees=(*before, *(member.agent for member in now for _ in member.targets)),
+        trunks=(*route.trunks, *before)[:tried] + (None,) * len(targets),
+    )
+    is_inbound = route.plan.direction is CallDirection.INBOUND
+    return replace(changed, agent=now[0].agent) if is_inbound else replace(changed, peer_agent=now[0].agent)
 
 
 def _not_taken(not_rung: DiversionReason | None, otherwise: str) -> tuple[int, str, str]:

@@ -79,6 +79,20 @@ class NumberRow:
     lookup: bytes
     agent_id: AgentId | None
     masks: bool
+    group_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """A ring group."""
+
+    id: UUID
+    name: str
+    extension: str
+    strategy: str
+    ring_s: int
+    follows_forwarding: bool
+    members: list[AgentId]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +158,15 @@ async def organisation(connection: Connection) -> tuple[OrgRow, list[AgentRow], 
     if found is None:
         return None
     return OrgRow(**dict(found)), await _all(connection, AgentRow, "agents"), await _all(connection, NumberRow, "numbers")
+
+
+async def groups(connection: Connection) -> list[GroupRow]:
+    """The ring groups of the entered organisation, members in their order."""
+    rows = await connection.fetch(
+        "SELECT id, name, dialled AS extension, strategy, ring_s, follows_forwarding, ARRAY(SELECT m.agent_id FROM ring_group_members AS m"
+        " WHERE m.group_id = g.id ORDER BY m.position) AS members FROM ring_groups AS g"
+    )
+    return [GroupRow(**dict(row)) for row in rows]
 
 
 async def settings(connection: Connection) -> OrgRow:

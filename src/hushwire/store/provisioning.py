@@ -104,6 +104,18 @@ class NumberRow:
     lookup: bytes
     agent_id: UUID | None
     masks: bool = False
+    group_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    id: UUID
+    name: str
+    extension: str
+    strategy: str
+    ring_s: int
+    follows_forwarding: bool
+    members: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +213,37 @@ async def suspend_agent(connection: Connection, agent_id: UUID, now: datetime) -
 async def numbers(connection: Connection) -> list[NumberRow]:
     """Every number of the organisation that was entered."""
     return await _all(connection, NumberRow, "numbers")
+
+
+async def groups(connection: Connection) -> list[GroupRow]:
+    """Every ring group of the organisation that was entered, its members in their order."""
+    found = await connection.fetch(
+        "SELECT id, name, dialled AS extension, strategy, ring_s, follows_forwarding, ARRAY(SELECT m.agent_id FROM ring_group_members AS m"
+        " WHERE m.group_id = g.id ORDER BY m.position) AS members FROM ring_groups AS g"
+    )
+    return [GroupRow(**{**dict(row), "members": tuple(row["members"])}) for row in found]
+
+
+async def put_group(connection: Connection, org_id: OrgId, row: GroupRow, now: datetime) -> None:
+    """Insert or change, members and all."""
+    columns = [item.name for item in fields(GroupRow) if item.name != "members"]
+    values = [getattr(row, name) for name in columns]
+    await _put(
+        connection, "ring_groups", ["org_id", *(_COLUMN.get(name, name) for name in columns)], [org_id, *values], now, has_updated_at=True
+    )
+    await connection.execute("DELETE FROM ring_group_members WHERE group_id = $1", row.id)
+    await connection.executemany(
+        "INSERT INTO ring_group_members (org_id, group_id, agent_id, position) VALUES ($1, $2, $3, $4)",
+        [(org_id, row.id, agent_id, position) for position, agent_id in enumerate(row.members)],
+    )
+
+
+_COLUMN: Final = {"extension": "dialled"}
+
+
+async def remove_group(connection: Connection, group_id: UUID) -> None:
+    """Its extension leads nowhere from now on, and numbers that led there ring nobody."""
+    await connection.execute("DELETE FROM ring_groups WHERE id = $1", group_id)
 
 
 async def number_is_taken(connection: Connection, lookup: bytes) -> bool:

@@ -65,7 +65,9 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "provisioning_links": same(replace(CREDENTIAL, form=Form.PSEUDONYM), "id org_id device_id")
     | same(replace(CREDENTIAL, form=Form.HASH), "token_hash")
     | same(replace(CREDENTIAL, form=Form.PLAIN), "created_at expires_at used_at"),
-    "numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "id org_id agent_id")
+    "ring_groups": same(RULE, "id org_id name dialled strategy ring_s follows_forwarding created_at updated_at"),
+    "ring_group_members": same(replace(AGENT, form=Form.PSEUDONYM), "org_id group_id agent_id") | same(AGENT, "position"),
+    "numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "id org_id agent_id group_id")
     | same(NUMBER, "number_sealed")
     | same(replace(NUMBER, form=Form.INDEX), "number_index lookup")
     | same(replace(NUMBER, form=Form.PLAIN), "created_at masks"),
