@@ -117,6 +117,18 @@ async def test_an_erasure_elsewhere_ends_what_is_being_heard(databases: Database
         await phone.expect(sip.DialogEnded)
 
 
+async def test_what_holds_no_speech_is_erased_by_the_one_path_and_nobody_is_told_of_a_message(databases: Databases, tmp_path: Path) -> None:
+    async with office(databases, tmp_path) as (world, _):
+        phone, accepted, ear, live = await into(world)
+        await records(live)
+        await say(ear, 0.5, QUIET)
+        phone.endpoint.bye(accepted.dialog)
+        await world.row("recordings", state="erased")
+        entry = await world.row("erasure_ledger")
+        assert (entry["actor"], entry["reason"]) == ("system:worker", "empty-message")
+        assert entry["receipt"] is not None
+
+
 async def test_an_empty_mailbox_says_so_and_a_colleagues_message_is_not_read_out(databases: Databases, tmp_path: Path) -> None:
     async with office(databases, tmp_path) as (world, house):
         await leave_message(world)
