@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from hushwire.sip import effects as sip
 from hushwire.sip.message import Request
 from tests.databases import Databases
@@ -10,7 +12,7 @@ from tests.polling import until
 from tests.services.running import World, need_program, running
 from tests.services.test_adoption import free_port
 from tests.services.test_presence import read, states, watcher
-from tests.services.watcher import state_of
+from tests.services.watcher import Watcher, state_of
 
 pytestmark = need_program
 
@@ -90,3 +92,42 @@ async def test_the_journal_of_subscriptions_is_sealed(databases: Databases, tmp_
         assert kept
         for personal in (b"ben", b"101", b"127.0.0.1", taken.call_id.encode(), taken.to_tag.encode()):
             assert personal not in kept
+
+
+CONTACT = '<sip:ben@127.0.0.1:9;transport=tcp>;+sip.instance="<urn:uuid:00000000-0000-4000-8000-000000000009>"'
+
+
+async def on_a_call(world: World) -> sip.RequestReceived:
+    anna = await world.peer("anna")
+    anna.invite("03023125999")
+    return await world.carrier.expect(sip.RequestReceived)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["connection lost", "gateway killed"])
+async def test_who_subscribed_over_a_connection_is_told_again_once_its_device_is_back_on_another(
+    databases: Databases, tmp_path: Path, is_killed: bool
+) -> None:
+    ports = free_port(), free_port()
+    listen = {"HUSHWIRE_SIP__LISTEN": f'["udp://127.0.0.1:{ports[0]}", "tcp://127.0.0.1:{ports[1]}"]'}
+    async with running(databases, tmp_path, environ=listen) as world:
+        phone = await Watcher.connect(ports[1], "ben")
+        assert await phone.register(contact=CONTACT, call_id="one") == 200
+        taken = await phone.subscribe("101", "dialog", contact=CONTACT)
+        assert read(await phone.told()).states == []
+        phone.close()
+        if is_killed:
+            await world.kill()
+            await world.restart(**listen)
+        else:
+            flows = world.gateway.endpoint._connections
+            await until(lambda: not flows, timeout_s=10, what="the gateway sees that the connection is gone")
+        incoming = await on_a_call(world)
+        assert world.gateway.notifier.told()["subscriptions"] == 1, "it waits for its device"
+        back = await Watcher.connect(ports[1], "ben")
+        back.cseq = phone.cseq
+        assert await back.register(contact=CONTACT, call_id="one") == 200
+        told = await back.told()
+        assert (told.call_id, read(told).is_full, read(told).states) == (taken.call_id, True, [("initiator", "early")])
+        world.carrier.endpoint.respond(incoming.tx, 486)
+        await states(back, ("initiator", "terminated"))
+        back.close()

@@ -37,6 +37,8 @@ from hushwire.transport.endpoint import SipEndpoint
 
 BATCH: Final = 16
 """So many NOTIFYs are sent in one go, and then calls have their turn: one agent may have hundreds of watchers."""
+CHECKED: Final = 64
+"""So many are looked at in one go after the directory changed."""
 SLICE_S: Final = 0.02
 TICK_S: Final = 5.0
 PATIENCE_S: Final = 1.0
@@ -79,6 +81,8 @@ class Notifier:
         self._most = most_per_credential
         self._watches = Watches()
         self._stale: dict[SubscriptionId, Watch] = {}
+        self._unchecked: list[SubscriptionId] = []
+        self._next_sweep = float("-inf")
         self._later: list[tuple[float, SubscriptionId]] = []
         self._wake = asyncio.Event()
         self.notified = 0
@@ -110,10 +114,12 @@ class Notifier:
                 self._end(watch, "timeout")
 
     def obey_directory(self) -> None:
-        """What changed of agents, credentials and rights holds for subscriptions that there are."""
-        for watch in list(self._watches):
-            if self._obey(watch) is not None:
-                self._mark(watch)
+        """What changed of agents, credentials and rights holds for subscriptions that there are: each is looked at, some at a time.
+
+        Nothing is told meanwhile of what may be told no more: before each NOTIFY it is looked at again.
+        """
+        self._unchecked = [watch.id for watch in self._watches]
+        self._wake.set()
 
     def flow_closed(self, flow: Flow) -> None:
         """A connection ended: who subscribed over it can't be told before it is back. Its time runs on."""
@@ -313,12 +319,22 @@ class Notifier:
             del self._stale[watch.id]
             if not watch.is_busy:
                 self._tell(watch, self._obey(watch))
-        wall = self._clock.now()
-        for watch in [watch for watch in self._watches if watch.ends_at is not None and watch.ends_at <= wall]:
-            self._end(watch, "rejected")
-        if self._stale:
+        self._check()
+        if now >= self._next_sweep:
+            self._next_sweep = now + TICK_S
+            wall = self._clock.now()
+            for watch in [watch for watch in self._watches if watch.ends_at is not None and watch.ends_at <= wall]:
+                self._end(watch, "rejected")
+        if self._stale or self._unchecked:
             return SLICE_S
         return min(TICK_S, max(SLICE_S, self._later[0][0] - now)) if self._later else TICK_S
+
+    def _check(self) -> None:
+        """Look at some of those that the directory's change may concern."""
+        for _ in range(min(CHECKED, len(self._unchecked))):
+            watch = self._watches.get(self._unchecked.pop())
+            if watch is not None and self._obey(watch) is not None:
+                self._mark(watch)
 
     def _mark(self, watch: Watch) -> None:
         watch.is_stale = True
