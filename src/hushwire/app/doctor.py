@@ -12,9 +12,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from hushwire.app import certificates, doctor_keys, doctor_trunks, obligations, postgres, supervisor
+from hushwire.app import certificates, doctor_keys, doctor_shaken, doctor_trunks, obligations, postgres, supervisor
 from hushwire.app.config import Config, Listen
 from hushwire.app.folders import Folders, account, closed_to, holder, locked, may_read
+from hushwire.app.sources import SystemClock
 from hushwire.app.wiring import key_provider
 from hushwire.core.errors import HushwireError
 from hushwire.services import sound_library
@@ -44,6 +45,7 @@ def examine(config: Config) -> list[Finding]:
         ("embedded PostgreSQL", lambda: str(postgres.programs()) if config.is_embedded else "not used"),
         ("root key", lambda: _root_key(config, folders)),
         ("certificate", lambda: _certificate(config, folders)),
+        ("signed callers", lambda: doctor_shaken.files_in_words(config, SystemClock().now())),
         ("disk", lambda: _disk(folders)),
         ("spool", lambda: _spool(folders)),
         ("sounds", lambda: _sounds(config)),
@@ -178,6 +180,7 @@ def _trunks(config: Config) -> list[Finding]:
         return [Finding("trunks", False, str(error))]
     return [
         _found("trunks", lambda: doctor_trunks.protection_in_words(trunks)),
+        _found("trunks' signatures", lambda: doctor_shaken.trunks_in_words(trunks, config)),
         _found("trunks' standing", lambda: doctor_trunks.standing_in_words(states)),
     ]
 

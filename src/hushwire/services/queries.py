@@ -111,6 +111,8 @@ class TrunkView:
     priority: int = 0
     weight: int = 1
     trusted: bool = False
+    signs: bool = False
+    verify: str = "off"
     states: tuple[TrunkState, ...] = ()
 
 
@@ -220,6 +222,8 @@ class Queries:
                 row.priority,
                 row.weight,
                 row.trusted,
+                row.signs,
+                row.verify,
                 tuple(state for state in states if state.trunk_id == row.id),
             )
             for row in rows[:limit]

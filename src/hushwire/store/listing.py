@@ -57,7 +57,9 @@ class TrunkRow:
     media_ports: str
     priority: int
     weight: int
-    trusted: bool
+    trusted: bool = False
+    signs: bool = False
+    verify: str = "off"
 
 
 _AGENT = (
@@ -123,7 +125,7 @@ async def numbers(connection: Connection, *, after: UUID | None = None, limit: i
 async def trunks(connection: Connection, *, after: UUID | None = None, limit: int = 50) -> list[TrunkRow]:
     """Trunks by id, after one of them."""
     rows = await connection.fetch(
-        "SELECT id, name, uri, srtp, keying, media_ports, priority, weight, trusted FROM trunks"
+        "SELECT id, name, uri, srtp, keying, media_ports, priority, weight, trusted, signs, verify FROM trunks"
         " WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2",
         after,
         limit,

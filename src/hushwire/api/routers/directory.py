@@ -96,6 +96,8 @@ class Trunk(BaseModel):
     priority: int = Field(description="The lowest is tried first.")
     weight: int = Field(description="How often it is the first among trunks of the same priority.")
     trusted: bool = Field(description="Whether identities are believed from it and told to it (RFC 3325).")
+    signs: bool = Field(description="Whether our callers' numbers are signed towards it (docs/stir-shaken.md).")
+    verify: Literal["off", "note", "show"] = Field(description="What is done about signatures of its callers' numbers.")
     health: list[TrunkHealth] = Field(description="As each gateway that lives sees it; empty where none has said anything yet.")
 
 
@@ -199,6 +201,8 @@ def _trunk(view: TrunkView) -> Trunk:
         priority=view.priority,
         weight=view.weight,
         trusted=view.trusted,
+        signs=view.signs,
+        verify=view.verify,  # type: ignore[arg-type]
         health=health,
     )
 
