@@ -245,7 +245,7 @@ std::optional<Forward> Bridge::relay(Leg& in, const rtp::Header& header, const L
     // noise gets none (RFC 3389 section 5.1).
     const auto& agreed = out->settings().formats;
     auto type = header.payload_type;
-    if (agreed.count
+    if (out->has_formats()
         && ((in.is_event(type) && !agreed.event(in.settings().clock_rate))
             || (in.is_noise(type) && !agreed.noise(in.settings().clock_rate)))) {
         in.counters.dropped_unsent++;

@@ -35,7 +35,7 @@ class DtlsSink {
     virtual void dtls(unsigned leg, ConstBytes datagram) = 0;
 };
 
-class Bridge {
+class alignas(kLine) Bridge {
   public:
     using Random = Leg::Random;
     /// Room that `receive` and `produce` need.
@@ -108,13 +108,12 @@ class Bridge {
     // The memory that a packet of this leg will take, asked for in three steps (Leg::fetch); each step needs
     // what the one before asked for.
     void fetch() const {
-        prefetch(this, static_cast<std::size_t>(reinterpret_cast<const std::byte*>(&legs_[2])
-                                                - reinterpret_cast<const std::byte*>(this)));
+        prefetch_up_to(this, &legs_[2]);
         __builtin_prefetch(keypads_.data());
     }
     void fetch_legs(unsigned leg) const {
         legs_[leg]->fetch_receiver();
-        if (const auto* out = listener(leg)) out->fetch();
+        if (const auto* out = listener(leg)) out->fetch_output();
         __builtin_prefetch(keypads_[leg].get());
     }
     void fetch_sender(unsigned leg) const {

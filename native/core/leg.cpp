@@ -30,9 +30,9 @@ srtp::Opened open_with_either(srtp::Receiver& receiver, srtp::Receiver* old, boo
 
 Leg::Leg(unsigned number, Random random)
     : number_(number),
-      random_(random),
       ssrc_(random()),
       map_(static_cast<std::uint16_t>(random()), random()),
+      random_(random),
       reporting_(random) {}
 
 std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
@@ -76,6 +76,7 @@ std::uint32_t Leg::set(const LegSettings& settings, std::int64_t now_us) {
     }
     if (settings.is_dtls && !settings.ice && !cookies_) cookies_ = std::make_unique<dtls::Cookies>(random_);
     settings_ = settings;
+    has_formats_ = settings.formats.count != 0;
     event_types_.fill(0xff);
     std::size_t events = 0;
     const auto* noise = settings.formats.noise(settings.clock_rate);

@@ -126,7 +126,7 @@ struct Outgoing {
                              ///< theirs): a source that follows begins there
 };
 
-class Leg {
+class alignas(kLine) Leg {
   public:
     using Random = std::uint32_t (*)();
 
@@ -149,6 +149,8 @@ class Leg {
     /// A payload type that was agreed to be comfort noise.
     bool is_noise(std::uint8_t payload_type) const { return payload_type == noise_type_; }
     const LegSettings& settings() const { return settings_; }
+    /// What the leg speaks was agreed; else its packets are relayed as they are.
+    bool has_formats() const { return has_formats_; }
 
     // In
     /// The answer to a STUN datagram, written into `buffer`; nothing where none is due.
@@ -260,9 +262,15 @@ class Leg {
 
     // With a thousand calls nothing of a leg is in the cache when its next packet comes, 20 ms later: who
     // reads packets in batches asks for all of it ahead, step by step. No step changes anything.
+    /// What a packet of the party takes.
     void fetch() const {
-        const auto* end = reinterpret_cast<const std::byte*>(&settings_.formats);
-        prefetch(this, static_cast<std::size_t>(end - reinterpret_cast<const std::byte*>(this)));
+        prefetch_up_to(&reception, &counters);
+        fetch_for_both();
+    }
+    /// What a packet to the party takes.
+    void fetch_output() const {
+        prefetch_up_to(&number_, &old_receiver_);
+        fetch_for_both();
     }
     /// Once that is there.
     void fetch_receiver() const {
@@ -272,11 +280,43 @@ class Leg {
         if (sender_) sender_->fetch();
     }
 
-    Counters counters;
+    // What each packet touches comes first, and what is asked for together lies together.
     Reception reception;
-    std::uint8_t last_payload_type = 0;  ///< that was taken in
 
   private:
+    SequenceTracker tracker_;
+    std::int64_t last_media_us_ = 0;
+
+    alignas(kLine) unsigned number_;  // from here on in both directions
+    bool is_set_ = false;
+    bool has_media_ = false, is_heard_ = false, is_timed_out_ = false;
+    bool has_source_event_ = false, has_timeout_event_ = false, has_silence_event_ = false;
+    bool has_selection_event_ = false, has_loss_event_ = false;
+    bool is_source_untold_ = false;
+    bool has_formats_ = false;
+    std::array<std::uint8_t, 2> event_types_{0xff, 0xff};
+    std::uint8_t noise_type_ = 0xff;
+    std::uint32_t key_run_ =
+        0;  // grows by kKeyRun with each change of keying: no two keys' indexes are ever compared
+    std::uint32_t ssrc_;
+    std::uint32_t packets_under_ssrc_ = 0, octets_under_ssrc_ = 0;  // for the sender reports
+    std::unique_ptr<ice::Agent> ice_;
+    std::unique_ptr<srtp::Receiver> receiver_;
+    std::unique_ptr<srtp::Sender> sender_;
+    SourceGate rtp_source_;
+    OutputMap map_;
+
+    std::unique_ptr<srtp::Receiver> old_receiver_;  // from here on of the party's packets again
+    Budget budget_, rtcp_budget_;
+    Address reported_source_;
+
+  public:
+    std::uint8_t last_payload_type = 0;  ///< that was taken in
+    alignas(kLine) Counters counters;    // of which the first line counts packets
+
+  private:
+    alignas(kLine) LegSettings settings_;
+
     quality::Coding coding() const;
     bool is_resting() const;
     void tell_source(std::int64_t now_us);
@@ -284,31 +324,12 @@ class Leg {
     DtlsTaken take_unchecked_dtls(const Address& from, Bytes buffer, std::size_t length, std::int64_t now_us);
     bool is_keyed() const { return sender_ || !settings_.is_dtls; }
     void count(srtp::Outcome outcome);
+    void fetch_for_both() const {
+        __builtin_prefetch(&counters);
+        __builtin_prefetch(&settings_);
+    }
 
-    // Touched by each packet, from the counters on and up to the formats in `settings_`: see `fetch`.
-    unsigned number_;
-    bool is_set_ = false;
-    bool has_media_ = false, is_heard_ = false, is_timed_out_ = false;
-    bool has_source_event_ = false, has_timeout_event_ = false, has_silence_event_ = false;
-    bool has_selection_event_ = false, has_loss_event_ = false;
-    bool is_source_untold_ = false;
-    std::array<std::uint8_t, 2> event_types_{0xff, 0xff};
-    std::uint8_t noise_type_ = 0xff;
-    std::uint32_t key_run_ =
-        0;  // grows by kKeyRun with each change of keying: no two keys' indexes are ever compared
-    std::int64_t last_media_us_ = 0;
-    std::unique_ptr<ice::Agent> ice_;
-    std::unique_ptr<srtp::Receiver> receiver_, old_receiver_;
-    std::unique_ptr<srtp::Sender> sender_;
-    Budget budget_, rtcp_budget_;
-    SourceGate rtp_source_;
-    Address reported_source_;
-    SequenceTracker tracker_;
-    std::uint32_t packets_under_ssrc_ = 0, octets_under_ssrc_ = 0;  // for the sender reports
     Random random_;
-    std::uint32_t ssrc_;
-    OutputMap map_;
-    LegSettings settings_;
     // in
     SourceGate rtcp_source_;
     std::optional<Address> handshake_from_;  // the checked address that the last datagram of DTLS came from

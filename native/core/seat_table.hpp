@@ -1,6 +1,7 @@
 // From a key to the seats that it may mean. Open addressing with linear probing and backward-shift deletion
 // (Knuth 6.4 R): no tombstones, and nothing is allocated but by `reserve`.
 #pragma once
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -79,7 +80,7 @@ class SeatTable {
 
   private:
     static constexpr std::size_t kSmallest = 16;
-    struct Slot {
+    struct alignas(std::bit_ceil(sizeof(Key) + sizeof(Seat))) Slot {  // never across two cache lines
         Key key{};
         Seat seat = kNoSeat;
     };

@@ -20,7 +20,7 @@ struct Opened {
     bool is_newest = false;   ///< no packet of this stream with a higher index came before
 };
 
-class Receiver {
+class alignas(kLine) Receiver {
   public:
     /// `previous` (may be null) tells the rollover counters of streams that go on after a re-keying
     /// (section 3.3.1).
@@ -62,7 +62,7 @@ class Receiver {
     std::size_t hint_count_ = 0;
 };
 
-class Sender {
+class alignas(kLine) Sender {
   public:
     explicit Sender(const MasterKey& master);
 

@@ -61,15 +61,18 @@ void CounterCipher::apply(Bytes data, std::uint32_t ssrc, std::uint64_t index) {
 }
 
 Authenticator::Authenticator(ConstBytes session_auth_key) {
-    for (auto [state, fill] : {std::pair{&inner_, 0x36}, std::pair{&outer_, 0x5c}}) {
-        Secret<64> pad;
-        auto block = pad.writable(64);
+    for (auto [midstate, fill] : {std::pair{&inner_, 0x36}, std::pair{&outer_, 0x5c}}) {
+        Secret<SHA_CBLOCK> pad;
+        auto block = pad.writable(SHA_CBLOCK);
         for (std::size_t i = 0; i < block.size(); i++) {
             block[i] = static_cast<std::byte>(fill);
             if (i < session_auth_key.size()) block[i] ^= session_auth_key[i];
         }
-        SHA1_Init(state);
-        SHA1_Update(state, block.data(), block.size());
+        SHA_CTX state;
+        SHA1_Init(&state);
+        SHA1_Update(&state, block.data(), block.size());
+        *midstate = {state.h0, state.h1, state.h2, state.h3, state.h4};
+        OPENSSL_cleanse(&state, sizeof state);
     }
 }
 
@@ -79,12 +82,20 @@ Authenticator::~Authenticator() {
 }
 
 std::array<std::byte, 20> Authenticator::digest(ConstBytes message, ConstBytes suffix) const {
+    // As it was after the pad, one block.
+    auto resume = [](SHA_CTX& state, const Midstate& at) {
+        state.h0 = at[0], state.h1 = at[1], state.h2 = at[2], state.h3 = at[3], state.h4 = at[4];
+        state.Nl = SHA_CBLOCK * 8;
+        state.Nh = 0;
+        state.num = 0;
+    };
     std::array<std::byte, 20> out;
-    SHA_CTX state = inner_;
+    SHA_CTX state;
+    resume(state, inner_);
     SHA1_Update(&state, message.data(), message.size());
     SHA1_Update(&state, suffix.data(), suffix.size());
     SHA1_Final(uchars(out.data()), &state);
-    state = outer_;
+    resume(state, outer_);
     SHA1_Update(&state, out.data(), out.size());
     SHA1_Final(uchars(out.data()), &state);
     return out;

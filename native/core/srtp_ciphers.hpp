@@ -45,7 +45,8 @@ class Authenticator {
     std::array<std::byte, 20> digest(ConstBytes message, ConstBytes suffix) const;
 
   private:
-    SHA_CTX inner_{}, outer_{};
+    using Midstate = std::array<std::uint32_t, 5>;  // of a SHA_CTX, which has three times the size
+    Midstate inner_{}, outer_{};
 };
 
 enum class Direction : bool { open, seal };

@@ -27,9 +27,9 @@ constexpr std::size_t rtcp_trailer_size(Suite s) {
 class CounterAndSha1 {
   public:
     CounterAndSha1(const SessionKeys& keys, std::size_t rtp_tag)
-        : cipher_(keys.encryption.bytes(), keys.salt.bytes()),
+        : rtp_tag_(rtp_tag),
           authenticator_(keys.authentication.bytes()),
-          rtp_tag_(rtp_tag) {}
+          cipher_(keys.encryption.bytes(), keys.salt.bytes()) {}
 
     void seal_rtp(Bytes packet, std::size_t header, std::uint64_t index);
     bool open_rtp(Bytes packet, std::size_t header, std::uint64_t index);
@@ -40,9 +40,9 @@ class CounterAndSha1 {
     }
 
   private:
-    CounterCipher cipher_;
-    Authenticator authenticator_;
     std::size_t rtp_tag_;
+    Authenticator authenticator_;
+    CounterCipher cipher_;
 };
 
 /// AES-GCM. RTP: header, text, tag. RTCP: head, text, tag, word.

@@ -100,7 +100,7 @@ class Worker {
         Channel channel = Channel::rtp;
         std::int64_t served_us = 0;
     };
-    struct Line {  ///< a leg's ways to the network
+    struct alignas(kLine) Line {  ///< a leg's ways to the network
         Shared* shared = nullptr;
         Seat seat = kNoSeat;
         bool sends_shared = false;
@@ -108,7 +108,7 @@ class Worker {
         bool is_told_ambiguous = false;
         std::array<Port, 2> own;  // by channel
     };
-    struct Host final : DtlsSink {
+    struct alignas(kLine) Host final : DtlsSink {
         Host(const Uuid& bridge_id, Mode mode, const DtlsReceiver& receiver);
         void dtls(unsigned leg, ConstBytes datagram) override { dtls_receiver(id, leg, datagram); }
         void fetch() const {
