@@ -142,7 +142,8 @@ std::uint32_t word(int value) {
     filter.allow_if(__NR_openat, {{0, kAll, {word(reach.spool)}}, {2, kAll, {word(kSpoolFlags)}}});
     filter.allow_if(__NR_unlinkat,
                     {{0, kAll, {word(reach.spool), word(reach.socket_folder)}}, {2, kAll, {0}}});
-    filter.allow({__NR_fdatasync, __NR_fsync, __NR_ftruncate, __NR_lseek, __NR_writev, __NR_fstat});
+    filter.allow({__NR_fdatasync, __NR_sync_file_range, __NR_fsync, __NR_ftruncate, __NR_lseek, __NR_writev,
+                  __NR_fstat});
     // Memory, but none that holds instructions.
     filter.allow_if(__NR_mmap, {{2, PROT_EXEC, {0}}});
     filter.allow_if(__NR_mprotect, {{2, PROT_EXEC, {0}}});

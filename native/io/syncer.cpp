@@ -1,5 +1,7 @@
 #include "io/syncer.hpp"
 
+#include <fcntl.h>
+
 #include <chrono>
 
 namespace hushwire::io {
@@ -37,10 +39,14 @@ void Syncer::sync_dirty() {
         for (const auto& w : watched_)
             if (auto file = w.lock()) files.push_back(std::move(file));
     }
+    std::erase_if(files,
+                  [](const auto& f) { return !f->is_dirty.exchange(false, std::memory_order_acquire); });
+    // All are on their way before the first is waited for: the disk then takes them together, which costs
+    // hundreds of files little more than half. What this does or fails to do changes nothing else.
+    for (const auto& file : files) ::sync_file_range(file->fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
     // The kernel tells of lost pages once only: a later sync that succeeds proves nothing.
     for (const auto& file : files)
-        if (file->is_dirty.exchange(false, std::memory_order_acquire) && ::fdatasync(file->fd.get()) != 0)
-            file->is_lost.store(true, std::memory_order_release);
+        if (::fdatasync(file->fd.get()) != 0) file->is_lost.store(true, std::memory_order_release);
     sync_folder();
 }
 

@@ -112,8 +112,9 @@ bool has_landlock() {
 void what_still_works() {
     expect("a recording is made, written, synced, cut and removed", both, 0, [](const Reach& r) -> long {
         Fd file(::openat(r.spool, "x.hwr", kSpoolFlags, 0600));
-        if (!file || ::write(file.get(), "x", 1) != 1 || ::fdatasync(file.get()) || ::fsync(r.spool)
-            || ::ftruncate(file.get(), 0))
+        if (!file || ::write(file.get(), "x", 1) != 1
+            || ::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE) || ::fdatasync(file.get())
+            || ::fsync(r.spool) || ::ftruncate(file.get(), 0))
             return -1;
         return ::unlinkat(r.spool, "x.hwr", 0);
     });
