@@ -171,3 +171,29 @@ async def test_a_page_of_another_origin_is_not_let_in(web: Web) -> None:
     async with page_server(web.certified) as other, web.phone(origin=other) as there:
         await there.expect("disconnected")
         assert "connected" not in await there.events()
+
+
+async def test_a_call_is_transferred_to_a_page_and_by_the_page_to_another_phone(web: Web) -> None:
+    async with (
+        web.deployment.carrier(opened={"speech": tone(CARRIER)}) as carrier,
+        web.phone() as there,
+        web.deployment.phone("ben", speech=tone(660)) as ben,
+    ):
+        await there.expect("connected", "registered")
+        call = await ben.call(web.deployment.uri(FAR_NUMBER))
+        theirs = (await carrier.expect("incoming"))["call"]
+        await ben.expect_state(call, "confirmed")
+        await ben.tell("transfer", call=call, to=web.deployment.uri("anna"))
+        await there.expect("session remote")
+        await there.do("answer")
+        await ben.expect_state(call, "disconnected")
+        await asyncio.gather(there.hears(CARRIER), carrier_hears(carrier, theirs, PAGE))
+
+        seen = len(ben.events)
+        await there.page.evaluate("target => { here.session.refer(target); }", web.deployment.uri("ben"))
+        his = (await ben.expect("incoming", since=seen))["call"]
+        await ben.expect_state(his, "confirmed")
+        await there.expect("ended remote Terminated")
+        await carrier_hears(carrier, theirs, 660)
+        await ben.hangup(his)
+        await carrier.expect_state(theirs, "disconnected")

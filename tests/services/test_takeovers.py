@@ -1,18 +1,21 @@
 """Park and pickup, and INVITE with Replaces: who may take a place does, and nobody else learns that there is one."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hushwire.calls.call import State
 from hushwire.calls.model import Side
+from hushwire.services.provisioning import AgentSpec, OrgSpec
 from hushwire.sip import effects as sip
+from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey
 from hushwire.sip.refer import Replaces
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import ANNA_NUMBER, HOST, Peer, Srtp, World, local_media, need_program, running
+from tests.services.running import ANNA_NUMBER, DOMAIN, HOST, Peer, Srtp, World, local_media, need_program, running, specs
 from tests.services.test_transfers import Heard, accept, refer, row_of, settled, to_carrier
 
 pytestmark = need_program
@@ -27,6 +30,19 @@ async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
 def named(dialog: DialogKey) -> tuple[tuple[str, str], ...]:
     """A Replaces header for a dialog as a phone of ours knows it."""
     return (("Replaces", str(Replaces(dialog.call_id, dialog.remote_tag, dialog.local_tag))),)
+
+
+async def foreigner(world: World) -> Peer:
+    """A phone of an agent of another organisation."""
+    desired = specs(world.carrier.local_port)
+    (acme,) = desired.orgs
+    row = replace(acme.row, slug="other", name="Other")
+    agent = AgentSpec("zoe", "agent", "101", None, "zoes-password", False)
+    await world.provisioning.apply(replace(desired, orgs=(acme, OrgSpec(row, (agent,), (), ()))))
+    await until(lambda: len(world.gateway.directory.organisation_ids()) == 2, what="the gateway knows both")
+    zoe = await world.peer()
+    zoe.user, zoe.credentials = "zoe", Credentials("zoe@other", "zoes-password")
+    return zoe
 
 
 async def refused(phone: Peer) -> int:
@@ -106,6 +122,10 @@ async def test_an_agent_moves_its_own_call_to_another_phone_and_nobody_elses(wor
     for wrong in (near._replace(call_id="guessed"), near._replace(local_tag="guessed"), near._replace(remote_tag="guessed"), near):
         ben.invite(f"sip:anna@{HOST}", headers=named(wrong))
         assert await refused(ben) == 481
+    zoe = await foreigner(world)
+    for place in (f"sip:zoe@other.{DOMAIN}", f"sip:anna@{HOST}"):
+        zoe.invite(place, headers=named(near))
+        assert await refused(zoe) == 481
     assert live.call.state is State.ACTIVE
     assert live.transfer is None
     desk.user, desk.credentials = "anna", anna.credentials

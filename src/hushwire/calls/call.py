@@ -680,6 +680,8 @@ class Call:
             self._do(effects.FormatChanged())
 
     def _hung_up(self, event: events.HungUp) -> None:
+        if event.side is self._aside:
+            return  # its BYE crossed ours
         self._hang_up(event.side, self._bye(event.side), event.said)
 
     def _hang_up(self, side: Side, why: EndReason, said: tuple[Reason, ...] = ()) -> None:
