@@ -121,3 +121,19 @@ async def test_a_ringing_call_is_picked_up_by_what_its_lamp_says_and_nothing_of_
         await ben.expect(sip.CancelReceived)
         await _quiet(of_ben)
         assert world.gateway.endpoint.ua._core.aliases == {}
+
+
+async def test_a_call_of_a_group_lights_the_lamps_of_those_who_ring_and_then_of_who_took_it(databases: Databases, tmp_path: Path) -> None:
+    async with running(databases, tmp_path) as world, watcher(world.port, "sue") as of_anna, watcher(world.port, "sue") as of_ben:
+        await idle(world, of_anna, "101")
+        await idle(world, of_ben, "102")
+        anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
+        sue.invite("600")
+        first, second = await anna.expect(sip.RequestReceived), await ben.expect(sip.RequestReceived)
+        await states(of_anna, ("recipient", "early"))
+        await states(of_ben, ("recipient", "early"))
+        ben.accept(second, srtp=Srtp.REQUIRED)
+        await sue.expect(sip.Accepted)
+        await states(of_ben, ("recipient", "confirmed"))
+        await states(of_anna, ("recipient", "terminated"))
+        anna.endpoint.respond(first.tx, 487)

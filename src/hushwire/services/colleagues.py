@@ -21,6 +21,7 @@ from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Emergency
+from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.pickup_names import PickupNames
@@ -162,11 +163,27 @@ def _parts(live: LiveCall) -> dict[AgentId, Engaged]:
     is_told = route.masking_id is None and not isinstance(route.verdict, Emergency)
     found: dict[AgentId, Engaged] = {}
     for side in _sides(live):
-        agent, said = live.party(side).agent, _state(state, side)
-        if agent is not None and said is not None and agent.id not in found:
-            remote = live.party(side.other).shown if is_told and live.joining is None else None
-            found[agent.id] = Engaged(_name(live.id, agent.id), said, side is Side.CALLER, remote)
+        said = _state(state, side)
+        for agent in () if said is None else _at(live, side):
+            if said is not None and agent.id not in found:
+                remote = _shown(live, side.other) if is_told and live.joining is None else None
+                found[agent.id] = Engaged(_name(live.id, agent.id), said, side is Side.CALLER, remote)
     return found
+
+
+def _shown(live: LiveCall, side: Side) -> Personal[str] | None:
+    """What is shown of who is on a side: of a group its number, as long as nobody of it has answered."""
+    return live.route.remote if live.route.group is not None and side is Side.CALLEE else live.party(side).shown
+
+
+def _at(live: LiveCall, side: Side) -> list[Agent]:
+    """Who is on a side, or is rung there: of a group the members whose phones ring now."""
+    route, call = live.route, live.call
+    if route.group is not None and side is Side.CALLEE:
+        rung = range(min(len(route.callees), call.tried))
+        return [agent for branch in rung if (agent := route.callees[branch]) is not None and call.awaits(branch)]
+    agent = live.party(side).agent
+    return [] if agent is None else [agent]
 
 
 def _sides(live: LiveCall) -> tuple[Side, ...]:

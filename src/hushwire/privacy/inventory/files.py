@@ -47,7 +47,7 @@ KINDS: Final = (
     BlobKind("export bundle", "store", EXPORT),
     BlobKind("export bundle being built", "spool", replace(EXPORT, retention=Retention.DELIVERY, residency=Residency.NODE)),
     BlobKind(
-        "call under way, or its record waiting for the database",
+        "call under way, or its record waiting for the database; a phone's subscription",
         "journal",
         replace(CALL, form=Form.SEALED, retention=Retention.DELIVERY, erasure=Erasure.DELETE_OBJECT, residency=Residency.NODE),
     ),
