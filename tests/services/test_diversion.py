@@ -173,3 +173,28 @@ async def test_a_diverted_call_survives_the_gateway_and_what_it_leads_to_ends_it
     row = await world.row("calls", state="ended")
     assert told(row) == [(agent_id(world, "ben"), "do-not-disturb", None)]
     assert ben.events.empty()
+
+
+async def test_a_call_that_was_let_out_survives_the_gateway_with_both_of_its_channels_and_its_forwarder(world: World) -> None:
+    await forward(world, "anna", always=MOBILE)
+    world.carrier.user = FAR_NUMBER
+    world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    assert (await world.carrier.expect(sip.Progress)).response.status == 181
+    dialog, _ = world.carrier.accept(await world.carrier.expect(sip.RequestReceived))
+    both = [await world.carrier.events.get() for _ in range(2)]
+    (accepted,) = [event for event in both if isinstance(event, sip.Accepted)]
+    await world.row("calls", state="active")
+    await world.kill()
+    await world.restart(HUSHWIRE_SIP__LISTEN=f'["udp://127.0.0.1:{world.port}"]')
+    (live,) = world.gateway.calling.live
+    assert live.route.leads_out
+    assert live.route.out_trunk is not None
+    assert world.gateway.calling.table.on_trunk(live.route.out_trunk.id) == 2
+    assert world.gateway.calling.table.out_for(live.route.agent.id) == 1
+    world.carrier.endpoint.bye(dialog)
+    while not isinstance(event := await world.carrier.events.get(), sip.DialogEnded):
+        pass
+    assert event.dialog == accepted.dialog
+    row = await world.row("calls", state="ended")
+    assert told(row) == [(agent_id(world, "anna"), "unconditional", None)]
+    assert row["diverted_to_sealed"] is not None
