@@ -23,6 +23,7 @@ from tests.databases import Databases
 from tests.polling import until
 from tests.services.carriers import trunk_spec
 from tests.services.running import ANNA_NUMBER, FAR_NUMBER, World, need_program, running, specs
+from tests.services.test_masking import PROXY, session
 from tests.sti import CODE_709J, Authority, Repository, issue, repository, statement
 
 pytestmark = need_program
@@ -230,6 +231,22 @@ async def test_a_caller_who_gives_up_while_the_certificate_is_awaited_leaves_not
         it.web.serve("/slow.pem", it.signer.pem)
         it.web.go_on.set()
         await until(lambda: not it.world.gateway.calling.table.calls, what="nothing is left")
+
+
+async def test_a_masked_caller_is_verified_and_nothing_is_said_of_the_number_that_stands_for_it(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with scene(databases, tmp_path) as it:
+        await set_up(it.world, verify="show", numbers=(NumberSpec(ANNA_NUMBER, "anna"), NumberSpec(PROXY, None, masks=True)))
+        anna = await it.world.peer("anna")
+        made = await session(it.world, CALLER, ANNA_NUMBER)
+        await it.call(it.signed(called=made.number), to=made.number)
+        request, row = await it.rung(anna)
+        assert verdict(row) == ("passed", None, "A", "709J")
+        assert asserted(request) is None
+        said = request.to_bytes().decode()
+        assert CALLER[1:] not in said
+        assert "verstat" not in said
 
 
 async def test_a_trunk_that_is_not_verified_has_no_verdict_and_fetches_nothing(databases: Databases, tmp_path: Path) -> None:

@@ -66,10 +66,10 @@ class Shaken:
         out = live.route.trunks[branch] if branch < len(live.route.trunks) else None
         if out is not None:
             return self._signed(live, branch, out, target)
-        verdict, trunk = live.verification, live.route.trunk
-        if verdict is None or trunk is None or trunk.verify != "show":
+        verdict, trunk, number = live.verification, live.route.trunk, live.route.remote
+        if verdict is None or trunk is None or trunk.verify != "show" or number is None:
             return target.headers
-        return _told(target, verdict)
+        return _told(target, verdict, number.reveal())
 
     def _signed(self, live: LiveCall, branch: int, trunk: Trunk, target: Target) -> tuple[Line, ...]:
         if not trunk.signs:
@@ -102,15 +102,15 @@ def _note(live: LiveCall, verdict: Verdict) -> None:
     log.info("call.caller_verified", verdict=verdict.standing.value, reason=verdict.reason)
 
 
-def _told(target: Target, verdict: Verdict) -> tuple[Line, ...]:
-    """With the verdict beside the number that is shown; nothing where none is."""
+def _told(target: Target, verdict: Verdict, number: str) -> tuple[Line, ...]:
+    """With the verdict beside the number that it is about; nothing where another one is shown, or none (masked and hidden callers)."""
     word = _PASSED.get(verdict.attestation) if verdict.attestation is not None else None
     word = word or _VERSTAT[Standing.UNVERIFIED if verdict.standing is Standing.PASSED else verdict.standing]
     asserted = [value for name, value in target.headers if name.lower() == _ASSERTED.lower()]
     lines = [line for line in target.headers if line[0].lower() != _ASSERTED.lower()]
     for value in asserted or [f"<{target.from_.uri}>"]:
         try:
-            told = _with_verstat(parse_name_addr(value), word)
+            told = _with_verstat(parse_name_addr(value), word, number)
         except ParseError:
             told = None
         if told is not None:
@@ -120,12 +120,12 @@ def _told(target: Target, verdict: Verdict) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _with_verstat(name: NameAddr, word: str) -> NameAddr | None:
+def _with_verstat(name: NameAddr, word: str, number: str) -> NameAddr | None:
     """A tel URI's parameter; in a SIP URI it stands in the user part, as all of a number's parameters do (RFC 3261 section 19.1.6)."""
     uri = name.uri
     if isinstance(uri, TelUri):
-        return replace(name, uri=replace(uri, params=(*uri.params, ("verstat", word))))
-    if not isinstance(uri, SipUri) or uri.user_unescaped is None or not _GLOBAL.fullmatch(uri.user_unescaped):
+        return None if uri.digits != number else replace(name, uri=replace(uri, params=(*uri.params, ("verstat", word))))
+    if not isinstance(uri, SipUri) or uri.user_unescaped != number or not _GLOBAL.fullmatch(number):
         return None
     params = (*(pair for pair in uri.params if pair[0] != "user"), ("user", "phone"))
     return replace(name, uri=replace(uri, user=f"{uri.user};verstat={word}", params=params))
