@@ -351,6 +351,27 @@ async def test_the_audit_log_says_what_was_restored_and_replayed(house: House) -
     await older.drop()
 
 
+async def test_a_restore_ends_masked_sessions_since_nobody_knows_whose_erasure_it_undid(house: House) -> None:
+    mark, number, session = house.org.bytes, uuid4(), uuid4()
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        now = house.clock.now()
+        agent = await add_agent(connection, house.org)
+        named = {"number_sealed": mark, "number_index": mark, "lookup": mark, "created_at": now, "masks": True}
+        await insert(connection, "numbers", id=number, org_id=house.org, **named)
+        masked = {"agent_id": agent, "number_id": number, "created_at": now, "expires_at": now + timedelta(days=1)}
+        await insert(connection, "masking_sessions", id=session, org_id=house.org, **masked)
+        party = {"session_id": session, "number_id": number, "number_sealed": mark, "remote_index": mark}
+        await insert(connection, "masking_parties", id=uuid4(), org_id=house.org, **party)
+    await replay(house)
+    async with (await house.main("api")).organisation(house.org) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM masking_parties") == 1, "a start that restores nothing ends nothing"
+    await replay(house, backup=Backup(uuid4(), house.clock.now()))
+    async with (await house.main("api")).organisation(house.org) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM masking_parties") == 0
+        assert await connection.fetchval("SELECT ended_at IS NOT NULL FROM masking_sessions")
+        assert '"maskings_ended": 1' in await connection.fetchval("SELECT fields::text FROM audit_log WHERE action = 'restored'")
+
+
 async def test_the_worker_moves_the_mark_on_once_an_hour_has_passed(house: House) -> None:
     await (await house.erasures()).erase(house.org, await house.record(), **WHO)
     main, keyring = await house.main("worker"), await house.db("keyring", "worker")

@@ -132,10 +132,15 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         evidence = {"how": "spoken", "given_at": NOW, "noted_at": NOW, "noted_by": "a", "note_sealed": mark, "remote_index": mark}
         await insert(connection, "consents", id=uuid4(), org_id=org, call_id=call, recording_id=recording, **evidence)
         await insert(connection, "do_not_call", org_id=org, number_index=mark, added_at=NOW, added_by="a")
-        await insert(connection, "numbers", id=uuid4(), org_id=org, number_sealed=mark, number_index=mark, lookup=mark, created_at=NOW)
         group, ring = uuid4(), {"strategy": "serial", "ring_s": 20, "follows_forwarding": False, "created_at": NOW, "updated_at": NOW}
         await insert(connection, "ring_groups", id=group, org_id=org, name="sales", dialled="600", **ring)
         await insert(connection, "ring_group_members", org_id=org, group_id=group, agent_id=agent, position=0)
+        number, session = uuid4(), uuid4()
+        await insert(connection, "numbers", id=number, org_id=org, number_sealed=mark, number_index=mark, lookup=mark, created_at=NOW)
+        masked = {"agent_id": agent, "number_id": number, "created_at": NOW, "expires_at": NOW}
+        await insert(connection, "masking_sessions", id=session, org_id=org, **masked)
+        party = {"session_id": session, "number_id": number, "number_sealed": mark, "remote_index": mark}
+        await insert(connection, "masking_parties", id=uuid4(), org_id=org, **party)
         await insert(connection, "api_keys", id=uuid4(), org_id=org, name="ci", role="owner", secret_hash=mark, created_at=NOW)
         device = {"contact_sealed": mark, "contact_index": mark, "call_id_hash": mark, "cseq": 1, "expires_at": NOW, "created_at": NOW}
         await insert(connection, "registrations", id=uuid4(), org_id=org, agent_id=agent, node_id=node, **device)

@@ -114,7 +114,7 @@ async def test_who_forwards_a_call_out_is_told_to_a_trusted_carrier_alone_and_hi
         timeout_s=5,
         what="the settings are known",
     )
-    forward(world, "anna", always="+4915112345678")
+    await forward(world, "anna", always="+4915112345678")
     world.carrier.user = FAR_NUMBER
     diverted = [("Diversion", "<sip:+4930999999@elsewhere.example>;reason=no-answer;counter=1")]
     world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER, headers=diverted)
@@ -138,7 +138,7 @@ async def test_a_phone_is_told_who_forwarded_the_call_to_it_by_a_colleague_or_a_
     assert headers.get("Diversion") == f"<sip:+4930999999@{DOMAIN}>;reason=time-of-day;counter=1;privacy=off"
     world.carrier.endpoint.cancel(invite)
     await anna.expect(sip.CancelReceived)
-    forward(world, "anna", always="102")
+    await forward(world, "anna", always="102")
     world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
     request = (await ben.expect(sip.RequestReceived)).request
     assert request.headers.get("Diversion") == f"<sip:101@acme.{DOMAIN}>;reason=unconditional;counter=1;privacy=off"

@@ -5,19 +5,20 @@ ALTER TABLE numbers ADD CONSTRAINT numbers_mask_or_ring CHECK (NOT masks OR agen
 CREATE TRIGGER touch_rules_by_masks AFTER UPDATE ON numbers FOR EACH ROW
     WHEN (OLD.masks IS DISTINCT FROM NEW.masks) EXECUTE FUNCTION touch_rules();
 GRANT SELECT (masks) ON numbers TO hushwire_gateway;
+ALTER TABLE numbers ADD UNIQUE (org_id, id);                    -- for references that can't leave the organisation
 
 CREATE TABLE masking_sessions (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs,
     agent_id uuid NOT NULL,                 -- in whose name its calls are made, and under whose rules
-    number_id uuid NOT NULL REFERENCES numbers ON DELETE CASCADE,
+    number_id uuid NOT NULL,
     created_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     ended_at timestamptz,
     UNIQUE (org_id, id),
-    FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id) ON DELETE CASCADE
+    FOREIGN KEY (org_id, agent_id) REFERENCES agents (org_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (org_id, number_id) REFERENCES numbers (org_id, id) ON DELETE CASCADE
 );
-CREATE INDEX masking_sessions_by_org ON masking_sessions (org_id, id);
 CREATE INDEX masking_sessions_by_number ON masking_sessions (number_id);
 CALL isolate_tenants('masking_sessions');
 
@@ -25,11 +26,12 @@ CREATE TABLE masking_parties (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs,
     session_id uuid NOT NULL,
-    number_id uuid NOT NULL REFERENCES numbers ON DELETE CASCADE,
+    number_id uuid NOT NULL,
     number_sealed bytea NOT NULL,           -- operational key: the gateway dials it
     remote_index bytea NOT NULL,            -- as calls.remote_index, so that a person is found by one value
     UNIQUE (number_id, remote_index),       -- who calls a proxy number means one session
-    FOREIGN KEY (org_id, session_id) REFERENCES masking_sessions (org_id, id) ON DELETE CASCADE
+    FOREIGN KEY (org_id, session_id) REFERENCES masking_sessions (org_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (org_id, number_id) REFERENCES numbers (org_id, id) ON DELETE CASCADE
 );
 CREATE INDEX masking_parties_by_session ON masking_parties (org_id, session_id);
 CREATE INDEX masking_parties_by_remote ON masking_parties (org_id, remote_index);
