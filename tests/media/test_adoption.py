@@ -50,6 +50,19 @@ def stated(party: Party, *, keys: tuple[bytes, bytes] | None = None) -> LegSetti
     return replace(plain, sending=Protection(suite, keys[0]), receiving=Protection(suite, keys[1]))
 
 
+async def test_legs_are_stated_before_anybody_waits_for_it(rig: Rig, parties: tuple[Party, Party]) -> None:
+    """Their parties may send as soon as an answer leaves, which is before the loop comes to what waits."""
+    observer, _ = await rig.link()
+    bridge = uuid4()
+    await observer.client.open_call(bridge, Mode.RELAY, (0, 1))
+    legs = [stated(party) for party in parties]
+    stating = observer.client.set_legs(bridge, list(enumerate(legs)))
+    found = await observer.client.state(bridge)
+    assert [found.legs[number].digest for number in (0, 1)] == [settings_digest(leg) for leg in legs]
+    await stating
+    await observer.close()
+
+
 async def test_a_new_controller_goes_on_with_a_call_that_it_did_not_open(rig: Rig, parties: tuple[Party, Party]) -> None:
     agent, far = parties
     keys = os.urandom(30), os.urandom(30)

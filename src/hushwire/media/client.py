@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -133,10 +133,15 @@ class MediaClient:
                 await self.close_bridge(bridge_id)
             raise
 
-    async def set_legs(self, bridge_id: UUID, legs: Iterable[tuple[int, LegSettings]]) -> None:
-        """State several legs, asked for in one go. Raises what the first refused request does, after all are answered."""
+    def set_legs(self, bridge_id: UUID, legs: Iterable[tuple[int, LegSettings]]) -> Awaitable[None]:
+        """State several legs, asked for in one go before this returns.
+
+        Awaited, it raises what the first refused request does, after all are answered.
+        """
         name = (Tag.BRIDGE, bridge_id.bytes)
-        asked = self._begin(*((Op.SET_LEG, [name, (Tag.LEG, u8(leg)), *leg_fields(settings)]) for leg, settings in legs))
+        return self._set(self._begin(*((Op.SET_LEG, [name, (Tag.LEG, u8(leg)), *leg_fields(settings)]) for leg, settings in legs)))
+
+    async def _set(self, asked: list[asyncio.Future[Frame]]) -> None:
         refused: MediaRefused | None = None
         for answer in asked:
             try:

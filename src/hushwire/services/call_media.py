@@ -1,9 +1,9 @@
 """What calls ask of the media process, with its refusals turned into what the machine understands."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Collection, Coroutine, Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -169,16 +169,27 @@ class CallMedia:
                 return events.MediaFailed()
         return opened
 
-    async def state(self, live: LiveCall, legs: Collection[LegStatement]) -> list[events.Event]:
+    def state(self, live: LiveCall, legs: Collection[LegStatement]) -> Coroutine[Any, Any, list[events.Event]]:
         """State the legs, with the keys that their handshakes have made; MediaFailed where that was not possible while the call lives.
 
-        A leg that can't stay on its shared port has moved then, and its party is to be told.
+        The statement is under way when this returns, not only when it is awaited: a party that gets its answer right after may send
+        its first packet, a ClientHello perhaps, within a millisecond. A leg that can't stay on its shared port has moved in the end,
+        and its party is to be told.
         """
         live.stated |= {leg.leg: leg for leg in legs}
+        stating: Awaitable[None]
+        try:
+            stating = self._link.client.set_legs(live.bridge_id, [(leg.leg, self._settings(live, leg)) for leg in legs])
+        except Unavailable as error:
+            stating = asyncio.get_running_loop().create_future()
+            stating.set_exception(error)
+        return self._stated(live, legs, stating)
+
+    async def _stated(self, live: LiveCall, legs: Collection[LegStatement], stating: Awaitable[None]) -> list[events.Event]:
         moved: list[events.Event] = []
         try:
             try:
-                await self._link.client.set_legs(live.bridge_id, [(leg.leg, self._settings(live, leg)) for leg in legs])
+                await stating
             except MediaRefused as error:
                 if error.status is not Status.EXISTS or live.is_ended:
                     raise
