@@ -208,7 +208,19 @@ async def test_a_recording_that_ended_by_itself_meanwhile_needs_no_confirmation(
     assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Erased)
 
 
-async def test_a_node_unseen_for_longer_than_media_records_without_it_is_not_waited_for(house: House) -> None:
+def serving(monkeypatch: pytest.MonkeyPatch, for_: timedelta) -> None:
+    """As if the database's server had been started so long ago."""
+
+    async def told(_connection: object) -> timedelta:
+        return for_
+
+    monkeypatch.setattr(recordings, "serving_for", told)
+
+
+async def test_a_node_unseen_for_longer_than_media_records_without_it_is_not_waited_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving(monkeypatch, timedelta(days=1))
     recording = await house.record(state="live")
     erasures = await house.erasures()
     await house.later(seconds=80)
@@ -234,6 +246,19 @@ async def test_after_an_outage_of_the_database_a_node_gets_time_to_answer(house:
     assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
     async with gateway(house):
         assert isinstance(await erasures.erase(house.org, recording, **WHO), Erased)
+
+
+async def test_a_node_that_records_on_through_an_outage_is_waited_for_also_by_what_was_asked_before(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = await house.record(state="live")
+    erasures = await house.erasures()
+    assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
+    await house.later(hours=1)
+    serving(monkeypatch, timedelta(seconds=1))
+    assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Pending)
+    serving(monkeypatch, timedelta(seconds=100))
+    assert isinstance(await erasures.erase(house.org, recording, **WHO, wait_s=0.05), Erased)
 
 
 async def test_a_late_close_by_the_node_does_not_bring_an_erased_recording_back(house: House) -> None:

@@ -222,7 +222,11 @@ async def node_unseen_for(connection: Connection, node: NodeId) -> timedelta | N
 
     While the database was down no node could give any: the time counts from the server's start on.
     """
-    unseen: timedelta | None = await connection.fetchval(
-        "SELECT clock_timestamp() - greatest(seen_at, pg_postmaster_start_time()) FROM nodes WHERE id = $1", node
-    )
-    return unseen
+    unseen: timedelta | None = await connection.fetchval("SELECT clock_timestamp() - seen_at FROM nodes WHERE id = $1", node)
+    return None if unseen is None else min(unseen, await serving_for(connection))
+
+
+async def serving_for(connection: Connection) -> timedelta:
+    """How long the database could have heard a node."""
+    serving: timedelta = await connection.fetchval("SELECT clock_timestamp() - pg_postmaster_start_time()")
+    return serving
