@@ -99,7 +99,7 @@ def _meant(request: Request) -> str | None:
 
 def _note(live: LiveCall, verdict: Verdict) -> None:
     live.verification = verdict
-    log.info("call.caller_verified", verdict=verdict.standing.value, reason=verdict.reason)
+    log.debug("call.caller_verified", verdict=verdict.standing.value, reason=verdict.reason)
 
 
 def _told(target: Target, verdict: Verdict, number: str) -> tuple[Line, ...]:
