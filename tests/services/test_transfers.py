@@ -185,7 +185,7 @@ async def test_an_attended_transfer_makes_one_call_of_two_and_both_carriers_part
     await row_of(world, second, transferred_to=first.id, transferred_as="attended", end_reason="transferred", leg_ended_at=None)
     world.carrier.endpoint.bye(other_far)
     assert (await Heard(world.carrier).until(lambda heard: heard.ended, "the other one is told")) is None
-    await row_of(world, first, state="ended")
+    await row_of(world, first, state="ended", end_reason="bye-peer")
     ended = await row_of(world, second, state="ended")
     assert ended["leg_ended_at"] is not None
     recordings = await world.rows("recordings", "started_at")

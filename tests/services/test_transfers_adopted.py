@@ -86,6 +86,15 @@ async def test_killed_while_the_target_rings_the_party_stays_with_who_asked(worl
     await told.until(lambda heard: heard.is_over, "anna is told")
     assert told.statuses[-1] == 503
     assert again(world, live).call.state is State.ACTIVE
+    await told.stop()
+    # And it can be transferred from there.
+    while not ben.events.empty():
+        ben.events.get_nowait()
+    refer(anna, near, "102")
+    accept(ben, await ben.expect(sip.RequestReceived))
+    told, _ben = Heard(anna), Heard(ben)
+    await told.until(lambda heard: heard.is_over and heard.ended, "the transfer is done")
+    assert told.statuses[-1] == 200
 
 
 async def test_killed_after_who_asked_hung_up_it_is_rung_again(world: World) -> None:

@@ -848,8 +848,9 @@ class Call:
     def _bye(self, side: Side) -> EndReason:
         """Who ended the call. Who joins another call is an agent, whatever its leg there is."""
         end = self.end(side)
-        leg = self.plan.caller.leg if end is None else end.terms.leg
-        return EndReason.BYE_AGENT if leg == 0 or self.plan.joins is not None else EndReason.BYE_PEER
+        terms = self.plan.caller if end is None else end.terms
+        is_agents = (terms.leg == 0 and not terms.is_outside) or self.plan.joins is not None
+        return EndReason.BYE_AGENT if is_agents else EndReason.BYE_PEER
 
     def _set_legs(self, *ends: End) -> None:
         self._do(self._statements(*ends))

@@ -106,6 +106,8 @@ class Terms:
     keyings: tuple[Keying, ...] = (Keying.SDES,)
     codecs: tuple[str, ...] = ()
     """Names of the audio codecs that may be spoken with the party; empty: all of ours."""
+    is_outside: bool = False
+    """Somebody behind a carrier took an agent's place: the leg is not an agent's, whatever its number."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

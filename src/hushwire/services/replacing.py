@@ -228,7 +228,7 @@ class Replacing:
         self._handshakes.forget(host.id, leg)
         self._handshakes.move(from_bridge, from_leg, host.id, leg)
         _carry(source, from_leg, host, leg)
-        end.terms = replace(end.terms, leg=leg)
+        end.terms = replace(end.terms, leg=leg, is_outside=party.agent is None)
         host.newcomer = source.dialogs.pop(source_side, None)
         source.branch_dialogs = {branch: key for branch, key in source.branch_dialogs.items() if key != host.newcomer}
         if source.joining is not None:
