@@ -1,6 +1,6 @@
-"""`make bench`: media beside rtpengine, signalling, 50 recorded calls, the store; the figures go to docs/performance.md.
+"""`make bench`: media beside rtpengine, signalling, registrations, 50 recorded calls, the store; the figures go to docs/performance.md.
 
-    make bench [ARGS="--only media,flat,soak,threads,agreement,signalling,recorded,store --quick --no-write"]
+    make bench [ARGS="--only media,flat,soak,threads,agreement,signalling,registering,recorded,store --quick --no-write"]
 
 `agreement` compares the load generator with another one, whose program is named by `--beside`.
 
@@ -26,6 +26,7 @@ sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "src")]
 
 import agreement  # noqa: E402
 import page  # noqa: E402
+import registering  # noqa: E402
 import signalling  # noqa: E402
 import soak  # noqa: E402
 import threads  # noqa: E402
@@ -48,7 +49,7 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="media,signalling,recorded,store")
+    parser.add_argument("--only", default="media,signalling,registering,recorded,store")
     parser.add_argument("--beside", type=Path, metavar="PROGRAM", help="the load generator to compare ours with")
     parser.add_argument("--quick", action="store_true", help="short runs: to see that it works, not for figures")
     parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md alone")
@@ -71,6 +72,9 @@ def main() -> None:
     if "signalling" in wanted:
         rates = (25, 50) if options.quick else (25, 50, 100, 150, 200, 250, 300)
         figures["signalling"] = [asdict(r) for r in asyncio.run(signalling.run(rates, 3 if options.quick else 10))]
+    if "registering" in wanted:
+        size = registering.QUICK if options.quick else registering.WHOLE
+        figures["registering"] = asdict(asyncio.run(registering.run(**size)))
     if "recorded" in wanted:
         figures["recorded"] = asyncio.run(recorded.run(BUILD, calls=10 if options.quick else 50, seconds=5 if options.quick else 60))
     if "store" in wanted:

@@ -115,6 +115,17 @@ def signalling_text(rows: list[dict[str, Any]]) -> str:
     return table("calls/s asked | finished | failed | gateway CPU ms/call | PDD p50 ms | PDD p99 ms", lines)
 
 
+def registering_text(figures: dict[str, Any]) -> str:
+    """REGISTERs, and the avalanche."""
+    return (
+        f"{figures['phones']:,} phones over UDP: {figures['first_ms']:.2f} ms of the gateway's CPU for a first registration (challenge and "
+        f"row included), {figures['refresh_ms']:.2f} ms for a refresh. The gateway killed and all of them registering at once: the first "
+        f"call after {figures['served_again_s']:.1f} s, 90 % registered again after {figures['back_90_s']:.1f} s, "
+        f"{figures['back']:.2%} after {figures['back_all_s']:.1f} s; of {figures['calls']} calls meanwhile "
+        f"{figures['calls_succeeded']:.1%} succeeded."
+    )
+
+
 def recorded_text(figures: dict[str, Any]) -> str:
     """Recorded calls through the whole gateway."""
     cpu = ", ".join(f"{name} {spent:.1f} s" for name, spent in figures["cpu_s"].items())
@@ -146,6 +157,7 @@ TEXTS = {
     "threads": threads_text,
     "agreement": agreement_text,
     "signalling": signalling_text,
+    "registering": registering_text,
     "recorded": recorded_text,
     "store": store_text,
 }

@@ -1,8 +1,8 @@
 """A running hushwire with many agents, for the benches."""
 
-import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -66,5 +66,4 @@ async def running(agents: int, carrier_port: int, *, record: str, srtp: str) -> 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(~pid << 3 | 2)  # the clock of another process, to the nanosecond (clock_getcpuclockid(3))

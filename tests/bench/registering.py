@@ -20,6 +20,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -34,6 +35,8 @@ from tests.interop.sipp import Sipp, free_port
 T1, T2, GIVE_UP_S = 0.5, 4.0, 32.0
 CALLS_PER_S = 5
 HOST = f"acme.{DOMAIN}"
+QUICK: dict[str, Any] = {"phones": 200, "rate": 100.0, "seconds": 30.0}
+WHOLE: dict[str, Any] = {}
 
 
 @dataclass(slots=True)
@@ -201,5 +204,5 @@ if __name__ == "__main__":
     parser.add_argument("--rate", type=float, default=400.0, help="first registrations and refreshes a second")
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    size = {"phones": 200, "rate": 100.0, "seconds": 30.0} if given.quick else {"phones": given.phones, "rate": given.rate}
+    size = QUICK if given.quick else {"phones": given.phones, "rate": given.rate}
     print(json.dumps(asdict(asyncio.run(run(**size))), indent=2))
