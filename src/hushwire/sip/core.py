@@ -135,6 +135,7 @@ class Core:
         self.watch = SessionWatch(self._session_due)
         self.on_session_due: Callable[[Session, float], None] = lambda _session, _now: None
         self._heap: list[tuple[float, int, Timed]] = []
+        self._touched: dict[Timed, None] = {}
         self._count = 0
 
     # ------------------------------------------------------------------------------------------------------- effects
@@ -194,7 +195,16 @@ class Core:
     # -------------------------------------------------------------------------------------------------------- timers
 
     def schedule(self, timed: Timed) -> None:
-        """Note the deadline of something whose timers may have changed."""
+        """Note something whose timers may have changed."""
+        # Looked at once the message or command is dealt with: its timers may change several times before.
+        self._touched[timed] = None
+
+    def _settle(self) -> None:
+        for timed in self._touched:
+            self._enter(timed)
+        self._touched.clear()
+
+    def _enter(self, timed: Timed) -> None:
         at = timed.deadline()
         # Entries that became too early are corrected when they come up, which costs less than taking them out of the heap.
         if at is not None and at < timed.scheduled:
@@ -203,6 +213,7 @@ class Core:
 
     def deadline(self) -> float | None:
         """The earliest entry."""
+        self._settle()
         heap = self._heap
         while heap and (heap[0][2].scheduled != heap[0][0] or heap[0][2].deadline() is None):
             at, _, timed = heapq.heappop(heap)
@@ -212,6 +223,7 @@ class Core:
 
     def fire(self, now: float) -> None:
         """Fire all that is due."""
+        self._settle()
         heap = self._heap
         while heap and heap[0][0] <= now:
             at, _, timed = heapq.heappop(heap)
@@ -221,7 +233,8 @@ class Core:
             due = timed.deadline()
             if due is not None and due <= now:
                 timed.fire(now)
-            self.schedule(timed)
+                self._settle()
+            self._enter(timed)
 
     # --------------------------------------------------------------------------------------------------------- names
 
