@@ -127,13 +127,35 @@ async def test_a_call_of_a_group_lights_the_lamps_of_those_who_ring_and_then_of_
     async with running(databases, tmp_path) as world, watcher(world.port, "sue") as of_anna, watcher(world.port, "sue") as of_ben:
         await idle(world, of_anna, "101")
         await idle(world, of_ben, "102")
+        of_group = await Watcher.open(world.port, "sue")
+        await idle(world, of_group, "600")
         anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
         sue.invite("600")
         first, second = await anna.expect(sip.RequestReceived), await ben.expect(sip.RequestReceived)
         await states(of_anna, ("recipient", "early"))
         await states(of_ben, ("recipient", "early"))
+        await states(of_group, ("recipient", "early"))
         ben.accept(second, srtp=Srtp.REQUIRED)
         await sue.expect(sip.Accepted)
+        await states(of_group, ("recipient", "terminated"))
+        of_group.close()
         await states(of_ben, ("recipient", "confirmed"))
         await states(of_anna, ("recipient", "terminated"))
         anna.endpoint.respond(first.tx, 487)
+
+
+async def test_a_parked_call_lights_the_lamp_of_its_slot_until_it_is_taken(databases: Databases, tmp_path: Path) -> None:
+    async with running(databases, tmp_path, presence="numbers") as world, watcher(world.port, "ben") as of_slot:
+        await idle(world, of_slot, "*697")
+        assert (await of_slot.subscribe("*69100", "dialog")).status == 404
+        assert (await of_slot.subscribe("*697", "presence")).status == 404
+        anna, sue = await world.peer("anna"), await world.peer("sue")
+        _, near, _ = await to_carrier(world, anna)
+        refer(anna, near, "*697")
+        told = Heard(anna)
+        assert FAR_NUMBER in (await states(of_slot, ("recipient", "confirmed")))[-1].remotes[0]
+        await told.until(lambda heard: heard.ended, "anna is out of it")
+        sue.invite("*697")
+        await sue.expect(sip.Accepted)
+        _sue = Heard(sue)
+        await _quiet(of_slot)

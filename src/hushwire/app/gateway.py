@@ -39,6 +39,7 @@ from hushwire.services.keepalive import KeepAlive
 from hushwire.services.kept import Kept, read_all
 from hushwire.services.kept_subscriptions import NAME as SUBSCRIPTIONS
 from hushwire.services.kept_subscriptions import KeptWatch, SubscriptionJournal
+from hushwire.services.lines import Lines
 from hushwire.services.message_waiting import PACKAGE as WAITING
 from hushwire.services.message_waiting import MessageWaiting
 from hushwire.services.neighbours import Neighbours
@@ -321,6 +322,7 @@ class Gateway:
             authenticator,
             self._decide,
             (self.waiting, DialogPackage(engaged), PresencePackage(engaged, self.registrations.count)),
+            Lines(self._config.features.table().code(Feature.PARK_SLOT)),
             wired.clock,
             binding_at=self.registrations.binding_at,
             bindings_of=self.registrations.bindings_of,

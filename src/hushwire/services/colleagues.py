@@ -22,6 +22,7 @@ from hushwire.core.ids import AgentId, CallId, NodeId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Emergency
 from hushwire.services.directory import Agent
+from hushwire.services.lines import slot_id
 from hushwire.services.live import LiveCall
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.pickup_names import PickupNames
@@ -168,7 +169,19 @@ def _parts(live: LiveCall) -> dict[AgentId, Engaged]:
             if said is not None and agent.id not in found:
                 remote = _shown(live, side.other) if is_told and live.joining is None else None
                 found[agent.id] = Engaged(_name(live.id, agent.id), said, side is Side.CALLER, remote)
+    for line, said, side in _lines(live):
+        remote = _shown(live, side) if is_told else None
+        found[line] = Engaged(_name(live.id, line), said, is_initiator=False, remote=remote)
     return found
+
+
+def _lines(live: LiveCall) -> Iterable[tuple[AgentId, DialogState, Side]]:
+    """The lines of several that the call is on, and who is there: a group that rings, a slot in which somebody waits."""
+    route, transfer = live.route, live.transfer
+    if route.group is not None and live.call.state is State.RINGING:
+        yield AgentId(route.group.id), DialogState.EARLY, Side.CALLER
+    if transfer is not None and transfer.slot is not None and live.call.state is State.WAITING:
+        yield slot_id(route.org.id, transfer.slot), DialogState.CONFIRMED, transfer.side.other
 
 
 def _shown(live: LiveCall, side: Side) -> Personal[str] | None:

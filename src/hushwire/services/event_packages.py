@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from hushwire.services.directory import Agent, Organisation
+from hushwire.services.lines import Line
 from hushwire.sip.message import Request
 
 S = TypeVar("S")
@@ -15,7 +16,7 @@ class Watched:
 
     org: Organisation
     watcher: Agent
-    agent: Agent
+    line: Line
     entity: str
     """The address of record of who is watched."""
 

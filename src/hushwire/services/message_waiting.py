@@ -85,11 +85,11 @@ class MessageWaiting:
 
     def may_watch(self, watched: Watched) -> bool:
         """A mailbox is its owner's."""
-        return watched.watcher.id == watched.agent.id
+        return watched.watcher.id == watched.line.id
 
     def state(self, watched: Watched) -> MessageCounts | None:
         """What the mailbox held when it was last looked at. Who has none has no messages."""
-        agent_id = watched.agent.id
+        agent_id = watched.line.id
         if agent_id not in self._counts:
             self._look_at(agent_id)
             return None

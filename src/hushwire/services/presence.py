@@ -22,7 +22,7 @@ EngagedIn = Callable[[AgentId], tuple[Engaged, ...]]
 
 
 def _may_watch(watched: Watched) -> bool:
-    return watched.watcher.id == watched.agent.id or watched.org.presence is not Shown.OFF
+    return watched.watcher.id == watched.line.id or watched.org.presence is not Shown.OFF
 
 
 class DialogPackage:
@@ -47,7 +47,7 @@ class DialogPackage:
         _, _, host = watched.entity.rpartition("@")
         return tuple(
             DialogInfo(part.id, part.state, part.is_initiator, _uri(part.remote, host) if shows else None, part.named)
-            for part in self._engaged(watched.agent.id)
+            for part in self._engaged(watched.line.id)
         )
 
     def write(self, watched: Watched, state: tuple[DialogInfo, ...], told: tuple[DialogInfo, ...] | None, version: int) -> bytes:
@@ -78,12 +78,12 @@ class PresencePackage:
         self._devices = devices
 
     def may_watch(self, watched: Watched) -> bool:
-        """As the organisation decided."""
-        return _may_watch(watched)
+        """As the organisation decided; nobody is present on a line of several."""
+        return watched.line.agent is not None and _may_watch(watched)
 
     def state(self, watched: Watched) -> Reachable:
         """What is so now."""
-        agent_id = watched.agent.id
+        agent_id = watched.line.id
         return Reachable(self._devices(agent_id) > 0, bool(self._engaged(agent_id)))
 
     def write(self, watched: Watched, state: Reachable, told: Reachable | None, version: int) -> bytes:

@@ -22,6 +22,7 @@ from hushwire.services.directory import Directory
 from hushwire.services.event_packages import AnyPackage, Watched, accepts
 from hushwire.services.identity import Authenticator, Known, Unknown
 from hushwire.services.kept_subscriptions import KeptWatch, SubscriptionJournal
+from hushwire.services.lines import Lines
 from hushwire.services.routing import own_user
 from hushwire.services.verdicts import Judge
 from hushwire.services.watches import Watch, Watches
@@ -60,6 +61,7 @@ class Notifier:
         authenticator: Authenticator,
         judge: Judge,
         packages: Iterable[AnyPackage],
+        lines: Lines,
         clock: Clock,
         *,
         binding_at: BindingAt,
@@ -74,6 +76,7 @@ class Notifier:
         self._authenticator = authenticator
         self._judge = judge
         self._packages = {package.name: package for package in packages}
+        self._lines = lines
         self._clock = clock
         self._binding_at = binding_at
         self._bindings_of = bindings_of
@@ -217,8 +220,8 @@ class Notifier:
 
     def _find(self, known: Known, request: Request) -> Watched | None:
         user = own_user(request, known.org)
-        agent = None if user is None else known.org.by_extension.get(user) or known.org.by_username.get(user)
-        return None if agent is None else Watched(known.org, known.agent, agent, self._entity(known.org.slug, agent.username.reveal()))
+        line = None if user is None else self._lines.named(known.org, user)
+        return None if line is None else Watched(known.org, known.agent, line, self._entity(known.org.slug, line.user))
 
     def _entity(self, slug: str, username: str) -> str:
         return str(SipUri(f"{slug}.{self._directory.domain}", escape_user(username)))
@@ -256,7 +259,7 @@ class Notifier:
     ) -> None:
         agent_id, credential_id = known.agent.id, known.credential.id
         binding_id = self._binding_at(agent_id, credential_id, flow)
-        watch = Watch(id_, package, known.org.id, agent_id, watched.agent.id, credential_id, ends_at, binding_id)
+        watch = Watch(id_, package, known.org.id, agent_id, watched.line.id, credential_id, ends_at, binding_id)
         watch.flow = flow
         watch.is_last, watch.patient_until = is_fetch, self._clock.monotonic() + PATIENCE_S
         self._watches.put(watch)
@@ -387,11 +390,11 @@ class Notifier:
         if org is None or watcher is None or watcher.is_suspended or directory.is_revoked(watcher.id, watch.credential_id):
             self._end(watch, "rejected")
             return None
-        agent = org.by_id.get(watch.agent_id)
-        if agent is None:
+        line = self._lines.of(org, watch.agent_id)
+        if line is None:
             self._end(watch, "noresource")
             return None
-        watched = Watched(org, watcher, agent, self._entity(org.slug, agent.username.reveal()))
+        watched = Watched(org, watcher, line, self._entity(org.slug, line.user))
         if not watch.package.may_watch(watched):
             self._end(watch, "rejected")
             return None
