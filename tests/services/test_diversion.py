@@ -198,3 +198,30 @@ async def test_a_call_that_was_let_out_survives_the_gateway_with_both_of_its_cha
     row = await world.row("calls", state="ended")
     assert told(row) == [(agent_id(world, "anna"), "unconditional", None)]
     assert row["diverted_to_sealed"] is not None
+
+
+@pytest.mark.parametrize(
+    ("contact", "status", "refused"),
+    [
+        ("<sip:103@acme.voice.example.org>", 200, None),
+        ("<tel:+4915112345678>", 200, None),
+        ("<sip:+33142685300@voice.example.org>;q=0.5", 480, "country"),
+        ("<sip:112@voice.example.org>", 480, "emergency"),
+        ("<sip:102@voice.example.org>", 480, "loop"),
+        ("<sip:someone@elsewhere.example>", 480, "host"),
+        ("<<sip:x", 480, "grammar"),
+    ],
+)
+async def test_a_phone_that_redirects_a_call_wishes_it_for_its_agent_and_is_judged_so(
+    world: World, contact: str, status: int, refused: str | None
+) -> None:
+    anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
+    anna.invite("102")
+    ben.endpoint.respond((await ben.expect(sip.RequestReceived)).tx, 302, headers=[("Contact", contact)])
+    if status == 200:
+        _, accepted = await answered(anna, *((world.carrier, Srtp.NEVER) if "tel:" in contact else (sue, Srtp.REQUIRED)))
+        anna.endpoint.bye(accepted.dialog)
+    else:
+        assert await rejected(anna) == status
+        assert world.carrier.events.empty()
+    assert told(await world.row("calls", state="ended")) == [(agent_id(world, "ben"), "deflection", refused)]

@@ -196,7 +196,7 @@ async def answered(phone: Peer, ear: Ear) -> sip.Accepted:
 
 async def test_a_carriers_call_that_no_phone_takes_becomes_a_message_of_its_caller_alone(databases: Databases, tmp_path: Path) -> None:
     async with answering(databases, tmp_path) as world:
-        forward(world, "anna", no_answer="voicemail")
+        await forward(world, "anna", no_answer="voicemail")
         carrier, ear = world.carrier, Ear()
         carrier.user = FAR_NUMBER
         carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER, local=local_media(ear.port, keys=False))
@@ -220,7 +220,7 @@ async def test_a_carriers_call_that_no_phone_takes_becomes_a_message_of_its_call
 async def test_who_finds_an_agent_busy_or_not_to_be_disturbed_is_asked_for_a_message(databases: Databases, tmp_path: Path) -> None:
     async with answering(databases, tmp_path) as world:
         anna, ben, ear = await world.peer("anna"), await world.peer("ben"), Ear()
-        forward(world, "ben", busy="voicemail")
+        await forward(world, "ben", busy="voicemail")
         anna.invite("102", local=local_media(ear.port))
         incoming = await ben.expect(sip.RequestReceived)
         ben.endpoint.respond(incoming.tx, 180)
@@ -230,7 +230,7 @@ async def test_who_finds_an_agent_busy_or_not_to_be_disturbed_is_asked_for_a_mes
         anna.endpoint.bye(accepted.dialog)
         await world.row("calls", state="ended")
         assert await world.rows("recordings") == [], "who hangs up within the greeting left nothing"
-        forward(world, "ben", busy="voicemail", do_not_disturb=True)
+        await forward(world, "ben", busy="voicemail", do_not_disturb=True)
         anna.invite("102", local=local_media(ear.port))
         accepted = await answered(anna, ear)
         assert ben.events.empty()
@@ -243,7 +243,7 @@ async def test_who_finds_an_agent_busy_or_not_to_be_disturbed_is_asked_for_a_mes
 
 async def test_for_who_objected_to_being_recorded_there_is_no_machine(databases: Databases, tmp_path: Path) -> None:
     async with answering(databases, tmp_path) as world:
-        forward(world, "anna", no_answer="voicemail")
+        await forward(world, "anna", no_answer="voicemail")
         objected = world.organisation.keys.index("calls.remote", FAR_NUMBER)
         directory, org = world.gateway.directory, world.organisation
         directory._orgs[org.id] = replace(org, unrecorded=frozenset({objected}))

@@ -12,6 +12,7 @@ class DiversionReason(StrEnum):
     USER_BUSY = "user-busy"
     NO_ANSWER = "no-answer"
     UNAVAILABLE = "unavailable"
+    DEFLECTION = "deflection"  # a phone said where the call is to go instead (3xx)
 
     @property
     def cause(self) -> int:
@@ -25,4 +26,5 @@ _CAUSES: Final = {
     DiversionReason.USER_BUSY: 486,
     DiversionReason.NO_ANSWER: 408,
     DiversionReason.UNAVAILABLE: 503,
+    DiversionReason.DEFLECTION: 480,
 }

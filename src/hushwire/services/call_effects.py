@@ -152,8 +152,9 @@ class CallEffects:
         return events.Announced()
 
     async def _divert(self, live: LiveCall, asked: effects.AskDiversion) -> list[events.Event]:
+        deflected, live.deflected = live.deflected, None
         try:
-            answer = self._diverting.answer(live.id, live.route, live.call.tried, asked.reason)
+            answer = self._diverting.answer(live.id, live.route, live.call.tried, asked.reason, deflected)
             match answer:
                 case Onward():
                     return await self._go_on(live, answer)

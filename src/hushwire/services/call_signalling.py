@@ -82,6 +82,7 @@ class CallSignalling:
                     self._attempts.rejected(*found, event)
                     is_silent = event.cause in (Cause.TIMEOUT, Cause.TRANSPORT)
                     said = () if event.response is None or is_silent else carried(event.response)
+                    self._deflected(*found, event)
                     self._handle(found[0], events.Rejected(found[1], event.status, is_silent, said))
             case sip.AckReceived():
                 self._in_dialog(event.dialog, lambda side: events.Acknowledged(side, _sdp(event.request)))
@@ -161,6 +162,13 @@ class CallSignalling:
             self._table.by_dialog[event.dialog] = live
         self._attempts.accepted(live, branch)
         self._handle(live, events.Accepted(branch, _sdp(event.response)))
+
+    def _deflected(self, live: LiveCall, branch: int, event: sip.Rejected) -> None:
+        """A phone redirects: that is a wish of its agent. A carrier's redirection is nobody's."""
+        trunks = live.route.trunks
+        is_phone = branch >= len(trunks) or trunks[branch] is None
+        if is_phone and event.response is not None and 300 <= event.status < 400:
+            live.deflected = event.response.headers.get("Contact")
 
     def _progressed(self, live: LiveCall, branch: int, response: Response) -> None:
         self._attempts.progressed(live, branch)

@@ -6,7 +6,7 @@ never what a call is diverted to, and an emergency call is never diverted.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -55,6 +55,20 @@ class TakeMessage:
 Answer = Onward | TakeMessage | Nowhere
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """Where a call is to go on to: by a name within the organisation, where it is one, and as the verdict is asked of it."""
+
+    name: str | None = field(repr=False)
+    attempt: Attempt
+
+
+def _set_by(agent: Agent, reason: DiversionReason) -> _Wish | None:
+    """What an agent has set for calls that it does not take for this reason."""
+    wanted = agent.forwarding.to(reason)
+    return None if wanted is None else _Wish(wanted.reveal(), Attempt(wanted.reveal(), Channel.FORWARD))
+
+
 class Diverting:
     """Answers the question of a call's machine. `out_for` counts the live calls that an agent's forwarding has let out."""
 
@@ -64,8 +78,8 @@ class Diverting:
         self.no_mailbox: Callable[[Route, Agent], str | None] = lambda _route, _agent: "no-mailbox"
         """Why who calls by a route can't leave the agent a message now, in a word; None where that is possible."""
 
-    def answer(self, call_id: CallId, route: Route, tried: int, reason: DiversionReason) -> Answer:
-        """Where the call goes on to. `tried` of the route's targets were rung."""
+    def answer(self, call_id: CallId, route: Route, tried: int, reason: DiversionReason, deflected: str | None = None) -> Answer:
+        """Where the call goes on to. `tried` of the route's targets were rung; `deflected` is what a phone's redirection named."""
         if route.group is not None:
             org = self._router.newest(route.org)
             return _to_members(rung_next(route, route.group, self._router.members(org, route.group, route), tried), tried) or Nowhere()
@@ -75,14 +89,19 @@ class Diverting:
         made: list[Diversion] = []
         # The caller is no better destination than who has diverted already: it would ring itself.
         seen = {one.agent_id for one in route.diversions} | ({route.agent.id} if route.plan.direction is CallDirection.INTERNAL else set())
-        while (wanted := agent.forwarding.to(reason)) is not None:
-            if wanted.reveal() == VOICEMAIL:
+        wish = _set_by(agent, reason)
+        if deflected is not None:
+            # A phone's word goes before its agent's settings, and is judged as the agent's wish.
+            reason = DiversionReason.DEFLECTION
+            wish = _Wish(self._router.own_name(org, deflected), Attempt(deflected, Channel.REDIRECT))
+        while wish is not None:
+            if wish.name == VOICEMAIL:
                 why_not = self.no_mailbox(route, agent)
                 made.append(Diversion(agent.id, reason, refused=why_not))
                 if why_not is None:
                     return _taken(org, agent, route, tried, made)
                 break
-            refused, found = self._towards(org, agent, wanted, route, seen | {agent.id}, len(route.diversions) + len(made))
+            refused, found = self._towards(org, agent, wish, route, seen | {agent.id}, len(route.diversions) + len(made))
             made.append(Diversion(agent.id, reason, leads_out=isinstance(found, Allow), refused=refused))
             seen.add(agent.id)
             if isinstance(found, Allow):
@@ -97,6 +116,7 @@ class Diverting:
             if onward is not None:
                 return onward
             agent, reason = found, self._router.not_rung(found) or DiversionReason.UNAVAILABLE
+            wish = _set_by(agent, reason)
         for one in made:
             if one.refused is not None:
                 _log.info("call.not_diverted", call_id=str(call_id), reason=one.reason.value, why=one.refused)
@@ -108,15 +128,16 @@ class Diverting:
         return None if called is None else self._router.agent(called.id)
 
     def _towards(
-        self, org: Organisation, agent: Agent, wanted: Personal[str], route: Route, seen: set[AgentId], done: int
+        self, org: Organisation, agent: Agent, wish: _Wish, route: Route, seen: set[AgentId], done: int
     ) -> tuple[str | None, Agent | RingGroup | Allow | None]:
         """What the destination is: an agent, a group, or a number that may be called; else a word for why it is neither."""
         if done + route.diverted_before >= MOST_DIVERSIONS:
             return "too-many", None
-        if (group := org.groups.get(wanted.reveal())) is not None:
+        name = wish.name or ""
+        if (group := org.groups.get(name)) is not None:
             return None, group
-        found = self._router.own_agent(org, wanted.reveal())
-        verdict = None if found is not None else self._router.verdict(org, agent, Attempt(wanted.reveal(), Channel.FORWARD))
+        found = self._router.own_agent(org, name)
+        verdict = None if found is not None else self._router.verdict(org, agent, wish.attempt)
         if isinstance(verdict, Allow):
             # A number of ours is rung here: by way of a carrier nobody would know that it comes round again.
             found = self._router.assigned(org, verdict.number)

@@ -56,6 +56,8 @@ class Forwarding:
                 return self.no_answer
             case DiversionReason.UNAVAILABLE:
                 return self.unavailable or self.no_answer
+            case DiversionReason.DEFLECTION:
+                return None  # the phone names it
 
     def destinations(self) -> dict[str, str]:
         """Those that are set, by the setting's name."""

@@ -163,6 +163,8 @@ class LiveCall:
     """Legs on a port that others use too."""
     suites: dict[int, Suite] = field(default_factory=dict)
     """What the handshakes agreed on, by leg."""
+    deflected: str | None = None
+    """Where a phone that was rung said that the call is to go instead: a Contact's value."""
     joining: Joining | None = None
     guests: dict[int, "LiveCall"] = field(default_factory=dict)
     """Calls that join this one, by leg."""

@@ -803,16 +803,17 @@ class Router:
     def members(self, org: Organisation, group: RingGroup, route: Route) -> list[Member]:
         """The members of a group whose phones ring for whoever calls by this route, in their order, and these phones.
 
-        Not who is not to be disturbed, or is busy without call waiting; and not the caller. A member's forwarding of all calls is
-        followed where the group is set so, to a colleague: a member's wish leads no call of a group out.
+        Not who is not to be disturbed, or is busy without call waiting; nor the caller, nor who has diverted the call. A member's
+        forwarding of all calls is followed where the group is set so, to a colleague: a member's wish leads no call of a group out.
         """
         caller = None if route.plan.direction is CallDirection.INBOUND else route.agent.id
+        left_out = {caller, *(one.agent_id for one in route.diversions)}
         found: dict[AgentId, Member] = {}
         for member_id in group.members:
             agent = org.by_id.get(member_id)
             if agent is not None and group.follows_forwarding and agent.forwarding.always is not None:
                 agent = self.own_agent(org, agent.forwarding.always.reveal())
-            if agent is None or agent.is_suspended or agent.id == caller or agent.id in found or self._is_left_alone(agent):
+            if agent is None or agent.is_suspended or agent.id in left_out or agent.id in found or self._is_left_alone(agent):
                 continue
             targets = self.targets_of(org, agent, route)
             if targets:
@@ -830,6 +831,13 @@ class Router:
     def verdict(self, org: Organisation, agent: Agent, attempt: Attempt) -> Verdict:
         """What the rules say to a way out on an agent's wish."""
         return verdict_for(self._judge, org, agent, attempt)
+
+    def own_name(self, org: Organisation, header: str) -> str | None:
+        """The user part of a header's URI that names this gateway; None where it names something else, or can't be read."""
+        try:
+            return _own_user_of(parse_name_addr(header).uri, org)
+        except ParseError:
+            return None
 
     def own_agent(self, org: Organisation, text: str) -> Agent | None:
         """The agent whose extension or user name it is."""

@@ -55,7 +55,7 @@ class Diversion(BaseModel):
     """An agent's phones did not take the call, and it went on, or was to."""
 
     agent: UUID = Field(description="Who diverted it.")
-    reason: Literal["unconditional", "do-not-disturb", "user-busy", "no-answer", "unavailable"]
+    reason: Literal["unconditional", "do-not-disturb", "user-busy", "no-answer", "unavailable", "deflection"]
     leads_out: bool = Field(description="To a number outside.")
     refused: str | None = Field(description="Why it went no further from there, in a word (docs/forwarding.md).")
 
