@@ -116,6 +116,11 @@ class Bindings:
         item = None if agent_id is None else self._places.get(agent_id, {}).get(row_id)
         return item if isinstance(item, Place) and item.binding.expires_at > self._clock.monotonic() else None
 
+    def own_of(self, agent_id: AgentId) -> list[Place]:
+        """The agent's bindings whose flow this gateway holds; lapsed ones too. What others hold is not opened for it."""
+        held = self._places.get(agent_id, {})
+        return [item for item in held.values() if isinstance(item, Place) and item.node_id == self.node_id]
+
     def own_ids(self) -> set[UUID]:
         """The bindings whose flow this gateway holds."""
         return set(self._own)

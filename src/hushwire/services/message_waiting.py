@@ -18,7 +18,7 @@ import structlog
 from hushwire.core.clock import Clock
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId
-from hushwire.services.bindings import Bindings, Place
+from hushwire.services.bindings import Bindings
 from hushwire.services.directory import Directory
 from hushwire.services.event_packages import Watched
 from hushwire.services.mailboxes import Mailboxes
@@ -103,7 +103,7 @@ class MessageWaiting:
 
     def registrations_changed(self, agent_id: AgentId) -> None:
         """Devices of an agent came or went."""
-        now_there = frozenset(place.row_id for place in self._own(agent_id))
+        now_there = frozenset(place.row_id for place in self._bindings.own_of(agent_id))
         before = self._known.get(agent_id, frozenset())
         if now_there:
             self._known[agent_id] = now_there
@@ -130,7 +130,7 @@ class MessageWaiting:
         if counts is None or agent is None or org is None or agent.is_suspended:
             return
         name = NameAddr(SipUri(f"{org.slug}.{self._directory.domain}", escape_user(agent.username.reveal())))
-        for place in self._own(agent_id):
+        for place in self._bindings.own_of(agent_id):
             is_deaf = place.row_id in self._deaf or self._directory.is_revoked(agent_id, place.device_id)
             if is_deaf or self.is_subscribed(place.row_id, agent_id):
                 continue
@@ -144,9 +144,6 @@ class MessageWaiting:
                 body=message_summary(counts, str(name.uri)), content_type=CONTENT_TYPE, silence_s=8.0,
             )  # fmt: skip
             self._asked[request] = place.row_id
-
-    def _own(self, agent_id: AgentId) -> list[Place]:
-        return [place for place in self._bindings.of(agent_id) if self._bindings.is_from(place)]
 
     # Looking.
 

@@ -237,7 +237,8 @@ class Registrations:
 
     def left(self, device_id: UUID, flow: Flow) -> None:
         """A connection of an earlier process, with a call on it: the device takes its call along once it registers again."""
-        self._left[device_id].append(flow)
+        if flow not in self._left[device_id]:  # it may have had several things on it
+            self._left[device_id].append(flow)
 
     def _return(self, device_id: UUID, flow: Flow) -> None:
         # A credential may be in several phones: then the one that comes from where the call was is the one.
