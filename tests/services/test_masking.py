@@ -17,6 +17,7 @@ from hushwire.vault.keyring import Keyring
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.running import ANNA_NUMBER, ROOT, Peer, World, need_program, running, specs, until_ended
+from tests.services.test_diversion import forward
 from tests.services.test_transfers import refer
 
 pytestmark = need_program
@@ -149,3 +150,11 @@ async def test_a_colleague_who_is_given_a_masked_call_sees_the_proxy_number_and_
     event = await ben.expect(sip.RequestReceived)
     assert DRIVER[1:] not in event.request.to_bytes().decode()
     assert event.request.from_.sip_uri.user == made.number
+
+
+async def test_an_agent_who_does_not_want_to_be_disturbed_is_not_rung_by_a_masked_call_either(world: World) -> None:
+    made = await session(world, ANNA_NUMBER, DRIVER)
+    await world.peer("anna")
+    await forward(world, "anna", do_not_disturb=True)
+    call(world, DRIVER, made.number)
+    assert (await world.carrier.expect(sip.Rejected)).status == 480

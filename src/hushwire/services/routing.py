@@ -719,7 +719,7 @@ class Router:
         trunks: list[Trunk] = []
         if own is not None:
             from_ = NameAddr(SipUri(self._directory.domain, escape_user(proxy.number.reveal())))
-            targets = () if own.is_suspended else self._agent_targets(org, own, from_, leg=0)
+            targets = () if own.is_suspended or own.forwarding.not_rung else self._agent_targets(org, own, from_, leg=0)
         else:
             trunks, ways = self.ways_out(org, agent, verdict, shown=proxy.number)
             targets = tuple(replace(way, terms=replace(way.terms, leg=0)) for way in ways)
