@@ -136,3 +136,32 @@ async def test_killed_at_any_moment_of_a_call_no_party_is_left_alone_and_no_call
                 return len(rows) == count and all(row["state"] in ("ended", "failed") for row in rows)
 
             await until(over, timeout_s=30, what=f"all of {number + 1} calls have their record")
+
+
+async def test_killed_in_the_middle_of_a_transfer_nobody_is_left_alone_and_no_call_without_a_record() -> None:
+    async with (
+        start_deployment() as running,
+        running.carrier() as carrier,
+        running.phone("anna") as anna,
+        running.phone("ben", kind="baresip") as ben,
+    ):
+        first = await anna.call(running.uri(FAR_NUMBER))
+        await anna.expect_state(first, "confirmed")
+        second = await anna.call(running.uri("ben"))
+        await anna.expect_state(second, "confirmed")
+        await anna.tell("transfer", call=first, replaces=second)
+        await asyncio.sleep(random.uniform(0.0, 0.05))
+        await killed(running)
+        # Whoever the carrier's party talks with now, the agent or the colleague, is told when it hangs up; what the agent has left it ends.
+        far, called = (await carrier.expect("incoming"))["call"], (await ben.expect("incoming"))["call"]
+        await carrier.hangup(far)
+        await anna.expect_state(first, "disconnected", timeout_s=40)
+        if not any(event.get("call") == second and event.get("state") == "disconnected" for event in anna.events):
+            await anna.hangup(second)
+        await ben.expect_state(called, "disconnected", timeout_s=40)
+
+        async def over() -> bool:
+            rows = await calls(running)
+            return len(rows) == 2 and all(row["state"] == "ended" for row in rows)
+
+        await until(over, timeout_s=30, what="both calls have their record")
