@@ -58,7 +58,7 @@ class ToneKeying final : public dtmf::Keying {
 void Keypad::agree(const Formats& formats) {
     if (!(formats == formats_)) {
         tones_.reset();
-        speech_.reset();
+        if (speech_ && !speech_->agree(formats)) speech_.reset();
     }
     formats_ = formats;
 }
@@ -88,10 +88,9 @@ bool Keypad::listen_for_speech(bool is_on, std::int64_t now_us) {
         speech_.reset();
         return true;
     }
-    const auto* format = formats_.audio();
-    auto decoder = format ? codec::make_decoder(*format, kToneRate) : nullptr;
-    if (!decoder) return false;
-    speech_ = std::make_unique<SpeechMeter>(*format, std::move(decoder), now_us);
+    auto speech = std::make_unique<SpeechMeter>(now_us);
+    if (!speech->agree(formats_)) return false;
+    speech_ = std::move(speech);
     return true;
 }
 

@@ -9,24 +9,34 @@ namespace {
 
 /// Mean square, -45 dBov: speech on a telephone is near -26 dBov (ITU-T P.56), a quiet room below -50.
 constexpr double kSpeech = 184.0 * 184.0;
+constexpr unsigned kRate = 8000;
 /// Shorter sounds are clicks.
 constexpr std::uint64_t kClickUs = 30'000;
 
 }  // namespace
 
-SpeechMeter::SpeechMeter(const codec::Format& format, std::unique_ptr<codec::Decoder> decoder,
-                         std::int64_t now_us)
-    : format_(format), decoder_(std::move(decoder)), last_us_(now_us) {}
+bool SpeechMeter::agree(const Formats& formats) {
+    sources_ = {};
+    std::size_t count = 0;
+    for (const auto& format : formats.all()) {
+        if (!format.is_audio() || count == sources_.size()) continue;
+        if (auto decoder = codec::make_decoder(format, kRate))
+            sources_[count++] = {format.payload_type, std::move(decoder)};
+    }
+    return count > 0;
+}
 
 void SpeechMeter::sound(const rtp::Header& header, ConstBytes payload, std::int64_t now_us) {
-    if (header.payload_type != format_.payload_type) return;
-    auto count = decoder_->decode(payload, pcm_);
+    auto source = std::ranges::find_if(
+        sources_, [&](const Source& s) { return s.decoder && s.payload_type == header.payload_type; });
+    if (source == sources_.end()) return;
+    auto count = source->decoder->decode(payload, pcm_);
     if (!count) return;
     if (power(codec::ConstSamples(pcm_).first(count)) < kSpeech) {
         pending_us_ = 0;
         return;
     }
-    auto length_us = std::uint64_t{count} * 1'000'000 / decoder_->rate();
+    auto length_us = std::uint64_t{count} * 1'000'000 / source->decoder->rate();
     pending_us_ += length_us;
     if (pending_us_ <= kClickUs) return;
     speech_us_ += pending_us_ - length_us <= kClickUs ? pending_us_ : length_us;
