@@ -1,5 +1,6 @@
 """/v1/agents/{id}/forwarding: set, judged at once, sealed, and told to the gateways."""
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -66,3 +67,18 @@ async def test_a_colleague_may_be_named_and_agents_of_others_are_not_found(offic
     async with office.client("supervisor") as api:
         problem(await api.put(path(agent), json={}), 403)
         assert shown(await api.get(path(agent)))["always"] == "ben"
+
+
+async def test_a_call_is_found_and_erased_by_the_number_that_it_was_diverted_to(office: Office) -> None:
+    keys = await (await office.house.keyring("gateway")).org_context(office.house.org)
+    said = [{"agent": str(await office.add_agent("anna")), "reason": "user-busy", "leads_out": True, "refused": None}]
+    call = await office.add_call(
+        "102", direction="internal", diversions=json.dumps(said), diverted_to_index=keys.index("calls.remote", "+493023125999")
+    )
+    async with office.client() as api:
+        (found,) = shown(await api.post("/v1/calls/search", json={"number": "+49 30 23125999"}))["items"]
+        assert (found["id"], found["diversions"]) == (str(call), said)
+        erased = shown(await api.post("/v1/calls/erase", json={"number": "+493023125999", "reason": "data-subject-request"}))
+        assert erased["counts"]["call"]["unreadable"] == 1
+    (row,) = await office.rows("SELECT remote_index, diverted_to_index, sealed_with FROM calls")
+    assert set(row.values()) == {None}
