@@ -368,3 +368,36 @@ async def test_a_colleague_may_forward_a_transferred_call_out_and_pays_for_that(
     assert world.gateway.calling.table.on_trunk(live.route.trunk.id) == 2  # type: ignore[union-attr]
     world.gateway.calling.obey_directory()
     assert not live.is_ended
+
+
+async def test_a_consultation_that_still_rings_is_transferred_to_once_it_is_answered(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    live, near, far = await to_carrier(world, anna)
+    anna.invite("102")
+    rung = await ben.expect(sip.RequestReceived)
+    ben.endpoint.respond(rung.tx, 180)
+    early = (await anna.expect(sip.Progress)).dialog
+    assert early is not None
+    refer(anna, near, "102", replaces=early)
+    while 180 not in [parse_sipfrag(event.request.body) for event in [await anna.expect(sip.Event)] if isinstance(event, sip.Notified)]:  # type: ignore[arg-type]
+        pass
+    dialog = accept(ben, rung)
+    _ben = Heard(ben)
+    over = 0
+    while over < 2:
+        over += isinstance(await anna.expect(sip.Event), sip.DialogEnded)  # type: ignore[arg-type]
+    await settled(live)
+    assert {key.call_id for key in live.dialogs.values()} == {far.call_id, dialog.call_id}
+
+
+async def test_a_refer_that_wants_no_subscription_gets_none_and_is_obeyed(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    live, near, _ = await to_carrier(world, anna)
+    refer(anna, near, "102", headers=(("Refer-Sub", "false"),))
+    accept(ben, await ben.expect(sip.RequestReceived))
+    told, _ben = Heard(anna), Heard(ben)
+    await told.until(lambda heard: heard.ended, "anna is out of the call")
+    assert told.answers[0].response is not None
+    assert told.answers[0].response.headers.get("Refer-Sub") == "false"
+    assert told.statuses == []
+    await settled(live)
