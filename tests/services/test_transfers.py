@@ -264,6 +264,28 @@ async def test_nothing_leaves_for_a_refer_that_is_refused_and_the_call_goes_on(w
     await until(noted, timeout_s=5, what="rows of what the rules refused")
 
 
+async def test_a_refer_is_judged_by_the_rules_of_its_moment_and_not_of_when_the_call_began(world: World) -> None:
+    anna = await world.peer("anna")
+    live, near, _ = await to_carrier(world, anna)
+    async with world.owner.organisation(live.route.org.id) as connection:
+        await connection.execute("UPDATE orgs SET allowed_countries = '{GB}'")
+
+    def is_narrowed() -> bool:
+        newest = world.gateway.directory.organisation(live.route.org.id)
+        return newest is not None and newest.rules.countries == {"GB"}
+
+    await until(is_narrowed, timeout_s=10, what="the gateway knows")
+    refer(anna, near, "+493023125990")
+    assert (await anna.expect(sip.Responded)).status == 403
+    assert live.transfer is None
+    assert world.carrier.events.empty()
+
+    async def noted() -> bool:
+        return "country" in [row["verdict_reason"] for row in await world.rows("calls") if row["state"] == "refused"]
+
+    await until(noted, timeout_s=5, what="the row says why")
+
+
 async def test_a_dialog_that_is_not_the_agents_own_is_never_replaced(world: World) -> None:
     anna, ben = await world.peer("anna"), await world.peer("ben")
     live, near, _ = await to_carrier(world, anna)

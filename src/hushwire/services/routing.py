@@ -529,6 +529,7 @@ class Router:
 
         `refer_to` is the header's value, `shown` who the called agent is told to talk with; the network is shown the agent's own number.
         """
+        org = self.newest(org)  # the call's own is as it was when the call began
         uri = parse_name_addr(refer_to).uri
         user = _own_user_of(uri, org)
         verdict = verdict_for(self._judge, org, agent, Attempt(refer_to, Channel.REFER, peer=peer))
@@ -550,6 +551,7 @@ class Router:
 
     def to_successor(self, org: Organisation, agent: Agent, callee: Agent, shown: NameAddr, leg: int) -> Route | Refused:
         """The way to an agent of the organisation who is to take a party's place, by the right of `agent`, and on as that one has set."""
+        org = self.newest(org)
         is_other = callee.id != agent.id  # who has a call back is rung, whatever it has set
         not_rung = self.not_rung(callee) if is_other else None
         targets = () if callee.is_suspended or not_rung else self._agent_targets(org, callee, shown, leg)
