@@ -12,6 +12,11 @@ from hushwire.app.demo.stack import Stack
 
 PASSWORD = "bench-password"
 AT_ONCE = 1000
+LIMITS = """[limits]
+requests_per_second = 100000
+requests_per_second_per_credential = 10000
+connections_per_source = 100000
+"""
 HEAD = """\
 [[trunks]]
 name = "carrier"
@@ -52,7 +57,7 @@ async def running(agents: int, carrier_port: int, *, record: str, srtp: str) -> 
     """`hushwire up` in a temporary folder with `agents` agents agent0, agent1 ... of one organisation."""
     folder = Path(tempfile.mkdtemp(prefix="hushwire-bench-"))
     folder.chmod(0o711)
-    stack = await Stack.start(folder, more="[limits]\nrequests_per_second = 100000\nrequests_per_second_per_credential = 10000\n")
+    stack = await Stack.start(folder, more=LIMITS)
     try:
         head = HEAD.format(carrier=carrier_port, record=record, srtp=srtp)
         for first in range(0, agents, AT_ONCE):  # what was declared before is kept

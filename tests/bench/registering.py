@@ -1,10 +1,11 @@
 """What a REGISTER costs the gateway, and an avalanche: every phone at once after a restart.
 
-    python tests/bench/registering.py [--phones 10000] [--quick]
+    python tests/bench/registering.py [--phones 10000] [--tls] [--quick]
 
-Phones are UDP, with digest (SHA-256) and a nonce that they keep, as phones do: a refresh is one request. The avalanche: all phones are
-registered, the gateway is killed, and at that moment each of them registers anew, retransmitting as RFC 3261 says, while agents call.
-It says how long it took until 90 % were back, and how many calls succeeded from the moment at which the first one did.
+Phones are UDP or, with --tls, have a TLS connection each, which ends with the gateway and is made anew. They register with digest (SHA-256)
+and a nonce that they keep, as phones do: a refresh is one request. The avalanche: all phones are registered, the gateway is killed, and at
+that moment each of them registers anew, retransmitting as RFC 3261 says, while agents call. It says how long it took until 90 % were back,
+and how many calls succeeded from the moment at which the first one did.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import json
 import os
 import secrets
 import signal
+import ssl
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,8 +39,52 @@ from tests.interop.sipp import Sipp, free_port
 T1, T2, GIVE_UP_S = 0.5, 4.0, 32.0
 CALLS_PER_S = 5
 HOST = f"acme.{DOMAIN}"
+TRUSTING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
 QUICK: dict[str, Any] = {"phones": 200, "rate": 100.0, "seconds": 30.0}
 WHOLE: dict[str, Any] = {}
+
+
+class Line(asyncio.Protocol):
+    """One phone's TLS connection, made anew where it ended; a `Wire` to who registers over it."""
+
+    port = 9
+
+    def __init__(self) -> None:
+        self.calls: dict[str, Callable[[str, tuple[str, int]], None]] = {}
+        self._transport: asyncio.Transport | None = None
+        self._unread = b""
+        self._connecting: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport, self._unread = None, b""
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        while b"\r\n\r\n" in self._unread:
+            head, _, self._unread = self._unread.partition(b"\r\n\r\n")
+            text = head.decode(errors="replace") + "\r\n\r\n"
+            if (call := self.calls.get(header(text, "Call-ID"))) is not None:
+                call(text, ("", 0))
+
+    def send(self, text: str, to: tuple[str, int]) -> None:
+        if self._transport is not None:
+            self._transport.write(text.encode())
+        elif self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(text, to))
+
+    async def _connect(self, text: str, to: tuple[str, int]) -> None:
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(10):
+                await asyncio.get_running_loop().create_connection(lambda: self, *to, ssl=TRUSTING)
+            self.send(text, to)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
 
 @dataclass(slots=True)
@@ -49,8 +97,9 @@ class Phone:
     challenge: dict[str, str] | None = None
     count: int = 0
     back_at: float = 0.0
+    line: Line | None = None
 
-    async def register(self, wire: Wire, gateway: tuple[str, int], *, patience_s: float = GIVE_UP_S) -> bool:
+    async def register(self, wire: Wire | Line, gateway: tuple[str, int], *, patience_s: float = GIVE_UP_S) -> bool:
         """Whether it is registered: with the nonce that it has, else with a new one; it begins again where nobody answered."""
         end = time.monotonic() + patience_s
         while time.monotonic() < end:
@@ -66,17 +115,19 @@ class Phone:
                 await asyncio.sleep(1.0)  # 503: the gateway is not ready yet, and says so
         return False
 
-    async def _ask(self, wire: Wire, gateway: tuple[str, int], end: float) -> str | None:
+    async def _ask(self, wire: Wire | Line, gateway: tuple[str, int], end: float) -> str | None:
         self.cseq += 1
+        transport = "udp" if isinstance(wire, Wire) else "tls"
+        here, to = f"127.0.0.1:{wire.port}", f"sip:{self.name}@{HOST}"
         auth = ""
         if self.challenge is not None:
             self.count += 1
             auth = f"Authorization: {digest(self.challenge, self.name, PASSWORD, 'REGISTER', f'sip:{HOST}', count=self.count)}\r\n"
         text = (
-            f"REGISTER sip:{HOST} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{wire.port};branch=z9hG4bK{secrets.token_hex(8)};rport\r\n"
-            f"From: <sip:{self.name}@{HOST}>;tag={self.call_id}\r\nTo: <sip:{self.name}@{HOST}>\r\nCall-ID: {self.call_id}\r\n"
-            f"CSeq: {self.cseq} REGISTER\r\nContact: <sip:{self.name}@127.0.0.1:{wire.port}>\r\nMax-Forwards: 70\r\nExpires: 3600\r\n"
-            f"User-Agent: bench\r\n{auth}Content-Length: 0\r\n\r\n"
+            f"REGISTER sip:{HOST} SIP/2.0\r\nVia: SIP/2.0/{transport.upper()} {here};branch=z9hG4bK{secrets.token_hex(8)};rport\r\n"
+            f"From: <{to}>;tag={self.call_id}\r\nTo: <{to}>\r\nCall-ID: {self.call_id}\r\n"
+            f"CSeq: {self.cseq} REGISTER\r\nContact: <sip:{self.name}@{here};transport={transport}>\r\nMax-Forwards: 70\r\n"
+            f"Expires: 3600\r\nUser-Agent: bench\r\n{auth}Content-Length: 0\r\n\r\n"
         )
         answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         number = str(self.cseq)
@@ -117,14 +168,14 @@ async def registered(phones: list[Phone], wire: Wire, gateway: tuple[str, int], 
     waiting = []
     for number, phone in enumerate(phones):
         await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
-        waiting.append(loop.create_task(phone.register(wire, gateway)))
+        waiting.append(loop.create_task(phone.register(phone.line or wire, gateway)))
     if not all(await asyncio.gather(*waiting)):
         raise RuntimeError("a phone could not register")
 
 
 async def costs(bench: Bench, phones: list[Phone], wire: Wire, rate: float) -> tuple[float, float]:
     """CPU ms of a first registration (challenge included) and of a refresh, rows included."""
-    gateway, pid = bench.stack.sip("udp"), bench.stack.children()["gateway"]
+    gateway, pid = bench.stack.sip("tls" if phones[0].line else "udp"), bench.stack.children()["gateway"]
     spent = []
     for _ in range(2):
         before = cpu_seconds(pid)
@@ -137,6 +188,7 @@ async def costs(bench: Bench, phones: list[Phone], wire: Wire, rate: float) -> t
 async def avalanche(bench: Bench, folder: Path, phones: list[Phone], wire: Wire, seconds: float) -> tuple[float, list[float], int, int]:
     """Kill the gateway, and let every phone register at once while calls are made."""
     gateway, pid = bench.stack.sip("udp"), bench.stack.children()["gateway"]
+    registrar = bench.stack.sip("tls") if phones[0].line else gateway
     made = good = 0
     served = asyncio.Event()
     served_at = 0.0
@@ -173,20 +225,20 @@ async def avalanche(bench: Bench, folder: Path, phones: list[Phone], wire: Wire,
     async with await Sipp.start(folder, CARRIER, port=bench.carrier_port, calls=100_000, timeout_s=600, echo=False, traces=False):
         os.kill(pid, signal.SIGKILL)
         began = time.monotonic()
-        tasks = [asyncio.create_task(phone.register(wire, gateway, patience_s=seconds)) for phone in phones]
+        tasks = [asyncio.create_task(phone.register(phone.line or wire, registrar, patience_s=seconds)) for phone in phones]
         watching, calling = asyncio.create_task(watch()), asyncio.create_task(calls(began + seconds))
         await asyncio.gather(*tasks, calling, watching)
     return served_at - began, sorted(phone.back_at - began for phone in phones if phone.back_at > began), made, good
 
 
-async def run(phones: int = 10_000, rate: float = 400.0, seconds: float = 60.0) -> Figures:
+async def run(phones: int = 10_000, rate: float = 400.0, seconds: float = 60.0, *, tls: bool = False) -> Figures:
     """Everything, on a hushwire of its own."""
     port = free_port()
-    os.environ["HUSHWIRE_SIP__LISTEN"] = json.dumps([f"udp://127.0.0.1:{port}"])
+    os.environ["HUSHWIRE_SIP__LISTEN"] = json.dumps([f"udp://127.0.0.1:{port}", *([f"tls://127.0.0.1:{free_port()}"] if tls else [])])
     with tempfile.TemporaryDirectory(prefix="hushwire-bench-sipp-") as name:
         async with running(phones, free_port(), record="none", srtp="optional") as bench:
             wire = Wire(lambda text, to: wire.send(response(text, 200, "OK"), to))  # the gateway's OPTIONS
-            made = [Phone(f"agent{number}") for number in range(phones)]
+            made = [Phone(f"agent{number}", line=Line() if tls else None) for number in range(phones)]
             await wire.open()
             first, refresh = await costs(bench, made, wire, rate)
             served, back, calls, good = await avalanche(bench, Path(name), made, wire, seconds)
@@ -202,7 +254,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phones", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=400.0, help="first registrations and refreshes a second")
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     size = QUICK if given.quick else {"phones": given.phones, "rate": given.rate}
-    print(json.dumps(asdict(asyncio.run(run(**size))), indent=2))
+    print(json.dumps(asdict(asyncio.run(run(**size, tls=given.tls))), indent=2))
