@@ -82,3 +82,15 @@ async def test_a_call_is_found_and_erased_by_the_number_that_it_was_diverted_to(
         assert erased["counts"]["call"]["unreadable"] == 1
     (row,) = await office.rows("SELECT remote_index, diverted_to_index, sealed_with FROM calls")
     assert set(row.values()) == {None}
+
+
+async def test_a_ring_group_may_be_named(office: Office) -> None:
+    agent = await office.add_agent("anna")
+    await office.rows(
+        "INSERT INTO ring_groups (id, org_id, name, dialled, strategy, ring_s, follows_forwarding, created_at, updated_at)"
+        " VALUES (gen_random_uuid(), $1, 'sales', '600', 'serial', 20, false, now(), now())",
+        office.house.org,
+    )
+    async with office.client() as api:
+        assert shown(await api.put(path(agent), json={"busy": "600"}))["busy"] == "600"
+        assert problem(await api.put(path(agent), json={"busy": "601"}), 422)

@@ -8,6 +8,7 @@ import pytest
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.sip import effects as sip
 from tests.databases import Databases
+from tests.polling import until
 from tests.services.running import FAR_NUMBER, GROUP_NUMBER, World, need_program, running
 from tests.services.test_diversion import agent_id, answered, forward, rejected, told
 
@@ -75,7 +76,10 @@ async def test_a_members_own_forwarding_is_not_followed_and_who_is_not_to_be_dis
 
 async def test_a_busy_agents_calls_can_go_on_to_a_group(world: World) -> None:
     anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
-    await forward(world, "sue", busy="600")
+    sue.invite("*90600")
+    await sue.expect(sip.Accepted)
+    await sue.expect(sip.DialogEnded)
+    await until(lambda: world.organisation.by_username["sue"].forwarding.destinations() == {"busy": "600"}, what="the gateway knows it")
     anna.invite("103")
     sue.endpoint.respond((await sue.expect(sip.RequestReceived)).tx, 486)
     _, accepted = await answered(anna, ben, Srtp.REQUIRED)

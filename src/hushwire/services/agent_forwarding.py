@@ -67,6 +67,9 @@ class AgentForwarding:
                 own = await listing.agent_reached(
                     connection, keys.index("agents.extension", destination), keys.index("agents.username", destination)
                 )
+                is_group = await table.is_group(connection, destination)
+            if is_group:
+                continue
             if own == agent_id:
                 return Unfit(name, "is the agent itself")
             if own is not None:

@@ -296,7 +296,7 @@ class Router:
         to_mailbox = found is not None and found.feature is Feature.MAILBOX
         wanted = VOICEMAIL if to_mailbox else dialled.argument
         callee = self.own_agent(org, wanted)
-        if not to_mailbox and callee is None:
+        if not to_mailbox and callee is None and wanted not in org.groups:
             match self.verdict(org, agent, Attempt(wanted, Channel.FORWARD)):
                 case Allow():
                     pass

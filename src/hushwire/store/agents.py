@@ -63,6 +63,11 @@ async def forwarding(connection: Connection, agent_id: UUID) -> SealedForwarding
     return None if row is None else SealedForwarding(row[0])
 
 
+async def is_group(connection: Connection, dialled: str) -> bool:
+    """Whether it is a ring group's extension."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM ring_groups WHERE dialled = $1)", dialled))
+
+
 async def set_forwarding(connection: Connection, agent_id: UUID, sealed: bytes | None, now: datetime) -> None:
     """Other wishes."""
     await connection.execute("UPDATE agents SET forwarding_sealed = $2, updated_at = $3 WHERE id = $1", agent_id, sealed, now)
