@@ -122,7 +122,7 @@ class alignas(kLine) Bridge {
     /// Before `tick`.
     void fetch_legs() const {
         for (const auto& leg : legs_)
-            if (leg) leg->fetch();
+            if (leg) leg->fetch_for_turn();
     }
     /// When `produce` has something next; kNever where nothing is made by the clock.
     std::int64_t due_us() const { return due_us_; }

@@ -267,6 +267,13 @@ class alignas(kLine) Leg {
         prefetch_up_to(&reception, &counters);
         fetch_for_both();
     }
+    /// What its turn by the clock takes.
+    void fetch_for_turn() const {
+        fetch();
+        prefetch_up_to(&set_us_, &reporting_);
+        reporting_.fetch();
+        __builtin_prefetch(&settings_.media_timeout_ms);
+    }
     /// What a packet to the party takes.
     void fetch_output() const {
         prefetch_up_to(&number_, &old_receiver_);
@@ -340,13 +347,13 @@ class alignas(kLine) Leg {
     bool has_handshake_ = false;  // a proven hello of the party, or something of ours, was passed on
     TokenBucket cookie_budget_{4'000, 1'000}, hello_budget_{20, 40}, handshake_budget_{200, 400};
     std::int64_t old_receiver_until_us_ = 0;
-    std::int64_t set_us_ = 0;
+    // how it goes; up to the reports it is looked at in each turn
+    alignas(kLine) std::int64_t set_us_ = 0;
     std::int64_t next_source_event_us_ = 0;
-    // how it goes
-    Reporting reporting_;
-    Assessment assessment_;
     SilenceWatch watch_;
     SilenceCause silence_ = SilenceCause::over;
+    Reporting reporting_;
+    Assessment assessment_;
 };
 
 }  // namespace hushwire

@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 
+#include "core/prefetch.hpp"
 #include "core/rtcp.hpp"
 
 namespace hushwire {
@@ -36,6 +37,8 @@ class Reporting {
     /// The leg can be reported to from now on; said again, it changes nothing.
     void begin(std::int64_t now_us);
     std::int64_t due_us() const { return due_us_; }
+    /// Asks for the memory of what can be asked here without a compound.
+    void fetch() const { prefetch(this, 3 * sizeof(std::int64_t)); }
 
     /// Writes the compound that is due (`out` has rtcp::kMaxWritten bytes) and arms the next. Returns its
     /// length.
@@ -66,9 +69,13 @@ class Reporting {
     bool note_trip(std::uint32_t last_sent, std::uint32_t delay, std::int64_t unix_us);
     void follow(const SentStream& sent);
 
+    // What each turn by the clock asks for.
+    std::int64_t due_us_ = kNever;
+    std::int64_t meant_silence_us_ = -1;
+    bool is_deaf_ = false;
+
     Random random_;
     std::array<std::byte, rtcp::kNameSize> name_{};
-    std::int64_t due_us_ = kNever;
     bool has_written_ = false;
     // our reports
     std::uint32_t ssrc_ = 0;  // that the following is about
@@ -84,7 +91,6 @@ class Reporting {
     std::uint32_t heard_ssrc_ = 0, heard_middle_ = 0, heard_packets_ = 0;
     std::uint64_t received_at_heard_ = 0;
     std::int64_t heard_us_ = -1;
-    std::int64_t meant_silence_us_ = -1;
     std::optional<std::uint32_t> round_trip_us_;
     bool has_measured_trip_ = false;  // else it is the party's word
     // the party's extended reports
@@ -97,7 +103,6 @@ class Reporting {
     std::optional<std::uint32_t> heard_highest_;
     std::uint32_t packets_at_hearing_ = 0;
     unsigned reports_without_block_ = 0;
-    bool is_deaf_ = false;
 };
 
 }  // namespace hushwire

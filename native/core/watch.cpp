@@ -6,9 +6,9 @@ namespace hushwire {
 
 /// What was refused since the silence began.
 std::optional<SilenceCause> SilenceWatch::refusal(const Counters& now) const {
-    if (now.dropped_tag > before_.dropped_tag) return SilenceCause::wrong_tag;
-    if (now.dropped_source > before_.dropped_source) return SilenceCause::source_refused;
-    if (now.dropped_malformed > before_.dropped_malformed || now.dropped_replay > before_.dropped_replay)
+    if (now.dropped_tag > before_.tag) return SilenceCause::wrong_tag;
+    if (now.dropped_source > before_.source) return SilenceCause::source_refused;
+    if (now.dropped_malformed > before_.malformed || now.dropped_replay > before_.replay)
         return SilenceCause::unreadable;
     return std::nullopt;
 }
@@ -17,7 +17,8 @@ std::optional<SilenceCause> SilenceWatch::cause_of(const View& view, std::int64_
     auto began_us = std::max(view.since_us, view.last_media_us);
     if (began_us != began_us_) {
         began_us_ = began_us;
-        before_ = view.counters;
+        const auto& now = view.counters;
+        before_ = {now.dropped_tag, now.dropped_source, now.dropped_malformed, now.dropped_replay};
     }
     if (now_us - began_us >= kSilenceUs) {
         // Its word counts where it was given after the last packet, not on the way to it.

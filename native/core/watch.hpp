@@ -32,7 +32,7 @@ class SilenceWatch {
         std::int64_t meant_silence_us =
             -1;  ///< when its own report last said that it sends no more than came
         bool is_deaf = false;
-        Counters counters;
+        const Counters& counters;
     };
 
     /// What there is to tell: a cause when one begins, `over` when it ends.
@@ -42,7 +42,10 @@ class SilenceWatch {
     std::optional<SilenceCause> cause_of(const View& view, std::int64_t now_us);
     std::optional<SilenceCause> refusal(const Counters& now) const;
 
-    Counters before_;  // when the silence began
+    struct Refused {
+        std::uint64_t tag = 0, source = 0, malformed = 0, replay = 0;
+    };
+    Refused before_;  // when the silence began
     std::int64_t began_us_ = -1, next_us_ = 0;
     SilenceCause told_ = SilenceCause::over;
 };

@@ -15,7 +15,8 @@ constexpr std::int64_t kMs = 1000, kSecond = 1'000'000;
 
 struct Watch {
     SilenceWatch watch;
-    SilenceWatch::View view{.is_expected = true, .since_us = 10 * kSecond};
+    Counters counters;
+    SilenceWatch::View view{.is_expected = true, .since_us = 10 * kSecond, .counters = counters};
     std::int64_t now = 10 * kSecond;
     std::vector<std::pair<std::int64_t, SilenceCause>> told;  // ms after the beginning
 
@@ -58,13 +59,13 @@ TEST("packets that are refused say why nothing is heard") {
                                  {&Counters::dropped_malformed, SilenceCause::unreadable},
                                  {&Counters::dropped_replay, SilenceCause::unreadable}}) {
         Watch w;
-        w.view.counters.*member = 40;  // from before the answer: no cause
+        w.counters.*member = 40;  // from before the answer: no cause
         w.run(1'000);
-        w.view.counters.*member += 3;
+        w.counters.*member += 3;
         w.run(5'000);
         CHECK(w.is_told({cause}));
         Watch early;
-        early.view.counters.*member = 40;
+        early.counters.*member = 40;
         early.run(6'000);
         CHECK(early.is_told({SilenceCause::nothing_came}));
     }
@@ -83,7 +84,7 @@ TEST("comfort noise, pauses as before, and the party's own word make silence mea
     Watch noise;
     noise.view.may_pause = true;
     noise.run(1'000, true);
-    noise.view.counters.dropped_tag = 5;  // a stranger's packets don't make it a fault
+    noise.counters.dropped_tag = 5;  // a stranger's packets don't make it a fault
     noise.run(60'000);
     CHECK(noise.told.empty());
     Watch word;
@@ -106,7 +107,7 @@ TEST("a party that pauses and comes back under another key is told of all the sa
     w.run(1'000);
     w.view.since_us = w.now;  // re-keyed
     w.run(1'000);
-    w.view.counters.dropped_tag = 50;
+    w.counters.dropped_tag = 50;
     w.run(6'000);
     CHECK(w.is_told({SilenceCause::wrong_tag}));
 }
