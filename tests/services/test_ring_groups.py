@@ -88,6 +88,12 @@ async def test_a_busy_agents_calls_can_go_on_to_a_group(world: World) -> None:
     assert str(row["peer_agent_id"]) == agent_id(world, "ben")
     anna.endpoint.bye(accepted.dialog)
     await ben.expect(sip.DialogEnded)
+    await anna.expect(sip.Responded)
+    await forward(world, "sue", always=GROUP_NUMBER)
+    anna.invite("103")
+    ben.endpoint.respond((await ben.expect(sip.RequestReceived)).tx, 486)
+    assert await rejected(anna) == 486
+    assert world.carrier.events.empty(), "a number of ours is rung here"
 
 
 async def test_a_group_nobody_of_which_can_be_reached_is_not_called(world: World) -> None:

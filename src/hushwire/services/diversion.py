@@ -141,6 +141,8 @@ class Diverting:
         if isinstance(verdict, Allow):
             # A number of ours is rung here: by way of a carrier nobody would know that it comes round again.
             found = self._router.assigned(org, verdict.number)
+            if (group := self._router.assigned_group(org, verdict.number)) is not None:
+                return None, group
         if found is not None:
             if found.id in seen:
                 return "loop", None

@@ -850,6 +850,12 @@ class Router:
         found = self._directory.find_number(number)
         return None if found is None or found.org_id != org.id or found.agent_id is None else org.by_id.get(found.agent_id)
 
+    def assigned_group(self, org: Organisation, number: str) -> RingGroup | None:
+        """The ring group that a canonical number of the organisation's own rings."""
+        found = self._directory.find_number(number)
+        group_id = None if found is None or found.org_id != org.id else found.group_id
+        return None if group_id is None else next((group for group in org.groups.values() if group.id == group_id), None)
+
     def targets_of(
         self, org: Organisation, agent: Agent, route: Route, diverter: Agent | None = None, diverted: Diverted | None = None
     ) -> tuple[Target, ...]:
