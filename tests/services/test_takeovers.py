@@ -1,5 +1,6 @@
 """Park and pickup, and INVITE with Replaces: who may take a place does, and nobody else learns that there is one."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -135,3 +136,24 @@ async def test_an_agent_moves_its_own_call_to_another_phone_and_nobody_elses(wor
     await told.until(lambda heard: heard.ended, "the phone that had the call is out of it")
     await settled(live)
     assert live.dialogs[Side.CALLER].call_id == dialog.call_id
+
+
+async def test_a_call_whose_phone_hung_up_does_not_wait_for_another_that_can_not_take_it(world: World) -> None:
+    anna, desk = await world.peer("anna"), await world.peer()
+    live, near, far = await to_carrier(world, anna)
+    desk.user, desk.credentials = "anna", anna.credentials
+    desk.invite(f"sip:anna@{HOST}", headers=named(near), body=b"no description of a session")
+    while live.transfer is None:
+        await asyncio.sleep(0)
+    anna.endpoint.bye(near)  # before the other phone's call has begun
+    assert await refused(desk) in (400, 481, 488)
+
+    def is_over() -> bool:
+        while not anna.events.empty():
+            event = anna.events.get_nowait()
+            if isinstance(event, sip.RequestReceived):  # who hung up is asked once more
+                anna.endpoint.respond(event.tx, 486)
+        return live.is_ended
+
+    await until(is_over, timeout_s=10, what="nobody is left alone in it")
+    assert (await world.carrier.expect(sip.DialogEnded)).dialog == far

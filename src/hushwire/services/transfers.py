@@ -265,6 +265,9 @@ class Transfers:
 
     async def _wait(self, live: LiveCall, side: Side) -> None:
         await self._replacing.stand_aside(live, side, is_gone=True)
+        if live.transfer is None and live.call.state is State.WAITING:
+            self._feed(live, events.Stopped(EndReason.NO_ANSWER))  # it failed in the same moment: there is nobody to wait for
+            return
         await self._sounds.keep_company(live, side.other, SoundKind.RINGBACK)
 
     def _done(self, live: LiveCall, transfer: Transfer) -> None:
@@ -278,7 +281,8 @@ class Transfers:
         transfer.successor = None
         if live.is_ended:
             return
-        if transfer.kind in TAKEN:
+        is_left = live.call.state is State.WAITING and transfer.before is None  # who was to be replaced hung up meanwhile
+        if transfer.kind in TAKEN and not is_left:
             live.transfer = transfer.before  # who came to take a place did not, after all
             return
         if transfer.kind is TransferKind.PARK:
