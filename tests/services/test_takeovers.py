@@ -87,6 +87,24 @@ async def test_a_parked_call_that_nobody_takes_comes_back_to_who_parked_it(world
     assert live.transfer is None
 
 
+async def test_a_parked_call_still_comes_back_where_somebody_failed_to_take_it_as_its_time_was_over(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    live, near, _ = await to_carrier(world, anna)
+    transfers = world.gateway.calling.transfers
+    refer(anna, near, "*697")
+    await until(lambda: live.call.state is State.WAITING, what="the carrier's party waits")
+    transfers.park.parked_s = 0.0
+    ben.invite("*697", body=b"no description of a session")
+    while live.transfer is None or live.transfer.successor is None:
+        await asyncio.sleep(0)
+    transfers.park.put("7", live)  # its time is over in this moment
+    await asyncio.sleep(0)
+    assert await refused(ben) == 488
+    while not isinstance(event := await anna.expect(sip.Event), sip.RequestReceived):  # type: ignore[arg-type]
+        pass
+    assert "anna" in event.request.uri
+
+
 @pytest.mark.parametrize("how", ["code", "replaces"])
 async def test_a_call_that_rings_at_a_colleague_is_picked_up(world: World, how: str) -> None:
     anna, sue = await world.peer("anna"), await world.peer("sue")

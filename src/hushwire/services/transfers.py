@@ -239,6 +239,9 @@ class Transfers:
     def _overdue(self, live: LiveCall) -> None:
         """Nobody took it in time: who parked it is rung, and can be answered for no more than so often."""
         transfer = live.transfer
+        if transfer is not None and transfer.kind is TransferKind.RETRIEVE and transfer.slot is not None and not live.is_ended:
+            self.park.put(transfer.slot, live)  # somebody comes for it just now; where that one does not after all it waits on
+            return
         if transfer is None or transfer.kind is not TransferKind.PARK or transfer.successor is not None or live.is_ended:
             return
         transfer.returns += 1
