@@ -120,6 +120,17 @@ async def test_a_carriers_call_leaves_to_the_number_that_the_agent_named_with_a_
     await world.row("calls", state="ended")
 
 
+async def test_the_suspension_of_who_forwarded_a_colleagues_call_out_ends_it(world: World) -> None:
+    anna = await world.peer("anna")
+    await forward(world, "ben", always=MOBILE)
+    anna.invite("102")
+    world.carrier.accept(await world.carrier.expect(sip.RequestReceived))
+    await world.row("calls", state="active")
+    async with world.owner.organisation(world.organisation.id) as connection:
+        await connection.execute("UPDATE agents SET suspended = true WHERE id = $1", world.organisation.by_username["ben"].id)
+    await world.row("calls", state="ended", end_reason="suspended")
+
+
 async def test_where_the_forwarding_may_not_go_the_caller_hears_what_it_would_have_heard_and_nothing_leaves(world: World) -> None:
     anna, ben = await world.peer("anna"), await world.peer("ben")
     wishes = {"+33142685300": "country", "112": "emergency", "09001123456": "class", "102": "loop", "anna": "loop"}

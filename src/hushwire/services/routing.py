@@ -495,7 +495,10 @@ class Router:
             return False
         # Of a group that is still rung nobody is in the call yet.
         parties = (route.agent, route.peer_agent) if route.group is None else (route.agent_at(0), route.agent_at(1))
-        newest = [self._directory.agent(agent.id) for agent in (*parties, *route.payers) if agent is not None]
+        there = {agent.id for agent in (*parties, *route.payers) if agent is not None}
+        # Who forwarded it out pays for it, in it or not.
+        paying = {route.diversions[-1].agent_id} if route.leads_out and route.diversions else set()
+        newest = [self._directory.agent(agent_id) for agent_id in there | paying]
         if any(agent is None or agent.is_suspended for agent in newest):
             return True
         if shown is None:
