@@ -140,3 +140,18 @@ async def test_killed_after_an_attended_transfer_the_two_parties_go_on_and_the_r
         return (await row_of(world, second))["leg_ended_at"] is not None
 
     await until(said, timeout_s=5, what="until when the second leg was there")
+
+
+async def test_who_hid_is_shown_to_nobody_by_the_next_process_and_a_revoked_device_is_still_known(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    anna.invite("*31102")
+    accept(ben, await ben.expect(sip.RequestReceived))
+    await until(lambda: any(live.answered is not None for live in world.gateway.calling.live), what="they talk")
+    (live,) = world.gateway.calling.live
+    before = live.party(Side.CALLER)
+    assert before.shown is None
+    await world.row("calls", state="active")
+    await killed_and_back(world)
+    after = again(world, live).party(Side.CALLER)
+    assert after.agent is not None
+    assert (after.shown, after.device_id) == (None, before.device_id)

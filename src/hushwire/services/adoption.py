@@ -158,6 +158,8 @@ class Adoption:
             mailbox=mailbox,
             withheld=withheld,
             masking_id=talk.masking_id,
+            hides=kept.new.caller_hidden,
+            device_id=kept.new.device_id,
             diversions=talk.diversions,
             diverted_to=diverted_to,
             payers=tuple(org.by_id[payer] for payer in talk.payers if payer in org.by_id),
