@@ -12,7 +12,7 @@ from hushwire.core.personal import Personal
 from hushwire.media.ports import PortTrouble, PortWish
 from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services.port_choice import SEEN_ENOUGH, PortChoice
-from hushwire.services.routing import Route
+from hushwire.services.route import Route
 from tests.calls.drive import target
 
 MUX = b"m=audio 4000 RTP/SAVP 0\r\na=rtcp-mux\r\n"

@@ -26,7 +26,7 @@ from hushwire.services.directory import Directory, Organisation
 from hushwire.services.kept import Kept, KeptParty, Talk
 from hushwire.services.live import LiveCall, Party, RecordingRun, end_state
 from hushwire.services.registration import Registrations
-from hushwire.services.routing import Route
+from hushwire.services.route import Route
 from hushwire.services.trunk_attempts import TrunkAttempt
 from hushwire.sip import refusals
 from hushwire.sip.dialog import Dialog

@@ -22,7 +22,7 @@ from hushwire.media.statement import settings_digest
 from hushwire.media.wire import Status
 from hushwire.services.live import Joining, LiveCall, settings
 from hushwire.services.port_choice import PortChoice
-from hushwire.services.routing import Route
+from hushwire.services.route import Route
 from hushwire.sip.digits import Keyed
 
 CLOSE_WAIT_S: Final = 2.0

@@ -19,7 +19,7 @@ from hushwire.services.kept import Kept
 from hushwire.services.live import Joining, LiveCall, RecordingRun, end_state
 from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records, StepWrite
-from hushwire.services.routing import Refused
+from hushwire.services.route import Refused
 from hushwire.store import calls as rows
 from hushwire.store import voicemail
 from hushwire.store.calls import Attempts, CallEnd, Facts, NewCall, RecordingEnd, Step

@@ -25,7 +25,8 @@ from hushwire.services.feature_settings import FeatureSettings
 from hushwire.services.features import Dialled
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import Joining, LiveCall
-from hushwire.services.routing import Refused, Route, Router, Wish
+from hushwire.services.route import Refused, Route, Wish
+from hushwire.services.routing import Router
 from hushwire.services.shaken import Shaken
 from hushwire.services.sounds import Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals

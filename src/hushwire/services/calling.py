@@ -51,7 +51,8 @@ from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
 from hushwire.services.records import Records
 from hushwire.services.replacing import Replacing
-from hushwire.services.routing import Route, Router
+from hushwire.services.route import Route
+from hushwire.services.routing import Router
 from hushwire.services.shaken import Shaken
 from hushwire.services.sound_library import SoundLibrary
 from hushwire.services.sounds import Playing, Sounds

@@ -13,7 +13,7 @@ from hushwire.calls.model import EndReason, JoinedAs
 from hushwire.core.ids import OrgId
 from hushwire.services.call_starts import CallStarts
 from hushwire.services.live import Joining, LiveCall
-from hushwire.services.routing import Route
+from hushwire.services.route import Route
 from hushwire.sip.effects import TxId
 from hushwire.sip.flow import Flow
 from hushwire.sip.message import Request

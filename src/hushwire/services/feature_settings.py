@@ -11,7 +11,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import uuid7
 from hushwire.services.agent_forwarding import sealed
 from hushwire.services.records import Records
-from hushwire.services.routing import Wish
+from hushwire.services.route import Wish
 from hushwire.services.spoken_refusals import SpokenRefusals
 from hushwire.sip import refusals
 from hushwire.sip.effects import TxId

@@ -25,7 +25,7 @@ from hushwire.sdp.offer_answer import Crypto, LegMedia
 from hushwire.services.call_quality import CallQuality
 from hushwire.services.directory import Agent
 from hushwire.services.kept import Waiting
-from hushwire.services.routing import Route
+from hushwire.services.route import Route
 from hushwire.services.trunk import Trunk
 from hushwire.sip.effects import DialogKey, InviteId, SubscriptionId, TxId
 from hushwire.sip.flow import Flow, Hop

@@ -25,7 +25,7 @@ from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.live import LiveCall, RecordingRun
 from hushwire.services.records import Records, StepWrite
-from hushwire.services.routing import Refused, Route
+from hushwire.services.route import Refused, Route
 from hushwire.services.sound_settings import RecordFrom
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.store import calls as rows

@@ -30,7 +30,8 @@ from hushwire.services.call_table import CallTable
 from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall, Party
 from hushwire.services.recorder import Recorder
-from hushwire.services.routing import Route, Router
+from hushwire.services.route import Route
+from hushwire.services.routing import Router
 from hushwire.services.sounds import Sounds
 from hushwire.sip.asserted import ANONYMOUS
 from hushwire.sip.uri import NameAddr

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -13,18 +13,21 @@ from hushwire.calls.model import AnsweredBy, CallDirection, Plan, Target, Terms
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
-from hushwire.policy import hosts, numbers, trunk_number
+from hushwire.policy import trunk_number
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason, Verdict
-from hushwire.privacy.consent import Places
-from hushwire.sdp.offer_answer import Keying, Srtp
-from hushwire.services import caller_id
-from hushwire.services.caller_id import e164
-from hushwire.services.directory import Agent, AssignedNumber, Directory, Organisation
+from hushwire.sdp.offer_answer import Srtp
+from hushwire.services import addressed, caller_id
+from hushwire.services.addressed import own_user, own_user_of
+from hushwire.services.agent_terms import agent_terms, announces_with, rings_with
+from hushwire.services.directory import Agent, Directory, Organisation
 from hushwire.services.features import DEFAULT, SETTINGS, TABLE, Dialled, Feature, Features, changed_by
-from hushwire.services.forwarding import VOICEMAIL, Diversion, Forwarding
+from hushwire.services.forwarding import VOICEMAIL
+from hushwire.services.masked_routes import MaskedRoutes
+from hushwire.services.recording_law import is_recorded, is_unrecorded, lacks_consent, places_of
 from hushwire.services.registration import Device
 from hushwire.services.ring_groups import RingGroup, Strategy
-from hushwire.services.sound_settings import AnnounceAt, Ringback
+from hushwire.services.ringing import RING_AGENT_S, RING_TRUNK_S, ring_s, takes_over
+from hushwire.services.route import Member, Refused, Route, Wish
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target, trunk_terms, written_for
@@ -36,18 +39,12 @@ from hushwire.sip.flow import Flow, Transport
 from hushwire.sip.gruu import instance_of
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
-from hushwire.sip.routing import numeric
-from hushwire.sip.uri import NameAddr, SipUri, TelUri, escape_user, parse_name_addr
+from hushwire.sip.uri import NameAddr, SipUri, escape_user, parse_name_addr
 
 ECHO: Final = "echo"
 """The echo's name, which is dialled as its feature code is."""
 _ROOM: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 """A conference's room, by its number."""
-_GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
-_SHORT: Final = re.compile(r"[0-9]{2,6}", re.ASCII)
-_MU_LAW: Final = frozenset({"US", "CA", "PR", "JP", "TW", "HK"})
-RING_AGENT_S: Final = 60.0
-RING_TRUNK_S: Final = 120.0
 MOST_WAYS: Final = 6
 """So many ways to a carrier are tried for one call."""
 PROGRESS_S: Final = 16.0
@@ -59,164 +56,6 @@ Devices = Callable[[Agent], Sequence[Device]]
 DeviceFilter = Callable[[Device], bool]
 Temporary = Callable[[Organisation, str], tuple[AgentId, UUID] | None]
 """The agent and binding that a temporary GRUU's user part stands for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A call that may be made. `remote` and `local` are the numbers or names for the row; `verdict` is None for calls that stay inside."""
-
-    plan: Plan
-    org: Organisation
-    agent: Agent
-    peer_agent: Agent | None = None
-    trunk: Trunk | None = None
-    """The carrier: of several the one that is tried now."""
-    trunks: tuple[Trunk | None, ...] = ()
-    """Of each of the plan's targets, where these are trunks."""
-    out_trunk: Trunk | None = None
-    """The carrier of the number that a carrier's call was diverted to: a call with two of them."""
-    remote: Personal[str] | None = None
-    local: Personal[str] | None = None
-    verdict: Allow | Emergency | None = None
-    places: Places = ()
-    """Where the other party may be, for the law on recording."""
-
-    device_id: UUID | None = None
-    """Whose credential the caller showed; None where a carrier calls."""
-
-    room: str | None = None
-    """The conference that is dialled."""
-
-    hides: bool = False
-    """The caller's number is shown to nobody."""
-
-    mailbox: Agent | None = None
-    """Whose mailbox answers."""
-
-    withheld: Personal[str] | None = None
-    """A hidden caller's number, where the carrier told it: for the law on recording alone, while the call lasts."""
-
-    masking_id: UUID | None = None
-    """The masked session that it belongs to: rows find its parties by blind index alone."""
-
-    diversions: tuple[Diversion, ...] = ()
-    """How the call went on from who was called first, in order."""
-
-    group: RingGroup | None = None
-    """The ring group that is called: until one of its members answers, nobody in particular is, whoever stands in the route."""
-
-    rung: tuple[AgentId, ...] = ()
-    """Its members that were rung."""
-
-    callees: tuple[Agent | None, ...] = ()
-    """Of each of the plan's targets, whose phone it is, where a group is called."""
-
-    diverted_before: int = 0
-    """How often it was diverted before it came to us, as the carrier says."""
-
-    diverted_to: Personal[str] | None = None
-    """The number outside that it was diverted to at last."""
-
-    place: Dialled | None = None
-    """The slot, or the colleague's ringing call, that is to be taken."""
-
-    payers: tuple[Agent, ...] = ()
-    """Agents who are not in the call any more, and by whose right somebody in it was called."""
-    further_trunks: tuple[Trunk, ...] = ()
-    """Carriers of parties who came into the call later."""
-    others: tuple[Personal[str], ...] = ()
-    """Numbers of outside parties who came into the call later."""
-
-    @property
-    def takes_message(self) -> bool:
-        """Whether what is recorded of it is a message for the mailbox."""
-        return self.mailbox is not None and self.plan.answered_by is AnsweredBy.MESSAGE
-
-    @property
-    def may_go_unrecorded(self) -> bool:
-        """Whether the call goes on where it can't be recorded: as the organisation decided; an emergency call always."""
-        return self.org.calls_without_recording or isinstance(self.verdict, Emergency)
-
-    @property
-    def outsiders(self) -> tuple[Personal[str] | None, ...]:
-        """The numbers of the parties outside the organisation, for the law on recording."""
-        return self.withheld or self.remote, self.diverted_to
-
-    def answered_by(self, target: int | None) -> "Route":
-        """The route once a target has taken the call of a group: it is that member's."""
-        member = None if target is None or target >= len(self.callees) else self.callees[target]
-        if self.group is None or member is None:
-            return self
-        changed = replace(self, group=None, rung=(), callees=())
-        is_inbound = self.plan.direction is CallDirection.INBOUND
-        return replace(changed, agent=member) if is_inbound else replace(changed, peer_agent=member)
-
-    @property
-    def parties(self) -> tuple[AgentId | None, AgentId | None]:
-        """Agent and peer agent for the row; while a group is rung, nobody of it."""
-        is_inbound = self.plan.direction is CallDirection.INBOUND
-        agent = None if self.group is not None and is_inbound else self.agent.id
-        peer = None if self.peer_agent is None or (self.group is not None and not is_inbound) else self.peer_agent.id
-        return agent, peer
-
-    @property
-    def leads_out(self) -> bool:
-        """Whether it was diverted to a carrier."""
-        return self.diverted_to is not None
-
-    @property
-    def called(self) -> Agent | None:
-        """The agent who is called now; None where it is nobody of ours."""
-        return self.agent if self.plan.direction is CallDirection.INBOUND else self.peer_agent
-
-    @property
-    def callee_leg(self) -> int:
-        """The media leg of whoever is called."""
-        return 1 - self.plan.caller.leg if self.plan.joins is None else self.plan.joins
-
-    def agent_at(self, leg: int) -> Agent | None:
-        """Whose devices are on a leg; None for a carrier's, and for a group's of which nobody has answered."""
-        if leg == self.callee_leg and (self.leads_out or self.group is not None):
-            return None
-        return self.agent if leg == 0 else self.peer_agent
-
-    def trunk_at(self, leg: int) -> Trunk | None:
-        """The carrier of a leg; None for an agent's."""
-        return self.trunk if leg == 1 else self.out_trunk
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member of a ring group, and its phones."""
-
-    agent: Agent
-    targets: tuple[Target, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What an agent dialled is a setting of its own, `feature`'s, and no call: its forwarding is to be so from now on."""
-
-    org: Organisation
-    agent: Agent
-    feature: Feature
-    wanted: Forwarding
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A call that is not made: answered at once. With `verdict` it was refused by the rules."""
-
-    status: int
-    reason: str
-    end_reason: str
-    direction: CallDirection
-    org: Organisation
-    agent: Agent | None
-    trunk: Trunk | None = None
-    remote: Personal[str] | None = None
-    verdict: Deny | Malformed | None = None
-    hides: bool = False
 
 
 class Router:
@@ -237,6 +76,7 @@ class Router:
         self._states = states
         self._temporary = temporary
         self._features = features
+        self._masked = MaskedRoutes(directory, judge, states, self.ways_out, self.assigned, self._agent_targets)
         self.is_talking: Callable[[AgentId], bool] = lambda _agent: False
         """Whether an agent is in a call at this gateway."""
 
@@ -259,8 +99,8 @@ class Router:
             if (group := org.groups.get(user)) is not None:
                 return self._to_group(org, agent, group, terms, hides=hides)
         match verdict:
-            case Allow() if (proxy := self._proxy(org, verdict.number)) is not None:
-                return self._masked_from_agent(org, agent, terms, proxy)
+            case Allow() if (proxy := self._masked.proxy(org, verdict.number)) is not None:
+                return self._masked.from_agent(org, agent, terms, proxy)
             case Allow() | Emergency():
                 if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
                     return _refused(org, agent, denied(verdict, Reason.RECORDING_CONSENT), request)
@@ -330,9 +170,9 @@ class Router:
             terms,
             (),
             float(group.ring_s),
-            _is_recorded(org, None, ()),
-            _rings_with(org),
-            _announces_with(org),
+            is_recorded(org, None, ()),
+            rings_with(org),
+            announces_with(org),
             org.sounds.music_on_hold,
             diverts=True,
         )
@@ -344,7 +184,7 @@ class Router:
         if lacks_consent(org, (), ()):
             reason = Reason.RECORDING_CONSENT
             return Refused(reason.sip_status, reason.sip_reason, "no-recording", CallDirection.CONFERENCE, org, agent, remote=remote)
-        plan = Plan(CallDirection.CONFERENCE, terms, (), RING_AGENT_S, _is_recorded(org, None, ()))
+        plan = Plan(CallDirection.CONFERENCE, terms, (), RING_AGENT_S, is_recorded(org, None, ()))
         return Route(plan, org, agent, remote=remote, local=agent.extension, room=room)
 
     def _message(self, org: Organisation, agent: Agent, terms: Terms, name: str) -> Route | Refused:
@@ -364,7 +204,7 @@ class Router:
         and speaks after the tone, or does not.
         """
         org = self._directory.organisation(route.org.id) or route.org
-        return route.plan.direction is not CallDirection.INBOUND or not _is_unrecorded(org, route.withheld or route.remote)
+        return route.plan.direction is not CallDirection.INBOUND or not is_unrecorded(org, route.withheld or route.remote)
 
     def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
         remote = Personal(verdict.number)
@@ -379,9 +219,9 @@ class Router:
             terms,
             tuple(targets),
             RING_TRUNK_S,
-            _is_recorded(org, remote, places),
-            _rings_with(org),
-            _announces_with(org),
+            is_recorded(org, remote, places),
+            rings_with(org),
+            announces_with(org),
             org.sounds.music_on_hold,
             is_serial=True,
         )
@@ -476,9 +316,9 @@ class Router:
             terms,
             targets,
             ring_s(callee),
-            _is_recorded(org, None, ()),
-            _rings_with(org),
-            _announces_with(org),
+            is_recorded(org, None, ()),
+            rings_with(org),
+            announces_with(org),
             org.sounds.music_on_hold,
             diverts=only is None and not callee.is_suspended,
             not_rung=None if targets else not_rung or DiversionReason.UNAVAILABLE,
@@ -523,7 +363,7 @@ class Router:
     def may_record(self, route: Route) -> bool:
         """Whether the call may be recorded, by what is known now: its far side may have objected since the call was routed."""
         org = self._directory.organisation(route.org.id) or route.org
-        return org.may_record(route.places) and not any(_is_unrecorded(org, number) for number in (*route.outsiders, *route.others))
+        return org.may_record(route.places) and not any(is_unrecorded(org, number) for number in (*route.outsiders, *route.others))
 
     # Transfers.
 
@@ -534,7 +374,7 @@ class Router:
         """
         org = self.newest(org)  # the call's own is as it was when the call began
         uri = parse_name_addr(refer_to).uri
-        user = _own_user_of(uri, org)
+        user = own_user_of(uri, org)
         verdict = verdict_for(self._judge, org, agent, Attempt(refer_to, Channel.REFER, peer=peer))
         if user is not None and not isinstance(verdict, Emergency):
             callee = org.by_extension.get(user) or org.by_username.get(user)
@@ -581,7 +421,7 @@ class Router:
 
     def parks_at(self, org: Organisation, refer_to: str) -> str | None:
         """The slot that a Refer-To asks to park in, empty for any; None where it asks for something else."""
-        user = _own_user_of(parse_name_addr(refer_to).uri, org)
+        user = own_user_of(parse_name_addr(refer_to).uri, org)
         dialled = None if user is None else self._features.read(user)
         if dialled is None or dialled.feature not in (Feature.PARK, Feature.PARK_SLOT):
             return None
@@ -607,14 +447,14 @@ class Router:
 
     def from_trunk(self, trunk: Trunk, request: Request, flow: Flow) -> Route | Refused | None:
         """Where a carrier's INVITE goes; None where the number is not ours."""
-        number = _called(request, None if trunk.credentials is None or not trunk.register_every_s else trunk.credentials.username)
+        number = addressed.called(request, None if trunk.credentials is None or not trunk.register_every_s else trunk.credentials.username)
         assigned = None if number is None else self._directory.find_number(number)
         org = None if assigned is None else self._directory.organisation(assigned.org_id)
         if assigned is None or org is None:
             return None
         caller = caller_id.from_outside(request, trunk)
         if assigned.masks:
-            return self._masked_from_trunk(trunk, org, assigned, caller, flow)
+            return self._masked.from_trunk(trunk, org, assigned, caller, flow)
         agent = None if assigned.agent_id is None else org.by_id.get(assigned.agent_id)
         remote, known = caller.shown, caller.known
 
@@ -627,7 +467,7 @@ class Router:
         group = next((group for group in org.groups.values() if group.id == assigned.group_id), None)
         first = None if group is None else next((org.by_id[one] for one in group.members if one in org.by_id), None)
         if group is not None and first is not None:
-            places = _places(org, known)
+            places = places_of(org, known)
             if lacks_consent(org, (known,), places):
                 return refused(Reason.RECORDING_CONSENT.sip_status, Reason.RECORDING_CONSENT.sip_reason, "no-recording")
             plan = Plan(
@@ -635,9 +475,9 @@ class Router:
                 trunk_terms(trunk, flow.remote.host),
                 (),
                 float(group.ring_s),
-                _is_recorded(org, known, places),
+                is_recorded(org, known, places),
                 (),
-                _announces_with(org),
+                announces_with(org),
                 org.sounds.music_on_hold,
                 diverts=True,
             )
@@ -661,7 +501,7 @@ class Router:
         targets = () if not_rung else self._agent_targets(org, agent, from_, leg=0, told=told)
         if not targets and not takes_over(agent, not_rung or DiversionReason.UNAVAILABLE):
             return refused(*_not_taken(not_rung, "unavailable"))
-        places = _places(org, known)
+        places = places_of(org, known)
         if lacks_consent(org, (known,), places):
             reason = Reason.RECORDING_CONSENT
             return refused(reason.sip_status, reason.sip_reason, "no-recording")
@@ -671,9 +511,9 @@ class Router:
             terms,
             targets,
             ring_s(agent),
-            _is_recorded(org, known, places),
+            is_recorded(org, known, places),
             (),
-            _announces_with(org),
+            announces_with(org),
             org.sounds.music_on_hold,
             diverts=True,
             not_rung=None if targets else not_rung or DiversionReason.UNAVAILABLE,
@@ -690,117 +530,6 @@ class Router:
             hides=caller.is_hidden,
             withheld=withheld,
             diverted_before=diversion.times(request),
-        )
-
-    # Masked calls: neither party learns the other's number, and no row shows one (docs/masking.md).
-
-    def _proxy(self, org: Organisation, number: str) -> AssignedNumber | None:
-        found = self._directory.find_number(number)
-        return found if found is not None and found.masks and found.org_id == org.id else None
-
-    def _masked_from_trunk(
-        self, trunk: Trunk, org: Organisation, proxy: AssignedNumber, caller: caller_id.Outside, flow: Flow
-    ) -> Route | Refused:
-        """A carrier's call to a proxy number: on to the other party, in the name of the session's agent."""
-
-        def refused(code: str, end_reason: str, agent: Agent | None = None, verdict: Deny | Malformed | None = None) -> Refused:
-            status, words = refusals.REFUSALS[code].status or 500, refusals.header(code)
-            return Refused(status, words, end_reason, CallDirection.INBOUND, org, agent, trunk, None, verdict, hides=True)
-
-        if self._states.is_full(trunk):
-            return refused("trunk-full", "trunk-full")
-        known = caller.known
-        found = None if known is None else self._directory.masked(proxy, known.reveal())
-        agent = None if found is None else org.by_id.get(found.agent_id)
-        if known is None or found is None or agent is None or agent.is_suspended:
-            return refused("not-masked", "not-masked")
-        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
-        if not isinstance(verdict, Allow):
-            return refused("mask-refused", "refused", agent, verdict if isinstance(verdict, Deny | Malformed) else None)
-        other, places = Personal(verdict.number), (*_places(org, known), verdict.country)
-        if lacks_consent(org, (known, other), places):
-            return refused("no-recording", "no-recording", agent)
-        own = self.assigned(org, verdict.number)
-        trunks: list[Trunk] = []
-        if own is not None:
-            from_ = NameAddr(SipUri(self._directory.domain, escape_user(proxy.number.reveal())))
-            targets = () if own.is_suspended or own.forwarding.not_rung else self._agent_targets(org, own, from_, leg=0)
-        else:
-            trunks, ways = self.ways_out(org, agent, verdict, shown=proxy.number)
-            targets = tuple(replace(way, terms=replace(way.terms, leg=0)) for way in ways)
-        if not targets:
-            code = "unavailable" if own is not None else "trunk-failed"
-            return refused(code, code, agent)
-        plan = Plan(
-            CallDirection.INBOUND,
-            trunk_terms(trunk, flow.remote.host),
-            targets,
-            RING_TRUNK_S if own is None else ring_s(own),
-            _is_recorded(org, known, places) and not _is_unrecorded(org, other),
-            (),
-            _announces_with(org),
-            org.sounds.music_on_hold,
-            is_serial=own is None,
-        )
-        return Route(
-            plan,
-            org,
-            own or agent,
-            trunk=trunk,
-            trunks=tuple(trunks),
-            out_trunk=trunks[0] if trunks else None,
-            local=proxy.number,
-            verdict=None if own is not None else verdict,
-            places=places,
-            hides=True,
-            withheld=known,
-            diverted_to=None if own is not None else other,
-            masking_id=found.session_id,
-        )
-
-    def _masked_from_agent(self, org: Organisation, agent: Agent, terms: Terms, proxy: AssignedNumber) -> Route | Refused:
-        """An agent who is a party of a session calls its proxy number."""
-
-        def refused(code: str, end_reason: str, verdict: Deny | Malformed | None = None) -> Refused:
-            status, words = refusals.REFUSALS[code].status or 500, refusals.header(code)
-            return Refused(status, words, end_reason, CallDirection.OUTBOUND, org, agent, None, proxy.number, verdict)
-
-        sessions = (self._directory.masked(proxy, number) for number in self._directory.numbers_of(agent))
-        found = next((one for one in sessions if one is not None), None)
-        if found is None:
-            return refused("not-masked", "not-masked")
-        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
-        if not isinstance(verdict, Allow):
-            return refused("mask-refused", "refused", verdict if isinstance(verdict, Deny | Malformed) else None)
-        other = Personal(verdict.number)
-        if lacks_consent(org, (other,), (verdict.country,)):
-            return refused("no-recording", "no-recording")
-        trunks, targets = self.ways_out(org, agent, verdict, shown=proxy.number)
-        if not targets:
-            return refused("trunk-failed", "trunk-failed")
-        plan = Plan(
-            CallDirection.OUTBOUND,
-            terms,
-            tuple(targets),
-            RING_TRUNK_S,
-            _is_recorded(org, other, (verdict.country,)),
-            _rings_with(org),
-            _announces_with(org),
-            org.sounds.music_on_hold,
-            is_serial=True,
-        )
-        return Route(
-            plan,
-            org,
-            agent,
-            trunk=trunks[0],
-            trunks=tuple(trunks),
-            remote=proxy.number,
-            local=proxy.number,
-            verdict=verdict,
-            places=(verdict.country,),
-            withheld=other,
-            masking_id=found.session_id,
         )
 
     # For calls that go on.
@@ -840,7 +569,7 @@ class Router:
     def own_name(self, org: Organisation, header: str) -> str | None:
         """The user part of a header's URI that names this gateway; None where it names something else, or can't be read."""
         try:
-            return _own_user_of(parse_name_addr(header).uri, org)
+            return own_user_of(parse_name_addr(header).uri, org)
         except ParseError:
             return None
 
@@ -904,11 +633,6 @@ class Router:
         return tuple(targets)
 
 
-def takes_over(agent: Agent, reason: DiversionReason) -> bool:
-    """Whether something is set for calls that an agent does not take for this reason."""
-    return agent.forwarding.to(reason) is not None
-
-
 def rung_next(route: Route, group: RingGroup, members: Sequence[Member], tried: int) -> Route | None:
     """The route on which the group's members are rung now: all, or of one after the other the next; None where nobody is left."""
     left = [member for member in members if member.agent.id not in route.rung]
@@ -944,51 +668,6 @@ def _not_taken(not_rung: DiversionReason | None, otherwise: str) -> tuple[int, s
     return 480, refusals.header("do-not-disturb" if not_rung is DiversionReason.DO_NOT_DISTURB else otherwise), "unavailable"
 
 
-def ring_s(agent: Agent) -> float:
-    """How long an agent's phones ring."""
-    seconds = agent.forwarding.no_answer_after_s
-    return RING_AGENT_S if seconds is None or not takes_over(agent, DiversionReason.NO_ANSWER) else float(seconds)
-
-
-def _rings_with(org: Organisation) -> tuple[str, ...]:
-    """The codecs of ringing for an agent: what networks of its country speak first (ITU-T G.711), so that the answer agrees with it."""
-    return _spoken_at(org) if org.sounds.ringback is Ringback.EARLY else ()
-
-
-def _announces_with(org: Organisation) -> tuple[str, ...]:
-    """The codecs of an announcement before the answer: with more than ringing has, since it must be heard where it can be."""
-    return (*_spoken_at(org), "G722", "opus") if org.sounds.announce_at is AnnounceAt.BEFORE else ()
-
-
-def _spoken_at(org: Organisation) -> tuple[str, ...]:
-    return ("PCMU", "PCMA") if org.rules.home_country in _MU_LAW else ("PCMA", "PCMU")
-
-
-def _is_recorded(org: Organisation, remote: Personal[str] | None, places: Places) -> bool:
-    """Whether a call with this number is recorded. Who objected goes before the organisation's setting: the call is made, unrecorded."""
-    return org.record == "all" and org.may_record(places) and not _is_unrecorded(org, remote)
-
-
-def lacks_consent(org: Organisation, numbers_: Sequence[Personal[str] | None], places: Places) -> bool:
-    """Whether a call must not be made, since it would have to be recorded and the law asks for a consent that nobody declares.
-
-    `numbers_` are those of the parties outside the organisation, `places` where these may be.
-
-    Where the organisation lets calls go unrecorded they are made so; calls with who objected are made in any case.
-    """
-    must_be_recorded = org.record == "all" and not org.calls_without_recording
-    return must_be_recorded and not org.may_record(places) and not any(_is_unrecorded(org, number) for number in numbers_)
-
-
-def _places(org: Organisation, remote: Personal[str] | None) -> Places:
-    """Where a caller may be, by the number that the carrier shows; unknown where it is withheld or no plan knows it."""
-    text = None if remote is None else remote.reveal()
-    if text is None or not _GLOBAL.fullmatch(text):
-        return (None,)
-    found = numbers.international(text[1:], org.rules.home_country)
-    return found.territories or (None,) if isinstance(found, numbers.Found) else (None,)
-
-
 def _as_leg(route: Route, leg: int) -> Route:
     """The same way, for a party who comes into a call as this leg."""
     targets = tuple(replace(target, terms=replace(target.terms, leg=leg)) for target in route.plan.targets)
@@ -997,77 +676,10 @@ def _as_leg(route: Route, leg: int) -> Route:
 
 def _refused(org: Organisation, agent: Agent, verdict: Deny | Malformed, request: Request) -> Refused:
     """What the rules refused, with the number that they read, else what was dialled."""
-    return _denied(org, agent, verdict, _dialled(request))
+    return _denied(org, agent, verdict, addressed.dialled(request))
 
 
 def _denied(org: Organisation, agent: Agent, verdict: Deny | Malformed, dialled: str) -> Refused:
     number = verdict.number if isinstance(verdict, Deny) else None
     remote, reason = Personal(number or dialled[:256]), verdict.reason
     return Refused(reason.sip_status, reason.sip_reason, "refused", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=verdict)
-
-
-def _is_unrecorded(org: Organisation, remote: Personal[str] | None) -> bool:
-    """Whether this number is never recorded: its owner objected, or is a minor. One look-up, however many there are."""
-    return bool(org.unrecorded) and remote is not None and org.keys.index("calls.remote", remote.reveal()) in org.unrecorded
-
-
-def agent_terms(org: Organisation, transport: Transport, address: str, leg: int) -> Terms:
-    """What an agent's media must be, and how it may be protected: by keys in SDP only where these do not travel in the clear.
-
-    A handshake (DTLS) needs no secret of the signalling, so it serves everywhere. Browsers, who come by WebSocket, know nothing else.
-    """
-    if transport in (Transport.WS, Transport.WSS):
-        return Terms(leg, Srtp.REQUIRED, address, (Keying.WEBRTC,))
-    host = numeric(address)
-    is_protected = transport.is_protected or org.allows_sdes_in_clear or (host is not None and host.is_loopback)
-    return Terms(leg, org.agent_srtp, address, (org.sdes, Keying.DTLS) if is_protected else (Keying.DTLS,))
-
-
-def own_user(request: Request, org: Organisation) -> str | None:
-    """The dial string of a Request-URI that names this gateway; None for other hosts and forms."""
-    try:
-        return _own_user_of(request.request_uri, org)
-    except ParseError:
-        return None
-
-
-def _own_user_of(uri: object, org: Organisation) -> str | None:
-    try:
-        if not isinstance(uri, SipUri) or uri.password is not None or uri.headers is not None:
-            return None
-        if not hosts.is_own(uri.host, uri.port, org.rules.own_hosts):
-            return None
-        return uri.user_unescaped
-    except ParseError:
-        return None
-
-
-def _dialled(request: Request) -> str:
-    """What the row of a refusal shows: the user part as dialled, else the whole URI."""
-    try:
-        uri = request.request_uri
-    except ParseError:
-        return request.uri[:256]
-    if isinstance(uri, SipUri):
-        return (uri.user or uri.host)[:256]
-    return uri.number[:256] if isinstance(uri, TelUri) else str(uri)[:256]
-
-
-def _called(request: Request, registered_as: str | None) -> str | None:
-    """The called number as +E.164: carriers write it with +, with 00, or bare.
-
-    Where we are registered, the Request-URI may be our Contact and say no more than that: then the number stands in P-Called-Party-ID
-    (RFC 7315 section 4.2), else in To.
-    """
-    try:
-        text = _user(request.request_uri)
-        if registered_as is None or text != registered_as:
-            return e164(text)
-        named = request.headers.get("P-Called-Party-ID")
-        return e164(_user(request.to.uri if named is None else parse_name_addr(named).uri)) or e164(text)
-    except ParseError:
-        return None
-
-
-def _user(uri: SipUri | TelUri | object) -> str | None:
-    return uri.user_unescaped if isinstance(uri, SipUri) else uri.digits if isinstance(uri, TelUri) else None

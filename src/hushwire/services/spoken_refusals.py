@@ -27,9 +27,10 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, Mode
 from hushwire.policy.model import Deny
 from hushwire.sdp.offer_answer import LegMedia, Refusal
+from hushwire.services.agent_terms import agent_terms
 from hushwire.services.directory import Organisation
 from hushwire.services.live import settings
-from hushwire.services.routing import Refused, agent_terms
+from hushwire.services.route import Refused
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Sounds
 from hushwire.sip import refusals

@@ -18,12 +18,12 @@ import structlog
 from hushwire.core.clock import Clock
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.policy.model import AllowContact, Attempt, Channel
+from hushwire.services.addressed import own_user
 from hushwire.services.directory import Directory
 from hushwire.services.event_packages import AnyPackage, Watched, accepts
 from hushwire.services.identity import Authenticator, Known, Unknown
 from hushwire.services.kept_subscriptions import KeptWatch, SubscriptionJournal
 from hushwire.services.lines import Lines
-from hushwire.services.routing import own_user
 from hushwire.services.verdicts import Judge
 from hushwire.services.watches import Watch, Watches
 from hushwire.sip import effects as sip

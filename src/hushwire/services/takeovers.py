@@ -20,7 +20,8 @@ from hushwire.services.features import Dialled, Feature
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import Joining, LiveCall, Transfer
 from hushwire.services.park import Park
-from hushwire.services.routing import Route, Router
+from hushwire.services.route import Route
+from hushwire.services.routing import Router
 from hushwire.services.transfers import KINDS, free_leg, is_transferable
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey, TxId

@@ -25,7 +25,8 @@ from hushwire.services.kept import KeptTransfer
 from hushwire.services.live import Joining, LiveCall, Transfer
 from hushwire.services.park import MOST_RETURNS, Park
 from hushwire.services.replacing import Replacing
-from hushwire.services.routing import Refused, Router
+from hushwire.services.route import Refused
+from hushwire.services.routing import Router
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Sounds
 from hushwire.services.supervision import FIRST_LEG, MOST_LEGS

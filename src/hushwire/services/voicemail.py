@@ -25,7 +25,7 @@ from hushwire.services.live import LiveCall
 from hushwire.services.mailboxes import Mailboxes
 from hushwire.services.message_waiting import AWAY
 from hushwire.services.recorder import Recorder
-from hushwire.services.routing import Route
+from hushwire.services.route import Route
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Playing, Sounds
 

@@ -1,0 +1,158 @@
+"""Masked calls: neither party learns the other's number, and no row shows one (docs/masking.md)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from hushwire.calls.model import CallDirection, Plan, Target, Terms
+from hushwire.core.personal import Personal
+from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed
+from hushwire.services import caller_id
+from hushwire.services.agent_terms import announces_with, rings_with
+from hushwire.services.directory import Agent, AssignedNumber, Directory, Organisation
+from hushwire.services.recording_law import is_recorded, is_unrecorded, lacks_consent, places_of
+from hushwire.services.ringing import RING_TRUNK_S, ring_s
+from hushwire.services.route import Refused, Route
+from hushwire.services.trunk import Trunk
+from hushwire.services.trunk_states import TrunkStates
+from hushwire.services.trunk_targets import trunk_terms
+from hushwire.services.verdicts import Judge, verdict_for
+from hushwire.sip import refusals
+from hushwire.sip.flow import Flow
+from hushwire.sip.uri import NameAddr, SipUri, escape_user
+
+
+class WaysOut(Protocol):
+    """`Router.ways_out`."""
+
+    def __call__(
+        self, org: Organisation, agent: Agent, verdict: Allow | Emergency, *, shown: Personal[str] | None
+    ) -> tuple[list[Trunk], list[Target]]: ...
+
+
+class MaskedRoutes:
+    """Where calls to proxy numbers go. `assigned` gives the agent of a number of ours, `agent_targets` its phones as a leg."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        judge: Judge,
+        states: TrunkStates,
+        ways_out: WaysOut,
+        assigned: Callable[[Organisation, str], Agent | None],
+        agent_targets: Callable[[Organisation, Agent, NameAddr, int], tuple[Target, ...]],
+    ) -> None:
+        self._directory = directory
+        self._judge = judge
+        self._states = states
+        self._ways_out = ways_out
+        self._assigned = assigned
+        self._agent_targets = agent_targets
+
+    def proxy(self, org: Organisation, number: str) -> AssignedNumber | None:
+        """The proxy number of the organisation that this number is; None for all others."""
+        found = self._directory.find_number(number)
+        return found if found is not None and found.masks and found.org_id == org.id else None
+
+    def from_trunk(self, trunk: Trunk, org: Organisation, proxy: AssignedNumber, caller: caller_id.Outside, flow: Flow) -> Route | Refused:
+        """A carrier's call to a proxy number: on to the other party, in the name of the session's agent."""
+
+        def refused(code: str, end_reason: str, agent: Agent | None = None, verdict: Deny | Malformed | None = None) -> Refused:
+            status, words = refusals.REFUSALS[code].status or 500, refusals.header(code)
+            return Refused(status, words, end_reason, CallDirection.INBOUND, org, agent, trunk, None, verdict, hides=True)
+
+        if self._states.is_full(trunk):
+            return refused("trunk-full", "trunk-full")
+        known = caller.known
+        found = None if known is None else self._directory.masked(proxy, known.reveal())
+        agent = None if found is None else org.by_id.get(found.agent_id)
+        if known is None or found is None or agent is None or agent.is_suspended:
+            return refused("not-masked", "not-masked")
+        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
+        if not isinstance(verdict, Allow):
+            return refused("mask-refused", "refused", agent, verdict if isinstance(verdict, Deny | Malformed) else None)
+        other, places = Personal(verdict.number), (*places_of(org, known), verdict.country)
+        if lacks_consent(org, (known, other), places):
+            return refused("no-recording", "no-recording", agent)
+        own = self._assigned(org, verdict.number)
+        trunks: list[Trunk] = []
+        if own is not None:
+            from_ = NameAddr(SipUri(self._directory.domain, escape_user(proxy.number.reveal())))
+            targets = () if own.is_suspended or own.forwarding.not_rung else self._agent_targets(org, own, from_, 0)
+        else:
+            trunks, ways = self._ways_out(org, agent, verdict, shown=proxy.number)
+            targets = tuple(replace(way, terms=replace(way.terms, leg=0)) for way in ways)
+        if not targets:
+            code = "unavailable" if own is not None else "trunk-failed"
+            return refused(code, code, agent)
+        plan = Plan(
+            CallDirection.INBOUND,
+            trunk_terms(trunk, flow.remote.host),
+            targets,
+            RING_TRUNK_S if own is None else ring_s(own),
+            is_recorded(org, known, places) and not is_unrecorded(org, other),
+            (),
+            announces_with(org),
+            org.sounds.music_on_hold,
+            is_serial=own is None,
+        )
+        return Route(
+            plan,
+            org,
+            own or agent,
+            trunk=trunk,
+            trunks=tuple(trunks),
+            out_trunk=trunks[0] if trunks else None,
+            local=proxy.number,
+            verdict=None if own is not None else verdict,
+            places=places,
+            hides=True,
+            withheld=known,
+            diverted_to=None if own is not None else other,
+            masking_id=found.session_id,
+        )
+
+    def from_agent(self, org: Organisation, agent: Agent, terms: Terms, proxy: AssignedNumber) -> Route | Refused:
+        """An agent who is a party of a session calls its proxy number."""
+
+        def refused(code: str, end_reason: str, verdict: Deny | Malformed | None = None) -> Refused:
+            status, words = refusals.REFUSALS[code].status or 500, refusals.header(code)
+            return Refused(status, words, end_reason, CallDirection.OUTBOUND, org, agent, None, proxy.number, verdict)
+
+        sessions = (self._directory.masked(proxy, number) for number in self._directory.numbers_of(agent))
+        found = next((one for one in sessions if one is not None), None)
+        if found is None:
+            return refused("not-masked", "not-masked")
+        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
+        if not isinstance(verdict, Allow):
+            return refused("mask-refused", "refused", verdict if isinstance(verdict, Deny | Malformed) else None)
+        other = Personal(verdict.number)
+        if lacks_consent(org, (other,), (verdict.country,)):
+            return refused("no-recording", "no-recording")
+        trunks, targets = self._ways_out(org, agent, verdict, shown=proxy.number)
+        if not targets:
+            return refused("trunk-failed", "trunk-failed")
+        plan = Plan(
+            CallDirection.OUTBOUND,
+            terms,
+            tuple(targets),
+            RING_TRUNK_S,
+            is_recorded(org, other, (verdict.country,)),
+            rings_with(org),
+            announces_with(org),
+            org.sounds.music_on_hold,
+            is_serial=True,
+        )
+        return Route(
+            plan,
+            org,
+            agent,
+            trunk=trunks[0],
+            trunks=tuple(trunks),
+            remote=proxy.number,
+            local=proxy.number,
+            verdict=verdict,
+            places=(verdict.country,),
+            withheld=other,
+            masking_id=found.session_id,
+        )
