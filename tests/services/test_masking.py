@@ -105,6 +105,11 @@ async def test_who_is_no_party_or_comes_too_late_reaches_nobody(world: World) ->
     await until(lambda: world.gateway.directory.masked(proxy, RIDER) is None, timeout_s=5, what="the gateway forgot the session")
     call(world, RIDER, made.number)
     assert (await world.carrier.expect(sip.Rejected)).status == 404
+
+    async def are_written() -> bool:
+        return len(await world.rows("calls")) == 2
+
+    await until(are_written, timeout_s=10, what="both calls' rows")
     assert {row["remote_sealed"] for row in await world.rows("calls")} == {None}
 
 
