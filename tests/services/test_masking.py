@@ -12,6 +12,8 @@ from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.masking import Masking, SessionView
 from hushwire.services.provisioning import NumberSpec
 from hushwire.sip import effects as sip
+from hushwire.sip import refusals
+from hushwire.sip.headers import Line
 from hushwire.store import erasable, masking
 from hushwire.vault.keyring import Keyring
 from tests.databases import Databases
@@ -52,9 +54,9 @@ async def session(world: World, *parties: str, expires_in_s: int = 600) -> Sessi
     return made
 
 
-def call(world: World, caller: str, number: str) -> Any:
+def call(world: World, caller: str, number: str, *headers: Line) -> Any:
     world.carrier.user = caller
-    return world.carrier.invite(f"sip:{number}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    return world.carrier.invite(f"sip:{number}@127.0.0.1:{world.port}", srtp=Srtp.NEVER, headers=headers)
 
 
 async def answered(carrier: Peer) -> tuple[sip.RequestReceived, str, str]:
@@ -155,6 +157,33 @@ async def test_a_colleague_who_is_given_a_masked_call_sees_the_proxy_number_and_
     event = await ben.expect(sip.RequestReceived)
     assert DRIVER[1:] not in event.request.to_bytes().decode()
     assert event.request.from_.sip_uri.user == made.number
+
+
+async def test_a_session_has_two_calls_at_once_whoever_makes_them_so_that_a_forged_number_costs_no_more(world: World) -> None:
+    made = await session(world, ANNA_NUMBER, DRIVER)
+    anna = await world.peer("anna")
+    invites = [call(world, DRIVER, made.number) for _ in range(2)]
+    for _ in invites:
+        await anna.expect(sip.RequestReceived)
+    call(world, DRIVER, made.number)
+    refused = await world.carrier.expect(sip.Rejected)
+    assert refused.status == 486
+    assert refused.response is not None
+    assert refused.response.headers.get("Reason") == refusals.header("mask-full")
+    anna.invite(made.number)
+    assert (await anna.expect(sip.Rejected)).status == 486
+    world.carrier.endpoint.cancel(invites[0])
+    assert (await world.carrier.expect(sip.Rejected)).status == 487
+    await anna.expect(sip.CancelReceived)
+    anna.invite(made.number)
+    await world.carrier.expect(sip.RequestReceived)
+
+
+async def test_a_call_that_carriers_diverted_too_often_is_not_masked_once_more(world: World) -> None:
+    made = await session(world, RIDER, DRIVER)
+    call(world, RIDER, made.number, ("Diversion", "<sip:anonymous@anonymous.invalid>;reason=unknown;counter=5"))
+    assert (await world.carrier.expect(sip.Rejected)).status == 483
+    await world.row("calls", end_reason="too-many-diversions")
 
 
 async def test_an_agent_who_does_not_want_to_be_disturbed_is_not_rung_by_a_masked_call_either(world: World) -> None:

@@ -58,6 +58,11 @@ class CallTable:
         routes = (live.route for live in self.calls.values() if live.route.leads_out and not live.is_ended)
         return sum(1 for route in routes if route.diversions and route.diversions[-1].agent_id == agent_id)
 
+    def masked(self, session_id: UUID) -> int:
+        """How many calls of a masked session are not over yet, those included that have not begun: whatever keeps them waiting."""
+        live = {*self.calls.values(), *self.by_tx.values()}
+        return sum(1 for one in live if one.route.masking_id == session_id and not one.is_ended)
+
     def find(self, bridge_id: UUID, leg: int | None) -> LiveCall | None:
         """The call whose leg it is: that of the bridge, or one that joins it."""
         live = self.calls.get(CallId(bridge_id))

@@ -179,6 +179,7 @@ class Calling:
         )
         diverting.no_mailbox = self.voicemail.why_not
         router.is_talking = self.table.is_talking
+        router.masked_calls = self.table.masked
         starts = CallStarts(
             endpoint,
             router,

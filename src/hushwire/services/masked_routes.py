@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
+from uuid import UUID
 
 from hushwire.calls.model import CallDirection, Plan, Target, Terms
 from hushwire.core.personal import Personal
@@ -10,6 +11,7 @@ from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malf
 from hushwire.services import caller_id
 from hushwire.services.agent_terms import announces_with, rings_with
 from hushwire.services.directory import Agent, AssignedNumber, Directory, Organisation
+from hushwire.services.forwarding import MOST_DIVERSIONS
 from hushwire.services.recording_law import is_recorded, is_unrecorded, lacks_consent, places_of
 from hushwire.services.ringing import RING_TRUNK_S, ring_s
 from hushwire.services.route import Refused, Route
@@ -21,6 +23,10 @@ from hushwire.sip import refusals
 from hushwire.sip.flow import Flow
 from hushwire.sip.uri import NameAddr, SipUri, escape_user
 
+MOST_CALLS: Final = 2
+"""Of a session at once, at one gateway: both parties call each other in the same moment. Whoever shows a party's number where it is not
+theirs, or leads a call round and round, has no more of the organisation's money than that at a time."""
+
 
 class WaysOut(Protocol):
     """`Router.ways_out`."""
@@ -31,7 +37,8 @@ class WaysOut(Protocol):
 
 
 class MaskedRoutes:
-    """Where calls to proxy numbers go. `assigned` gives the agent of a number of ours, `agent_targets` its phones as a leg."""
+    """Where calls to proxy numbers go. `assigned` gives the agent of a number of ours, `agent_targets` its phones as a leg,
+    `calls` how many calls of a session are not over yet."""
 
     def __init__(
         self,
@@ -41,6 +48,7 @@ class MaskedRoutes:
         ways_out: WaysOut,
         assigned: Callable[[Organisation, str], Agent | None],
         agent_targets: Callable[[Organisation, Agent, NameAddr, int], tuple[Target, ...]],
+        calls: Callable[[UUID], int],
     ) -> None:
         self._directory = directory
         self._judge = judge
@@ -48,13 +56,16 @@ class MaskedRoutes:
         self._ways_out = ways_out
         self._assigned = assigned
         self._agent_targets = agent_targets
+        self._calls = calls
 
     def proxy(self, org: Organisation, number: str) -> AssignedNumber | None:
         """The proxy number of the organisation that this number is; None for all others."""
         found = self._directory.find_number(number)
         return found if found is not None and found.masks and found.org_id == org.id else None
 
-    def from_trunk(self, trunk: Trunk, org: Organisation, proxy: AssignedNumber, caller: caller_id.Outside, flow: Flow) -> Route | Refused:
+    def from_trunk(
+        self, trunk: Trunk, org: Organisation, proxy: AssignedNumber, caller: caller_id.Outside, flow: Flow, diverted_before: int
+    ) -> Route | Refused:
         """A carrier's call to a proxy number: on to the other party, in the name of the session's agent."""
 
         def refused(code: str, end_reason: str, agent: Agent | None = None, verdict: Deny | Malformed | None = None) -> Refused:
@@ -63,11 +74,15 @@ class MaskedRoutes:
 
         if self._states.is_full(trunk):
             return refused("trunk-full", "trunk-full")
+        if diverted_before >= MOST_DIVERSIONS:
+            return refused("too-many-diversions", "too-many-diversions")
         known = caller.known
         found = None if known is None else self._directory.masked(proxy, known.reveal())
         agent = None if found is None else org.by_id.get(found.agent_id)
         if known is None or found is None or agent is None or agent.is_suspended:
             return refused("not-masked", "not-masked")
+        if self._calls(found.session_id) >= MOST_CALLS:
+            return refused("mask-full", "mask-full", agent)
         verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
         if not isinstance(verdict, Allow):
             return refused("mask-refused", "refused", agent, verdict if isinstance(verdict, Deny | Malformed) else None)
@@ -123,6 +138,8 @@ class MaskedRoutes:
         found = next((one for one in sessions if one is not None), None)
         if found is None:
             return refused("not-masked", "not-masked")
+        if self._calls(found.session_id) >= MOST_CALLS:
+            return refused("mask-full", "mask-full")
         verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
         if not isinstance(verdict, Allow):
             return refused("mask-refused", "refused", verdict if isinstance(verdict, Deny | Malformed) else None)

@@ -76,9 +76,13 @@ class Router:
         self._states = states
         self._temporary = temporary
         self._features = features
-        self._masked = MaskedRoutes(directory, judge, states, self.ways_out, self.assigned, self._agent_targets)
+        self._masked = MaskedRoutes(
+            directory, judge, states, self.ways_out, self.assigned, self._agent_targets, lambda one: self.masked_calls(one)
+        )
         self.is_talking: Callable[[AgentId], bool] = lambda _agent: False
         """Whether an agent is in a call at this gateway."""
+        self.masked_calls: Callable[[UUID], int] = lambda _session: 0
+        """How many calls of a masked session there are at this gateway."""
 
     # From agents.
 
@@ -454,7 +458,7 @@ class Router:
             return None
         caller = caller_id.from_outside(request, trunk)
         if assigned.masks:
-            return self._masked.from_trunk(trunk, org, assigned, caller, flow)
+            return self._masked.from_trunk(trunk, org, assigned, caller, flow, diversion.times(request))
         agent = None if assigned.agent_id is None else org.by_id.get(assigned.agent_id)
         remote, known = caller.shown, caller.known
 

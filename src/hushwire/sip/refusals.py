@@ -33,6 +33,8 @@ _REFUSALS: Final = (
     Refusal("no-such-number", 404, "No such number here"),
     Refusal("not-masked", 404, "The proxy number leads nowhere for who calls"),
     Refusal("mask-refused", 403, "The masked call is not allowed"),
+    Refusal("mask-full", 486, "The proxy number has as many calls between its parties as it can have"),
+    Refusal("too-many-diversions", 483, "The call was diverted too often before it came here"),
     Refusal("unavailable", 480, "Nobody can be reached"),
     Refusal("no-device", 480, "No device can be reached"),
     Refusal("do-not-disturb", 480, "Do not disturb"),
