@@ -12,10 +12,12 @@ from hushwire.calls.transfer import SPARE
 from hushwire.core.ids import CallId
 from hushwire.services.live import LiveCall
 from hushwire.sip import effects as sip
+from hushwire.store import account_deletions
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import FAR_NUMBER, World, need_program, running
+from tests.services.running import FAR_NUMBER, World, local_media, need_program, running
 from tests.services.test_adoption import free_port, killed_and_back
+from tests.services.test_diversion import forward
 from tests.services.test_transfers import Heard, accept, refer, row_of, settled, to_carrier
 
 pytestmark = need_program
@@ -140,6 +142,27 @@ async def test_killed_after_an_attended_transfer_the_two_parties_go_on_and_the_r
         return (await row_of(world, second))["leg_ended_at"] is not None
 
     await until(said, timeout_s=5, what="until when the second leg was there")
+
+
+async def test_a_call_does_not_go_on_where_who_pays_for_it_was_removed_meanwhile(world: World) -> None:
+    anna = await world.peer("anna")
+    await forward(world, "ben", always="+493023125990")
+    live, near, far = await to_carrier(world, anna)
+    refer(anna, near, "102")
+    world.carrier.accept(await world.carrier.expect(sip.RequestReceived), local=local_media(43000, keys=False))
+    told = Heard(anna)
+    await told.until(lambda heard: heard.is_over and heard.ended, "the transfer is done")
+    await settled(live)
+    ben = world.organisation.by_username["ben"].id
+    await world.kill()
+    async with world.owner.organisation(live.route.org.id) as connection:
+        await account_deletions.detach(connection, ben)
+        assert await account_deletions.remove_account(connection, ben)
+    await world.restart(HUSHWIRE_SIP__LISTEN=f'["udp://127.0.0.1:{world.carrier.gateway_port}"]')
+    assert not list(world.gateway.calling.live)
+    carrier = Heard(world.carrier)
+    await carrier.until(lambda heard: far in [one.dialog for one in heard.ended], "the carrier's party hears of the end")
+    await row_of(world, live, state="ended")
 
 
 async def test_who_hid_is_shown_to_nobody_by_the_next_process_and_a_revoked_device_is_still_known(world: World) -> None:

@@ -21,6 +21,7 @@ from hushwire.core.personal import Personal
 from hushwire.media.adoption import BridgeState
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused
+from hushwire.policy.model import Emergency
 from hushwire.services.calling import Calling
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.kept import Kept, KeptParty, Talk
@@ -138,7 +139,9 @@ class Adoption:
             and (trunk is None) == (talk.trunk_id is None)
             and (out_trunk is None) == (talk.out_trunk_id is None)
         )
-        if org is None or agent is None or not is_whole or kept.answer is None:
+        # Nobody pays for a call whose payer was removed. An emergency call is nobody's to end.
+        is_paid = isinstance(talk.verdict, Emergency) or (org is not None and all(payer in org.by_id for payer in talk.payers))
+        if org is None or agent is None or not is_whole or not is_paid or kept.answer is None:
             return None
         certificate = self._calling.certificates.current
         texts = (talk.remote, talk.local, talk.withheld, talk.diverted_to)
