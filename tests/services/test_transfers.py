@@ -387,6 +387,8 @@ async def test_a_colleague_may_forward_a_transferred_call_out_and_pays_for_that(
     assert told.statuses[-1] == 200
     await settled(live)
     assert {agent.username.reveal() for agent in live.route.payers} == {"ben"}
+    (ben,) = live.route.payers
+    assert world.gateway.calling.table.out_for(ben.id) == 1, "of the ten that one agent's forwarding may let out"
     assert world.gateway.calling.table.on_trunk(live.route.trunk.id) == 2  # type: ignore[union-attr]
     world.gateway.calling.obey_directory()
     assert not live.is_ended

@@ -154,6 +154,8 @@ async def test_a_call_does_not_go_on_where_who_pays_for_it_was_removed_meanwhile
     await told.until(lambda heard: heard.is_over and heard.ended, "the transfer is done")
     await settled(live)
     ben = world.organisation.by_username["ben"].id
+    await killed_and_back(world)
+    assert world.gateway.calling.table.out_for(ben) == 1, "the next process still counts it"
     await world.kill()
     async with world.owner.organisation(live.route.org.id) as connection:
         await account_deletions.detach(connection, ben)

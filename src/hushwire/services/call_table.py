@@ -54,9 +54,8 @@ class CallTable:
         return any(agent.id == agent_id for route in routes for leg in (0, 1) if (agent := route.agent_at(leg)) is not None)
 
     def out_for(self, agent_id: AgentId) -> int:
-        """How many calls an agent's forwarding has let out that are not over yet."""
-        routes = (live.route for live in self.calls.values() if live.route.leads_out and not live.is_ended)
-        return sum(1 for route in routes if route.diversions and route.diversions[-1].agent_id == agent_id)
+        """How many calls an agent's forwarding has let out that are not over yet, wherever their parties were transferred to."""
+        return sum(live.route.forwarded_by.count(agent_id) for live in self.calls.values() if not live.is_ended)
 
     def masked(self, session_id: UUID) -> int:
         """How many calls of a masked session are not over yet, those included that have not begun: whatever keeps them waiting."""

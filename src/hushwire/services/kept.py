@@ -126,6 +126,7 @@ class Talk:
     payers: tuple[AgentId, ...] = ()
     further_trunks: tuple[TrunkId, ...] = ()
     others: tuple[str, ...] = ()
+    let_out: tuple[AgentId, ...] = ()
     transfer: KeptTransfer | None = None
     exchange: Exchange | None = None
     """Legs were being moved: both calls are as they were before, and their legs are to be put back."""

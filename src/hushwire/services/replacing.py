@@ -301,6 +301,8 @@ def merged(route: Route, leg: int, party: Party, source: Route) -> Route:
         agent=agent,
         peer_agent=peer,
         payers=tuple(payers.values()),
+        # Who comes from within was let out by nobody.
+        let_out=route.let_out if party.trunk is None else (*route.let_out, *source.forwarded_by),
         further_trunks=route.further_trunks if party.trunk is None else (*route.further_trunks, party.trunk),
         others=route.others if party.number is None else (*route.others, party.number),
         places=(*route.places, *(place for place in party.places if place not in route.places)),

@@ -76,6 +76,8 @@ class Route:
 
     payers: tuple[Agent, ...] = ()
     """Agents who are not in the call any more, and by whose right somebody in it was called."""
+    let_out: tuple[AgentId, ...] = ()
+    """Whose forwarding called parties outside who came into the call later, once for each of them."""
     further_trunks: tuple[Trunk, ...] = ()
     """Carriers of parties who came into the call later."""
     others: tuple[Personal[str], ...] = ()
@@ -95,6 +97,11 @@ class Route:
     def outsiders(self) -> tuple[Personal[str] | None, ...]:
         """The numbers of the parties outside the organisation, for the law on recording."""
         return self.withheld or self.remote, self.diverted_to
+
+    @property
+    def forwarded_by(self) -> tuple[AgentId, ...]:
+        """Whose forwarding it is out on, once for each party outside that was called so."""
+        return (*self.let_out, *(one.agent_id for one in self.diversions[-1:] if self.leads_out))
 
     def answered_by(self, target: int | None) -> "Route":
         """The route once a target has taken the call of a group: it is that member's."""
