@@ -35,6 +35,7 @@ from hushwire.services.custody import Custodian
 from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa, Posture
+from hushwire.services.greetings import Greetings
 from hushwire.services.holds import Holds
 from hushwire.services.masking import Masking
 from hushwire.services.notices import Notices
@@ -156,7 +157,7 @@ async def made_means(house: House) -> Means:
     queries = Queries(main, keyring, house.clock, Chance())
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
-        queries=queries, voicemail=VoicemailQueries(main, queries, house.clock),
+        queries=queries, voicemail=VoicemailQueries(main, queries, house.clock), greetings=Greetings(main),
         recordings=await house.recordings(), spool=house.spool, erasures=erasures,
         voice_security=voice_security, actions=actions, rights=rights,
         forwarding=AgentForwarding(main, keyring, voice_security, house.clock, Chance()),

@@ -32,6 +32,8 @@ PATHS = {
     ("POST", "/v1/agents/{agent_id}/devices/{device_id}/link"): "directory-change",
     ("GET", "/v1/agents/{agent_id}/forwarding"): "directory",
     ("PUT", "/v1/agents/{agent_id}/forwarding"): "directory-change",
+    ("GET", "/v1/agents/{agent_id}/greeting"): "recordings",
+    ("DELETE", "/v1/agents/{agent_id}/greeting"): "erasure",
     ("POST", "/v1/agents/{agent_id}/resume"): "directory-change",
     ("POST", "/v1/agents/{agent_id}/suspend"): "directory-change",
     ("GET", "/v1/audit"): "audit",

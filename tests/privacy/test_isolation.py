@@ -122,6 +122,7 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         recording = await add_recording(connection, org, node, call)
         await insert(connection, "derivatives", org_id=org, recording_id=recording, kind="index", sealed=mark, made_at=NOW)
         await insert(connection, "voicemail_messages", org_id=org, recording_id=recording, agent_id=agent, left_at=NOW)
+        await insert(connection, "voicemail_greetings", org_id=org, recording_id=recording, agent_id=agent, made_at=NOW)
         await insert(
             connection, "voicemail_readings", id=uuid4(), org_id=org, agent_id=agent, recording_id=recording, codec="PCMU",
             public_key=mark * 2, asked_at=NOW, sealed=mark,

@@ -27,6 +27,7 @@ from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
+from hushwire.services.greetings import Greetings
 from hushwire.services.holds import Holds
 from hushwire.services.masking import Masking
 from hushwire.services.notices import Notices
@@ -87,6 +88,7 @@ class Means:
     masking: Masking
     links: ProvisioningLinks
     voicemail: VoicemailQueries
+    greetings: Greetings
     sip_domain: str
 
 

@@ -37,6 +37,7 @@ from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
+from hushwire.services.greetings import Greetings
 from hushwire.services.holds import Holds
 from hushwire.services.masking import Masking
 from hushwire.services.notices import Notices
@@ -120,6 +121,7 @@ async def made_means(wired: Wired) -> Means:
         keyring=wired.keyring,
         clock=wired.clock,
         queries=queries,
+        greetings=Greetings(wired.main),
         voicemail=VoicemailQueries(wired.main, queries, wired.clock),
         recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock),
         spool=spool,

@@ -491,6 +491,7 @@ class FeatureCodes(Section):
 
     echo: str = _code(Feature.ECHO)
     mailbox: str = _code(Feature.MAILBOX)
+    greeting: str = _code(Feature.GREETING)
     leave_message: str = _code(Feature.LEAVE_MESSAGE)
     conference: str = _code(Feature.CONFERENCE)
     hide_caller: str = _code(Feature.HIDE_CALLER)

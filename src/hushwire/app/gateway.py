@@ -32,6 +32,7 @@ from hushwire.services.colleagues import Colleagues
 from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
 from hushwire.services.features import Feature
+from hushwire.services.greetings import Greetings
 from hushwire.services.guard import Guard
 from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
@@ -307,6 +308,7 @@ class Gateway:
             shaken=vouching,
             mailboxes=boxes,
             asking=Asking(wired.main, wired.clock, wired.random),
+            greetings=Greetings(wired.main),
             lengths=self._config.voicemail.lengths(),
             most_messages=self._config.voicemail.messages,
         )

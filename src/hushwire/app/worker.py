@@ -30,6 +30,7 @@ from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.export_building import Building
+from hushwire.services.greetings import GreetingsToErase
 from hushwire.services.notice_sending import NoticeSending
 from hushwire.services.notices import Notices
 from hushwire.services.object_copies import ObjectCopies
@@ -160,6 +161,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("spool-watch", SpoolWatch(spool, means.clock).look, 15.0),
         Job("uploads", shipping.abort_stale_uploads, 3600.0),
         Job("voicemail", MessagesToErase(means.main, erasures).erase_all, 300.0, "voicemail"),
+        Job("greetings", GreetingsToErase(means.main, erasures, means.clock).erase_all, 300.0, "voicemail"),
         Job("voicemail-readings", Answering(means.main, playing, means.clock).answer_all, 30.0, "voicemail-readings"),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("unused-keys", UnusedKeys(means.main, means.keyring, means.clock).sweep, 3600.0),

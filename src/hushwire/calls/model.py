@@ -43,6 +43,7 @@ class AnsweredBy(StrEnum):
 
     MESSAGE = "message"  # who calls leaves a message (calls/voicemail.py)
     MAILBOX = "mailbox"  # who calls hears its own messages (calls/mailbox.py)
+    GREETING = "greeting"  # who calls records its own greeting (calls/greeting.py)
 
 
 class JoinedAs(StrEnum):

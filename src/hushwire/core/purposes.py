@@ -26,7 +26,7 @@ ERASURE: Final = "erasure"
 """What an operation was asked to erase is read, to find what it means."""
 
 VOICEMAIL: Final = "voicemail"
-"""An agent hears the messages in its own mailbox, at a phone of its own."""
+"""An agent hears the messages in its own mailbox, or its own greeting, at a phone of its own; or its callers hear the greeting."""
 
 OF_PEOPLE: Final = frozenset(
     {

@@ -35,6 +35,8 @@ RECORDING: Final = Erasable(
     fingerprint="key_fingerprint",
     digest="digest",
     live="r.state = 'live'",
+    # A greeting that callers hear is old, and wanted.
+    in_use="EXISTS (SELECT 1 FROM voicemail_greetings AS g WHERE g.recording_id = r.id AND g.state = 'used')",
 )
 CONSENT: Final = Erasable(
     kind="consent",

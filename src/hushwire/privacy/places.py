@@ -28,6 +28,12 @@ ROW_PLACES: Final = (
         clear="DELETE FROM voicemail_messages WHERE recording_id = ANY($1::uuid[])",
     ),
     RowPlace(
+        "voicemail_greetings",
+        count="SELECT recording_id AS id, count(*) AS n FROM voicemail_greetings WHERE recording_id = ANY($1::uuid[])"
+        " GROUP BY recording_id",
+        clear="DELETE FROM voicemail_greetings WHERE recording_id = ANY($1::uuid[])",
+    ),
+    RowPlace(
         "voicemail_readings",
         count="SELECT recording_id AS id, count(*) AS n FROM voicemail_readings WHERE recording_id = ANY($1::uuid[]) GROUP BY recording_id",
         clear="DELETE FROM voicemail_readings WHERE recording_id = ANY($1::uuid[])",

@@ -13,6 +13,7 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import LegStatistics, MediaRefused
 from hushwire.sdp.offer_answer import LegMedia
 from hushwire.services.live import LiveCall
+from hushwire.services.recorder import Recorder
 
 LOOK_S: Final = 0.5
 _log = structlog.get_logger(__name__)
@@ -45,6 +46,15 @@ async def listen_for_keys(link: MediaLink, live: LiveCall) -> None:
         await link.client.detect_tones(live.id, found[0], on=True)
     except (MediaRefused, Unavailable) as error:
         _log.warning("voicemail.keys_not_heard", call_id=str(live.id), why=str(error))
+
+
+async def record_caller(link: MediaLink, recorder: Recorder, live: LiveCall) -> bool:
+    """Record the caller and nobody else from now on; False where that can't be. Raises MediaRefused and Unavailable."""
+    leg = live.route.plan.caller.leg
+    # A phone that was rung before may still send: nobody hears it, and it is no part of what is recorded.
+    await link.client.set_hears(live.id, leg, ())
+    await link.client.set_recorded(live.id, (leg,))
+    return await recorder.take_message(live)
 
 
 async def caller_statistics(link: MediaLink, live: LiveCall) -> LegStatistics | None:

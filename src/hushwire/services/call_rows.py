@@ -21,7 +21,7 @@ from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records, StepWrite
 from hushwire.services.route import Refused
 from hushwire.store import calls as rows
-from hushwire.store import voicemail
+from hushwire.store import greetings, voicemail
 from hushwire.store.calls import Attempts, CallEnd, Facts, NewCall, RecordingEnd, Step
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
@@ -224,6 +224,8 @@ class CallRows:
             if recording is not None and speech_ms is not None:
                 is_empty = speech_ms < 1000 * self._least_s
                 await voicemail.finish(connection, recording.id, speech_ms, is_empty=is_empty)
+            if recording is not None and live.route.mailbox is not None and live.route.makes_greeting:
+                await greetings.discard(connection, live.route.mailbox.id, recording.id)  # nobody said that it is to be kept
             await rows.end(connection, end)
             return [closed, ended] if is_closed and closed is not None else [ended, *left]
 

@@ -41,11 +41,14 @@ from hushwire.services.conferences import Conferences
 from hushwire.services.diversion import Diverting
 from hushwire.services.feature_settings import FeatureSettings
 from hushwire.services.features import Dialled
+from hushwire.services.greeting_calls import GreetingCalls
+from hushwire.services.greetings import Greetings
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
 from hushwire.services.live import LiveCall
 from hushwire.services.mailbox_calls import MailboxCalls
 from hushwire.services.mailboxes import NoMailboxes
+from hushwire.services.own_greetings import OwnGreetings
 from hushwire.services.port_choice import PortChoice
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
@@ -106,6 +109,7 @@ class Calling:
         shaken: Shaken | None = None,
         mailboxes: VoicemailBoxes | None = None,
         asking: Asking | None = None,
+        greetings: Greetings | None = None,
         lengths: Lengths | None = None,
         most_messages: int = 200,
     ) -> None:
@@ -177,6 +181,10 @@ class Calling:
         self._mailbox_calls = (
             None if mailboxes is None or asking is None else MailboxCalls(link, self.sounds, self._tasks, mailboxes, asking, self.feed)
         )
+        self._greeting_calls: GreetingCalls | None = None
+        if self._mailbox_calls is not None and greetings is not None:
+            self._greeting_calls = GreetingCalls(link, self._mailbox_calls, self.recorder, self._tasks, greetings)
+            self.voicemail.own = OwnGreetings(self._mailbox_calls, greetings)
         diverting.no_mailbox = self.voicemail.why_not
         router.is_talking = self.table.is_talking
         router.masked_calls = self.table.masked
@@ -480,6 +488,8 @@ class Calling:
         self.voicemail.answered(live)
         if self._mailbox_calls is not None:
             self._mailbox_calls.answered(live)
+        if self._greeting_calls is not None:
+            self._greeting_calls.answered(live)
         if live.answering is None:
             self.feed(live, events.Stopped(EndReason.INTERNAL_ERROR))  # nothing of ours knows what to say
 

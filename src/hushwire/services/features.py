@@ -20,6 +20,7 @@ class Feature(StrEnum):
 
     ECHO = "echo"
     MAILBOX = "mailbox"
+    GREETING = "greeting"
     LEAVE_MESSAGE = "leave_message"
     CONFERENCE = "conference"
     HIDE_CALLER = "hide_caller"
@@ -50,6 +51,7 @@ class _Row:
 TABLE: Final[Mapping[Feature, _Row]] = {
     Feature.ECHO: _Row("*43"),
     Feature.MAILBOX: _Row("*97"),
+    Feature.GREETING: _Row("*96"),
     Feature.LEAVE_MESSAGE: _Row("*98", takes=True),
     Feature.CONFERENCE: _Row("*88", takes=True),
     Feature.HIDE_CALLER: _Row("*31", takes=True),

@@ -6,6 +6,7 @@ second it is looked whether it still may be heard: an erasure ends it. What the 
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from enum import StrEnum
 from typing import Any, Final, assert_never
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from hushwire.services.message_waiting import AWAY
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.voicemail_boxes import VoicemailBoxes
-from hushwire.services.voicemail_reading import Asking, NotRead
+from hushwire.services.voicemail_reading import WAIT_S, Asking, NotRead
 
 CHECK_EACH_S: Final = 1.0
 LONGEST_S: Final = 3600.0
@@ -68,27 +69,36 @@ class MailboxCalls:
         """Hear the caller's keys, however it sends them."""
         await listen_for_keys(self._link, live)
 
-    async def say(self, live: LiveCall, prompt: mailbox.Prompt) -> Playing | None:
+    async def say(self, live: LiveCall, prompt: StrEnum) -> Playing | None:
         """Begin to say something."""
         found = caller_media(live)
         if found is None or live.is_ended:
             return None
         return await self._sounds.play(live.bridge_id, found[0], found[1], SoundKind.VOICEMAIL, live.route.org, reason=prompt.value)
 
-    async def fetch(self, live: LiveCall, owner: Agent, message: UUID) -> EncodedSound | NotRead:
-        """The message, in the codec of the caller's phone."""
+    async def beep(self, live: LiveCall) -> Playing | None:
+        """Begin to play the tone."""
+        found = caller_media(live)
+        if found is None or live.is_ended:
+            return None
+        return await self._sounds.play(live.bridge_id, found[0], found[1], SoundKind.BEEP, live.route.org)
+
+    async def fetch(
+        self, live: LiveCall, owner: Agent, message: UUID, *, for_caller: bool = False, wait_s: float = WAIT_S
+    ) -> EncodedSound | NotRead:
+        """The message, or a greeting, in the codec of the caller's phone."""
         found = caller_media(live)
         codec = None if found is None or not found[1].codecs else SoundCodec.named(found[1].codecs[0].name)
         if codec is None:
             return NotRead("codec")
-        return await self._asking.read(live.route.org.id, owner.id, message, codec)
+        return await self._asking.read(live.route.org.id, owner.id, message, codec, for_caller=for_caller, wait_s=wait_s)
 
-    async def play(self, live: LiveCall, sound: EncodedSound) -> Playing | None:
-        """Begin to play a message; the media process forgets it once it is over."""
+    async def play(self, live: LiveCall, sound: EncodedSound, *, digest: bytes | None = None, keeps_event: bool = False) -> Playing | None:
+        """Begin to play a message or a greeting; the media process forgets it once it is over."""
         found = caller_media(live)
         if found is None or live.is_ended:
             return None
-        playing = await self._sounds.play_once(live.bridge_id, found[0], found[1], sound)
+        playing = await self._sounds.play_once(live.bridge_id, found[0], found[1], sound, digest=digest, keeps_event=keeps_event)
         try:
             await self._link.client.unload_sound(sound.id)  # who plays it plays on
         except (MediaRefused, Unavailable) as error:

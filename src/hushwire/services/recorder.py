@@ -29,7 +29,7 @@ from hushwire.services.route import Refused, Route
 from hushwire.services.sound_settings import RecordFrom
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.store import calls as rows
-from hushwire.store import voicemail
+from hushwire.store import greetings, voicemail
 from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd, Step
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import DataKey
@@ -109,7 +109,7 @@ class Recorder:
         await self._record(live, answer)
 
     async def take_message(self, live: LiveCall) -> bool:
-        """Record who calls for somebody's mailbox, from now on; False, and a line in the log, where that can't be."""
+        """Record who calls for a mailbox, a message or its owner's greeting; False, and a line in the log, where that can't be."""
         if not self._may_take_message(live.route):
             _log.info("voicemail.not_recorded", call_id=str(live.id), why="the caller objected, or is a minor")
             return False
@@ -245,8 +245,8 @@ class Recorder:
             remote_index=live.remote_index,
             spool_name=run.spool_name,
             region=live.route.org.residency,
-            # Who speaks into a mailbox was told that it is recorded, and need not.
-            lawful_basis=(live.route.org.consent if not live.route.takes_message else Declaration.ANNOUNCED).lawful_basis,
+            # Who speaks into a mailbox, or makes its greeting, was told that it is recorded, and need not.
+            lawful_basis=(Declaration.ANNOUNCED if _is_spoken_to_us(live.route) else live.route.org.consent).lawful_basis,
             started_at=self._clock.now(),
             key_fingerprint=run.key.fingerprint,
             custody=run.key.custody,
@@ -274,9 +274,10 @@ class Recorder:
     def _begins_unwritten(self, live: LiveCall, new: NewRecording) -> bool:
         """Whether the recording may begin with its row in the journal alone, since the database is away.
 
-        Not where a customer holds the key: what the customer decided meanwhile is not known. And not beyond a number.
+        Not where a customer holds the key: what the customer decided meanwhile is not known. No greeting, whose row says that it is one.
+        And not beyond a number.
         """
-        if new.custody != "hushwire" or self._unwritten >= UNWRITTEN_MOST or live.is_ended:
+        if live.route.makes_greeting or new.custody != "hushwire" or self._unwritten >= UNWRITTEN_MOST or live.is_ended:
             return False
         live.unwritten[new.id] = new
         if not self._journal.secure(live):
@@ -342,8 +343,9 @@ class Recorder:
                 await rows.answer(connection, answer)
             has_begun = admitted is not None and admitted.has_begun
             is_begun = await rows.begin_recording(connection, org_id, recording, has_begun=has_begun)
-            if is_begun and live.route.mailbox is not None and live.route.takes_message:
-                await voicemail.begin(connection, org_id, recording.id, live.route.mailbox.id, recording.started_at)
+            if is_begun and live.route.mailbox is not None and _is_spoken_to_us(live.route):
+                begin = voicemail.begin if live.route.takes_message else greetings.begin
+                await begin(connection, org_id, recording.id, live.route.mailbox.id, recording.started_at)
             if admitted is not None:
                 admitted.is_so = is_begun
             return answered + started if is_begun else answered
@@ -604,6 +606,10 @@ class Recorder:
 
 def _run(key: DataKey, segment: int, *, is_paused: bool = False) -> RecordingRun:
     return RecordingRun(key, segment, f"{key.id}-{segment}.hwr", is_paused=is_paused)
+
+
+def _is_spoken_to_us(route: Route) -> bool:
+    return route.takes_message or route.makes_greeting
 
 
 def _is_talking(live: LiveCall) -> bool:

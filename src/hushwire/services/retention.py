@@ -141,7 +141,9 @@ class RetentionRules:
         after: Place | None = None
         while cutoff is not None:
             async with self._main.organisation(org_id) as connection:
-                rows = await erasable.find(connection, KINDS[kind], Search(until=cutoff), kinds=KINDS, after=after, limit=_PAGE)
+                rows = await erasable.find(
+                    connection, KINDS[kind], Search(until=cutoff, spares_in_use=True), kinds=KINDS, after=after, limit=_PAGE
+                )
             if not rows:
                 return
             after = (rows[-1].began_at, rows[-1].id)

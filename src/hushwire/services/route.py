@@ -89,6 +89,11 @@ class Route:
         return self.mailbox is not None and self.plan.answered_by is AnsweredBy.MESSAGE
 
     @property
+    def makes_greeting(self) -> bool:
+        """Whether what is recorded of it is a greeting of the caller's own mailbox."""
+        return self.mailbox is not None and self.plan.answered_by is AnsweredBy.GREETING
+
+    @property
     def may_go_unrecorded(self) -> bool:
         """Whether the call goes on where it can't be recorded: as the organisation decided; an emergency call always."""
         return self.org.calls_without_recording or isinstance(self.verdict, Emergency)

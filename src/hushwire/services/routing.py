@@ -123,8 +123,9 @@ class Router:
         if dialled.feature in (Feature.PARK_SLOT, Feature.PICKUP):
             plan = Plan(CallDirection.INTERNAL, terms, (), RING_AGENT_S, False, joins=0)
             return Route(plan, org, agent, remote=Personal(user), local=agent.extension, place=dialled)
-        if dialled.feature is Feature.MAILBOX:
-            plan = Plan(CallDirection.VOICEMAIL, terms, (), RING_AGENT_S, False, answered_by=AnsweredBy.MAILBOX)
+        if dialled.feature in (Feature.MAILBOX, Feature.GREETING):
+            by = AnsweredBy.MAILBOX if dialled.feature is Feature.MAILBOX else AnsweredBy.GREETING
+            plan = Plan(CallDirection.VOICEMAIL, terms, (), RING_AGENT_S, False, answered_by=by)
             return Route(plan, org, agent, remote=Personal(user), local=agent.extension, mailbox=agent)
         if dialled.feature is Feature.LEAVE_MESSAGE:
             return self._message(org, agent, terms, dialled.argument)

@@ -57,6 +57,14 @@ VOICEMAIL_WORDS: Final[Mapping[str, str]] = {
     "unplayable": "This message can not be played here.",
     "menu": "Press one for the next message, two to hear it again, seven to delete it, hash to end.",
     "end": "There are no more messages.",
+    "greeting-record": (
+        "Record your greeting after the tone, and press hash when you are done. Say that messages are recorded, since callers must know."
+    ),
+    "greeting-menu": "Press one to keep this greeting, two to record another, three to use the standard greeting.",
+    "greeting-kept": "Callers hear this greeting from now on.",
+    "greeting-removed": "Callers hear the standard greeting from now on.",
+    "greeting-unchanged": "Nothing was changed.",
+    "greeting-failed": "That is not possible now. Nothing was changed.",
 }
 
 

@@ -318,10 +318,16 @@ class Sounds:
             return None
         return one
 
-    async def play_once(self, bridge_id: UUID, leg: int, media: LegMedia, sound: EncodedSound) -> Playing | None:
-        """Begin to play something that is no sound of the library, in the leg's codec; None, and a line in the log, where that can't be."""
-        playable = PlayableSound(sound, sound.id)
-        return await self._play(bridge_id, leg, playable, media.codecs[0].payload_type, is_beep=False, named="message")
+    async def play_once(
+        self, bridge_id: UUID, leg: int, media: LegMedia, sound: EncodedSound, *, digest: bytes | None = None, keeps_event: bool = False
+    ) -> Playing | None:
+        """Begin to play something that is no sound of the library, in the leg's codec; None, and a line in the log, where that can't be.
+
+        `digest` names it in evidence. With `keeps_event` the caller acknowledges PLAY_ENDED, as in `play`.
+        """
+        playable = PlayableSound(sound, digest or sound.id)
+        payload_type = media.codecs[0].payload_type
+        return await self._play(bridge_id, leg, playable, payload_type, is_beep=False, named="message", keeps_event=keeps_event)
 
     async def wait(self, one: Playing, patience_s: float = PATIENCE_S) -> None:
         """Return once it has ended; one that does not end in time is stopped."""

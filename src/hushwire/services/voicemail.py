@@ -18,12 +18,13 @@ from hushwire.core.errors import Unavailable
 from hushwire.core.ids import AgentId
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused
-from hushwire.services.answering import LOOK_S, caller_media, caller_statistics, listen_for_keys, pause
+from hushwire.services.answering import LOOK_S, caller_media, caller_statistics, listen_for_keys, pause, record_caller
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.directory import Agent, Organisation
 from hushwire.services.live import LiveCall
 from hushwire.services.mailboxes import Mailboxes
 from hushwire.services.message_waiting import AWAY
+from hushwire.services.own_greetings import OwnGreetings
 from hushwire.services.recorder import Recorder
 from hushwire.services.route import Route
 from hushwire.services.sound_library import SoundKind
@@ -60,6 +61,8 @@ class Voicemail:
         self._feed = feed
         self.lengths = lengths
         self._most = most_messages
+        self.own: OwnGreetings | None = None
+        """Greetings that agents made themselves; None where nobody opens them."""
         self._taking: dict[AgentId, set[LiveCall]] = {}
 
     def why_not(self, route: Route, owner: Agent) -> str | None:
@@ -129,13 +132,10 @@ class Voicemail:
         """Record the caller and nobody else from now on, and heed whether it speaks."""
         leg = live.route.plan.caller.leg
         try:
-            # A phone that was rung before may still send: nobody hears it, and it is no part of the message.
-            await self._link.client.set_hears(live.id, leg, ())
-            await self._link.client.set_recorded(live.id, (leg,))
+            if not await record_caller(self._link, self._recorder, live):
+                return False
         except (MediaRefused, Unavailable) as error:
             _log.error("voicemail.not_recorded", call_id=str(live.id), why=str(error))
-            return False
-        if not await self._recorder.take_message(live):
             return False
         try:
             await self._link.client.detect_speech(live.id, leg, on=True)
@@ -180,6 +180,7 @@ class _Taking:
         self._events: asyncio.Queue[voicemail.Event | None] = asyncio.Queue()
         self._ended = asyncio.Event()
         self._greeting: Playing | None = None
+        self._cut = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def press(self, digit: str) -> None:
@@ -231,6 +232,7 @@ class _Taking:
             case voicemail.PlayGreeting():
                 self._spawn(self._greet())
             case voicemail.StopGreeting():
+                self._cut.set()
                 if self._greeting is not None:
                     await self._voicemail.stop(self._greeting)
             case voicemail.Record():
@@ -253,14 +255,36 @@ class _Taking:
     async def _greet(self) -> None:
         was_heard = False
         try:
-            name = named(self._owner, self.live.route.org, self._voicemail.sounds)
-            self._greeting = playing = await self._voicemail.say(self.live, SoundKind.GREETING, name, keeps_event=True)
-            if playing is not None:
-                await self._voicemail.heard(playing)
-                was_heard = playing.was_heard
-                self._voicemail.note_greeting(self.live, playing)
+            own = await self._greet_by_own()
+            was_heard = await self._greet_as_configured() if own is None else own
         finally:
             self._events.put_nowait(voicemail.Greeted(was_heard))
+
+    async def _greet_by_own(self) -> bool | None:
+        """The greeting that the owner made; whether it was heard to its end, None where the configured one is to be heard."""
+        own = self._voicemail.own
+        begun = None if own is None else await own.begin(self.live, self._owner)
+        if own is None or begun is None:
+            return None
+        greeting, self._greeting = begun
+        if self._cut.is_set():
+            await self._voicemail.stop(self._greeting)
+        may_be_heard = await own.heard(self.live, self._owner, greeting, self._greeting)
+        self._voicemail.note_greeting(self.live, self._greeting)
+        return self._greeting.was_heard if may_be_heard or self._cut.is_set() else None
+
+    async def _greet_as_configured(self) -> bool:
+        if self._cut.is_set():
+            return False
+        name = named(self._owner, self.live.route.org, self._voicemail.sounds)
+        self._greeting = playing = await self._voicemail.say(self.live, SoundKind.GREETING, name, keeps_event=True)
+        if playing is None:
+            return False
+        if self._cut.is_set():
+            await self._voicemail.stop(playing)
+        await self._voicemail.heard(playing)
+        self._voicemail.note_greeting(self.live, playing)
+        return playing.was_heard
 
     async def _listen(self, longest_s: float) -> None:
         loop = asyncio.get_running_loop()

@@ -57,11 +57,23 @@ class Asking:
         self._waiting: dict[UUID, asyncio.Event] = {}
         self._listens = False
 
-    async def read(self, org_id: OrgId, agent_id: AgentId, message: UUID, codec: SoundCodec) -> EncodedSound | NotRead:
-        """The message, to be played; the question is gone afterwards, whatever becomes of it."""
+    async def read(
+        self,
+        org_id: OrgId,
+        agent_id: AgentId,
+        message: UUID,
+        codec: SoundCodec,
+        *,
+        for_caller: bool = False,
+        wait_s: float = WAIT_S,
+    ) -> EncodedSound | NotRead:
+        """A message, or a greeting, to be played to its owner; `for_caller`: a greeting, to who calls it.
+
+        The question is gone afterwards, whatever becomes of it.
+        """
         now = self._clock.now()
         receiver, question_id = Receiver(), uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
-        question = Question(question_id, org_id, agent_id, RecordingId(message), codec.value, receiver.public, now)
+        question = Question(question_id, org_id, agent_id, RecordingId(message), codec.value, receiver.public, now, for_caller)
         bell = self._waiting[question_id] = asyncio.Event()
         try:
             if not self._listens:
@@ -69,7 +81,7 @@ class Asking:
                 self._listens = True
             async with self._main.organisation(org_id) as connection:
                 await table.ask(connection, question)
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(wait_s):
                 answer = await self._answer(question, bell)
         except TimeoutError:
             async with self._main.organisation(org_id) as connection:
@@ -134,7 +146,8 @@ class Answering:
         return True
 
     async def _given(self, question: Question) -> Answer:
-        why = Why(f"agent:{question.agent_id}", purposes.VOICEMAIL)
+        # A greeting is played to callers by ourselves; all else its owner hears.
+        why = Why("system:answering-machine" if question.for_caller else f"agent:{question.agent_id}", purposes.VOICEMAIL)
         found = await self._recordings.open_audio(question.org_id, question.recording_id, AudioFormat.WAV, why)
         if not isinstance(found, Audio):
             return Answer(None, type(found).__name__.lower())

@@ -25,7 +25,8 @@ class Erasable:
     of `{row}` where it concerns a number with one of the blind indexes `{indexes}`; `agents`: agents that it concerns; `contact`: the
     contact that it belongs to. `part_of`: the kinds that it is a part of, and the columns with their ids. `emptied`: set to null.
     `becomes`: what else is set, as SQL. `live`: SQL that is true while a process still writes it (its node and call are then columns
-    `node_id` and `call_id`). `only`: SQL that is true of rows that a search may find; an id finds the others too. `object_key` and
+    `node_id` and `call_id`). `only`: SQL that is true of rows that a search may find; an id finds the others too. `in_use`: SQL that is
+    true of rows that time alone does not end. `object_key` and
     `region`: where a sealed object of it lies.
     """
 
@@ -43,6 +44,7 @@ class Erasable:
     digest: str | None = None
     live: str = "false"
     only: str | None = None
+    in_use: str | None = None
     object_key: str | None = None
     region: str | None = None
 
@@ -58,6 +60,7 @@ class Search:
     contact: UUID | None = None
     since: datetime | None = None
     until: datetime | None = None
+    spares_in_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,8 @@ def _conditions(what: Erasable, search: Search, arguments: list[Any]) -> list[st
 
     if what.only is not None and search.ids is None:
         conditions.append(what.only)
+    if what.in_use is not None and search.spares_in_use:
+        conditions.append(f"NOT ({what.in_use})")
     if search.ids is not None:
         conditions.append(f"r.id = ANY({given(list(search.ids))}::uuid[])")
     if search.parts_of is not None:

@@ -19,6 +19,8 @@ class Question:
     codec: str
     public_key: bytes = field(repr=False)
     asked_at: datetime
+    for_caller: bool = False
+    """A greeting that somebody who calls the agent is to hear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ class Answer:
 async def ask(connection: Connection, question: Question) -> None:
     """Write the question; the database tells workers."""
     await connection.execute(
-        "INSERT INTO voicemail_readings (id, org_id, agent_id, recording_id, codec, public_key, asked_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO voicemail_readings (id, org_id, agent_id, recording_id, codec, public_key, asked_at, for_caller)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         question.id,
         question.org_id,
         question.agent_id,
@@ -41,6 +43,7 @@ async def ask(connection: Connection, question: Question) -> None:
         question.codec,
         question.public_key,
         question.asked_at,
+        question.for_caller,
     )
 
 
@@ -70,12 +73,15 @@ async def left(connection: Connection, before: datetime) -> list[tuple[OrgId, UU
 
 
 async def get(connection: Connection, question_id: UUID) -> Question | None:
-    """One that waits, of an owner whose message it is and who may still hear it; held until the transaction ends."""
+    """One that waits, of an owner whose message or greeting it is and who may still hear it; held until the transaction ends."""
     row = await connection.fetchrow(
-        "SELECT q.id, q.org_id, q.agent_id, q.recording_id, q.codec, q.public_key, q.asked_at FROM voicemail_readings AS q"
+        "SELECT q.id, q.org_id, q.agent_id, q.recording_id, q.codec, q.public_key, q.asked_at, q.for_caller FROM voicemail_readings AS q"
         " WHERE q.id = $1 AND q.answered_at IS NULL"
-        " AND EXISTS (SELECT 1 FROM voicemail_messages AS m JOIN agents AS a ON a.id = m.agent_id"
-        "             WHERE m.recording_id = q.recording_id AND m.agent_id = q.agent_id AND NOT a.suspended) FOR UPDATE SKIP LOCKED",
+        " AND EXISTS (SELECT 1 FROM agents AS a WHERE a.id = q.agent_id AND NOT a.suspended)"
+        " AND ((NOT q.for_caller AND EXISTS (SELECT 1 FROM voicemail_messages AS m"
+        "                                    WHERE m.recording_id = q.recording_id AND m.agent_id = q.agent_id))"
+        "      OR EXISTS (SELECT 1 FROM voicemail_greetings AS g WHERE g.recording_id = q.recording_id AND g.agent_id = q.agent_id"
+        "                 AND (g.state = 'used' OR (g.state = 'draft' AND NOT q.for_caller)))) FOR UPDATE SKIP LOCKED",
         question_id,
     )
     return None if row is None else Question(**dict(row))

@@ -1,0 +1,227 @@
+"""Agents who make their own greeting by phone: the pure machine of `calls/greeting.py` carried out.
+
+A greeting is recorded as any message is, heard as any message is, and is a draft until its owner keeps it.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, assert_never
+from uuid import UUID
+
+import structlog
+
+from hushwire.calls import greeting
+from hushwire.calls.greeting import GreetingMaking
+from hushwire.calls.model import AnsweredBy
+from hushwire.core.errors import HushwireError, Unavailable
+from hushwire.core.ids import OrgId
+from hushwire.media.link import MediaLink
+from hushwire.media.model import MediaRefused
+from hushwire.services.answering import record_caller
+from hushwire.services.call_tasks import CallTasks
+from hushwire.services.directory import Agent
+from hushwire.services.greetings import Greetings
+from hushwire.services.live import LiveCall
+from hushwire.services.mailbox_calls import MailboxCalls
+from hushwire.services.message_waiting import AWAY
+from hushwire.services.recorder import Recorder
+from hushwire.services.sounds import Playing
+from hushwire.services.voicemail_reading import NotRead
+
+LONGEST_S: Final = 900.0
+"""No visit is longer."""
+_log = structlog.get_logger(__name__)
+
+
+class GreetingCalls:
+    """This gateway's visits."""
+
+    def __init__(self, link: MediaLink, calls: MailboxCalls, recorder: Recorder, tasks: CallTasks, greetings: Greetings) -> None:
+        self._link = link
+        self.calls = calls
+        self._recorder = recorder
+        self._tasks = tasks
+        self.greetings = greetings
+
+    def answered(self, live: LiveCall) -> None:
+        """A call was answered for who makes its greeting."""
+        owner = live.route.mailbox
+        if live.call.plan.answered_by is AnsweredBy.GREETING and owner is not None:
+            visit = _Visit(self, live, owner)
+            live.answering = visit
+            self._tasks.spawn(visit.run(), "greeting-visit")
+
+    # What a visit needs.
+
+    async def record(self, live: LiveCall) -> bool:
+        """Record the owner from now on."""
+        try:
+            return await record_caller(self._link, self._recorder, live)
+        except (MediaRefused, Unavailable) as error:
+            _log.error("greeting.not_recorded", call_id=str(live.id), why=str(error))
+            return False
+
+    async def stop(self, live: LiveCall) -> UUID | None:
+        """End the recording; its id once its row is complete, None where nobody can say what became of it."""
+        run = live.recording
+        if run is None:
+            return None
+        try:
+            said = await self._recorder.stop(live)
+        except (MediaRefused, Unavailable) as error:
+            _log.error("greeting.not_ended", call_id=str(live.id), why=str(error))
+            return None
+        return run.id if said == "ok" else None
+
+
+class _Visit:
+    """One visit: the machine, its queue, and what runs for it. At most one thing is heard at a time."""
+
+    def __init__(self, calls: GreetingCalls, live: LiveCall, owner: Agent) -> None:
+        self._own = calls
+        self._calls = calls.calls
+        self._live = live
+        self._owner = owner
+        self._machine = GreetingMaking()
+        self._events: asyncio.Queue[greeting.Event | None] = asyncio.Queue()
+        self._running: asyncio.Task[None] | None = None
+        self._playing: Playing | None = None
+        self._recorded: list[UUID] = []
+
+    @property
+    def _org(self) -> OrgId:
+        return self._live.route.org.id
+
+    def press(self, digit: str) -> None:
+        """The caller pressed a key."""
+        self._events.put_nowait(greeting.Pressed(digit))
+
+    def over(self) -> None:
+        """The call ended."""
+        self._events.put_nowait(None)
+
+    async def run(self) -> None:
+        """Until the call is over."""
+        live = self._live
+        if live.is_ended:
+            return
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                await self._calls.keys(live)
+                steps = self._machine.begin() if live.recording is None else self._machine.resume()
+                while True:
+                    for step in steps:
+                        await self._do(step)
+                    event = await self._events.get()
+                    if event is None:
+                        return
+                    steps = self._machine.handle(event)
+        except TimeoutError:
+            self._calls.hang_up(live)
+        except Exception as error:
+            _log.error("greeting.internal_error", call_id=str(live.id), exc_info=error)
+            self._calls.hang_up(live)
+        finally:
+            await self._quiet()
+            for draft in self._recorded:  # those that were kept are no drafts any more
+                await self._is_done(self._own.greetings.discard(self._org, self._owner.id, draft))
+
+    async def _do(self, step: greeting.Effect) -> None:
+        match step:
+            case greeting.Look():
+                self._events.put_nowait(greeting.Found(await self._used()))
+            case greeting.Say(prompt):
+                await self._begin(self._say(prompt))
+            case greeting.Play(wanted):
+                await self._begin(self._play(wanted))
+            case greeting.Record():
+                await self._quiet()
+                self._events.put_nowait(greeting.Recording(await self._own.record(self._live)))
+            case greeting.Beep(longest_s):
+                await self._begin(self._beep(longest_s))
+            case greeting.Stop():
+                await self._quiet()
+                draft = await self._own.stop(self._live)
+                self._recorded += [] if draft is None else [draft]
+                self._events.put_nowait(greeting.Recorded(draft))
+            case greeting.Keep(draft):
+                self._events.put_nowait(greeting.Changed(await self._kept(draft)))
+            case greeting.Discard(draft):
+                await self._quiet()
+                await self._is_done(self._own.greetings.discard(self._org, self._owner.id, draft))
+            case greeting.Remove():
+                await self._quiet()
+                self._events.put_nowait(greeting.Changed(await self._is_done(self._own.greetings.remove(self._org, self._owner.id))))
+            case greeting.Wait(seconds):
+                await self._begin(self._wait(seconds))
+            case greeting.HangUp():
+                await self._quiet()
+                self._calls.hang_up(self._live)
+            case _:
+                assert_never(step)
+
+    async def _used(self) -> UUID | None:
+        try:
+            found = await self._own.greetings.used(self._org, self._owner.id)
+        except AWAY as error:
+            _log.error("greeting.not_found", call_id=str(self._live.id), error=type(error).__name__)
+            return None
+        return None if found is None else found.id
+
+    async def _kept(self, draft: UUID) -> bool:
+        try:
+            return await self._own.greetings.keep(self._org, self._owner.id, draft)
+        except AWAY as error:
+            _log.error("greeting.not_kept", call_id=str(self._live.id), error=type(error).__name__)
+            return False
+
+    async def _is_done(self, work: Coroutine[Any, Any, None]) -> bool:
+        try:
+            await work
+        except AWAY as error:
+            _log.error("greeting.not_noted", call_id=str(self._live.id), error=type(error).__name__)
+            return False
+        return True
+
+    async def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """This instead of what ran before, of which nothing more is told."""
+        await self._quiet()
+        self._running = asyncio.get_running_loop().create_task(work, name="greeting-heard")
+
+    async def _quiet(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        playing, self._playing = self._playing, None
+        if playing is not None:
+            await self._calls.stop(playing)
+
+    async def _say(self, prompt: greeting.Prompt) -> None:
+        self._playing = await self._calls.say(self._live, prompt)
+        if self._playing is not None:
+            await self._calls.heard(self._playing)
+        self._events.put_nowait(greeting.Ended())
+
+    async def _beep(self, longest_s: float) -> None:
+        self._playing = await self._calls.beep(self._live)
+        await asyncio.sleep(longest_s)
+        self._events.put_nowait(greeting.TimeIsUp())
+
+    async def _wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._events.put_nowait(greeting.WaitIsOver())
+
+    async def _play(self, wanted: UUID) -> None:
+        try:
+            sound = await self._calls.fetch(self._live, self._owner, wanted)
+        except (HushwireError, *AWAY) as error:
+            sound = NotRead(type(error).__name__)
+        if isinstance(sound, NotRead):
+            _log.warning("greeting.not_read", call_id=str(self._live.id), recording_id=str(wanted), why=sound.reason)
+            self._playing = await self._calls.say(self._live, greeting.Prompt.UNPLAYABLE)
+        else:
+            self._playing = await self._calls.play(self._live, sound)
+        if self._playing is not None:
+            await self._calls.heard(self._playing)
+        self._events.put_nowait(greeting.Ended())
