@@ -188,3 +188,20 @@ async def test_an_erasure_ends_a_greeting_that_is_being_heard_and_the_caller_hea
         await records(live)
         phone.endpoint.bye(accepted.dialog)
         await phone.expect(sip.Responded)
+
+
+async def test_a_gateway_that_is_killed_ends_the_recording_and_the_owner_decides_about_what_there_is(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with office(databases, tmp_path) as (world, _):
+        port = world.port
+        phone, accepted, ear = await visit(world)
+        await ear.hears(PROMPTS["record"], packets=5)
+        await records(next(live for live in world.gateway.calling.live if live.route.makes_greeting))
+        await say(ear, 1.0)
+        await world.kill()
+        await world.restart(HUSHWIRE_SIP__LISTEN=f'["udp://127.0.0.1:{port}"]')
+        await ear.hears(SPEECH, packets=10)
+        await press(phone, accepted, "1")
+        await phone.expect(sip.DialogEnded)
+        assert [row["state"] for row in await world.rows("voicemail_greetings", "made_at")] == ["used"]
