@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from hushwire.core.ids import AgentId, OrgId
+from hushwire.sip import refusals
 from hushwire.sip.message_summary import MessageCounts, message_summary
 from hushwire.store import mailboxes
 from tests.databases import Databases
@@ -142,6 +143,19 @@ async def test_one_credential_has_no_more_subscriptions_than_it_may(databases: D
         assert (await ben.subscribe("ben", MWI)).status == 200
         assert (await anna.again(answers[0], "anna", MWI, 0)).status == 200
         assert (await anna.subscribe("anna", MWI)).status == 200
+
+
+async def test_one_organisation_has_no_more_subscriptions_than_it_may(databases: Databases, tmp_path: Path) -> None:
+    async with waiting(databases, tmp_path, HUSHWIRE_LIMITS__SUBSCRIPTIONS_PER_ORG="2") as at:
+        anna, ben = await at.phone("anna"), await at.phone("ben")
+        first = await anna.subscribe("anna", MWI)
+        assert (first.status, (await ben.subscribe("ben", MWI)).status) == (200, 200)
+        refused = await ben.subscribe("ben", MWI)
+        assert (refused.status, refused.headers.get("Retry-After")) == (503, "60")
+        assert refused.headers.get("Reason") == refusals.header("too-many-in-org")
+        assert (await anna.again(first, "anna", MWI, 0)).status == 200
+        await until(lambda: at.world.gateway.notifier.told()["subscriptions"] == 1, what="the last word was said")
+        assert (await ben.subscribe("ben", MWI)).status == 200
 
 
 async def test_a_subscriber_that_refuses_or_is_silent_is_forgotten(databases: Databases, tmp_path: Path) -> None:

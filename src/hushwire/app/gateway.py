@@ -331,6 +331,7 @@ class Gateway:
             left=self.registrations.left,
             journal=self.subscription_journal,
             most_per_credential=self._config.limits.subscriptions_per_credential,
+            most_per_org=self._config.limits.subscriptions_per_org,
         )
         self.waiting.watched = lambda: self.notifier.watched(WAITING)
         self.waiting.is_subscribed = lambda binding_id, agent_id: self.notifier.watches(binding_id, agent_id, WAITING)

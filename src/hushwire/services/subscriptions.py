@@ -31,6 +31,7 @@ from hushwire.sip import refusals
 from hushwire.sip.effects import SubscriptionId, TxId
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow
+from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.subscriptions import event_name
 from hushwire.sip.uri import SipUri, escape_user
@@ -69,6 +70,7 @@ class Notifier:
         left: Left,
         journal: SubscriptionJournal,
         most_per_credential: int = 200,
+        most_per_org: int = 10_000,
     ) -> None:
         self._journal = journal
         self._endpoint = endpoint
@@ -82,6 +84,7 @@ class Notifier:
         self._bindings_of = bindings_of
         self._left = left
         self._most = most_per_credential
+        self._most_per_org = most_per_org
         self._watches = Watches()
         self._stale: dict[SubscriptionId, Watch] = {}
         self._unchecked: list[SubscriptionId] = []
@@ -193,7 +196,9 @@ class Notifier:
         elif not self._is_outside(str(contacts[0].uri), flow, watched):
             self._refuse(tx, 403, "foreign-contact")
         elif self._count(known) >= self._most:
-            self._endpoint.respond(tx, 503, headers=[("Retry-After", "60"), ("Reason", refusals.header("too-many-subscriptions"))])
+            self._refuse(tx, 503, "too-many-subscriptions", ("Retry-After", "60"))
+        elif len(self._watches.within(known.org.id)) >= self._most_per_org:
+            self._refuse(tx, 503, "too-many-in-org", ("Retry-After", "60"))
         else:
             self._accept(tx, request, flow, known, package, watched)
 
@@ -295,8 +300,8 @@ class Notifier:
             )
         )  # fmt: skip
 
-    def _refuse(self, tx: TxId, status: int, code: str) -> None:
-        self._endpoint.respond(tx, status, headers=[("Reason", refusals.header(code))])
+    def _refuse(self, tx: TxId, status: int, code: str, *more: Line) -> None:
+        self._endpoint.respond(tx, status, headers=[*more, ("Reason", refusals.header(code))])
 
     # Telling.
 

@@ -1,4 +1,5 @@
-"""The subscriptions that a gateway keeps, by who watches, who is watched, and the connection that leads to the watcher."""
+"""The subscriptions that a gateway keeps, by who watches, who is watched, their organisation, and the connection that leads
+to the watcher."""
 
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterator
@@ -56,6 +57,7 @@ class Watches:
         self._watched: _Index = defaultdict(dict)
         self._watchers: _Index = defaultdict(dict)
         self._flows: _Index = defaultdict(dict)
+        self._orgs: _Index = defaultdict(dict)
 
     def __iter__(self) -> Iterator[Watch]:
         return iter(self._all.values())
@@ -77,6 +79,10 @@ class Watches:
     def by(self, agent_id: AgentId) -> Collection[Watch]:
         """Those of an agent's own devices."""
         return self._watchers.get(agent_id, {}).values()
+
+    def within(self, org_id: OrgId) -> Collection[Watch]:
+        """Those of an organisation's agents."""
+        return self._orgs.get(org_id, {}).values()
 
     def at(self, flow: Hop) -> Collection[Watch]:
         """Those that are told by this way."""
@@ -104,4 +110,5 @@ class Watches:
                 del index[key]
 
     def _places(self, watch: Watch) -> tuple[tuple[_Index, Hashable], ...]:
-        return (self._watched, watch.agent_id), (self._watchers, watch.watcher_id), (self._flows, watch.flow)
+        people = (self._watched, watch.agent_id), (self._watchers, watch.watcher_id)
+        return *people, (self._flows, watch.flow), (self._orgs, watch.org_id)

@@ -98,6 +98,7 @@ _REFUSALS: Final = (
     Refusal("nobody-to-watch", 404, "There is nobody here to watch by this name"),
     Refusal("one-contact", 400, "A SUBSCRIBE needs exactly one Contact"),
     Refusal("too-many-subscriptions", 503, "Too many subscriptions by one credential"),
+    Refusal("too-many-in-org", 503, "Too many subscriptions within the organisation"),
 )
 REFUSALS: Final[Mapping[str, Refusal]] = {one.code: one for one in _REFUSALS}
 
