@@ -76,6 +76,17 @@ async def test_no_address_inside_is_connected_to_by_name_or_in_figures(web: Repo
     assert web.asked == []
 
 
+@pytest.mark.parametrize("host", [".example.com", "a..example.com", "x" * 64 + ".example.com", "a\x00b.example.com"])
+async def test_nothing_comes_from_a_host_whose_name_can_not_be_asked_for(web: Repository, host: str) -> None:
+    web.serve("/a.pem", b"certificates")
+    assert await reason(fetching(web, Names(("127.0.0.1",))), web.url("/a.pem", host)) == "host"
+
+
+@pytest.mark.parametrize("authority", ["[::1", "example.com:port", "example.com:99999999"])
+async def test_nothing_comes_from_what_is_no_address(web: Repository, authority: str) -> None:
+    assert await reason(fetching(web), f"https://{authority}/a.pem") == "port"
+
+
 async def test_figures_in_odd_spellings_are_names_and_lead_inside_no_more_than_others(web: Repository) -> None:
     for host in ("2130706433", "0x7f000001", "127.1", "0177.0.0.1"):
         assert await reason(fetching(web, Names(("127.0.0.1",)), networks=()), web.url("/a.pem", host)) in ("inner-address", "unresolved")

@@ -20,6 +20,8 @@ TIMEOUT_S: Final = 3.0
 MOST_BYTES: Final = 65_536
 _MOST_ADDRESSES: Final = 2
 _CHUNK: Final = 16_384
+_NAME: Final = re.compile(r"(?=.{1,254}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?", re.ASCII)
+"""A host name, as `urlsplit` gives it: no label is empty or too long (RFC 1035 section 2.3.4)."""
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=([0-9]{1,9})(?:$|[\s,])", re.ASCII | re.IGNORECASE)
 
 
@@ -56,10 +58,15 @@ class Fetching:
 
         The address that was judged is the one that is connected to: asked twice, a name could lead elsewhere the second time.
         """
-        parts = urlsplit(url)
-        port = parts.port or 443
+        try:
+            parts = urlsplit(url)
+            port = parts.port or 443
+        except ValueError:
+            raise NotFetched("port") from None
         if parts.scheme != "https" or not parts.hostname or port not in self._ports:
             raise NotFetched("port")
+        if numeric(parts.hostname) is None and not _NAME.fullmatch(parts.hostname):
+            raise NotFetched("host")  # DNS and TLS would raise what nobody expects
         reason = "unreachable"
         try:
             async with asyncio.timeout(self._timeout_s):
