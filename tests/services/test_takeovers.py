@@ -9,6 +9,7 @@ import pytest
 
 from hushwire.calls.call import State
 from hushwire.calls.model import Side
+from hushwire.calls.transfer import TransferKind
 from hushwire.services.provisioning import AgentSpec, OrgSpec
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
@@ -103,6 +104,21 @@ async def test_a_parked_call_still_comes_back_where_somebody_failed_to_take_it_a
     while not isinstance(event := await anna.expect(sip.Event), sip.RequestReceived):  # type: ignore[arg-type]
         pass
     assert "anna" in event.request.uri
+
+
+async def test_a_parked_call_waits_on_where_who_dialled_its_slot_is_refused_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    live, near, _ = await to_carrier(world, anna)
+    refer(anna, near, "*697")
+    await until(lambda: live.call.state is State.WAITING, what="the carrier's party waits")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.gateway.calling._router, "is_barred", lambda *_: True)  # suspended as it was routed
+        ben.invite("*697")
+        assert await refused(ben) == 403
+    assert live.transfer is not None
+    assert live.transfer.kind is TransferKind.PARK
+    ben.invite("*697")
+    await until(lambda: live.call.state is State.ACTIVE, what="ben has the call")
 
 
 @pytest.mark.parametrize("how", ["code", "replaces"])

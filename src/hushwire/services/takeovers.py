@@ -129,7 +129,11 @@ class Takeovers:
         transfer = host.transfer = Transfer(kind, side, route.agent, slot=slot)
         _log.info("takeover.begun", call_id=str(host.id), kind=kind.value)
         transfer.before = waiting
-        transfer.successor = self._starts.take_place(tx, request, flow, replace(route, plan=plan), Joining(host, leg, JoinedAs.SUCCESSOR))
+        successor = self._starts.take_place(tx, request, flow, replace(route, plan=plan), Joining(host, leg, JoinedAs.SUCCESSOR))
+        if successor.is_ended:
+            host.transfer = waiting  # it was refused before anybody could know whose place it was to take
+        else:
+            transfer.successor = successor
 
     def _refuse(self, tx: TxId, code: str) -> None:
         self._endpoint.respond(tx, REFUSALS[code].status or 500, headers=[("Reason", header(code))])
