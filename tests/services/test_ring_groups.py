@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hushwire.sdp.offer_answer import Srtp
+from hushwire.services.ring_groups import LONGEST_IN_TURN_S
 from hushwire.sip import effects as sip
 from tests.databases import Databases
 from tests.polling import until
@@ -61,6 +62,17 @@ async def test_members_are_rung_one_after_the_other_and_the_caller_is_told_nothi
     assert told(row) == [], "a group's turns are no diversions"
     anna.endpoint.bye(accepted.dialog)
     await sue.expect(sip.DialogEnded)
+
+
+async def test_nobody_else_of_a_group_is_rung_in_turn_once_the_call_has_rung_for_five_minutes(world: World) -> None:
+    anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
+    anna.invite("601")
+    incoming = await ben.expect(sip.RequestReceived)
+    (live,) = world.gateway.calling.live
+    live.started -= LONGEST_IN_TURN_S
+    ben.endpoint.respond(incoming.tx, 603)
+    assert await rejected(anna) == 603
+    assert sue.events.empty()
 
 
 async def test_a_members_own_forwarding_is_not_followed_and_who_is_not_to_be_disturbed_is_passed_over(world: World) -> None:

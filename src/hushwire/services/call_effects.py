@@ -21,6 +21,7 @@ from hushwire.services.diversion import Diverting, Nowhere, Onward, TakeMessage
 from hushwire.services.live import Joining, LiveCall, end_state
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
+from hushwire.services.ring_groups import LONGEST_IN_TURN_S
 from hushwire.services.shaken import Shaken
 from hushwire.services.sounds import Sounds
 from hushwire.services.trunk_attempts import TrunkAttempts
@@ -153,6 +154,8 @@ class CallEffects:
 
     async def _divert(self, live: LiveCall, asked: effects.AskDiversion) -> list[events.Event]:
         deflected, live.deflected = live.deflected, None
+        if live.route.group is not None and self._clock.monotonic() - live.started >= LONGEST_IN_TURN_S:
+            return [events.NotDiverted()]
         try:
             answer = self._diverting.answer(live.id, live.route, live.call.tried, asked.reason, deflected)
             match answer:

@@ -11,6 +11,8 @@ RING_TOGETHER_S: Final = 60
 """How long all members are rung at once, by default."""
 RING_IN_TURN_S: Final = 20
 """And each, one after the other."""
+LONGEST_IN_TURN_S: Final = 300
+"""Once a call has rung for so long, no further member is rung."""
 
 
 class Strategy(StrEnum):
