@@ -13,6 +13,7 @@ from hushwire.services.recordings import Recordings
 from hushwire.services.voicemail_boxes import MessagesToErase
 from hushwire.services.voicemail_reading import Answering, Asking, NotRead
 from hushwire.sip import effects as sip
+from hushwire.sip import refusals
 from tests.databases import Databases
 from tests.polling import until
 from tests.recorded import Chance, House
@@ -146,6 +147,25 @@ async def test_an_empty_mailbox_says_so_and_a_colleagues_message_is_not_read_out
         rows = await until_asked(world)
         assert rows[0]["answered_at"] is None
         foreign.cancel()
+
+
+async def test_a_mailbox_is_heard_twice_at_once_and_no_more_and_a_colleagues_is_another_matter(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with office(databases, tmp_path) as (world, _):
+        await leave_message(world)
+        visits = [await visit(world) for _ in range(2)]
+        third = await world.peer("ben")
+        third.invite("*97")
+        refused = await third.expect(sip.Rejected)
+        assert refused.status == 486
+        assert refused.response is not None
+        assert refused.response.headers.get("Reason") == refusals.header("mailbox-in-use")
+        await visit(world, "anna")
+        phone, accepted, _ear = visits[0]
+        phone.endpoint.bye(accepted.dialog)
+        await phone.expect(sip.Responded)
+        await visit(world)
 
 
 async def until_asked(world: World) -> list[object]:

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
-from hushwire.calls.model import Side
+from hushwire.calls.model import AnsweredBy, Side
 from hushwire.core.ids import AgentId, CallId, TrunkId
 from hushwire.services.live import LiveCall
 from hushwire.sip.effects import DialogKey, InviteId, RequestId, TxId
+
+_VISITS: Final = (AnsweredBy.MAILBOX, AnsweredBy.GREETING)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,9 +61,13 @@ class CallTable:
         return sum(live.route.forwarded_by.count(agent_id) for live in self.calls.values() if not live.is_ended)
 
     def masked(self, session_id: UUID) -> int:
-        """How many calls of a masked session are not over yet, those included that have not begun: whatever keeps them waiting."""
-        live = {*self.calls.values(), *self.by_tx.values()}
-        return sum(1 for one in live if one.route.masking_id == session_id and not one.is_ended)
+        """How many calls of a masked session are not over yet."""
+        return sum(1 for live in self._coming_and_there() if live.route.masking_id == session_id)
+
+    def visits(self, agent_id: AgentId) -> int:
+        """How often an agent is at its mailbox, to hear its messages or for its greeting."""
+        routes = (live.route for live in self._coming_and_there() if live.route.plan.answered_by in _VISITS)
+        return sum(1 for route in routes if route.mailbox is not None and route.mailbox.id == agent_id)
 
     def find(self, bridge_id: UUID, leg: int | None) -> LiveCall | None:
         """The call whose leg it is: that of the bridge, or one that joins it."""
@@ -75,3 +82,7 @@ class CallTable:
             self.by_invite.pop(invite, None)
         for dialog in (*live.dialogs.values(), *live.branch_dialogs.values()):
             self.by_dialog.pop(dialog, None)
+
+    def _coming_and_there(self) -> list[LiveCall]:
+        """Calls that are not over, those included that have not begun: whatever keeps them waiting."""
+        return [live for live in {*self.calls.values(), *self.by_tx.values()} if not live.is_ended]

@@ -188,6 +188,7 @@ class Calling:
         diverting.no_mailbox = self.voicemail.why_not
         router.is_talking = self.table.is_talking
         router.masked_calls = self.table.masked
+        router.visits = self.table.visits
         starts = CallStarts(
             endpoint,
             router,

@@ -45,6 +45,8 @@ ECHO: Final = "echo"
 """The echo's name, which is dialled as its feature code is."""
 _ROOM: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 """A conference's room, by its number."""
+MOST_VISITS: Final = 2
+"""To one's own mailbox at once, its greeting included: whatever is heard there, the worker has to open first."""
 MOST_WAYS: Final = 6
 """So many ways to a carrier are tried for one call."""
 PROGRESS_S: Final = 16.0
@@ -81,6 +83,8 @@ class Router:
         )
         self.is_talking: Callable[[AgentId], bool] = lambda _agent: False
         """Whether an agent is in a call at this gateway."""
+        self.visits: Callable[[AgentId], int] = lambda _agent: 0
+        """How often an agent is at its mailbox at this gateway."""
         self.masked_calls: Callable[[UUID], int] = lambda _session: 0
         """How many calls of a masked session there are at this gateway."""
 
@@ -124,6 +128,9 @@ class Router:
             plan = Plan(CallDirection.INTERNAL, terms, (), RING_AGENT_S, False, joins=0)
             return Route(plan, org, agent, remote=Personal(user), local=agent.extension, place=dialled)
         if dialled.feature in (Feature.MAILBOX, Feature.GREETING):
+            if self.visits(agent.id) >= MOST_VISITS:
+                words, direction = refusals.header("mailbox-in-use"), CallDirection.VOICEMAIL
+                return Refused(486, words, "busy", direction, org, agent, remote=Personal(user))
             by = AnsweredBy.MAILBOX if dialled.feature is Feature.MAILBOX else AnsweredBy.GREETING
             plan = Plan(CallDirection.VOICEMAIL, terms, (), RING_AGENT_S, False, answered_by=by)
             return Route(plan, org, agent, remote=Personal(user), local=agent.extension, mailbox=agent)

@@ -49,6 +49,7 @@ _REFUSALS: Final = (
     Refusal("conference-failed", 503, "The conference could not be opened"),
     # What the far side said.
     Refusal("no-such-mailbox", 404, "No such mailbox"),
+    Refusal("mailbox-in-use", 486, "The mailbox is being heard already"),
     Refusal("busy", 486, REASONS[486]),
     Refusal("declined", 603, REASONS[603]),
     Refusal("no-answer", 480, "Nobody answered"),
