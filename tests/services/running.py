@@ -68,6 +68,10 @@ def specs(carrier_port: int, **org: Any) -> Desired:
     return Desired((trunk,), (OrgSpec(row, (anna, ben, sue), numbers, (), groups=(sales, support)),))
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass
 class MediaProgram:
     """One hushwire-media."""
@@ -177,6 +181,8 @@ class World:
     async def kill(self) -> None:
         """End the gateway as kill -9 would: it says and writes nothing from now on."""
         self.gateway.journal.close()
+        # What the media process says meanwhile is for the next gateway: to this one its bridges would look like nobody's.
+        self.gateway.orphans._end_all = _nothing  # type: ignore[method-assign]
         self.gateway.calling.table.calls.clear()
         self.wired.stop.set()
         await self.task
