@@ -15,6 +15,7 @@ from hushwire.services.breaches import Breaches, counts_of
 from hushwire.services.clocks import Clocks
 from hushwire.services.notices import Notices
 from tests.api.serving import Office, as_json, problem, shown
+from tests.api.test_recordings import tone
 from tests.databases import RoleName
 from tests.recorded import Chance, Fate, Killed
 
@@ -113,6 +114,22 @@ async def test_records_are_listed_by_id_and_persons_by_number_for_the_customer_a
         assert {(item["number"], item["records"]) for item in one["items"] + two["items"]} == {(NUMBERS[0], 2), (NUMBERS[1], 1)}
     noted = await office.rows("SELECT DISTINCT purpose FROM access_log WHERE actor = $1", await credential(office, "owner"))
     assert {row["purpose"] for row in noted} == {"legal-obligation"}
+
+
+async def test_everybody_whose_voice_is_in_a_recording_that_was_read_is_counted_and_named_by_their_own_number(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    for number in NUMBERS[:2]:
+        call = await office.add_call(number, agent_id=anna)
+    keys = await (await office.house.keyring("api")).org_context(office.house.org)
+    recording = await office.house.record(tone(2), call=call, remote_index=keys.index("calls.remote", NUMBERS[1]), agent_id=anna,
+                                          further_indexes=[keys.index("calls.remote", NUMBERS[0])])  # fmt: skip
+    async with office.client("supervisor") as client:
+        assert (await client.get(f"/v1/recordings/{recording}/audio")).status_code == 200
+    found = await registered(office, await credential(office))
+    assert found["counts"]["persons"] == 2
+    async with office.client(headers={"Hushwire-Purpose": "legal-obligation"}) as client:
+        said = shown(await client.get(f"/v1/privacy/breaches/{found['id']}/persons"))
+    assert {(item["number"], item["records"]) for item in said["items"]} == {(NUMBERS[0], 1), (NUMBERS[1], 1)}
 
 
 async def test_the_note_is_sealed_and_opens_for_owners(office: Office) -> None:

@@ -111,6 +111,22 @@ async def test_a_bundle_holds_everything_of_the_person_with_purposes_sources_and
         assert foreign.encode() not in everything, foreign
 
 
+async def test_a_recording_of_somebody_elses_call_is_in_the_bundle_of_who_came_into_it_and_in_their_report(office: Office) -> None:
+    _, recording = await recorded(office, OTHER)
+    keys = await (await office.house.keyring("api")).org_context(office.house.org)
+    indexes = [keys.index("calls.remote", NUMBER)]
+    await office.rows("UPDATE recordings SET further_indexes = $2 WHERE id = $1 RETURNING id", UUID(recording), indexes)
+    async with office.client() as api:
+        _, export = await begun(api, subject={"number": NUMBER})
+        assert await (await worker(office.house)).build_all() == 1
+        archive = await downloaded(api, export)
+        listed = shown(await api.post("/v1/recordings/search", json={"number": NUMBER}))
+    manifest = manifest_of(archive)
+    assert {file["name"] for file in manifest["files"]} >= {f"recordings/{recording}.ogg", f"recordings/{recording}.json"}
+    assert {item["kind"]: item["count"] for item in json.loads(archive.read("report.json"))["held"]}["recording"] == 1
+    assert [item["id"] for item in listed["items"]] == [recording]
+
+
 async def test_deliveries_stand_in_the_disclosure_log_and_every_opening_in_the_access_log(office: Office) -> None:
     _, recording = await recorded(office, NUMBER)
     async with office.client() as api:

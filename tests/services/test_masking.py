@@ -30,13 +30,18 @@ RIDER, DRIVER = "+4915112345678", "+442079460123"
 @pytest.fixture
 async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
     async with running(databases, tmp_path) as world:
-        desired = specs(world.carrier.local_port)
-        (org,) = desired.orgs
-        pool = (NumberSpec(PROXY, None, masks=True), NumberSpec(SECOND_PROXY, None, masks=True))
-        await world.provisioning.apply(replace(desired, orgs=(replace(org, numbers=(*org.numbers, *pool)),)))
-        proxy = await until(lambda: world.gateway.directory.find_number(PROXY), timeout_s=5, what="the proxy number is known")
-        assert proxy.masks
+        await give_proxies(world)
         yield world
+
+
+async def give_proxies(world: World) -> None:
+    """The organisation gets a pool of proxy numbers."""
+    desired = specs(world.carrier.local_port)
+    (org,) = desired.orgs
+    pool = (NumberSpec(PROXY, None, masks=True), NumberSpec(SECOND_PROXY, None, masks=True))
+    await world.provisioning.apply(replace(desired, orgs=(replace(org, numbers=(*org.numbers, *pool)),)))
+    proxy = await until(lambda: world.gateway.directory.find_number(PROXY), timeout_s=5, what="the proxy number is known")
+    assert proxy.masks
 
 
 async def session(world: World, *parties: str, expires_in_s: int = 600) -> SessionView:

@@ -68,6 +68,13 @@ async def test_killed_while_legs_move_both_calls_are_as_they_were(world: World, 
     for live in (first, second):
         assert [leg.leg for leg in (await gateway.link.client.bridge(live.id)).legs] == [0, 1]
         assert again(world, live).call.state is State.ACTIVE
+
+    async def is_named() -> bool:
+        running, index = again(world, first).recording, world.organisation.keys.index("calls.remote", FAR_NUMBER)
+        rows = {row["id"]: row for row in await world.rows("recordings")}
+        return running is not None and index in (rows[running.id]["remote_index"], *(rows[running.id]["further_indexes"] or ()))
+
+    await until(is_named, what="what is recorded is found by the number of who is back")
     told = Heard(anna)
     await told.until(lambda heard: heard.is_over, "anna is told that it came to nothing")
     assert told.statuses[-1] == 503

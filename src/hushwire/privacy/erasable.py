@@ -11,6 +11,7 @@ from hushwire.store.erasable import Erasable
 
 _REMOTE: Final = "{row}.remote_index = ANY ({indexes})"
 _OF_CALL: Final = f"({_REMOTE} OR {{row}}.diverted_to_index = ANY ({{indexes}}))"
+_OF_RECORDING: Final = f"({_REMOTE} OR ({{row}}.further_indexes IS NOT NULL AND {{row}}.further_indexes && {{indexes}}))"
 _OF_CONTACT: Final = "SELECT 1 FROM contact_numbers AS n WHERE n.contact_id = {row}.id AND n.remote_index = ANY ({indexes})"
 
 CALL: Final = Erasable(
@@ -27,9 +28,10 @@ RECORDING: Final = Erasable(
     kind="recording",
     table="recordings",
     began="started_at",
-    emptied=("remote_index",),
+    emptied=("remote_index", "further_indexes"),
     becomes=("state = 'erased'",),
-    number=_REMOTE,
+    # Every party outside whose voice may be in it.
+    number=_OF_RECORDING,
     agents=("agent_id", "peer_agent_id"),
     part_of=(("call", "call_id"),),
     fingerprint="key_fingerprint",

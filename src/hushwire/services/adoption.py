@@ -92,6 +92,8 @@ class Adoption:
                 continue
             goes_on += 1
             self._calling.adopt(live, kept, found)
+            if kept.talk.exchange is not None:
+                self._calling.recorder.name_parties(live)  # its segment may name who was to come
             if kept.talk.transfer is not None:
                 self._calling.transfers.adopt(live, kept.talk.transfer)
             for side, device_id in kept.talk.devices.items():
@@ -214,7 +216,7 @@ class Adoption:
         trunk = next((trunk for trunk in self._directory.trunks if trunk.id == kept.trunk_id), None)
         agent = None if kept.agent_id is None else org.by_id.get(kept.agent_id)
         origin = None if kept.origin is None else CallId(kept.origin)
-        return Party(hop, agent, trunk, shown, number, kept.places, kept.device_id, origin)
+        return Party(hop, agent, trunk, shown, number, kept.places, kept.device_id, origin, kept.is_withheld)
 
     def _close(self, kept: Kept) -> None:
         """A call that was not answered, or was over: its rows are all that is left to do, and an answer to who still waits for one."""

@@ -6,14 +6,14 @@ the operator's is first spread over the organisations where its credential read 
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import KeyUnavailable
-from hushwire.core.ids import CallId, OrgId, uuid7
+from hushwire.core.ids import OrgId, uuid7
 from hushwire.privacy import audit, breach
 from hushwire.privacy.breach import Counts, Window
 from hushwire.privacy.clocks import ClockKind
@@ -22,6 +22,7 @@ from hushwire.store import breaches as table
 from hushwire.store import search
 from hushwire.store.breaches import BreachRow, Incident, Place
 from hushwire.store.database import Connection, Database
+from hushwire.store.search import CallRow
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.seal import Columns
 from hushwire.vault.unseal import Why
@@ -128,17 +129,19 @@ class Breaches:
         """Who is concerned, with numbers opened, for the customer itself; and the place where the next page begins."""
         async with self._main.organisation(row.org_id) as connection:
             found = await table.persons(connection, row.id, after=after, limit=limit + 1)
-            calls = {call.id: call for call in await search.get_calls(connection, [person.call_id for person in found[:limit]])}
+            wanted = [person.call_id for person in found[:limit] if person.call_id is not None]
+            calls: dict[UUID, CallRow] = {call.id: call for call in await search.get_calls(connection, wanted)}
         keys = await self._keyring.open_many(row.org_id, "call", {c.sealed_with for c in calls.values() if c.sealed_with}, why)
         people = []
         for person in found[:limit]:
-            call = calls.get(CallId(person.call_id))
+            call = None if person.call_id is None else calls.get(person.call_id)
             key = keys.get(call.sealed_with) if call is not None and call.sealed_with is not None else None
-            sealed = call.remote_sealed if call is not None else None
+            column = "diverted_to_sealed" if person.was_diverted_to else "remote_sealed"
+            sealed = None if call is None else call.diverted_to_sealed if person.was_diverted_to else call.remote_sealed
             number = None
-            if key is not None and sealed is not None:
-                place = {"table": "calls", "column": "remote_sealed", "row": person.call_id, "org": row.org_id}
-                number = Columns(key.key).open(sealed, **place).decode()  # type: ignore[arg-type]
+            if call is not None and key is not None and sealed is not None:
+                place: dict[str, Any] = {"table": "calls", "column": column, "row": call.id, "org": row.org_id}
+                number = Columns(key.key).open(sealed, **place).decode()
             people.append(Person(number, person.records))
         return people, found[limit - 1].remote_index if len(found) > limit else None
 

@@ -172,6 +172,7 @@ def _party(party: Party) -> KeptParty:
         party.places,
         party.origin,
         party.device_id,
+        party.is_withheld,
     )
 
 

@@ -74,6 +74,7 @@ class KeptParty:
     places: Places = ()
     origin: UUID | None = None
     device_id: UUID | None = None
+    is_withheld: bool = False
 
     def __repr__(self) -> str:
         return f"KeptParty({SHOWN})"

@@ -84,6 +84,8 @@ class Party:
     """Whose credential an agent's device showed."""
     origin: CallId | None = None
     """The call by which it was called, where that is another one: its row accounts for the leg."""
+    is_withheld: bool = False
+    """The number was hidden: the law on recording is asked about it while the call lasts, and nothing is ever found by it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -264,7 +266,8 @@ class LiveCall:
         number = route.diverted_to if side is Side.CALLEE and route.leads_out else route.withheld or route.remote
         # Who talks by a proxy number is told to nobody by another one.
         shown = None if is_hidden else route.local if route.masking_id is not None else number
-        return Party(hop, None, route.trunk_at(leg), shown, number, route.places)
+        is_withheld = side is Side.CALLER and route.withheld is not None and route.masking_id is None
+        return Party(hop, None, route.trunk_at(leg), shown, number, route.places, is_withheld=is_withheld)
 
     def credentials(self) -> list[tuple[AgentId, UUID]]:
         """The agents in the call and whose credentials their devices showed."""

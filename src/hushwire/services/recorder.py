@@ -24,6 +24,7 @@ from hushwire.privacy.consent import Declaration
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.live import LiveCall, RecordingRun
+from hushwire.services.recorded_parties import Coming, found_by
 from hushwire.services.records import Records, StepWrite
 from hushwire.services.route import Refused, Route
 from hushwire.services.sound_settings import RecordFrom
@@ -234,7 +235,10 @@ class Recorder:
                 return
             await asyncio.sleep(0.02)
 
-    def _row(self, live: LiveCall, run: RecordingRun, agent_id: AgentId, peer_agent_id: AgentId | None) -> NewRecording:
+    def _row(
+        self, live: LiveCall, run: RecordingRun, agent_id: AgentId, peer_agent_id: AgentId | None, coming: Coming | None = None
+    ) -> NewRecording:
+        far, further = found_by(live, coming)
         return NewRecording(
             id=RecordingId(run.id),
             call_id=live.id,
@@ -242,7 +246,8 @@ class Recorder:
             peer_agent_id=peer_agent_id,
             node_id=self._node_id,
             segment=run.segment,
-            remote_index=live.remote_index,
+            remote_index=far,
+            further_indexes=further,
             spool_name=run.spool_name,
             region=live.route.org.residency,
             # Who speaks into a mailbox, or makes its greeting, was told that it is recorded, and need not.
@@ -365,8 +370,10 @@ class Recorder:
 
     # While it runs.
 
-    async def continue_as(self, live: LiveCall, agent_id: AgentId, peer_agent_id: AgentId | None = None) -> str:
-        """Carry the recording on as its next segment, for whom the call goes on with (a transfer); `ok`, or why not.
+    async def continue_as(
+        self, live: LiveCall, agent_id: AgentId, peer_agent_id: AgentId | None = None, coming: Coming | None = None
+    ) -> str:
+        """Carry the recording on as its next segment, for whom the call goes on with (a transfer: `coming`); `ok`, or why not.
 
         The segment has a row, a key and a file of its own; each packet is in exactly one of the two. Where it can't be begun the
         present segment goes on.
@@ -380,7 +387,7 @@ class Recorder:
                 return "no recording key is ready"
             further = _run(key, run.segment + 1, is_paused=run.is_paused)
             live.recordings.add(further.id)
-            if not await self._admit(live, None, self._row(live, further, agent_id, peer_agent_id)):
+            if not await self._admit(live, None, self._row(live, further, agent_id, peer_agent_id, coming)):
                 _log.error("recording.not_continued", call_id=str(live.id), why="its row could not be written, or its key is not admitted")
                 self._fail_row(live, further)
                 return "the next segment could not be begun"
@@ -416,10 +423,28 @@ class Recorder:
                     if runs.get(live.id) == further.id:
                         live.recording, further.is_running = further, True
                         live.segments = further.segment + 1
+                        self.name_parties(live)  # who was to come may not have
                     elif runs.get(live.id) == before.id:
                         self._fail_row(live, further)
                     return
             await asyncio.sleep(UNCONFIRMED_RETRY_S)
+
+    async def go_back(self, live: LiveCall) -> None:
+        """Who was to come did not: carry the recording on with whom the call has, in a segment that names them, or end it."""
+        peer = live.route.peer_agent
+        if await self.continue_as(live, live.route.agent.id, None if peer is None else peer.id) != "ok":
+            await self.objected(live)
+            self._on_impossible(live)
+
+    def name_parties(self, live: LiveCall) -> None:
+        """Let what is being recorded be found by the numbers of all who are in the call now."""
+        if live.recording is None:
+            return
+        recording_id, (far, further) = RecordingId(live.recording.id), found_by(live)
+        indexes = further if far is None else (far, *further)
+        if indexes:
+            org_id = live.route.org.id
+            self._records.write(org_id, "recording.parties", lambda connection: rows.add_parties(connection, recording_id, indexes))
 
     async def pause(self, live: LiveCall) -> str:
         """Leave a marked gap from now on; `ok`, or why not."""

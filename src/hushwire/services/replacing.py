@@ -29,6 +29,7 @@ from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall, Party
+from hushwire.services.recorded_parties import Coming
 from hushwire.services.recorder import Recorder
 from hushwire.services.route import Route
 from hushwire.services.routing import Router
@@ -100,7 +101,7 @@ class Replacing:
             host.exchange = Exchange(leg, source.bridge_id, from_leg, is_vacant=not rings and host.call.end(side) is None)
             self._note(host)
             try:
-                outcome = await self._move(host, source, host.exchange, route)
+                outcome = await self._move(host, source, host.exchange, route, (side, party))
                 if outcome == "ok":
                     with self._endpoint.held():
                         host.exchange = None
@@ -138,14 +139,14 @@ class Replacing:
         staying = {leg for other in Side if other is not side and (leg := source.call.leg(other)) is not None}
         return await self._sounds.announce(source, staying) or host.route.may_go_unrecorded
 
-    async def _go_on_recording(self, host: LiveCall, route: Route) -> str:
+    async def _go_on_recording(self, host: LiveCall, route: Route, coming: Coming) -> str:
         if host.recording is None:
             return "ok"
         if not self._router.may_record(route):
             await self._recorder.stop(host)
             return "ok"
         peer = None if route.peer_agent is None else route.peer_agent.id
-        outcome = await self._recorder.continue_as(host, route.agent.id, peer)
+        outcome = await self._recorder.continue_as(host, route.agent.id, peer, coming)
         if outcome == "ok" or not host.route.may_go_unrecorded:
             return outcome
         return await self._recorder.stop(host)
@@ -172,16 +173,17 @@ class Replacing:
         is_there = (host.call.state in TALKING or host.call.state is State.RINGING) and source.call.state in TALKING
         return is_there and host.has_bridge and source.has_bridge and host.joining is None and not host.is_ended and not source.is_ended
 
-    async def _move(self, host: LiveCall, source: LiveCall, exchange: Exchange, route: Route) -> str:
+    async def _move(self, host: LiveCall, source: LiveCall, exchange: Exchange, route: Route, coming: Coming) -> str:
         """Put the one leg aside and bring the other in, with the recording between; undone where it fails."""
         client, leg, from_leg, state = self._link.client, exchange.leg, exchange.from_leg, host.call.state
         is_aside = has_come = False
         was_paused = source.recording is not None and source.recording.is_paused
+        before = host.recording
         try:
             if not exchange.is_vacant:
                 await client.move_leg(host.id, leg, host.id, SPARE)
                 is_aside = True
-            outcome = await self._go_on_recording(host, route)
+            outcome = await self._go_on_recording(host, route, coming)
             if outcome == "ok" and was_paused and host.recording is not None:
                 await self._recorder.pause(host)
             if outcome == "ok" and self._stands(host, source):
@@ -197,6 +199,8 @@ class Replacing:
                 await client.move_leg(host.id, leg, source.bridge_id, from_leg)
             elif has_come:
                 await client.close_leg(host.id, leg)
+            if host.recording is not None and host.recording is not before:
+                await self._recorder.go_back(host)
             if is_aside:
                 await client.move_leg(host.id, SPARE, host.id, leg)
         except (MediaRefused, Unavailable) as error:

@@ -72,10 +72,12 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A number on the far side of what was read: one call that holds it, and how many records concern it."""
+    """A number outside of what was read: one call that says it, where there is one, and how many records concern it."""
 
     remote_index: bytes = field(repr=False)
-    call_id: UUID
+    call_id: UUID | None
+    was_diverted_to: bool
+    """The call says it as where it went on to."""
     records: int
 
 
@@ -229,8 +231,12 @@ async def compute(connection: Connection, row: BreachRow, at: datetime) -> dict[
 _TOUCHED: Final = (
     "SELECT c.remote_index, c.agent_id, c.peer_agent_id FROM breach_records AS b JOIN calls AS c ON c.id = b.object_id"
     " WHERE b.breach_id = $1 AND b.kind = 'call'"
+    " UNION ALL SELECT c.diverted_to_index, c.agent_id, c.peer_agent_id FROM breach_records AS b JOIN calls AS c ON c.id = b.object_id"
+    " WHERE b.breach_id = $1 AND b.kind = 'call' AND c.diverted_to_index IS NOT NULL"
     " UNION ALL SELECT r.remote_index, r.agent_id, r.peer_agent_id FROM breach_records AS b JOIN recordings AS r ON r.id = b.object_id"
     " WHERE b.breach_id = $1 AND b.kind = 'recording'"
+    " UNION ALL SELECT unnest(r.further_indexes), r.agent_id, r.peer_agent_id"
+    " FROM breach_records AS b JOIN recordings AS r ON r.id = b.object_id WHERE b.breach_id = $1 AND b.kind = 'recording'"
 )
 
 
@@ -255,14 +261,16 @@ async def records(connection: Connection, breach_id: UUID, *, after: tuple[str, 
 
 
 async def persons(connection: Connection, breach_id: UUID, *, after: bytes | None = None, limit: int = 50) -> list[Person]:
-    """Distinct numbers on the far side of what was read, by blind index: who was erased since is not among them."""
+    """Distinct numbers outside of what was read, by blind index: who was erased since is not among them."""
     rows = await connection.fetch(
-        "SELECT remote_index, (array_agg(call_id ORDER BY call_id))[1] AS call_id, count(*) AS records FROM ("
-        " SELECT c.remote_index, c.id AS call_id FROM breach_records AS b JOIN calls AS c ON c.id = b.object_id"
-        " WHERE b.breach_id = $1 AND b.kind = 'call'"
-        " UNION ALL SELECT r.remote_index, r.call_id FROM breach_records AS b JOIN recordings AS r ON r.id = b.object_id"
-        " WHERE b.breach_id = $1 AND b.kind = 'recording') AS touched"
-        " WHERE remote_index IS NOT NULL AND ($2::bytea IS NULL OR remote_index > $2) GROUP BY remote_index ORDER BY remote_index LIMIT $3",
+        f"SELECT t.remote_index, c.id AS call_id, coalesce(c.was_diverted_to, false) AS was_diverted_to, t.records FROM ("  # noqa: S608 (ours)
+        f" SELECT remote_index, count(*) AS records FROM ({_TOUCHED}) AS touched"
+        " WHERE remote_index IS NOT NULL AND ($2::bytea IS NULL OR remote_index > $2) GROUP BY remote_index ORDER BY remote_index LIMIT $3"
+        ") AS t LEFT JOIN LATERAL ("
+        " (SELECT id, false AS was_diverted_to FROM calls"
+        "  WHERE remote_index = t.remote_index AND remote_sealed IS NOT NULL AND masking_session_id IS NULL LIMIT 1)"
+        " UNION ALL (SELECT id, true FROM calls WHERE diverted_to_index = t.remote_index AND diverted_to_sealed IS NOT NULL LIMIT 1)"
+        " LIMIT 1) AS c ON true ORDER BY t.remote_index",
         breach_id,
         after,
         limit,

@@ -131,6 +131,8 @@ class NewRecording:
     custody: str = "hushwire"
     custody_version: int = 0
     key_good_until: datetime | None = None
+    further_indexes: tuple[bytes, ...] = field(default=(), repr=False)
+    """Of parties outside beside the far one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,8 +387,8 @@ async def begin_recording(connection: Connection, org_id: OrgId, recording: NewR
     """
     tag = await connection.execute(
         "INSERT INTO recordings (org_id, id, call_id, agent_id, peer_agent_id, node_id, segment, state, remote_index, spool_name, region,"
-        " lawful_basis, started_at, key_fingerprint, custody)"
-        " SELECT $1, $2, $3, $4, $5, $6, $7, 'live', $8, $9, $10, $11, $12, $13, $14 WHERE $17 OR custody_admits($15, $16)"
+        " lawful_basis, started_at, key_fingerprint, custody, further_indexes)"
+        " SELECT $1, $2, $3, $4, $5, $6, $7, 'live', $8, $9, $10, $11, $12, $13, $14, $18::bytea[] WHERE $17 OR custody_admits($15, $16)"
         " ON CONFLICT (id) DO NOTHING",
         org_id,
         recording.id,
@@ -405,11 +407,23 @@ async def begin_recording(connection: Connection, org_id: OrgId, recording: NewR
         recording.custody_version,
         recording.key_good_until,
         has_begun,
+        list(recording.further_indexes) or None,
     )
     if tag != "INSERT 0 1" and not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM recordings WHERE id = $1)", recording.id):
         return False
     await connection.execute("UPDATE calls SET recording_id = $2 WHERE id = $1", recording.call_id, recording.id)
     return True
+
+
+async def add_parties(connection: Connection, recording_id: RecordingId, indexes: Sequence[bytes]) -> None:
+    """Let a recording that is not erased be found by these parties' numbers too."""
+    await connection.execute(
+        "UPDATE recordings SET further_indexes = ARRAY(SELECT DISTINCT one FROM unnest(further_indexes || $2::bytea[]) AS one"
+        "  WHERE one IS DISTINCT FROM remote_index)"
+        " WHERE id = $1 AND state <> 'erased' AND NOT $2::bytea[] <@ array_append(further_indexes, remote_index)",
+        recording_id,
+        list(indexes),
+    )
 
 
 async def close_recording(connection: Connection, recording: RecordingEnd) -> bool:

@@ -158,7 +158,8 @@ async def resting_on(connection: Connection, consent_id: UUID, limit: int) -> li
     """Recordings that are kept and rest on this consent: its own, and those of its number whose lawful basis is consent."""
     rows = await connection.fetch(
         "SELECT r.id FROM recordings AS r, consents AS c WHERE c.id = $1 AND r.erased_at IS NULL"
-        " AND (r.id = c.recording_id OR (r.lawful_basis = 'consent' AND (r.call_id = c.call_id OR r.remote_index = c.remote_index)))"
+        " AND (r.id = c.recording_id OR (r.lawful_basis = 'consent' AND (r.call_id = c.call_id OR r.remote_index = c.remote_index"
+        "  OR c.remote_index = ANY (r.further_indexes))))"
         " AND NOT EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = r.id)"
         " ORDER BY r.started_at, r.id LIMIT $2",
         consent_id,

@@ -159,7 +159,8 @@ async def plan(
         "  UNION ALL SELECT 4, 'call', id, started_at, NULL FROM calls"
         "   WHERE (remote_index = ANY($3::bytea[]) OR diverted_to_index = ANY($3::bytea[])) AND started_at <= $6"
         "  UNION ALL SELECT 5, 'recording', id, started_at, NULL FROM recordings"
-        "   WHERE remote_index = ANY($3::bytea[]) AND started_at <= $6 AND state NOT IN ('erased', 'failed')"
+        "   WHERE (remote_index = ANY($3::bytea[]) OR (further_indexes IS NOT NULL AND further_indexes && $3::bytea[]))"
+        "   AND started_at <= $6 AND state NOT IN ('erased', 'failed')"
         "  UNION ALL SELECT 6, 'consent', id, noted_at, NULL FROM consents"
         "   WHERE remote_index = ANY($3::bytea[]) AND noted_at <= $6 AND erased_at IS NULL"
         " ) AS everything ON CONFLICT DO NOTHING",

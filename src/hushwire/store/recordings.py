@@ -14,7 +14,7 @@ _COLUMNS: Final = (
     " r.lawful_basis, r.custody, r.started_at, r.ended_at, r.duration_ms, r.frames, r.size_bytes, r.digest, r.key_fingerprint, r.erased_at,"
     " (EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = r.id)"
     " OR EXISTS (SELECT 1 FROM orgs AS o WHERE o.id = r.org_id AND o.erased_at IS NOT NULL)) AS is_erasing,"
-    " is_restricted(r.remote_index, r.id, r.call_id) AS is_restricted"
+    " is_restricted(r.remote_index, r.id, r.call_id) OR any_is_restricted(r.further_indexes) AS is_restricted"
 )
 
 
@@ -117,7 +117,7 @@ async def find(connection: Connection, wanted: RecordingFilter, *, after: Place 
     if wanted.agent is not None:
         where("(r.agent_id = {0} OR r.peer_agent_id = {0})", wanted.agent)
     if wanted.remote_index is not None:
-        where("r.remote_index = {0}", wanted.remote_index)
+        where("(r.remote_index = {0} OR (r.further_indexes IS NOT NULL AND {0} = ANY (r.further_indexes)))", wanted.remote_index)
     if wanted.call is not None:
         where("r.call_id = {0}", wanted.call)
     if wanted.since is not None:
@@ -191,9 +191,12 @@ async def mark_stored(connection: Connection, recording_id: RecordingId, object_
 
 
 async def mark_erased(connection: Connection, recording_id: RecordingId, at: datetime) -> None:
-    """The key is gone: the blind index goes too, what remains is pseudonymous."""
+    """The key is gone: the blind indexes go too, what remains is pseudonymous."""
     await connection.execute(
-        "UPDATE recordings SET state = 'erased', erased_at = $2, remote_index = NULL WHERE id = $1 AND state <> 'erased'", recording_id, at
+        "UPDATE recordings SET state = 'erased', erased_at = $2, remote_index = NULL, further_indexes = NULL"
+        " WHERE id = $1 AND state <> 'erased'",
+        recording_id,
+        at,
     )
 
 

@@ -200,10 +200,9 @@ async def forget_indexes_of_nobody(connection: Connection) -> int:
 
     An erasure of everything of a number emptied them; its tombstones name things, and no number, so what came back is known by this.
     """
-    held = " AND ".join(
-        f"NOT EXISTS (SELECT 1 FROM {table} AS o WHERE o.remote_index = ANY (%s))"  # noqa: S608 (names are ours)
-        for table in ("calls", "recordings", "contact_numbers", "consents", "privacy_requests")
-    )
+    wheres = [(table, "o.remote_index = ANY (%s)") for table in ("calls", "recordings", "contact_numbers", "consents", "privacy_requests")]
+    wheres += [("calls", "o.diverted_to_index = ANY (%s)"), ("recordings", "o.further_indexes && %s")]
+    held = " AND ".join(f"NOT EXISTS (SELECT 1 FROM {table} AS o WHERE {where})" for table, where in wheres)  # noqa: S608 (names are ours)
     of_disclosure, of_hold = (held.replace("%s", value) for value in ("ARRAY[d.remote_index]", "h.number_indexes"))
     told = await connection.execute(
         f"UPDATE disclosures AS d SET remote_index = NULL WHERE d.remote_index IS NOT NULL AND {of_disclosure}"  # noqa: S608

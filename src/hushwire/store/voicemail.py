@@ -20,7 +20,7 @@ _JOINED: Final = "voicemail_messages AS m JOIN recordings AS r ON r.id = m.recor
 _COLUMNS: Final = (
     "m.recording_id AS id, m.agent_id, r.call_id, m.left_at, r.duration_ms, m.speech_ms, m.read_at, r.custody,"
     " (r.state = 'crashed' OR (r.state = 'stored' AND r.frames IS NULL)) AS is_cut,"
-    " is_restricted(r.remote_index, r.id, r.call_id) AS is_restricted"
+    " is_restricted(r.remote_index, r.id, r.call_id) OR any_is_restricted(r.further_indexes) AS is_restricted"
 )
 
 

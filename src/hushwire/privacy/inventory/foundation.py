@@ -104,7 +104,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "recordings": same(RECORDING_ID, "id org_id call_id agent_id peer_agent_id node_id spool_name object_key")
     | same(RECORDING, "segment state custody region lawful_basis started_at ended_at duration_ms frames size_bytes erased_at")
     | same(replace(RECORDING, form=Form.HASH), "digest key_fingerprint")
-    | same(replace(FAR_INDEX, purpose=Purpose.RECORDING), "remote_index"),
+    | same(replace(FAR_INDEX, purpose=Purpose.RECORDING), "remote_index further_indexes"),
     "node_commands": same(COMMAND, "id org_id node_id call_id details")
     | same(replace(COMMAND, form=Form.PLAIN), "action created_at done_at outcome"),
     "outbox": same(EVENT, "id org_id subject") | same(replace(EVENT, form=Form.PLAIN), "xid seq kind at fields"),
