@@ -143,6 +143,7 @@ async def made_jobs(means: Wired) -> list[Job]:
     agreement = Agreement.of(means.main, means.keyring, erasures, clocks, notices, means.clock, means.random)
     agents = Agents(means.main, means.keyring, means.clock)
     deletions = AccountDeletions(means.main, means.keyring, erasures, agents, notices, means.clock, means.random)
+    messages, greetings = MessagesToErase(means.main, erasures), GreetingsToErase(means.main, erasures, means.clock)
     jobs = [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
@@ -160,8 +161,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("playback", lambda: prepare(shipping, playing), 5.0, "recordings"),
         Job("spool-watch", SpoolWatch(spool, means.clock).look, 15.0),
         Job("uploads", shipping.abort_stale_uploads, 3600.0),
-        Job("voicemail", MessagesToErase(means.main, erasures).erase_all, 300.0, "voicemail"),
-        Job("greetings", GreetingsToErase(means.main, erasures, means.clock).erase_all, 300.0, "voicemail"),
+        Job("voicemail", lambda: erase_voicemail(messages, greetings), 300.0, "voicemail"),
         Job("voicemail-readings", Answering(means.main, playing, means.clock).answer_all, 30.0, "voicemail-readings"),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("unused-keys", UnusedKeys(means.main, means.keyring, means.clock).sweep, 3600.0),
@@ -178,6 +178,11 @@ async def made_jobs(means: Wired) -> list[Job]:
     if copies is not None:
         jobs.append(Job("object-copies", ObjectCopies(means.main, means.keyring_db, blobs, copies).carry_on, 300.0))
     return jobs
+
+
+async def erase_voicemail(messages: MessagesToErase, greetings: GreetingsToErase) -> int:
+    """Erases what mailboxes are rid of; returns how many things."""
+    return await messages.erase_all() + await greetings.erase_all()
 
 
 async def prepare(shipping: Shipping, playing: Recordings) -> int:
