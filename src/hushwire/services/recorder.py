@@ -431,6 +431,8 @@ class Recorder:
 
     async def go_back(self, live: LiveCall) -> None:
         """Who was to come did not: carry the recording on with whom the call has, in a segment that names them, or end it."""
+        if live.is_ended:
+            return
         peer = live.route.peer_agent
         if await self.continue_as(live, live.route.agent.id, None if peer is None else peer.id) != "ok":
             await self.objected(live)
