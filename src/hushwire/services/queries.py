@@ -31,6 +31,8 @@ _HIDDEN: Final = (
     "verdict", "verdict_reason", "country", "number_class", "rules_version", "agent_leg", "peer_leg", "quality", "sealed_with",
     "remote_sealed", "local_sealed", "trunk_attempts", "device_id", "peer_device_id", "diversions", "diverted_to_sealed",
     "caller_verdict", "caller_verdict_reason", "caller_attestation", "caller_signer",
+    "joined_call_id", "joined_as", "transferred_to", "transferred_as", "transferred_by", "leg_ended_at", "took_in", "masking_session_id",
+    "supervised_ms",
 )  # fmt: skip
 """What is not shown of a call whose processing is restricted."""
 _log = structlog.get_logger(__name__)

@@ -74,7 +74,9 @@ class Call(BaseModel):
     device: str | None = Field(description="What people call that device; null for the agent's own password and for what is gone.")
     peer_device_id: UUID | None = Field(description="The same of the peer agent, once one of its phones has answered.")
     peer_device: str | None
-    caller_hidden: bool = Field(description="The caller's number was shown to nobody; of a caller from outside it is not kept either.")
+    caller_hidden: bool | None = Field(
+        description="The caller's number was shown to nobody; of a caller from outside it is not kept either."
+    )
     masking_session_id: UUID | None = Field(description="The masked session that it belongs to: nobody's own number is shown then.")
     remote: str | None = Field(description="The number on the far side; null where there is none, or where it was erased or withheld.")
     local: str | None = Field(description="The number presented by, or dialled to, our side.")
@@ -113,7 +115,7 @@ class Call(BaseModel):
     leg_ended_at: datetime | None = Field(
         description="When that party left the other call. Its leg is paid for by this call's agent until then."
     )
-    took_in: list[UUID] = Field(description="The calls whose parties go on, or went on, in this one.")
+    took_in: list[UUID] | None = Field(description="The calls whose parties go on, or went on, in this one.")
     supervised_ms: int | None = Field(description="How long supervisors were in it, all together; of those who have left.")
     caller_verdict: Literal["passed", "failed", "unverified"] | None = Field(
         description="Whether the number of who calls was vouched for (docs/stir-shaken.md); null where its carrier is not verified."
@@ -292,7 +294,7 @@ def _call(view: CallView) -> Call:
         device=view.device,
         peer_device_id=row.peer_device_id,
         peer_device=view.peer_device,
-        caller_hidden=row.caller_hidden,
+        caller_hidden=None if row.is_restricted else row.caller_hidden,
         masking_session_id=row.masking_session_id,
         remote=view.remote,
         local=view.local,
@@ -323,7 +325,7 @@ def _call(view: CallView) -> Call:
         transferred_as=row.transferred_as,  # type: ignore[arg-type]
         transferred_by=row.transferred_by,
         leg_ended_at=row.leg_ended_at,
-        took_in=row.took_in or [],
+        took_in=None if row.is_restricted else row.took_in or [],
         supervised_ms=row.supervised_ms,
         caller_verdict=row.caller_verdict,  # type: ignore[arg-type]
         caller_verdict_reason=row.caller_verdict_reason,
