@@ -38,6 +38,7 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("POST", "/v1/calls/search"): {
         "number": NUMBER, "from": None, "to": FUTURE, "state": "ended", "direction": None, "limit": 5, "cursor": None
     },
+    ("POST", "/v1/masking/sessions"): {"agent": "anna", "parties": [NUMBER, "+493023125111"], "expires_in_s": 600},
     ("POST", "/v1/calls/{call_id}/recording"): {"action": "pause"},
     ("POST", "/v1/calls/{call_id}/supervise"): {"action": "listen", "agent": "anna"},
     ("POST", "/v1/calls/{call_id}/sensitive"): {"on": True},

@@ -279,10 +279,10 @@ class Recorder:
     def _begins_unwritten(self, live: LiveCall, new: NewRecording) -> bool:
         """Whether the recording may begin with its row in the journal alone, since the database is away.
 
-        Not where a customer holds the key: what the customer decided meanwhile is not known. No greeting, whose row says that it is one.
-        And not beyond a number.
+        Not where a customer holds the key: what the customer decided meanwhile is not known. No message or
+        greeting, which are in no mailbox without a row of theirs. And not beyond a number.
         """
-        if live.route.makes_greeting or new.custody != "hushwire" or self._unwritten >= UNWRITTEN_MOST or live.is_ended:
+        if live.route.mailbox is not None or new.custody != "hushwire" or self._unwritten >= UNWRITTEN_MOST or live.is_ended:
             return False
         live.unwritten[new.id] = new
         if not self._journal.secure(live):
