@@ -34,7 +34,7 @@ run: $(STAMPS)/package  ## hushwire up with the example configuration (CONFIG=FI
 	@$(BIN)/hushwire up --config $(CONFIG) $(ARGS)
 
 test: $(STAMPS)/package $(STAMPS)/apt-test $(WEB_PHONE)  ## the tests, in parallel (ARGS="-k name", JOBS=1)
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 drill: $(STAMPS)/package $(STAMPS)/apt-demo  ## call, erase, restore the old backup, prove that nothing comes back (ARGS=--json)
 	@$(BIN)/python -m tests.drill $(ARGS)
