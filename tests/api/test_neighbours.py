@@ -8,6 +8,7 @@ import httpx
 
 from tests.api.serving import Office, as_json, shown
 from tests.api.test_garbage import BODIES, described, filled, things_of
+from tests.api.test_masking import pool, wanted
 
 # What the operator publishes to every organisation alike.
 OF_ALL = {"subprocessor_id", "policy_id", "token"}
@@ -26,11 +27,14 @@ async def everything_of(office: Office, api: httpx.AsyncClient) -> dict[str, str
     erased = await api.post("/v1/contacts", json={"name": "n"})
     safeguard = await api.post("/v1/privacy/safeguards", json={"country": "US", "kind": "scc-module-2", "document_sha256": "0" * 64})
     assert custody.status_code == 201, custody.text
+    await pool(office, "+493023125900")
+    masked = await api.post("/v1/masking/sessions", json=wanted("+4915112345678", "+493023125001"))
     shown(await api.delete(f"/v1/contacts/{erased.json()['id']}"))
     return things | {
         "export_id": shown(await api.get("/v1/privacy/exports"))["items"][0]["id"],
         "erasure_id": erasure.json()["id"],
         "notice_id": test.json()["id"],
+        "session_id": masked.json()["id"],
         "clock_id": shown(await api.get("/v1/privacy/clocks"))["items"][0]["id"],
         "key_id": custody.json()["key"]["id"],
         "safeguard_id": safeguard.json()["id"],

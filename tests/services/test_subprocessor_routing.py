@@ -99,7 +99,7 @@ async def test_an_objection_bars_it_within_a_second_and_its_withdrawal_frees_it(
 
 async def test_an_organisation_that_is_made_later_agrees_to_the_list_as_it_stands(world: World) -> None:
     desired = specs(world.carrier.local_port, slug="bolt")
-    org = replace(desired.orgs[0], agents=(), numbers=())
+    org = replace(desired.orgs[0], agents=(), numbers=(), groups=())
     await world.provisioning.apply(replace(desired, trunks=(), orgs=(org,)))
     rows = await world.rows("subprocessor_standings", "org_id")
     assert len(rows) == 1
