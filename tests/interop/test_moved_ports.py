@@ -64,6 +64,6 @@ async def test_a_carrier_that_announces_another_address_than_it_sends_from_hears
         await hears(carrier, far, AGENT, CARRIER)
         await hears(anna, near, CARRIER, AGENT)
         log = sharing.stack.log.read_text()
-        assert '"why": "unheard", "event": "call.ports_moved"' in log
+        assert '"why":"unheard","event":"call.ports_moved"' in log
         await anna.hangup(near)
         assert (await carrier.expect_state(far, "disconnected"))["status"] == 200

@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 
 from hushwire.calls import effects, events
+from hushwire.calls.call import State
 from hushwire.calls.effects import LegStatement
 from hushwire.calls.hearing import hearing, recorded
 from hushwire.calls.model import Ports, Side
@@ -251,11 +252,11 @@ class CallMedia:
         remote = leg.media.dtls
         if remote is None or live.is_ended:
             self._handshakes.forget(live.bridge_id, leg.leg)
-            return settings(leg, answered=live.answered is not None)
+            return settings(leg, answered=_is_answered(live))
         keys = self._handshakes.expect(live.bridge_id, leg.leg, remote, live.certificate)
         if keys is None:
             live.suites.pop(leg.leg, None)
-        return settings(leg, keys, answered=live.answered is not None)
+        return settings(leg, keys, answered=_is_answered(live))
 
     def reached(self, live: LiveCall, leg: int) -> None:
         """The leg's party chose its way to us: a ClientHello of ours has somewhere to go."""
@@ -334,3 +335,8 @@ class CallMedia:
 
 def _agents(live: LiveCall) -> list[AgentId]:
     return [agent.id for leg in (0, 1) if (agent := live.route.agent_at(leg)) is not None]
+
+
+def _is_answered(live: LiveCall) -> bool:
+    """Whether the call is answered, by its machine: legs are stated before the answer is noted, since it leaves right after."""
+    return live.answered is not None or live.call.state is State.ACTIVE
