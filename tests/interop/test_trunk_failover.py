@@ -95,6 +95,12 @@ async def test_a_silent_carrier_is_left_within_4_s_and_the_second_carries_sound_
         assert 3900 <= row["trunk_attempts"][0]["after_ms"] < 8000
         assert f"INVITE sip:{BAD['silent'][1:]}@" in silent.messages(), "its own number format"
 
+        async def is_counted() -> bool:
+            text = (await running.api().ask("GET", "/metrics")).body.decode()
+            return 'hushwire_trunk_attempts_total{outcome="silent",trunk="silent"}' in text and 'hushwire_trunk_up{gateway="' in text
+
+        await until(is_counted, timeout_s=20, what="the metrics tell of trunks")
+
 
 @pytest.mark.slow  # a carrier that stalls is borne for 16 s
 async def test_a_carrier_that_says_100_and_then_nothing_is_cancelled_and_left(running: Deployment, tmp_path: Path) -> None:
@@ -173,11 +179,3 @@ async def test_a_busy_number_is_busy_and_not_tried_elsewhere(running: Deployment
         await busy.succeeded()
         assert attempts(await row_of(running, "busy")) == [("busy", "486")]
         assert not [event for event in good.events if event["event"] == "incoming"]
-
-
-async def test_metrics_count_what_calls_met_at_each_trunk(running: Deployment) -> None:
-    async def counted() -> bool:
-        text = (await running.api().ask("GET", "/metrics")).body.decode()
-        return 'hushwire_trunk_attempts_total{outcome="silent",trunk="silent"}' in text and 'hushwire_trunk_up{gateway="' in text
-
-    await until(counted, timeout_s=20, what="the metrics tell of trunks")

@@ -42,6 +42,7 @@ async def test_who_calls_hears_it_before_the_agent_is_rung_and_recording_begins_
         assert anna.events.empty()
         incoming = await anna.expect(sip.RequestReceived)
         assert len(far.packets) >= 38  # of 40: nobody was rung before its end
+        await until(lambda: _has(world, "announcement.played"))
         (played,) = await events(world, "announcement.played")
         digest = hashlib.sha256((tmp_path / "announcement.wav").read_bytes()).hexdigest()
         assert (played["leg"], played["when"], played["announcement"], played["duration_ms"]) == ("peer", "before", digest, 800)

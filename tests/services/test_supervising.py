@@ -63,6 +63,11 @@ async def test_the_supervisors_leg_is_a_call_of_its_own_that_ends_with_the_one_t
     talk = await talking(world)
     await world.row("recordings", state="live")
     sue, ear = await joined(world, talk, LISTEN)
+
+    async def are_written() -> bool:
+        return len(await world.rows("calls")) == 2
+
+    await until(are_written, what="both calls' rows")
     rows = {row["direction"]: row for row in await world.rows("calls")}
     host, leg = rows["outbound"], rows["supervision"]
     assert (leg["joined_call_id"], leg["joined_as"], leg["bridge_id"]) == (host["id"], "listen", host["id"])

@@ -172,7 +172,9 @@ WRITER = """
 import sys, itertools
 from pathlib import Path
 from uuid import UUID
+import structlog
 from hushwire.vault.journal import Journal
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 made = Journal(Path(sys.argv[1]), bytes(range(32)))
 made.recover()
 for n in itertools.count():
