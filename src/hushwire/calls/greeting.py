@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Final, assert_never
 from uuid import UUID
 
-KEEP, AGAIN, REMOVE, END_KEY = "1", "2", "3", "#"
 LONGEST_S: Final = 60.0
 """No greeting is longer: who calls waits for its end."""
 WAIT_S: Final = 8.0

@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Final, assert_never
 from uuid import UUID
 
-NEXT, AGAIN, DELETE = "1", "2", "7"
 END: Final = frozenset({"#", "*"})
 WAIT_S: Final = 4.0
 """How long a key is waited for after a message."""
@@ -192,7 +191,7 @@ class MailboxListening:
         if digit in END:
             return self._over()
         if self._at < 0:
-            return self._next() if digit == NEXT else []
+            return self._next() if digit == "1" else []
         message = self._messages[self._at]
         match digit:
             case "1":

@@ -24,8 +24,8 @@ from hushwire.services.greetings import Greetings
 from hushwire.services.live import LiveCall
 from hushwire.services.mailbox_calls import MailboxCalls
 from hushwire.services.message_waiting import AWAY
+from hushwire.services.phone_visits import Visit
 from hushwire.services.recorder import Recorder
-from hushwire.services.sounds import Playing
 from hushwire.services.voicemail_reading import NotRead
 
 LONGEST_S: Final = 900.0
@@ -74,59 +74,40 @@ class GreetingCalls:
         return run.id if said == "ok" else None
 
 
-class _Visit:
-    """One visit: the machine, its queue, and what runs for it. At most one thing is heard at a time."""
+class _Visit(Visit[greeting.Event, greeting.Effect]):
+    """One visit."""
+
+    name = "greeting"
+    longest_s = LONGEST_S
 
     def __init__(self, calls: GreetingCalls, live: LiveCall, owner: Agent) -> None:
         self._own = calls
         self._calls = calls.calls
-        self._live = live
-        self._owner = owner
         self._machine = GreetingMaking()
-        self._events: asyncio.Queue[greeting.Event | None] = asyncio.Queue()
-        self._running: asyncio.Task[None] | None = None
-        self._playing: Playing | None = None
+        super().__init__(live, self._machine.handle, calls.calls.stop, calls.calls.hang_up)
+        self._owner = owner
         self._recorded: list[UUID] = []
 
     @property
     def _org(self) -> OrgId:
         return self._live.route.org.id
 
-    def press(self, digit: str) -> None:
-        """The caller pressed a key."""
-        self._events.put_nowait(greeting.Pressed(digit))
+    def pressed(self, digit: str) -> greeting.Event:
+        """The event of a key."""
+        return greeting.Pressed(digit)
 
-    def over(self) -> None:
-        """The call ended."""
-        self._events.put_nowait(None)
+    async def begin(self) -> list[greeting.Effect]:
+        """What to do first."""
+        await self._calls.keys(self._live)
+        return self._machine.begin() if self._live.recording is None else self._machine.resume()
 
-    async def run(self) -> None:
-        """Until the call is over."""
-        live = self._live
-        if live.is_ended:
-            return
-        try:
-            async with asyncio.timeout(LONGEST_S):
-                await self._calls.keys(live)
-                steps = self._machine.begin() if live.recording is None else self._machine.resume()
-                while True:
-                    for step in steps:
-                        await self._do(step)
-                    event = await self._events.get()
-                    if event is None:
-                        return
-                    steps = self._machine.handle(event)
-        except TimeoutError:
-            self._calls.hang_up(live)
-        except Exception as error:
-            _log.error("greeting.internal_error", call_id=str(live.id), exc_info=error)
-            self._calls.hang_up(live)
-        finally:
-            await self._quiet()
-            for draft in self._recorded:  # those that were kept are no drafts any more
-                await self._is_done(self._own.greetings.discard(self._org, self._owner.id, draft))
+    async def left(self) -> None:
+        """Drafts go, but those that were kept, which are none any more."""
+        for draft in self._recorded:
+            await self._is_done(self._own.greetings.discard(self._org, self._owner.id, draft))
 
-    async def _do(self, step: greeting.Effect) -> None:
+    async def do(self, step: greeting.Effect) -> None:
+        """Carry out what the machine wants."""
         match step:
             case greeting.Look():
                 self._events.put_nowait(greeting.Found(await self._used()))
@@ -153,7 +134,7 @@ class _Visit:
                 await self._quiet()
                 self._events.put_nowait(greeting.Changed(await self._is_done(self._own.greetings.remove(self._org, self._owner.id))))
             case greeting.Wait(seconds):
-                await self._begin(self._wait(seconds))
+                await self._begin(self._after(seconds, greeting.WaitIsOver()))
             case greeting.HangUp():
                 await self._quiet()
                 self._calls.hang_up(self._live)
@@ -183,20 +164,6 @@ class _Visit:
             return False
         return True
 
-    async def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """This instead of what ran before, of which nothing more is told."""
-        await self._quiet()
-        self._running = asyncio.get_running_loop().create_task(work, name="greeting-heard")
-
-    async def _quiet(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-        playing, self._playing = self._playing, None
-        if playing is not None:
-            await self._calls.stop(playing)
-
     async def _say(self, prompt: greeting.Prompt) -> None:
         self._playing = await self._calls.say(self._live, prompt)
         if self._playing is not None:
@@ -207,10 +174,6 @@ class _Visit:
         self._playing = await self._calls.beep(self._live)
         await asyncio.sleep(longest_s)
         self._events.put_nowait(greeting.TimeIsUp())
-
-    async def _wait(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        self._events.put_nowait(greeting.WaitIsOver())
 
     async def _play(self, wanted: UUID) -> None:
         try:

@@ -25,6 +25,7 @@ from hushwire.services.call_tasks import CallTasks
 from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall
 from hushwire.services.message_waiting import AWAY
+from hushwire.services.phone_visits import Visit
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.voicemail_boxes import VoicemailBoxes
@@ -119,55 +120,33 @@ class MailboxCalls:
         self._feed(live, events.Stopped(EndReason.MAILBOX_LEFT))
 
 
-class _Visit:
-    """One visit: the machine, its queue, and what runs for it. At most one thing is heard at a time."""
+class _Visit(Visit[mailbox.Event, mailbox.Effect]):
+    """One visit."""
+
+    name = "voicemail"
+    longest_s = LONGEST_S
 
     def __init__(self, calls: MailboxCalls, live: LiveCall, owner: Agent) -> None:
         self._calls = calls
-        self._live = live
-        self._owner = owner
         self._machine = MailboxListening()
-        self._events: asyncio.Queue[mailbox.Event | None] = asyncio.Queue()
-        self._running: asyncio.Task[None] | None = None
-        self._playing: Playing | None = None
+        super().__init__(live, self._machine.handle, calls.stop, calls.hang_up)
+        self._owner = owner
 
     @property
     def _org(self) -> OrgId:
         return self._live.route.org.id
 
-    def press(self, digit: str) -> None:
-        """The caller pressed a key."""
-        self._events.put_nowait(mailbox.Pressed(digit))
+    def pressed(self, digit: str) -> mailbox.Event:
+        """The event of a key."""
+        return mailbox.Pressed(digit)
 
-    def over(self) -> None:
-        """The call ended."""
-        self._events.put_nowait(None)
+    async def begin(self) -> list[mailbox.Effect]:
+        """What to do first."""
+        await self._calls.keys(self._live)
+        return self._machine.begin()
 
-    async def run(self) -> None:
-        """Until the call is over."""
-        live = self._live
-        if live.is_ended:
-            return
-        try:
-            async with asyncio.timeout(LONGEST_S):
-                await self._calls.keys(live)
-                steps = self._machine.begin()
-                while True:
-                    for step in steps:
-                        await self._do(step)
-                    event = await self._events.get()
-                    if event is None:
-                        return
-                    steps = self._machine.handle(event)
-        except TimeoutError:
-            self._calls.hang_up(live)
-        except Exception as error:
-            _log.error("voicemail.internal_error", call_id=str(live.id), exc_info=error)
-            self._calls.hang_up(live)
-        finally:
-            await self._quiet()
-
-    async def _do(self, step: mailbox.Effect) -> None:
+    async def do(self, step: mailbox.Effect) -> None:
+        """Carry out what the machine wants."""
         match step:
             case mailbox.Look():
                 self._events.put_nowait(await self._found())
@@ -176,7 +155,7 @@ class _Visit:
             case mailbox.Play(message):
                 await self._begin(self._play(message))
             case mailbox.Wait(seconds):
-                await self._begin(self._wait(seconds))
+                await self._begin(self._after(seconds, mailbox.WaitIsOver()))
             case mailbox.MarkHeard(message):
                 await self._tolerant(self._calls.boxes.mark_heard(self._org, message))
             case mailbox.Erase(message):
@@ -202,28 +181,10 @@ class _Visit:
         except AWAY as error:
             _log.error("voicemail.not_noted", call_id=str(self._live.id), error=type(error).__name__)
 
-    async def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """This instead of what ran before, of which nothing more is told."""
-        await self._quiet()
-        self._running = asyncio.get_running_loop().create_task(work, name="voicemail-heard")
-
-    async def _quiet(self) -> None:
-        running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-        playing, self._playing = self._playing, None
-        if playing is not None:
-            await self._calls.stop(playing)
-
     async def _say(self, prompt: mailbox.Prompt) -> None:
         self._playing = await self._calls.say(self._live, prompt)
         was_heard = self._playing is not None and await self._calls.heard(self._playing)
         self._events.put_nowait(mailbox.Ended(was_heard))
-
-    async def _wait(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        self._events.put_nowait(mailbox.WaitIsOver())
 
     async def _play(self, message: UUID) -> None:
         try:
