@@ -3,19 +3,14 @@
 It knows no user and no password, and decides nothing: every request goes to a gateway as it came.
 """
 
-import asyncio
-import shutil
-import signal
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.interop.authorities import Certified
-from tests.interop.kamailio import answers
-from tests.interop.sipp import free_port, need
-from tests.polling import until
+from tests.interop.kamailio import loading, served
+from tests.interop.sipp import free_port
 
 MODULES = (
     "tm", "sl", "tmx", "outbound", "rr", "path", "pv", "maxfwd", "textops", "siputils",
@@ -105,43 +100,19 @@ event_route[xhttp:request] {{
 class Edge:
     """One that runs. `port` is its UDP port, `wss` that of secure WebSockets."""
 
-    process: asyncio.subprocess.Process
     port: int
     wss: int
     lines: list[str]
 
 
 @asynccontextmanager
-async def edge(gateways: Sequence[int], certified: Certified) -> AsyncIterator[Edge]:
-    """In front of the gateways that listen at these UDP ports."""
-    program, port, wss = need("kamailio"), free_port(), free_port()
-    folder = Path(tempfile.mkdtemp(prefix="edge-", dir="/tmp"))
+async def edge(gateways: Sequence[int], certified: Certified, folder: Path) -> AsyncIterator[Edge]:
+    """In front of the gateways that listen at these UDP ports; their list is kept in `folder`."""
+    port, wss = free_port(), free_port()
     listed = folder / "dispatcher.list"
     listed.write_text("".join(f"1 sip:127.0.0.1:{gateway} 0\n" for gateway in gateways))
-    config = folder / "kamailio.cfg"
-    config.write_text(CONFIG.format(
-        port=port, wss=wss, modules="\n".join(f'loadmodule "{name}.so"' for name in MODULES), gateways=listed,
-        certificate=certified.certificate, key=certified.key,
-    ))  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        program, "-f", str(config), "-DD", "-E", "-m", "64", "-M", "8", "-Y", str(folder), "-w", str(folder),
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+    config = CONFIG.format(
+        port=port, wss=wss, modules=loading(MODULES), gateways=listed, certificate=certified.certificate, key=certified.key,
     )  # fmt: skip
-    running = Edge(process, port, wss, [])
-    assert process.stderr is not None
-    reading = asyncio.create_task(_read(process.stderr, running.lines))
-    try:
-        await until(lambda: answers(port) or process.returncode is not None, timeout_s=20, what="Kamailio listens")
-        assert process.returncode is None, "\n".join(running.lines[-20:])
-        yield running
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            await process.wait()
-        reading.cancel()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _read(stream: asyncio.StreamReader, lines: list[str]) -> None:
-    while line := await stream.readline():
-        lines.append(line.decode(errors="replace").rstrip())
+    async with served(config, port) as (_, lines):
+        yield Edge(port, wss, lines)

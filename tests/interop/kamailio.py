@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,24 +82,36 @@ class Kamailio:
 @asynccontextmanager
 async def kamailio(network: int, *, min_expires: int = 60) -> AsyncIterator[Kamailio]:
     """A registrar and proxy of a carrier on a free UDP port."""
-    program, port = need("kamailio"), free_port()
+    port = free_port()
+    config = CONFIG.format(
+        realm=REALM, user=USER, password=PASSWORD, port=port, network=network, modules=loading(MODULES), min_expires=min_expires,
+    )  # fmt: skip
+    async with served(config, port) as (process, lines):
+        yield Kamailio(process, port, network, lines)
+
+
+def loading(modules: Sequence[str]) -> str:
+    """The lines of a configuration that load these modules."""
+    return "\n".join(f'loadmodule "{name}.so"' for name in modules)
+
+
+@asynccontextmanager
+async def served(config: str, port: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
+    """A Kamailio of this configuration, once it listens at its UDP port, and the lines that it says."""
+    program = need("kamailio")
     folder = Path(tempfile.mkdtemp(prefix="kamailio-", dir="/tmp"))
-    modules = "\n".join(f'loadmodule "{name}.so"' for name in MODULES)
-    config = folder / "kamailio.cfg"
-    config.write_text(CONFIG.format(
-        realm=REALM, user=USER, password=PASSWORD, port=port, network=network, modules=modules, min_expires=min_expires,
-    ))  # fmt: skip
+    (folder / "kamailio.cfg").write_text(config)
     process = await asyncio.create_subprocess_exec(
-        program, "-f", str(config), "-DD", "-E", "-m", "32", "-M", "8", "-Y", str(folder), "-w", str(folder),
+        program, "-f", str(folder / "kamailio.cfg"), "-DD", "-E", "-m", "64", "-M", "8", "-Y", str(folder), "-w", str(folder),
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
-    running = Kamailio(process, port, network, [])
+    lines: list[str] = []
     assert process.stderr is not None
-    reading = asyncio.create_task(_read(process.stderr, running.lines))
+    reading = asyncio.create_task(_read(process.stderr, lines))
     try:
         await until(lambda: answers(port) or process.returncode is not None, timeout_s=20, what="Kamailio listens")
-        assert process.returncode is None, "\n".join(running.lines[-20:])
-        yield running
+        assert process.returncode is None, "\n".join(lines[-20:])
+        yield process, lines
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)

@@ -68,7 +68,7 @@ async def behind(databases: Databases, tmp_path: Path) -> AsyncIterator[Behind]:
     authority = ThrowAway.make(tmp_path / "authority")
     async with running(databases, tmp_path) as world, another(databases, tmp_path / "b") as other:
         ports = [gateway.endpoint.addresses[Transport.UDP].port for gateway in (world.gateway, other)]
-        async with edge(ports, authority.certify(address="127.0.0.1")) as started:
+        async with edge(ports, authority.certify(address="127.0.0.1"), tmp_path) as started:
             yield Behind(world, other, started, authority, tmp_path)
 
 
