@@ -1,0 +1,1 @@
+"""Text messages: their text, and the protocol that carriers speak. Pure."""
