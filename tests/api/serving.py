@@ -145,13 +145,13 @@ async def made_means(house: House) -> Means:
     def own_hosts(slug: str) -> OwnHosts:
         return OwnHosts(own.names | {f"{slug}.pbx.test"}, own.addresses, own.ports)
 
-    voice_security, actions = VoiceSecurity(main, keyring, house.clock, own_hosts), CallActions(main, house.clock, Chance())
+    clocks = Clocks(house.clock, Chance())
+    notices = Notices(main, keyring, clocks, house.clock, Chance())
+    voice_security, actions = VoiceSecurity(main, keyring, house.clock, own_hosts, notices), CallActions(main, house.clock, Chance())
     await voice_security.listen()
     await actions.listen()
     erasures = await house.erasures("api")
     rights = Rights.of(main, keyring, erasures, house.blobs(), house.clock, Chance())
-    clocks = Clocks(house.clock, Chance())
-    notices = Notices(main, keyring, clocks, house.clock, Chance())
     posture = Posture({"HTTP API": "TLS 1.2 or newer"}, ("*",), "file", False, True, timedelta(hours=24), lambda: house.clock.now())
     dpa = Dpa(main, house.clock, posture)
     queries = Queries(main, keyring, house.clock, Chance())

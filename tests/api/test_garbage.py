@@ -117,10 +117,12 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     },
     ("PATCH", "/v1/voicemail/{message_id}"): {"is_read": True},
     ("PUT", "/v1/voice-security"): {
-        "allowed_countries": ["DE"], "classes": None, "version": None, "home_country": None, "outside_prefix": None, "updated_at": None
+        "allowed_countries": ["DE"], "classes": None, "version": None, "home_country": None, "outside_prefix": None, "updated_at": None,
+        "telemarketing_hours": ["* mon-sat 08:00-20:00"], "four_eyes": ["*"], "live_rules_version": None, "waits": None,
     },
     ("POST", "/v1/voice-security/check"): {
-        "destination": NUMBER, "channel": "invite", "agent": None, "rules": {"home_country": "DE", "allowed_countries": ["DE"]}
+        "destination": NUMBER, "channel": "invite", "agent": None, "telemarketing": False,
+        "rules": {"home_country": "DE", "allowed_countries": ["DE"]}
     },
 }  # fmt: skip
 

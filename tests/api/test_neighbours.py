@@ -28,12 +28,17 @@ async def everything_of(office: Office, api: httpx.AsyncClient) -> dict[str, str
     safeguard = await api.post("/v1/privacy/safeguards", json={"country": "US", "kind": "scc-module-2", "document_sha256": "0" * 64})
     assert custody.status_code == 201, custody.text
     await pool(office, "+493023125900")
+    guarded = {"four_eyes": ["XK"], "allowed_countries": ["DE", "AT"]}
+    shown(await api.put("/v1/voice-security", json=guarded))
+    proposed = await api.put("/v1/voice-security", json={"allowed_countries": ["DE", "AT", "XK"]})
+    assert proposed.status_code == 202, proposed.text
     masked = await api.post("/v1/masking/sessions", json=wanted("+4915112345678", "+493023125001"))
     shown(await api.delete(f"/v1/contacts/{erased.json()['id']}"))
     return things | {
         "export_id": shown(await api.get("/v1/privacy/exports"))["items"][0]["id"],
         "erasure_id": erasure.json()["id"],
         "notice_id": test.json()["id"],
+        "proposal_id": proposed.json()["waits"]["id"],
         "session_id": masked.json()["id"],
         "clock_id": shown(await api.get("/v1/privacy/clocks"))["items"][0]["id"],
         "key_id": custody.json()["key"]["id"],

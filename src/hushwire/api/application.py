@@ -48,6 +48,7 @@ from hushwire.api.routers import (
     requests,
     restrictions,
     retention,
+    rule_proposals,
     sealed,
     termination,
     voice_security,
@@ -89,6 +90,7 @@ _GUARDED: Final = {
 }
 
 _ROUTERS: Final = (
+    rule_proposals,
     voice_security,
     calls,
     recordings,

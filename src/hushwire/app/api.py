@@ -105,14 +105,16 @@ async def made_means(wired: Wired) -> Means:
     blobs = Blobs.open(wired.config.store_urls())
     spool = Spool(wired.folders.spool)
     erasures = Erasures(wired.main, wired.keyring, wired.clock, wired.random)
-    voice_security = VoiceSecurity(wired.main, wired.keyring, wired.clock, lambda slug: own_hosts(wired.config, slug, wired.folders.status))
+    clocks = Clocks(wired.clock, wired.random)
+    notices = Notices(wired.main, wired.keyring, clocks, wired.clock, wired.random)
+    voice_security = VoiceSecurity(
+        wired.main, wired.keyring, wired.clock, lambda slug: own_hosts(wired.config, slug, wired.folders.status), notices
+    )
     actions = CallActions(wired.main, wired.clock, wired.random)
     await erasures.listen()
     await voice_security.listen()
     await actions.listen()
     rights = Rights.of(wired.main, wired.keyring, erasures, blobs, wired.clock, wired.random)
-    clocks = Clocks(wired.clock, wired.random)
-    notices = Notices(wired.main, wired.keyring, clocks, wired.clock, wired.random)
     dpa = Dpa(wired.main, wired.clock, posture(wired.config))
     queries = Queries(wired.main, wired.keyring, wired.clock, wired.random)
     return Means(

@@ -283,6 +283,7 @@ class Gateway:
             lambda agent: self.registrations.devices(agent.id),
             self._decide,
             self.trunks.states,
+            wired.clock.now,
             self.registrations.of_temporary_gruu,
             wired.config.features.table(),
         )

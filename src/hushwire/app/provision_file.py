@@ -16,6 +16,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError, PeerError
 from hushwire.core.personal import Personal
+from hushwire.policy import calling_hours
 from hushwire.policy.trunk_number import can_be_national
 from hushwire.privacy import mail, notices
 from hushwire.privacy.jurisdictions import tag_of
@@ -62,6 +63,11 @@ def _jurisdiction(value: str) -> str:
         raise ValueError('must be a jurisdiction such as "DE", "EU", "UK", "CH", "US-CA", "SG", "AU" (docs/clocks.md lists them)') from None
 
 
+def _calling_hours(value: str) -> str:
+    calling_hours.parse(value)
+    return value
+
+
 def _number(value: str) -> str:
     if not _E164.fullmatch(value) or not phonenumbers.is_possible_number(phonenumbers.parse(value)):
         raise ValueError('must be a full international number such as "+493023125000", digits only after the +')
@@ -104,6 +110,7 @@ Safeguard = Literal["scc-module-1", "scc-module-2", "scc-module-3", "scc-module-
 Country = Annotated[str, AfterValidator(_country)]
 Jurisdiction = Annotated[str, AfterValidator(_jurisdiction)]
 Email = Annotated[str, AfterValidator(mail.address)]
+CallingHours = Annotated[str, AfterValidator(_calling_hours)]
 Number = Annotated[str, AfterValidator(_number)]
 Slug = Annotated[str, _matching(_SLUG, 'must be lower-case letters, digits and hyphens, such as "acme"')]
 Name = Annotated[str, _matching(_NAME, "must begin and end with a letter or digit, and have at most 64 characters")]
@@ -301,6 +308,7 @@ class Org(Table):
     beep: Hearers = "off"
     beep_every_s: Annotated[int, Field(ge=5, le=300)] = 15
     presence: Literal["off", "state", "numbers"] = "state"
+    telemarketing_hours: Annotated[list[CallingHours], Field(max_length=calling_hours.MOST)] = []
     outside_prefix: Prefix | None = None
     jurisdiction: Annotated[list[Jurisdiction], Field(min_length=1, max_length=16)] | None = None
     contacts: Annotated[list[Contact], Field(max_length=32)] | None = None
@@ -513,6 +521,7 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         beep=org.beep,
         beep_every_s=org.beep_every_s,
         presence=org.presence,
+        telemarketing_hours=tuple(org.telemarketing_hours),
     )
     agents = tuple(
         AgentSpec(

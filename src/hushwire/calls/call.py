@@ -832,6 +832,8 @@ class Call:
         status = (
             480
             if why in (EndReason.HANGUP, EndReason.SUSPENDED)
+            else 403
+            if why is EndReason.RULES_CHANGED
             else 488
             if why in (EndReason.NO_COMMON_MEDIA, EndReason.NOT_PROTECTED)
             else 503

@@ -98,6 +98,7 @@ ENDED_BY: Final[dict[EndReason, str]] = {
     for reason in (
         EndReason.HANGUP,
         EndReason.SUSPENDED,
+        EndReason.RULES_CHANGED,
         EndReason.MEDIA_LOST,
         EndReason.MEDIA_FAILED,
         EndReason.MEDIA_TIMEOUT,

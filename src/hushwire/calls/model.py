@@ -79,6 +79,7 @@ class EndReason(StrEnum):
     MESSAGE_LEFT = "message-left"  # a caller's message is complete
     MAILBOX_LEFT = "mailbox-left"  # there is nothing more to hear
     SUSPENDED = "suspended"  # an agent of the call may call no more
+    RULES_CHANGED = "rules-changed"  # its destination is not allowed any more, and the change was to hold for live calls too
     MEDIA_LOST = "media-lost"
     MEDIA_FAILED = "media-failed"
     MEDIA_TIMEOUT = "media-timeout"

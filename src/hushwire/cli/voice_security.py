@@ -13,8 +13,11 @@ from hushwire.cli.options import AsJson, ConfigFile, load, people, print_json
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId
 from hushwire.policy.model import Allow, AllowContact, Channel, Deny, Emergency, Malformed, Verdict
+from hushwire.services.clocks import Clocks
+from hushwire.services.notices import Notices
 from hushwire.services.provisioning import OPERATOR
-from hushwire.services.voice_security import Change, NoAgent, Outdated, VoiceSecurity
+from hushwire.services.rule_changes import Change, Saved
+from hushwire.services.voice_security import NoAgent, VoiceSecurity
 from hushwire.store import provisioning as rows
 
 countries = typer.Typer(help="The countries that agents may reach.", no_args_is_help=True)
@@ -37,7 +40,7 @@ def set_(
             service = _service(means, settings)
             before = await service.rules(org_id)
             after = await service.change(org_id, Change(allowed_countries=frozenset(wanted)), actor=OPERATOR)
-            return isinstance(after, Outdated) or after.version != before.version
+            return not isinstance(after, Saved) or after.rules.version != before.version
 
     changed = asyncio.run(run())
     if json:
@@ -104,7 +107,8 @@ async def _organisation(means: Administration, slug: str | None) -> OrgId:
 
 
 def _service(means: Administration, settings: Config) -> VoiceSecurity:
-    return VoiceSecurity(means.main, means.keyring, means.clock, lambda slug: own_hosts(settings, slug))
+    notices = Notices(means.main, means.keyring, Clocks(means.clock, means.random), means.clock, means.random)
+    return VoiceSecurity(means.main, means.keyring, means.clock, lambda slug: own_hosts(settings, slug), notices)
 
 
 def register(application: typer.Typer) -> None:

@@ -105,6 +105,7 @@ class Reason(StrEnum):
     CLASS = "class"
     # Allowed by the rules of destinations, refused by those of the people there.
     DO_NOT_CALL = "do-not-call"
+    QUIET_HOURS = "quiet-hours"
     RECORDING_CONSENT = "recording-consent"
     # Allowed by rules that may not be those of now.
     RULES_STALE = "rules-stale"
@@ -149,6 +150,7 @@ _SIP: Final[dict[Reason, int]] = {
     Reason.SEVERAL_COUNTRIES: 403,
     Reason.CLASS: 403,
     Reason.DO_NOT_CALL: 403,
+    Reason.QUIET_HOURS: 403,
     Reason.RECORDING_CONSENT: 403,
     Reason.RULES_STALE: 503,
 }
@@ -177,6 +179,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.SEVERAL_COUNTRIES: "The number may lie in several countries and not all of them are allowed",
     Reason.CLASS: "Numbers of this class are not allowed without their own permission",
     Reason.DO_NOT_CALL: "The number is on the do-not-call list, and the agent does telemarketing",
+    Reason.QUIET_HOURS: "Telemarketing must not reach this number at this hour of its day",
     Reason.RECORDING_CONSENT: "All parties must agree to a recording there, and the organisation declares no consent",
     Reason.RULES_STALE: "The rules of who may be called could not be read for too long",
 }

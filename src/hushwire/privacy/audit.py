@@ -52,6 +52,8 @@ class Action(StrEnum):
     ORGANISATION_CHANGED = "organisation.changed"
     PROVISIONING_APPLIED = "provisioning.applied"
     RULES_CHANGED = "rules.changed"
+    RULES_PROPOSED = "rules.proposed"  # guarded: it waits for a second person; fields: countries, classes, released
+    RULES_REJECTED = "rules.rejected"
     HOLD_PLACED = "hold.placed"
     HOLD_RELEASED = "hold.released"
     RETENTION_CHANGED = "retention.changed"

@@ -41,6 +41,8 @@ class NoticeKind(StrEnum):
     TERMINATION = "termination"
     TERMINATION_DONE = "termination-done"
     NUMBER_DATA = "number-data"
+    RULES_PROPOSED = "rules-proposed"
+    RULES_OPENED = "rules-opened"
     TEST = "test"
 
 
@@ -217,6 +219,26 @@ Done: {done_at}""",
 Number, as your console shows it: {number}
 Released: {released_at}
 Erased by: {due_at}""",
+    ),
+    NoticeKind.RULES_PROPOSED: Text(
+        _SECURITY,
+        "A change of who may be called waits for a second person",
+        """An administrator wants to open what two must agree to. Somebody else has to approve it, or it lapses.
+
+Proposal: {proposal}
+Opens: {opens}
+Proposed by: {proposed_by}
+Lapses: {expires_at}""",
+    ),
+    NoticeKind.RULES_OPENED: Text(
+        _SECURITY,
+        "Guarded countries or classes were opened",
+        """Your agents may now call what two must agree to.
+
+Opened: {opens}
+By: {by}
+Done: {done_at}
+Version of the rules: {version}""",
     ),
     NoticeKind.TEST: Text(
         _PRIVACY,

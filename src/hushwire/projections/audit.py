@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from hushwire.calls.model import EndReason
 from hushwire.core.events import DomainEvent, EventKind
 
 SYSTEM: str = "system"
@@ -40,7 +41,9 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return None if event.fields.get("refused") is None else _entry(event, "call")
         case EventKind.CLOCK_WARNED:
             return None
-        case EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ENDED | EventKind.CALL_ONE_WAY_AUDIO:
+        case EventKind.CALL_ENDED:
+            return _entry(event, "call") if event.fields.get("reason") == EndReason.RULES_CHANGED else None
+        case EventKind.CALL_STARTED | EventKind.CALL_ANSWERED | EventKind.CALL_ONE_WAY_AUDIO:
             return None
         case EventKind.RECORDING_ERASED | EventKind.CALL_ERASED | EventKind.MESSAGE_ERASED:
             return None

@@ -170,6 +170,7 @@ class Adoption:
             payers=tuple(org.by_id[payer] for payer in talk.payers if payer in org.by_id),
             further_trunks=tuple(trunks[further] for further in talk.further_trunks if further in trunks),
             others=tuple(Personal(number) for number in talk.others),
+            called_later=tuple(Personal(number) for number in talk.called_later),
             let_out=talk.let_out,
         )
         now, answered_at = self._clock.now(), kept.answer.answered_at

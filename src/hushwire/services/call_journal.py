@@ -135,6 +135,7 @@ class CallJournal:
             payers=tuple(agent.id for agent in route.payers),
             further_trunks=tuple(trunk.id for trunk in route.further_trunks),
             others=tuple(number.reveal() for number in route.others),
+            called_later=tuple(number.reveal() for number in route.called_later),
             let_out=route.let_out,
             transfer=None if live.transfer is None else _transfer(live.transfer),
             exchange=live.exchange,

@@ -46,6 +46,7 @@ from hushwire.services.greetings import Greetings
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
 from hushwire.services.live import LiveCall
+from hushwire.services.live_rules import is_ruled_out
 from hushwire.services.mailbox_calls import MailboxCalls
 from hushwire.services.mailboxes import NoMailboxes
 from hushwire.services.own_greetings import OwnGreetings
@@ -336,7 +337,8 @@ class Calling:
     def obey_directory(self) -> None:
         """What changed of agents and numbers holds for calls under way too.
 
-        Those of a suspended agent or a revoked device end, with BYE to both sides; the recording of who objected to it ends, and the
+        Those of a suspended agent or a revoked device end, with BYE to both sides, and so do those to where nobody may call any more, if
+        the change was to hold for them (services/live_rules.py); the recording of who objected to it ends, and the
         call goes on.
         """
         for live in list(self.table.calls.values()):
@@ -346,6 +348,9 @@ class Calling:
             if self._router.is_barred(live.route, live.credentials()):
                 _log.info("call.barred", call_id=str(live.id))
                 self.hang_up(live, EndReason.SUSPENDED)
+            elif is_ruled_out(self._router, live):
+                _log.info("call.ruled_out", call_id=str(live.id))
+                self.hang_up(live, EndReason.RULES_CHANGED)
             elif live.recording is not None and not self._router.may_record(live.route):
                 self._tasks.spawn(self.recorder.objected(live), "recording-objected")
 

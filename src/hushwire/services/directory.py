@@ -21,6 +21,8 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
+from hushwire.policy import calling_hours
+from hushwire.policy.calling_hours import CallingHours
 from hushwire.policy.model import NumberClass, OwnHosts, Rules
 from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
@@ -122,6 +124,12 @@ class Organisation:
     """Its ring groups, by extension."""
 
     presence: Shown = Shown.STATE
+
+    telemarketing_hours: tuple[CallingHours, ...] = ()
+    """When its telemarketing may reach whom."""
+
+    live_rules_version: int = 0
+    """Calls that began under older rules than these are judged anew."""
 
     def may_record(self, places: Places) -> bool:
         """Whether calls with somebody in one of these places may be recorded at all, by law and declaration; looked up, not computed."""
@@ -546,6 +554,8 @@ def _organisation(
             beep_every_s=row.beep_every_s,
         ),
         presence=Shown(row.presence),
+        telemarketing_hours=tuple(calling_hours.parse(text) for text in row.telemarketing_hours),
+        live_rules_version=row.live_rules_version,
         jurisdictions=tuple(row.jurisdictions) or tags_for_country(row.home_country),
         by_id={agent.id: agent for agent in agents},
         by_username={agent.username.reveal(): agent for agent in agents},

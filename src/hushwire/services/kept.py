@@ -127,6 +127,7 @@ class Talk:
     payers: tuple[AgentId, ...] = ()
     further_trunks: tuple[TrunkId, ...] = ()
     others: tuple[str, ...] = ()
+    called_later: tuple[str, ...] = ()
     let_out: tuple[AgentId, ...] = ()
     transfer: KeptTransfer | None = None
     exchange: Exchange | None = None

@@ -194,6 +194,8 @@ class LiveCall:
     """Held while legs go and come."""
     shown: dict[Side, NameAddr | None] = field(default_factory=dict)
     """Whom a party talks with since its other party was replaced, as it may be told."""
+    judged_under: int = 0
+    """The version of the rules that it was last judged by anew."""
     is_ended: bool = False
     is_end_unknown: bool = False
     """The call is over, but the media process has not said that its recording is."""

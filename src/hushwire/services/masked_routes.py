@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -45,6 +46,7 @@ class MaskedRoutes:
         directory: Directory,
         judge: Judge,
         states: TrunkStates,
+        now: Callable[[], datetime],
         ways_out: WaysOut,
         assigned: Callable[[Organisation, str], Agent | None],
         agent_targets: Callable[[Organisation, Agent, NameAddr, int], tuple[Target, ...]],
@@ -53,6 +55,7 @@ class MaskedRoutes:
         self._directory = directory
         self._judge = judge
         self._states = states
+        self._now = now
         self._ways_out = ways_out
         self._assigned = assigned
         self._agent_targets = agent_targets
@@ -83,7 +86,7 @@ class MaskedRoutes:
             return refused("not-masked", "not-masked")
         if self._calls(found.session_id) >= MOST_CALLS:
             return refused("mask-full", "mask-full", agent)
-        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
+        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD), self._now())
         if not isinstance(verdict, Allow):
             return refused("mask-refused", "refused", agent, verdict if isinstance(verdict, Deny | Malformed) else None)
         other, places = Personal(verdict.number), (*places_of(org, known), verdict.country)
@@ -140,7 +143,7 @@ class MaskedRoutes:
             return refused("not-masked", "not-masked")
         if self._calls(found.session_id) >= MOST_CALLS:
             return refused("mask-full", "mask-full")
-        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD))
+        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD), self._now())
         if not isinstance(verdict, Allow):
             return refused("mask-refused", "refused", verdict if isinstance(verdict, Deny | Malformed) else None)
         other = Personal(verdict.number)

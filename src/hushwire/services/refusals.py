@@ -17,6 +17,7 @@ _SPOKEN: Final[Mapping[Reason, str]] = {
     Reason.INVALID: "This number does not exist.",
     Reason.INCOMPLETE: "This number is not complete.",
     Reason.DO_NOT_CALL: "This number must not be called.",
+    Reason.QUIET_HOURS: "This number must not be called at this hour.",
     Reason.RECORDING_CONSENT: "This call can not be made, because it would have to be recorded.",
 }
 

@@ -29,6 +29,7 @@ from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall, Party
+from hushwire.services.live_rules import called_out
 from hushwire.services.recorded_parties import Coming
 from hushwire.services.recorder import Recorder
 from hushwire.services.route import Route
@@ -309,6 +310,7 @@ def merged(route: Route, leg: int, party: Party, source: Route) -> Route:
         let_out=route.let_out if party.trunk is None else (*route.let_out, *source.forwarded_by),
         further_trunks=route.further_trunks if party.trunk is None else (*route.further_trunks, party.trunk),
         others=route.others if party.number is None else (*route.others, party.number),
+        called_later=route.called_later if party.trunk is None else (*route.called_later, *called_out(source)),
         places=(*route.places, *(place for place in party.places if place not in route.places)),
         verdict=source.verdict if is_emergency else route.verdict,
     )

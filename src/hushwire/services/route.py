@@ -82,6 +82,8 @@ class Route:
     """Carriers of parties who came into the call later."""
     others: tuple[Personal[str], ...] = ()
     """Numbers of outside parties who came into the call later."""
+    called_later: tuple[Personal[str], ...] = ()
+    """Those of them that were called from here, under a verdict."""
 
     @property
     def takes_message(self) -> bool:

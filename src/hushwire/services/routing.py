@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -69,6 +70,7 @@ class Router:
         devices: Devices,
         judge: Judge,
         states: TrunkStates,
+        now: Callable[[], datetime],
         temporary: Temporary = lambda _org, _user: None,
         features: Features = DEFAULT,
     ) -> None:
@@ -76,10 +78,11 @@ class Router:
         self._devices = devices
         self._judge = judge
         self._states = states
+        self._now = now
         self._temporary = temporary
         self._features = features
         self._masked = MaskedRoutes(
-            directory, judge, states, self.ways_out, self.assigned, self._agent_targets, lambda one: self.masked_calls(one)
+            directory, judge, states, now, self.ways_out, self.assigned, self._agent_targets, lambda one: self.masked_calls(one)
         )
         self.is_talking: Callable[[AgentId], bool] = lambda _agent: False
         """Whether an agent is in a call at this gateway."""
@@ -96,7 +99,7 @@ class Router:
         asked, request = caller_id.asked_for(request, own_user(request, org), self._features)
         hides = agent.hides_identity if asked is None else asked
         user = own_user(request, org)
-        verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host))
+        verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host), self._now())
         if user is not None and not isinstance(verdict, Emergency):
             dialled = Dialled(Feature.ECHO) if user == ECHO else self._features.read(user)
             if dialled is not None and (served := self._served(org, agent, terms, dialled, user)) is not None:
@@ -296,7 +299,7 @@ class Router:
         if isinstance(verdict, Emergency):
             return text == verdict.number
         read = trunk_number.read(text, trunk.number_format, trunk.country) or ""
-        again = verdict_for(self._judge, org, agent, Attempt(read, Channel.INVITE))
+        again = verdict_for(self._judge, org, agent, Attempt(read, Channel.INVITE), self._now())
         return isinstance(again, Allow) and again.number == verdict.number
 
     def _own_callee(self, org: Organisation, user: str, request: Request) -> tuple[Agent | None, DeviceFilter | None]:
@@ -387,7 +390,7 @@ class Router:
         org = self.newest(org)  # the call's own is as it was when the call began
         uri = parse_name_addr(refer_to).uri
         user = own_user_of(uri, org)
-        verdict = verdict_for(self._judge, org, agent, Attempt(refer_to, Channel.REFER, peer=peer))
+        verdict = verdict_for(self._judge, org, agent, Attempt(refer_to, Channel.REFER, peer=peer), self._now())
         if user is not None and not isinstance(verdict, Emergency):
             callee = org.by_extension.get(user) or org.by_username.get(user)
             if callee is not None:
@@ -576,7 +579,7 @@ class Router:
 
     def verdict(self, org: Organisation, agent: Agent, attempt: Attempt) -> Verdict:
         """What the rules say to a way out on an agent's wish."""
-        return verdict_for(self._judge, org, agent, attempt)
+        return verdict_for(self._judge, org, agent, attempt, self._now())
 
     def own_name(self, org: Organisation, header: str) -> str | None:
         """The user part of a header's URI that names this gateway; None where it names something else, or can't be read."""

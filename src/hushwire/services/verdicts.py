@@ -1,12 +1,15 @@
-"""The verdict on what an agent wants to reach, for every way out: the rules of destinations first, then do-not-call.
+"""The verdict on what an agent wants to reach, for every way out: the rules of destinations first, then those of telemarketing.
 
 Whatever leaves the house on an agent's wish asks here, calls today and messages tomorrow, so that no way goes past the set. Emergency
 calls are never asked about. The set is in memory, as the gateway's newest snapshot has it; one look-up, however long the list is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
+from hushwire.policy.calling_hours import CallingHours, closed_where, local_time
 from hushwire.policy.model import Allow, Attempt, Deny, Reason, Rules, Verdict
 from hushwire.services.directory import Agent, Organisation
 
@@ -16,12 +19,26 @@ INDEX: Final = "do_not_call.number"
 Judge = Callable[[Attempt, Rules], Verdict]
 
 
-def verdict_for(judge: Judge, org: Organisation, agent: Agent, attempt: Attempt) -> Verdict:
-    """What the rules say, and for telemarketing what the do-not-call set says of a number that they allow."""
+def verdict_for(judge: Judge, org: Organisation, agent: Agent, attempt: Attempt, now: datetime) -> Verdict:
+    """What the rules say, and for telemarketing what the do-not-call set and the hours say of a number that they allow."""
     verdict = judge(attempt, org.rules)
-    if not isinstance(verdict, Allow) or not agent.is_telemarketing or not is_listed(org, verdict.number):
+    if not isinstance(verdict, Allow) or not agent.is_telemarketing:
         return verdict
-    return denied(verdict, Reason.DO_NOT_CALL)
+    return marketed(verdict, org.telemarketing_hours, now, is_listed=is_listed(org, verdict.number))
+
+
+def marketed(allowed: Allow, hours: Sequence[CallingHours], now: datetime, *, is_listed: bool) -> Allow | Deny:
+    """What is left of a permission where telemarketing asks, by call or by message. `is_listed`: in the do-not-call set."""
+    if is_listed:
+        return denied(allowed, Reason.DO_NOT_CALL)
+    zone = closed_where(allowed.number, allowed.country, hours, now)
+    if zone is None:
+        return allowed
+    if not zone:
+        why = "Telemarketing must not reach this number: the time of day where it is can't be known."
+    else:
+        why = f"Telemarketing must not reach this number at this hour of its day: it is {local_time(zone, now)} in {zone}."
+    return replace(denied(allowed, Reason.QUIET_HOURS), explanation=why)
 
 
 def is_listed(org: Organisation, number: str) -> bool:

@@ -1,25 +1,24 @@
 """Voice security as the API gives it: the rules, a change of them, and the verdict on a destination without any side effect."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import Unavailable
 from hushwire.core.ids import OrgId
+from hushwire.policy import calling_hours
 from hushwire.policy.judge import Judge
-from hushwire.policy.model import Allow, Attempt, Channel, NumberClass, OwnHosts, Reason, Rules, Verdict
-from hushwire.privacy import audit, endings
-from hushwire.services.verdicts import INDEX, denied
+from hushwire.policy.model import Allow, Attempt, Channel, NumberClass, OwnHosts, Rules, Verdict
+from hushwire.services.notices import Notices
+from hushwire.services.rule_changes import Change, NoProposal, Outdated, Over, OwnProposal, RuleChanges, Saved, found
+from hushwire.services.verdicts import INDEX, marketed
 from hushwire.store import do_not_call, listing
 from hushwire.store import rules as table
 from hushwire.store.database import Database
 from hushwire.store.rules import RulesRow
-from hushwire.vault import tombstones
 from hushwire.vault.keyring import Keyring
 
 FRESH_S: Final = 1.0
@@ -39,22 +38,6 @@ class WhatIf:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """New lists; None leaves a list as it is. `version`: refuse unless the saved rules still have it."""
-
-    allowed_countries: frozenset[str] | None = None
-    classes: frozenset[NumberClass] | None = None
-    version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outdated:
-    """Somebody else changed the rules meanwhile: they stand at `version`."""
-
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
 class NoAgent:
     """The organisation has no such agent."""
 
@@ -62,11 +45,14 @@ class NoAgent:
 class VoiceSecurity:
     """Rules and verdicts of every organisation. `own_hosts(slug)` says which hosts are this gateway for it."""
 
-    def __init__(self, main: Database, keyring: Keyring, clock: Clock, own_hosts: Callable[[str], OwnHosts]) -> None:
+    def __init__(
+        self, main: Database, keyring: Keyring, clock: Clock, own_hosts: Callable[[str], OwnHosts], notices: Notices | None = None
+    ) -> None:
         self._main = main
         self._keyring = keyring
         self._clock = clock
         self._own_hosts = own_hosts
+        self.changes = RuleChanges(main, keyring, clock, notices)
         self._judge = Judge()
         self._known: dict[OrgId, tuple[float, RulesRow, Rules]] = {}
 
@@ -77,44 +63,34 @@ class VoiceSecurity:
     async def rules(self, org_id: OrgId) -> RulesRow:
         """The rules as they are saved now."""
         async with self._main.organisation(org_id) as connection:
-            return _found(await table.get(connection))
+            return found(await table.get(connection))
 
-    async def change(self, org_id: OrgId, change: Change, *, actor: str) -> RulesRow | Outdated:
-        """Save new lists and say so in the audit log, in one transaction; the gateways are told by the database.
-
-        What is left of the old lists stands in the keyring before the row changes, the new lists after it: a restore of an older
-        main database never brings back more than was allowed last (`privacy/endings.py`).
-        """
-        now = self._clock.now()
-        async with self._main.organisation(org_id) as connection:
-            before = _found(await table.get(connection, for_update=True))
-            if change.version is not None and change.version != before.version:
-                return Outdated(before.version)
-            countries = sorted(before.allowed_countries if change.allowed_countries is None else change.allowed_countries)
-            classes = sorted(before.classes if change.classes is None else change.classes)
-            await table.put(connection, countries, classes, now)
-            after = _found(await table.get(connection))
-            is_changed = after.version != before.version
-            if is_changed:
-                await audit.append(connection, org_id, now, actor, "rules.changed", f"organisation:{org_id}", _difference(before, after))
-                await self._bury(after, sorted({*before.allowed_countries} & {*countries}), sorted({*before.classes} & {*classes}), now)
+    async def change(self, org_id: OrgId, change: Change, *, actor: str) -> Saved | Outdated:
+        """Save new lists, or have what guards ask for agreed to first (services/rule_changes.py)."""
+        saved = await self.changes.save(org_id, change, actor=actor)
         self._known.pop(org_id, None)
-        if is_changed and ({*countries} - {*before.allowed_countries} or {*classes} - {*before.classes}):
-            try:
-                await self._bury(after, countries, classes, now)
-            except Unavailable:
-                # It holds already; a restore of an older database would leave out what was added just now, and say so.
-                _log.warning("rules.widening_not_kept", org_id=str(org_id))
-        return after
+        return saved
 
-    async def _bury(self, rules: RulesRow, countries: Sequence[str], classes: Sequence[str], now: datetime) -> None:
-        stone = endings.rules_now(tombstones.new_id(), rules.org_id, rules.version, countries, classes, now)
-        await tombstones.write(self._keyring.db, rules.org_id, [stone])
+    async def approve(self, org_id: OrgId, proposal_id: UUID, *, actor: str) -> Saved | NoProposal | OwnProposal | Over:
+        """Open what was proposed."""
+        saved = await self.changes.approve(org_id, proposal_id, actor=actor)
+        self._known.pop(org_id, None)
+        return saved
 
     async def check(
-        self, org_id: OrgId, destination: str, channel: Channel, *, agent: str | None = None, what_if: WhatIf | None = None
+        self,
+        org_id: OrgId,
+        destination: str,
+        channel: Channel,
+        *,
+        agent: str | None = None,
+        what_if: WhatIf | None = None,
+        is_telemarketing: bool = False,
     ) -> Verdict | NoAgent:
-        """The verdict on a destination, for the organisation or one of its agents. Nothing is written, counted or sent."""
+        """The verdict on a destination, for the organisation or one of its agents. Nothing is written, counted or sent.
+
+        `is_telemarketing`: as for a campaign, whoever asks.
+        """
         rules = await self._snapshot(org_id)
         agent_id = None if agent is None else await self._agent_id(org_id, agent)
         if agent is not None and agent_id is None:
@@ -128,15 +104,19 @@ class VoiceSecurity:
                 outside_prefix=what_if.outside_prefix if what_if.has_outside_prefix else rules.outside_prefix,
             )
         verdict = self._judge.decide(Attempt(destination, channel), rules, self._clock.now())
-        if isinstance(verdict, Allow) and agent_id is not None and await self._is_not_to_be_called(org_id, agent_id, verdict.number):
-            return denied(verdict, Reason.DO_NOT_CALL)
+        if isinstance(verdict, Allow) and (is_telemarketing or agent_id is not None):
+            return await self._marketed(org_id, verdict, None if is_telemarketing else agent_id)
         return verdict
 
-    async def _is_not_to_be_called(self, org_id: OrgId, agent_id: UUID, number: str) -> bool:
-        """What the gateways' snapshots say (services/verdicts.py), from the rows."""
+    async def _marketed(self, org_id: OrgId, verdict: Allow, agent_id: UUID | None) -> Verdict:
+        """What the gateways' snapshots say (services/verdicts.py), from the rows; of an agent only where it does telemarketing."""
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
-            return await do_not_call.binds(connection, agent_id) and await do_not_call.has(connection, keys.index(INDEX, number))
+            if agent_id is not None and not await do_not_call.binds(connection, agent_id):
+                return verdict
+            is_listed = await do_not_call.has(connection, keys.index(INDEX, verdict.number))
+            hours = found(await table.get(connection)).telemarketing_hours
+        return marketed(verdict, [calling_hours.parse(text) for text in hours], self._clock.now(), is_listed=is_listed)
 
     async def _snapshot(self, org_id: OrgId) -> Rules:
         now = self._clock.monotonic()
@@ -180,23 +160,3 @@ def as_uuid(text: str) -> UUID | None:
     except ValueError:
         return None
     return found if str(found) == text.lower() else None
-
-
-def _found(row: RulesRow | None) -> RulesRow:
-    if row is None:
-        raise Unavailable("the organisation's row is not there")
-    return row
-
-
-def _difference(before: RulesRow, after: RulesRow) -> dict[str, str | int]:
-    def listed(items: Sequence[str], others: Sequence[str]) -> str:
-        return ",".join(sorted(set(items) - set(others)))
-
-    return {
-        "version": after.version,
-        "countries": len(after.allowed_countries),
-        "countries_added": listed(after.allowed_countries, before.allowed_countries),
-        "countries_removed": listed(before.allowed_countries, after.allowed_countries),
-        "classes_added": listed(after.classes, before.classes),
-        "classes_removed": listed(before.classes, after.classes),
-    }

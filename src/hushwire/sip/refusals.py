@@ -72,6 +72,7 @@ _REFUSALS: Final = (
     Refusal("message-left", 200, "The message was taken"),
     Refusal("mailbox-left", 200, "There are no more messages"),
     Refusal("hangup", 200, "Ended by an administrator"),
+    Refusal("rules-changed", 403, "The destination is not allowed any more"),
     Refusal("joined-ended", 200, "The call is over"),
     Refusal("everybody-left", None, "Everybody left the conference"),
     Refusal("not-allowed", 403, "Nobody may listen to this call any more"),

@@ -40,6 +40,8 @@ class OrgRow:
     beep: str
     beep_every_s: int
     presence: str
+    telemarketing_hours: list[str]
+    live_rules_version: int
 
 
 @dataclass(frozen=True, slots=True)

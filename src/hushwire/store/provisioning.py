@@ -77,6 +77,7 @@ class OrgRow:
     beep: str = "off"
     beep_every_s: int = 15
     presence: str = "state"
+    telemarketing_hours: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection
 
-_COLUMNS: Final = "id AS org_id, slug, rules_version AS version, home_country, outside_prefix, allowed_countries, classes, updated_at"
+_COLUMNS: Final = (
+    "id AS org_id, slug, rules_version AS version, home_country, outside_prefix, allowed_countries, classes, updated_at,"
+    " telemarketing_hours, live_rules_version, four_eyes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,9 @@ class RulesRow:
     allowed_countries: tuple[str, ...]
     classes: tuple[str, ...]
     updated_at: datetime
+    telemarketing_hours: tuple[str, ...]
+    live_rules_version: int
+    four_eyes: tuple[str, ...]
 
 
 async def get(connection: Connection, *, for_update: bool = False) -> RulesRow | None:
@@ -31,7 +37,8 @@ async def get(connection: Connection, *, for_update: bool = False) -> RulesRow |
     row = await connection.fetchrow(query + " FOR UPDATE" if for_update else query)
     if row is None:
         return None
-    return RulesRow(**{**dict(row), "allowed_countries": tuple(row["allowed_countries"]), "classes": tuple(row["classes"])})
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return RulesRow(**found)
 
 
 async def put(connection: Connection, allowed_countries: Sequence[str], classes: Sequence[str], now: datetime) -> None:
@@ -43,3 +50,20 @@ async def put(connection: Connection, allowed_countries: Sequence[str], classes:
         list(classes),
         now,
     )
+
+
+async def set_telemarketing_hours(connection: Connection, hours: Sequence[str], now: datetime) -> None:
+    """Replace them. The version rises if they differ."""
+    query = "UPDATE orgs SET telemarketing_hours = $1, updated_at = $2 WHERE telemarketing_hours IS DISTINCT FROM $1"
+    await connection.execute(query, list(hours), now)
+
+
+async def set_four_eyes(connection: Connection, guarded: Sequence[str], now: datetime) -> None:
+    """Replace the names that two must agree to before they are opened. The version rises if they differ."""
+    query = "UPDATE orgs SET four_eyes = $1, updated_at = $2 WHERE four_eyes IS DISTINCT FROM $1"
+    await connection.execute(query, list(guarded), now)
+
+
+async def apply_to_live(connection: Connection) -> None:
+    """Have every gateway judge the calls that it began under older rules by those of now. The version rises."""
+    await connection.execute("UPDATE orgs SET live_rules_version = rules_version + 1")

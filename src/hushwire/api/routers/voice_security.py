@@ -4,17 +4,22 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, assert_never
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, needs
 from hushwire.api.problems import Problem, invalid
+from hushwire.api.routers.rule_proposals import Proposal, shown
 from hushwire.api.values import Body, ClassName, Country
-from hushwire.policy.model import Allow, AllowContact, Channel, Deny, Emergency, Malformed, NumberClass, Verdict
+from hushwire.policy import calling_hours
+from hushwire.policy.four_eyes import ALL
+from hushwire.policy.model import PERMITTED_CLASSES, Allow, AllowContact, Channel, Deny, Emergency, Malformed, NumberClass, Verdict
 from hushwire.policy.numbers import has_numbering
-from hushwire.services.voice_security import Change, NoAgent, Outdated, WhatIf
+from hushwire.policy.territories import TERRITORIES
+from hushwire.services.rule_changes import Change, Outdated
+from hushwire.services.voice_security import NoAgent, WhatIf
 from hushwire.store.rules import RulesRow
 
 router = APIRouter(prefix="/v1/voice-security", tags=["voice security"])
@@ -23,6 +28,21 @@ Reading = Annotated[Caller, Depends(needs(Permission.RULES))]
 Changing = Annotated[Caller, Depends(needs(Permission.RULES_CHANGE))]
 Checking = Annotated[Caller, Depends(needs(Permission.CHECK))]
 
+
+def _hours(value: str) -> str:
+    calling_hours.parse(value)
+    return value
+
+
+def _guarded(value: str) -> str:
+    if value != ALL and value not in TERRITORIES and value not in PERMITTED_CLASSES:
+        raise ValueError("must be a code of a country, a class that can be permitted, or *")
+    return value
+
+
+Guarded = Annotated[str, Field(max_length=20), AfterValidator(_guarded)]
+HoursEntry = Annotated[str, Field(max_length=40), AfterValidator(_hours)]
+ToLive = Annotated[bool, Query(description="Also end calls under way, on every node, that could not be made any more.")]
 LONGEST_DESTINATION: Final = 65_536
 _MOST_COUNTRIES: Final = 300
 
@@ -35,7 +55,11 @@ class VoiceSecurity(BaseModel):
     outside_prefix: str | None
     allowed_countries: list[str]
     classes: list[str]
+    telemarketing_hours: list[str] = Field(description="When telemarketing may reach whom; empty: at any hour.")
+    live_rules_version: int = Field(description="Calls that began under older rules were judged anew, and ended where not allowed.")
+    four_eyes: list[str] = Field(description="Countries and classes that two must agree to before they open; *: all.")
     updated_at: datetime
+    waits: Proposal | None = Field(default=None, description="What of the change waits for a second person (202).")
 
 
 class VoiceSecurityChange(Body):
@@ -43,15 +67,19 @@ class VoiceSecurityChange(Body):
 
     allowed_countries: list[Country] | None = Field(default=None, max_length=_MOST_COUNTRIES)
     classes: list[ClassName] | None = Field(default=None, max_length=20)
+    telemarketing_hours: list[HoursEntry] | None = Field(default=None, max_length=calling_hours.MOST)
+    four_eyes: list[Guarded] | None = Field(default=None, max_length=_MOST_COUNTRIES)
     version: int | None = Field(default=None, ge=0, description="Change only if the rules still have this version (else 409).")
     home_country: str | None = Field(default=None, description="Only as it is: `hushwire apply` changes it.")
     outside_prefix: str | None = Field(default=None, description="Only as it is: `hushwire apply` changes it.")
     updated_at: str | None = Field(default=None, description="Ignored.")
+    live_rules_version: int | None = Field(default=None, description="Ignored: see apply_to_live.")
+    waits: Any = Field(default=None, description="Ignored.")
 
     @model_validator(mode="after")
     def _says_something(self) -> "VoiceSecurityChange":
-        if self.allowed_countries is None and self.classes is None:
-            raise ValueError("give allowed_countries, classes or both")
+        if all(one is None for one in (self.allowed_countries, self.classes, self.telemarketing_hours, self.four_eyes)):
+            raise ValueError("give allowed_countries, classes, telemarketing_hours or four_eyes")
         return self
 
 
@@ -79,6 +107,7 @@ class Question(Body):
     )
     channel: Channel
     agent: str | None = Field(default=None, max_length=128, description="Id or username of an agent: its lists are used.")
+    telemarketing: bool = Field(default=False, description="As of a campaign, whoever the agent: the do-not-call set and the hours hold.")
     rules: Rules | None = None
 
 
@@ -99,9 +128,14 @@ async def get_rules(means: Given, caller: Reading) -> VoiceSecurity:
     return _shown(await means.voice_security.rules(caller.org_id))
 
 
-@router.put("")
-async def put_rules(means: Given, caller: Changing, body: VoiceSecurityChange) -> VoiceSecurity:
-    """Save new lists. The next call on every node obeys them within a second."""
+@router.put("", responses={202: {"model": VoiceSecurity, "description": "Saved but for what waits for a second person."}})
+async def put_rules(
+    means: Given, caller: Changing, response: Response, body: VoiceSecurityChange, apply_to_live: ToLive = False
+) -> VoiceSecurity:
+    """Save new lists. The next call on every node obeys them within a second.
+
+    What would open a guarded country or class waits until somebody else approves it; the rest is saved.
+    """
     if body.home_country is not None or body.outside_prefix is not None:
         saved = await means.voice_security.rules(caller.org_id)
         if body.home_country not in (None, saved.home_country):
@@ -111,12 +145,17 @@ async def put_rules(means: Given, caller: Changing, body: VoiceSecurityChange) -
     change = Change(
         allowed_countries=None if body.allowed_countries is None else frozenset(body.allowed_countries),
         classes=None if body.classes is None else frozenset(NumberClass(name) for name in body.classes),
+        telemarketing_hours=None if body.telemarketing_hours is None else tuple(body.telemarketing_hours),
+        four_eyes=None if body.four_eyes is None else frozenset(body.four_eyes),
         version=body.version,
+        applies_to_live=apply_to_live,
     )
     found = await means.voice_security.change(caller.org_id, change, actor=caller.actor)
     if isinstance(found, Outdated):
         raise Problem(409, f"The rules were changed meanwhile: they stand at version {found.version}.", version=found.version)
-    return _shown(found)
+    if found.waits is not None:
+        response.status_code = 202
+    return _shown(found.rules).model_copy(update={"waits": None if found.waits is None else shown(found.waits, means.clock.now())})
 
 
 @router.post(
@@ -138,7 +177,14 @@ async def check(request: Request, means: Given, caller: Checking) -> Answer:
             outside_prefix=rules.outside_prefix or None,
             has_outside_prefix="outside_prefix" in rules.model_fields_set,
         )
-    verdict = await means.voice_security.check(caller.org_id, destination, question.channel, agent=question.agent, what_if=what_if)
+    verdict = await means.voice_security.check(
+        caller.org_id,
+        destination,
+        question.channel,
+        agent=question.agent,
+        what_if=what_if,
+        is_telemarketing=question.telemarketing,
+    )
     if isinstance(verdict, NoAgent):
         raise Problem(404, "The organisation has no such agent.")
     answer = _answer(verdict)
@@ -193,5 +239,8 @@ def _shown(row: RulesRow) -> VoiceSecurity:
         outside_prefix=row.outside_prefix,
         allowed_countries=sorted(row.allowed_countries),
         classes=sorted(row.classes),
+        telemarketing_hours=list(row.telemarketing_hours),
+        live_rules_version=row.live_rules_version,
+        four_eyes=list(row.four_eyes),
         updated_at=row.updated_at,
     )

@@ -42,7 +42,8 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "orgs": same(ORG, "id slug name home_country residency jurisdictions created_at updated_at erased_at")
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
     | same(RULE, "devices_version masking_version custody_version recording_consent do_not_call_version")
-    | same(RULE, "ringback music_on_hold announcement announce_at record_from spoken_refusals beep beep_every_s presence"),
+    | same(RULE, "ringback music_on_hold announcement announce_at record_from spoken_refusals beep beep_every_s presence")
+    | same(RULE, "live_rules_version telemarketing_hours four_eyes"),
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
     | same(OPERATOR, "priority weight prefixes number_format country caller_id caller_ids caller_id_otherwise channels codecs early_media")
     | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks trusted")
@@ -65,6 +66,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "provisioning_links": same(replace(CREDENTIAL, form=Form.PSEUDONYM), "id org_id device_id")
     | same(replace(CREDENTIAL, form=Form.HASH), "token_hash")
     | same(replace(CREDENTIAL, form=Form.PLAIN), "created_at expires_at used_at"),
+    "rule_proposals": same(RULE, "id org_id countries classes released state proposed_by proposed_at expires_at decided_by decided_at"),
     "ring_groups": same(RULE, "id org_id name dialled strategy ring_s follows_forwarding created_at updated_at"),
     "ring_group_members": same(replace(AGENT, form=Form.PSEUDONYM), "org_id group_id agent_id") | same(AGENT, "position"),
     "numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "id org_id agent_id group_id")
