@@ -51,7 +51,7 @@ TARGETS = [
     Target("rtp", ("core/rtp.cpp", "core/sequence.cpp", "core/replay.hpp")),
     Target("srtp", ("core/srtp.cpp", "core/srtp_transform.cpp", "core/srtp_ciphers.cpp", "core/rollover.hpp", "core/replay.hpp")),
     Target("stun", ("core/stun.cpp", "core/ice.cpp")),
-    *(Target(name, (), module=("tests.fuzz.sip", "--target", name)) for name in ("digest", "sdp", "shaken", "sip", "uri")),
+    *(Target(name, (), module=("tests.fuzz.sip", "--target", name)) for name in ("digest", "sdp", "shaken", "sip", "smpp", "uri")),
 ]
 
 

@@ -5,6 +5,7 @@ sdp     session descriptions: read, written, answered and taken as answers, with
 digest  challenges and answers to them, as client and as server
 uri     URIs, addresses, and the small grammars of single headers
 shaken  Identity headers, the JSON inside their tokens, and lists of numbers in certificates
+smpp    PDUs of message centres, torn streams of them, a session that takes them, receipts (tests/fuzz/smpp.py)
 
 Inputs that crash are kept under --artifacts. Like all targets they keep no state between inputs and take no clock and no chance.
 """
@@ -28,10 +29,11 @@ except ImportError:  # replay and coverage need no fuzzer
 from cryptography.hazmat.primitives.asymmetric import ec
 
 if atheris is not None and __name__ == "__main__" and not {"--coverage", "--merge"} & set(sys.argv):
-    with atheris.instrument_imports(include=["hushwire.sip", "hushwire.sdp"]):
+    with atheris.instrument_imports(include=["hushwire.sip", "hushwire.sdp", "hushwire.sms.smpp"]):
         import hushwire.sdp.offer_answer
         import hushwire.sip.shaken
-        import hushwire.sip.useragent  # noqa: F401
+        import hushwire.sip.useragent
+        import hushwire.sms.smpp.session  # noqa: F401
 
 from hushwire.sdp import offer_answer, session
 from hushwire.sdp.crypto import Suite, parse_crypto
@@ -44,6 +46,9 @@ from hushwire.sip.flow import Address, Flow, Target, Transport
 from hushwire.sip.message import Request
 from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import UserAgent, UserAgentConfig
+from hushwire.sms.smpp import fields, pdu, receipts
+from hushwire.sms.smpp import session as smpp_session
+from tests.fuzz.smpp import fuzz_smpp
 
 MAX_INPUT: Final = 4096
 SIGNER: Final = ec.derive_private_key(7, ec.SECP256R1())
@@ -293,6 +298,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "digest": fuzz_digest,
     "uri": fuzz_uri,
     "shaken": fuzz_shaken,
+    "smpp": fuzz_smpp,
 }
 # What each target's corpus must reach, function by function: the readers.
 PARSERS: Final = {
@@ -301,12 +307,13 @@ PARSERS: Final = {
     "digest": (digest.__file__,),
     "uri": (uri.__file__, refer.__file__),
     "shaken": (passport.__file__, shaken.__file__, tn_authority.__file__),
+    "smpp": (fields.__file__, pdu.__file__, receipts.__file__, smpp_session.__file__),
 }
 # Functions of those files that read nothing.
 WRITERS: Final = (
     "Headers.with_", "Headers.replaced", "Headers.without", "Headers.__", "Headers.lines", "Headers.of", "refer_to", "sipfrag",
     "referred_by", "replaces_of", "SipUri.address_of_record", "Via.received_from", "via_transport", "display_name", 
-    "confirm", "header", "numbers_of", "Token.mark",
+    "confirm", "header", "numbers_of", "Token.mark", "Session.opens_at",
 )  # fmt: skip
 
 
