@@ -42,6 +42,9 @@ SHARED: dict[str, set[str]] = {
         "trunks",
         "trunk_states",
         "bans",
+        "message_centres",
+        "message_receipts",
+        "message_runs",
         "nodes",
         "replay",
         "schema_migrations",
@@ -168,6 +171,15 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "access_log", id=uuid4(), org_id=org, purpose="support", **entry)
         answer = {"request_hash": mark, "status": 200, "response": "{}", "created_at": NOW}
         await insert(connection, "idempotency", org_id=org, key="key", **answer)
+        centre = await connection.fetchval("SELECT id FROM message_centres LIMIT 1") or uuid4()
+        await connection.execute(
+            "INSERT INTO message_centres (id, name, settings, created_at, updated_at) VALUES ($1, 'smsc', '{}', $2, $2)"
+            " ON CONFLICT DO NOTHING",
+            centre,
+            NOW,
+        )
+        part = {"part": 1, "parts": 1, "centre_id": centre, "due_at": NOW, "changed_at": NOW}
+        await insert(connection, "message_parts", org_id=org, message_id=uuid4(), **part)
         await add_clock(connection, org)
         await add_profile(connection, org)
         await add_agreement(connection, org)

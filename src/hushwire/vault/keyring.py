@@ -68,6 +68,10 @@ class DeploymentKeys:
         """What proves to one gateway that another one of this deployment said `text`."""
         return blind_index(self.lookup_key, UUID(int=0), "nodes.said", text)
 
+    def text_destination(self, digits: str) -> bytes:
+        """`message_parts.destination_index` of a number in digits alone, as a carrier's receipt names it."""
+        return blind_index(self.lookup_key, UUID(int=0), "message_parts.destination", digits)
+
     def source(self, source: str) -> bytes:
         """`bans.source_index` of an address or network in its canonical form."""
         return blind_index(self.lookup_key, UUID(int=0), "bans.source", source)

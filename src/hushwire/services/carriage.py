@@ -1,0 +1,111 @@
+"""The seam between messages and carriers: what a carrier's links ask of whoever keeps messages, and what they tell it.
+
+Who keeps messages puts parts into the outbox (`store/message_parts.py`) in the transaction that accepts the message. The links take them
+from there, ask for their content when they are about to send it, and say what became of them; what comes in they hand over, and
+acknowledge once it is committed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+from uuid import UUID
+
+from hushwire.core.ids import OrgId
+from hushwire.core.personal import Personal
+from hushwire.store.database import Connection
+
+Style = Literal["udh8", "udh16", "sar", "payload"]
+"""How a centre takes a long message: parts with an 8- or 16-bit reference in a header, with SAR parameters, or whole as message_payload."""
+PartState = Literal["queued", "sending", "submitted", "unknown", "delivered", "failed", "expired"]
+
+
+class Segment(Protocol):
+    """One part of a message as it goes over the air."""
+
+    @property
+    def payload(self) -> bytes:
+        """The octets, a user data header before them where `has_udh`."""
+        ...
+
+    @property
+    def data_coding(self) -> int:
+        """SMPP 3.4 section 5.2.19."""
+        ...
+
+    @property
+    def has_udh(self) -> bool: ...
+
+    @property
+    def sar(self) -> tuple[int, int, int] | None:
+        """Reference, number of parts and this one's place, from 1: for parts that are told as SAR parameters."""
+        ...
+
+
+class Opened(Protocol):
+    """A message opened to be sent."""
+
+    @property
+    def source(self) -> Personal[str]:
+        """A canonical +E.164 number, a short code, or an alphanumeric sender."""
+        ...
+
+    @property
+    def destination(self) -> Personal[str]:
+        """The canonical number that the verdict allowed."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[Segment]:
+        """As many as the outbox has rows for it, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of one part. `error`: a word of ours or the centre's status, such as ESME_RINVDSTADR; never a text of the centre's."""
+
+    message_id: UUID
+    part: int
+    state: PartState
+    error: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One short message, or one part of one, as a carrier brought it.
+
+    `payload` begins with a user data header where `has_udh`; `sar` is (reference, parts, place from 1).
+    """
+
+    source: Personal[str]
+    destination: Personal[str]
+    payload: Personal[bytes]
+    data_coding: int
+    has_udh: bool
+    sar: tuple[int, int, int] | None
+    at: datetime
+
+
+class Bodies(Protocol):
+    """Whoever keeps messages, asked by the links."""
+
+    async def open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> Mapping[UUID, Opened]:
+        """The messages, cut into parts as `style` says; without those that were erased or called back meanwhile, which then fail.
+
+        Raises Unavailable.
+        """
+        ...
+
+    async def advance(self, connection: Connection, org_id: OrgId, changes: Sequence[Change]) -> None:
+        """Carry the parts' new states to their messages, in the transaction that wrote them."""
+        ...
+
+
+class Inbox(Protocol):
+    """Where received messages go."""
+
+    async def receive(self, centre_id: UUID, texts: Sequence[Inbound]) -> None:
+        """Take them all; committed when this returns, and only then acknowledged. Raises Unavailable: the carrier sends them again."""
+        ...

@@ -1,0 +1,127 @@
+"""Carriers of short messages as provisioned: how each is read, and which of them a number is given to."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+from hushwire.core.clock import Random
+from hushwire.services.carriage import Style
+from hushwire.sip.resolve import by_weight
+from hushwire.sms.smpp.outcomes import Meaning
+from hushwire.sms.smpp.receipts import IdForm
+from hushwire.sms.smpp.session import Mode
+from hushwire.store.database import Connection
+from hushwire.vault.keyring import DeploymentKeys
+
+_NO_ORG: Final = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """One link of a centre."""
+
+    host: str
+    port: int
+    mode: Mode = "transceiver"
+    tls: bool = False
+    weight: int = 1
+    priority: int = 0
+    """Links of a higher number are given messages only while none of a lower one is bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmppSettings:
+    """How a centre is spoken to; `docs/sms.md` says what each key means."""
+
+    system_id: str
+    links: tuple[LinkSpec, ...]
+    system_type: str = ""
+    window: int = 10
+    per_second: float = 0.0
+    enquire_every_s: int = 30
+    answer_within_s: int = 30
+    source_ton: int = 1
+    source_npi: int = 1
+    destination_ton: int = 1
+    destination_npi: int = 1
+    service_type: str = ""
+    number_format: str = "e164"
+    style: Style = "udh8"
+    receipts: bool = True
+    receipts_by_text: bool = False
+    answer_ids: IdForm = "caseless"
+    receipt_ids: IdForm = "caseless"
+    unknown_after_s: int = 86_400
+    when_unknown: str = "fail"
+    most_attempts: int = 8
+    statuses: Mapping[int, Meaning] = field(default_factory=lambda: MappingProxyType({}))
+    pins: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """One carrier by SMPP."""
+
+    id: UUID
+    name: str
+    settings: SmppSettings
+    password: str = field(repr=False)
+
+
+def read_settings(said: Mapping[str, Any]) -> SmppSettings:
+    """`message_centres.settings` of the kind smpp, as a provisioning file was checked."""
+    known = dict(said)
+    links = tuple(LinkSpec(**link) for link in known.pop("links"))
+    statuses = MappingProxyType({int(status, 16): Meaning(word) for status, word in known.pop("statuses", {}).items()})
+    pins, networks = tuple(known.pop("pins", ())), tuple(known.pop("networks", ()))
+    return SmppSettings(links=links, statuses=statuses, pins=pins, networks=networks, **known)
+
+
+def place_of_password(centre_id: UUID) -> dict[str, Any]:
+    """Where a centre's password is sealed to."""
+    return {"table": "message_centres", "column": "password_sealed", "row": centre_id, "org": _NO_ORG}
+
+
+async def smpp_centres(connection: Connection, keys: DeploymentKeys) -> list[Centre]:
+    """All carriers by SMPP, ready to be connected to."""
+    rows = await connection.fetch("SELECT id, name, settings, password_sealed FROM message_centres WHERE kind = 'smpp' ORDER BY name")
+    return [
+        Centre(
+            row["id"],
+            row["name"],
+            read_settings(json.loads(row["settings"])),
+            ""
+            if row["password_sealed"] is None
+            else keys.operational.open(row["password_sealed"], **place_of_password(row["id"])).decode(),
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One carrier, as far as the choice needs it."""
+
+    id: UUID
+    priority: int
+    weight: int
+    prefixes: tuple[str, ...]
+
+
+async def ways(connection: Connection) -> list[Way]:
+    """All carriers of short messages."""
+    rows = await connection.fetch("SELECT id, priority, weight, prefixes FROM message_centres ORDER BY priority, name")
+    return [Way(row["id"], row["priority"], row["weight"], tuple(row["prefixes"])) for row in rows]
+
+
+def choose(carriers: Sequence[Way], number: str, random: Random) -> list[UUID]:
+    """Which carriers a number may be given to, the one to begin with first: those of the lowest priority by weight and chance."""
+    fitting = [one for one in carriers if not one.prefixes or number.startswith(one.prefixes)]
+    ordered: list[Way] = []
+    for priority in sorted({one.priority for one in fitting}):
+        ordered += by_weight([one for one in fitting if one.priority == priority], lambda one: one.weight, random)
+    return [one.id for one in ordered]
