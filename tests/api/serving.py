@@ -46,6 +46,7 @@ from hushwire.services.queries import Queries
 from hushwire.services.readings import Readings
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
+from hushwire.services.simulation import Simulation
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.sip.uri import parse_sip_uri
@@ -159,7 +160,7 @@ async def made_means(house: House) -> Means:
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=queries, voicemail=VoicemailQueries(main, queries, house.clock), greetings=Greetings(main),
         recordings=await house.recordings(), spool=house.spool, erasures=erasures,
-        voice_security=voice_security, actions=actions, rights=rights,
+        voice_security=voice_security, simulation=Simulation(main, keyring, voice_security, house.clock), actions=actions, rights=rights,
         forwarding=AgentForwarding(main, keyring, voice_security, house.clock, Chance()),
         retention=RetentionRules(main, house.clock, Chance()), holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),

@@ -120,6 +120,10 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
         "allowed_countries": ["DE"], "classes": None, "version": None, "home_country": None, "outside_prefix": None, "updated_at": None,
         "telemarketing_hours": ["* mon-sat 08:00-20:00"], "four_eyes": ["*"], "live_rules_version": None, "waits": None,
     },
+    ("POST", "/v1/voice-security/simulate"): {
+        "destinations": [NUMBER], "rules": {"allowed_countries": ["DE"]}, "channel": "invite", "agent": None
+    },
+    ("POST", "/v1/voice-security/simulate/calls"): {"rules": {"classes": ["premium"]}, "days": 30, "agent": "anna"},
     ("POST", "/v1/voice-security/check"): {
         "destination": NUMBER, "channel": "invite", "agent": None, "telemarketing": False,
         "rules": {"home_country": "DE", "allowed_countries": ["DE"]}

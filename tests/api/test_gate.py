@@ -178,6 +178,8 @@ PATHS = {
     ("GET", "/v1/voice-security"): "rules",
     ("PUT", "/v1/voice-security"): "rules-change",
     ("POST", "/v1/voice-security/check"): "check",
+    ("POST", "/v1/voice-security/simulate"): "rules-change",
+    ("POST", "/v1/voice-security/simulate/calls"): "rules-change",
     ("GET", "/v1/voice-security/proposals"): "rules",
     ("GET", "/v1/voice-security/proposals/{proposal_id}"): "rules",
     ("POST", "/v1/voice-security/proposals/{proposal_id}/approve"): "rules-change",

@@ -50,6 +50,7 @@ from hushwire.api.routers import (
     retention,
     rule_proposals,
     sealed,
+    simulation,
     termination,
     voice_security,
     voicemail,
@@ -91,6 +92,7 @@ _GUARDED: Final = {
 
 _ROUTERS: Final = (
     rule_proposals,
+    simulation,
     voice_security,
     calls,
     recordings,

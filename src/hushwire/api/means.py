@@ -40,6 +40,7 @@ from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.recordings_shipping import Spool
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
+from hushwire.services.simulation import Simulation
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.store.database import Database
@@ -66,6 +67,7 @@ class Means:
     retention: RetentionRules
     voice_security: VoiceSecurity
     forwarding: AgentForwarding
+    simulation: Simulation
     actions: CallActions
     rights: Rights
     audit_exports: AuditExports

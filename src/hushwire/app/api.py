@@ -50,6 +50,7 @@ from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.recordings_shipping import Spool
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
+from hushwire.services.simulation import Simulation
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.sip.uri import parse_sip_uri
@@ -131,6 +132,7 @@ async def made_means(wired: Wired) -> Means:
         retention=RetentionRules(wired.main, wired.clock, wired.random),
         holds=Holds(wired.main, wired.keyring, wired.clock, wired.random),
         voice_security=voice_security,
+        simulation=Simulation(wired.main, wired.keyring, voice_security, wired.clock),
         actions=actions,
         rights=rights,
         forwarding=AgentForwarding(wired.main, wired.keyring, voice_security, wired.clock, wired.random),

@@ -54,6 +54,7 @@ class Action(StrEnum):
     RULES_CHANGED = "rules.changed"
     RULES_PROPOSED = "rules.proposed"  # guarded: it waits for a second person; fields: countries, classes, released
     RULES_REJECTED = "rules.rejected"
+    RULES_SIMULATED = "rules.simulated"  # other rules were tried on calls of the past; fields: days, numbers, purpose
     HOLD_PLACED = "hold.placed"
     HOLD_RELEASED = "hold.released"
     RETENTION_CHANGED = "retention.changed"

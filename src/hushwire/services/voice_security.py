@@ -91,22 +91,34 @@ class VoiceSecurity:
 
         `is_telemarketing`: as for a campaign, whoever asks.
         """
-        rules = await self._snapshot(org_id)
-        agent_id = None if agent is None else await self._agent_id(org_id, agent)
-        if agent is not None and agent_id is None:
-            return NoAgent()
-        if what_if is not None:
-            rules = replace(
-                rules,
-                home_country=what_if.home_country or rules.home_country,
-                allowed_countries=rules.allowed_countries if what_if.allowed_countries is None else what_if.allowed_countries,
-                classes=rules.classes if what_if.classes is None else what_if.classes,
-                outside_prefix=what_if.outside_prefix if what_if.has_outside_prefix else rules.outside_prefix,
-            )
+        agent_id = await self.agent_id(org_id, agent)
+        if isinstance(agent_id, NoAgent):
+            return agent_id
+        rules = await self.rules_of(org_id, agent_id, what_if)
         verdict = self._judge.decide(Attempt(destination, channel), rules, self._clock.now())
         if isinstance(verdict, Allow) and (is_telemarketing or agent_id is not None):
             return await self._marketed(org_id, verdict, None if is_telemarketing else agent_id)
         return verdict
+
+    async def rules_of(self, org_id: OrgId, agent_id: UUID | None, what_if: WhatIf | None = None) -> Rules:
+        """The organisation's rules as this agent meets them, with others tried in their place."""
+        rules = await self._snapshot(org_id)
+        if what_if is None:
+            return rules
+        return replace(
+            rules,
+            home_country=what_if.home_country or rules.home_country,
+            allowed_countries=rules.allowed_countries if what_if.allowed_countries is None else what_if.allowed_countries,
+            classes=rules.classes if what_if.classes is None else what_if.classes,
+            outside_prefix=what_if.outside_prefix if what_if.has_outside_prefix else rules.outside_prefix,
+        )
+
+    async def agent_id(self, org_id: OrgId, agent: str | None) -> UUID | NoAgent | None:
+        """The agent that an id or a username names; None where none is named."""
+        if agent is None:
+            return None
+        await self._snapshot(org_id)
+        return await self._agent_id(org_id, agent) or NoAgent()
 
     async def _marketed(self, org_id: OrgId, verdict: Allow, agent_id: UUID | None) -> Verdict:
         """What the gateways' snapshots say (services/verdicts.py), from the rows; of an agent only where it does telemarketing."""

@@ -167,29 +167,30 @@ async def put_rules(
 async def check(request: Request, means: Given, caller: Checking) -> Answer:
     """The verdict on a destination, without any side effect. Any text up to 64 KiB has one."""
     question, destination = _question(await request.body())
-    what_if = None
-    if question.rules is not None:
-        rules = question.rules
-        what_if = WhatIf(
-            home_country=rules.home_country,
-            allowed_countries=None if rules.allowed_countries is None else frozenset(rules.allowed_countries),
-            classes=None if rules.classes is None else frozenset(NumberClass(name) for name in rules.classes),
-            outside_prefix=rules.outside_prefix or None,
-            has_outside_prefix="outside_prefix" in rules.model_fields_set,
-        )
     verdict = await means.voice_security.check(
         caller.org_id,
         destination,
         question.channel,
         agent=question.agent,
-        what_if=what_if,
+        what_if=None if question.rules is None else what_if_of(question.rules),
         is_telemarketing=question.telemarketing,
     )
     if isinstance(verdict, NoAgent):
         raise Problem(404, "The organisation has no such agent.")
-    answer = _answer(verdict)
+    answer = answered(verdict)
     means.metrics.note_verdict(answer.verdict)
     return answer
+
+
+def what_if_of(rules: Rules) -> WhatIf:
+    """The rules to try."""
+    return WhatIf(
+        home_country=rules.home_country,
+        allowed_countries=None if rules.allowed_countries is None else frozenset(rules.allowed_countries),
+        classes=None if rules.classes is None else frozenset(NumberClass(name) for name in rules.classes),
+        outside_prefix=rules.outside_prefix or None,
+        has_outside_prefix="outside_prefix" in rules.model_fields_set,
+    )
 
 
 def _question(body: bytes) -> tuple[Question, str]:
@@ -208,7 +209,8 @@ def _question(body: bytes) -> tuple[Question, str]:
     return question, destination if isinstance(destination, str) else question.destination
 
 
-def _answer(verdict: Verdict) -> Answer:
+def answered(verdict: Verdict) -> Answer:
+    """A verdict as the API gives it."""
     match verdict:
         case Allow():
             said: dict[str, Any] = {"verdict": "allow", "number": verdict.number, "country": verdict.country, "class": verdict.number_class}
