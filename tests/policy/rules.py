@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from hushwire.policy.judge import decide
-from hushwire.policy.model import Attempt, Channel, NumberClass, OwnHosts, Rules, Verdict
+from hushwire.policy.model import Attempt, Channel, NumberClass, OwnHosts, Verdict
+from hushwire.policy.rules import Rules
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OWN = OwnHosts(

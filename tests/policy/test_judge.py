@@ -21,8 +21,8 @@ from hushwire.policy.model import (
     Emergency,
     Malformed,
     Reason,
-    Rules,
 )
+from hushwire.policy.rules import Level, Rules
 from hushwire.policy.territories import TERRITORIES
 from tests.policy.rules import NOW, OWN, judged, rules
 
@@ -138,10 +138,10 @@ def test_every_reason_has_a_sentence_a_status_and_a_reason_header(reason: Reason
 
 
 def test_lists_of_organisation_team_and_agent_intersect() -> None:
-    snapshot = Rules(1, "DE", frozenset({"DE", "AT"}), team_countries=frozenset({"AT", "CH"}), own_hosts=OWN)
+    snapshot = Rules(1, "DE", frozenset({"DE", "AT"}), narrower=(Level("team", frozenset({"AT", "CH"})),), own_hosts=OWN)
     assert isinstance(judged("+4312345678", snapshot), Allow)
     assert isinstance(judged("+4930123456", snapshot), Deny)
-    nobody = Rules(1, "DE", frozenset({"DE"}), agent_countries=frozenset(), own_hosts=OWN)
+    nobody = Rules(1, "DE", frozenset({"DE"}), narrower=(Level("agent", frozenset()),), own_hosts=OWN)
     assert isinstance(judged("+4930123456", nobody), Deny)
 
 

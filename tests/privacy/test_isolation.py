@@ -141,6 +141,12 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         group, ring = uuid4(), {"strategy": "serial", "ring_s": 20, "follows_forwarding": False, "created_at": NOW, "updated_at": NOW}
         await insert(connection, "ring_groups", id=group, org_id=org, name="sales", dialled="600", **ring)
         await insert(connection, "ring_group_members", org_id=org, group_id=group, agent_id=agent, position=0)
+        team, stamps = uuid4(), {"created_at": NOW, "updated_at": NOW}
+        await insert(connection, "teams", id=team, org_id=org, name="sales", **stamps)
+        await insert(connection, "team_members", org_id=org, team_id=team, agent_id=agent)
+        await insert(connection, "rule_levels", id=uuid4(), org_id=org, agent_id=agent, **stamps)
+        said = {"kind": "risk", "said_sealed": mark, "remote_index": mark, "created_at": NOW, "created_by": "a"}
+        await insert(connection, "number_exceptions", id=uuid4(), org_id=org, **said)
         number, session = uuid4(), uuid4()
         await insert(connection, "numbers", id=number, org_id=org, number_sealed=mark, number_index=mark, lookup=mark, created_at=NOW)
         masked = {"agent_id": agent, "number_id": number, "created_at": NOW, "expires_at": NOW}

@@ -7,7 +7,8 @@ from uuid import UUID
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.ids import NodeId
 from hushwire.policy.judge import decide
-from hushwire.policy.model import Attempt, Rules, Verdict
+from hushwire.policy.model import Attempt, Verdict
+from hushwire.policy.rules import Rules
 from hushwire.services.bindings import Bindings
 from hushwire.services.directory import Directory
 from hushwire.services.identity import Authenticator

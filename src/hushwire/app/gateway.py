@@ -23,7 +23,8 @@ from hushwire.core.ids import AgentId
 from hushwire.media.link import MediaLink
 from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent
 from hushwire.policy.judge import Judge
-from hushwire.policy.model import Allow, Attempt, Reason, Rules, Verdict
+from hushwire.policy.model import Allow, Attempt, Reason, Verdict
+from hushwire.policy.rules import Rules
 from hushwire.services import adoption
 from hushwire.services.bans import Bans
 from hushwire.services.bindings import Bindings

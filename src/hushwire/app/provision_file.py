@@ -16,14 +16,18 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError, PeerError
 from hushwire.core.personal import Personal
-from hushwire.policy import calling_hours
+from hushwire.policy import calling_hours, groups
+from hushwire.policy.rules import ExceptionKind
+from hushwire.policy.terms import hours_of, terms_of, written_hours, written_terms
 from hushwire.policy.trunk_number import can_be_national
 from hushwire.privacy import mail, notices
 from hushwire.privacy.jurisdictions import tag_of
+from hushwire.services.agent_rules import Said, checked, zone
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
 from hushwire.services.forwarding import LONGEST_RING_S, SHORTEST_RING_S, is_destination, of_values
 from hushwire.services.provisioning import AgentSpec, Desired, GroupSpec, KeySpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
+from hushwire.services.provisioning_rules import ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.ring_groups import RING_IN_TURN_S, RING_TOGETHER_S
 from hushwire.sip.uri import SipUri, parse_uri
 from hushwire.store.provisioning import OrgRow
@@ -131,6 +135,40 @@ Extension = Annotated[str, _matching(re.compile(r"[0-9]{2,8}", re.ASCII), 'must 
 Prefix = Annotated[str, _matching(re.compile(r"[0-9]{1,3}", re.ASCII), 'must be 1 to 3 digits in quotes, such as "0"')]
 
 
+def _terms(value: dict[str, Any]) -> dict[str, Any]:
+    terms_of(value)
+    return value
+
+
+def _hours(value: list[Any]) -> list[Any]:
+    hours_of(value)
+    return value
+
+
+def _group_name(value: str) -> str:
+    if value not in groups.GROUPS:
+        raise ValueError(f"must be one of: {', '.join(groups.GROUPS)}")
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        zone(value)
+    except ConfigError:
+        raise ValueError('must be an IANA name of a time zone such as "Europe/Berlin"') from None
+    return value
+
+
+ClassName = Literal["premium", "shared-cost", "personal", "pager", "satellite", "uifn", "global"]
+GroupName = Annotated[str, AfterValidator(_group_name)]
+TermsTable = Annotated[dict[str, Any], AfterValidator(_terms)]
+HoursList = Annotated[list[Any], AfterValidator(_hours)]
+TimeZone = Annotated[str, AfterValidator(_zone)]
+ShortCode = Annotated[str, _matching(re.compile(r"[0-9]{2,6}", re.ASCII), 'must be 2 to 6 digits in quotes, such as "116117"')]
+ExceptedPrefix = Annotated[str, _matching(re.compile(r"\+[1-9][0-9]{2,13}", re.ASCII), 'must be the beginning of a number such as "+4932"')]
+ExceptedNumber = Annotated[str, _matching(re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII), "must be a full international number")]
+
+
 class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -215,7 +253,68 @@ class AgentForwarding(Table):
     call_waiting: bool = True
 
 
-class Agent(Table):
+class Narrowing(Table):
+    """What a team or an agent narrows (docs/voice-security.md); what is left out is as the level above has it."""
+
+    allowed_countries: list[Country] | None = None
+    country_groups: list[GroupName] | None = None
+    classes: list[ClassName] | None = None
+    short_codes: Annotated[list[ShortCode], Field(max_length=1000)] | None = None
+    terms: TermsTable | None = None
+    hours: HoursList | None = None
+
+    def level(self, time_zone: str | None = None) -> LevelSpec | None:
+        """What it says of rules; None where it says nothing, and what there is stays."""
+        said = (self.allowed_countries, self.country_groups, self.classes, self.short_codes, self.terms, self.hours, time_zone)
+        if all(one is None for one in said):
+            return None
+        countries = None
+        if self.allowed_countries is not None or self.country_groups is not None:
+            countries = _countries(self.allowed_countries or [], self.country_groups or [])
+        return LevelSpec(
+            countries,
+            None if self.classes is None else tuple(sorted(set(self.classes))),
+            None if self.short_codes is None else tuple(sorted(set(self.short_codes))),
+            written_terms(terms_of(self.terms or {})),
+            written_hours(hours_of(self.hours or [])),
+            time_zone,
+        )
+
+
+class Team(Narrowing):
+    """Agents with rules in common; an agent is of one team at most."""
+
+    name: Name
+    members: Annotated[list[str], Field(max_length=10_000)] = []
+
+
+class NumberException(Table):
+    """A number, or the beginning of many, for which one rule does not hold."""
+
+    kind: Literal["unassigned", "risk"]
+    number: ExceptedNumber | None = None
+    prefix: ExceptedPrefix | None = None
+    country: Country
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    until: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "NumberException":
+        if (self.number is None) == (self.prefix is None):
+            raise ValueError("give number or prefix, and not both")
+        try:
+            checked(self.said, ExceptionKind(self.kind))
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    @property
+    def said(self) -> Said:
+        """What it is about."""
+        return Said(self.number or self.prefix or "", self.number is None, self.country, self.reason)
+
+
+class Agent(Narrowing):
     username: Username
     role: Role = "agent"
     extension: Extension | None = None
@@ -226,6 +325,7 @@ class Agent(Table):
     media_ports: Literal["auto", "shared", "own"] = "auto"
     hides_identity: bool = False
     forwarding: AgentForwarding | None = None
+    time_zone: TimeZone | None = None
 
     @model_validator(mode="after")
     def _no_guess(self) -> "Agent":
@@ -293,7 +393,15 @@ class Org(Table):
     home_country: Country
     residency: Annotated[str, _matching(re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII), 'must be a region such as "eu"')]
     allowed_countries: list[Country] = []
-    classes: list[Literal["premium", "shared-cost", "personal", "pager", "satellite", "uifn", "global"]] = []
+    country_groups: list[GroupName] = []
+    classes: list[ClassName] = []
+    time_zone: TimeZone | None = None
+    terms: TermsTable | None = None
+    hours: HoursList | None = None
+    short_codes: Annotated[list[ShortCode], Field(max_length=1000)] | None = None
+    risk_packs_off: Annotated[list[Slug], Field(max_length=32)] | None = None
+    teams: Annotated[list[Team], Field(max_length=1000)] = []
+    exceptions: Annotated[list[NumberException], Field(max_length=1000)] = []
     record: Literal["all", "none", "on-demand"] = "all"
     agent_srtp: Literal["required", "optional", "best-effort"] = "required"
     allow_sdes_in_clear: bool = False
@@ -444,6 +552,7 @@ def _contradictions(document: Document, regions: set[str]) -> Iterable[str]:
             if agent.extension and _is_emergency(agent.extension, org.home_country):
                 yield f'{where} agents[{position}] "{agent.username}" extension: is an emergency number: choose another'
         yield from _wrong_groups(org, where, usernames)
+        yield from _wrong_teams(org, where, usernames)
         for position, entry in enumerate(org.numbers, 1):
             place = f"{where} numbers[{position}]"
             if entry.to is not None and entry.to not in usernames:
@@ -473,6 +582,29 @@ def _wrong_groups(org: Org, where: str, usernames: set[str]) -> Iterable[str]:
             for name in group.members
             if name not in usernames
         )
+
+
+def _wrong_teams(org: Org, where: str, usernames: set[str]) -> Iterable[str]:
+    yield from (f'{where} teams: the name "{name}" stands twice' for name in _twice(team.name for team in org.teams))
+    members = [name for team in org.teams for name in team.members]
+    yield from (f'{where} teams: the agent "{name}" stands twice: an agent is of one team at most' for name in _twice(members))
+    for team in org.teams:
+        yield from (
+            f'{where} teams "{team.name}" members: there is no agent "{name}" in this organisation: declare it, or correct the name'
+            for name in team.members
+            if name not in usernames
+        )
+    yield from (f"{where} exceptions: one stands twice" for _ in _twice((one.kind, one.number, one.prefix) for one in org.exceptions))
+    yield from (
+        f"{where} short_codes: {code} is an emergency number, which is put through anyway"
+        for code in org.short_codes or []
+        if _is_emergency(code, org.home_country)
+    )
+
+
+def _countries(codes: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """The list as it is saved: groups are their territories of now."""
+    return tuple(sorted({*codes, *groups.expand(names)}))
 
 
 def _twice(names: Iterable[T]) -> list[T]:
@@ -509,7 +641,7 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         allow_sdes_in_clear=org.allow_sdes_in_clear,
         without_recording=org.without_recording,
         outside_prefix=org.outside_prefix,
-        allowed_countries=tuple(sorted(org.allowed_countries)),
+        allowed_countries=_countries(org.allowed_countries, org.country_groups),
         classes=tuple(sorted(set(org.classes))),
         recording_consent=org.recording_consent,
         ringback=org.ringback,
@@ -535,17 +667,27 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
             a.media_ports,
             a.hides_identity,
             None if a.forwarding is None else of_values(a.forwarding.model_dump()),
+            a.level(a.time_zone),
         )
         for a in org.agents
     )
     numbers = tuple(NumberSpec(entry.number, entry.to, entry.masks, entry.group) for entry in org.numbers)
-    groups = tuple(_group(group) for group in org.groups)
+    groups_ = tuple(_group(group) for group in org.groups)
     contacts = None
     if org.contacts is not None:
         contacts = tuple((notices.ContactRole(contact.role), Personal(contact.email)) for contact in org.contacts)
     jurisdictions = None if org.jurisdiction is None else tuple(org.jurisdiction)
     api_keys = tuple(KeySpec(key.name, key.role, key.purpose) for key in org.api_keys)
-    return OrgSpec(row, agents, numbers, api_keys, jurisdictions, contacts, custody, groups)
+    rules = OrgRulesSpec(
+        org.time_zone,
+        None if org.terms is None else written_terms(terms_of(org.terms)),
+        None if org.hours is None else written_hours(hours_of(org.hours)),
+        None if org.short_codes is None else tuple(sorted(set(org.short_codes))),
+        None if org.risk_packs_off is None else tuple(sorted(set(org.risk_packs_off))),
+    )
+    teams = tuple(TeamSpec(team.name, tuple(team.members), team.level()) for team in org.teams)
+    excepted = tuple(ExceptionSpec(ExceptionKind(one.kind), one.said, one.until) for one in org.exceptions)
+    return OrgSpec(row, agents, numbers, api_keys, jurisdictions, contacts, custody, groups_, rules, teams, excepted)
 
 
 def _group(group: Group) -> GroupSpec:

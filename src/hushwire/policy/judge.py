@@ -1,48 +1,35 @@
 """The one verdict function: every way out asks it, and what it allows is all that may leave.
 
-`decide` is pure. `Judge` remembers its answers: bounded, and keyed by the rules themselves, so that no changed rule is answered from
-what was remembered under another.
+`decide` is pure. `Judge` remembers its answers: bounded, keyed by the rules themselves, so that no changed rule is answered from
+what was remembered under another, and no longer than an answer stays right by the clock.
 """
 
 from collections import OrderedDict
 from datetime import datetime
 from typing import Final
 
-from hushwire.policy import emergency, hosts, numbers
+from hushwire.policy import emergency, hosts, levels, numbers
 from hushwire.policy.destination import Device, Digits, Service, Unread, read
 from hushwire.policy.model import (
-    PERMITTED_CLASSES,
-    Allow,
     AllowContact,
     Attempt,
     Channel,
     Deny,
     Emergency,
     Malformed,
-    NumberClass,
     Reason,
-    Rules,
     Verdict,
 )
+from hushwire.policy.rules import ExceptionKind, Rules
 from hushwire.policy.territories import named
 
 _LONGEST_REMEMBERED: Final = 256
 
-_CLASS_NAMES: Final = {
-    NumberClass.PREMIUM: "Premium-rate",
-    NumberClass.SHARED_COST: "Shared-cost",
-    NumberClass.PERSONAL: "Personal",
-    NumberClass.PAGER: "Pager",
-    NumberClass.SATELLITE: "Satellite",
-    NumberClass.UIFN: "International freephone",
-    NumberClass.GLOBAL: "Global-network",
-}
-
 
 def decide(attempt: Attempt, rules: Rules, now: datetime) -> Verdict:
-    """The verdict on one attempt under one snapshot of rules. Never raises, whatever the destination's text is.
+    """The verdict on one attempt under one snapshot of rules, at an aware moment. Never raises, whatever the destination's text is.
 
-    Order: what can be read at all; emergency numbers; the number; its territories; its class. `now` is for rules that end.
+    Order: what can be read at all; emergency numbers; the number; its territories; its class; terms and hours; risk packs.
     """
     reading = read(attempt.destination, attempt.channel, rules.own_hosts)
     if isinstance(reading, Unread):
@@ -52,7 +39,7 @@ def decide(attempt: Attempt, rules: Rules, now: datetime) -> Verdict:
         return _contact(reading, attempt, rules)
     if isinstance(reading, Service):
         return _service(reading, rules)
-    return _dialled(reading, attempt, rules)
+    return _dialled(reading, attempt, rules, now)
 
 
 class Judge:
@@ -60,18 +47,21 @@ class Judge:
 
     def __init__(self, size: int = 8192) -> None:
         self._size = size
-        self._known: OrderedDict[tuple[Rules, str, Channel, str | None], Verdict] = OrderedDict()
+        self._known: OrderedDict[tuple[Rules, str, Channel, str | None], tuple[Verdict, datetime | None, datetime | None]] = OrderedDict()
 
     def decide(self, attempt: Attempt, rules: Rules, now: datetime) -> Verdict:
         """As `decide`."""
         key = (rules, attempt.destination, attempt.channel, attempt.peer)
         known = self._known.get(key)
         if known is not None:
-            self._known.move_to_end(key)
-            return known
+            verdict, begin, end = known
+            if begin is None or end is None or begin <= now < end:
+                self._known.move_to_end(key)
+                return verdict
         verdict = decide(attempt, rules, now)
         if len(attempt.destination) <= _LONGEST_REMEMBERED:
-            self._known[key] = verdict
+            self._known[key] = (verdict, *(rules.settled(now) if rules.is_timed else (None, None)))
+            self._known.move_to_end(key)
             if len(self._known) > self._size:
                 self._known.popitem(last=False)
         return verdict
@@ -80,8 +70,8 @@ class Judge:
         return len(self._known)
 
 
-def _dialled(reading: Digits, attempt: Attempt, rules: Rules) -> Verdict:
-    home = rules.home_country
+def _dialled(reading: Digits, attempt: Attempt, rules: Rules, now: datetime) -> Verdict:
+    home, way = rules.home_country, attempt.channel.way
     if not reading.is_global and (short := _emergency_number(reading.exact, rules)) is not None:
         return _emergency(short, home)
     if reading.lacks_context:
@@ -94,38 +84,22 @@ def _dialled(reading: Digits, attempt: Attempt, rules: Rules) -> Verdict:
         found = numbers.international(reading.context + reading.digits, home)
     else:
         found = numbers.dialled(reading.digits, home, rules.outside_prefix)
-    return _deny(found) if isinstance(found, Reason) else _judge_number(found, rules)
+    if isinstance(found, numbers.Found):
+        return levels.judged(found, rules, way, now)
+    if found.number is not None and (excepted := levels.exception(found.number, ExceptionKind.UNASSIGNED, rules, now)) is not None:
+        return levels.judged(levels.unassigned(found.number, excepted), rules, way, now, excepted)
+    if not reading.is_global and reading.context is None and (code := _short_code(reading.digits, rules)) is not None:
+        return levels.short_code(code, rules, way, now)
+    return _deny(found.reason)
 
 
-def _judge_number(found: numbers.Found, rules: Rules) -> Verdict:
-    number_class = found.number_class
-    country = found.territories[0] if found.territories else None
-    closed = [code for code in found.territories if code not in rules.countries]
-    if closed:
-        if len(found.territories) == 1:
-            reason, explanation = Reason.COUNTRY, f"{named(closed[0])} is not on the list of allowed countries."
-        else:
-            reason = Reason.SEVERAL_COUNTRIES
-            explanation = (
-                f"This number may lie in {_listed(found.territories, 'or')}, so all of them must be allowed; "
-                f"not on the list of allowed countries: {_listed(tuple(closed), 'and')}."
-            )
-        return Deny(reason, explanation, found.number, country, number_class)
-    where = f"in {named(country)}" if country else "of no country"
-    if number_class in PERMITTED_CLASSES and number_class not in rules.classes:
-        explanation = f"{_CLASS_NAMES[number_class]} numbers need a permission of their own, and this is one {where}."
-        return Deny(Reason.CLASS, explanation, found.number, country, number_class)
-    if country is None:
-        explanation = f"{_CLASS_NAMES[number_class]} numbers are permitted, and this is one {where}."
-    elif number_class in PERMITTED_CLASSES:
-        explanation = (
-            f"{named(country)} is on the list of allowed countries, and {_CLASS_NAMES[number_class].lower()} numbers are permitted."
-        )
-    else:
-        explanation = (
-            f"{_listed(found.territories, 'and')} {'is' if len(found.territories) == 1 else 'are'} on the list of allowed countries."
-        )
-    return Allow(found.number, country, number_class, explanation)
+def _short_code(digits: str, rules: Rules) -> str | None:
+    """The listed short code that was dialled, exactly or behind exactly the outside prefix."""
+    if digits in rules.short_codes:
+        return digits
+    prefix = rules.outside_prefix
+    code = digits[len(prefix) :] if prefix and digits.startswith(prefix) else ""
+    return code if code in rules.short_codes else None
 
 
 def _emergency_number(exact: str, rules: Rules) -> str | None:
@@ -169,11 +143,6 @@ def _is_number(user: str, rules: Rules) -> bool:
     if subject.startswith("+"):
         return True
     return subject.isdigit() and (len(subject) >= 7 or emergency.is_emergency(subject, rules.home_country))
-
-
-def _listed(codes: tuple[str, ...], conjunction: str) -> str:
-    names = [named(code) for code in codes]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {conjunction} {names[-1]}"
 
 
 def _deny(reason: Reason) -> Deny:

@@ -5,6 +5,13 @@ from enum import StrEnum
 from typing import Final
 
 
+class Way(StrEnum):
+    """What a permission may be limited to."""
+
+    CALLS = "calls"
+    SMS = "sms"
+
+
 class Channel(StrEnum):
     """Every way on which a destination reaches us; the same rules hold for all."""
 
@@ -30,6 +37,11 @@ class Channel(StrEnum):
         return self in _HEADER_CHANNELS
 
     @property
+    def way(self) -> Way:
+        """What is done on it: messages on two of them, calls on all others."""
+        return Way.SMS if self in _MESSAGES else Way.CALLS
+
+    @property
     def is_refer(self) -> bool:
         """True for Refer-To values, whose URI headers may ask to replace a dialog (RFC 3891)."""
         return self in (Channel.REFER, Channel.REFER_FROM_TRUNK)
@@ -38,6 +50,9 @@ class Channel(StrEnum):
 _HEADER_CHANNELS: Final = frozenset(
     {Channel.REFER, Channel.REFER_FROM_TRUNK, Channel.REDIRECT, Channel.REDIRECT_FROM_TRUNK, Channel.REGISTER_CONTACT}
 )
+
+
+_MESSAGES: Final = frozenset({Channel.SMS, Channel.MESSAGE})
 
 
 class NumberClass(StrEnum):
@@ -103,6 +118,10 @@ class Reason(StrEnum):
     COUNTRY = "country"
     SEVERAL_COUNTRIES = "several-countries"
     CLASS = "class"
+    WAY = "way"
+    EXPIRED = "expired"
+    HOURS = "hours"
+    HIGH_RISK = "high-risk"
     # Allowed by the rules of destinations, refused by those of the people there.
     DO_NOT_CALL = "do-not-call"
     QUIET_HOURS = "quiet-hours"
@@ -149,6 +168,10 @@ _SIP: Final[dict[Reason, int]] = {
     Reason.COUNTRY: 403,
     Reason.SEVERAL_COUNTRIES: 403,
     Reason.CLASS: 403,
+    Reason.WAY: 403,
+    Reason.EXPIRED: 403,
+    Reason.HOURS: 403,
+    Reason.HIGH_RISK: 403,
     Reason.DO_NOT_CALL: 403,
     Reason.QUIET_HOURS: 403,
     Reason.RECORDING_CONSENT: 403,
@@ -178,6 +201,10 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.COUNTRY: "The country of this number is not on the list of allowed countries",
     Reason.SEVERAL_COUNTRIES: "The number may lie in several countries and not all of them are allowed",
     Reason.CLASS: "Numbers of this class are not allowed without their own permission",
+    Reason.WAY: "Only calls, or only messages, are allowed there",
+    Reason.EXPIRED: "The permission for this destination has ended",
+    Reason.HOURS: "The destination is not allowed at this hour",
+    Reason.HIGH_RISK: "The number lies in a range that is known for fraud",
     Reason.DO_NOT_CALL: "The number is on the do-not-call list, and the agent does telemarketing",
     Reason.QUIET_HOURS: "Telemarketing must not reach this number at this hour of its day",
     Reason.RECORDING_CONSENT: "All parties must agree to a recording there, and the organisation declares no consent",
@@ -199,38 +226,6 @@ class OwnHosts:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """One organisation's rules as one agent meets them: a frozen snapshot with its version.
-
-    Countries are ISO 3166-1 alpha-2 codes (and XK). `team` and `agent` narrow the organisation's list, None leaves it as it is.
-    """
-
-    version: int
-    home_country: str
-    allowed_countries: frozenset[str]
-    team_countries: frozenset[str] | None = None
-    agent_countries: frozenset[str] | None = None
-    classes: frozenset[NumberClass] = frozenset()
-    outside_prefix: str | None = None
-    own_hosts: OwnHosts = OwnHosts()
-    countries: frozenset[str] = field(init=False, compare=False)
-    """The intersection of the lists: where this agent may call."""
-    _hash: int = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        countries = self.allowed_countries
-        for narrower in (self.team_countries, self.agent_countries):
-            if narrower is not None:
-                countries &= narrower
-        object.__setattr__(self, "countries", countries)
-        parts = (self.version, self.home_country, countries, self.classes, self.outside_prefix, self.own_hosts)
-        object.__setattr__(self, "_hash", hash(parts))
-
-    def __hash__(self) -> int:
-        return self._hash
-
-
-@dataclass(frozen=True, slots=True)
 class Attempt:
     """A wish to reach somebody. `destination` as it came: a user part, a URI, or a header's value (see `Channel.is_header`).
 
@@ -244,12 +239,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """It may go out, as `number` (+E.164) and nothing else. `country` is None for numbers of no territory (satellite, global)."""
+    """It may go out, as `number` and nothing else: +E.164, or a listed short code as it is dialled in the home country.
+
+    `country` is None for numbers of no territory (satellite, global). `rule`: which entry of which list decided.
+    """
 
     number: str = field(repr=False)
     country: str | None
     number_class: NumberClass
     explanation: str
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +267,8 @@ class Deny:
     number: str | None = field(default=None, repr=False)
     country: str | None = None
     number_class: NumberClass | None = None
+    rule: str = ""
+    """Which entry of which list decided; empty where no list was asked."""
 
 
 @dataclass(frozen=True, slots=True)

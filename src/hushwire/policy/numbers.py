@@ -11,6 +11,7 @@ from typing import Final
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
+from hushwire.policy.corrections import corrected
 from hushwire.policy.model import NumberClass, Reason
 
 _MOST_DIGITS: Final = 32  # an international prefix, a carrier code and 15 digits (ITU-T E.164 section 6.2) fit well
@@ -54,24 +55,45 @@ class Found:
     number_class: NumberClass
 
 
-def international(digits: str, home_country: str) -> Found | Reason:
-    """The number `+digits`. INCOMPLETE where digits are missing, INVALID where no numbering plan knows it."""
+@dataclass(frozen=True, slots=True)
+class Unfound:
+    """No valid number: INCOMPLETE where digits are missing, INVALID where no numbering plan knows it, SHORT_CODE for one of the country's.
+
+    `number` is +E.164 all the same where the calling code is one, and reading it gives itself: what an exception may be made for.
+    """
+
+    reason: Reason
+    number: str | None = field(default=None, repr=False)
+
+
+def international(digits: str, home_country: str) -> Found | Unfound:
+    """The number `+digits`."""
     return _read("+" + digits, None, home_country)
 
 
-def dialled(digits: str, home_country: str, outside_prefix: str | None = None) -> Found | Reason:
+def dialled(digits: str, home_country: str, outside_prefix: str | None = None) -> Found | Unfound:
     """A string of digits as dialled in the home country, with its national and international prefixes.
 
     It is read as the public network would; where that gives no number, as dialled with the outside prefix before it.
     """
     found = _read(digits, home_country, home_country)
-    if isinstance(found, Reason) and outside_prefix and digits.startswith(outside_prefix) and len(digits) > len(outside_prefix):
+    if isinstance(found, Unfound) and outside_prefix and digits.startswith(outside_prefix) and len(digits) > len(outside_prefix):
         second = _read(digits[len(outside_prefix) :], home_country, home_country)
         if isinstance(second, Found):
             return second
-    if isinstance(found, Reason) and _is_short_code(digits, home_country):
-        return Reason.SHORT_CODE
+    if isinstance(found, Unfound) and _is_short_code(digits, home_country):
+        return Unfound(Reason.SHORT_CODE)
     return found
+
+
+def regions_of(number: str) -> tuple[str, ...]:
+    """The territories that share the calling code of a +E.164 number, whether any plan knows the number or not."""
+    try:
+        code = phonenumbers.parse(number, None).country_code or 0
+    except NumberParseException:
+        return ()
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
+    return () if regions == (_NOWHERE,) else regions
 
 
 def has_numbering(country: str) -> bool:
@@ -79,29 +101,29 @@ def has_numbering(country: str) -> bool:
     return PhoneMetadata.metadata_for_region(country) is not None
 
 
-def _read(text: str, region: str | None, home_country: str) -> Found | Reason:
+def _read(text: str, region: str | None, home_country: str) -> Found | Unfound:
     if len(text) > _MOST_DIGITS:
-        return Reason.INVALID
+        return Unfound(Reason.INVALID)
     try:
         parsed = phonenumbers.parse(text, region)
     except NumberParseException as error:
-        return Reason.INVALID if error.error_type in _NO_NUMBER else Reason.INCOMPLETE
+        return Unfound(Reason.INVALID if error.error_type in _NO_NUMBER else Reason.INCOMPLETE)
     number = phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
     if number != text and not _is_fixed_point(number):
-        return Reason.INVALID
+        return Unfound(Reason.INVALID)
     code = parsed.country_code or 0
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
     if regions == (_NOWHERE,):
         if phonenumbers.is_valid_number(parsed):
             return Found(number, (), _global_class(code, number))
-        return _why_not(parsed)
+        return Unfound(_why_not(parsed), number)
     territories = _territories(parsed, regions)
     if not territories:
-        return _why_not(parsed)
+        return Unfound(_why_not(parsed), number)
     number_class = _CLASSES.get(phonenumbers.number_type(parsed), NumberClass.UNKNOWN)
     if len(territories) > 1 and _follows_the_country(number_class, number):
         territories = (home_country,) if home_country in territories else territories[:1]
-    return Found(number, territories, number_class)
+    return Found(number, corrected(number) or territories, number_class)
 
 
 def _territories(parsed: PhoneNumber, regions: tuple[str, ...]) -> tuple[str, ...]:

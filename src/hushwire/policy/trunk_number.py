@@ -46,8 +46,8 @@ def read(text: str, form: NumberFormat, country: str | None) -> str | None:
         return f"+{text}" if _GLOBAL.fullmatch(f"+{text}") else None
     if country is None or not text.isascii() or not text.isdigit():
         return None
-    found = numbers.dialled(text, country)
-    return found.number if isinstance(found, numbers.Found) else None
+    # A number that no plan knows may be allowed as an exception; it has to be read as itself there too.
+    return numbers.dialled(text, country).number
 
 
 def can_be_national(country: str) -> bool:

@@ -45,6 +45,13 @@ class Action(StrEnum):
     GROUP_MADE = "group.made"  # fields: members
     GROUP_CHANGED = "group.changed"  # fields: members
     GROUP_REMOVED = "group.removed"
+    TEAM_MADE = "team.made"  # fields: members
+    TEAM_CHANGED = "team.changed"  # fields: members
+    TEAM_REMOVED = "team.removed"
+    LEVEL_CHANGED = "rules.level-changed"  # of a team or an agent; fields: countries, classes (counts, or null for as above)
+    LEVEL_REMOVED = "rules.level-removed"  # it narrows nothing any more
+    EXCEPTION_MADE = "rules.exception-made"  # fields: rule, ends_at
+    EXCEPTION_REMOVED = "rules.exception-removed"
     NUMBER_ASSIGNED = "number.assigned"
     NUMBER_MOVED = "number.moved"
     NUMBER_RELEASED = "number.released"

@@ -6,7 +6,7 @@ Every call takes one frozen `Organisation` and keeps it to its end. A change of 
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -23,11 +23,14 @@ from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy import calling_hours
 from hushwire.policy.calling_hours import CallingHours
-from hushwire.policy.model import NumberClass, OwnHosts, Rules
+from hushwire.policy.model import OwnHosts
+from hushwire.policy.risk import RiskPack
+from hushwire.policy.rules import Rules
 from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sdp.model import Keying, Srtp
+from hushwire.services.agent_rules import by_agent, opened_exceptions, organisation_rules
 from hushwire.services.forwarding import Forwarding, from_json
 from hushwire.services.masked import NO_SESSIONS, Masked, MaskedSessions, masked_sessions
 from hushwire.services.ring_groups import RingGroup, Strategy
@@ -36,6 +39,7 @@ from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
 from hushwire.store import agreement as agreement_rows
 from hushwire.store import directory as rows
+from hushwire.store import levels as level_rows
 from hushwire.store import masking as masking_rows
 from hushwire.store.database import Connection, Database
 from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
@@ -124,12 +128,25 @@ class Organisation:
     """Its ring groups, by extension."""
 
     presence: Shown = Shown.STATE
-
     telemarketing_hours: tuple[CallingHours, ...] = ()
     """When its telemarketing may reach whom."""
 
     live_rules_version: int = 0
     """Calls that began under older rules than these are judged anew."""
+
+    narrowed: Mapping[AgentId, Rules] = field(default_factory=dict, repr=False)
+    """The rules of agents whose team or who themselves narrow the organisation's."""
+
+    teams: Mapping[AgentId, UUID] = field(default_factory=dict, repr=False)
+    """The team that an agent is of; those who are of none are not there."""
+
+    def team_of(self, agent: Agent) -> UUID | None:
+        """The team that an agent is of."""
+        return self.teams.get(agent.id)
+
+    def rules_of(self, agent: Agent) -> Rules:
+        """The rules that an agent's attempts are judged by."""
+        return self.narrowed.get(agent.id, self.rules)
 
     def may_record(self, places: Places) -> bool:
         """Whether calls with somebody in one of these places may be recorded at all, by law and declaration; looked up, not computed."""
@@ -188,12 +205,15 @@ class Directory:
         default_org: str | None,
         addresses: Iterable[str],
         ports: Iterable[int],
+        packs: Callable[[], Sequence[RiskPack]] = tuple,
     ) -> None:
         self._db = db
         self._keyring = keyring
         self._clock = clock
         self._domain = domain
         self._default_org = default_org
+        self._packs = packs
+        self._obeyed: tuple[RiskPack, ...] = ()
         self._addresses, self._ports = frozenset(addresses), frozenset(ports)
         self._deployment: DeploymentKeys | None = None
         self._orgs: dict[OrgId, Organisation] = {}
@@ -342,7 +362,9 @@ class Directory:
             devices_versions = await rows.devices_versions(connection)
             masking_versions = await masking_rows.versions(connection)
             trunk_rows = await rows.trunks(connection)
-        changed = [org_id for org_id, version in versions.items() if not self._is_known(org_id, version)]
+        packs = tuple(self._packs())
+        has_new_packs, self._obeyed = packs != self._obeyed, packs
+        changed = [org_id for org_id, version in versions.items() if has_new_packs or not self._is_known(org_id, version)]
         gone = self._orgs.keys() - versions.keys()
         for org_id in changed:
             await self._learn(org_id)
@@ -388,6 +410,9 @@ class Directory:
             group_rows = await rows.groups(connection)
             free = None if found is None else await self._free_subprocessors(connection, found[0].residency)
             listed = None if found is None else await self._do_not_call(connection, *found[:2])
+            teams = await level_rows.teams(connection)
+            levels = await level_rows.levels(connection)
+            exceptions = await level_rows.exceptions(connection)
         if found is None or free is None or listed is None:
             self._forget(org_id)
             return
@@ -396,9 +421,13 @@ class Directory:
         # From here on nothing waits: calls never meet half an organisation.
         self._forget(org_id)
         agents = [_agent(keys, agent, has_ended=has_ended) for agent in agent_rows]
-        org = _organisation(row, keys, agents, self._own_hosts(row.slug), free, unrecorded)
+        rules = organisation_rules(row, row.rules_version, self._own_hosts(row.slug), opened_exceptions(keys, exceptions), self._obeyed)
+        org = _organisation(row, keys, agents, rules, free, unrecorded)
         groups = {row.extension: _group(row) for row in group_rows}
-        self._orgs[org_id] = org = replace(org, do_not_call=listed[0], do_not_call_version=listed[1], groups=groups)
+        narrowed = {AgentId(agent_id): found for agent_id, found in by_agent(rules, teams, levels).items()}
+        of_team = {AgentId(agent_id): team.id for team in teams for agent_id in team.members}
+        org = replace(org, do_not_call=listed[0], do_not_call_version=listed[1], groups=groups, narrowed=narrowed, teams=of_team)
+        self._orgs[org_id] = org
         self._tell_of_consent(org)
         self._agents |= self._orgs[org_id].by_id
         self._slugs[row.slug] = org_id
@@ -520,7 +549,7 @@ def _group(row: rows.GroupRow) -> RingGroup:
 
 
 def _organisation(
-    row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], own_hosts: OwnHosts, free: frozenset[str], unrecorded: frozenset[bytes]
+    row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], rules: Rules, free: frozenset[str], unrecorded: frozenset[bytes]
 ) -> Organisation:
     return Organisation(
         id=row.id,
@@ -532,14 +561,7 @@ def _organisation(
         allows_sdes_in_clear=row.allow_sdes_in_clear,
         calls_without_recording=row.without_recording == "unrecorded",
         custody_version=row.custody_version,
-        rules=Rules(
-            version=row.rules_version,
-            home_country=row.home_country,
-            allowed_countries=frozenset(row.allowed_countries),
-            classes=frozenset(NumberClass(name) for name in row.classes),
-            outside_prefix=row.outside_prefix,
-            own_hosts=own_hosts,
-        ),
+        rules=rules,
         keys=keys,
         unrecorded=unrecorded,
         consent=Declaration(row.recording_consent),

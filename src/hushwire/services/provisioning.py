@@ -28,6 +28,7 @@ from hushwire.services.clocks import Clocks
 from hushwire.services.forwarding import Forwarding
 from hushwire.services.organisation import designate
 from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
+from hushwire.services.provisioning_rules import DeclaredRules, ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.readings import current_text, signed
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import organisation
@@ -94,7 +95,8 @@ class AgentSpec:
     media_ports: str = "auto"
     hides_identity: bool = False
     forwarding: Forwarding | None = None
-    """None: as the agent, or an administrator, has set it."""
+    level: LevelSpec | None = None
+    """None of both: as the agent, or an administrator, has set it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,9 @@ class OrgSpec:
     contacts: tuple[tuple[ContactRole, Personal[str]], ...] | None = None
     custody: CustodySpec = field(default_factory=CustodySpec)
     groups: tuple[GroupSpec, ...] = ()
+    rules: OrgRulesSpec = field(default_factory=OrgRulesSpec)
+    teams: tuple[TeamSpec, ...] = ()
+    exceptions: tuple[ExceptionSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +272,7 @@ class Provisioning:
         keys = await self.keyring.org_context(org_id)
         await rows.enter(connection, org_id)
         old = await rows.org(connection) if found else None
+        spec = replace(spec, row=spec.rules.over(spec.row, old))
         work = _Organisation(connection, org_id, spec, keys, deployment, self, outcome, stones, now, prune)
         if old != spec.row:
             await rows.put_org(connection, org_id, spec.row, now)
@@ -284,6 +290,10 @@ class Provisioning:
         before = len(outcome.changes) - (old != spec.row)
         agents = await work.agents()
         await work.numbers(agents, await work.groups(agents))
+        declared = DeclaredRules(connection, org_id, keys, self.new_id, now, work.note, prune=prune)
+        outcome.changes += await declared.apply(spec.row.slug, spec.teams, {a.username: a.level for a in spec.agents}, agents)
+        outcome.changes += await declared.exceptions(spec.row.slug, spec.exceptions)
+        outcome.kept += declared.kept
         await work.api_keys()
         await work.profile()
         for action, subject, noted in work.noted:

@@ -19,7 +19,8 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import MalformedError
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, OrgId
-from hushwire.policy.model import AllowContact, Attempt, Channel, Rules, Verdict
+from hushwire.policy.model import AllowContact, Attempt, Channel, Verdict
+from hushwire.policy.rules import Rules
 from hushwire.services.bindings import AWAY, Bindings, Place
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address

@@ -31,7 +31,7 @@ from hushwire.services.ringing import RING_AGENT_S, RING_TRUNK_S, ring_s, takes_
 from hushwire.services.route import Member, Refused, Route, Wish
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
-from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target, trunk_terms, written_for
+from hushwire.services.trunk_targets import carries, is_short, leads_to, sends_from, trunk_target, trunk_terms, written_for
 from hushwire.services.verdicts import Judge, denied, verdict_for
 from hushwire.sip import asserted, diversion, refusals
 from hushwire.sip.diversion import Diverted
@@ -267,12 +267,11 @@ class Router:
 
         `shown`: the number that it shows; None: the agent's. `diverted`: the agent does not call, but diverts a call there.
         """
-        is_emergency = isinstance(verdict, Emergency)
         trunks: list[Trunk] = []
         targets: list[Target] = []
         for trunk in self._states.in_order(self._directory.trunks):
             # An emergency call goes whatever stands between the customer and a carrier.
-            if not is_emergency and not (org.may_use(trunk) and trunk.carries(verdict.number) and not self._states.is_full(trunk)):
+            if isinstance(verdict, Allow) and not (org.may_use(trunk) and carries(trunk, verdict) and not self._states.is_full(trunk)):
                 continue
             if not self._may_leave(org, agent, trunk, verdict):
                 continue
@@ -298,7 +297,7 @@ class Router:
             return False
         if isinstance(verdict, Emergency):
             return text == verdict.number
-        read = trunk_number.read(text, trunk.number_format, trunk.country) or ""
+        read = text if is_short(verdict) else trunk_number.read(text, trunk.number_format, trunk.country) or ""
         again = verdict_for(self._judge, org, agent, Attempt(read, Channel.INVITE), self._now())
         return isinstance(again, Allow) and again.number == verdict.number
 

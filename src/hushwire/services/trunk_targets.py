@@ -9,7 +9,7 @@ from hushwire.calls.model import Target, Terms
 from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
 from hushwire.policy import trunk_number
-from hushwire.policy.model import Allow, Emergency
+from hushwire.policy.model import Allow, Emergency, NumberClass
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.caller_id import for_trunk as caller_id_for
 from hushwire.services.trunk import Trunk
@@ -30,9 +30,21 @@ def trunk_terms(trunk: Trunk, address: str | None) -> Terms:
     )
 
 
+def is_short(allowed: Allow | Emergency) -> bool:
+    """Whether its number is one of the home country's own, which has no international form: an emergency number or a listed short code."""
+    return isinstance(allowed, Emergency) or allowed.number_class is NumberClass.SHORT_CODE
+
+
+def carries(trunk: Trunk, allowed: Allow) -> bool:
+    """Whether a trunk may have this call. A short code means another thing abroad: a carrier of another country never has it."""
+    if is_short(allowed):
+        return trunk.country in (None, allowed.country)
+    return trunk.carries(allowed.number)
+
+
 def written_for(trunk: Trunk, allowed: Allow | Emergency) -> str | None:
-    """The judged number as the trunk takes numbers; None where it can't take this one. Emergency numbers leave as they are."""
-    if isinstance(allowed, Emergency):
+    """The judged number as the trunk takes numbers; None where it can't take this one. Short numbers leave as they are."""
+    if is_short(allowed):
         return allowed.number if _SHORT.fullmatch(allowed.number) else None
     return trunk_number.written(allowed.number, trunk.number_format, trunk.country)
 
@@ -51,7 +63,7 @@ def trunk_target(
     `way` is one of the places where the trunk is reached; None: its URI's own host and port. `hides`: the caller's number is not shown.
     Raises LocalError if what would be sent is not read there as the judged number, byte for byte, at the trunk's own host.
     """
-    wanted = _GLOBAL if isinstance(allowed, Allow) else _SHORT
+    wanted = _SHORT if is_short(allowed) else _GLOBAL
     user = written_for(trunk, allowed) if wanted.fullmatch(allowed.number) else None
     if user is None:
         raise LocalError("the verdict's number is not one that may leave")
@@ -80,7 +92,7 @@ def trunk_target(
 def _check(uri: str, trunk: Trunk, allowed: Allow | Emergency) -> None:
     """What stands in the Request-URI, read as the trunk will read it, is the number that was judged."""
     sent = parse_sip_uri(uri)
-    read = sent.user if isinstance(allowed, Emergency) else trunk_number.read(sent.user or "", trunk.number_format, trunk.country)
+    read = sent.user if is_short(allowed) else trunk_number.read(sent.user or "", trunk.number_format, trunk.country)
     if read != allowed.number or sent.host != trunk.uri.host or sent.port != trunk.uri.port:
         raise LocalError("the trunk's Request-URI is not the judged number")
 

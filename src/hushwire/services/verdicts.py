@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Final
 
 from hushwire.policy.calling_hours import CallingHours, closed_where, local_time
-from hushwire.policy.model import Allow, Attempt, Deny, Reason, Rules, Verdict
+from hushwire.policy.model import Allow, Attempt, Deny, Reason, Verdict
+from hushwire.policy.rules import Rules
 from hushwire.services.directory import Agent, Organisation
 
 INDEX: Final = "do_not_call.number"
@@ -21,7 +22,7 @@ Judge = Callable[[Attempt, Rules], Verdict]
 
 def verdict_for(judge: Judge, org: Organisation, agent: Agent, attempt: Attempt, now: datetime) -> Verdict:
     """What the rules say, and for telemarketing what the do-not-call set and the hours say of a number that they allow."""
-    verdict = judge(attempt, org.rules)
+    verdict = judge(attempt, org.rules_of(agent))
     if not isinstance(verdict, Allow) or not agent.is_telemarketing:
         return verdict
     return marketed(verdict, org.telemarketing_hours, now, is_listed=is_listed(org, verdict.number))
@@ -48,4 +49,4 @@ def is_listed(org: Organisation, number: str) -> bool:
 
 def denied(allowed: Allow, reason: Reason) -> Deny:
     """A number that the rules of destinations allow, refused for another reason."""
-    return Deny(reason, reason.explanation, allowed.number, allowed.country, allowed.number_class)
+    return Deny(reason, reason.explanation, allowed.number, allowed.country, allowed.number_class, reason.value)

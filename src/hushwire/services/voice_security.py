@@ -1,6 +1,6 @@
 """Voice security as the API gives it: the rules, a change of them, and the verdict on a destination without any side effect."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -11,11 +11,14 @@ from hushwire.core.clock import Clock
 from hushwire.core.ids import OrgId
 from hushwire.policy import calling_hours
 from hushwire.policy.judge import Judge
-from hushwire.policy.model import Allow, Attempt, Channel, NumberClass, OwnHosts, Rules, Verdict
+from hushwire.policy.model import Allow, Attempt, Channel, NumberClass, OwnHosts, Verdict
+from hushwire.policy.risk import RiskPack
+from hushwire.policy.rules import Rules
+from hushwire.services.agent_rules import narrowed, opened_exceptions, organisation_rules
 from hushwire.services.notices import Notices
 from hushwire.services.rule_changes import Change, NoProposal, Outdated, Over, OwnProposal, RuleChanges, Saved, found
 from hushwire.services.verdicts import INDEX, marketed
-from hushwire.store import do_not_call, listing
+from hushwire.store import do_not_call, levels, listing
 from hushwire.store import rules as table
 from hushwire.store.database import Database
 from hushwire.store.rules import RulesRow
@@ -46,13 +49,20 @@ class VoiceSecurity:
     """Rules and verdicts of every organisation. `own_hosts(slug)` says which hosts are this gateway for it."""
 
     def __init__(
-        self, main: Database, keyring: Keyring, clock: Clock, own_hosts: Callable[[str], OwnHosts], notices: Notices | None = None
+        self,
+        main: Database,
+        keyring: Keyring,
+        clock: Clock,
+        own_hosts: Callable[[str], OwnHosts],
+        notices: Notices | None = None,
+        packs: Callable[[], Sequence[RiskPack]] = tuple,
     ) -> None:
         self._main = main
         self._keyring = keyring
         self._clock = clock
         self._own_hosts = own_hosts
         self.changes = RuleChanges(main, keyring, clock, notices)
+        self._packs = packs
         self._judge = Judge()
         self._known: dict[OrgId, tuple[float, RulesRow, Rules]] = {}
 
@@ -103,6 +113,8 @@ class VoiceSecurity:
     async def rules_of(self, org_id: OrgId, agent_id: UUID | None, what_if: WhatIf | None = None) -> Rules:
         """The organisation's rules as this agent meets them, with others tried in their place."""
         rules = await self._snapshot(org_id)
+        if agent_id is not None:
+            rules = await self._narrowed(org_id, rules, agent_id)
         if what_if is None:
             return rules
         return replace(
@@ -135,19 +147,23 @@ class VoiceSecurity:
         known = self._known.get(org_id)
         if known is not None and now - known[0] < FRESH_S:
             return known[2]
-        row = await self.rules(org_id)
-        rules = Rules(
-            version=row.version,
-            home_country=row.home_country,
-            allowed_countries=frozenset(row.allowed_countries),
-            classes=frozenset(NumberClass(name) for name in row.classes),
-            outside_prefix=row.outside_prefix,
-            own_hosts=self._own_hosts(row.slug),
-        )
+        keys = await self._keyring.org_context(org_id)
+        async with self._main.organisation(org_id) as connection:
+            row = found(await table.get(connection))
+            exceptions = await levels.exceptions(connection)
+        packs = self._packs()
+        rules = organisation_rules(row, row.version, self._own_hosts(row.slug), opened_exceptions(keys, exceptions), packs)
         if len(self._known) >= _MOST_ORGS:
             self._known.clear()
         self._known[org_id] = (now, row, rules)
         return rules
+
+    async def _narrowed(self, org_id: OrgId, rules: Rules, agent_id: UUID) -> Rules:
+        """The organisation's rules as this agent meets them."""
+        async with self._main.organisation(org_id) as connection:
+            rows = await levels.levels_of(connection, agent_id)
+        team = next((row for row in rows if row.team_id is not None), None)
+        return narrowed(rules, team, next((row for row in rows if row.agent_id is not None), None))
 
     async def _agent_id(self, org_id: OrgId, agent: str) -> UUID | None:
         async with self._main.organisation(org_id) as connection:

@@ -42,6 +42,11 @@ class OrgRow:
     presence: str
     telemarketing_hours: list[str]
     live_rules_version: int
+    time_zone: str
+    terms: str
+    hours: str
+    short_codes: list[str]
+    risk_packs_off: list[str]
 
 
 @dataclass(frozen=True, slots=True)

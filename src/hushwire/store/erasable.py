@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from hushwire.store import masking
+from hushwire.store import levels, masking
 from hushwire.store.database import Connection
 from hushwire.vault.buckets import KeyKind
 
@@ -152,9 +152,13 @@ async def empty(connection: Connection, what: Erasable, ids: Sequence[UUID], at:
 
 
 async def forget_indexes(connection: Connection, indexes: Sequence[bytes]) -> None:
-    """Empties blind indexes of a person in the log of disclosures, whose rows stay as pseudonyms, and ends masked sessions of theirs."""
+    """Empties blind indexes of a person in the log of disclosures, whose rows stay as pseudonyms.
+
+    Masked sessions of theirs end, and what was excepted for their number is not any more.
+    """
     if indexes:
         await masking.end_of_numbers(connection, indexes)
+        await levels.forget_numbers(connection, indexes)
         await connection.execute("UPDATE disclosures SET remote_index = NULL WHERE remote_index = ANY($1::bytea[])", list(indexes))
 
 

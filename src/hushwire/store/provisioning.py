@@ -78,6 +78,11 @@ class OrgRow:
     beep_every_s: int = 15
     presence: str = "state"
     telemarketing_hours: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+    terms: str = "{}"
+    hours: str = "[]"
+    short_codes: tuple[str, ...] = ()
+    risk_packs_off: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

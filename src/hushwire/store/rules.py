@@ -10,7 +10,7 @@ from hushwire.store.database import Connection
 
 _COLUMNS: Final = (
     "id AS org_id, slug, rules_version AS version, home_country, outside_prefix, allowed_countries, classes, updated_at,"
-    " telemarketing_hours, live_rules_version, four_eyes"
+    " time_zone, terms, hours, short_codes, risk_packs_off, telemarketing_hours, live_rules_version, four_eyes"
 )
 
 
@@ -29,6 +29,11 @@ class RulesRow:
     telemarketing_hours: tuple[str, ...]
     live_rules_version: int
     four_eyes: tuple[str, ...]
+    time_zone: str = "UTC"
+    terms: str = "{}"
+    hours: str = "[]"
+    short_codes: tuple[str, ...] = ()
+    risk_packs_off: tuple[str, ...] = ()
 
 
 async def get(connection: Connection, *, for_update: bool = False) -> RulesRow | None:
@@ -39,6 +44,29 @@ async def get(connection: Connection, *, for_update: bool = False) -> RulesRow |
         return None
     found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     return RulesRow(**found)
+
+
+async def put_terms(
+    connection: Connection,
+    now: datetime,
+    *,
+    time_zone: str,
+    terms: str,
+    hours: str,
+    short_codes: Sequence[str],
+    risk_packs_off: Sequence[str],
+) -> None:
+    """Replace what the entered organisation's own level says beside its lists. The version rises if that differs from what stands there."""
+    await connection.execute(
+        "UPDATE orgs SET time_zone = $1, terms = $2, hours = $3, short_codes = $4, risk_packs_off = $5, updated_at = $6"
+        " WHERE (time_zone, terms, hours, short_codes, risk_packs_off) IS DISTINCT FROM ($1, $2, $3, $4::text[], $5::text[])",
+        time_zone,
+        terms,
+        hours,
+        sorted(set(short_codes)),
+        sorted(set(risk_packs_off)),
+        now,
+    )
 
 
 async def put(connection: Connection, allowed_countries: Sequence[str], classes: Sequence[str], now: datetime) -> None:

@@ -29,6 +29,7 @@ from hushwire.privacy.inventory.vocabulary import (
     RECORDING_ID,
     RULE,
     TECHNICAL,
+    Erasure,
     Form,
     Holding,
     Purpose,
@@ -42,6 +43,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "orgs": same(ORG, "id slug name home_country residency jurisdictions created_at updated_at erased_at")
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
     | same(RULE, "devices_version masking_version custody_version recording_consent do_not_call_version")
+    | same(RULE, "time_zone terms hours short_codes risk_packs_off")
     | same(RULE, "ringback music_on_hold announcement announce_at record_from spoken_refusals beep beep_every_s presence")
     | same(RULE, "live_rules_version telemarketing_hours four_eyes"),
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
@@ -69,6 +71,14 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "rule_proposals": same(RULE, "id org_id countries classes released state proposed_by proposed_at expires_at decided_by decided_at"),
     "ring_groups": same(RULE, "id org_id name dialled strategy ring_s follows_forwarding created_at updated_at"),
     "ring_group_members": same(replace(AGENT, form=Form.PSEUDONYM), "org_id group_id agent_id") | same(AGENT, "position"),
+    "teams": same(RULE, "id org_id name created_at updated_at"),
+    "team_members": same(replace(AGENT, form=Form.PSEUDONYM), "org_id team_id agent_id"),
+    "rule_levels": same(replace(RULE, form=Form.PSEUDONYM), "id org_id team_id agent_id")
+    | same(RULE, "countries classes short_codes terms hours time_zone created_at updated_at"),
+    "number_exceptions": same(replace(RULE, form=Form.PSEUDONYM), "id org_id created_by")
+    | same(RULE, "kind ends_at created_at")
+    | same(replace(FAR_NUMBER, purpose=Purpose.VOICE_SECURITY, erasure=Erasure.DELETE_ROW, recipients=Recipient.NOBODY), "said_sealed")
+    | same(replace(FAR_INDEX, purpose=Purpose.VOICE_SECURITY, erasure=Erasure.DELETE_ROW), "remote_index"),
     "numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "id org_id agent_id group_id")
     | same(NUMBER, "number_sealed")
     | same(replace(NUMBER, form=Form.INDEX), "number_index lookup")
