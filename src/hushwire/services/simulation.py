@@ -15,7 +15,8 @@ from uuid import UUID
 from hushwire.core.clock import Clock
 from hushwire.core.ids import OrgId
 from hushwire.policy.judge import decide
-from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Rules, Verdict
+from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Verdict
+from hushwire.policy.rules import Rules
 from hushwire.privacy import audit
 from hushwire.privacy.audit import Action
 from hushwire.services.voice_security import NoAgent, VoiceSecurity, WhatIf
