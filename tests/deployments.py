@@ -27,7 +27,7 @@ from hushwire.app.folders import Folders, account
 from hushwire.app.postgres import SUPERUSER, Cluster
 from hushwire.core.errors import ConfigError
 
-from .interop.sipp import free_port, free_ports_for_baresip
+from .ports import free_port
 
 Transport = Literal["udp", "tcp", "tls"]
 Kind = Literal["pjsua2", "baresip"]
@@ -150,7 +150,7 @@ class Deployment:
             need_module("baresip")
             options["program"] = BARESIP
             # baresip's port 0 means 5060.
-            options.setdefault("port", free_ports_for_baresip())
+            options.setdefault("port", free_port())
         else:
             need_module("pjsua2")
         if transport == "tls":

@@ -28,7 +28,7 @@ from hushwire.recording.entries import EntryKind
 from hushwire.recording.hwr import Identity, Reader
 from hushwire.vault.unseal import INTEGRITY
 from media import addresses, build_load
-from tests.interop.sipp import free_port
+from tests.ports import free_port
 
 
 @dataclass

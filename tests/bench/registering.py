@@ -34,7 +34,8 @@ from sipclient import AgentCall, Wire, header, response
 
 from hushwire.app.demo.stack import DOMAIN
 from tests.interop.rawsip import challenges, digest, status
-from tests.interop.sipp import Sipp, free_port
+from tests.interop.sipp import Sipp
+from tests.ports import free_port
 
 T1, T2, GIVE_UP_S = 0.5, 4.0, 32.0
 CALLS_PER_S = 5

@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from provisioned import Bench, cpu_seconds, running
 from sipclient import AgentCall, Wire
 
-from tests.interop.sipp import Sipp, answer, free_port, invite_received, receive, reply_in_dialog, sdp
+from tests.interop.sipp import Sipp, answer, invite_received, receive, reply_in_dialog, sdp
+from tests.ports import free_port
 
 AGENTS = 20
 HOLD_MS = 200

@@ -16,8 +16,8 @@ import pytest
 from hushwire.app.demo.stack import Stack, StackError, descendants
 from hushwire.app.demo.steps import decode_stereo
 from tests.deployments import FAR_NUMBER, PROVISIONING, Deployment
-from tests.interop.sipp import free_port
 from tests.polling import until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.interop.authorities import Certified
 from tests.interop.kamailio import loading, served
-from tests.interop.sipp import free_port
+from tests.ports import free_port
 
 MODULES = (
     "tm", "sl", "tmx", "outbound", "rr", "path", "pv", "maxfwd", "textops", "siputils",

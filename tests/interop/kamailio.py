@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.interop.sipp import free_port, need
+from tests.interop.sipp import need
 from tests.polling import until
+from tests.ports import free_port
 
 REALM, USER, PASSWORD = "carrier.example", "hush001", "the-trunks-password"
 MODULES = ("sl", "tm", "tmx", "rr", "pv", "maxfwd", "textops", "siputils", "usrloc", "registrar", "auth", "xlog")

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import shutil
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import pytest
+
+from tests.ports import free_port, holds
 
 SDP = """
 v=0
@@ -33,29 +34,6 @@ def need(program: str) -> str:
             pytest.fail(f"{program} is not installed")
         pytest.skip(f"{program} is not installed")
     return found
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM, *, even: bool = False) -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
-    while True:
-        with socket.socket(socket.AF_INET, kind) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            if not even or port % 2 == 0:
-                return port
-
-
-def free_ports_for_baresip() -> int:
-    """A port that is free for UDP and TCP, with the one above it free for TLS: what `sip_listen` takes."""
-    while True:
-        port = free_port()
-        with socket.socket() as tcp, socket.socket() as tls:
-            try:
-                tcp.bind(("127.0.0.1", port))
-                tls.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 # Parts of a scenario that answers a call. SIPp replaces what stands in [brackets].
@@ -240,7 +218,7 @@ class Sipp:
         file.write_text('<?xml version="1.0" encoding="ISO-8859-1" ?>\n<scenario name="s">\n' + "\n".join(scenario) + "\n</scenario>\n")
         command = [
             need("sipp"), "-sf", str(file), "-i", "127.0.0.1", "-p", str(port), "-m", str(calls), "-mi", "127.0.0.1",
-            "-mp", str(free_port(even=True)), "-nostdin", "-nd", "-timeout", f"{timeout_s}s", "-timeout_error", "-trace_err",
+            "-mp", str(free_port()), "-nostdin", "-nd", "-timeout", f"{timeout_s}s", "-timeout_error", "-trace_err",
             "-error_file", str(folder / "errors.log"), *options,
         ]  # fmt: skip
         if traces:
@@ -275,7 +253,9 @@ class Sipp:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            print(f"SIPp ({self.process.returncode}) said:\n{self._said('errors.log')}\n{self._said('messages.log')}")
         await self.close()
 
     def _said(self, name: str, limit: int = 6000) -> str:
@@ -283,9 +263,8 @@ class Sipp:
         return path.read_text(errors="replace")[-limit:] if path.exists() else ""
 
     async def _listening(self, port: int) -> None:
-        needle = f":{port:04X} "
-        for _ in range(250):
-            if needle in Path("/proc/net/udp").read_text():
+        for _ in range(500):
+            if holds(self.process.pid, port):
                 return
             assert self.process.returncode is None, f"SIPp did not start:\n{self._said('errors.log')}"
             await asyncio.sleep(0.02)

@@ -211,7 +211,7 @@ async def test_a_carrier_reaches_assigned_numbers_and_nothing_else(deployment: D
 
 
 async def test_a_stranger_that_is_no_trunk_is_not_taken_for_a_carrier(deployment: Deployment, tmp_path: Path) -> None:
-    from tests.interop.sipp import free_port
+    from tests.ports import free_port
 
     scenario = [invite_to(ANNA_NUMBER, CALLER), expect(100, optional=True), expect(401), request_on("ACK", ANNA_NUMBER, CALLER, 1)]
     async with deployment.phone("anna") as anna:

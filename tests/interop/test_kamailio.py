@@ -11,8 +11,8 @@ from hushwire.app.demo.speech import AGENT, CARRIER
 from tests.deployments import ANNA_NUMBER, FAR_NUMBER, PROVISIONING, Deployment, start_deployment
 from tests.interop.hearing import hears
 from tests.interop.kamailio import PASSWORD, REALM, USER, Kamailio, kamailio
-from tests.interop.sipp import free_port
 from tests.polling import until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
 

@@ -13,8 +13,9 @@ import pytest
 from hushwire.sip import effects as sip
 from hushwire.sip.message_summary import MessageCounts
 from tests.databases import Databases
-from tests.interop.sipp import Sipp, expect, free_port, free_ports_for_baresip, need, receive, reply_in_dialog
+from tests.interop.sipp import Sipp, expect, need, receive, reply_in_dialog
 from tests.polling import until
+from tests.ports import free_port
 from tests.services.running import HOST, World, need_program
 from tests.services.test_message_waiting import Waiting, waiting
 
@@ -106,7 +107,7 @@ async def test_baresip_is_told_its_messages_and_when_a_colleague_comes(databases
         folder = tmp_path / "baresip"
         folder.mkdir()
         names = ["module g711.so", *(f"module_app {name}.so" for name in ("account", "contact", "presence", "mwi", "menu"))]
-        listens = f"sip_listen 127.0.0.1:{free_ports_for_baresip()}\nnet_interface 127.0.0.1\nmodule_path {modules}\n"
+        listens = f"sip_listen 127.0.0.1:{free_port()}\nnet_interface 127.0.0.1\nmodule_path {modules}\n"
         (folder / "config").write_text(listens + "\n".join(names) + "\n")
         account = f'<sip:anna@{HOST}>;auth_user=anna;auth_pass=annas-password;outbound="sip:127.0.0.1:{router.port}";regint=300;mwi=yes\n'
         (folder / "accounts").write_text(account)

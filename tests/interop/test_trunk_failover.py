@@ -12,8 +12,9 @@ from hushwire.app.demo.party import Party
 from hushwire.app.demo.speech import AGENT, CARRIER
 from tests.deployments import PROVISIONING, Deployment, start_deployment
 from tests.interop.hearing import hears
-from tests.interop.sipp import Sipp, answer, free_port, invite_received, pause, receive, reply_in_dialog
+from tests.interop.sipp import Sipp, answer, invite_received, pause, receive, reply_in_dialog
 from tests.polling import until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
 

@@ -14,8 +14,8 @@ from hushwire.app.demo.speech import AGENT, CARRIER
 from tests.deployments import ANNA_NUMBER, FAR_NUMBER, PROVISIONING, Deployment, start_deployment
 from tests.interop.authorities import Certified, Tap, ThrowAway
 from tests.interop.hearing import hears
-from tests.interop.sipp import free_port
 from tests.polling import until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
 

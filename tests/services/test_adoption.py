@@ -1,7 +1,6 @@
 """A gateway dies without a word; the next one on the same machine goes on with its calls."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,17 +17,11 @@ from tests.databases import Databases, databases
 from tests.native.call import Party, parse, rtp
 from tests.native.srtp_oracle import oracle
 from tests.polling import until
+from tests.ports import free_port
 from tests.services.running import FAR_NUMBER, Peer, World, local_media, need_program, running
 
 __all__ = ["databases"]
 pytestmark = need_program
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from hushwire.sip import effects as sip
 from hushwire.sip.message import Request
 from tests.databases import Databases
 from tests.polling import until
+from tests.ports import free_port
 from tests.services.running import World, need_program, running
-from tests.services.test_adoption import free_port
 from tests.services.test_presence import read, states, watcher
 from tests.services.watcher import Watcher, state_of
 

@@ -15,8 +15,9 @@ from hushwire.sip import effects as sip
 from hushwire.store import account_deletions
 from tests.databases import Databases
 from tests.polling import until
+from tests.ports import free_port
 from tests.services.running import FAR_NUMBER, World, local_media, need_program, running
-from tests.services.test_adoption import free_port, killed_and_back
+from tests.services.test_adoption import killed_and_back
 from tests.services.test_diversion import forward
 from tests.services.test_transfers import Heard, accept, refer, row_of, settled, to_carrier
 

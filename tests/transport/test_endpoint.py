@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import ssl
 import warnings
 from collections.abc import Callable
@@ -19,17 +18,11 @@ from hushwire.sip.message import Response
 from hushwire.sip.parse import StreamParser, parse
 from hushwire.transport.endpoint import EndpointConfig, Listen
 from hushwire.transport.tls import client_context, server_context
+from tests.ports import free_port
 from tests.sip.world import ANNA, BOB, OFFER, request_text
 from tests.transport.stage import Stage, answer_calls, certificates, sipp, stage, tls_version, udp_peer
 
 needs_sipp = pytest.mark.skipif(shutil.which("sipp") is None, reason="SIPp (package sip-tester) is not installed")
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def read_messages(reader: asyncio.StreamReader, count: int) -> list[object]:
