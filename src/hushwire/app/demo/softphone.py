@@ -132,6 +132,10 @@ class PhoneCall(pj.Call):  # type: ignore[misc]
     def onDtmfDigit(self, prm: Any) -> None:
         self.phone.say({"event": "dtmf", "call": self.number, "digit": prm.digit})
 
+    def onCallTransferStatus(self, prm: Any) -> None:
+        if prm.finalNotify:
+            self.phone.say({"event": "transferred", "call": self.number, "status": int(prm.statusCode)})
+
     def onStreamDestroyed(self, prm: Any) -> None:
         self.statistics = self._statistics() or self.statistics
 
