@@ -1,6 +1,8 @@
 """Transfers between stacks that we did not write: who is left hears each other, and the calls say who paid for which leg."""
 
 import asyncio
+import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 from hushwire.app.demo.correlate import correlate_with_slips
 from hushwire.app.demo.party import Party
 from hushwire.app.demo.speech import AGENT, CARRIER, RATE, bundled
+from hushwire.app.demo.stack import DOMAIN
 from tests.deployments import FAR_NUMBER, Deployment, Kind
+from tests.interop.rawsip import RawSip, challenges, digest, status
 from tests.interop.sipp import Sipp, answer, invite_received, receive, reply_in_dialog, sdp
 from tests.polling import until
 
@@ -113,3 +117,45 @@ async def test_baresip_transfers_attended_and_who_was_held_hears_again(deploymen
         await hears(ben, his, bundled(CARRIER))
         await carrier.hangup(theirs)
         await ben.expect_state(his, "disconnected")
+
+
+async def registered(deployment: Deployment, agent: str) -> int:
+    """A free port that this agent's phone is registered at."""
+    async with await RawSip.open(deployment.stack.sip("udp")) as raw:
+        home = f"acme.{DOMAIN}"
+        challenge = challenges(await raw.ask(raw.register(agent, home)))[0]
+        answered = await raw.ask(raw.register(agent, home, digest(challenge, agent, f"{agent}'s secret", "REGISTER", f"sip:{home}")))
+        assert status(answered) == 200
+        return raw.port
+
+
+@pytest.mark.parametrize("follows", [True, False])
+async def test_a_phone_that_follows_a_new_from_is_shown_by_it_who_it_talks_with_now(
+    deployment: Deployment, tmp_path: Path, follows: bool
+) -> None:
+    keyed = sdp().replace("RTP/AVP", "RTP/SAVP")
+    keyed += f"\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{base64.b64encode(bytes(range(30))).decode()}"
+    scenario = [
+        invite_received(), answer(200, "OK", sdp=keyed, extra="Supported: from-change" if follows else "", retransmit=True), receive("ACK"),
+        receive("INVITE"), reply_in_dialog(200, "OK", sdp=keyed), receive("ACK"),
+        receive("BYE"), reply_in_dialog(200, "OK"),
+    ]  # fmt: skip
+    async with (
+        deployment.carrier() as carrier,
+        deployment.phone("anna") as anna,
+        await Sipp.start(tmp_path, scenario, port=await registered(deployment, "ben")) as ben,
+    ):
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        theirs = (await carrier.expect("incoming"))["call"]
+        await anna.expect_state(call, "confirmed")
+        consulted = await anna.call(deployment.uri("ben"))
+        await anna.expect_state(consulted, "confirmed")
+        await anna.tell("transfer", call=call, replaces=consulted)
+        await anna.expect_state(consulted, "disconnected")
+        await until(lambda: len(re.findall("(?m)^ACK sip:", ben.messages())) == 2, what="ben was told")
+        await carrier.hangup(theirs)
+        await ben.succeeded()
+        froms = re.findall(r"(?m)^(INVITE|BYE) sip:(?:.*\r?\n)+?From: (.*?);tag=(\w+)", ben.messages())
+        assert [method for method, _, _ in froms] == ["INVITE", "INVITE", "BYE"]
+        assert len({tag for _, _, tag in froms}) == 1
+        assert [FAR_NUMBER in name for _, name, _ in froms] == [False, follows, follows]

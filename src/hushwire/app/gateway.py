@@ -60,6 +60,7 @@ from hushwire.services.verdicts import denied
 from hushwire.services.voicemail_boxes import VoicemailBoxes
 from hushwire.services.voicemail_reading import Asking
 from hushwire.sip.core import UserAgentConfig
+from hushwire.sip.dialog import FROM_CHANGE
 from hushwire.sip.digest import Challenger
 from hushwire.sip.effects import Event, RequestReceived, Responded, SubscriptionId
 from hushwire.sip.flow import Address, Flow, Hop, Transport
@@ -531,7 +532,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
             allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE", "SUBSCRIBE", "REFER"),
             events=EVENTS,
             max_subscriptions=limits.subscriptions,
-            supported=(*UserAgentConfig().supported, "path", "outbound", "gruu", "norefersub", "replaces"),
+            supported=(*UserAgentConfig().supported, "path", "outbound", "gruu", "norefersub", "replaces", FROM_CHANGE),
         ),
     )
 

@@ -25,8 +25,10 @@ from hushwire.services.ring_groups import LONGEST_IN_TURN_S
 from hushwire.services.shaken import Shaken
 from hushwire.services.sounds import Sounds
 from hushwire.services.trunk_attempts import TrunkAttempts
+from hushwire.sip.asserted import ANONYMOUS
 from hushwire.sip.effects import TxId
 from hushwire.sip.headers import Line
+from hushwire.sip.uri import NameAddr
 from hushwire.store.calls import CallAnswer, CallEnd
 from hushwire.transport.endpoint import SipEndpoint
 
@@ -261,7 +263,8 @@ class CallEffects:
 
     def _reinvite(self, live: LiveCall, effect: effects.SendReinvite) -> None:
         dialog = live.dialogs.get(effect.side)
-        request = None if dialog is None else self._endpoint.reinvite(dialog, body=effect.body, headers=self._identity(live, effect.side))
+        who, lines = self._identity(live, effect.side)
+        request = None if dialog is None else self._endpoint.reinvite(dialog, body=effect.body, headers=lines, identity=who)
         if request is None:
             # Theirs is under way (RFC 3261 section 14.1), as if they had said so.
             self._feed(live, events.Reanswered(effect.side, 491, b""))
@@ -291,14 +294,14 @@ class CallEffects:
             self._tasks.spawn(self.fed(live, self._joined(live, live.joining)), "call-joined")
 
     @staticmethod
-    def _identity(live: LiveCall, side: Side) -> tuple[Line, ...]:
-        """Who an agent talks with since its other party was replaced (RFC 3325). The network behind a carrier is not told."""
+    def _identity(live: LiveCall, side: Side) -> tuple[NameAddr | None, tuple[Line, ...]]:
+        """Who an agent talks with since its other party was replaced (RFC 4916, RFC 3325). The network behind a carrier is not told."""
         if side not in live.shown or live.party(side).agent is None:
-            return ()
+            return None, ()
         shown = live.shown[side]
         if shown is None:
-            return (("P-Asserted-Identity", '"Anonymous" <sip:anonymous@anonymous.invalid>'), ("Privacy", "id"))
-        return (("P-Asserted-Identity", str(shown)),)
+            return ANONYMOUS, (("P-Asserted-Identity", str(ANONYMOUS)), ("Privacy", "id"))
+        return shown, (("P-Asserted-Identity", str(shown)),)
 
     def _own(self, live: LiveCall, report: BridgeReport | None) -> BridgeReport | None:
         """The figures of the call's own legs: those who joined it have rows of their own."""

@@ -1,6 +1,7 @@
 """Dialogs (RFC 3261 section 12): frozen state that can be journalled and adopted by another process."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from hushwire.core.personal import SHOWN
 from hushwire.sip.digest import Credentials
@@ -11,6 +12,8 @@ from hushwire.sip.message import Request, Response
 from hushwire.sip.session_timer import SessionTimer
 from hushwire.sip.uri import NameAddr
 
+FROM_CHANGE: Final = "from-change"
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Dialog:
@@ -19,6 +22,7 @@ class Dialog:
     `local` and `remote` are From and To values with their tags, `remote_target` the peer's Contact as a Request-URI,
     `routes` the route set in the order of use, `hop` where requests go, `credentials` what may answer a challenge in it.
     `is_caller`: we made its Call-ID. `allows_update`: the peer takes UPDATE. `timer` is what keeps it alive (RFC 4028).
+    `follows_from`: the peer takes another From URI for news of whom it talks with (RFC 4916).
     """
 
     key: DialogKey
@@ -35,6 +39,7 @@ class Dialog:
     is_caller: bool = False
     allows_update: bool = False
     timer: SessionTimer | None = None
+    follows_from: bool = False
 
     def request_lines(self) -> tuple[str, list[Line]]:
         """Request-URI and Route lines for a request in this dialog (RFC 3261 section 12.2.1.1)."""
@@ -48,13 +53,22 @@ class Dialog:
         return str(replace(first.sip_uri, headers=None)), [*rest, ("Route", f"<{self.remote_target}>")]
 
     def refreshed(self, message: Request | Response) -> "Dialog":
-        """The dialog after a target refresh (RFC 3261 section 12.2.1.2 and 12.2.2): the peer's new Contact, if it sent one."""
+        """The dialog after a target refresh (RFC 3261 section 12.2.1.2 and 12.2.2): the peer's new Contact, if it sent one.
+
+        Our requests name it as its own last one did: its From may have changed (RFC 4916 section 4.4.2).
+        """
         contact = message.contact
         target = self.remote_target if contact is None else str(contact.uri)
         allows_update = self.allows_update if "Allow" not in message.headers else takes_update(message)
-        if target == self.remote_target and allows_update == self.allows_update:
+        follows_from = self.follows_from or takes_from_change(message)
+        remote = message.from_ if isinstance(message, Request) else self.remote
+        if (target, allows_update, follows_from, remote) == (self.remote_target, self.allows_update, self.follows_from, self.remote):
             return self
-        return replace(self, remote_target=target, allows_update=allows_update)
+        return replace(self, remote_target=target, allows_update=allows_update, follows_from=follows_from, remote=remote)
+
+    def shown_as(self, name: NameAddr) -> "Dialog":
+        """The dialog with another From of ours, our tag in it, where the peer follows that (RFC 4916 section 4.3)."""
+        return replace(self, local=name.with_param("tag", self.key.local_tag)) if self.follows_from else self
 
     def __repr__(self) -> str:
         return f"Dialog({SHOWN})"
@@ -63,6 +77,11 @@ class Dialog:
 def takes_update(message: Request | Response) -> bool:
     """Whether Allow names UPDATE (RFC 3311 section 5.1)."""
     return any("UPDATE" in line for line in message.headers.all("Allow"))
+
+
+def takes_from_change(message: Request | Response) -> bool:
+    """Whether Supported names from-change (RFC 4916 section 4.2)."""
+    return FROM_CHANGE in message.supported
 
 
 def dialog_of_caller(request: Request, response: Response, contact: NameAddr, hop: Hop, credentials: Credentials | None) -> Dialog:
@@ -81,6 +100,7 @@ def dialog_of_caller(request: Request, response: Response, contact: NameAddr, ho
         credentials=credentials,
         is_caller=True,
         allows_update=takes_update(response),
+        follows_from=takes_from_change(response),
     )
 
 
@@ -98,4 +118,5 @@ def dialog_of_callee(request: Request, to_tag: str, contact: NameAddr, hop: Hop,
         remote_cseq=request.cseq.number,
         is_early=is_early,
         allows_update=takes_update(request),
+        follows_from=takes_from_change(request),
     )

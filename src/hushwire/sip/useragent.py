@@ -196,14 +196,21 @@ class UserAgent:
         if session is not None:
             self._client.acknowledge(session, body, content_type)
 
-    def reinvite(self, dialog: DialogKey, *, now: float, body: bytes, headers: Iterable[Line] = ()) -> RequestId | None:
-        """Send a re-INVITE; Responded follows. None where the dialog is gone or an INVITE is under way in it (try again later)."""
+    def reinvite(
+        self, dialog: DialogKey, *, now: float, body: bytes, headers: Iterable[Line] = (), identity: NameAddr | None = None
+    ) -> RequestId | None:
+        """Send a re-INVITE; Responded follows. None where the dialog is gone or an INVITE is under way in it (try again later).
+
+        `identity`: whom the peer talks with from now on. Where it follows that (RFC 4916), From says it, here and in what comes later.
+        """
         session = self._core.call(dialog)
         # RFC 3261 section 14.1: not while another INVITE transaction of either side is in progress.
         if session is None or session.dialog.is_early or session.is_busy:
             return None
         session.inviting = True
         session.offer = Offer.OURS if body else None
+        if identity is not None:
+            session.dialog = session.dialog.shown_as(identity)
         lines = [("Contact", str(session.dialog.contact)), ("Allow", self._core.allow), *self._options(b"")]
         lines += [*self._client.refresher.lines(session), *headers]
         outgoing = self._client.in_dialog(session, "INVITE", lines, body, SDP)

@@ -111,9 +111,11 @@ class Commands:
         self.ua.ack(dialog, now=self.now(), body=body, content_type=content_type)
         self.flush()
 
-    def reinvite(self, dialog: DialogKey, *, body: bytes, headers: Iterable[Line] = ()) -> RequestId | None:
+    def reinvite(
+        self, dialog: DialogKey, *, body: bytes, headers: Iterable[Line] = (), identity: NameAddr | None = None
+    ) -> RequestId | None:
         """See UserAgent.reinvite."""
-        request = self.ua.reinvite(dialog, now=self.now(), body=body, headers=headers)
+        request = self.ua.reinvite(dialog, now=self.now(), body=body, headers=headers, identity=identity)
         self.flush()
         return request
 
