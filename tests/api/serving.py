@@ -36,6 +36,7 @@ from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa, Posture
 from hushwire.services.greetings import Greetings
+from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
 from hushwire.services.masking import Masking
 from hushwire.services.notices import Notices
@@ -173,6 +174,7 @@ async def made_means(house: House) -> Means:
         breaches=made_breaches(main, keyring, house.clock, Chance()),
         consents=Consents(main, keyring, house.clock, Chance()), do_not_call=DoNotCall(main, keyring, house.clock),
         account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
+        groups=GroupSettings(main, keyring, house.clock, Chance()),
         devices=Devices(main, keyring, house.clock, Chance(), "pbx.test"), sip_domain="pbx.test",
         masking=Masking(main, keyring, house.clock, Chance()),
         links=ProvisioningLinks(main, keyring, house.clock, Chance(), "pbx.test", parse_sip_uri("sip:sip.pbx.test:5061;transport=tls")),

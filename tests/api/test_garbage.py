@@ -32,6 +32,12 @@ UNFIT: Final = ("/v1/privacy/custody/keys", "/v1/privacy/termination")
 BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("PATCH", "/v1/agents/{agent_id}"): {"extension": "123", "caller_id": None},
     ("PUT", "/v1/agents/{agent_id}/forwarding"): {"busy": NUMBER, "no_answer_after_s": 20, "do_not_disturb": True},
+    ("POST", "/v1/ring-groups"): {
+        "name": "sales", "extension": "600", "strategy": "serial", "ring_s": 20, "follows_forwarding": True, "members": ["anna"]
+    },
+    ("PUT", "/v1/ring-groups/{group_id}"): {
+        "name": "n", "extension": "601", "strategy": "parallel", "ring_s": None, "follows_forwarding": False, "members": ["{agent_id}"]
+    },
     ("POST", "/v1/agents/{agent_id}/devices"): {"name": "n", "ttl_s": 600, "waits": True},
     ("POST", "/v1/agents/{agent_id}/devices/{device_id}/link"): {"ttl_s": 600},
     ("POST", "/v1/calls/erase"): {"number": "+493023125111", "agent": None, "from": None, "to": None, "ids": None, "note": "n"},
@@ -229,6 +235,7 @@ async def things_of(office: Office, api: httpx.AsyncClient) -> dict[str, str]:
 
     return {
         "device_id": await made(f"/v1/agents/{anna}/devices", {"name": "n", "waits": True}),
+        "group_id": await made("/v1/ring-groups", {"name": "g", "extension": "699", "members": ["anna"]}),
         "agent_id": str(anna), "call_id": str(call), "recording_id": str(recording),
         "message_id": await a_message(office, recording, anna),
         "contact_id": await made("/v1/contacts", {"name": "n", "numbers": [{"number": NUMBER}]}),

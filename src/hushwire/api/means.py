@@ -28,6 +28,7 @@ from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.greetings import Greetings
+from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
 from hushwire.services.masking import Masking
 from hushwire.services.notices import Notices
@@ -87,6 +88,7 @@ class Means:
     consents: Consents
     do_not_call: DoNotCall
     devices: Devices
+    groups: GroupSettings
     masking: Masking
     links: ProvisioningLinks
     voicemail: VoicemailQueries

@@ -38,6 +38,7 @@ from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.greetings import Greetings
+from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
 from hushwire.services.masking import Masking
 from hushwire.services.notices import Notices
@@ -136,6 +137,7 @@ async def made_means(wired: Wired) -> Means:
         actions=actions,
         rights=rights,
         forwarding=AgentForwarding(wired.main, wired.keyring, voice_security, wired.clock, wired.random),
+        groups=GroupSettings(wired.main, wired.keyring, wired.clock, wired.random),
         devices=Devices(wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain),
         links=ProvisioningLinks(
             wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain, parse_sip_uri(wired.config.phone_proxy())

@@ -19,7 +19,7 @@ from hushwire.vault import tombstones
 from hushwire.vault.keyring import Keyring, OrgKeys
 from hushwire.vault.tombstones import Tombstone
 
-_EXTENSION: Final = re.compile(r"[0-9]{2,8}", re.ASCII)
+EXTENSION: Final = re.compile(r"[0-9]{2,8}", re.ASCII)
 
 
 class Agents:
@@ -110,8 +110,10 @@ class Agents:
 
         after = before
         if extension is not None:
-            if not _EXTENSION.fullmatch(extension):
+            if not EXTENSION.fullmatch(extension):
                 return Unfit("extension", "must be 2 to 8 digits")
+            if await table.is_group(connection, extension):
+                return Unfit("extension", "is a ring group's")
             after = replace(
                 after, extension_sealed=sealed(extension, "extension_sealed"), extension_index=keys.index("agents.extension", extension)
             )
