@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from hushwire.calls.model import Side
 from hushwire.media.model import MediaRefused
 from hushwire.media.wire import Status
 from hushwire.services.live import LiveCall
+from hushwire.services.side_by_side import SideBySide
 from hushwire.sip import effects as sip
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.running import FAR_NUMBER, Peer, World, need_program, running
+from tests.services.test_transfers import Heard, accept, refer, settled, to_carrier
 
 pytestmark = need_program
 
@@ -34,6 +37,7 @@ async def call(world: World, phone: Peer) -> LiveCall:
 
 
 async def test_an_agents_second_call_is_where_a_leg_of_the_first_can_go(world: World) -> None:
+    world.gateway.calling._media.neighbours = SideBySide(most_together=0)
     anna, ben = await world.peer("anna"), await world.peer("ben")
     first = await call(world, anna)
     others = [await call(world, ben) for _ in range(3)]
@@ -44,10 +48,42 @@ async def test_an_agents_second_call_is_where_a_leg_of_the_first_can_go(world: W
     assert [leg.leg for leg in (await client.bridge(first.id)).legs] == [0, 1]
     assert [leg.leg for leg in (await client.bridge(second.id)).legs] == [0]
     await client.move_leg(others[0].id, 1, others[2].id, 5)
-    # Those of two agents are spread over the workers as load wants it.
+    # Those of two agents are spread over the workers as load wants it, where the organisation has too many to lie together.
     with pytest.raises(MediaRefused) as caught:
         await client.move_leg(first.id, 0, others[0].id, 7)
     assert caught.value.status is Status.STATE
+
+
+async def test_what_came_about_apart_can_be_joined_while_the_organisation_has_few_calls(
+    world: World,
+) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    _, _, far = await to_carrier(world, anna)
+    theirs, near, other_far = await to_carrier(world, ben, "+493023125998")
+    ben.invite("101")
+    accept(anna, await anna.expect(sip.RequestReceived))
+    consulted = (await ben.expect(sip.Accepted)).dialog
+    refer(ben, near, "101", replaces=consulted)
+    told, _anna = Heard(ben), Heard(anna)
+    await told.until(lambda heard: heard.is_over and len(heard.ended) == 2, "both of ben's dialogs are over")
+    assert told.statuses[-1] == 200
+    await settled(theirs)
+    assert theirs.dialogs[Side.CALLEE].call_id == other_far.call_id != far.call_id
+    assert theirs.party(Side.CALLER).agent == world.organisation.by_username["anna"]
+
+
+async def test_a_call_that_outlives_the_agents_newest_one_is_still_the_neighbour_of_the_next(world: World) -> None:
+    neighbours = world.gateway.calling._media.neighbours = SideBySide(most_together=0)
+    anna = await world.peer("anna")
+    first, second = await call(world, anna), await call(world, anna)
+    world.gateway.calling.hang_up(second)
+    await anna.expect(sip.DialogEnded)
+    await world.carrier.expect(sip.DialogEnded)
+    await until(lambda: second.id not in neighbours._agents, what="the newer one is over")
+    third = await call(world, anna)
+    client = world.gateway.link.client
+    await client.close_leg(first.id, 0)
+    await client.move_leg(third.id, 1, first.id, 0)
 
 
 async def test_nothing_is_kept_of_calls_that_are_over(world: World) -> None:
@@ -57,4 +93,4 @@ async def test_nothing_is_kept_of_calls_that_are_over(world: World) -> None:
     for live in list(world.gateway.calling.live):
         world.gateway.calling.hang_up(live)
     await until(lambda: not world.gateway.calling.table.calls, what="both calls are over")
-    assert not world.gateway.calling._media._newest
+    assert world.gateway.calling._media.neighbours.is_empty

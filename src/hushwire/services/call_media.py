@@ -13,7 +13,6 @@ from hushwire.calls.effects import LegStatement
 from hushwire.calls.hearing import hearing, recorded
 from hushwire.calls.model import Ports, Side
 from hushwire.core.errors import Unavailable
-from hushwire.core.ids import AgentId, CallId
 from hushwire.media.adoption import BridgeState
 from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink
@@ -24,6 +23,7 @@ from hushwire.media.wire import Status
 from hushwire.services.live import Joining, LiveCall, settings
 from hushwire.services.port_choice import PortChoice
 from hushwire.services.route import Route
+from hushwire.services.side_by_side import SideBySide
 from hushwire.sip.digits import Keyed
 
 CLOSE_WAIT_S: Final = 2.0
@@ -38,8 +38,7 @@ class CallMedia:
         self.choice = choice
         self._link = link
         self._handshakes = handshakes
-        self._newest: dict[AgentId, CallId] = {}
-        """The bridge of each agent's newest call: the next one is opened beside it, so that a leg can go over to it (MOVE_LEG)."""
+        self.neighbours = SideBySide()
 
     async def open(self, live: LiveCall, effect: effects.OpenMedia) -> events.Event | None:
         """Open the bridge; None where the call ended before that."""
@@ -51,20 +50,13 @@ class CallMedia:
             try:
                 mode = Mode.ECHO if effect.is_echo else Mode.RELAY
                 legs = self.choice.openings(live, live.call.caller_offer)
-                ports = await self._link.client.open_call(live.id, mode, legs, self._beside(live))
+                ports = await self._link.client.open_call(live.id, mode, legs, self.neighbours.place(live))
             except (MediaRefused, Unavailable) as error:
                 _log.error("call.no_media", call_id=str(live.id), why=str(error))
                 return events.MediaFailed()
             live.has_bridge = True
             live.shared_legs = {leg for leg, given in zip(effect.legs, ports, strict=True) if given.is_shared}
             return events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
-
-    def _beside(self, live: LiveCall) -> CallId | None:
-        """The bridge of a call that an agent of this one is in already; from now on this one's is the newest."""
-        agents = _agents(live)
-        found = next((self._newest[agent_id] for agent_id in agents if agent_id in self._newest), None)
-        self._newest |= dict.fromkeys(agents, live.id)
-        return found
 
     async def _join(self, live: LiveCall, joining: Joining) -> events.Event:
         """A further leg of another call's bridge, with ports of its own."""
@@ -120,7 +112,7 @@ class CallMedia:
         """Somebody has taken the call: by this route, whoever was rung."""
         if route is not live.route:
             live.route = route
-            self._newest |= dict.fromkeys(_agents(live), live.id)
+            self.neighbours.note(live)
 
     async def turn(self, live: LiveCall, route: Route) -> list[events.Event] | None:
         """Let the callee's leg serve somebody else, by this route; what of it the call's machine must hear. None where that failed.
@@ -148,11 +140,8 @@ class CallMedia:
         if live.joining is not None:
             live.route = route
             return moved
-        for agent_id in _agents(live):
-            if self._newest.get(agent_id) == live.id:
-                del self._newest[agent_id]
         live.route = route
-        self._newest |= dict.fromkeys(_agents(live), live.id)
+        self.neighbours.note(live)
         return moved
 
     async def reopen(self, live: LiveCall, effect: effects.OpenMedia) -> events.Event | None:
@@ -223,7 +212,7 @@ class CallMedia:
     async def adopt(self, live: LiveCall, legs: Iterable[LegStatement], found: BridgeState) -> list[events.Event]:
         """State the legs of a bridge that another process opened, where it was not told the same already."""
         live.stated |= {leg.leg: leg for leg in legs}
-        self._beside(live)
+        self.neighbours.place(live)
         await self._dismiss(live, found)
         known = {number: leg.digest for number, leg in found.legs.items()}
         changed = [leg for leg in legs if known.get(leg.leg) != settings_digest(self._settings(live, leg))]
@@ -271,9 +260,7 @@ class CallMedia:
         if live.joining is not None:
             return await self._leave(live, live.joining)
         self._handshakes.forget(live.id)
-        for agent_id in _agents(live):
-            if self._newest.get(agent_id) == live.id:
-                del self._newest[agent_id]
+        self.neighbours.forget(live)
         try:
             async with asyncio.timeout(CLOSE_WAIT_S):
                 while live.has_bridge:
@@ -331,10 +318,6 @@ class CallMedia:
         own = [leg for leg in report.legs if leg.leg in live.route.plan.legs]
         live.silent_legs = {leg.leg for leg in own if leg.silent_ms is None or leg.silent_ms >= SILENT_MS}
         return len(live.silent_legs) == len(own)
-
-
-def _agents(live: LiveCall) -> list[AgentId]:
-    return [agent.id for leg in (0, 1) if (agent := live.route.agent_at(leg)) is not None]
 
 
 def _is_answered(live: LiveCall) -> bool:

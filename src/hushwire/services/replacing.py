@@ -244,6 +244,7 @@ class Replacing:
         stays = host.party(side.other)
         host.replaced[side] = replace(party, origin=party.origin or source.id)
         host.route = route
+        self._media.neighbours.note(host)
         host.shown = {side: self._name(host, stays.shown), side.other: self._name(host, party.shown)}
         asked = frozenset(one for one in Side if host.party(one).agent is not None)
         self._feed(source, events.Yielded(source_side))
