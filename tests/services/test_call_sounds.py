@@ -11,12 +11,14 @@ from typing import Any
 import orjson
 import pytest
 
+from hushwire.calls.call import State
 from hushwire.calls.model import Side
 from hushwire.media.encoding import UnusableSound
 from hushwire.projections.outbox import project
 from hushwire.sdp.model import Keying
 from hushwire.sdp.offer_answer import PCMA, Direction, Srtp, answer_offer, build_offer
 from hushwire.services.live import LiveCall
+from hushwire.services.sound_library import SoundKind
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
 from tests.databases import Databases
@@ -24,11 +26,13 @@ from tests.polling import until
 from tests.services.dtls_phone import DtlsPhone, close_all
 from tests.services.listening import Ear, pitch, tone_file
 from tests.services.running import FAR_NUMBER, Peer, World, local_media, need_program, running
+from tests.services.test_transfers import Heard, refer
 
 pytestmark = need_program
 
 MUSIC, SPEECH, BEEP, REFUSED = 600.0, 900.0, 1300.0, 1100.0
 COUNTRY = 500.0
+PARKED, SLOT = 700.0, (1500.0, 1700.0)
 
 
 @dataclass
@@ -70,6 +74,13 @@ async def sounding(databases: Databases, folder: Path, **org: Any) -> AsyncItera
         "BEEP": str(tone_file(folder / "beep.wav", BEEP, 0.4)),
         "REFUSALS": orjson.dumps(
             {"default": str(tone_file(folder / "no.wav", REFUSED, 0.6)), "country": str(tone_file(folder / "country.wav", COUNTRY, 0.6))}
+        ).decode(),
+        "PARK": orjson.dumps(
+            {
+                "parked": str(tone_file(folder / "parked.wav", PARKED, 1.0)),
+                "4": str(tone_file(folder / "four.wav", SLOT[0], 0.5)),
+                "2": str(tone_file(folder / "two.wav", SLOT[1], 0.5)),
+            }
         ).decode(),
     }
     environ = {f"HUSHWIRE_SOUNDS__{name}": value for name, value in files.items()}
@@ -384,3 +395,51 @@ async def test_only_denied_destinations_of_known_agents_are_answered_with_words_
         stranger.invite("+33142685300", local=local_media(ear.port))
         assert (await stranger.expect(sip.Rejected)).status in (401, 403)
         assert await _bridges(world, 1)
+
+
+async def test_who_parks_a_call_hears_the_slot_before_it_is_out_of_the_call(databases: Databases, tmp_path: Path) -> None:
+    async with sounding(databases, tmp_path) as world:
+        talk = await talking(world)
+        live = talk.live
+        refer(talk.anna, talk.accepted.dialog, "*6942")
+        told = Heard(talk.anna)
+        await told.until(lambda heard: heard.is_over and heard.ended, "anna is told the slot, and out of the call")
+        assert told.statuses[-1] == 200
+        heard = talk.agent.pitches()
+        at = [next(place for place, tone in enumerate(heard) if abs(tone - wanted) < 15) for wanted in (PARKED, *SLOT)]
+        assert at == sorted(at)
+        assert world.gateway.calling.transfers.park.find(live.route.org.id, "42") is live
+        await talk.far.hears(MUSIC)
+
+
+async def test_who_hangs_up_while_the_slot_is_said_has_parked_the_call(databases: Databases, tmp_path: Path) -> None:
+    async with sounding(databases, tmp_path) as world:
+        talk = await talking(world)
+        live = talk.live
+        refer(talk.anna, talk.accepted.dialog, "*6942")
+        _told = Heard(talk.anna)
+        await talk.agent.hears(PARKED)
+        talk.anna.endpoint.bye(talk.accepted.dialog)
+        await until(lambda: live.call.state is State.WAITING, what="the carrier's party waits")
+        await talk.far.hears(MUSIC)
+        assert world.gateway.calling.transfers.park.find(live.route.org.id, "42") is live
+
+
+async def test_a_phone_that_holds_while_it_parks_is_not_kept_waiting_for_words(databases: Databases, tmp_path: Path) -> None:
+    async with sounding(databases, tmp_path, music_on_hold=True) as world:
+        talk = await talking(world)
+        await talk.agent_offers(Direction.SENDONLY)
+        said: list[Any] = []
+        world.gateway.calling.sounds.play = spied(world.gateway.calling.sounds.play, said)  # type: ignore[method-assign]
+        refer(talk.anna, talk.accepted.dialog, "*6942")
+        told = Heard(talk.anna)
+        await told.until(lambda heard: heard.is_over and heard.ended, "anna is out of the call")
+        assert SoundKind.PARK not in said
+
+
+def spied(play: Any, said: list[Any]) -> Any:
+    async def playing(bridge: Any, leg: Any, media: Any, kind: SoundKind, *more: Any, **named: Any) -> Any:
+        said.append(kind)
+        return await play(bridge, leg, media, kind, *more, **named)
+
+    return playing

@@ -32,7 +32,7 @@ from hushwire.core.errors import ConfigError
 from hushwire.policy.model import Reason
 from hushwire.privacy import mail
 from hushwire.services.features import TABLE, Feature, Features
-from hushwire.services.sound_library import VOICEMAIL_WORDS, SoundFiles
+from hushwire.services.sound_library import PARK_WORDS, VOICEMAIL_WORDS, SoundFiles
 from hushwire.sip.errors import ParseError
 from hushwire.sip.shaken import is_https
 from hushwire.sip.uri import parse_sip_uri
@@ -369,6 +369,15 @@ class OwnSounds(Section):
     refusals: dict[str, FilePath] = Field(default_factory=dict)
     greetings: dict[str, FilePath] = Field(default_factory=dict)
     voicemail: dict[str, FilePath] = Field(default_factory=dict)
+    park: dict[str, FilePath] = Field(default_factory=dict)
+
+    @field_validator("park")
+    @classmethod
+    def _slots(cls, value: dict[str, Path]) -> dict[str, Path]:
+        for name in value:
+            if name not in PARK_WORDS:
+                raise ValueError(f'"{name}" is no word of a slot: use one of {", ".join(PARK_WORDS)}')
+        return value
 
     @field_validator("voicemail")
     @classmethod
@@ -390,12 +399,12 @@ class OwnSounds(Section):
         """What changes where every path is made absolute."""
         named = {name: getattr(self, name) for name in ("ringback", "music_on_hold", "announcement", "beep")}
         update: dict[str, Any] = {name: settle(path) for name, path in named.items() if path is not None}
-        tables = {name: getattr(self, name) for name in ("refusals", "greetings", "voicemail")}
+        tables = {name: getattr(self, name) for name in ("refusals", "greetings", "voicemail", "park")}
         return update | {name: {key: settle(path) for key, path in table.items()} for name, table in tables.items()}
 
     def files(self) -> SoundFiles:
         """As the gateway takes them."""
-        by_name = (self.refusals, self.greetings, self.voicemail)
+        by_name = (self.refusals, self.greetings, self.voicemail, self.park)
         return SoundFiles(self.ringback, self.music_on_hold, self.announcement, self.beep, *by_name)
 
 

@@ -108,6 +108,8 @@ class Transfer:
     """Where the other party is parked."""
     returns: int = 0
     """How often who parked it was rung."""
+    has_left: bool = False
+    """Who parked it hung up before it was out of the call."""
     before: "Transfer | None" = None
     """What goes on where who comes does not come after all."""
 

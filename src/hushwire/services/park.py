@@ -33,9 +33,13 @@ class Park:
         fit = (slot for slot in slots if slot.isascii() and slot.isdigit() and 1 <= len(slot) <= 2)
         return next((slot for slot in fit if self.find(org_id, slot) is None), None)
 
+    def keep(self, slot: str, live: LiveCall) -> None:
+        """The slot is this call's, which is about to be in it."""
+        self._slots[live.route.org.id, slot] = live
+
     def put(self, slot: str, live: LiveCall) -> None:
         """The call is in this slot, and its time begins, perhaps anew."""
-        self._slots[live.route.org.id, slot] = live
+        self.keep(slot, live)
         self._stop(live)
         self._timers[live] = asyncio.get_running_loop().call_later(self.parked_s, self._overdue, live)
 

@@ -38,6 +38,7 @@ class SoundKind(StrEnum):
     REFUSAL = "refusals"
     GREETING = "greetings"  # of an answering machine, by whose it is
     VOICEMAIL = "voicemail"  # what it says besides, by what it says
+    PARK = "park"  # in which slot a call was parked, word by word
 
 
 WORDS: Final[Mapping[SoundKind, str]] = {
@@ -47,6 +48,9 @@ WORDS: Final[Mapping[SoundKind, str]] = {
     ),
     SoundKind.VOICEMAIL: "That is not possible now.",
 }
+PARKED: Final = "parked"
+_DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+PARK_WORDS: Final[Mapping[str, str]] = {PARKED: "Parked at", **{str(digit): word for digit, word in enumerate(_DIGITS)}}
 VOICEMAIL_WORDS: Final[Mapping[str, str]] = {
     "full": "This mailbox is full.",
     "empty": "You have no messages.",
@@ -81,6 +85,8 @@ class SoundFiles:
     """Of answering machines, by extension or user name; `default` is for all others."""
     voicemail: Mapping[str, Path] = field(default_factory=dict)
     """What else they say, by the names of VOICEMAIL_WORDS."""
+    park: Mapping[str, Path] = field(default_factory=dict)
+    """Where a call was parked, by the names of PARK_WORDS."""
 
     def find(self, kind: SoundKind, reason: str) -> Path | None:
         """The file for a purpose, if one is configured."""
@@ -99,6 +105,8 @@ class SoundFiles:
                 return self.greetings.get(reason) or self.greetings.get("default")
             case SoundKind.VOICEMAIL:
                 return self.voicemail.get(reason)
+            case SoundKind.PARK:
+                return self.park.get(reason)
 
     def named(self, kind: SoundKind) -> Mapping[str, Path]:
         """Files of a purpose by what tells them apart."""
@@ -106,7 +114,7 @@ class SoundFiles:
         return tables.get(kind, {})
 
     def __iter__(self) -> Iterator[Path]:
-        by_name = (*self.refusals.values(), *self.greetings.values(), *self.voicemail.values())
+        by_name = (*self.refusals.values(), *self.greetings.values(), *self.voicemail.values(), *self.park.values())
         named = (self.ringback, self.music_on_hold, self.announcement, self.beep, *by_name)
         return (path for path in named if path is not None)
 
@@ -169,13 +177,13 @@ class SoundLibrary:
                 return await self._made(_named("waiting music"), codec, lambda: encoding.levelled(tones.waiting_music()))
             case SoundKind.BEEP:
                 return await self._made(_named("beep"), codec, tones.beep)
-            case SoundKind.ANNOUNCEMENT | SoundKind.REFUSAL | SoundKind.GREETING | SoundKind.VOICEMAIL:
+            case SoundKind.ANNOUNCEMENT | SoundKind.REFUSAL | SoundKind.GREETING | SoundKind.VOICEMAIL | SoundKind.PARK:
                 words = _words(kind, reason)
                 return await self._made(_named(words), codec, lambda: self._speak(words))
 
     def has(self, kind: SoundKind, org: str, reason: str = "") -> bool:
         """Whether there is something to play, as far as that can be said without making it."""
-        needs_voice = kind in (SoundKind.REFUSAL, *WORDS) and self._find(kind, org, reason) is None
+        needs_voice = kind in (SoundKind.REFUSAL, SoundKind.PARK, *WORDS) and self._find(kind, org, reason) is None
         return not needs_voice or self._speak is not spoken or any(shutil.which(name) for name in VOICES)
 
     def has_own(self, kind: SoundKind, org: str, reason: str) -> bool:
@@ -236,6 +244,8 @@ def _words(kind: SoundKind, reason: str) -> str:
             return refusals.spoken(reason)
         case SoundKind.VOICEMAIL:
             return VOICEMAIL_WORDS.get(reason, WORDS[kind])
+        case SoundKind.PARK:
+            return PARK_WORDS[reason]
         case _:
             return WORDS[kind]
 

@@ -24,6 +24,7 @@ from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.kept import KeptTransfer
 from hushwire.services.live import Joining, LiveCall, Transfer
 from hushwire.services.park import MOST_RETURNS, Park
+from hushwire.services.park_words import ParkWords
 from hushwire.services.replacing import Replacing
 from hushwire.services.route import Refused
 from hushwire.services.routing import Router
@@ -76,6 +77,7 @@ class Transfers:
         self._journal = journal
         self._feed = feed
         self.park = Park(self._overdue)
+        self._words = ParkWords(sounds)
 
     # What a party asks for.
 
@@ -229,12 +231,17 @@ class Transfers:
             live.transfer = None
             return
         _log.info("transfer.parked", call_id=str(live.id))
+        self.park.keep(slot, live)
+        self._tasks.spawn(self._park(live, transfer, slot), "call-park")
+
+    async def _park(self, live: LiveCall, transfer: Transfer, slot: str) -> None:
+        side = transfer.side
+        await self._words.say(live, side, slot)
+        if live.is_ended or live.transfer is not transfer:
+            return
         self._tell(live, transfer, 200, is_final=True, words=f"Parked at {slot}")
         self.park.put(slot, live)
-        self._tasks.spawn(self._park(live, side), "call-park")
-
-    async def _park(self, live: LiveCall, side: Side) -> None:
-        await self._replacing.stand_aside(live, side, is_gone=False)
+        await self._replacing.stand_aside(live, side, is_gone=transfer.has_left)
         await self._sounds.keep_company(live, side.other, SoundKind.MUSIC)
 
     def _overdue(self, live: LiveCall) -> None:
@@ -264,7 +271,11 @@ class Transfers:
         transfer = live.transfer
         if transfer is None or transfer.side is not side or transfer.kind is TransferKind.PICKUP or live.call.state is not State.ACTIVE:
             return False
-        self._tasks.spawn(self._wait(live, side), "call-transfer")
+        if transfer.kind is TransferKind.PARK:
+            transfer.has_left = True
+            self._tasks.spawn(self._words.cut(live), "call-park")
+        else:
+            self._tasks.spawn(self._wait(live, side), "call-transfer")
         return True
 
     async def _wait(self, live: LiveCall, side: Side) -> None:
@@ -289,11 +300,12 @@ class Transfers:
         if transfer.kind in TAKEN and not is_left:
             live.transfer = transfer.before  # who came to take a place did not, after all
             return
-        if transfer.kind is TransferKind.PARK:
+        if transfer.kind is TransferKind.PARK and live.call.state is not State.ACTIVE:
             self._wait_in_slot(live, transfer)
             return
         if live.call.state is State.ACTIVE:
             live.transfer = None
+            self.park.taken(live)
             _log.info("transfer.failed", call_id=str(live.id), status=status)
             return
         if not transfer.is_return and self.ring_back(live, transfer):
