@@ -36,7 +36,7 @@ async def test_a_group_is_made_changed_and_removed_and_each_change_reaches_gatew
         versions.append(await version())
         assert shown(await api.get("/v1/ring-groups")) == []
     assert versions == sorted(set(versions))
-    log = await office.rows("SELECT action FROM audit_log ORDER BY seq")
+    log = await office.rows("SELECT action FROM audit_log ORDER BY position")
     assert [one["action"] for one in log] == ["group.made", "group.changed", "group.removed"]
 
 

@@ -134,7 +134,7 @@ async def test_a_phone_that_follows_a_new_from_is_shown_by_it_who_it_talks_with_
     deployment: Deployment, tmp_path: Path, follows: bool
 ) -> None:
     keyed = sdp().replace("RTP/AVP", "RTP/SAVP")
-    keyed += f"\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{base64.b64encode(bytes(range(30))).decode()}"
+    keyed += f"\na=crypto:1 AEAD_AES_256_GCM inline:{base64.b64encode(bytes(range(44))).decode()}"
     scenario = [
         invite_received(), answer(200, "OK", sdp=keyed, extra="Supported: from-change" if follows else "", retransmit=True), receive("ACK"),
         receive("INVITE"), reply_in_dialog(200, "OK", sdp=keyed), receive("ACK"),
