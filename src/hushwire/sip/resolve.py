@@ -17,6 +17,10 @@ from hushwire.sip.routing import numeric
 from hushwire.sip.uri import SipUri
 
 T = TypeVar("T")
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+"""An IPv4 address is in its last 32 bits, and a translator on the way goes there (RFC 6052)."""
+_INWARD: Final = tuple(ipaddress.ip_network(text) for text in ("64:ff9b:1::/48", "::/96", "fec0::/10"))
+"""Addresses of other times, and those of translators inside, which the registry does not call private."""
 _SERVICES: Final = {"SIPS+D2T": Transport.TLS, "SIP+D2T": Transport.TCP, "SIP+D2U": Transport.UDP}
 _SRV_OF: Final = {Transport.TLS: "_sips._tcp.", Transport.TCP: "_sip._tcp.", Transport.UDP: "_sip._udp."}
 
@@ -94,7 +98,16 @@ def may_lead_to(address: str, networks: Sequence[str]) -> bool:
     found = numeric(address)
     if found is None or found.is_multicast or found.is_unspecified:
         return False
-    return found.is_global or any(found in ipaddress.ip_network(network) for network in networks)
+    if any(found in ipaddress.ip_network(network) for network in networks):
+        return True
+    if isinstance(found, ipaddress.IPv6Address):
+        if found in _NAT64:
+            return ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF).is_global
+        if found.sixtofour is not None:
+            return found.sixtofour.is_global
+        if any(found in network for network in _INWARD):
+            return False
+    return found.is_global
 
 
 def by_weight(entries: Iterable[T], weight: Callable[[T], int], random: Random) -> list[T]:
