@@ -57,6 +57,17 @@ _REFUSALS: Final = (
     Refusal("rejected", 403, REASONS[403]),
     Refusal("cancelled", 487, REASONS[487]),
     Refusal("answered-elsewhere", 487, "Call completed elsewhere"),
+    # Texts (MESSAGE).
+    Refusal("text-type", 415, "A text is text/plain"),
+    Refusal("text-charset", 415, "A text is in UTF-8 or ASCII"),
+    Refusal("text-too-long", 413, "The text is too long"),
+    Refusal("text-unreadable", 400, "The text can not be read"),
+    Refusal("text-empty", 400, "The text is empty"),
+    Refusal("text-emergency", 403, "Emergency services are called, not texted"),
+    Refusal("text-to-self", 403, "A text is for somebody else"),
+    Refusal("too-many-texts", 503, "Too many texts in a short time"),
+    Refusal("text-not-stored", 503, "The text could not be stored now"),
+    Refusal("texts-waiting", 480, "As many texts wait for this colleague as may"),
     # Media that do not fit.
     Refusal("no-common-media", 488, "No common media"),
     Refusal("srtp-required", 488, "The media must be protected: use SRTP"),
