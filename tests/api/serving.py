@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,7 @@ from hushwire.services.custody import Custodian
 from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa, Posture
+from hushwire.services.event_feed import EventFeed
 from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
@@ -50,7 +52,10 @@ from hushwire.services.rights import Rights
 from hushwire.services.simulation import Simulation
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
+from hushwire.services.webhooks import Webhooks
 from hushwire.sip.uri import parse_sip_uri
+from hushwire.transport.lookups import Lookups
+from hushwire.transport.outgoing import Outgoing
 from hushwire.vault.seal import Columns
 from tests.databases import Databases
 from tests.recorded import Chance, House, made_house
@@ -179,6 +184,8 @@ async def made_means(house: House) -> Means:
         masking=Masking(main, keyring, house.clock, Chance()),
         links=ProvisioningLinks(main, keyring, house.clock, Chance(), "pbx.test", parse_sip_uri("sip:sip.pbx.test:5061;transport=tls")),
         audit_exports=AuditExports(main, keyring, house.clock),
+        webhooks=Webhooks(main, keyring, house.clock, Chance(), Outgoing(Lookups(), ssl.create_default_context()).fault),
+        events=EventFeed(main, house.clock, heartbeat_s=0.1, longest_s=0.3),
     )  # fmt: skip
 
 

@@ -122,6 +122,10 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
         "number": NUMBER, "agent": "anna", "call_id": "{call_id}", "from": None, "to": FUTURE, "limit": 5, "cursor": None
     },
     ("PATCH", "/v1/voicemail/{message_id}"): {"is_read": True},
+    ("POST", "/v1/webhooks"): {"url": "https://hooks.example.org/in", "kinds": ["call.*"], "grants": ["numbers"], "signs": "ed25519"},
+    ("PATCH", "/v1/webhooks/{webhook_id}"): {
+        "url": "https://hooks.example.org/in", "kinds": ["call.ended", "*"], "grants": [], "active": False
+    },
     ("PUT", "/v1/voice-security"): {
         "allowed_countries": ["DE"], "classes": None, "version": None, "home_country": None, "outside_prefix": None, "updated_at": None,
         "telemarketing_hours": ["* mon-sat 08:00-20:00"], "four_eyes": ["*"], "live_rules_version": None, "waits": None,
@@ -244,6 +248,7 @@ async def things_of(office: Office, api: httpx.AsyncClient) -> dict[str, str]:
         ),
         "hold_id": await made("/v1/privacy/holds", {"scope": "call", "id": str(call), "reason": "litigation", "authority": "a"}),
         "restriction_id": await made("/v1/privacy/restrictions", {"number": "+493023125444"}),
+        "webhook_id": await made("/v1/webhooks", {"url": "https://hooks.example.org/in", "kinds": ["*"]}),
         "case_id": await made("/v1/privacy/cases", {"kind": "complaint", "text": "t"}),
         "audit_id": await made(
             "/v1/privacy/audits", {"basis": "law", "auditor": "a", "firm": "f", "independent": True, "reason": "r"}

@@ -54,6 +54,7 @@ PATHS = {
     ("GET", "/v1/contacts/{contact_id}"): "contacts",
     ("PATCH", "/v1/contacts/{contact_id}"): "contacts-change",
     ("DELETE", "/v1/contacts/{contact_id}"): "erasure",
+    ("GET", "/v1/events"): "events",
     ("GET", "/v1/masking/sessions"): "directory",
     ("POST", "/v1/masking/sessions"): "call-control",
     ("GET", "/v1/masking/sessions/{session_id}"): "directory",
@@ -194,6 +195,14 @@ PATHS = {
     ("PATCH", "/v1/voicemail/{message_id}"): "call-control",
     ("DELETE", "/v1/voicemail/{message_id}"): "erasure",
     ("GET", "/v1/voicemail/{message_id}/audio"): "content",
+    ("GET", "/v1/webhooks"): "webhooks",
+    ("POST", "/v1/webhooks"): "webhooks",
+    ("GET", "/v1/webhooks/{webhook_id}"): "webhooks",
+    ("PATCH", "/v1/webhooks/{webhook_id}"): "webhooks",
+    ("DELETE", "/v1/webhooks/{webhook_id}"): "webhooks",
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries"): "webhooks",
+    ("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/retry"): "webhooks",
+    ("POST", "/v1/webhooks/{webhook_id}/secret"): "webhooks",
 }
 
 

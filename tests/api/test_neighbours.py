@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 
+from hushwire.projections.outbox import project
 from tests.api.serving import Office, as_json, shown
 from tests.api.test_garbage import BODIES, described, filled, things_of
 from tests.api.test_masking import pool, wanted
@@ -34,7 +35,10 @@ async def everything_of(office: Office, api: httpx.AsyncClient) -> dict[str, str
     assert proposed.status_code == 202, proposed.text
     masked = await api.post("/v1/masking/sessions", json=wanted("+4915112345678", "+493023125001"))
     shown(await api.delete(f"/v1/contacts/{erased.json()['id']}"))
+    await project(await office.house.main("worker"))
+    deliveries = shown(await api.get(f"/v1/webhooks/{things['webhook_id']}/deliveries"))["items"]
     return things | {
+        "delivery_id": deliveries[0]["id"],
         "export_id": shown(await api.get("/v1/privacy/exports"))["items"][0]["id"],
         "erasure_id": erasure.json()["id"],
         "notice_id": test.json()["id"],

@@ -132,6 +132,12 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         )  # fmt: skip
         await add_command(connection, org, node)
         await add_event(connection, org)
+        hook = uuid4()
+        await insert(connection, "event_feeds", org_id=org, last=1)
+        await insert(connection, "events", org_id=org, position=1, id=uuid4(), kind="call.ended", subject=uuid4(), at=NOW, fields="{}")
+        told = {"kinds": ["*"], "signs": "ed25519", "created_at": NOW, "updated_at": NOW}
+        await insert(connection, "webhooks", id=hook, org_id=org, url_sealed=mark, secret_sealed=mark, **told)
+        await insert(connection, "webhook_deliveries", id=uuid4(), org_id=org, webhook_id=hook, position=1, due_at=NOW)
         await add_erasure(connection, org)
         evidence = {"how": "spoken", "given_at": NOW, "noted_at": NOW, "noted_by": "a", "note_sealed": mark, "remote_index": mark}
         await insert(connection, "consents", id=uuid4(), org_id=org, call_id=call, recording_id=recording, **evidence)

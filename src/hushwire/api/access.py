@@ -35,6 +35,8 @@ class Permission(StrEnum):
     CUSTODY = "custody"
     HOLDS = "holds"
     RETENTION = "retention"
+    EVENTS = "events"  # to follow what happens; of each kind only what the other permissions let be read
+    WEBHOOKS = "webhooks"
     SELF = "self"  # what concerns the asking key itself
     CASES = "cases"  # breaches, audits, purposes: what only those who answer for the organisation do
 
@@ -61,6 +63,7 @@ _EVERYTHING: Final = frozenset(Permission)
 _READING: Final = frozenset(
     {
         Permission.SELF,
+        Permission.EVENTS,
         Permission.CALLS,
         Permission.RECORDINGS,
         Permission.RULES,
@@ -120,3 +123,27 @@ class Caller:
         if purpose in purposes.OF_THE_SYSTEM:
             return False
         return purpose == self.default_purpose or purpose in PURPOSES.get(self.role, frozenset())
+
+
+_OF_EVENTS: Final[dict[str, Permission]] = {
+    "call": Permission.CALLS,
+    "announcement": Permission.CALLS,
+    "message": Permission.CALLS,
+    "supervision": Permission.SUPERVISION,
+    "recording": Permission.RECORDINGS,
+    "agent": Permission.DIRECTORY,
+    "credential": Permission.DIRECTORY,
+    "rules": Permission.RULES,
+    "contact": Permission.CONTACTS,
+    "document": Permission.REQUESTS,
+    "request": Permission.REQUESTS,
+    "consent": Permission.REQUESTS,
+    "case": Permission.CASES,
+    "clock": Permission.RECEIPTS,
+    "notice": Permission.RECEIPTS,
+}
+
+
+def permission_of_event(kind: str) -> Permission:
+    """What a key needs to be told of an event; of a kind that nobody thought of, what only those who answer for the organisation have."""
+    return _OF_EVENTS.get(kind.partition(".")[0], Permission.CASES)

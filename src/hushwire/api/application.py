@@ -30,6 +30,7 @@ from hushwire.api.routers import (
     do_not_call,
     dpa,
     erasures,
+    events,
     exports,
     forwarding,
     greeting,
@@ -55,6 +56,7 @@ from hushwire.api.routers import (
     termination,
     voice_security,
     voicemail,
+    webhooks,
 )
 from hushwire.api.routers.voice_security import Question
 
@@ -99,6 +101,8 @@ _ROUTERS: Final = (
     recordings,
     listening,
     voicemail,
+    events,
+    webhooks,
     masking,
     sealed,
     custody,

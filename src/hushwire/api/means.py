@@ -27,6 +27,7 @@ from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
+from hushwire.services.event_feed import EventFeed
 from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
@@ -44,6 +45,7 @@ from hushwire.services.rights import Rights
 from hushwire.services.simulation import Simulation
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
+from hushwire.services.webhooks import Webhooks
 from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.unseal import Why
@@ -93,6 +95,8 @@ class Means:
     links: ProvisioningLinks
     voicemail: VoicemailQueries
     greetings: Greetings
+    webhooks: Webhooks
+    events: EventFeed
     sip_domain: str
 
 

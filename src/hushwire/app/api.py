@@ -20,6 +20,7 @@ from hushwire.app import hosts
 from hushwire.app.cases import made_audits, made_breaches
 from hushwire.app.certificates import served
 from hushwire.app.config import Config, Listen
+from hushwire.app.outgoing import outgoing
 from hushwire.app.posture import posture
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import ConfigError
@@ -37,6 +38,7 @@ from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
+from hushwire.services.event_feed import EventFeed
 from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
@@ -54,6 +56,7 @@ from hushwire.services.rights import Rights
 from hushwire.services.simulation import Simulation
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
+from hushwire.services.webhooks import Webhooks
 from hushwire.sip.uri import parse_sip_uri
 from hushwire.vault.blobs import Blobs
 
@@ -126,6 +129,8 @@ async def made_means(wired: Wired) -> Means:
         clock=wired.clock,
         queries=queries,
         greetings=Greetings(wired.main),
+        webhooks=Webhooks(wired.main, wired.keyring, wired.clock, wired.random, outgoing(wired.config).fault),
+        events=EventFeed(wired.main, wired.clock),
         voicemail=VoicemailQueries(wired.main, queries, wired.clock),
         recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock),
         spool=spool,

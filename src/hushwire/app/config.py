@@ -455,6 +455,15 @@ class Shaken(Section):
         return self
 
 
+class Webhooks(Section):
+    """Where `transport.outgoing` may lead: webhooks and HTTP carriers."""
+
+    networks: Annotated[tuple[Source, ...], Field(strict=False)] = ()
+    ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], Field(strict=False, min_length=1)] = (443, 8443)
+    authorities: FilePath | None = None
+    timeout_s: Annotated[int, Field(ge=1, le=30)] = 10
+
+
 class Voicemail(Section):
     longest_s: Annotated[int, Field(ge=5, le=3600)] = 180
     silence_s: Annotated[int, Field(ge=2, le=60)] = 6
@@ -547,6 +556,7 @@ class Config(Section):
     mail: Mail = Mail()
     sounds: Sounds = Sounds()
     shaken: Shaken = Shaken()
+    webhooks: Webhooks = Webhooks()
     voicemail: Voicemail = Voicemail()
     run: Run = Run()
     limits: Limits = Limits()
@@ -710,6 +720,9 @@ def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...
     update["tls"] = tls.model_copy(update={name: settle(path, "tls", name) for name, path in named.items() if path is not None})
     if config.mail.authorities is not None:
         update["mail"] = config.mail.model_copy(update={"authorities": settle(config.mail.authorities, "mail", "authorities")})
+    if config.webhooks.authorities is not None:
+        authorities = settle(config.webhooks.authorities, "webhooks", "authorities")
+        update["webhooks"] = config.webhooks.model_copy(update={"authorities": authorities})
     sounds = config.sounds
     orgs = {slug: own.model_copy(update=own.settled(lambda path: settle(path, "sounds", "orgs"))) for slug, own in sounds.orgs.items()}
     update["sounds"] = sounds.model_copy(update=sounds.settled(lambda path: settle(path, "sounds")) | {"orgs": orgs})

@@ -14,6 +14,7 @@ import structlog
 
 from hushwire.app.cases import made_breaches
 from hushwire.app.mailing import mail_server
+from hushwire.app.outgoing import outgoing
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
@@ -46,6 +47,7 @@ from hushwire.services.spool_watch import SpoolWatch
 from hushwire.services.unused_keys import UnusedKeys
 from hushwire.services.voicemail_boxes import MessagesToErase
 from hushwire.services.voicemail_reading import Answering
+from hushwire.services.webhook_delivery import WebhookDelivery
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.unseal import INTEGRITY
 from hushwire.vault.zones import tidy_secrets
@@ -144,6 +146,7 @@ async def made_jobs(means: Wired) -> list[Job]:
     agents = Agents(means.main, means.keyring, means.clock)
     deletions = AccountDeletions(means.main, means.keyring, erasures, agents, notices, means.clock, means.random)
     messages, greetings = MessagesToErase(means.main, erasures), GreetingsToErase(means.main, erasures, means.clock)
+    hooks = WebhookDelivery(means.main, means.keyring, outgoing(means.config), means.clock, means.random)
     jobs = [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
@@ -163,6 +166,8 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("uploads", shipping.abort_stale_uploads, 3600.0),
         Job("voicemail", lambda: erase_voicemail(messages, greetings), 300.0, "voicemail"),
         Job("voicemail-readings", Answering(means.main, playing, means.clock).answer_all, 30.0, "voicemail-readings"),
+        Job("webhooks", hooks.deliver, 2.0, "webhooks"),
+        Job("webhooks-tidied", hooks.tidy, 3600.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("unused-keys", UnusedKeys(means.main, means.keyring, means.clock).sweep, 3600.0),
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),

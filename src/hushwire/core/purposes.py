@@ -28,6 +28,9 @@ ERASURE: Final = "erasure"
 VOICEMAIL: Final = "voicemail"
 """An agent hears the messages in its own mailbox, or its own greeting, at a phone of its own; or its callers hear the greeting."""
 
+WEBHOOK: Final = "webhook"
+"""What an owner granted to one webhook is read as it is sent there (actor `webhook:<id>`)."""
+
 OF_PEOPLE: Final = frozenset(
     {
         AUDIT,
@@ -40,4 +43,4 @@ OF_PEOPLE: Final = frozenset(
         TRAINING,
     }
 )
-OF_THE_SYSTEM: Final = frozenset({ERASURE, KEY_RENEWAL, NOTICE, STORAGE_INTEGRITY, VOICEMAIL})
+OF_THE_SYSTEM: Final = frozenset({ERASURE, KEY_RENEWAL, NOTICE, STORAGE_INTEGRITY, VOICEMAIL, WEBHOOK})

@@ -93,6 +93,10 @@ class Action(StrEnum):
     AUDIT_ACCESS_GIVEN = "audit.access-given"
     AUDIT_BUNDLED = "audit.bundled"
     DO_NOT_CALL_CHANGED = "do-not-call.changed"  # fields: added or removed, a count
+    WEBHOOK_MADE = "webhook.made"  # fields: kinds, grants, state
+    WEBHOOK_CHANGED = "webhook.changed"  # fields: kinds, grants, state
+    WEBHOOK_SECRET_RENEWED = "webhook.secret-renewed"
+    WEBHOOK_REMOVED = "webhook.removed"
     CONSENT_NOTED = "consent.noted"
     CONSENT_WITHDRAWN = "consent.withdrawn"
 

@@ -71,4 +71,10 @@ ROW_PLACES: Final = (
         count="SELECT subject AS id, count(*) AS n FROM outbox WHERE subject = ANY($1::uuid[]) GROUP BY subject",
         must_be_empty=False,
     ),
+    # As they left it: ids and states, for a week.
+    RowPlace(
+        "events",
+        count="SELECT subject AS id, count(*) AS n FROM events WHERE subject = ANY($1::uuid[]) GROUP BY subject",
+        must_be_empty=False,
+    ),
 )

@@ -4,6 +4,7 @@ from hushwire.core.ids import OrgId
 from hushwire.privacy import audit
 from hushwire.projections.audit import audit_entry
 from hushwire.projections.consents import note_announcement
+from hushwire.store import events as feed
 from hushwire.store import outbox
 from hushwire.store.database import Database
 
@@ -27,6 +28,7 @@ async def project_organisation(db: Database, org_id: OrgId) -> int:
                 if (entry := audit_entry(event)) is not None:
                     await audit.append(connection, org_id, event.at, entry.actor, entry.action, entry.subject, entry.fields)
                 await note_announcement(connection, event)
+            await feed.add(connection, org_id, events)
         done += len(events)
         if len(events) < BATCH:
             return done

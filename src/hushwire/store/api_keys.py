@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
-from hushwire.store.database import Database
+from hushwire.store.database import Connection, Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,16 @@ async def find(main: Database, secret_hash: bytes, now: datetime) -> ApiKey | No
             now,
         )
     return None if row is None else ApiKey(**dict(row))
+
+
+async def is_live(connection: Connection, key_id: UUID, role: str, now: datetime) -> bool:
+    """Whether a key of the organisation still is valid, and of this role. In a transaction of the organisation."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM api_keys WHERE id = $1 AND role = $2 AND revoked_at IS NULL"
+            " AND (expires_at IS NULL OR expires_at > $3)) AND NOT EXISTS (SELECT 1 FROM orgs WHERE erased_at IS NOT NULL)",
+            key_id,
+            role,
+            now,
+        )
+    )

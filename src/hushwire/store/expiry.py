@@ -1,11 +1,14 @@
 """Rows that have served: what `privacy.inventory` says is kept for a day or until processed."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from hushwire.core.ids import OrgId
+from hushwire.store import events
 from hushwire.store.database import Connection
 
+EVENTS_KEPT_LONGER: Final = timedelta(days=6)
+"""Than all else: the feed of events can be read for a week."""
 _STATEMENTS: Final = (
     "DELETE FROM idempotency WHERE created_at < $1",
     "DELETE FROM node_commands WHERE done_at < $1",
@@ -19,8 +22,12 @@ async def organisations(connection: Connection) -> list[OrgId]:
 
 
 async def remove_older_than(connection: Connection, moment: datetime) -> int:
-    """Removes answers kept for repeated requests, commands that were carried out, and registrations that ran out; returns how many."""
+    """Removes answers kept for repeated requests, commands that were carried out, registrations that ran out; and events, later.
+
+    Returns how many rows went.
+    """
     removed = 0
     for statement in _STATEMENTS:
         removed += int((await connection.execute(statement, moment)).rpartition(" ")[2])
+    removed += await events.remove_before(connection, moment - EVENTS_KEPT_LONGER)
     return removed

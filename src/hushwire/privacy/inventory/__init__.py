@@ -25,6 +25,7 @@ from hushwire.privacy.inventory import (
     keyring,
     playback,
     rights,
+    telling,
 )
 from hushwire.privacy.inventory.files import BlobKind
 from hushwire.privacy.inventory.vocabulary import (
@@ -84,6 +85,7 @@ _MAIN: Final[Mapping[str, Mapping[str, Holding]]] = {
     **audit.TABLES,
     **rights.TABLES,
     **playback.TABLES,
+    **telling.TABLES,
 }
 
 _KEYRING: Final[Mapping[str, Mapping[str, Holding]]] = {

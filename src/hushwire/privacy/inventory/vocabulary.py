@@ -231,6 +231,7 @@ RECORDING: Final = replace(CALL, purpose=Purpose.RECORDING, retention=Retention.
 RECORDING_ID: Final = replace(RECORDING, form=Form.PSEUDONYM)
 COMMAND: Final = replace(CALL, form=Form.PSEUDONYM, purpose=Purpose.OPERATION, source=Source.CUSTOMER, retention=Retention.DAY)
 EVENT: Final = replace(CALL, form=Form.PSEUDONYM, purpose=Purpose.OPERATION, source=Source.HUSHWIRE, retention=Retention.DELIVERY)
+FEED: Final = replace(EVENT, retention=Retention.WEEK, recipients=Recipient.CUSTOMER, erasure=Erasure.WITH_ORGANISATION)
 LEDGER: Final = Holding(
     DataClass.METADATA,
     Form.PSEUDONYM,
