@@ -18,6 +18,7 @@ import pytest
 from hushwire.services.export_building import Building
 from hushwire.services.export_file import ExportFile
 from hushwire.services.exports import Delivery, DeliveryEnded
+from hushwire.services.message_queries import MessageQueries
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.rights import Rights
@@ -38,6 +39,7 @@ async def worker(house: House, fate: Fate | None = None) -> Building:
         main, keyring, blobs, house.spool, house.node, house.clock, Chance(), erasures=erasures,
         requests=rights.requests, contacts=rights.contacts,
         recordings=Recordings(main, keyring, blobs, house.spool, house.clock), queries=Queries(main, keyring, house.clock, Chance()),
+        messages=MessageQueries(main, keyring, house.clock),
     )  # fmt: skip
 
 

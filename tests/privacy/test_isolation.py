@@ -159,6 +159,7 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "masking_sessions", id=session, org_id=org, **masked)
         party = {"session_id": session, "number_id": number, "number_sealed": mark, "remote_index": mark}
         await insert(connection, "masking_parties", id=uuid4(), org_id=org, **party)
+        message = await _fill_messages(connection, org, number, agent)
         await insert(connection, "api_keys", id=uuid4(), org_id=org, name="ci", role="owner", secret_hash=mark, created_at=NOW)
         device = {"contact_sealed": mark, "contact_index": mark, "call_id_hash": mark, "cseq": 1, "expires_at": NOW, "created_at": NOW}
         await insert(connection, "registrations", id=uuid4(), org_id=org, agent_id=agent, node_id=node, **device)
@@ -191,12 +192,27 @@ async def _fill_main(main: Database, org: OrgId) -> None:
             NOW,
         )
         part = {"part": 1, "parts": 1, "centre_id": centre, "due_at": NOW, "changed_at": NOW}
-        await insert(connection, "message_parts", org_id=org, message_id=uuid4(), **part)
+        await insert(connection, "message_parts", org_id=org, message_id=message, **part)
         await add_clock(connection, org)
         await add_profile(connection, org)
         await add_agreement(connection, org)
         await _fill_erasure(connection, org)
         await fill_rights(connection, org)
+
+
+async def _fill_messages(connection: Connection, org: OrgId, number: UUID, agent: UUID) -> UUID:
+    message, mark = uuid4(), org.bytes
+    kind = {"direction": "inbound", "channel": "sms", "state": "receiving"}
+    said = {"remote_index": mark, "remote_sealed": mark, "local_sealed": mark, "body_sealed": mark, "sealed_with": message}
+    await insert(connection, "messages", id=message, org_id=org, created_at=NOW, number_id=number, **kind, **said)
+    part = {"position": 1, "total": 2, "payload_sealed": mark, "payload_index": mark, "received_at": NOW}
+    await insert(connection, "message_inbound_parts", org_id=org, message_id=message, **part)
+    await insert(connection, "message_batches", id=uuid4(), org_id=org, created_at=NOW, created_by="a")
+    times = {"created_at": NOW, "updated_at": NOW}
+    await insert(connection, "message_templates", id=uuid4(), org_id=org, name="t", body_sealed=mark, **times)
+    await insert(connection, "message_numbers", org_id=org, number_id=number, target="agent", agent_id=agent, updated_at=NOW)
+    await insert(connection, "message_settings", org_id=org, updated_at=NOW)
+    return message
 
 
 async def _fill_erasure(connection: Connection, org: OrgId) -> None:

@@ -32,6 +32,7 @@ from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.export_building import Building
 from hushwire.services.greetings import GreetingsToErase
+from hushwire.services.message_queries import MessageQueries
 from hushwire.services.notice_sending import NoticeSending
 from hushwire.services.notices import Notices
 from hushwire.services.object_copies import ObjectCopies
@@ -136,6 +137,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         contacts=rights.contacts,
         recordings=Recordings(means.main, means.keyring, blobs, spool, means.clock),
         queries=Queries(means.main, means.keyring, means.clock, means.random),
+        messages=MessageQueries(means.main, means.keyring, means.clock),
     )
     clocks = Clocks(means.clock, means.random)
     watch = ClockWatch(means.main, clocks)

@@ -31,6 +31,9 @@ VOICEMAIL: Final = "voicemail"
 WEBHOOK: Final = "webhook"
 """What an owner granted to one webhook is read as it is sent there (actor `webhook:<id>`)."""
 
+MESSAGE_DELIVERY: Final = "message-delivery"
+"""A text message is opened to be handed to a carrier or to a phone, or its parts to be joined."""
+
 OF_PEOPLE: Final = frozenset(
     {
         AUDIT,
@@ -43,4 +46,4 @@ OF_PEOPLE: Final = frozenset(
         TRAINING,
     }
 )
-OF_THE_SYSTEM: Final = frozenset({ERASURE, KEY_RENEWAL, NOTICE, STORAGE_INTEGRITY, VOICEMAIL, WEBHOOK})
+OF_THE_SYSTEM: Final = frozenset({ERASURE, KEY_RENEWAL, MESSAGE_DELIVERY, NOTICE, STORAGE_INTEGRITY, VOICEMAIL, WEBHOOK})

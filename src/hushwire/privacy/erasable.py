@@ -50,6 +50,26 @@ CONSENT: Final = Erasable(
     # One of a recording names its call too, so that it is found from either.
     part_of=(("call", "call_id"), ("recording", "recording_id")),
 )
+MESSAGE: Final = Erasable(
+    kind="message",
+    table="messages",
+    began="created_at",
+    key="sealed_with",
+    emptied=(
+        "sealed_with",
+        "remote_sealed",
+        "remote_index",
+        "local_sealed",
+        "body_sealed",
+        "thread_id",
+        "assembly_index",
+        "received_as",
+    ),
+    # Parts that are still to come find no message to belong to; parts that were not sent yet never are.
+    becomes=("state = CASE WHEN state = 'receiving' THEN 'received' WHEN state = 'queued' THEN 'failed' ELSE state END",),
+    number=_REMOTE,
+    agents=("agent_id", "peer_agent_id"),
+)
 
 CONTACT: Final = Erasable(
     kind="contact",
@@ -84,7 +104,7 @@ DOCUMENT: Final = Erasable(
     region="region",
 )
 
-KINDS: Final[Mapping[str, Erasable]] = {what.kind: what for what in (CALL, RECORDING, CONSENT, REQUEST, DOCUMENT, CONTACT)}
+KINDS: Final[Mapping[str, Erasable]] = {what.kind: what for what in (CALL, RECORDING, CONSENT, MESSAGE, REQUEST, DOCUMENT, CONTACT)}
 """Wholes before their parts: a call takes its recordings with it. Contacts last: their numbers lead to everything else."""
 
 NUMBER_COLUMNS: Final = ("calls.remote",)

@@ -12,6 +12,7 @@ TABLES_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "contact": ("contacts", "contact_numbers"),
     "case": ("privacy_requests", "privacy_request_steps"),
     "consent": ("consents",),
+    "message": ("messages",),
 }
 """Where the things lie that the erasure ledger has these names for."""
 

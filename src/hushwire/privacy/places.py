@@ -39,6 +39,16 @@ ROW_PLACES: Final = (
         clear="DELETE FROM voicemail_readings WHERE recording_id = ANY($1::uuid[])",
     ),
     RowPlace(
+        "message_parts",
+        count="SELECT message_id AS id, count(*) AS n FROM message_parts WHERE message_id = ANY($1::uuid[]) GROUP BY message_id",
+        clear="DELETE FROM message_parts WHERE message_id = ANY($1::uuid[])",
+    ),
+    RowPlace(
+        "message_inbound_parts",
+        count="SELECT message_id AS id, count(*) AS n FROM message_inbound_parts WHERE message_id = ANY($1::uuid[]) GROUP BY message_id",
+        clear="DELETE FROM message_inbound_parts WHERE message_id = ANY($1::uuid[])",
+    ),
+    RowPlace(
         "document_contents",
         count="SELECT document_id AS id, count(*) AS n FROM document_contents WHERE document_id = ANY($1::uuid[]) GROUP BY document_id",
         clear="DELETE FROM document_contents WHERE document_id = ANY($1::uuid[])",

@@ -47,6 +47,12 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return None
         case EventKind.RECORDING_ERASED | EventKind.CALL_ERASED | EventKind.MESSAGE_ERASED:
             return None
+        case EventKind.MESSAGE_REFUSED | EventKind.MESSAGE_OPTED_OUT | EventKind.MESSAGE_OPTED_IN:
+            return _entry(event, "message")
+        case EventKind.MESSAGE_SUBMITTED | EventKind.MESSAGE_UNKNOWN | EventKind.MESSAGE_DELIVERED:
+            return None
+        case EventKind.MESSAGE_FAILED | EventKind.MESSAGE_EXPIRED | EventKind.MESSAGE_RECEIVED:
+            return None
         case EventKind.CONTACT_ERASED | EventKind.DOCUMENT_ERASED | EventKind.CASE_ERASED | EventKind.CONSENT_ERASED:
             return None
 

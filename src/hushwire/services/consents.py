@@ -1,4 +1,4 @@
-"""Evidence of consent to recording, and its withdrawal.
+"""Evidence of consent to recording, or to messages of marketing, and its withdrawal.
 
 A consent is about a recording, a call or a number. It falls with its recording or call, and with everything of its number; words that
 were written down about it are sealed under a key of its own. Withdrawing one stops recording at once, like an objection; what rests on
@@ -8,7 +8,7 @@ it is named, and erased only as the customer decides.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from hushwire.core.clock import Clock, Random
@@ -44,6 +44,8 @@ class Given:
     announcement_digest: bytes | None = None
     jurisdiction: str | None = None
     note: str | None = field(default=None, repr=False)
+    about: Literal["recording", "marketing-messages"] = "recording"
+    """To what; to messages only a number can agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Consents:
                 said = {"recordings": len(recordings)}
                 await audit.append(connection, org_id, now, actor, Action.CONSENT_WITHDRAWN, f"consent:{consent_id}", said)
                 row = await table.get(connection, consent_id) or row
-            return Withdrawn(row, row.has_number, tuple(recordings))
+            return Withdrawn(row, row.has_number and row.about == "recording", tuple(recordings))
 
     async def rules(self, org_id: OrgId) -> RuleView:
         """What holds for each country that the organisation may call, and for its home."""
@@ -217,9 +219,10 @@ class Consents:
             noted_by=actor,
             sealed_with=None if sealed is None else consent_id,
             note_sealed=sealed,
+            about=given.about,
         )
         await table.insert(connection, org_id, new)
-        if about.call_id is None and about.remote_index is not None:
+        if given.about == "recording" and about.call_id is None and about.remote_index is not None:
             await table.record_again(connection, about.remote_index, given.given_at)
         await audit.append(connection, org_id, now, actor, Action.CONSENT_NOTED, f"consent:{consent_id}", {"how": given.how.value})
         row = await table.get(connection, consent_id)

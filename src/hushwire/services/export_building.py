@@ -28,6 +28,7 @@ from hushwire.services.contacts import Contacts, ContactView, Restricted
 from hushwire.services.erasure import Erasures, Held, NoRecording
 from hushwire.services.export_file import ExportFile, is_resumable
 from hushwire.services.know import Knowing
+from hushwire.services.message_queries import MessageQueries
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Audio, Elsewhere, PlaybackEnded, Recordings
 from hushwire.services.recordings import Restricted as RecordingRestricted
@@ -72,6 +73,7 @@ class Building:
         contacts: Contacts,
         recordings: Recordings,
         queries: Queries,
+        messages: MessageQueries,
     ) -> None:
         self._main = main
         self._keyring = keyring
@@ -85,6 +87,7 @@ class Building:
         self._contacts = contacts
         self._recordings = recordings
         self._queries = queries
+        self._messages = messages
         self._knowing = Knowing(main, clock)
         self._consents = Consents(main, keyring, clock, random)
 
@@ -184,6 +187,7 @@ class Building:
             "consent": self._consents_file,
             "call": self._calls_file,
             "recording": self._recording_files,
+            "message": self._messages_file,
         }
         while True:
             current = await self._get(document.org_id, document.id)
@@ -230,6 +234,19 @@ class Building:
             else:
                 await self._leave_out(document, [each], "restricted" if isinstance(view, ConsentView) else "erased")
         await self._put_file(document, file, f"consents/{file.files + 1:04}.json", said, inside)
+
+    async def _messages_file(self, document: Document, file: ExportFile, batch: Sequence[Content], rules: dict[str, int]) -> None:
+        said, inside = [], []
+        for each in batch:
+            view = await self._messages.get(document.org_id, WHY, each.object_id)
+            if view is not None and view.row.is_restricted:
+                await self._leave_out(document, [each], "restricted")
+            elif view is None or view.text is None:
+                await self._leave_out(document, [each], "erased")
+            else:
+                said.append(told.message(view, told.delete_by("message", view.row.created_at, rules)))
+                inside.append(each)
+        await self._put_file(document, file, f"messages/{file.files + 1:04}.json", said, inside)
 
     async def _calls_file(self, document: Document, file: ExportFile, batch: Sequence[Content], rules: dict[str, int]) -> None:
         said, inside = [], []

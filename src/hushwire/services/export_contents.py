@@ -9,6 +9,7 @@ from uuid import UUID
 from hushwire.privacy import know
 from hushwire.services.consents import ConsentView
 from hushwire.services.contacts import ContactView
+from hushwire.services.message_queries import MessageView
 from hushwire.services.queries import CallView
 from hushwire.services.requests import RequestView
 from hushwire.store.database import Connection
@@ -32,7 +33,9 @@ on {made_at} (UTC) and shows how things stood then.
   calls/          your calls: when, how long, which numbers, how protected
   recordings/     your recorded calls: the sound (Ogg/Opus, left: our side,
                   right: you) and beside it the facts about the recording
-  consents/       what is on file of your agreeing to be recorded
+  consents/       what is on file of your agreeing to be recorded, or to get
+                  messages of marketing
+  messages/       the text messages that you wrote to us and got from us
   requests/       requests like this one that you made before
 
 Calls have two sides: the recordings hold the voice of the person whom you
@@ -114,6 +117,7 @@ def consent(view: ConsentView, delete_by: datetime | None) -> dict[str, Any]:
         "id": row.id,
         "recording_id": row.recording_id,
         "call_id": row.call_id,
+        "about": row.about,
         "how": row.how,
         "given_at": row.given_at,
         "text_version": row.text_version,
@@ -121,6 +125,27 @@ def consent(view: ConsentView, delete_by: datetime | None) -> dict[str, Any]:
         "jurisdiction": row.jurisdiction,
         "note": view.note,
         "withdrawn_at": row.withdrawn_at,
+        "expected_deletion": delete_by,
+    }
+
+
+def message(view: MessageView, delete_by: datetime | None) -> dict[str, Any]:
+    """A text message; the agent is another person: not named."""
+    row = view.row
+    return {
+        "id": row.id,
+        "direction": row.direction,
+        "number": view.remote,
+        "our_number": view.local,
+        "text": view.text,
+        "state": row.state,
+        "created_at": row.created_at,
+        "submitted_at": row.submitted_at,
+        "ended_at": row.ended_at,
+        "parts": row.parts,
+        "is_marketing": row.is_marketing,
+        "is_incomplete": row.is_incomplete,
+        "country": row.country,
         "expected_deletion": delete_by,
     }
 

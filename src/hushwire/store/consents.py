@@ -1,4 +1,4 @@
-"""Rows of consents to recording. Every function runs in a transaction of the organisation."""
+"""Rows of consents to recording and to messages of marketing. Every function runs in a transaction of the organisation."""
 
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -10,8 +10,8 @@ from hushwire.store.database import Connection
 from hushwire.store.recordings import Place
 
 _COLUMNS: Final = (
-    "c.id, c.call_id, c.recording_id, c.how, c.text_version, c.announcement_digest, c.jurisdiction, c.given_at, c.noted_at, c.noted_by,"
-    " c.note_sealed, c.withdrawn_at, c.withdrawn_by, c.erased_at, c.remote_index IS NOT NULL AS has_number,"
+    "c.id, c.call_id, c.recording_id, c.about, c.how, c.text_version, c.announcement_digest, c.jurisdiction, c.given_at, c.noted_at,"
+    " c.noted_by, c.note_sealed, c.withdrawn_at, c.withdrawn_by, c.erased_at, c.remote_index IS NOT NULL AS has_number,"
     " EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'consent' AND e.object_id = c.id) AS is_erasing,"
     " is_restricted(c.remote_index, c.recording_id, c.call_id) AS is_restricted"
 )
@@ -24,6 +24,7 @@ class ConsentRow:
     id: UUID
     call_id: UUID | None
     recording_id: UUID | None
+    about: str
     how: str
     text_version: str | None
     announcement_digest: bytes | None
@@ -57,6 +58,7 @@ class NewConsent:
     noted_by: str
     sealed_with: UUID | None
     note_sealed: bytes | None = field(repr=False)
+    about: str = "recording"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ async def stop_recording(connection: Connection, org_id: OrgId, row_id: UUID, co
     """No gateway records the consent's number from now on, as if it had objected."""
     await connection.execute(
         "INSERT INTO unrecorded_numbers (id, org_id, remote_index, source, source_id, created_at)"
-        " SELECT $1, $2, c.remote_index, 'withdrawal', c.id, $4 FROM consents AS c WHERE c.id = $3 AND c.remote_index IS NOT NULL"
+        " SELECT $1, $2, c.remote_index, 'withdrawal', c.id, $4 FROM consents AS c"
+        " WHERE c.id = $3 AND c.remote_index IS NOT NULL AND c.about = 'recording'"
         " ON CONFLICT DO NOTHING",
         row_id,
         org_id,
@@ -157,7 +160,7 @@ async def record_again(connection: Connection, remote_index: bytes, given_at: da
 async def resting_on(connection: Connection, consent_id: UUID, limit: int) -> list[UUID]:
     """Recordings that are kept and rest on this consent: its own, and those of its number whose lawful basis is consent."""
     rows = await connection.fetch(
-        "SELECT r.id FROM recordings AS r, consents AS c WHERE c.id = $1 AND r.erased_at IS NULL"
+        "SELECT r.id FROM recordings AS r, consents AS c WHERE c.id = $1 AND c.about = 'recording' AND r.erased_at IS NULL"
         " AND (r.id = c.recording_id OR (r.lawful_basis = 'consent' AND (r.call_id = c.call_id OR r.remote_index = c.remote_index"
         "  OR c.remote_index = ANY (r.further_indexes))))"
         " AND NOT EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'recording' AND e.object_id = r.id)"

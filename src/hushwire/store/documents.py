@@ -163,6 +163,8 @@ async def plan(
         "   AND started_at <= $6 AND state NOT IN ('erased', 'failed')"
         "  UNION ALL SELECT 6, 'consent', id, noted_at, NULL FROM consents"
         "   WHERE remote_index = ANY($3::bytea[]) AND noted_at <= $6 AND erased_at IS NULL"
+        "  UNION ALL SELECT 7, 'message', id, created_at, NULL FROM messages"
+        "   WHERE remote_index = ANY($3::bytea[]) AND created_at <= $6 AND state <> 'receiving' AND erased_at IS NULL"
         " ) AS everything ON CONFLICT DO NOTHING",
         org_id,
         document_id,

@@ -61,7 +61,7 @@ async def of_request(connection: Connection, row: RequestRow) -> Subject:
 
 
 async def held(connection: Connection, subject: Subject) -> list[Held]:
-    """How many calls, recordings, contacts, requests and consents there are, and from when to when."""
+    """How many calls, recordings, contacts, requests, consents and messages there are, and from when to when."""
     row = await connection.fetchrow(
         "SELECT (SELECT ROW(count(*), min(started_at), max(started_at)) FROM calls"
         "  WHERE remote_index = ANY($1::bytea[]) OR diverted_to_index = ANY($1::bytea[])) AS call,"
@@ -72,12 +72,13 @@ async def held(connection: Connection, subject: Subject) -> list[Held]:
         "  WHERE id = ANY($2::uuid[]) AND erased_at IS NULL) AS contact,"
         " (SELECT ROW(count(*), min(received_at), max(received_at)) FROM privacy_requests"
         '  WHERE remote_index = ANY($1::bytea[]) OR contact_id = ANY($2::uuid[])) AS "case",'
-        " (SELECT ROW(count(*), min(noted_at), max(noted_at)) FROM consents WHERE remote_index = ANY($1::bytea[])) AS consent",
+        " (SELECT ROW(count(*), min(noted_at), max(noted_at)) FROM consents WHERE remote_index = ANY($1::bytea[])) AS consent,"
+        " (SELECT ROW(count(*), min(created_at), max(created_at)) FROM messages WHERE remote_index = ANY($1::bytea[])) AS message",
         list(subject.indexes),
         list(subject.contacts),
     )
     assert row is not None
-    return [Held(kind, *row[kind]) for kind in ("call", "recording", "contact", "case", "consent")]
+    return [Held(kind, *row[kind]) for kind in ("call", "recording", "contact", "case", "consent", "message")]
 
 
 async def carried(connection: Connection, indexes: Sequence[bytes], *, limit: int) -> tuple[list[CarriedCall], int]:

@@ -1,7 +1,7 @@
-"""/v1/privacy/consents: who agreed to be recorded, how that is known, what was withdrawn, and which rule holds where."""
+"""/v1/privacy/consents: who agreed to be recorded or to get messages, how that is known, what was withdrawn, and which rule holds where."""
 
 from datetime import datetime
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any, Literal, assert_never
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
@@ -39,6 +39,7 @@ class NewConsent(Body):
     recording: UUID | None = Field(default=None, strict=False)
     call: UUID | None = Field(default=None, strict=False)
     number: TypedNumber | None = None
+    about: Literal["recording", "marketing-messages"] = "recording"
     how: How = Field(strict=False)
     given_at: BodyMoment
     text_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,39}$")] | None = None
@@ -50,6 +51,8 @@ class NewConsent(Body):
     def _one_thing(self) -> "NewConsent":
         if sum(value is not None for value in (self.recording, self.call, self.number)) != 1:
             raise ValueError("give one of recording, call and number")
+        if self.about != "recording" and self.number is None:
+            raise ValueError("give the number that agreed to messages")
         return self
 
 
@@ -65,6 +68,7 @@ class Consent(BaseModel):
     id: UUID
     recording_id: UUID | None
     call_id: UUID | None
+    about: Literal["recording", "marketing-messages"]
     how: How
     text_version: str | None
     announcement_digest: str | None
@@ -136,6 +140,7 @@ async def note_consent(means: GivenMeans, caller: Keeping, body: NewConsent) -> 
         announcement_digest=None if body.announcement_digest is None else bytes.fromhex(body.announcement_digest),
         jurisdiction=body.jurisdiction,
         note=body.note,
+        about=body.about,
     )
     match found := await means.consents.note(caller.org_id, given, actor=caller.actor):
         case ConsentRow():

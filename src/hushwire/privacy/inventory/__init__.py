@@ -23,6 +23,7 @@ from hushwire.privacy.inventory import (
     files,
     foundation,
     keyring,
+    messages,
     playback,
     rights,
     telling,
@@ -86,6 +87,7 @@ _MAIN: Final[Mapping[str, Mapping[str, Holding]]] = {
     **rights.TABLES,
     **playback.TABLES,
     **telling.TABLES,
+    **messages.TABLES,
 }
 
 _KEYRING: Final[Mapping[str, Mapping[str, Holding]]] = {

@@ -31,7 +31,7 @@ _LISTED: Final = replace(
 TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "consents": same(_ID, "id org_id call_id recording_id noted_by sealed_with withdrawn_by")
     | same(replace(_EVIDENCE, form=Form.HASH), "announcement_digest")
-    | same(_EVIDENCE, "how text_version jurisdiction given_at noted_at withdrawn_at erased_at")
+    | same(_EVIDENCE, "about how text_version jurisdiction given_at noted_at withdrawn_at erased_at")
     | same(replace(_EVIDENCE, form=Form.SEALED, erasure=Erasure.DESTROY_KEY), "note_sealed")
     | same(replace(FAR_INDEX, purpose=Purpose.RIGHTS), "remote_index"),
     "do_not_call": same(_LISTED, "number_index")

@@ -1,0 +1,224 @@
+"""How an organisation sends and receives messages: settings, numbers, templates, batches. In a transaction of the organisation."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from hushwire.core.ids import OrgId
+from hushwire.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`senders`: who is tried as sender, in order: own, alphanumeric, pool. `languages`: whose words for stop are understood."""
+
+    senders: tuple[str, ...] = ("own", "pool")
+    alphanumeric: str | None = None
+    languages: tuple[str, ...] = ("en", "de", "fr", "es", "it")
+    folds: bool = False
+    needs_consent: bool = True
+    prices: Mapping[str, str] = field(default_factory=dict)
+    """Of one part, by country; `*` elsewhere."""
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNumber:
+    """A number of the organisation, closed, and where its messages go. `target` None: to the agent whom it rings."""
+
+    id: UUID
+    number_sealed: bytes = field(repr=False)
+    lookup: bytes = field(repr=False)
+    rings: UUID | None
+    target: str | None
+    agent_id: UUID | None
+    group_id: UUID | None
+    is_pooled: bool
+    masks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRow:
+    """A text that is sent again and again, closed."""
+
+    id: UUID
+    name: str
+    body_sealed: bytes = field(repr=False)
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """Messages that were handed in together; `states` counts those that were accepted."""
+
+    id: UUID
+    created_at: datetime
+    created_by: str
+    accepted: int
+    refused: Mapping[str, int]
+    states: Mapping[str, int]
+
+
+async def settings(connection: Connection) -> Settings:
+    """As they stand."""
+    row = await connection.fetchrow("SELECT senders, alphanumeric, languages, folds, needs_consent, prices, currency FROM message_settings")
+    if row is None:
+        return Settings()
+    said = {**dict(row), "senders": tuple(row["senders"]), "languages": tuple(row["languages"]), "prices": json.loads(row["prices"])}
+    return Settings(**said)
+
+
+async def put_settings(connection: Connection, org_id: OrgId, new: Settings, at: datetime) -> None:
+    """Instead of what there was."""
+    await connection.execute(
+        "INSERT INTO message_settings (org_id, senders, alphanumeric, languages, folds, needs_consent, prices, currency, updated_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9) ON CONFLICT (org_id) DO UPDATE SET senders = EXCLUDED.senders,"
+        " alphanumeric = EXCLUDED.alphanumeric, languages = EXCLUDED.languages, folds = EXCLUDED.folds,"
+        " needs_consent = EXCLUDED.needs_consent, prices = EXCLUDED.prices, currency = EXCLUDED.currency, updated_at = EXCLUDED.updated_at",
+        org_id,
+        list(new.senders),
+        new.alphanumeric,
+        list(new.languages),
+        new.folds,
+        new.needs_consent,
+        json.dumps(dict(new.prices)),
+        new.currency,
+        at,
+    )
+
+
+_NUMBERS = (
+    "SELECT n.id, n.number_sealed, n.lookup, n.agent_id AS rings, r.target, r.agent_id, r.group_id,"
+    " coalesce(r.is_pooled, false) AS is_pooled, n.masks FROM numbers AS n LEFT JOIN message_numbers AS r ON r.number_id = n.id"
+)
+
+
+async def numbers(connection: Connection) -> list[OwnNumber]:
+    """Every number of the organisation, in the order in which they were made."""
+    return [OwnNumber(**dict(row)) for row in await connection.fetch(f"{_NUMBERS} ORDER BY n.id")]
+
+
+async def number(connection: Connection, number_id: UUID) -> OwnNumber | None:
+    """One of them."""
+    row = await connection.fetchrow(f"{_NUMBERS} WHERE n.id = $1", number_id)
+    return None if row is None else OwnNumber(**dict(row))
+
+
+async def put_number(
+    connection: Connection,
+    org_id: OrgId,
+    number_id: UUID,
+    target: str,
+    agent_id: UUID | None,
+    group_id: UUID | None,
+    is_pooled: bool,
+    at: datetime,
+) -> None:
+    """Where its messages go from now on."""
+    await connection.execute(
+        "INSERT INTO message_numbers (org_id, number_id, target, agent_id, group_id, is_pooled, updated_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (number_id) DO UPDATE SET target = EXCLUDED.target, agent_id = EXCLUDED.agent_id,"
+        " group_id = EXCLUDED.group_id, is_pooled = EXCLUDED.is_pooled, updated_at = EXCLUDED.updated_at",
+        org_id,
+        number_id,
+        target,
+        agent_id,
+        group_id,
+        is_pooled,
+        at,
+    )
+
+
+async def caller_ids(connection: Connection, agent_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+    """The numbers that these agents show, closed."""
+    rows = await connection.fetch(
+        "SELECT id, caller_id_sealed FROM agents WHERE id = ANY($1::uuid[]) AND caller_id_sealed IS NOT NULL", list(agent_ids)
+    )
+    return {row["id"]: row["caller_id_sealed"] for row in rows}
+
+
+async def members(connection: Connection, group_id: UUID) -> list[UUID]:
+    """Who is in a ring group, first first."""
+    rows = await connection.fetch("SELECT agent_id FROM ring_group_members WHERE group_id = $1 ORDER BY position", group_id)
+    return [row["agent_id"] for row in rows]
+
+
+async def opted_out(connection: Connection, indexes: Sequence[bytes], by: str) -> tuple[set[bytes], set[bytes]]:
+    """Which of these are in the do-not-call set at all, and which of those because they asked for it in a message."""
+    rows = await connection.fetch("SELECT number_index, added_by FROM do_not_call WHERE number_index = ANY($1::bytea[])", list(indexes))
+    return {row["number_index"] for row in rows}, {row["number_index"] for row in rows if row["added_by"] == by}
+
+
+async def consenting(connection: Connection, indexes: Sequence[bytes]) -> set[bytes]:
+    """Which of these numbers agreed to messages of marketing and did not take it back."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT remote_index FROM consents WHERE remote_index = ANY($1::bytea[]) AND about = 'marketing-messages'"
+        " AND withdrawn_at IS NULL AND erased_at IS NULL",
+        list(indexes),
+    )
+    return {row["remote_index"] for row in rows}
+
+
+async def template(connection: Connection, name: str) -> TemplateRow | None:
+    """The template of this name."""
+    row = await connection.fetchrow("SELECT id, name, body_sealed, created_at, updated_at FROM message_templates WHERE name = $1", name)
+    return None if row is None else TemplateRow(**dict(row))
+
+
+async def templates(connection: Connection, *, after: str | None, limit: int) -> list[TemplateRow]:
+    """A page of templates, by name."""
+    rows = await connection.fetch(
+        "SELECT id, name, body_sealed, created_at, updated_at FROM message_templates WHERE $1::text IS NULL OR name > $1"
+        " ORDER BY name LIMIT $2",
+        after,
+        limit,
+    )
+    return [TemplateRow(**dict(row)) for row in rows]
+
+
+async def put_template(connection: Connection, org_id: OrgId, row: TemplateRow) -> None:
+    """A new one, or another text for one of this name; the row keeps its id."""
+    await connection.execute(
+        "INSERT INTO message_templates (id, org_id, name, body_sealed, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)"
+        " ON CONFLICT (org_id, name) DO UPDATE SET body_sealed = EXCLUDED.body_sealed, updated_at = EXCLUDED.updated_at",
+        row.id,
+        org_id,
+        row.name,
+        row.body_sealed,
+        row.created_at,
+        row.updated_at,
+    )
+
+
+async def drop_template(connection: Connection, name: str) -> bool:
+    """It is there no more; False if it was not."""
+    return bool(await connection.execute("DELETE FROM message_templates WHERE name = $1", name) == "DELETE 1")
+
+
+async def begin_batch(
+    connection: Connection, org_id: OrgId, batch_id: UUID, at: datetime, by: str, accepted: int, refused: Mapping[str, int]
+) -> None:
+    """A new batch, before its messages."""
+    await connection.execute(
+        "INSERT INTO message_batches (id, org_id, created_at, created_by, accepted, refused) VALUES ($1, $2, $3, $4, $5, $6::jsonb)",
+        batch_id,
+        org_id,
+        at,
+        by,
+        accepted,
+        json.dumps(refused),
+    )
+
+
+async def batch(connection: Connection, batch_id: UUID) -> BatchRow | None:
+    """One batch and how far it is."""
+    row = await connection.fetchrow("SELECT id, created_at, created_by, accepted, refused FROM message_batches WHERE id = $1", batch_id)
+    if row is None:
+        return None
+    states = await connection.fetch("SELECT state, count(*) AS n FROM messages WHERE batch_id = $1 GROUP BY state", batch_id)
+    return BatchRow(
+        row["id"], row["created_at"], row["created_by"], row["accepted"], json.loads(row["refused"]), {s["state"]: s["n"] for s in states}
+    )
