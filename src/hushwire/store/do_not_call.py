@@ -8,6 +8,9 @@ from uuid import UUID
 from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection
 
+MARK: Final = "system:opted-out"
+"""Who adds marks: a number that asked for no more messages is listed twice, as every entry and under an index of marks. A mark is what
+only its owner lifts."""
 _ADD: Final = (
     "INSERT INTO do_not_call (org_id, number_index, added_at, added_by)"
     " SELECT $1, i, $3, $4 FROM unnest($2::bytea[]) AS t (i) ON CONFLICT DO NOTHING"
@@ -45,9 +48,20 @@ async def has(connection: Connection, index: bytes) -> bool:
     return bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM do_not_call WHERE number_index = $1)", index))
 
 
+async def among(connection: Connection, indexes: Sequence[bytes]) -> set[bytes]:
+    """Which of these are listed."""
+    rows = await connection.fetch("SELECT number_index FROM do_not_call WHERE number_index = ANY ($1::bytea[])", list(indexes))
+    return {row["number_index"] for row in rows}
+
+
+async def remove_added_by(connection: Connection, index: bytes, actor: str) -> int:
+    """List this no more where `actor` listed it; returns how many rows went."""
+    return _count(await connection.execute("DELETE FROM do_not_call WHERE number_index = $1 AND added_by = $2", index, actor))
+
+
 async def size(connection: Connection) -> tuple[int, datetime | None]:
     """How many are listed, and when the newest was."""
-    row = await connection.fetchrow("SELECT count(*) AS n, max(added_at) AS newest FROM do_not_call")
+    row = await connection.fetchrow("SELECT count(*) AS n, max(added_at) AS newest FROM do_not_call WHERE added_by <> $1", MARK)
     assert row is not None
     return row["n"], row["newest"]
 

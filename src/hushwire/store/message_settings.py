@@ -1,7 +1,7 @@
 """How an organisation sends and receives messages: settings, numbers, templates, batches. In a transaction of the organisation."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -146,10 +146,25 @@ async def members(connection: Connection, group_id: UUID) -> list[UUID]:
     return [row["agent_id"] for row in rows]
 
 
-async def opted_out(connection: Connection, indexes: Sequence[bytes], by: str) -> tuple[set[bytes], set[bytes]]:
-    """Which of these are in the do-not-call set at all, and which of those because they asked for it in a message."""
-    rows = await connection.fetch("SELECT number_index, added_by FROM do_not_call WHERE number_index = ANY($1::bytea[])", list(indexes))
-    return {row["number_index"] for row in rows}, {row["number_index"] for row in rows if row["added_by"] == by}
+async def targets(connection: Connection, number_ids: Collection[UUID]) -> dict[UUID, list[UUID]]:
+    """The agents for whom messages to these numbers are: the one, or the members of the ring group, first first."""
+    rows = await connection.fetch(
+        "SELECT n.id, CASE WHEN r.target IS NULL THEN n.agent_id WHEN r.target = 'agent' THEN r.agent_id END AS agent_id,"
+        " CASE WHEN r.target = 'team' THEN r.group_id END AS group_id"
+        " FROM numbers AS n LEFT JOIN message_numbers AS r ON r.number_id = n.id WHERE n.id = ANY($1::uuid[])",
+        list(number_ids),
+    )
+    found = {row["id"]: [row["agent_id"]] for row in rows if row["agent_id"] is not None}
+    for row in rows:
+        if row["group_id"] is not None:
+            found[row["id"]] = await members(connection, row["group_id"])
+    return found
+
+
+async def answered_since(connection: Connection, remote_index: bytes, by: str, since: datetime) -> bool:
+    """Whether this sender has written to that number since then."""
+    query = "SELECT EXISTS (SELECT 1 FROM messages WHERE remote_index = $1 AND sent_by = $2 AND created_at >= $3)"
+    return bool(await connection.fetchval(query, remote_index, by, since))
 
 
 async def consenting(connection: Connection, indexes: Sequence[bytes]) -> set[bytes]:

@@ -1,0 +1,146 @@
+"""Messages opened to be handed to a carrier or a phone, and what became of them carried back (`services/carriage.py`)."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from hushwire.core import purposes
+from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import RefusedError
+from hushwire.core.events import DomainEvent, EventKind
+from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.personal import Personal
+from hushwire.services.carriage import Change
+from hushwire.services.message_sealing import opened
+from hushwire.sms.text.encoding import PLAIN, WIDE, Encoding
+from hushwire.sms.text.segmentation import Segment, Style, segments
+from hushwire.store import messages as table
+from hushwire.store import outbox
+from hushwire.store.database import Connection, Database
+from hushwire.store.messages import Advanced, MessageRow
+from hushwire.vault.buckets import DataKey
+from hushwire.vault.keyring import Keyring
+from hushwire.vault.unseal import Why
+
+DELIVERY: Final = Why("system:messages", purposes.MESSAGE_DELIVERY)
+_KINDS: Final = {
+    "submitted": EventKind.MESSAGE_SUBMITTED,
+    "unknown": EventKind.MESSAGE_UNKNOWN,
+    "delivered": EventKind.MESSAGE_DELIVERED,
+    "failed": EventKind.MESSAGE_FAILED,
+    "expired": EventKind.MESSAGE_EXPIRED,
+    "received": EventKind.MESSAGE_RECEIVED,
+}
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedMessage:
+    """A message that is about to leave (`carriage.Opened`)."""
+
+    source: Personal[str]
+    destination: Personal[str]
+    text: Personal[str]
+    parts: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedText:
+    """A message that is about to be shown on a phone."""
+
+    direction: str
+    remote: Personal[str]
+    local: Personal[str]
+    text: Personal[str]
+    agent_id: UUID | None
+    peer_agent_id: UUID | None
+    at: datetime
+
+
+class MessageBodies:
+    """For processes whose keyring opens."""
+
+    def __init__(self, main: Database, keyring: Keyring, clock: Clock, random: Random) -> None:
+        self._main = main
+        self._keyring = keyring
+        self._clock = clock
+        self._random = random
+
+    async def open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> Mapping[UUID, OpenedMessage]:
+        """The messages, cut as `style` says; without those that were erased meanwhile, or that only the customer's key opens."""
+        rows, keys = await self._opened(org_id, message_ids, DELIVERY)
+        return await asyncio.to_thread(_cut, org_id, rows, keys, style)
+
+    async def texts(self, org_id: OrgId, message_ids: Sequence[UUID], why: Why) -> Mapping[UUID, OpenedText]:
+        """The messages for a phone; without those that were erased, and those whose processing is restricted."""
+        async with self._main.organisation(org_id) as connection:
+            restricted = {row.id for row in await table.get_all(connection, message_ids) if row.is_restricted}
+        rows, keys = await self._opened(org_id, [each for each in message_ids if each not in restricted], why)
+        found = {}
+        for row in rows:
+            if row.sealed_with is None or row.sealed_with not in keys:
+                continue
+            said = opened(keys[row.sealed_with], org_id, row.id, row.remote_sealed, row.local_sealed, row.body_sealed)
+            if said.remote is not None and said.local is not None and said.body is not None:
+                found[row.id] = OpenedText(
+                    row.direction,
+                    Personal(said.remote),
+                    Personal(said.local),
+                    Personal(said.body),
+                    row.agent_id,
+                    row.peer_agent_id,
+                    row.created_at,
+                )
+        return found
+
+    async def advance(self, connection: Connection, org_id: OrgId, changes: Sequence[Change]) -> None:
+        """Fold the parts' new states into their messages and tell of it, in the transaction that wrote them."""
+        now = self._clock.now()
+        advanced = await table.fold(connection, list({change.message_id for change in changes}), now)
+        await outbox.add_all(connection, [told(org_id, each, now, self._random) for each in advanced if each.state in _KINDS])
+
+    async def _opened(self, org_id: OrgId, ids: Sequence[UUID], why: Why) -> tuple[list[MessageRow], Mapping[UUID, DataKey]]:
+        async with self._main.organisation(org_id) as connection:
+            rows = await table.to_send(connection, ids)
+        wanted = [row.sealed_with for row in rows if row.sealed_with is not None]
+        return rows, await self._keyring.open_many(org_id, "message", wanted, why)
+
+
+def told(org_id: OrgId, message: Advanced, now: datetime, random: Random) -> DomainEvent:
+    """The event of a message's new state."""
+    fields: dict[str, str | int | bool | None] = {
+        "direction": message.direction,
+        "channel": message.channel,
+        "agent": None if message.agent_id is None else str(message.agent_id),
+        "number": None if message.number_id is None else str(message.number_id),
+        "batch": None if message.batch_id is None else str(message.batch_id),
+        "error": message.error,
+    }
+    event_id = uuid7(int(now.timestamp() * 1000), random.token_bytes(10))
+    return DomainEvent(event_id, org_id, _KINDS[message.state], message.id, now, fields)
+
+
+def _cut(org_id: OrgId, rows: Sequence[MessageRow], keys: Mapping[UUID, DataKey], style: Style) -> dict[UUID, OpenedMessage]:
+    found = {}
+    for row in rows:
+        key = None if row.sealed_with is None else keys.get(row.sealed_with)
+        if key is None:
+            continue
+        said = opened(key, org_id, row.id, row.remote_sealed, row.local_sealed, row.body_sealed)
+        if said.remote is None or said.local is None or said.body is None:
+            continue
+        encoding = Encoding.named(row.encoding) if row.encoding else PLAIN
+        # The random end of the id: parts of messages to one phone at the same time must not share it.
+        reference = int.from_bytes(row.id.bytes[-2:], "big")
+        try:
+            parts = segments(said.body, encoding, style, reference)
+        except RefusedError:
+            parts = segments(said.body, WIDE, style, reference)
+            _log.warning("message.encoding_changed", message_id=str(row.id))
+        found[row.id] = OpenedMessage(Personal(said.local), Personal(said.remote), Personal(said.body), parts)
+    return found

@@ -1,0 +1,447 @@
+"""Messages that carriers bring: found whose they are, joined where they come in parts, sealed, and committed before they are acknowledged.
+
+Who asks for no more messages is obeyed in the same commit, and answered once. Parts stand in rows under the message's own key, so that
+they may come in any order, by any link and to any process; what never becomes whole is delivered as it is once `WAIT` is over.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from hushwire.core.clock import Clock, Random
+from hushwire.core.events import DomainEvent, EventKind
+from hushwire.core.ids import OrgId, uuid7
+from hushwire.policy.model import Allow, Channel
+from hushwire.privacy import audit
+from hushwire.privacy.audit import Action
+from hushwire.services.carriage import Inbound
+from hushwire.services.message_bodies import DELIVERY, told
+from hushwire.services.message_opt_outs import opt_in, opt_out
+from hushwire.services.message_replies import OPT_OUT, reply
+from hushwire.services.message_sealing import Draft, seal_body, sealed
+from hushwire.services.message_sending import VALID_FOR, Scene, Verdicts, carriers_for, read_scene, style_of
+from hushwire.services.phone_numbers import REMOTE
+from hushwire.sms.keywords import Found, Keyword, keyword
+from hushwire.sms.text.alphabets import Language
+from hushwire.sms.text.decoding import Part, joined, read_part
+from hushwire.sms.text.header import PartOf
+from hushwire.sms.text.segmentation import size
+from hushwire.store import message_parts, message_settings, outbox
+from hushwire.store import messages as table
+from hushwire.store.database import Connection, Database
+from hushwire.store.messages import Advanced, Arriving, InboundPart, NewMessage
+from hushwire.vault.buckets import DataKey
+from hushwire.vault.keyring import Keyring, OrgKeys
+from hushwire.vault.seal import Columns
+
+WAIT: Final = timedelta(minutes=5)
+"""So long after its last part a message is waited for."""
+TO_PHONE_FOR: Final = timedelta(days=7)
+HELP_EVERY: Final = timedelta(hours=1)
+_ASSEMBLY: Final = "messages.assembly"
+_RECEIVED: Final = "messages.received_as"
+_PAYLOAD: Final = "message_inbound_parts.payload"
+_SHORTEST_NUMBER: Final = 8
+_log = structlog.get_logger(__name__)
+
+
+class ToPhones(Protocol):
+    """Where texts for agents' phones wait (`store/text_deliveries.py`)."""
+
+    async def __call__(
+        self, connection: Connection, org_id: OrgId, texts: Sequence[tuple[UUID, UUID]], at: datetime, expires_at: datetime
+    ) -> None:
+        """Deliver each (message, agent), in the caller's transaction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """One delivery, read: from whom, to which number of whose."""
+
+    remote: str = field(repr=False)
+    local: str = field(repr=False)
+    number_id: UUID
+    part: Part = field(repr=False)
+    at: datetime
+    dedupe: bytes | None = field(default=None, repr=False)
+
+
+class MessageInbox:
+    """For processes whose keyring opens: `hushwire sms`."""
+
+    def __init__(
+        self,
+        main: Database,
+        keyring: Keyring,
+        verdicts: Verdicts,
+        clock: Clock,
+        random: Random,
+        to_phones: ToPhones | None = None,
+        *,
+        wait: timedelta = WAIT,
+    ) -> None:
+        self._main = main
+        self._keyring = keyring
+        self._verdicts = verdicts
+        self._clock = clock
+        self._random = random
+        self._to_phones = to_phones
+        self._wait = wait
+        self._known: dict[UUID, DataKey] = {}
+        """Keys of messages that arrive here, so that not every part opens it anew; dropped once they are whole or given up."""
+
+    async def receive(self, centre_id: UUID, texts: Sequence[Inbound]) -> None:
+        """Take them all: committed when this returns. Raises Unavailable, and what was not taken is delivered again.
+
+        What is for a number of nobody here is dropped: the carrier could only bring it again.
+        """
+        for org_id, found in (await self._whose(texts)).items():
+            await self._take(org_id, centre_id, found)
+
+    async def give_up_waiting(self) -> int:
+        """Deliver as they are messages of which a part never came; returns how many."""
+        async with self._main.transaction() as connection:
+            left = await table.left_arriving(connection, self._clock.now() - self._wait)
+        done = 0
+        for org_id, message_id in left:
+            keys = await self._keyring.org_context(org_id)
+            key = await self._key(org_id, message_id)
+            if key is None:
+                continue
+            async with self._main.organisation(org_id) as connection:
+                arriving = await table.arriving_by_id(connection, message_id)
+                if arriving is not None:
+                    done += await self._complete(connection, keys, await read_scene(connection, keys), arriving, key, None)
+        return done
+
+    # Whose they are.
+
+    async def _whose(self, texts: Sequence[Inbound]) -> dict[OrgId, list[_Text]]:
+        deployment = await self._keyring.deployment()
+        locals_ = [canonical_source(text.destination.reveal()) for text in texts]
+        async with self._main.transaction() as connection:
+            rows = await connection.fetch(
+                "SELECT w.place, f.org_id, f.number_id FROM unnest($1::bytea[]) WITH ORDINALITY AS w (lookup, place),"
+                " LATERAL find_number(w.lookup) AS f",
+                [deployment.lookup(number) for number in locals_],
+            )
+        places = {row["place"] - 1: row for row in rows}
+        found: dict[OrgId, list[_Text]] = {}
+        for place, text in enumerate(texts):
+            row = places.get(place)
+            if row is None:
+                _log.warning("message.for_nobody")
+                continue
+            part = read_part(text.payload.reveal(), text.data_coding, has_udh=text.has_udh, sar=text.sar)
+            one = _Text(
+                canonical_source(text.source.reveal()), locals_[place], row["number_id"], part, text.at, getattr(text, "dedupe", None)
+            )
+            found.setdefault(OrgId(row["org_id"]), []).append(one)
+        return found
+
+    # Taking them.
+
+    async def _take(self, org_id: OrgId, centre_id: UUID, texts: Sequence[_Text]) -> None:
+        keys = await self._keyring.org_context(org_id)
+        whole = [text for text in texts if text.part.part is None]
+        if whole:
+            await self._take_whole(org_id, keys, centre_id, whole)
+        for text in texts:
+            if text.part.part is not None:
+                await self._take_part(org_id, keys, centre_id, text, text.part.part)
+
+    async def _take_whole(self, org_id: OrgId, keys: OrgKeys, centre_id: UUID, texts: Sequence[_Text]) -> None:
+        now = self._clock.now()
+        data_keys = await self._keyring.new_data_keys(org_id, "message", [self._new_id(now) for _ in texts])
+        async with self._main.organisation(org_id) as connection:
+            scene = await read_scene(connection, keys)
+            targets = await message_settings.targets(connection, {text.number_id for text in texts})
+        rows: list[NewMessage] = []
+        asked: list[Found | None] = []
+        for text, key in zip(texts, data_keys, strict=True):
+            body, is_binary = _read([text.part])
+            found = None if is_binary else keyword(body, scene.settings.languages)
+            agent = _only(targets.get(text.number_id))
+            rows.append(self._row(keys, text, centre_id, key, "received", body, is_binary=is_binary, found=found, agent_id=agent))
+            asked.append(found)
+        answers = {
+            row.id: await self._answer(org_id, scene, text, found, centre_id)
+            for row, text, found in zip(rows, texts, asked, strict=True)
+            if found is not None
+        }
+        async with self._main.organisation(org_id) as connection:
+            new = await table.insert_all(connection, org_id, rows)
+            unused = [row.id for row in rows if row.id not in new]
+            for row, text, found in zip(rows, texts, asked, strict=True):
+                answer = answers.get(row.id)
+                is_used = False
+                if row.id in new and found is not None:
+                    is_used = await self._obey(connection, keys, row.id, text.remote, found, answer)
+                if answer is not None and not is_used:
+                    unused.append(answer.row.id)
+            fresh = [_as_received(row) for row in rows if row.id in new]
+            await self._tell(connection, org_id, fresh)
+        if unused:
+            await self._keyring.destroy_data_keys(org_id, "message", unused)
+
+    async def _take_part(self, org_id: OrgId, keys: OrgKeys, centre_id: UUID, text: _Text, place: PartOf) -> None:
+        index = keys.index(_ASSEMBLY, "\0".join((str(centre_id), text.remote, text.local, str(place.reference), str(place.total))))
+        now = self._clock.now()
+        spare: DataKey | None = None
+        while True:
+            async with self._main.organisation(org_id) as connection:
+                arriving = await table.arriving(connection, index)
+            if arriving is None and spare is None:
+                spare = await self._keyring.new_data_key(org_id, "message", self._new_id(now))
+            key = spare if arriving is None else await self._key(org_id, arriving.id)
+            async with self._main.organisation(org_id) as connection:
+                done = await self._keep(connection, keys, centre_id, text, place, index, arriving, key, spare, now)
+            if done:
+                break
+        if spare is not None and spare.id not in self._known:
+            await self._keyring.destroy_data_key(org_id, "message", spare.id)
+
+    async def _keep(
+        self,
+        connection: Connection,
+        keys: OrgKeys,
+        centre_id: UUID,
+        text: _Text,
+        place: PartOf,
+        index: bytes,
+        seen: Arriving | None,
+        key: DataKey | None,
+        spare: DataKey | None,
+        now: datetime,
+    ) -> bool:
+        """Keep a part, and the message where it is the first or the last; False where another process was faster: look again."""
+        arriving = await table.arriving(connection, index)
+        if (None if arriving is None else arriving.id) != (None if seen is None else seen.id):
+            return False
+        if arriving is not None and key is None:
+            # It is being erased: what comes now is a message of its own.
+            await table.give_up_waiting(connection, arriving.id)
+            return False
+        if arriving is None:
+            assert spare is not None
+            targets = await message_settings.targets(connection, [text.number_id])
+            agent = _only(targets.get(text.number_id))
+            row = self._row(keys, text, centre_id, spare, "receiving", None, parts=place.total, assembly=index, agent_id=agent)
+            if not await table.insert_all(connection, keys.org_id, [row]):
+                return True  # the organisation is erased
+            self._remember(spare)
+            arriving, key = Arriving(spare.id, spare.id, place.total), spare
+        assert key is not None
+        part = _closed(keys, key, arriving.id, text.part, place)
+        if not await table.add_part(connection, keys.org_id, arriving.id, part, now):
+            here = await table.parts_of(connection, arriving.id)
+            if any(each.position == place.number and each.payload_index != part.payload_index for each in here):
+                await table.give_up_waiting(connection, arriving.id)  # the sender's references went round: another message begins
+                return False
+            return True  # the same part again
+        if len(await table.parts_of(connection, arriving.id)) == arriving.total:
+            scene = await read_scene(connection, keys)
+            await self._complete(connection, keys, scene, arriving, key, text)
+        return True
+
+    async def _complete(
+        self, connection: Connection, keys: OrgKeys, scene: Scene, arriving: Arriving, key: DataKey, text: _Text | None
+    ) -> bool:
+        """Join what is there. A keyword in parts is obeyed as any; `text` None: nobody else is waited for."""
+        kept = await table.parts_of(connection, arriving.id)
+        parts = [_open_part(keys, key, arriving.id, each) for each in kept]
+        body, is_binary = _read(parts)
+        is_incomplete = len(kept) < arriving.total
+        found = None if is_binary or is_incomplete else keyword(body, scene.settings.languages)
+        advanced = await table.complete(
+            connection,
+            arriving.id,
+            seal_body(key, keys.org_id, body),
+            self._clock.now(),
+            keyword=None if found is None else found.keyword.value,
+            is_incomplete=is_incomplete,
+            is_binary=is_binary,
+        )
+        self._known.pop(arriving.id, None)
+        if advanced is None:
+            return False
+        if found is not None and text is not None:
+            await self._obey(connection, keys, arriving.id, text.remote, found, None)
+        await self._tell(connection, keys.org_id, [advanced])
+        return True
+
+    # Obeying, answering, telling.
+
+    async def _obey(
+        self, connection: Connection, keys: OrgKeys, message_id: UUID, remote: str, found: Found, answer: "_Answer | None"
+    ) -> bool:
+        """List or unlist, say so in the audit log, and answer, in the transaction that takes the message; returns whether it answers."""
+        org_id, now = keys.org_id, self._clock.now()
+        is_news = True
+        if found.keyword is Keyword.STOP:
+            is_news = await opt_out(connection, keys, remote, now)
+        elif found.keyword is Keyword.START:
+            is_news = await opt_in(connection, keys, remote)
+        if found.keyword is not Keyword.HELP and is_news:
+            said = {"added": 1} if found.keyword is Keyword.STOP else {"removed": 1}
+            await audit.append(connection, org_id, now, OPT_OUT, Action.DO_NOT_CALL_CHANGED, f"organisation:{org_id}", said)
+            kind = EventKind.MESSAGE_OPTED_OUT if found.keyword is Keyword.STOP else EventKind.MESSAGE_OPTED_IN
+            await outbox.add(connection, DomainEvent(self._new_id(now), org_id, kind, message_id, now, {"actor": OPT_OUT}))
+        if found.keyword is Keyword.HELP:
+            is_news = not await message_settings.answered_since(connection, keys.index(REMOTE, remote), OPT_OUT, now - HELP_EVERY)
+        if not is_news or answer is None:
+            return False
+        await table.insert_all(connection, org_id, [answer.row])
+        await message_parts.enqueue_all(connection, org_id, [(answer.row.id, 1, answer.centre_id)], now, now + VALID_FOR)
+        return True
+
+    async def _answer(self, org_id: OrgId, scene: Scene, text: _Text, found: Found, centre_id: UUID) -> "_Answer | None":
+        """The one answer, ready to be sent by the carrier that brought the message, where the verdict lets it out; else None."""
+        verdict = await self._verdicts.check(org_id, text.remote, Channel.SMS)
+        carriers = {way.id: way for way in scene.carriers}
+        if not isinstance(verdict, Allow) or verdict.number != text.remote:
+            return None
+        way = carriers.get(centre_id) or next(iter(carriers_for(scene.carriers, text.remote, self._random)), None)
+        if way is None:
+            return None
+        now = self._clock.now()
+        body = reply(found, scene.settings.languages, scene.organisation)
+        measured = size(body, style_of(way))
+        key = await self._keyring.new_data_key(org_id, "message", self._new_id(now))
+        draft = Draft(
+            direction="outbound",
+            channel="sms",
+            state="queued",
+            at=now,
+            remote=text.remote,
+            local=text.local,
+            body=body,
+            encoding=measured.encoding.name,
+            parts=measured.parts,
+            number_id=text.number_id,
+            centre_id=way.id,
+            sent_by=OPT_OUT,
+            country=verdict.country,
+            number_class=verdict.number_class.value,
+        )
+        return _Answer(sealed(draft, key, scene.keys), way.id)
+
+    async def _tell(self, connection: Connection, org_id: OrgId, received: Sequence[Advanced]) -> None:
+        """Events, and what is for agents to their phones."""
+        now = self._clock.now()
+        await outbox.add_all(connection, [told(org_id, each, now, self._random) for each in received])
+        if self._to_phones is None or not received:
+            return
+        targets = await message_settings.targets(connection, {each.number_id for each in received if each.number_id is not None})
+        wanted = [(each.id, agent) for each in received if each.number_id is not None for agent in targets.get(each.number_id, ())]
+        if wanted:
+            await self._to_phones(connection, org_id, wanted, now, now + TO_PHONE_FOR)
+
+    def _row(
+        self,
+        keys: OrgKeys,
+        text: _Text,
+        centre_id: UUID,
+        key: DataKey,
+        state: str,
+        body: str | None,
+        *,
+        parts: int = 1,
+        is_binary: bool = False,
+        found: Found | None = None,
+        assembly: bytes | None = None,
+        agent_id: UUID | None = None,
+    ) -> NewMessage:
+        draft = Draft(
+            direction="inbound",
+            channel="sms",
+            state=state,
+            at=text.at,
+            remote=text.remote,
+            local=text.local,
+            body=body,
+            encoding="ucs2" if text.part.data_coding == 8 else "gsm7",
+            parts=parts,
+            agent_id=agent_id,
+            number_id=text.number_id,
+            centre_id=centre_id,
+            is_binary=is_binary,
+            keyword=None if found is None else found.keyword.value,
+            assembly_index=assembly,
+            received_as=None if text.dedupe is None else keys.index(_RECEIVED, f"{centre_id}:{text.dedupe.hex()}"),
+            is_ended=state == "received",
+        )
+        return sealed(draft, key, keys)
+
+    async def _key(self, org_id: OrgId, message_id: UUID) -> DataKey | None:
+        if message_id not in self._known:
+            found = await self._keyring.open_many(org_id, "message", [message_id], DELIVERY)
+            if message_id not in found:
+                return None
+            self._remember(found[message_id])
+        return self._known[message_id]
+
+    def _remember(self, key: DataKey) -> None:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[key.id] = key
+
+    def _new_id(self, now: datetime) -> UUID:
+        return uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
+
+
+_MOST_KNOWN: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    row: NewMessage
+    centre_id: UUID
+
+
+def canonical_source(written: str) -> str:
+    """+E.164 for what a carrier wrote as a number of that length, with or without its plus; a short code or a name as it is."""
+    digits = written.removeprefix("+")
+    if digits.isascii() and digits.isdigit():
+        digits = digits.removeprefix("00") if not written.startswith("+") else digits
+        if len(digits) >= _SHORTEST_NUMBER or written.startswith("+"):
+            return f"+{digits}"
+    return written
+
+
+def _read(parts: Sequence[Part]) -> tuple[str, bool]:
+    """The text, or what came in hexadecimal digits; and whether it is no text."""
+    text = joined(parts)
+    if text is None:
+        return b"".join(part.octets for part in parts).hex(), True
+    return text.replace("\0", "\ufffd"), False
+
+
+def _closed(keys: OrgKeys, key: DataKey, message_id: UUID, part: Part, place: PartOf) -> InboundPart:
+    head = bytes([part.data_coding, part.locking, part.single])
+    payload = Columns(key.key).seal(
+        bytes([place.number]) + head + part.octets, table="message_inbound_parts", column="payload_sealed", row=message_id, org=keys.org_id
+    )
+    return InboundPart(
+        place.number, place.total, payload, keys.index(_PAYLOAD, f"{message_id}:{place.number}:{(head + part.octets).hex()}")
+    )
+
+
+def _open_part(keys: OrgKeys, key: DataKey, message_id: UUID, part: InboundPart) -> Part:
+    said = Columns(key.key).open(
+        part.payload_sealed, table="message_inbound_parts", column="payload_sealed", row=message_id, org=keys.org_id
+    )
+    return Part(None, said[4:], said[1], Language(said[2]), Language(said[3]))
+
+
+def _only(agents: Sequence[UUID] | None) -> UUID | None:
+    return agents[0] if agents is not None and len(agents) == 1 else None
+
+
+def _as_received(row: NewMessage) -> Advanced:
+    return Advanced(row.id, row.state, None, row.direction, row.channel, row.agent_id, row.number_id, row.batch_id)
