@@ -17,6 +17,7 @@ from hushwire.core.errors import KeyUnavailable, MalformedError
 from hushwire.core.ids import RecordingId
 from hushwire.core.personal import Personal
 from hushwire.privacy.inventory import Erasure, Form, columns, holding
+from hushwire.privacy.inventory.vocabulary import KEPT_ON
 from hushwire.privacy.selection import Selector
 from hushwire.projections.outbox import project
 from hushwire.recording import entries
@@ -299,7 +300,7 @@ async def check_pseudonyms(office: Office, ids: list[UUID]) -> None:
 def test_everything_that_outlives_an_erasure_has_a_basis_and_an_end() -> None:
     for column in columns():
         entry = column.holding
-        if entry.is_personal and entry.erasure in (Erasure.KEEP_PSEUDONYM, Erasure.KEEP_BILLING, Erasure.KEEP_OBJECTION):
+        if entry.is_personal and entry.erasure in KEPT_ON:
             assert entry.kept_on
             assert entry.retention.value
             assert entry.form is not Form.SEALED, (column.table, column.name)

@@ -121,6 +121,7 @@ class Erasure(StrEnum):
     KEEP_PSEUDONYM = "kept as a pseudonym: proof that the erasure took place"
     KEEP_OBJECTION = "kept as a keyed index: so that the objection goes on being obeyed"
     KEEP_BILLING = "kept as a pseudonym: billing"
+    KEEP_TELLING = "kept as a pseudonym for a week: so that the customer's own programs learn of the erasure"
     WITH_ORGANISATION = "deleted with the organisation"
     RENEW = "private key destroyed when the bucket is renewed"
     LAPSE = "deleted when it ends: no customer's data, found by no search of theirs"
@@ -171,6 +172,7 @@ class Holding:
 KEPT_ON: Final[dict[Erasure, str]] = {
     Erasure.KEEP_PSEUDONYM: "accountability and legal claims (GDPR articles 5(2) and 17(3)(e))",
     Erasure.KEEP_BILLING: "records of account (GDPR article 6(1)(c))",
+    Erasure.KEEP_TELLING: "telling those who hold copies of the erasure (GDPR article 19)",
     Erasure.KEEP_OBJECTION: "obeying the person's own objection (GDPR article 21)",
 }
 """Why something of an erased person may stay, as a pseudonym or a keyed index."""
