@@ -135,10 +135,12 @@ async def test_a_phone_that_follows_a_new_from_is_shown_by_it_who_it_talks_with_
 ) -> None:
     keyed = sdp().replace("RTP/AVP", "RTP/SAVP")
     keyed += f"\na=crypto:1 AEAD_AES_256_GCM inline:{base64.b64encode(bytes(range(44))).decode()}"
+    # anna's stack may offer once more by itself, to settle on one codec.
     scenario = [
         invite_received(), answer(200, "OK", sdp=keyed, extra="Supported: from-change" if follows else "", retransmit=True), receive("ACK"),
-        receive("INVITE"), reply_in_dialog(200, "OK", sdp=keyed), receive("ACK"),
-        receive("BYE"), reply_in_dialog(200, "OK"),
+        '<label id="1"/>', receive("INVITE", optional=True, note=' next="2"'), receive("BYE", note=' next="3"'),
+        '<label id="2"/>', reply_in_dialog(200, "OK", sdp=keyed), receive("ACK", note=' next="1"'),
+        '<label id="3"/>', reply_in_dialog(200, "OK"),
     ]  # fmt: skip
     async with (
         deployment.carrier() as carrier,
@@ -152,11 +154,13 @@ async def test_a_phone_that_follows_a_new_from_is_shown_by_it_who_it_talks_with_
         await anna.expect_state(consulted, "confirmed")
         await anna.tell("transfer", call=call, replaces=consulted)
         await anna.expect_state(consulted, "disconnected")
-        await until(lambda: len(re.findall("(?m)^ACK sip:", ben.messages())) == 2, what="ben was told")
+        told = rf"(?m)^P-Asserted-Identity: .*{re.escape(FAR_NUMBER)}(?:.*\r?\n)+?ACK sip:"
+        await until(lambda: re.search(told, ben.messages()), what="ben was told, and took it")
         await carrier.hangup(theirs)
         await ben.succeeded()
         found = re.findall(r"(?m)^(INVITE|BYE) sip:(?:.*\r?\n)+?From: (.*?);tag=(\w+)(?:.*\r?\n)+?CSeq: (\d+)", ben.messages())
         froms = list(dict.fromkeys(found))  # whatever was sent more than once
-        assert [method for method, *_ in froms] == ["INVITE", "INVITE", "BYE"]
         assert len({tag for _, _, tag, _ in froms}) == 1
-        assert [FAR_NUMBER in name for _, name, *_ in froms] == [False, follows, follows]
+        is_far = [FAR_NUMBER in name for _, name, *_ in froms]
+        assert (is_far[0], is_far[-2], is_far[-1]) == (False, follows, follows)
+        assert froms[-1][0] == "BYE"
