@@ -36,6 +36,7 @@ from hushwire.services.message_queries import MessageQueries
 from hushwire.services.notice_sending import NoticeSending
 from hushwire.services.notices import Notices
 from hushwire.services.object_copies import ObjectCopies
+from hushwire.services.old_recordings import index_parties
 from hushwire.services.organisation import Organisations
 from hushwire.services.protections import Keeping
 from hushwire.services.queries import Queries
@@ -180,6 +181,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("protections", Keeping(means.main, means.keyring_db).keep_all, 15.0, "protections"),
         Job("custody", Custodian(means.main, means.keyring, means.clock, means.random).upkeep, 3600.0),
         Job("masking", lambda: masking.end_expired(means.main, means.clock), 60.0),
+        Job("old-recordings", lambda: index_parties(means.main), 3600.0),
         Job("expiry", lambda: expire(means.main, means.clock), 3600.0),
     ]
     if copies is not None:

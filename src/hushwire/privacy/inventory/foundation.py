@@ -42,7 +42,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "schema_migrations": MIGRATIONS,
     "orgs": same(ORG, "id slug name home_country residency jurisdictions created_at updated_at erased_at")
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
-    | same(RULE, "devices_version masking_version custody_version recording_consent do_not_call_version")
+    | same(RULE, "devices_version masking_version custody_version recording_consent do_not_call_version parties_indexed")
     | same(RULE, "time_zone terms hours short_codes risk_packs_off")
     | same(RULE, "ringback music_on_hold announcement announce_at record_from spoken_refusals beep beep_every_s presence")
     | same(RULE, "live_rules_version telemarketing_hours four_eyes"),
