@@ -85,6 +85,34 @@ async def test_killed_while_legs_move_both_calls_are_as_they_were(world: World, 
     await carrier.until(lambda heard: {event.dialog for event in heard.ended} == {far, other_far}, "both parties hear of the end")
 
 
+async def test_killed_as_a_colleague_came_the_running_segment_is_the_agents_again(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    _live, near, _ = await to_carrier(world, anna)
+    client, come, never = world.gateway.link.client, asyncio.Event(), asyncio.Event()
+    move = client.move_leg
+    agents = world.organisation.by_username
+
+    async def moved_and_stuck(*legs: object) -> None:
+        await move(*legs)  # type: ignore[arg-type]
+        if legs[3] != SPARE:
+            come.set()
+            await never.wait()
+
+    client.move_leg = moved_and_stuck  # type: ignore[method-assign, assignment]
+    refer(anna, near, "102")
+    accept(ben, await ben.expect(sip.RequestReceived))
+
+    async def running_is_of(user: str) -> bool:
+        rows = await world.rows("recordings", "segment")
+        return len(rows) == 2 and rows[1]["state"] == "live" and rows[1]["agent_id"] == agents[user].id
+
+    await come.wait()
+    await until(lambda: running_is_of("ben"), what="the next segment names the colleague")
+    client.move_leg = move  # type: ignore[method-assign]
+    await killed_and_back(world)
+    await until(lambda: running_is_of("anna"), what="it names the agent who is in the call")
+
+
 async def test_killed_while_the_target_rings_the_party_stays_with_who_asked(world: World) -> None:
     anna, ben = await world.peer("anna"), await world.peer("ben")
     live, near, _ = await to_carrier(world, anna)

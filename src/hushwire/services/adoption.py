@@ -93,7 +93,7 @@ class Adoption:
             goes_on += 1
             self._calling.adopt(live, kept, found)
             if kept.talk.exchange is not None:
-                self._calling.recorder.name_parties(live)  # its segment may name who was to come
+                self._calling.recorder.put_right(live)  # its segment may name who was to come
             if kept.talk.transfer is not None:
                 self._calling.transfers.adopt(live, kept.talk.transfer)
             for side, device_id in kept.talk.devices.items():

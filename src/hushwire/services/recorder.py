@@ -423,7 +423,7 @@ class Recorder:
                     if runs.get(live.id) == further.id:
                         live.recording, further.is_running = further, True
                         live.segments = further.segment + 1
-                        self.name_parties(live)  # who was to come may not have
+                        self.put_right(live)  # who was to come may not have
                     elif runs.get(live.id) == before.id:
                         self._fail_row(live, further)
                     return
@@ -447,6 +447,19 @@ class Recorder:
         if indexes:
             org_id = live.route.org.id
             self._records.write(org_id, "recording.parties", lambda connection: rows.add_parties(connection, recording_id, indexes))
+
+    def put_right(self, live: LiveCall) -> None:
+        """The same, and by its agents: the segment may have been begun for somebody who did not come after all."""
+        self.name_parties(live)
+        if live.recording is None:
+            return
+        recording_id, agent, peer = RecordingId(live.recording.id), live.route.agent.id, live.route.peer_agent
+        peer_id = None if peer is None else peer.id
+        self._records.write(
+            live.route.org.id,
+            "recording.agents",
+            lambda connection: rows.set_recorded_agents(connection, recording_id, agent, peer_id),
+        )
 
     async def pause(self, live: LiveCall) -> str:
         """Leave a marked gap from now on; `ok`, or why not."""

@@ -426,6 +426,17 @@ async def add_parties(connection: Connection, recording_id: RecordingId, indexes
     )
 
 
+async def set_recorded_agents(connection: Connection, recording_id: RecordingId, agent_id: AgentId, peer_agent_id: AgentId | None) -> None:
+    """Whose recording it is, where its row names somebody who did not come after all."""
+    await connection.execute(
+        "UPDATE recordings SET agent_id = $2, peer_agent_id = $3 WHERE id = $1 AND state <> 'erased'"
+        " AND (agent_id, peer_agent_id) IS DISTINCT FROM ($2, $3)",
+        recording_id,
+        agent_id,
+        peer_agent_id,
+    )
+
+
 async def close_recording(connection: Connection, recording: RecordingEnd) -> bool:
     """live -> closed with what the file holds, or -> crashed where nobody closed it; False if it was not live."""
     tag = await connection.execute(
