@@ -339,6 +339,7 @@ async def test_a_phone_that_protects_by_dtls_hears_why_too_once_it_proved_who_it
             phone.meet(anna.answer_of(progress.response))
             await phone.keyed()
             assert (await anna.expect(sip.Rejected, timeout_s=15)).status == 403
+            await until(lambda: len(phone.heard) >= 30, what="the phone read what was sent to it")
             assert len(phone.heard) == 30
             assert abs(pitch(phone.heard) - COUNTRY) < 10
             assert world.carrier.events.empty()
@@ -356,6 +357,7 @@ async def test_the_announcement_waits_for_the_handshake_and_is_heard_whole(datab
             await asyncio.sleep(0.3)  # as slow as a phone may be
             phone.meet(anna.answer_of(accepted.response))
             await until(lambda: _has(world, "announcement.played"))
+            await until(lambda: len(phone.heard) >= 40, what="the phone read what was sent to it")
             assert len(phone.heard) == 40
             assert abs(pitch(phone.heard) - SPEECH) < 10
             await world.row("recordings", state="live")

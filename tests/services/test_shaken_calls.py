@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from cryptography.hazmat.primitives import serialization
 
+from hushwire.api.metrics import Metrics
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.provisioning import NumberSpec
 from hushwire.sip import effects as sip
@@ -190,6 +191,11 @@ async def test_statements_that_do_not_hold_fail_and_the_call_goes_on(databases: 
             await it.call(it.signed(url=url))
             assert verdict((await it.rung(anna))[1]) == ("unverified", "certificate-unreachable", None, None)
         assert "/inner.pem" not in it.web.asked
+        told, metrics = it.world.gateway._vouching.told(), Metrics()
+        assert told == {"callers_failed": len(cases), "callers_unverified": 4}
+        metrics.note_registrar([told, {"callers_passed": 3}])
+        for word, count in (("passed", 3), ("failed", len(cases)), ("unverified", 4)):
+            assert metrics.registry.get_sample_value("hushwire_callers", {"verdict": word}) == count
 
 
 async def test_a_call_waits_for_a_certificate_no_longer_than_it_may_and_the_next_finds_it(databases: Databases, tmp_path: Path) -> None:

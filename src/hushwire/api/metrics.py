@@ -36,6 +36,9 @@ class Metrics:
         self._shared = Gauge(
             "hushwire_shared_credentials", "Alarms of shared credentials that the gateways raised since their start", registry=self.registry
         )
+        self._callers = Gauge(
+            "hushwire_callers", "Callers from verified trunks since the gateways' start, by verdict", ["verdict"], registry=self.registry
+        )
         self._subscriptions = Gauge("hushwire_subscriptions", "Subscriptions of phones, over all gateways", registry=self.registry)
         self._spool_bytes = Gauge("hushwire_spool_bytes", "Sealed recordings on their way to the store", registry=self.registry)
         self._spool_oldest = Gauge("hushwire_spool_oldest_seconds", "How long the oldest of them waits", registry=self.registry)
@@ -77,6 +80,8 @@ class Metrics:
         self._subscriptions.set(sum(one.get("subscriptions", 0) for one in counts))
         self._shared.set(sum(one.get("shared_credentials", 0) for one in counts))
         self._bans.set(max((one.get("bans", 0) for one in counts), default=0))
+        for verdict in ("passed", "failed", "unverified"):
+            self._callers.labels(verdict).set(sum(one.get(f"callers_{verdict}", 0) for one in counts))
         self._banned.set(sum(one.get("bans_pronounced", 0) for one in counts))
 
     def note_database(self, name: str, is_up: bool) -> None:

@@ -6,6 +6,7 @@ verify   off   nothing is looked at
 """
 
 import re
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, Final
@@ -41,6 +42,11 @@ class Shaken:
     def __init__(self, verification: CallerVerification | None = None, attestation: CallerAttestation | None = None) -> None:
         self._verification = verification
         self._attestation = attestation
+        self._verdicts: Counter[Standing] = Counter()
+
+    def told(self) -> dict[str, int]:
+        """For the metrics: how many callers there were with each verdict, since the start."""
+        return {f"callers_{standing.value}": count for standing, count in self._verdicts.items()}
 
     def begin(self, live: LiveCall) -> Coroutine[Any, Any, None] | None:
         """Verify who calls from a trunk: done at once where nothing is returned, else once that was awaited (bounded)."""
@@ -53,12 +59,17 @@ class Shaken:
         caller = shown if shown is not None and _GLOBAL.fullmatch(shown) else None
         found = self._verification.begin(request, caller, local.reveal(), _meant(request))
         if isinstance(found, Verdict):
-            _note(live, found)
+            self._note(live, found)
             return None
         return self._awaited(live, found)
 
     async def _awaited(self, live: LiveCall, coming: Coroutine[Any, Any, Verdict]) -> None:
-        _note(live, await coming)
+        self._note(live, await coming)
+
+    def _note(self, live: LiveCall, verdict: Verdict) -> None:
+        live.verification = verdict
+        self._verdicts[verdict.standing] += 1
+        log.debug("call.caller_verified", verdict=verdict.standing.value, reason=verdict.reason)
 
     def headers(self, live: LiveCall, branch: int) -> tuple[Line, ...]:
         """The headers of the INVITE to one of a call's targets: as planned, signed where it leaves, with the verdict where it comes in."""
@@ -95,11 +106,6 @@ def _meant(request: Request) -> str | None:
         return None
     number = f"+{(text or '').removeprefix('+')}"
     return number if _GLOBAL.fullmatch(number) else None
-
-
-def _note(live: LiveCall, verdict: Verdict) -> None:
-    live.verification = verdict
-    log.debug("call.caller_verified", verdict=verdict.standing.value, reason=verdict.reason)
 
 
 def _told(target: Target, verdict: Verdict, number: str) -> tuple[Line, ...]:
