@@ -1,5 +1,6 @@
 """Two whole gateways, each with its own media program, that share nothing but the databases: any of them calls any phone."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 from hushwire.app.gateway import Gateway
 from hushwire.core.ids import NodeId
 from hushwire.sdp.offer_answer import Srtp
+from hushwire.services.shared_counts import FORGET_AFTER_S, SharedCounts
 from hushwire.sip import effects as sip
 from hushwire.sip.flow import Target, Transport
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import ANNA_NUMBER, FAR_NUMBER, HOST, MediaProgram, Peer, World, need_program, running, start_gateway
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, HOST, NODE, MediaProgram, Peer, World, need_program, running, start_gateway
+from tests.services.test_diversion import forward
 
 pytestmark = need_program
 OTHER = NodeId(UUID(int=8))
@@ -164,15 +167,64 @@ async def test_a_carriers_channels_are_those_of_both_gateways_together(world: Wo
             calls[gateway] = await phones[gateway].expect(sip.Accepted)
             await world.carrier.expect(sip.AckReceived)
         for gateway in (world.gateway, b):
-            await until(lambda gateway=gateway: gateway.channels.elsewhere(trunk.id) == 1, what="each knows of the other's call")
+            await until(lambda gateway=gateway: gateway.counts.elsewhere(trunk.id) == 1, what="each knows of the other's call")
             phones[gateway].invite(FAR_NUMBER)
             assert (await phones[gateway].expect(sip.Rejected)).status == 503
         phones[b].endpoint.bye(calls[b].dialog)
         await phones[b].expect(sip.Responded)
         await world.carrier.expect(sip.DialogEnded)
-        await until(lambda: world.gateway.channels.elsewhere(trunk.id) == 0, what="the other's call is over")
+        await until(lambda: world.gateway.counts.elsewhere(trunk.id) == 0, what="the other's call is over")
         phones[world.gateway].invite(FAR_NUMBER)
         await world.carrier.expect(sip.RequestReceived)
+
+
+async def test_an_agent_without_call_waiting_who_talks_by_one_gateway_is_busy_at_the_other(world: World, tmp_path: Path) -> None:
+    await forward(world, "anna", call_waiting=False)
+    async with another(world.databases, tmp_path / "b") as b:
+        anna, ben = await world.peer("anna"), await Peer.open(port(b))
+        world.peers.append(ben)
+        assert await ben.register("ben") == 200
+        await known(b, "anna")
+        anna.invite(FAR_NUMBER)
+        world.carrier.accept(await world.carrier.expect(sip.RequestReceived))
+        talk = (await anna.expect(sip.Accepted)).dialog
+        await world.carrier.expect(sip.AckReceived)
+        org = b.directory.default_organisation
+        assert org is not None
+        agent = org.by_username["anna"].id
+        await until(lambda: b.counts.talks(agent), what="the other gateway knows that anna talks")
+        ben.invite("101")
+        assert (await ben.expect(sip.Rejected)).status == 486
+        anna.endpoint.bye(talk)
+        await until(lambda: not b.counts.talks(agent), what="and that she does not any more")
+        ben.invite("101")
+        while not isinstance(await anna.expect(sip.Event), sip.RequestReceived):  # type: ignore[arg-type]
+            pass
+
+
+def test_the_counts_of_a_gateway_that_is_not_heard_any_more_are_forgotten_by_one_without_calls_of_its_own() -> None:
+    clock, session = Clock(), UUID(int=3)
+    counts = SharedCounts(None, dict, clock, NODE)  # type: ignore[arg-type]
+    counts._hear(told(OTHER, {f"masked {session}": 2}))
+    counts._hear(told(NODE, {}))
+    assert counts.masked(session) == 2
+    clock.seconds += FORGET_AFTER_S + 1
+    counts._forget()
+    assert counts.masked(session) == 2, "deaf: nothing is known of the others"
+    counts._hear(told(NODE, {}))
+    counts._forget()
+    assert counts.masked(session) == 0
+
+
+class Clock:
+    seconds = 100.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def told(node: NodeId, others: dict[str, int]) -> str:
+    return json.dumps({"node": str(node), "calls": {}, "others": others})
 
 
 async def test_a_gruu_rings_the_one_device_that_it_names(world: World) -> None:

@@ -51,10 +51,10 @@ from hushwire.services.presence import DIALOG, PRESENCE, DialogPackage, Presence
 from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
 from hushwire.services.routing import Router
+from hushwire.services.shared_counts import Count, SharedCounts
 from hushwire.services.signing_certificates import SigningCertificates
 from hushwire.services.sound_library import SoundLibrary, check
 from hushwire.services.subscriptions import Notifier
-from hushwire.services.trunk_channels import TrunkChannels
 from hushwire.services.trunks import Trunks
 from hushwire.services.verdicts import denied
 from hushwire.services.voicemail_boxes import VoicemailBoxes
@@ -149,7 +149,7 @@ class Gateway:
                 ("heartbeat", self.heartbeat.run),
                 ("keys", self._prepare_keys),
                 ("trunks", self.trunks.run),
-                ("trunk-channels", self.channels.run),
+                ("shared-counts", self.counts.run),
                 ("notifier", self.notifier.run),
                 ("message-waiting", self.waiting.run),
                 ("colleagues", self.colleagues.run),
@@ -260,7 +260,7 @@ class Gateway:
             devices_alarm=self._config.limits.devices_per_agent_alarm,
             on_moved=self._moved,
         )
-        self.channels = TrunkChannels(wired.main, self.directory, lambda: self.calling.table.on_trunks(), wired.clock, wired.node_id)
+        self.counts = SharedCounts(wired.main, self._counted, wired.clock, wired.node_id)
         self.trunks = Trunks(
             self.endpoint,
             self.directory,
@@ -268,7 +268,7 @@ class Gateway:
             wired.clock,
             wired.random,
             lambda trunk_id: self.calling.table.on_trunk(trunk_id),
-            self.channels.elsewhere,
+            self.counts.elsewhere,
         )
         self.keepalive = KeepAlive(self.bindings, self.directory, self.endpoint.send, wired.clock, wired.random, float(sip.keepalive_s))
         self.endpoint.forward = Forwarder(
@@ -289,7 +289,7 @@ class Gateway:
             self.registrations.of_temporary_gruu,
             wired.config.features.table(),
         )
-        vouching, self._signing_certificates = shaken.build(self._config, self.directory, Lookups(sip.name_servers), wired.clock)
+        self._vouching, self._signing_certificates = shaken.build(self._config, self.directory, Lookups(sip.name_servers), wired.clock)
         boxes = VoicemailBoxes(wired.main, wired.clock)
         self.calling = Calling(
             self.endpoint,
@@ -308,7 +308,8 @@ class Gateway:
             agent_ports=self._config.media.agent_ports,
             journal=self.journal,
             device_at=self.registrations.device_at,
-            shaken=vouching,
+            shaken=self._vouching,
+            counts=self.counts,
             mailboxes=boxes,
             asking=Asking(wired.main, wired.clock, wired.random),
             greetings=Greetings(wired.main),
@@ -353,7 +354,7 @@ class Gateway:
             wired.node_id,
             self._started_at,
             sip=node_uri(self._config, addresses),
-            registrar=lambda: self.registrations.told() | self.notifier.told() | self.guard.told(),
+            registrar=lambda: self.registrations.told() | self.notifier.told() | self.guard.told() | self._vouching.told(),
         )
         self.orphans = Orphans(wired.main, self.link, self.calling, wired.clock, wired.random, wired.node_id)
 
@@ -373,6 +374,10 @@ class Gateway:
         self.notifier.registrations_changed(agent_id)
         self.waiting.registrations_changed(agent_id)
         self.notifier.changed(agent_id, PRESENCE)
+
+    def _counted(self) -> Mapping[Count, int]:
+        limited = {trunk.id for trunk in self.directory.trunks if trunk.channels is not None}
+        return self.calling.table.counted(limited)
 
     def _way_to_binding(self, row_id: UUID) -> Hop | None:
         place = self.bindings.own(row_id)

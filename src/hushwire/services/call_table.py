@@ -1,6 +1,7 @@
 """The calls of this gateway, by every name that leads to one: its own, and those that the SIP engine gave its parties."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 from hushwire.calls.model import AnsweredBy, Side
 from hushwire.core.ids import AgentId, CallId, TrunkId
 from hushwire.services.live import LiveCall
+from hushwire.services.shared_counts import Count, Counted
 from hushwire.sip.effects import DialogKey, InviteId, RequestId, TxId
 
 _VISITS: Final = (AnsweredBy.MAILBOX, AnsweredBy.GREETING)
@@ -55,6 +57,25 @@ class CallTable:
             live.route for live in self.calls.values() if live.answered is not None and not live.is_ended and not live.route.plan.is_room
         )
         return any(agent.id == agent_id for route in routes for leg in (0, 1) if (agent := route.agent_at(leg)) is not None)
+
+    def counted(self, limited: Collection[TrunkId]) -> Counter[Count]:
+        """What other gateways must know of these calls, since it is bounded over all of them. `limited`: trunks with so many channels."""
+        found: Counter[Count] = Counter()
+        for live in self.calls.values():
+            if live.is_ended:
+                continue
+            route = live.route
+            if limited:
+                trunks = (route.trunk, route.out_trunk, *route.further_trunks)
+                found.update((Counted.TRUNK, trunk.id) for trunk in trunks if trunk is not None and trunk.id in limited)
+            if route.masking_id is not None:
+                found[Counted.MASKED, route.masking_id] += 1
+            if route.mailbox is not None and route.plan.answered_by in _VISITS:
+                found[Counted.VISIT, route.mailbox.id] += 1
+            if live.answered is not None and not route.plan.is_room:
+                agents = (route.agent_at(leg) for leg in (0, 1))
+                found.update((Counted.TALKING, agent.id) for agent in agents if agent is not None and not agent.forwarding.call_waiting)
+        return found
 
     def out_for(self, agent_id: AgentId) -> int:
         """How many calls an agent's forwarding has let out that are not over yet, wherever their parties were transferred to."""

@@ -58,6 +58,7 @@ from hushwire.services.replacing import Replacing
 from hushwire.services.route import Route
 from hushwire.services.routing import Router
 from hushwire.services.shaken import Shaken
+from hushwire.services.shared_counts import SharedCounts
 from hushwire.services.sound_library import SoundLibrary
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.spoken_refusals import SpokenRefusals
@@ -108,6 +109,7 @@ class Calling:
         journal: Journal | None = None,
         device_at: DeviceAt = lambda _agent, _flow: None,
         shaken: Shaken | None = None,
+        counts: SharedCounts | None = None,
         mailboxes: VoicemailBoxes | None = None,
         asking: Asking | None = None,
         greetings: Greetings | None = None,
@@ -187,9 +189,9 @@ class Calling:
             self._greeting_calls = GreetingCalls(link, self._mailbox_calls, self.recorder, self._tasks, greetings)
             self.voicemail.own = OwnGreetings(self._mailbox_calls, greetings)
         diverting.no_mailbox = self.voicemail.why_not
-        router.is_talking = self.table.is_talking
-        router.masked_calls = self.table.masked
-        router.visits = self.table.visits
+        router.is_talking = lambda agent: self.table.is_talking(agent) or (counts is not None and counts.talks(agent))
+        router.masked_calls = lambda session: self.table.masked(session) + (0 if counts is None else counts.masked(session))
+        router.visits = lambda agent: self.table.visits(agent) + (0 if counts is None else counts.visits(agent))
         starts = CallStarts(
             endpoint,
             router,
