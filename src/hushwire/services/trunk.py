@@ -53,6 +53,8 @@ class Trunk:
     signs: bool = False
     attest: Attestation = Attestation.FULL
     verify: str = "off"
+    rates_version: int = 0
+    """Of its rate table."""
 
     @property
     def transport(self) -> Transport:
@@ -130,4 +132,5 @@ def trunk_of_row(row: TrunkRow, password: str | None) -> Trunk:
         row.signs,
         Attestation(row.attest),
         row.verify,
+        row.rates_version,
     )

@@ -139,6 +139,7 @@ class TrunkRow:
     signs: bool
     attest: str
     verify: str
+    rates_version: int
 
 
 async def versions(connection: Connection) -> dict[OrgId, int]:
