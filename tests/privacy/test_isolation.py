@@ -40,6 +40,7 @@ DATABASES: tuple[DatabaseName, ...] = ("main", "keyring")
 SHARED: dict[str, set[str]] = {
     "main": {
         "trunks",
+        "trunk_rates",
         "trunk_states",
         "bans",
         "message_centres",
@@ -153,6 +154,17 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "rule_levels", id=uuid4(), org_id=org, agent_id=agent, **stamps)
         said = {"kind": "risk", "said_sealed": mark, "remote_index": mark, "created_at": NOW, "created_by": "a"}
         await insert(connection, "number_exceptions", id=uuid4(), org_id=org, **said)
+        alarm = {"level": "agent", "subject_id": agent, "agent_id": agent, "signal": "spend-per-day", "action": "warn"}
+        counted = {"seen": 1.0, "times": 1, "hour": 1, "first_at": NOW, "last_at": NOW}
+        await insert(connection, "fraud_alarms", id=uuid4(), org_id=org, **alarm, **counted)
+        await insert(connection, "fraud_locks", org_id=org, agent_id=agent, credential_id=agent, alarm_id=uuid4(), created_at=NOW)
+        await insert(connection, "fraud_limits", org_id=org, level="organisation", subject_id=org, bounds="{}", updated_at=NOW)
+        did = {"agent_id": agent, "node_id": node, "at": NOW, "kind": "out", "destination_index": mark}
+        await insert(connection, "fraud_facts", id=uuid4(), org_id=org, **did)
+        day = {"day": NOW.date(), "currency": "EUR", "talk_ms": 1, "spent_micros": 1}
+        await insert(connection, "fraud_days", org_id=org, agent_id=agent, **day)
+        habit = {"kind": "hour", "key": "9", "calls": 1, "days": 1, "last_day": NOW.date()}
+        await insert(connection, "fraud_habits", org_id=org, agent_id=agent, **habit)
         number, session = uuid4(), uuid4()
         await insert(connection, "numbers", id=number, org_id=org, number_sealed=mark, number_index=mark, lookup=mark, created_at=NOW)
         masked = {"agent_id": agent, "number_id": number, "created_at": NOW, "expires_at": NOW}

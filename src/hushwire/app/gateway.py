@@ -33,6 +33,8 @@ from hushwire.services.colleagues import Colleagues
 from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
 from hushwire.services.features import Feature
+from hushwire.services.fraud import Breaker
+from hushwire.services.fraud_sharing import FraudSharing, alarm_writer
 from hushwire.services.greetings import Greetings
 from hushwire.services.guard import Guard
 from hushwire.services.heartbeat import Heartbeat
@@ -150,6 +152,7 @@ class Gateway:
                 ("keys", self._prepare_keys),
                 ("trunks", self.trunks.run),
                 ("shared-counts", self.counts.run),
+                ("fraud", self.fraud.run),
                 ("notifier", self.notifier.run),
                 ("message-waiting", self.waiting.run),
                 ("colleagues", self.colleagues.run),
@@ -316,6 +319,19 @@ class Gateway:
             lengths=self._config.voicemail.lengths(),
             most_messages=self._config.voicemail.messages,
         )
+        self.breaker = Breaker(
+            self.directory,
+            wired.clock,
+            wired.random,
+            self.calling.table.coming_and_there,
+            self.calling.hang_up,
+            alarm_writer(self.records, self.directory, self.bindings.new_id),
+        )
+        self.fraud = FraudSharing(wired.main, self.directory, self.breaker, wired.clock, wired.node_id)
+        router.admit = self.breaker.admit
+        self.registrations.on_shared = self.breaker.shared
+        self.calling.is_locked = self.breaker.is_locked
+        self.calling.on_ended(self.breaker.ended)
         self.waiting = MessageWaiting(wired.main, boxes, self.directory, self.bindings, self.endpoint.send, wired.clock)
         ua = self.endpoint.ua
         pickups = PickupNames(wired.random.token_bytes(32), ua.name, lambda alias: ua.name(alias, None))
@@ -354,9 +370,14 @@ class Gateway:
             wired.node_id,
             self._started_at,
             sip=node_uri(self._config, addresses),
-            registrar=lambda: self.registrations.told() | self.notifier.told() | self.guard.told() | self._vouching.told(),
+            registrar=self._told,
         )
         self.orphans = Orphans(wired.main, self.link, self.calling, wired.clock, wired.random, wired.node_id)
+
+    def _told(self) -> dict[str, int]:
+        """Counts for metrics."""
+        registered = self.registrations.told() | self.notifier.told()
+        return registered | self.guard.told() | self._vouching.told() | self.breaker.told()
 
     def _trust(self) -> None:
         """Carriers and the deployment's other gateways are many devices at one address."""

@@ -833,7 +833,7 @@ class Call:
             480
             if why in (EndReason.HANGUP, EndReason.SUSPENDED)
             else 403
-            if why is EndReason.RULES_CHANGED
+            if why in (EndReason.RULES_CHANGED, EndReason.CREDENTIAL_LOCKED, EndReason.LIMIT_REACHED)
             else 488
             if why in (EndReason.NO_COMMON_MEDIA, EndReason.NOT_PROTECTED)
             else 503

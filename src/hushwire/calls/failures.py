@@ -99,6 +99,8 @@ ENDED_BY: Final[dict[EndReason, str]] = {
         EndReason.HANGUP,
         EndReason.SUSPENDED,
         EndReason.RULES_CHANGED,
+        EndReason.CREDENTIAL_LOCKED,
+        EndReason.LIMIT_REACHED,
         EndReason.MEDIA_LOST,
         EndReason.MEDIA_FAILED,
         EndReason.MEDIA_TIMEOUT,

@@ -80,6 +80,8 @@ class EndReason(StrEnum):
     MAILBOX_LEFT = "mailbox-left"  # there is nothing more to hear
     SUSPENDED = "suspended"  # an agent of the call may call no more
     RULES_CHANGED = "rules-changed"  # its destination is not allowed any more, and the change was to hold for live calls too
+    CREDENTIAL_LOCKED = "credential-locked"  # by the fraud breaker, until an admin has looked
+    LIMIT_REACHED = "limit-reached"  # a day's budget is used up, and the limit says that calls end then
     MEDIA_LOST = "media-lost"
     MEDIA_FAILED = "media-failed"
     MEDIA_TIMEOUT = "media-timeout"

@@ -42,6 +42,7 @@ class EventKind(StrEnum):
     CASE_ERASED = "case.erased"
     CONSENT_ERASED = "consent.erased"
     CREDENTIAL_SHARED = "credential.shared"
+    FRAUD_ALARM = "fraud.alarm"
     RULES_CHANGED = "rules.changed"
     REQUEST_RECEIVED = "request.received"
     CLOCK_STARTED = "clock.started"

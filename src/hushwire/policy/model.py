@@ -128,6 +128,13 @@ class Reason(StrEnum):
     RECORDING_CONSENT = "recording-consent"
     # Allowed by rules that may not be those of now.
     RULES_STALE = "rules-stale"
+    # Allowed by the rules, and too much of it (policy/breaker.py).
+    CONCURRENT_CALLS = "concurrent-calls"
+    ATTEMPTS = "attempts-per-minute"
+    MINUTES = "minutes-per-day"
+    SPEND = "spend-per-day"
+    DESTINATIONS = "destinations-per-hour"
+    FRAUD_SUSPECTED = "fraud-suspected"
 
     @property
     def sip_status(self) -> int:
@@ -176,6 +183,12 @@ _SIP: Final[dict[Reason, int]] = {
     Reason.QUIET_HOURS: 403,
     Reason.RECORDING_CONSENT: 403,
     Reason.RULES_STALE: 503,
+    Reason.CONCURRENT_CALLS: 403,
+    Reason.ATTEMPTS: 403,
+    Reason.MINUTES: 403,
+    Reason.SPEND: 403,
+    Reason.DESTINATIONS: 403,
+    Reason.FRAUD_SUSPECTED: 403,
 }
 
 SENTENCES: Final[dict[Reason, str]] = {
@@ -209,6 +222,12 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.QUIET_HOURS: "Telemarketing must not reach this number at this hour of its day",
     Reason.RECORDING_CONSENT: "All parties must agree to a recording there, and the organisation declares no consent",
     Reason.RULES_STALE: "The rules of who may be called could not be read for too long",
+    Reason.CONCURRENT_CALLS: "As many calls are out at once as may be",
+    Reason.ATTEMPTS: "Calls are tried faster than they may be",
+    Reason.MINUTES: "The minutes of calls that may be used in a day are used up",
+    Reason.SPEND: "What calls may cost in a day is used up",
+    Reason.DESTINATIONS: "More different numbers were called within the hour than may be",
+    Reason.FRAUD_SUSPECTED: "This looks like fraud, so calls are locked until an administrator has looked",
 }
 
 

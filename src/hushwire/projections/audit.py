@@ -27,6 +27,8 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return _entry(event, "call")
         case EventKind.CREDENTIAL_SHARED | EventKind.FORWARDING_CHANGED:
             return _entry(event, "agent")
+        case EventKind.FRAUD_ALARM:
+            return _entry(event, "fraud-alarm")
         case EventKind.REQUEST_RECEIVED:
             return _entry(event, "request")
         case EventKind.RULES_CHANGED:

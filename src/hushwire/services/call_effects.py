@@ -79,6 +79,8 @@ class CallEffects:
         self.on_answered_ourselves: Callable[[LiveCall], None] = lambda _live: None
         """Told of a call that something of ours answered."""
         self._on_successor = on_successor
+        self.on_ended: Callable[[LiveCall], None] = lambda _live: None
+        """Told of each call that is over."""
 
     def carry_out(self, live: LiveCall, effect: effects.Effect) -> None:
         """One effect."""
@@ -339,6 +341,7 @@ class CallEffects:
     def _ended(self, live: LiveCall, effect: effects.Ended) -> None:
         live.is_ended = True
         live.settled.set()
+        self.on_ended(live)
         self._attempts.ended(live, effect.reason.value)
         self._stop_ringing(live)
         self.stop_renewal(live)

@@ -124,7 +124,7 @@ class CallStarts:
             return
         route: Route | Refused | Wish | None = None
         if known is not None:
-            route = self._router.from_agent(known.org, known.agent, request, flow)
+            route = self._router.from_agent(known.org, known.agent, request, flow, known.credential)
             if isinstance(route, Route):
                 route = replace(route, device_id=known.credential.id)
         elif trunk is not None:

@@ -83,11 +83,11 @@ class CallTable:
 
     def masked(self, session_id: UUID) -> int:
         """How many calls of a masked session are not over yet."""
-        return sum(1 for live in self._coming_and_there() if live.route.masking_id == session_id)
+        return sum(1 for live in self.coming_and_there() if live.route.masking_id == session_id)
 
     def visits(self, agent_id: AgentId) -> int:
         """How often an agent is at its mailbox, to hear its messages or for its greeting."""
-        routes = (live.route for live in self._coming_and_there() if live.route.plan.answered_by in _VISITS)
+        routes = (live.route for live in self.coming_and_there() if live.route.plan.answered_by in _VISITS)
         return sum(1 for route in routes if route.mailbox is not None and route.mailbox.id == agent_id)
 
     def find(self, bridge_id: UUID, leg: int | None) -> LiveCall | None:
@@ -104,6 +104,6 @@ class CallTable:
         for dialog in (*live.dialogs.values(), *live.branch_dialogs.values()):
             self.by_dialog.pop(dialog, None)
 
-    def _coming_and_there(self) -> list[LiveCall]:
+    def coming_and_there(self) -> list[LiveCall]:
         """Calls that are not over, those included that have not begun: whatever keeps them waiting."""
         return [live for live in {*self.calls.values(), *self.by_tx.values()} if not live.is_ended]

@@ -7,7 +7,7 @@ and what the media process says is heard in `call_media_events`; here they are j
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -274,6 +274,8 @@ class Calling:
             self.feed,
             self._recording_impossible,
         )
+        self.is_locked: Callable[[LiveCall], bool] = lambda _live: False
+        """Whether the fraud breaker has locked what a call goes on by."""
         self._queue: deque[sip.Event | _Item] = deque()
         self._is_draining = False
 
@@ -296,6 +298,10 @@ class Calling:
     def find_recording(self, recording_id: UUID) -> LiveCall | None:
         """The call that is being recorded under this id, or was, and is not wholly closed yet."""
         return next((live for live in self.table.calls.values() if recording_id in live.recordings), None)
+
+    def on_ended(self, told: Callable[[LiveCall], None]) -> None:
+        """Have somebody told of each call as soon as it is over."""
+        self._effects.on_ended = told
 
     # ------------------------------------------------------------------------------------------------------------- inputs
 
@@ -347,7 +353,10 @@ class Calling:
             if live.is_ended:
                 continue
             self.supervision.obey(live)
-            if self._router.is_barred(live.route, live.credentials()):
+            if self.is_locked(live):
+                _log.info("call.cut", call_id=str(live.id), why="locked")
+                self.hang_up(live, EndReason.CREDENTIAL_LOCKED)
+            elif self._router.is_barred(live.route, live.credentials()):
                 _log.info("call.barred", call_id=str(live.id))
                 self.hang_up(live, EndReason.SUSPENDED)
             elif is_ruled_out(self._router, live):

@@ -21,7 +21,8 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
-from hushwire.policy import calling_hours
+from hushwire.policy import calling_hours, limits
+from hushwire.policy.breaker import LimitBook
 from hushwire.policy.calling_hours import CallingHours
 from hushwire.policy.model import OwnHosts
 from hushwire.policy.risk import RiskPack
@@ -39,6 +40,7 @@ from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
 from hushwire.store import agreement as agreement_rows
 from hushwire.store import directory as rows
+from hushwire.store import fraud as fraud_rows
 from hushwire.store import levels as level_rows
 from hushwire.store import masking as masking_rows
 from hushwire.store.database import Connection, Database
@@ -77,6 +79,8 @@ class Credential:
     agent_id: AgentId
     ha1: Mapping[str, str] = field(repr=False)
     expires_at: datetime | None = None
+    is_locked: bool = False
+    """By the fraud breaker: it opens nothing now but the way to emergency calls."""
 
 
 class Shown(StrEnum):
@@ -134,6 +138,9 @@ class Organisation:
     live_rules_version: int = 0
     """Calls that began under older rules than these are judged anew."""
 
+    limits: LimitBook = field(default_factory=LimitBook, repr=False)
+    """How much of calling is normal (policy/breaker.py)."""
+
     narrowed: Mapping[AgentId, Rules] = field(default_factory=dict, repr=False)
     """The rules of agents whose team or who themselves narrow the organisation's."""
 
@@ -190,6 +197,7 @@ class _Devices:
 
 
 _NO_DEVICES: Final = _Devices()
+_NO_LOCKS: Final[frozenset[tuple[AgentId, UUID]]] = frozenset()
 
 
 class Directory:
@@ -224,6 +232,8 @@ class Directory:
         self._masked: dict[OrgId, MaskedSessions] = {}
         self._trunks: tuple[Trunk, ...] = ()
         self._trunk_rows: list[rows.TrunkRow] = []
+        self._locks: dict[OrgId, frozenset[tuple[AgentId, UUID]]] = {}
+        self._locked_here: dict[tuple[AgentId, UUID], float | None] = {}
         self._told: dict[OrgId, tuple[Declaration, tuple[str, ...]]] = {}
         self._fresh_at = float("-inf")
         self._wake = asyncio.Event()
@@ -294,18 +304,43 @@ class Directory:
             return None
         agent = org.by_username.get(name)
         if agent is not None:
-            return org, agent, Credential(agent.id, agent.id, agent.ha1)
+            return org, agent, Credential(agent.id, agent.id, agent.ha1, is_locked=self.is_locked(agent.id, agent.id))
         known = self._devices.get(org.id)
         credential = None if known is None else known.by_login.get(name)
         agent = None if credential is None else org.by_id.get(credential.agent_id)
         if credential is None or agent is None or (credential.expires_at is not None and credential.expires_at <= self._clock.now()):
             return None
-        return org, agent, credential
+        return org, agent, replace(credential, is_locked=True) if self.is_locked(agent.id, credential.id) else credential
+
+    @property
+    def has_locks(self) -> bool:
+        """Whether anything is locked at all."""
+        return bool(self._locked_here) or any(self._locks.values())
+
+    def is_locked(self, agent_id: AgentId, credential_id: UUID) -> bool:
+        """Whether the fraud breaker has locked a credential; or, for `EVERYTHING`, what leaves the house on the agent's wish."""
+        lock, agent = (agent_id, credential_id), self._agents.get(agent_id)
+        return lock in self._locked_here or (agent is not None and lock in self._locks.get(agent.org_id, _NO_LOCKS))
+
+    def lock(self, agent_id: AgentId, credential_id: UUID) -> None:
+        """Lock it here and now; its row follows (`lock_written`)."""
+        self._locked_here[agent_id, credential_id] = None
+
+    def lock_written(self, agent_id: AgentId, credential_id: UUID) -> None:
+        """The row stands: from the next reading on, that one tells."""
+        if (agent_id, credential_id) in self._locked_here:
+            self._locked_here[agent_id, credential_id] = self._clock.monotonic()
+
+    def team_of(self, agent_id: AgentId) -> UUID | None:
+        """The team that an agent is of."""
+        agent = self._agents.get(agent_id)
+        org = None if agent is None else self._orgs.get(agent.org_id)
+        return None if org is None else org.teams.get(agent_id)
 
     def is_revoked(self, agent_id: AgentId, device_id: UUID) -> bool:
-        """Whether a credential was taken away: from a device, or the agent's own. One that has expired was not."""
+        """Whether a credential was taken away: from a device, or the agent's own; a locked one is, for as long. One that expired is not."""
         agent = self._agents.get(agent_id)
-        if agent is None:
+        if agent is None or self.is_locked(agent_id, device_id):
             return True
         if device_id == agent_id:
             return not agent.ha1
@@ -371,6 +406,7 @@ class Directory:
         for org_id in gone:
             self._forget(org_id)
             self._devices.pop(org_id, None)
+            self._locks.pop(org_id, None)
             self._masked.pop(org_id, None)
         for org_id, version in masking_versions.items():
             if org_id in self._orgs and self._masked.get(org_id, NO_SESSIONS).version != version:
@@ -408,6 +444,7 @@ class Directory:
             unrecorded = await rows.unrecorded(connection)
             has_ended = await rows.has_ended(connection)
             group_rows = await rows.groups(connection)
+            limit_rows = await fraud_rows.limits(connection)
             free = None if found is None else await self._free_subprocessors(connection, found[0].residency)
             listed = None if found is None else await self._do_not_call(connection, *found[:2])
             teams = await level_rows.teams(connection)
@@ -427,6 +464,7 @@ class Directory:
         narrowed = {AgentId(agent_id): found for agent_id, found in by_agent(rules, teams, levels).items()}
         of_team = {AgentId(agent_id): team.id for team in teams for agent_id in team.members}
         org = replace(org, do_not_call=listed[0], do_not_call_version=listed[1], groups=groups, narrowed=narrowed, teams=of_team)
+        org = replace(org, limits=limits.book(limit_rows))
         self._orgs[org_id] = org
         self._tell_of_consent(org)
         self._agents |= self._orgs[org_id].by_id
@@ -445,11 +483,17 @@ class Directory:
 
     async def _learn_devices(self, org_id: OrgId, version: int) -> None:
         """The organisation's credentials of devices; those that are known already are not opened again."""
+        started = self._clock.monotonic()
         async with self._db.organisation(org_id) as connection:
             found = await rows.devices(connection)
+            locks = await fraud_rows.locks(connection)
         org = self._orgs.get(org_id)
         if org is None:
             return
+        self._locks[org_id] = frozenset(locks)
+        for lock, written in list(self._locked_here.items()):
+            if written is not None and written < started and lock[0] in org.by_id:
+                del self._locked_here[lock]
         before = self._devices.get(org_id, _NO_DEVICES).opened
         opened: dict[UUID, _Opened] = {}
         for row in found:

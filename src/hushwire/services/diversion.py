@@ -141,6 +141,8 @@ class Diverting:
             return None, group
         found = self._router.own_agent(org, name)
         verdict = None if found is not None else self._router.verdict(org, agent, wish.attempt)
+        if verdict is not None:
+            verdict = self._router.admit(org, agent, verdict, wish.attempt.destination, None, None)
         if isinstance(verdict, Allow):
             # A number of ours is rung here: by way of a carrier nobody would know that it comes round again.
             found = self._router.assigned(org, verdict.number)

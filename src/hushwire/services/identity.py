@@ -62,7 +62,8 @@ class Authenticator:
     def identify(self, request: Request, flow: Flow | None = None) -> Known | Unknown:
         """The agent whose password made the answer; else the challenge to send.
 
-        Unknown users, wrong passwords and agents without credentials can't be told apart by answer or work done.
+        Unknown users, wrong passwords and agents without credentials can't be told apart by answer or work done. An INVITE under a
+        locked credential is let through to who can tell an emergency call from others.
         """
         now = self._monotonic()
         source = "" if flow is None else flow.remote.host
@@ -92,6 +93,9 @@ class Authenticator:
             if not self._watcher.admits(str(credential.id)):
                 log.warning("agent.too_many_requests", agent=str(agent.id), method=request.method)
                 return Unknown(503, (("Retry-After", "2"),))
+        if credential.is_locked and request.method != "INVITE":
+            log.info("agent.locked", agent=str(agent.id), method=request.method)
+            return Unknown(403, (("Reason", refusals.header("credential-locked")),))
         if agent.is_suspended:
             log.info("agent.suspended", agent=str(agent.id))
             return Unknown(403, (("Reason", refusals.header("suspended")),))

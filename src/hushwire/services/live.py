@@ -20,6 +20,7 @@ from hushwire.media.dtls import SrtpKeys
 from hushwire.media.formats import leg_codecs
 from hushwire.media.model import IceCredentials, LegSettings, Protection, Suite
 from hushwire.media.ports import IpAddress
+from hushwire.policy.model import Emergency
 from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Crypto, LegMedia
 from hushwire.services.call_quality import CallQuality
@@ -215,6 +216,11 @@ class LiveCall:
     """What the rows of the call are to say, written or not."""
     working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the bridge is opened or closed and while a recording begins or ends: one after the other."""
+
+    @property
+    def is_emergency(self) -> bool:
+        """Whether somebody in it called for help: nothing ends it but its parties."""
+        return isinstance(self.route.verdict, Emergency)
 
     @property
     def bridge_id(self) -> CallId:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from hushwire.calls.model import CallDirection, Plan, Target, Terms
 from hushwire.core.personal import Personal
-from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed
+from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed, Verdict
 from hushwire.services import caller_id
 from hushwire.services.agent_terms import announces_with, rings_with
 from hushwire.services.directory import Agent, AssignedNumber, Directory, Organisation
@@ -19,7 +19,7 @@ from hushwire.services.route import Refused, Route
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import trunk_terms
-from hushwire.services.verdicts import Judge, verdict_for
+from hushwire.services.verdicts import Admit, Judge, unlimited, verdict_for
 from hushwire.sip import refusals
 from hushwire.sip.flow import Flow
 from hushwire.sip.uri import NameAddr, SipUri, escape_user
@@ -60,6 +60,10 @@ class MaskedRoutes:
         self._assigned = assigned
         self._agent_targets = agent_targets
         self._calls = calls
+        self.admit: Admit = unlimited
+
+    def _verdict(self, org: Organisation, agent: Agent, other: str) -> Verdict:
+        return self.admit(org, agent, verdict_for(self._judge, org, agent, Attempt(other, Channel.FORWARD), self._now()), other, None, None)
 
     def proxy(self, org: Organisation, number: str) -> AssignedNumber | None:
         """The proxy number of the organisation that this number is; None for all others."""
@@ -86,7 +90,7 @@ class MaskedRoutes:
             return refused("not-masked", "not-masked")
         if self._calls(found.session_id) >= MOST_CALLS:
             return refused("mask-full", "mask-full", agent)
-        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD), self._now())
+        verdict = self._verdict(org, agent, found.other.reveal())
         if not isinstance(verdict, Allow):
             return refused("mask-refused", "refused", agent, verdict if isinstance(verdict, Deny | Malformed) else None)
         other, places = Personal(verdict.number), (*places_of(org, known), verdict.country)
@@ -143,7 +147,7 @@ class MaskedRoutes:
             return refused("not-masked", "not-masked")
         if self._calls(found.session_id) >= MOST_CALLS:
             return refused("mask-full", "mask-full")
-        verdict = verdict_for(self._judge, org, agent, Attempt(found.other.reveal(), Channel.FORWARD), self._now())
+        verdict = self._verdict(org, agent, found.other.reveal())
         if not isinstance(verdict, Allow):
             return refused("mask-refused", "refused", verdict if isinstance(verdict, Deny | Malformed) else None)
         other = Personal(verdict.number)

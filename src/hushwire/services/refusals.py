@@ -18,6 +18,12 @@ _SPOKEN: Final[Mapping[Reason, str]] = {
     Reason.INCOMPLETE: "This number is not complete.",
     Reason.DO_NOT_CALL: "This number must not be called.",
     Reason.QUIET_HOURS: "This number must not be called at this hour.",
+    Reason.CONCURRENT_CALLS: "Too many calls are made at once.",
+    Reason.ATTEMPTS: "Too many calls are tried. Please wait a minute.",
+    Reason.MINUTES: "The calls of this day are used up.",
+    Reason.SPEND: "The calls of this day are used up.",
+    Reason.DESTINATIONS: "Too many different numbers were called. Please wait.",
+    Reason.FRAUD_SUSPECTED: "Calls are locked. Please ask your administrator.",
     Reason.RECORDING_CONSENT: "This call can not be made, because it would have to be recorded.",
 }
 

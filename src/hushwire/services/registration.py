@@ -97,6 +97,8 @@ class Registrations:
         self._sharing = Sharing(devices_alarm)
         self._connected: dict[Flow, set[AgentId]] = defaultdict(set)
         self._answers: set[asyncio.Task[None]] = set()
+        self.on_shared: Callable[[AgentId, UUID], None] = lambda _agent, _credential: None
+        """Told of a credential that is seen to be shared."""
         self.shared = 0
         """How many alarms of shared credentials were raised since the start."""
 
@@ -275,6 +277,7 @@ class Registrations:
             return False
         self.shared += 1
         agent_id, org_id = known.agent.id, known.org.id
+        self.on_shared(agent_id, device_id)
         said = {"evidence": alarm.evidence.value, "devices": alarm.devices, "addresses": alarm.places}
         log.warning("credential.shared", agent=str(agent_id), org_id=str(org_id), device=str(device_id), **said)
         fields: dict[str, str | int | bool | None] = {"device": str(device_id), **said}

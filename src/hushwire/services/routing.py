@@ -20,7 +20,7 @@ from hushwire.sdp.offer_answer import Srtp
 from hushwire.services import addressed, caller_id
 from hushwire.services.addressed import own_user, own_user_of
 from hushwire.services.agent_terms import agent_terms, announces_with, rings_with
-from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.directory import Agent, Credential, Directory, Organisation
 from hushwire.services.features import DEFAULT, SETTINGS, TABLE, Dialled, Feature, Features, changed_by
 from hushwire.services.forwarding import VOICEMAIL
 from hushwire.services.masked_routes import MaskedRoutes
@@ -32,7 +32,7 @@ from hushwire.services.route import Member, Refused, Route, Wish
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import carries, is_short, leads_to, sends_from, trunk_target, trunk_terms, written_for
-from hushwire.services.verdicts import Judge, denied, verdict_for
+from hushwire.services.verdicts import Admit, Judge, denied, unlimited, verdict_for
 from hushwire.sip import asserted, diversion, refusals
 from hushwire.sip.diversion import Diverted
 from hushwire.sip.errors import ParseError
@@ -90,16 +90,25 @@ class Router:
         """How often an agent is at its mailbox at this gateway."""
         self.masked_calls: Callable[[UUID], int] = lambda _session: 0
         """How many calls of a masked session there are at this gateway."""
+        self.admit: Admit = unlimited
+        """What the fraud breaker makes of the verdict on a real attempt to leave the house."""
+        self._masked.admit = lambda *asked: self.admit(*asked)
 
     # From agents.
 
-    def from_agent(self, org: Organisation, agent: Agent, request: Request, flow: Flow) -> Route | Refused | Wish:
-        """Where an authenticated agent's INVITE goes, under the rules of this moment."""
+    def from_agent(
+        self, org: Organisation, agent: Agent, request: Request, flow: Flow, credential: Credential | None = None
+    ) -> Route | Refused | Wish:
+        """Where an authenticated agent's INVITE goes, under the rules of this moment. `credential` is the one that it showed."""
         terms = agent_terms(org, flow.transport, flow.remote.host, leg=0)
         asked, request = caller_id.asked_for(request, own_user(request, org), self._features)
         hides = agent.hides_identity if asked is None else asked
         user = own_user(request, org)
         verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host), self._now())
+        if credential is not None and credential.is_locked and not isinstance(verdict, Emergency):
+            words, direction = refusals.header("credential-locked"), CallDirection.OUTBOUND
+            remote = Personal(addressed.dialled(request)[:256])
+            return Refused(403, words, "credential-locked", direction, org, agent, remote=remote)
         if user is not None and not isinstance(verdict, Emergency):
             dialled = Dialled(Feature.ECHO) if user == ECHO else self._features.read(user)
             if dialled is not None and (served := self._served(org, agent, terms, dialled, user)) is not None:
@@ -109,6 +118,8 @@ class Router:
                 return self._internal(org, agent, callee, terms, only, hides=hides)
             if (group := org.groups.get(user)) is not None:
                 return self._to_group(org, agent, group, terms, hides=hides)
+        shown = None if credential is None else credential.id
+        verdict = self.admit(org, agent, verdict, user or addressed.dialled(request), shown, flow.remote.host)
         match verdict:
             case Allow() if (proxy := self._masked.proxy(org, verdict.number)) is not None:
                 return self._masked.from_agent(org, agent, terms, proxy)
@@ -381,7 +392,9 @@ class Router:
 
     # Transfers.
 
-    def referred(self, org: Organisation, agent: Agent, refer_to: str, shown: NameAddr, leg: int, peer: str) -> Route | Refused:
+    def referred(
+        self, org: Organisation, agent: Agent, refer_to: str, shown: NameAddr, leg: int, peer: str, credential_id: UUID | None = None
+    ) -> Route | Refused:
         """Where an agent's REFER leads, under the rules of this moment for this agent: who is called becomes this leg of its call.
 
         `refer_to` is the header's value, `shown` who the called agent is told to talk with; the network is shown the agent's own number.
@@ -394,6 +407,7 @@ class Router:
             callee = org.by_extension.get(user) or org.by_username.get(user)
             if callee is not None:
                 return self.to_successor(org, agent, callee, shown, leg)
+        verdict = self.admit(org, agent, verdict, user or refer_to, credential_id, peer)
         match verdict:
             case Allow() | Emergency():
                 if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):

@@ -81,6 +81,9 @@ class Takeovers:
         if isinstance(identity, Unknown):
             self._endpoint.respond(tx, identity.status, headers=identity.headers)
             return
+        if identity.credential.is_locked:
+            self._refuse(tx, "credential-locked")
+            return
         if request.body and request.content_type != SDP_TYPE:
             self._endpoint.respond(tx, 415, headers=[("Accept", SDP_TYPE)])
             return

@@ -7,6 +7,7 @@ agent hang up meanwhile it hears ringing, and comes back to the agent where nobo
 
 from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -100,9 +101,9 @@ class Transfers:
         elif live.transfer is not None or live.call.state is not State.ACTIVE:
             self._refuse(tx, "being-transferred")
         else:
-            self._take(live, side, identity.agent, event)
+            self._take(live, side, identity.agent, event, identity.credential.id)
 
-    def _take(self, live: LiveCall, side: Side, agent: Agent, event: sip.InDialogRequest) -> None:
+    def _take(self, live: LiveCall, side: Side, agent: Agent, event: sip.InDialogRequest, credential_id: UUID) -> None:
         try:
             wanted = refer_to(event.request)
         except ParseError:
@@ -111,11 +112,11 @@ class Transfers:
         if wanted.replaces is not None:
             self._attended(live, side, agent, event, wanted.replaces.dialog)
         else:
-            self._blind(live, side, agent, event)
+            self._blind(live, side, agent, event, credential_id)
 
     # Blind.
 
-    def _blind(self, live: LiveCall, side: Side, agent: Agent, event: sip.InDialogRequest) -> None:
+    def _blind(self, live: LiveCall, side: Side, agent: Agent, event: sip.InDialogRequest, credential_id: UUID) -> None:
         leg = free_leg(live)
         if leg is None:
             self._refuse(event.tx, "too-many-parties")
@@ -125,7 +126,7 @@ class Transfers:
         if wanted is not None:
             self._take_in(live, side, agent, event, wanted)
             return
-        route = self._router.referred(live.route.org, agent, value, shown, leg, event.flow.remote.host)
+        route = self._router.referred(live.route.org, agent, value, shown, leg, event.flow.remote.host, credential_id)
         if isinstance(route, Refused):
             self._endpoint.respond(event.tx, route.status, headers=[("Reason", route.reason)])
             self._starts.note_refusal(route)

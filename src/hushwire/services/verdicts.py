@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from hushwire.policy.calling_hours import CallingHours, closed_where, local_time
 from hushwire.policy.model import Allow, Attempt, Deny, Reason, Verdict
@@ -18,6 +19,14 @@ INDEX: Final = "do_not_call.number"
 """The blind index that a listed number stands under: one of its own, which no other table's index can be compared with."""
 
 Judge = Callable[[Attempt, Rules], Verdict]
+Admit = Callable[[Organisation, Agent, Verdict, str, UUID | None, str | None], Verdict]
+"""What the fraud breaker makes of the verdict on a real attempt (services/fraud.py): of whom, what was dialled, by which credential and
+from which host, None where no device asked. Checks and settings are no attempts."""
+
+
+def unlimited(_org: Organisation, _agent: Agent, verdict: Verdict, _dialled: str, _credential: UUID | None, _host: str | None) -> Verdict:
+    """Where nothing is counted."""
+    return verdict
 
 
 def verdict_for(judge: Judge, org: Organisation, agent: Agent, attempt: Attempt, now: datetime) -> Verdict:

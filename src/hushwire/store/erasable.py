@@ -154,11 +154,12 @@ async def empty(connection: Connection, what: Erasable, ids: Sequence[UUID], at:
 async def forget_indexes(connection: Connection, indexes: Sequence[bytes]) -> None:
     """Empties blind indexes of a person in the log of disclosures, whose rows stay as pseudonyms.
 
-    Masked sessions of theirs end, and what was excepted for their number is not any more.
+    Masked sessions of theirs end, and what was excepted for their number is not any more; nor is what the fraud breaker knows of it.
     """
     if indexes:
         await masking.end_of_numbers(connection, indexes)
         await levels.forget_numbers(connection, indexes)
+        await connection.execute("DELETE FROM fraud_facts WHERE destination_index = ANY($1::bytea[])", list(indexes))
         await connection.execute("UPDATE disclosures SET remote_index = NULL WHERE remote_index = ANY($1::bytea[])", list(indexes))
 
 

@@ -22,6 +22,7 @@ from hushwire.privacy.inventory import (
     erasure,
     files,
     foundation,
+    fraud,
     keyring,
     messages,
     playback,
@@ -77,6 +78,7 @@ def personal_columns(database: DatabaseName, table: str) -> tuple[Column, ...]:
 
 _MAIN: Final[Mapping[str, Mapping[str, Holding]]] = {
     **foundation.TABLES,
+    **fraud.TABLES,
     **agreement.TABLES,
     **erasure.TABLES,
     **backup.TABLES,

@@ -1,0 +1,347 @@
+"""What the fraud breakers of all gateways know together: facts, sums and alarms go into rows, and come from them.
+
+Twice in a tenth of a second at most a gateway writes what its calls made, one transaction an organisation, and says so by NOTIFY; the
+others then read what they lack. How many calls each has out is told by NOTIFY alone, as trunks' channels are: that is true only now. A
+gateway that starts reads the last hour. While the database is away each goes on by itself, and writes later what it has counted.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from hushwire.core.clock import Clock
+from hushwire.core.errors import LocalError
+from hushwire.core.events import DomainEvent, EventKind
+from hushwire.core.ids import AgentId, NodeId, OrgId, TrunkId
+from hushwire.policy.breaker_counters import Habits
+from hushwire.policy.rating import Rate, RateTable
+from hushwire.services.directory import Directory
+from hushwire.services.fraud import Breaker, Raised, Unwritten
+from hushwire.services.fraud_counts import KEPT_S, DayUse, Fact, day_of
+from hushwire.services.records import Records
+from hushwire.store import fraud as rows
+from hushwire.store import rates as rate_rows
+from hushwire.store.database import Connection, Database
+
+CALLS: Final = "hushwire_fraud_calls"
+LOOK_S: Final = 0.1
+METER_S: Final = 2.0
+DAYS_S: Final = 2.0
+"""Sums of a day are read again at most so often."""
+TELL_AGAIN_S: Final = 5.0
+FORGET_AFTER_S: Final = 20.0
+OVERLAP_S: Final = 10.0
+"""A transaction that began earlier may commit later: so far back is looked again."""
+_PORTION: Final = 100
+_MOST_UNWRITTEN: Final = 20_000
+"""Facts of one organisation that wait for a database that is away; they say nothing any more after an hour."""
+AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_log = structlog.get_logger(__name__)
+
+
+class FraudSharing:
+    """One gateway's part."""
+
+    def __init__(self, db: Database, directory: Directory, breaker: Breaker, clock: Clock, node_id: NodeId) -> None:
+        self._db = db
+        self._directory = directory
+        self._breaker = breaker
+        self._clock = clock
+        self._node_id = node_id
+        self._loaded: set[OrgId] = set()
+        self._stale: set[OrgId] = set()
+        self._behind: dict[OrgId, bool] = {}
+        self._days_read: dict[OrgId, float] = {}
+        self._read_to: dict[OrgId, datetime] = {}
+        self._told: dict[AgentId, int] = {}
+        self._told_at = float("-inf")
+        self._elsewhere: dict[NodeId, dict[AgentId, int]] = {}
+        self._heard: dict[NodeId, float] = {}
+        self._rates: dict[TrunkId, int] = {}
+        breaker.elsewhere = self.elsewhere
+
+    def elsewhere(self) -> Mapping[AgentId, int]:
+        """How many outside calls other gateways have, by whose account they are on."""
+        return sum((Counter(calls) for calls in self._elsewhere.values()), Counter())
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._db.listen(rows.CHANNEL, self._hear)
+        await self._db.listen(CALLS, self._hear_calls)
+        metered, repeated = float("-inf"), self._clock.monotonic()
+        while True:
+            now = self._clock.monotonic()
+            if now - metered >= METER_S:
+                metered = now
+                self._breaker.meter()
+            if now - repeated >= TELL_AGAIN_S:
+                repeated = now
+                for raised in self._breaker.again():
+                    self._breaker.write_alarm(raised)
+            try:
+                await self._learn_rates()
+                await self._exchange()
+                await self._tell_calls(now)
+            except AWAY as error:
+                _log.debug("fraud.not_shared", error=type(error).__name__)
+            self._forget(now)
+            await asyncio.sleep(LOOK_S)
+
+    async def settled(self) -> None:
+        """Write what is there now."""
+        await self._exchange()
+
+    # Facts and sums.
+
+    async def _exchange(self) -> None:
+        for org_id in self._directory.organisation_ids():
+            if org_id not in self._loaded or org_id in self._stale:
+                await self._load(org_id)
+        for org_id, unwritten in list(self._breaker.unwritten.items()):
+            await self._write(org_id, unwritten)
+        for org_id in list(self._behind):
+            await self._read(org_id)
+
+    async def _write(self, org_id: OrgId, unwritten: Unwritten) -> None:
+        """Write what one organisation's calls made; where that fails, it waits with what comes."""
+        del self._breaker.unwritten[org_id]
+        if self._directory.organisation(org_id) is None:
+            return
+        try:
+            async with self._db.organisation(org_id) as connection:
+                await self._put(connection, org_id, unwritten)
+                await connection.execute("SELECT pg_notify($1, $2)", rows.CHANNEL, f"{org_id} {self._node_id}")
+        except BaseException:
+            since = self._breaker.unwritten.setdefault(org_id, Unwritten())
+            since.facts[:0] = unwritten.facts[-_MOST_UNWRITTEN:]
+            since.habits[:0] = unwritten.habits[-_MOST_UNWRITTEN:]
+            for use in unwritten.days.values():
+                since.use(use)
+            raise
+
+    async def _put(self, connection: Connection, org_id: OrgId, unwritten: Unwritten) -> None:
+        if unwritten.facts:
+            await rows.add_facts(connection, org_id, self._node_id, [_row(fact) for fact in unwritten.facts])
+        if unwritten.days:
+            used = [rows.DayRow(one.agent_id, one.day, one.currency, one.talk_ms, one.spent_micros) for one in unwritten.days.values()]
+            await rows.add_days(connection, org_id, used)
+        if unwritten.habits:
+            await rows.add_habits(connection, org_id, unwritten.habits, day_of(self._clock.now().timestamp()))
+
+    async def _load(self, org_id: OrgId) -> None:
+        """Begin with the rows: after a start, or where something was undone."""
+        now = self._clock.now()
+        self._stale.discard(org_id)
+        try:
+            async with self._db.organisation(org_id) as connection:
+                facts = await rows.facts(connection, now - timedelta(seconds=KEPT_S))
+                days = await rows.days(connection, day_of(now.timestamp()))
+                habits = await rows.habits(connection)
+        except BaseException:
+            self._stale.add(org_id)
+            raise
+        counts = self._breaker.counts.reset(org_id)
+        waiting = self._breaker.unwritten.get(org_id)
+        for fact in (*map(_fact, facts), *(() if waiting is None else waiting.facts)):
+            counts.take(fact, self._directory.team_of(fact.agent_id))
+        counts.learn(_habits(habits))
+        self._use_days(org_id, days)
+        self._breaker.recount()
+        self._loaded.add(org_id)
+        self._read_to[org_id] = now
+
+    async def _read(self, org_id: OrgId) -> None:
+        """Learn what other gateways wrote."""
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        are_days_due = monotonic - self._days_read.get(org_id, float("-inf")) >= DAYS_S
+        if not are_days_due and not self._behind[org_id]:
+            return
+        since = self._read_to.get(org_id, now) - timedelta(seconds=OVERLAP_S)
+        async with self._db.organisation(org_id) as connection:
+            facts = await rows.facts(connection, since, but=self._node_id) if self._behind[org_id] else []
+            days = await rows.days(connection, day_of(now.timestamp())) if are_days_due else None
+        counts = self._breaker.counts.of(org_id)
+        for fact in map(_fact, facts):
+            counts.take(fact, self._directory.team_of(fact.agent_id))
+        self._read_to[org_id] = now
+        if days is None:
+            self._behind[org_id] = False
+            return
+        self._use_days(org_id, days)
+        self._days_read[org_id] = monotonic
+        self._behind.pop(org_id, None)
+
+    def _use_days(self, org_id: OrgId, days: Sequence[rows.DayRow]) -> None:
+        waiting = self._breaker.unwritten.get(org_id)
+        used = [DayUse(one.agent_id, one.day, one.currency, one.talk_ms, one.spent_micros) for one in days]
+        self._breaker.counts.of(org_id).use_days([*used, *(() if waiting is None else waiting.days.values())], self._directory.team_of)
+
+    def _hear(self, payload: str) -> None:
+        """Another gateway wrote, or something was undone. An empty payload: the connection was lost, and anything may have happened."""
+        if not payload:
+            self._stale.update(self._loaded)
+            return
+        name, _, node = payload.partition(" ")
+        try:
+            org_id = OrgId(UUID(name))
+        except ValueError:
+            _log.warning("fraud.unread")
+            return
+        if not node:
+            self._breaker.undone(org_id)
+            self._stale.add(org_id)
+        elif node != str(self._node_id):
+            self._behind[org_id] = True
+
+    # Calls of now.
+
+    async def _tell_calls(self, now: float) -> None:
+        own = self._breaker.out_here()
+        is_due = bool(own) and now - self._told_at >= TELL_AGAIN_S
+        changed = {
+            agent_id: own.get(agent_id, 0) for agent_id in {*own, *self._told} if is_due or own.get(agent_id) != self._told.get(agent_id)
+        }
+        if not changed:
+            return
+        named = [(str(agent_id), count) for agent_id, count in changed.items()]
+        async with self._db.transaction() as connection:
+            for at in range(0, len(named), _PORTION):
+                told = json.dumps({"node": str(self._node_id), "calls": dict(named[at : at + _PORTION])}, separators=(",", ":"))
+                await connection.execute("SELECT pg_notify($1, $2)", CALLS, told)
+        self._told = own
+        self._told_at = now if is_due else self._told_at
+
+    def _hear_calls(self, payload: str) -> None:
+        if not payload:
+            return
+        try:
+            told = json.loads(payload)
+            node = NodeId(UUID(told["node"]))
+            calls = {AgentId(UUID(name)): max(0, int(count)) for name, count in told["calls"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            _log.warning("fraud.calls_unread")
+            return
+        self._heard[node] = self._clock.monotonic()
+        if node != self._node_id:
+            known = self._elsewhere.setdefault(node, {})
+            known.update(calls)
+            for agent_id in [agent_id for agent_id, count in calls.items() if not count]:
+                del known[agent_id]
+            self._breaker.recount()
+
+    def _forget(self, now: float) -> None:
+        # A gateway that has calls out says so every few seconds.
+        for node in [node for node, heard in self._heard.items() if now - heard > FORGET_AFTER_S]:
+            del self._heard[node]
+            self._elsewhere.pop(node, None)
+        for org_id, counts in self._breaker.counts.known():
+            counts.forget(self._clock.now().timestamp())
+            if self._directory.organisation(org_id) is None:
+                self._breaker.counts.drop(org_id)
+                self._loaded.discard(org_id)
+
+    # Rates.
+
+    async def _learn_rates(self) -> None:
+        """Read the tables of trunks whose rates changed, a portion at a time: a large one must not hold up calls."""
+        wanted = {trunk.id: trunk.rates_version for trunk in self._directory.trunks}
+        if wanted == self._rates:
+            return
+        tables = {trunk_id: table for trunk_id, table in self._breaker.rates.items() if trunk_id in wanted}
+        for trunk_id, version in wanted.items():
+            if self._rates.get(trunk_id) != version:
+                tables[trunk_id] = await _rate_table(self._db, trunk_id)
+        self._breaker.rates = {trunk_id: table for trunk_id, table in tables.items() if table.rates}
+        self._rates = wanted
+
+
+def alarm_writer(records: Records, directory: Directory, new_id: Callable[[], UUID]) -> Callable[[Raised], None]:
+    """What writes an alarm with its lock and its domain event, in one transaction, as soon as the database takes it."""
+
+    def write_alarm(raised: Raised) -> None:
+        at, finding = datetime.fromtimestamp(raised.at, UTC), raised.finding
+        row = rows.AlarmRow(
+            id=raised.id,
+            level=finding.level.value,
+            subject_id=raised.subject_id,
+            agent_id=raised.agent_id,
+            credential_id=raised.credential_id,
+            signal=finding.signal.value,
+            action=finding.action.value,
+            seen=finding.seen,
+            most=finding.bound.most,
+            times=raised.times,
+            hour=int(raised.at // 3600),
+            first_at=at,
+            last_at=at,
+        )
+
+        async def write(connection: Connection) -> list[DomainEvent]:
+            alarm_id = await rows.put_alarm(connection, raised.org_id, row)
+            if alarm_id is None:
+                return []
+            is_locked = raised.locks is not None and await rows.lock(connection, raised.org_id, raised.agent_id, raised.locks, alarm_id, at)
+            if alarm_id != raised.id and not is_locked:
+                return []
+            fields: dict[str, str | int | bool | None] = {
+                "agent": str(raised.agent_id),
+                "level": row.level,
+                "signal": row.signal,
+                "action": row.action,
+                "seen": round(row.seen),
+                "most": None if row.most is None else round(row.most),
+                "credential": None if row.credential_id is None else str(row.credential_id),
+                "locked": is_locked,
+            }
+            return [DomainEvent(new_id(), raised.org_id, EventKind.FRAUD_ALARM, alarm_id, at, fields)]
+
+        done = records.write(raised.org_id, "fraud.alarm", write, at_once=True)
+        if (credential_id := raised.locks) is not None:
+            done.add_done_callback(lambda _: directory.lock_written(raised.agent_id, credential_id))
+
+    return write_alarm
+
+
+async def _rate_table(db: Database, trunk_id: TrunkId) -> RateTable:
+    found: dict[str, Rate] = {}
+    same: dict[Rate, Rate] = {}
+    after = ""
+    while True:
+        async with db.transaction() as connection:
+            portion = await rate_rows.portion(connection, trunk_id, after)
+        if not portion:
+            return RateTable(found)
+        for prefix, rate in portion:
+            found[prefix] = same.setdefault(rate, rate)
+        after = portion[-1][0]
+
+
+def _row(fact: Fact) -> rows.FactRow:
+    at = datetime.fromtimestamp(fact.at, UTC)
+    return rows.FactRow(fact.id, fact.agent_id, at, fact.kind, fact.destination, fact.tail, fact.head)
+
+
+def _fact(row: rows.FactRow) -> Fact:
+    kind = row.kind
+    assert kind in ("out", "refused", "short")
+    return Fact(row.id, row.agent_id, row.at.timestamp(), kind, row.destination_index, row.tail_mark, row.head_mark)  # type: ignore[arg-type]
+
+
+def _habits(found: Sequence[rows.HabitRow]) -> dict[AgentId, Habits]:
+    known: dict[AgentId, Habits] = {}
+    for row in found:
+        habits = known.setdefault(row.agent_id, Habits())
+        if row.kind == "country":
+            habits.countries[row.key] = row.calls
+        elif row.kind == "hour":
+            habits.hours[int(row.key)] = row.calls
+        else:
+            habits.calls, habits.days = row.calls, row.days
+    return known

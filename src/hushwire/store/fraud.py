@@ -1,0 +1,304 @@
+"""Rows of the fraud breaker. Every function runs in a transaction of the organisation."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from hushwire.core.ids import AgentId, NodeId, OrgId
+from hushwire.store.database import Connection
+
+CHANNEL: Final = "hushwire_fraud"
+EVERYTHING: Final = UUID(int=0)
+"""As a lock's credential: whatever leaves the house on the agent's wish."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactRow:
+    """As `fraud_facts`."""
+
+    id: UUID
+    agent_id: AgentId
+    at: datetime
+    kind: str
+    destination_index: bytes | None
+    tail_mark: bytes | None
+    head_mark: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """As `fraud_days`."""
+
+    agent_id: AgentId
+    day: date
+    currency: str
+    talk_ms: int
+    spent_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class HabitRow:
+    """As `fraud_habits`."""
+
+    agent_id: AgentId
+    kind: str
+    key: str
+    calls: int
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """As `fraud_alarms`."""
+
+    id: UUID
+    level: str
+    subject_id: UUID
+    agent_id: UUID
+    credential_id: UUID | None
+    signal: str
+    action: str
+    seen: float
+    most: float | None
+    times: int
+    hour: int
+    first_at: datetime
+    last_at: datetime
+    undone_at: datetime | None = None
+    undone_by: str | None = None
+    replaced_at: datetime | None = None
+    replacement_id: UUID | None = None
+    noticed_at: datetime | None = None
+
+
+_ALARM: Final = (
+    "id, level, subject_id, agent_id, credential_id, signal, action, seen, most, times, hour, first_at, last_at, undone_at, undone_by,"
+    " replaced_at, replacement_id, noticed_at"
+)
+
+
+async def add_facts(connection: Connection, org_id: OrgId, node_id: NodeId, facts: Sequence[FactRow]) -> None:
+    """Write what agents did here. Of an agent who was removed meanwhile nothing is kept."""
+    await connection.execute(
+        "INSERT INTO fraud_facts (id, org_id, node_id, agent_id, at, kind, destination_index, tail_mark, head_mark)"
+        " SELECT f.id, $1, $2, f.agent_id, f.at, f.kind, f.destination, f.tail, f.head"
+        " FROM unnest($3::uuid[], $4::uuid[], $5::timestamptz[], $6::text[], $7::bytea[], $8::bytea[], $9::bytea[])"
+        " AS f (id, agent_id, at, kind, destination, tail, head) JOIN agents AS a ON a.id = f.agent_id ON CONFLICT DO NOTHING",
+        org_id,
+        node_id,
+        [one.id for one in facts],
+        [one.agent_id for one in facts],
+        [one.at for one in facts],
+        [one.kind for one in facts],
+        [one.destination_index for one in facts],
+        [one.tail_mark for one in facts],
+        [one.head_mark for one in facts],
+    )
+
+
+async def facts(connection: Connection, since: datetime, *, but: NodeId | None = None) -> list[FactRow]:
+    """What agents did since then, oldest first; `but`: not at this node."""
+    rows = await connection.fetch(
+        "SELECT id, agent_id, at, kind, destination_index, tail_mark, head_mark FROM fraud_facts"
+        " WHERE at > $1 AND ($2::uuid IS NULL OR node_id <> $2) ORDER BY at, id",
+        since,
+        but,
+    )
+    return [FactRow(**dict(row)) for row in rows]
+
+
+async def add_days(connection: Connection, org_id: OrgId, days: Sequence[DayRow]) -> None:
+    """Add what was used."""
+    await connection.execute(
+        "INSERT INTO fraud_days AS d (org_id, agent_id, day, currency, talk_ms, spent_micros)"
+        " SELECT $1, u.agent_id, u.day, u.currency, u.talk_ms, u.spent"
+        " FROM unnest($2::uuid[], $3::date[], $4::text[], $5::bigint[], $6::bigint[])"
+        " AS u (agent_id, day, currency, talk_ms, spent) JOIN agents AS a ON a.id = u.agent_id ORDER BY u.agent_id, u.day, u.currency"
+        " ON CONFLICT (org_id, agent_id, day, currency)"
+        " DO UPDATE SET talk_ms = d.talk_ms + excluded.talk_ms, spent_micros = d.spent_micros + excluded.spent_micros",
+        org_id,
+        [one.agent_id for one in days],
+        [one.day for one in days],
+        [one.currency for one in days],
+        [one.talk_ms for one in days],
+        [one.spent_micros for one in days],
+    )
+
+
+async def days(connection: Connection, day: date) -> list[DayRow]:
+    """What a day has used."""
+    rows = await connection.fetch("SELECT agent_id, day, currency, talk_ms, spent_micros FROM fraud_days WHERE day = $1", day)
+    return [DayRow(**dict(row)) for row in rows]
+
+
+async def add_habits(connection: Connection, org_id: OrgId, seen: Sequence[tuple[UUID, str, str]], day: date) -> None:
+    """Count one more call of each of these: agent, kind and key."""
+    await connection.execute(
+        "INSERT INTO fraud_habits AS h (org_id, agent_id, kind, key, calls, days, last_day)"
+        " SELECT $1, s.agent_id, s.kind, s.key, count(*), 1, $5 FROM unnest($2::uuid[], $3::text[], $4::text[]) AS s (agent_id, kind, key)"
+        " JOIN agents AS a ON a.id = s.agent_id GROUP BY s.agent_id, s.kind, s.key ORDER BY s.agent_id, s.kind, s.key"
+        " ON CONFLICT (org_id, agent_id, kind, key) DO UPDATE SET calls = h.calls + excluded.calls,"
+        " days = h.days + CASE WHEN h.last_day = excluded.last_day THEN 0 ELSE 1 END, last_day = excluded.last_day",
+        org_id,
+        [agent_id for agent_id, _, _ in seen],
+        [kind for _, kind, _ in seen],
+        [key for _, _, key in seen],
+        day,
+    )
+
+
+async def habits(connection: Connection) -> list[HabitRow]:
+    """What is known of agents' habits."""
+    return [HabitRow(**dict(row)) for row in await connection.fetch("SELECT agent_id, kind, key, calls, days FROM fraud_habits")]
+
+
+async def put_alarm(connection: Connection, org_id: OrgId, row: AlarmRow) -> UUID | None:
+    """Raise an alarm; its id. One that stands for the same thing within the hour counts on instead. None: the agent is gone."""
+    found: UUID | None = await connection.fetchval(
+        "INSERT INTO fraud_alarms AS f (org_id, id, level, subject_id, agent_id, credential_id, signal, action, seen, most, times, hour,"
+        " first_at, last_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM agents WHERE id = $5"
+        " ON CONFLICT (org_id, subject_id, signal, hour, agent_id, coalesce(credential_id, agent_id)) WHERE undone_at IS NULL"
+        " DO UPDATE SET times = f.times + excluded.times, last_at = greatest(f.last_at, excluded.last_at),"
+        " seen = greatest(f.seen, excluded.seen), action = excluded.action RETURNING id",
+        org_id,
+        row.id,
+        row.level,
+        row.subject_id,
+        row.agent_id,
+        row.credential_id,
+        row.signal,
+        row.action,
+        row.seen,
+        row.most,
+        row.times,
+        row.hour,
+        row.first_at,
+        row.last_at,
+    )
+    return found
+
+
+async def lock(connection: Connection, org_id: OrgId, agent_id: UUID, credential_id: UUID, alarm_id: UUID, now: datetime) -> bool:
+    """Lock a credential; whether it was not."""
+    tag = await connection.execute(
+        "INSERT INTO fraud_locks (org_id, agent_id, credential_id, alarm_id, created_at)"
+        " SELECT $1, $2, $3, $4, $5 FROM agents WHERE id = $2 ON CONFLICT DO NOTHING",
+        org_id,
+        agent_id,
+        credential_id,
+        alarm_id,
+        now,
+    )
+    return tag == "INSERT 0 1"
+
+
+async def locks(connection: Connection) -> list[tuple[AgentId, UUID]]:
+    """What is locked: agents with a credential, or with `EVERYTHING`."""
+    return [(row["agent_id"], row["credential_id"]) for row in await connection.fetch("SELECT agent_id, credential_id FROM fraud_locks")]
+
+
+async def unlock(connection: Connection, agent_id: UUID, credential_id: UUID | None) -> int:
+    """End locks of an agent: this credential's, or all; how many there were."""
+    tag = await connection.execute(
+        "DELETE FROM fraud_locks WHERE agent_id = $1 AND ($2::uuid IS NULL OR credential_id = $2)", agent_id, credential_id
+    )
+    return _count(tag)
+
+
+async def alarm(connection: Connection, alarm_id: UUID, *, for_update: bool = False) -> AlarmRow | None:
+    """One alarm."""
+    query = f"SELECT {_ALARM} FROM fraud_alarms WHERE id = $1"  # noqa: S608 - our own columns
+    row = await connection.fetchrow(query + " FOR UPDATE" if for_update else query, alarm_id)
+    return None if row is None else AlarmRow(**dict(row))
+
+
+async def alarms(
+    connection: Connection, *, standing: bool | None, agent_id: UUID | None, before: tuple[datetime, UUID] | None, limit: int
+) -> list[AlarmRow]:
+    """Alarms, newest first."""
+    rows = await connection.fetch(
+        f"SELECT {_ALARM} FROM fraud_alarms WHERE ($1::boolean IS NULL OR (undone_at IS NULL) = $1)"  # noqa: S608 - our own columns
+        " AND ($2::uuid IS NULL OR agent_id = $2) AND ($3::timestamptz IS NULL OR (first_at, id) < ($3, $4))"
+        " ORDER BY first_at DESC, id DESC LIMIT $5",
+        standing,
+        agent_id,
+        None if before is None else before[0],
+        None if before is None else before[1],
+        limit,
+    )
+    return [AlarmRow(**dict(row)) for row in rows]
+
+
+async def locked(connection: Connection, agents: Iterable[UUID]) -> set[tuple[UUID, UUID]]:
+    """What is locked of these agents."""
+    rows = await connection.fetch("SELECT agent_id, credential_id FROM fraud_locks WHERE agent_id = ANY($1::uuid[])", list(agents))
+    return {(row["agent_id"], row["credential_id"]) for row in rows}
+
+
+async def undo(connection: Connection, agent_id: UUID, now: datetime, by: str, day: date) -> int:
+    """Nothing stands against an agent any more: its alarms are undone, its locks end, its counters are empty; how many alarms stood."""
+    await connection.execute("DELETE FROM fraud_locks WHERE agent_id = $1", agent_id)
+    await connection.execute("DELETE FROM fraud_facts WHERE agent_id = $1", agent_id)
+    await connection.execute("DELETE FROM fraud_days WHERE agent_id = $1 AND day = $2", agent_id, day)
+    tag = await connection.execute(
+        "UPDATE fraud_alarms SET undone_at = $2, undone_by = $3 WHERE agent_id = $1 AND undone_at IS NULL", agent_id, now, by
+    )
+    return _count(tag)
+
+
+async def replaced(connection: Connection, alarm_id: UUID, now: datetime, replacement_id: UUID) -> None:
+    """The alarm's credential was taken away for good, and this one made."""
+    await connection.execute("UPDATE fraud_alarms SET replaced_at = $2, replacement_id = $3 WHERE id = $1", alarm_id, now, replacement_id)
+
+
+async def unnoticed(connection: Connection, limit: int) -> list[AlarmRow]:
+    """Alarms that nobody was told of, oldest first."""
+    rows = await connection.fetch(
+        f"SELECT {_ALARM} FROM fraud_alarms WHERE noticed_at IS NULL ORDER BY first_at, id LIMIT $1 FOR UPDATE",  # noqa: S608
+        limit,
+    )
+    return [AlarmRow(**dict(row)) for row in rows]
+
+
+async def note_noticed(connection: Connection, alarm_ids: Sequence[UUID], now: datetime) -> None:
+    """They were told of."""
+    await connection.execute("UPDATE fraud_alarms SET noticed_at = $2 WHERE id = ANY($1::uuid[])", list(alarm_ids), now)
+
+
+async def lapse(connection: Connection, facts_before: datetime, days_before: date, alarms_before: datetime) -> int:
+    """Remove what says nothing any more: facts, days and habits, and alarms that were undone long ago; how many rows."""
+    removed = _count(await connection.execute("DELETE FROM fraud_facts WHERE at < $1", facts_before))
+    removed += _count(await connection.execute("DELETE FROM fraud_days WHERE day < $1", days_before))
+    removed += _count(await connection.execute("DELETE FROM fraud_habits WHERE last_day < $1", alarms_before.date()))
+    return removed + _count(await connection.execute("DELETE FROM fraud_alarms WHERE last_at < $1", alarms_before))
+
+
+async def limits(connection: Connection) -> list[tuple[str, UUID, Mapping[str, Any]]]:
+    """What the organisation has set: level, subject, bounds."""
+    rows = await connection.fetch("SELECT level, subject_id, bounds FROM fraud_limits")
+    return [(row["level"], row["subject_id"], json.loads(row["bounds"])) for row in rows]
+
+
+async def put_limits(connection: Connection, org_id: OrgId, level: str, subject_id: UUID, bounds: Mapping[str, Any], now: datetime) -> bool:
+    """Set limits, or with none take what was set away; whether anything changed."""
+    if not bounds:
+        tag = await connection.execute("DELETE FROM fraud_limits WHERE level = $1 AND subject_id = $2", level, subject_id)
+        return _count(tag) > 0
+    tag = await connection.execute(
+        "INSERT INTO fraud_limits AS l (org_id, level, subject_id, bounds, updated_at) VALUES ($1, $2, $3, $4, $5)"
+        " ON CONFLICT (org_id, level, subject_id) DO UPDATE SET bounds = excluded.bounds, updated_at = excluded.updated_at"
+        " WHERE l.bounds IS DISTINCT FROM excluded.bounds",
+        org_id,
+        level,
+        subject_id,
+        json.dumps(bounds),
+        now,
+    )
+    return _count(tag) > 0
+
+
+def _count(tag: str) -> int:
+    return int(tag.rpartition(" ")[2])

@@ -1,0 +1,195 @@
+"""The fraud breaker on a whole gateway: real databases, the real media program, and callers who are not who they say."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from hushwire.app.gateway import Gateway
+from hushwire.app.sources import SystemClock
+from hushwire.policy.model import Allow, Deny, NumberClass
+from hushwire.policy.rating import read_csv
+from hushwire.sip import effects as sip
+from hushwire.sip.digest import Credentials
+from hushwire.store import fraud as table
+from hushwire.store import rates
+from tests.databases import Databases
+from tests.polling import until
+from tests.services.running import FAR_NUMBER, Peer, World, need_program, running
+from tests.services.test_two_gateways import another, port
+
+pytestmark = need_program
+SPELLINGS = [f"{access}5351234567" for access in ("+", "00", "011", "900", "0011", "9011", "99011")]
+"""Of one number, in a country that is not allowed."""
+
+
+ALLOWED = Allow(FAR_NUMBER, "DE", NumberClass.FIXED, "")
+
+
+@pytest.fixture
+async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
+    async with running(databases, tmp_path) as made:
+        yield made
+
+
+async def limit(world: World, level: str = "each-agent", subject: UUID | None = None, **bounds: Any) -> None:
+    """Set limits, and wait until the gateway obeys them."""
+    org = world.organisation
+    said = {name.replace("_", "-"): bound for name, bound in bounds.items()}
+    async with world.owner.organisation(org.id) as connection:
+        assert await table.put_limits(connection, org.id, level, subject or org.id, said, SystemClock().now())
+    await until(lambda: world.organisation.rules.version > org.rules.version, timeout_s=5, what="the gateway knows the limits")
+
+
+async def thief(world: World, user: str = "anna", gateway: Gateway | None = None) -> Peer:
+    """Somebody with an agent's password, who never registers."""
+    made = await Peer.open(world.port if gateway is None else port(gateway))
+    world.peers.append(made)
+    made.user, made.credentials = user, Credentials(user, f"{user}s-password")
+    return made
+
+
+async def connected(world: World, caller: Peer, to: str = FAR_NUMBER) -> None:
+    caller.invite(to)
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    world.carrier.accept(incoming)
+    await caller.expect(sip.Accepted)
+    await world.carrier.expect(sip.AckReceived)
+
+
+async def refused(caller: Peer, to: str) -> tuple[int, str]:
+    caller.invite(to)
+    while not isinstance(rejected := await caller.expect(sip.Event), sip.Rejected):  # type: ignore[arg-type]
+        # A call without sound is asked to use other ports.
+        if isinstance(rejected, sip.InDialogRequest) and rejected.request.method == "INVITE":
+            caller.endpoint.respond(rejected.tx, 491)
+    return rejected.status, rejected.response.headers.get("Reason") or ""
+
+
+async def pumped(caller: Peer) -> list[tuple[int, str]]:
+    """Try one number in spelling after spelling: how each was refused."""
+    return [await refused(caller, spelling) for spelling in SPELLINGS]
+
+
+async def ended(peer: Peer) -> str:
+    """The Reason of the BYE that ends a peer's call."""
+    async with asyncio.timeout(5):
+        while not isinstance(event := await peer.events.get(), sip.DialogEnded):
+            if isinstance(event, sip.InDialogRequest) and event.request.method == "INVITE":
+                peer.endpoint.respond(event.tx, 491)
+    assert event.request is not None
+    return event.request.headers.get("Reason") or ""
+
+
+async def test_a_stolen_credential_that_tries_prefixes_is_locked_and_its_calls_end_with_the_reason(world: World) -> None:
+    anna, robber = await world.peer("anna"), await thief(world)
+    await connected(world, anna)
+    async with asyncio.timeout(2.0):
+        answers = await pumped(robber)
+        assert "The credential is locked" in await ended(anna)
+    assert "The credential is locked" in await ended(world.carrier)
+    assert [status for status, _ in answers[:2]] == [403, 403]
+    assert "not on the list" in answers[0][1]
+    assert answers[-1] == (403, 'SIP;cause=403;text="The credential is locked, since it was used as a stolen one would be"')
+    agent = world.organisation.by_username["anna"].id
+    locks = await until(lambda: world.rows("fraud_locks", "agent_id"), timeout_s=5, what="the lock's row")
+    assert [(row["agent_id"], row["credential_id"]) for row in locks] == [(agent, agent)]
+    alarms = await until(lambda: world.rows("fraud_alarms", "signal"), timeout_s=5, what="alarms")
+    assert [(row["signal"], row["action"], row["agent_id"]) for row in alarms] == [("prefix-cycling", "lock", agent)]
+
+    async def cut() -> bool:
+        return [row["end_reason"] for row in await world.rows("calls") if row["answered_at"] and row["ended_at"]] == ["credential-locked"]
+
+    await until(cut, timeout_s=5, what="the row of the call that was cut")
+    events = [row for row in await world.rows("outbox") if row["kind"] == "fraud.alarm"]
+    assert [(row["subject"], json.loads(row["fields"])["locked"]) for row in events] == [(alarms[0]["id"], True)]
+
+
+async def test_emergency_calls_of_a_locked_credential_go_out_and_nothing_else_does(world: World) -> None:
+    robber = await thief(world)
+    await pumped(robber)
+    assert (await refused(robber, "102"))[0] == 403
+    assert await robber.register("anna") == 403
+    robber.invite("112")
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    assert incoming.request.uri.startswith("sip:112@")
+    assert world.gateway.breaker.counts.of(world.organisation.id).usage.calls_out == 0, "it is not counted either"
+
+
+async def test_another_gateway_refuses_a_locked_credential_within_a_second_and_ends_its_calls(world: World, tmp_path: Path) -> None:
+    async with another(world.databases, tmp_path / "b") as b:
+        there = await thief(world, gateway=b)
+        world.carrier.gateway_port = port(b)
+        await connected(world, there)
+        await pumped(await thief(world))
+        async with asyncio.timeout(1.0):
+            assert "The credential is locked" in await ended(there)
+        assert "The credential is locked" in (await refused(there, FAR_NUMBER))[1]
+
+
+async def test_calls_and_attempts_are_counted_by_all_gateways_together_and_after_a_restart(world: World, tmp_path: Path) -> None:
+    await limit(world, concurrent_calls={"most": 2}, attempts_per_minute={"most": 12})
+    agent = world.organisation.by_username["anna"].id
+    async with another(world.databases, tmp_path / "b") as b:
+        here, there = await thief(world), await thief(world, gateway=b)
+        await connected(world, here)
+        await until(lambda: b.fraud.elsewhere() == {agent: 1}, timeout_s=5, what="the other gateway knows of the call")
+        await connected(world, there)
+        await until(lambda: world.gateway.fraud.elsewhere() == {agent: 1}, timeout_s=5, what="and this one of that")
+        for caller in (here, there):
+            status, reason = await refused(caller, FAR_NUMBER)
+            assert (status, reason) == (403, 'SIP;cause=403;text="As many calls are out at once as may be"')
+        await until(
+            lambda: len(b.breaker.counts.of(world.organisation.id).agent(agent).usage.arrivals) == 4,
+            timeout_s=5,
+            what="all attempts are known",
+        )
+        for _ in range(3):
+            await refused(there, "+5351234567")
+        rate = 'SIP;cause=403;text="Calls are tried faster than they may be"'
+        answers = [(await refused(caller, FAR_NUMBER))[1] for caller in (there, here, there)]
+        assert rate in answers, answers
+    before = len(world.gateway.breaker.counts.of(world.organisation.id).agent(agent).usage.arrivals)
+    await until(lambda: not world.gateway.breaker.unwritten, timeout_s=5, what="all facts are written")
+    await world.kill()
+    await world.restart()
+    counts = world.gateway.breaker.counts
+    await until(
+        lambda: len(counts.of(world.organisation.id).agent(agent).usage.arrivals) >= before, timeout_s=5, what="nothing is forgotten"
+    )
+
+
+async def test_a_day_that_costs_too_much_ends_its_calls_and_begins_no_more(world: World) -> None:
+    await limit(world, spend_per_day={"most": 0.5, "action": "cut"})
+    trunk = world.gateway.directory.trunks[0].id
+    async with world.owner.transaction() as connection:
+        assert await rates.put(connection, trunk, read_csv("prefix,currency,per_minute,connection\n4930,EUR,0.1,0.3\n"))
+    await until(lambda: world.gateway.breaker.rates, timeout_s=5, what="the rates are known")
+    anna = await world.peer("anna")
+    await connected(world, anna)
+    await connected(world, anna)
+    assert [await ended(anna) for _ in range(2)] == ['SIP;cause=403;text="What may be used of calls in a day is used up"'] * 2
+    status, reason = await refused(anna, FAR_NUMBER)
+    assert (status, reason) == (403, 'SIP;cause=403;text="What calls may cost in a day is used up"')
+    [day] = await until(lambda: world.rows("fraud_days", "day"), timeout_s=5, what="the day's row")
+    assert day["currency"] == "EUR"
+    assert day["spent_micros"] >= 600_000
+
+
+async def test_what_is_forwarded_counts_for_who_forwards_and_an_alarm_holds_all_that_leaves_on_its_wish(world: World) -> None:
+    org = world.organisation
+    ben = org.by_username["ben"]
+    await limit(world, "agent", ben.id, concurrent_calls={"most": 0, "action": "lock"})
+    verdict = world.gateway.breaker.admit(world.organisation, ben, ALLOWED, FAR_NUMBER)
+    assert isinstance(verdict, Deny)
+    assert world.gateway.directory.is_locked(ben.id, table.EVERYTHING)
+    await limit(world, "agent", ben.id, concurrent_calls="off")
+    phone = await world.peer("ben")
+    assert (await refused(phone, FAR_NUMBER))[1].startswith('SIP;cause=403;text="This looks like fraud')
+    anna = await world.peer("anna")
+    phone.invite("101")
+    assert isinstance(await anna.expect(sip.RequestReceived), sip.RequestReceived), "colleagues are called"
