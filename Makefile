@@ -12,6 +12,8 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SECONDS_EACH ?= 150
 # The browser phone of the tests: JsSIP in one file.
 WEB_PHONE := build/web/phone.js
+# The message centre of the tests: a package of npm.
+MESSAGE_CENTRE := build/smsc/node_modules/smpp/package.json
 CONFIG ?= config/hushwire.toml
 NATIVE := $(shell find native -type f \( -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' -o -name '*.cmake' \) 2>/dev/null)
 # Roles of a hushwire started by root become `nobody`, who can't enter a checkout below /root: then the environment lies in /opt.
@@ -33,7 +35,7 @@ demo: $(STAMPS)/package $(STAMPS)/apt-demo  ## the main job in one command (ARGS
 run: $(STAMPS)/package  ## hushwire up with the example configuration (CONFIG=FILE)
 	@$(BIN)/hushwire up --config $(CONFIG) $(ARGS)
 
-test: $(STAMPS)/package $(STAMPS)/apt-test $(WEB_PHONE)  ## the tests, in parallel (ARGS="-k name", JOBS=1)
+test: $(STAMPS)/package $(STAMPS)/apt-test $(WEB_PHONE) $(MESSAGE_CENTRE)  ## the tests, in parallel (ARGS="-k name", JOBS=1)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 drill: $(STAMPS)/package $(STAMPS)/apt-demo  ## call, erase, restore the old backup, prove that nothing comes back (ARGS=--json)
@@ -74,7 +76,7 @@ fuzz-coverage: $(STAMPS)/package $(STAMPS)/apt-test  ## lines of each parser tha
 fuzz-planted: $(STAMPS)/package $(STAMPS)/apt-test  ## each target must find the bug planted for it in a copy
 	@$(BIN)/python -m tests.fuzz planted
 
-bench: $(STAMPS)/package $(STAMPS)/apt-bench $(STAMPS)/apt-test  ## measure media and signalling (docs/performance.md)
+bench: $(STAMPS)/package $(STAMPS)/apt-bench $(STAMPS)/apt-test $(MESSAGE_CENTRE)  ## measure media and signalling (docs/performance.md)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: $(STAMPS)/apt-build  ## write docker/requirements.lock anew from pyproject.toml
@@ -92,6 +94,11 @@ $(WEB_PHONE): tests/interop/jssip/package-lock.json tests/interop/jssip/package.
 	@command -v npm >/dev/null 2>&1 || sh docker/install-packages.sh web >&2
 	@rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
 	@cd $(@D) && npm ci --no-audit --no-fund --loglevel=error >&2 && npm run --silent bundle > phone.js.new && mv phone.js.new phone.js
+
+$(MESSAGE_CENTRE): tests/interop/smsc/package-lock.json tests/interop/smsc/package.json
+	@command -v npm >/dev/null 2>&1 || sh docker/install-packages.sh web >&2
+	@rm -rf build/smsc && mkdir -p build/smsc && cp $^ build/smsc
+	@cd build/smsc && npm ci --no-audit --no-fund --loglevel=error >&2 && touch node_modules/smpp/package.json
 
 $(STAMPS)/venv: docker/requirements.lock docker/choose-python.sh | $(STAMPS)/apt-build
 	@python=$$(sh docker/choose-python.sh) && \

@@ -25,6 +25,11 @@ class Certified:
     certificate: Path
     key: Path
 
+    @property
+    def pin(self) -> str:
+        """How it is named where no authority counts."""
+        return f"sha256:{x509.load_pem_x509_certificate(self.certificate.read_bytes()).fingerprint(hashes.SHA256()).hex()}"
+
 
 @dataclass(frozen=True)
 class ThrowAway:

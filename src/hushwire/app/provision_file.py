@@ -26,6 +26,7 @@ from hushwire.services.agent_rules import Said, checked, zone
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
 from hushwire.services.forwarding import LONGEST_RING_S, SHORTEST_RING_S, is_destination, of_values
 from hushwire.services.provisioning import AgentSpec, Desired, GroupSpec, KeySpec, NumberSpec, OrgSpec, TrunkSpec
+from hushwire.services.provisioning_centres import CentreSpec
 from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
 from hushwire.services.provisioning_rules import ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.ring_groups import RING_IN_TURN_S, RING_TOGETHER_S
@@ -229,6 +230,68 @@ class Trunk(Table):
             raise ValueError("give username and password together, or neither")
         if self.keying == "best-effort" and self.srtp == "required":
             raise ValueError('keying = "best-effort" lets the carrier ignore the keys: give srtp = "optional" with it')
+        return self
+
+
+class CentreLink(Table):
+    """One link to a message centre."""
+
+    host: Annotated[
+        str, _matching(re.compile(r"[A-Za-z0-9.:-]{1,253}", re.ASCII), 'must be a host such as "smpp.example.org", or an address')
+    ]
+    port: Annotated[int, Field(ge=1, le=65535)]
+    mode: Literal["transmitter", "receiver", "transceiver"] = "transceiver"
+    tls: bool = True
+    weight: Annotated[int, Field(ge=1, le=65535)] = 1
+    priority: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+IdForm = Literal["exact", "caseless", "hex", "decimal"]
+Status = Annotated[str, _matching(re.compile(r"0x[0-9a-f]{8}", re.ASCII), 'must be a status such as "0x00000455"')]
+
+
+class MessageCentre(Table):
+    """A carrier of short messages by SMPP 3.4 (docs/sms.md)."""
+
+    name: Name
+    kind: Literal["smpp"] = "smpp"
+    priority: Annotated[int, Field(ge=0, le=65535)] = 0
+    weight: Annotated[int, Field(ge=1, le=65535)] = 1
+    prefixes: Annotated[list[NumberPrefix], Field(max_length=256)] = []
+    system_id: Annotated[str, _matching(re.compile(r"[!-~]{1,15}", re.ASCII), "must be 1 to 15 characters of printable ASCII")]
+    password: Annotated[str, _matching(re.compile(r"[!-~]{1,8}", re.ASCII), "must be 1 to 8 characters of printable ASCII")] | None = None
+    system_type: Annotated[str, Field(max_length=12)] = ""
+    links: Annotated[list[CentreLink], Field(min_length=1, max_length=16)]
+    window: Annotated[int, Field(ge=1, le=1000)] = 10
+    per_second: Annotated[int, Field(ge=0, le=100_000)] = 0
+    enquire_every_s: Annotated[int, Field(ge=1, le=3600)] = 30
+    answer_within_s: Annotated[int, Field(ge=1, le=600)] = 30
+    source_ton: Annotated[int, Field(ge=0, le=6)] = 1
+    source_npi: Annotated[int, Field(ge=0, le=18)] = 1
+    destination_ton: Annotated[int, Field(ge=0, le=6)] = 1
+    destination_npi: Annotated[int, Field(ge=0, le=18)] = 1
+    service_type: Annotated[str, Field(max_length=5)] = ""
+    number_format: Literal["+e164", "e164"] = "e164"
+    numbering: Literal["udh8", "udh16", "sar", "payload"] = "udh8"
+    packed: bool = False
+    languages: list[Literal["turkish", "spanish", "portuguese"]] = []
+    receipts: bool = True
+    receipts_by_text: bool = False
+    answer_ids: IdForm = "caseless"
+    receipt_ids: IdForm = "caseless"
+    unknown_after_s: Annotated[int, Field(ge=1, le=2_592_000)] = 86_400
+    when_unknown: Literal["fail", "resend"] = "fail"
+    most_attempts: Annotated[int, Field(ge=1, le=20)] = 8
+    statuses: dict[Status, Literal["busy", "later", "refused"]] = {}
+    pins: Annotated[list[Pin], Field(max_length=8)] = []
+    networks: Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=16)] = []
+
+    @model_validator(mode="after")
+    def _sends(self) -> "MessageCentre":
+        if all(link.mode == "receiver" for link in self.links):
+            raise ValueError("one link must be a transmitter or a transceiver, or nothing could be sent")
+        if self.pins and not all(link.tls for link in self.links):
+            raise ValueError("pins are for links over TLS")
         return self
 
 
@@ -453,6 +516,7 @@ class Document(Table):
     subprocessors: list[Subprocessor] = []
     policies: list[Policy] = []
     trunks: list[Trunk] = []
+    message_centres: list[MessageCentre] = []
     orgs: list[Org] = []
 
 
@@ -527,6 +591,7 @@ def _place(tree: Any, location: tuple[int | str, ...]) -> str:
 def _contradictions(document: Document, regions: set[str]) -> Iterable[str]:
     """What is wrong between entries, each of which is right by itself."""
     yield from (f'trunks: the name "{name}" stands twice' for name in _twice(trunk.name for trunk in document.trunks))
+    yield from (f'message_centres: the name "{name}" stands twice' for name in _twice(entry.name for entry in document.message_centres))
     yield from (f'subprocessors: the name "{name}" stands twice' for name in _twice(entry.name for entry in document.subprocessors))
     yield from (f'orgs: the slug "{slug}" stands twice' for slug in _twice(org.slug for org in document.orgs))
     seen_in: dict[str, str] = {}
@@ -622,7 +687,14 @@ def _desired(document: Document, custody: Mapping[str, CustodySpec]) -> Desired:
         for entry in document.subprocessors
     )
     policies = tuple(PolicySpec(policy.kind, policy.version, policy.text, policy.effective_at) for policy in document.policies)
-    return Desired(trunks, tuple(_org(org, custody[org.slug]) for org in document.orgs), listed, policies)
+    centres = tuple(_centre(entry) for entry in document.message_centres)
+    return Desired(trunks, tuple(_org(org, custody[org.slug]) for org in document.orgs), listed, policies, centres)
+
+
+def _centre(centre: MessageCentre) -> CentreSpec:
+    said = centre.model_dump()
+    own = {name: said.pop(name) for name in ("name", "kind", "priority", "weight", "prefixes", "password")}
+    return CentreSpec(**{**own, "prefixes": tuple(own["prefixes"])}, settings=said)
 
 
 def _trunk(trunk: Trunk) -> TrunkSpec:

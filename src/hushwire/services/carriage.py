@@ -13,33 +13,10 @@ from uuid import UUID
 
 from hushwire.core.ids import OrgId
 from hushwire.core.personal import Personal
+from hushwire.sms.text.segmentation import Segment, Style
 from hushwire.store.database import Connection
 
-Style = Literal["udh8", "udh16", "sar", "payload"]
-"""How a centre takes a long message: parts with an 8- or 16-bit reference in a header, with SAR parameters, or whole as message_payload."""
 PartState = Literal["queued", "sending", "submitted", "unknown", "delivered", "failed", "expired"]
-
-
-class Segment(Protocol):
-    """One part of a message as it goes over the air."""
-
-    @property
-    def payload(self) -> bytes:
-        """The octets, a user data header before them where `has_udh`."""
-        ...
-
-    @property
-    def data_coding(self) -> int:
-        """SMPP 3.4 section 5.2.19."""
-        ...
-
-    @property
-    def has_udh(self) -> bool: ...
-
-    @property
-    def sar(self) -> tuple[int, int, int] | None:
-        """Reference, number of parts and this one's place, from 1: for parts that are told as SAR parameters."""
-        ...
 
 
 class Opened(Protocol):
@@ -76,7 +53,8 @@ class Change:
 class Inbound:
     """One short message, or one part of one, as a carrier brought it.
 
-    `payload` begins with a user data header where `has_udh`; `sar` is (reference, parts, place from 1).
+    `payload` begins with a user data header where `has_udh`; `sar` is (reference, parts, place from 1). `dedupe`: what the carrier
+    calls this delivery, where it says so: the same once more changes nothing.
     """
 
     source: Personal[str]
@@ -86,6 +64,7 @@ class Inbound:
     has_udh: bool
     sar: tuple[int, int, int] | None
     at: datetime
+    dedupe: bytes | None = None
 
 
 class Bodies(Protocol):

@@ -8,11 +8,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from hushwire.core.clock import Random
-from hushwire.services.carriage import Style
 from hushwire.sip.resolve import by_weight
 from hushwire.sms.smpp.outcomes import Meaning
 from hushwire.sms.smpp.receipts import IdForm
 from hushwire.sms.smpp.session import Mode
+from hushwire.sms.text.alphabets import Language
+from hushwire.sms.text.segmentation import Numbering, Style
 from hushwire.store.database import Connection
 from hushwire.vault.keyring import DeploymentKeys
 
@@ -49,7 +50,7 @@ class SmppSettings:
     destination_npi: int = 1
     service_type: str = ""
     number_format: str = "e164"
-    style: Style = "udh8"
+    style: Style = field(default_factory=Style)
     receipts: bool = True
     receipts_by_text: bool = False
     answer_ids: IdForm = "caseless"
@@ -77,8 +78,16 @@ def read_settings(said: Mapping[str, Any]) -> SmppSettings:
     known = dict(said)
     links = tuple(LinkSpec(**link) for link in known.pop("links"))
     statuses = MappingProxyType({int(status, 16): Meaning(word) for status, word in known.pop("statuses", {}).items()})
-    pins, networks = tuple(known.pop("pins", ())), tuple(known.pop("networks", ()))
-    return SmppSettings(links=links, statuses=statuses, pins=pins, networks=networks, **known)
+    pins, networks, style = tuple(known.pop("pins", ())), tuple(known.pop("networks", ())), read_style(known)
+    for name in ("numbering", "packed", "languages"):
+        known.pop(name, None)
+    return SmppSettings(links=links, statuses=statuses, pins=pins, networks=networks, style=style, **known)
+
+
+def read_style(said: Mapping[str, Any]) -> Style:
+    """How a carrier of any kind takes long texts."""
+    languages = frozenset(Language[name.upper()] for name in said.get("languages", ()))
+    return Style(Numbering(said.get("numbering", "udh8")), bool(said.get("packed", False)), languages)
 
 
 def place_of_password(centre_id: UUID) -> dict[str, Any]:
@@ -110,18 +119,19 @@ class Way:
     priority: int
     weight: int
     prefixes: tuple[str, ...]
+    style: Style
 
 
 async def ways(connection: Connection) -> list[Way]:
     """All carriers of short messages."""
-    rows = await connection.fetch("SELECT id, priority, weight, prefixes FROM message_centres ORDER BY priority, name")
-    return [Way(row["id"], row["priority"], row["weight"], tuple(row["prefixes"])) for row in rows]
+    rows = await connection.fetch("SELECT id, priority, weight, prefixes, settings FROM message_centres ORDER BY priority, name")
+    return [Way(row["id"], row["priority"], row["weight"], tuple(row["prefixes"]), read_style(json.loads(row["settings"]))) for row in rows]
 
 
-def choose(carriers: Sequence[Way], number: str, random: Random) -> list[UUID]:
+def choose(carriers: Sequence[Way], number: str, random: Random) -> list[Way]:
     """Which carriers a number may be given to, the one to begin with first: those of the lowest priority by weight and chance."""
     fitting = [one for one in carriers if not one.prefixes or number.startswith(one.prefixes)]
     ordered: list[Way] = []
     for priority in sorted({one.priority for one in fitting}):
         ordered += by_weight([one for one in fitting if one.priority == priority], lambda one: one.weight, random)
-    return [one.id for one in ordered]
+    return ordered

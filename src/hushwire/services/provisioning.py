@@ -27,6 +27,7 @@ from hushwire.services.agreement_provisioning import PolicySpec, Publishing, Sub
 from hushwire.services.clocks import Clocks
 from hushwire.services.forwarding import Forwarding
 from hushwire.services.organisation import designate
+from hushwire.services.provisioning_centres import CentreSpec, apply_centres
 from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
 from hushwire.services.provisioning_rules import DeclaredRules, ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.readings import current_text, signed
@@ -158,6 +159,7 @@ class Desired:
     orgs: tuple[OrgSpec, ...]
     subprocessors: tuple[SubprocessorSpec, ...] = ()
     policies: tuple[PolicySpec, ...] = ()
+    message_centres: tuple[CentreSpec, ...] = ()
 
 
 @dataclass(slots=True)
@@ -213,6 +215,10 @@ class Provisioning:
             outcome.changes += await published.policies(desired.policies)
             if desired.trunks:
                 await self._trunks(connection, desired.trunks, deployment, outcome, now, prune=prune)
+            if desired.message_centres:
+                changes, kept = await apply_centres(connection, desired.message_centres, deployment, now, self.random, prune=prune)
+                outcome.changes += changes
+                outcome.kept += kept
             for spec in desired.orgs:
                 await self._organisation(connection, spec, deployment, outcome, stones, now, prune=prune)
             for org_id, ended in stones.ended.items():

@@ -265,7 +265,7 @@ class Session:
                 events += self._close(reason)
         elif self.state is State.BOUND and (is_overdue or self._heard_at + self._settings.enquire_every_s <= now):
             # A message without an answer is a reason to ask at once (section 7.2: the response timer).
-            events.append(self._ask(EnquireLink(), now + self._settings.bind_within_s))
+            events.append(self._ask(EnquireLink(), now + min(self._settings.bind_within_s, self._settings.answer_within_s)))
         return events
 
     def submit(self, ref: object, body: SubmitSm | DataSm, now: float) -> list[Event]:

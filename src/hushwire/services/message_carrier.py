@@ -1,0 +1,451 @@
+"""One carrier at work: parts from the outbox to its links, and what comes back into rows.
+
+    outbox row 'queued' -> opened -> 'sending' committed -> submit_sm -> answer -> 'submitted' committed -> receipt -> 'delivered'
+
+A turn writes the answers of the last one and claims the next parts in one transaction for each organisation, so that a window costs one
+commit rather than two hundred. Parts that are claimed and not settled never exceed the links' windows together: so many, at most, are in
+doubt when this process dies.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from hushwire.core.clock import Clock
+from hushwire.core.errors import HushwireError
+from hushwire.core.ids import OrgId
+from hushwire.services.carriage import Bodies, Change, Inbound, Inbox, PartState
+from hushwire.services.message_centres import Centre, LinkSpec
+from hushwire.services.message_receipts import STATES, Receipts
+from hushwire.services.message_runs import Run
+from hushwire.services.message_submission import digits, inbound, submission, validity
+from hushwire.sms.smpp.bodies import DataSm, DeliverSm, SubmitSm
+from hushwire.sms.smpp.codes import Status, status_name
+from hushwire.sms.smpp.outcomes import Meaning
+from hushwire.sms.smpp.receipts import canonical, is_receipt, receipt_of
+from hushwire.sms.smpp.session import Accepted, Delivered, Event, Refused, Unanswered
+from hushwire.store import message_parts
+from hushwire.store.database import Connection, Database
+from hushwire.store.message_parts import PartRef, Receipt, Settled
+from hushwire.transport.message_link import MessageLink
+from hushwire.vault.keyring import DeploymentKeys
+
+AHEAD: Final = 4
+"""So many windows are opened ahead of what may be sent."""
+STALE_S: Final = 5.0
+"""What was opened longer ago is opened anew: it may be erased meanwhile."""
+LOOK_EVERY_S: Final = 5.0
+RETRY_FIRST: Final = timedelta(seconds=15)
+RETRY_MOST: Final = timedelta(minutes=30)
+MOST_DELIVERIES: Final = 500
+_AWAY: Final = (HushwireError, asyncpg.PostgresError, OSError)
+_PAUSE_S: Final = 1.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A part opened to be sent."""
+
+    ref: PartRef
+    body: SubmitSm = field(repr=False)
+    index: bytes
+    opened_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A part in the hands of a link."""
+
+    org_id: OrgId
+    message_id: UUID
+    part: int
+    attempts: int
+    is_over: bool
+    """Whether it is not tried again after a refusal for now."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What this process has done, for metrics."""
+
+    submitted: int = 0
+    refused: int = 0
+    deferred: int = 0
+    unknown: int = 0
+    receipts: int = 0
+    received: int = 0
+
+
+class MessageCarrier:
+    """A centre, its links and its loops. `links` are made by whoever wires, with `on_events` for what they tell."""
+
+    def __init__(
+        self,
+        centre: Centre,
+        run: Run,
+        main: Database,
+        keys: DeploymentKeys,
+        bodies: Bodies,
+        inbox: Inbox,
+        clock: Clock,
+        links: Callable[["MessageCarrier"], Sequence[tuple[LinkSpec, MessageLink]]],
+    ) -> None:
+        self.centre = centre
+        self.counts = Counts()
+        self._run = run
+        self._main = main
+        self._keys = keys
+        self._bodies = bodies
+        self._inbox = inbox
+        self._clock = clock
+        self._receipts = Receipts(centre.id, main, bodies, clock)
+        self._links = [_Weighted(spec, link) for spec, link in links(self)]
+        self._wake = asyncio.Event()
+        self._ready: deque[Ready] = deque()
+        self._outcomes: list[tuple[OrgId, Settled]] = []
+        self._late: list[tuple[OrgId, Settled]] = []
+        self._in_hand = 0
+        self._may_hold_more = True
+        self._texts: list[tuple[Callable[[int, int], None], int, Inbound]] = []
+        self._told: list[tuple[Callable[[int, int], None], int, Receipt]] = []
+        self._arrived = asyncio.Event()
+        # What the centre calls parts whose answers are not committed yet; and receipts about them, which wait for that.
+        self._settling: set[str] = set()
+        self._waiting: dict[str, list[tuple[Callable[[int, int], None], int, Receipt]]] = {}
+
+    def woken(self) -> None:
+        """Something may be due."""
+        self._may_hold_more = True
+        self._wake.set()
+
+    @property
+    def links(self) -> Sequence[MessageLink]:
+        return [one.link for one in self._links]
+
+    async def work(self) -> None:
+        """Hold the links and work until cancelled; then leave the centre, and write what it still answered."""
+        links = [asyncio.create_task(one.link.run(), name=f"message-link-{one.link.place.name}") for one in self._links]
+        loops = [asyncio.create_task(self._submit(), name="message-submit"), asyncio.create_task(self._take_in(), name="message-take-in")]
+        try:
+            done, _ = await asyncio.wait([*links, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # ends only by an error that nobody expected
+        finally:
+            loops[0].cancel()
+            for task in links:
+                task.cancel()
+            await asyncio.gather(*links, loops[0], return_exceptions=True)
+            loops[1].cancel()
+            await asyncio.gather(loops[1], return_exceptions=True)
+            try:
+                async with asyncio.timeout(2):
+                    await self._write([])
+            except (TimeoutError, *_AWAY) as error:
+                _log.error("message_carrier.not_settled", error=type(error).__name__)
+
+    # Links.
+
+    def on_events(self, link: MessageLink, events: Sequence[Event]) -> None:
+        """What a link's session tells."""
+        for event in events:
+            match event:
+                case Accepted():
+                    receipt_id = canonical(event.message_id, self.centre.settings.answer_ids) if event.message_id else None
+                    self._settle(event.ref, "submitted", receipt_id=receipt_id, is_late=event.is_late)
+                    self.counts.submitted += 1
+                case Refused():
+                    self._refused(event)
+                case Unanswered():
+                    self._settle(event.ref, "unknown", error="unanswered")
+                    self.counts.unknown += 1
+                case Delivered():
+                    self._delivered(link, event)
+                case _:
+                    pass
+        self._wake.set()
+
+    def _refused(self, event: Refused) -> None:
+        held = event.ref
+        assert isinstance(held, Held)
+        word = status_name(event.status)
+        if event.meaning is Meaning.REFUSED or (event.meaning is Meaning.LATER and held.is_over):
+            self.counts.refused += 1
+            self._settle(held, "failed", error=word, is_late=event.is_late)
+            return
+        self.counts.deferred += 1
+        self._may_hold_more = True
+        if event.meaning is Meaning.BUSY:
+            self._settle(held, "queued", is_late=event.is_late)  # as if it had not left: in its old place
+        else:
+            pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(held.attempts, 10))
+            self._settle(held, "queued", error=word, due_at=self._clock.now() + pause, is_late=event.is_late)
+
+    def _settle(
+        self,
+        ref: object,
+        state: PartState,
+        *,
+        receipt_id: str | None = None,
+        error: str | None = None,
+        due_at: datetime | None = None,
+        is_late: bool = False,
+    ) -> None:
+        assert isinstance(ref, Held)
+        settled = Settled(ref.message_id, ref.part, state, receipt_id, error, due_at)
+        if receipt_id is not None:
+            self._settling.add(receipt_id)
+        (self._late if is_late else self._outcomes).append((ref.org_id, settled))
+
+    # Out.
+
+    async def _submit(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                is_busy = await self._turn()
+            except _AWAY as error:
+                _log.error("message_carrier.turn_failed", centre=self.centre.name, error=type(error).__name__)
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            if is_busy or self._wake.is_set():
+                await asyncio.sleep(0)
+                continue
+            try:
+                async with asyncio.timeout(self._until()):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._may_hold_more = True
+
+    def _until(self) -> float:
+        """Seconds until there may be something to do without being woken."""
+        if not (self._ready or self._may_hold_more):
+            return LOOK_EVERY_S
+        now = self._clock.monotonic()
+        opening = [at - now for one in self._links if (at := one.link.opens_at()) is not None]
+        return max(0.005, min([LOOK_EVERY_S, *opening]))
+
+    async def _turn(self) -> bool:
+        """One round; whether there is reason for another at once. Raises what the database does."""
+        room = self._room(len(self._outcomes))
+        if room > 0:
+            await self._open_ahead(room)
+        batch = [self._ready.popleft() for _ in range(min(self._room(len(self._outcomes)), len(self._ready)))]
+        if not batch and not self._outcomes and not self._late:
+            return False
+        claimed = await self._write(batch)
+        self._give(claimed)
+        return bool(claimed)
+
+    def _room(self, settling: int) -> int:
+        """How many parts may be claimed, once `settling` ones are settled."""
+        senders = self._senders()
+        free = sum(one.link.free() for one in senders)
+        windows = sum(one.link.settings.window for one in senders)
+        return min(free, windows - (self._in_hand - settling))
+
+    async def _open_ahead(self, room: int) -> None:
+        stale = self._clock.monotonic() - STALE_S
+        while self._ready and self._ready[0].opened_at < stale:
+            self._ready.popleft()
+            self._may_hold_more = True
+        if len(self._ready) >= room or not self._may_hold_more:
+            return
+        most = max(room, AHEAD * sum(one.link.settings.window for one in self._links))
+        self._may_hold_more = False
+        async with self._main.transaction() as connection:
+            refs = await message_parts.due(connection, self.centre.id, self._clock.now(), most)
+        self._may_hold_more = self._may_hold_more or len(refs) == most
+        known = {ready.ref for ready in self._ready}
+        by_org: dict[OrgId, list[PartRef]] = defaultdict(list)
+        for ref in refs:
+            if ref not in known:
+                by_org[ref.org_id].append(ref)
+        for org_id, some in by_org.items():
+            await self._open(org_id, some)
+
+    async def _open(self, org_id: OrgId, refs: Sequence[PartRef]) -> None:
+        """Open what is due of one organisation; what can't be sent fails here."""
+        settings, now = self.centre.settings, self._clock.now()
+        opened = await self._bodies.open(org_id, list(dict.fromkeys(ref.message_id for ref in refs)), settings.style)
+        at, failed = self._clock.monotonic(), []
+        for ref in refs:
+            message = opened.get(ref.message_id)
+            if message is None or ref.part > len(message.parts):
+                failed.append((ref, "erased" if message is None else "parts"))
+                continue
+            body = submission(message.parts[ref.part - 1], message.source, message.destination, settings)
+            index = self._keys.text_destination(digits(message.destination.reveal()))
+            self._ready.append(Ready(ref, body, index, at))
+        if failed:
+            async with self._main.organisation(org_id) as connection:
+                for error in {error for _, error in failed}:
+                    refs_of = [ref for ref, why in failed if why == error]
+                    moved = await message_parts.move(connection, refs_of, "queued", "failed", error, now)
+                    await self._bodies.advance(
+                        connection, org_id, [Change(ref.message_id, ref.part, "failed", error, now) for ref in moved]
+                    )
+
+    async def _write(self, batch: Sequence[Ready]) -> list[tuple[Held, Ready]]:
+        """Commit the outcomes so far and claim `batch`, an organisation at a time; returns what is ours to send."""
+        outcomes, self._outcomes = self._outcomes, []
+        late, self._late = self._late, []
+        claimed: list[tuple[Held, Ready]] = []
+        orgs = dict.fromkeys([*(org for org, _ in outcomes), *(org for org, _ in late), *(ready.ref.org_id for ready in batch)])
+        left = list(orgs)
+        try:
+            for org_id in orgs:
+                settled = [one for org, one in outcomes if org == org_id]
+                wanted = [ready for ready in batch if ready.ref.org_id == org_id]
+                claimed += await self._write_org(org_id, settled, [one for org, one in late if org == org_id], wanted)
+                self._in_hand -= len(settled)
+                left.remove(org_id)
+                self._committed_ids(one.receipt_id for org, one in (*outcomes, *late) if org == org_id)
+        except BaseException:
+            # Not committed, or nobody knows: the same once more changes nothing. What was perhaps claimed has not left.
+            self._outcomes = [one for one in outcomes if one[0] in left] + self._outcomes
+            self._late = [one for one in late if one[0] in left] + self._late
+            doubtful = [ready.ref for ready in batch if ready.ref.org_id in left] + [ready.ref for _, ready in claimed]
+            self._outcomes += [(ref.org_id, Settled(ref.message_id, ref.part, "queued")) for ref in doubtful]
+            self._in_hand += sum(ref.org_id in left for ref in doubtful)
+            self._may_hold_more = True
+            raise
+        return claimed
+
+    async def _write_org(
+        self, org_id: OrgId, settled: Sequence[Settled], late: Sequence[Settled], wanted: Sequence[Ready]
+    ) -> list[tuple[Held, Ready]]:
+        now = self._clock.now()
+        async with self._main.organisation(org_id) as connection:
+            if settled:
+                await self._settled(connection, org_id, await message_parts.settle(connection, self._run.id, settled, now), now)
+            if late:
+                await self._settled(connection, org_id, await message_parts.late(connection, late, now), now)
+            rows = await message_parts.claim(connection, self._run.id, [(one.ref, one.index) for one in wanted], now) if wanted else []
+        self._in_hand += len(rows)
+        by_part = {(one.ref.message_id, one.ref.part): one for one in wanted}
+        most_attempts = self.centre.settings.most_attempts
+        claimed: list[tuple[Held, Ready]] = []
+        for row in rows:
+            ready = by_part[row.message_id, row.part]
+            if row.expires_at is not None:
+                ready = replace(ready, body=replace(ready.body, validity_period=validity(row.expires_at, now)))
+            claimed.append((Held(org_id, row.message_id, row.part, row.attempts, row.attempts >= most_attempts), ready))
+        return claimed
+
+    async def _settled(self, connection: Connection, org_id: OrgId, own: Sequence[Settled], now: datetime) -> None:
+        changes = [Change(one.message_id, one.part, _part_state(one.state), one.error, now) for one in own if one.state != "queued"]
+        if changes:
+            await self._bodies.advance(connection, org_id, changes)
+        if named := {one.receipt_id: (one.message_id, one.part) for one in own if one.receipt_id is not None}:
+            await self._receipts.settled_with(connection, org_id, named)
+
+    def _committed_ids(self, receipt_ids: Iterable[str | None]) -> None:
+        """The receipts that waited for these may be taken."""
+        for receipt_id in receipt_ids:
+            if receipt_id is not None:
+                self._settling.discard(receipt_id)
+                self._told += self._waiting.pop(receipt_id, [])
+        if self._told:
+            self._arrived.set()
+
+    def _give(self, claimed: Sequence[tuple[Held, Ready]]) -> None:
+        """Hand claimed parts to links; those that no link takes any more go back as they were."""
+        for held, ready in claimed:
+            link = self._next_link() if self._run.may_send else None
+            if link is None:
+                self._settle(held, "queued")
+                self._may_hold_more = True
+                continue
+            try:
+                link.submit(held, ready.body)
+            except ValueError:
+                self._settle(held, "failed", error="unsendable")
+
+    def _senders(self) -> list["_Weighted"]:
+        """The links that messages go to now: those bound, of the lowest priority."""
+        bound = [one for one in self._links if one.link.is_sender]
+        lowest = min((one.spec.priority for one in bound), default=0)
+        return [one for one in bound if one.spec.priority == lowest]
+
+    def _next_link(self) -> MessageLink | None:
+        """By weight, smoothly: each link's share of the parts is its share of the weights, as far as their windows let it."""
+        free = [one for one in self._senders() if one.link.free() > 0]
+        if not free:
+            return None
+        for one in free:
+            one.credit += one.spec.weight
+        chosen = max(free, key=lambda one: one.credit)
+        chosen.credit -= sum(one.spec.weight for one in free)
+        return chosen.link
+
+    # In.
+
+    def _delivered(self, link: MessageLink, event: Delivered) -> None:
+        settings, body = self.centre.settings, event.body
+        acknowledge = link.acknowledger()
+        receipt = receipt_of(body, is_told_by_text=settings.receipts_by_text)
+        if receipt is not None:
+            self.counts.receipts += 1
+            row = self._row_of(body, receipt.message_id, STATES[receipt.fate], receipt.error)
+            told = self._waiting.setdefault(row.receipt_id, []) if row.receipt_id in self._settling else self._told
+            told.append((acknowledge, event.sequence, row))
+        elif is_receipt(body):
+            acknowledge(event.sequence, Status.ESME_ROK)  # it says nothing of use: it would come for ever
+            _log.warning("message_receipt.unreadable", centre=self.centre.name)
+            return
+        else:
+            self.counts.received += 1
+            self._texts.append((acknowledge, event.sequence, inbound(body, self._clock.now())))
+        self._arrived.set()
+
+    def _row_of(self, body: DeliverSm | DataSm, message_id: str, state: PartState, error: str | None) -> Receipt:
+        index = self._keys.text_destination(digits(body.source.text))
+        return Receipt(canonical(message_id, self.centre.settings.receipt_ids), index, state, error, self._clock.now())
+
+    async def _take_in(self) -> None:
+        while True:
+            if not (self._texts or self._told):
+                self._arrived.clear()
+                await self._arrived.wait()
+            texts, self._texts = self._texts[:MOST_DELIVERIES], self._texts[MOST_DELIVERIES:]
+            told, self._told = self._told[:MOST_DELIVERIES], self._told[MOST_DELIVERIES:]
+            if texts:
+                is_committed = await self._committed(self._inbox.receive(self.centre.id, [text for _, _, text in texts]))
+                for acknowledge, sequence, _ in texts:
+                    acknowledge(sequence, Status.ESME_ROK if is_committed else Status.ESME_RX_T_APPN)
+            if told:
+                is_committed = await self._committed(self._receipts.take([receipt for _, _, receipt in told]))
+                for acknowledge, sequence, _ in told:
+                    acknowledge(sequence, Status.ESME_ROK if is_committed else Status.ESME_RX_T_APPN)
+
+    async def _committed(self, writing: "asyncio.Future[None] | object") -> bool:
+        try:
+            await writing  # type: ignore[misc]
+        except _AWAY as error:
+            _log.error("message_carrier.not_taken_in", centre=self.centre.name, error=type(error).__name__)
+            return False
+        return True
+
+    async def look_again(self) -> int:
+        """Early receipts, once more."""
+        return await self._receipts.look_again()
+
+
+@dataclass(slots=True)
+class _Weighted:
+    spec: LinkSpec
+    link: MessageLink
+    credit: int = 0
+
+
+def _part_state(text: str) -> PartState:
+    states: tuple[PartState, ...] = ("queued", "sending", "submitted", "unknown", "delivered", "failed", "expired")
+    return next(state for state in states if state == text)

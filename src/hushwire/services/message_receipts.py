@@ -1,0 +1,111 @@
+"""Receipts to their parts: by the centre's id, and for parts whose answer never came by whom they were for.
+
+A receipt may come before the answer to its message is committed, on another link, to another node. Such a one is kept, and looked at again
+with the answer and every few seconds.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from hushwire.core.clock import Clock
+from hushwire.core.ids import OrgId
+from hushwire.services.carriage import Bodies, Change, PartState
+from hushwire.services.message_runs import KEEP_RECEIPTS, MOST
+from hushwire.sms.smpp.receipts import Fate
+from hushwire.store import message_parts
+from hushwire.store.database import Connection, Database
+from hushwire.store.message_parts import PartRef, Receipt
+
+STATES: Final[dict[Fate, PartState]] = {
+    Fate.PENDING: "submitted",
+    Fate.DELIVERED: "delivered",
+    Fate.EXPIRED: "expired",
+    Fate.FAILED: "failed",
+}
+_SETTLES_AFTER: Final = timedelta(seconds=2)
+
+
+class Receipts:
+    """One centre's receipts."""
+
+    def __init__(self, centre_id: UUID, main: Database, bodies: Bodies, clock: Clock) -> None:
+        self._centre_id = centre_id
+        self._main = main
+        self._bodies = bodies
+        self._clock = clock
+
+    async def take(self, receipts: Sequence[Receipt]) -> None:
+        """Write what they say; committed when this returns. Raises Unavailable."""
+        latest = {one.receipt_id: one for one in receipts if one.state != "submitted"}
+        pending = {one.receipt_id: one for one in receipts if one.state == "submitted"}
+        everything = [*pending.values(), *latest.values()]
+        async with self._main.transaction() as connection:
+            found = await self._parts_of(connection, everything)
+            early = {**pending, **latest}
+            if left := [one for one in early.values() if one.receipt_id not in found]:
+                await message_parts.keep_early(connection, self._centre_id, left)
+        await self._conclude([(found[one.receipt_id], one) for one in everything if one.receipt_id in found])
+
+    async def look_again(self) -> int:
+        """Receipts that came early, once what they are about can be told; and those that nothing is found for go. Returns how many."""
+        now = self._clock.now()
+        async with self._main.transaction() as connection:
+            kept = await message_parts.early_ones(connection, self._centre_id, now - _SETTLES_AFTER, MOST)
+            found = await self._parts_of(connection, kept)
+            await message_parts.forget_receipts(connection, now - KEEP_RECEIPTS)
+        told = [(found[one.receipt_id], one) for one in kept if one.receipt_id in found]
+        await self._conclude(told)
+        async with self._main.transaction() as connection:
+            await message_parts.take_early(connection, self._centre_id, [one.receipt_id for _, one in told])
+        return len(told)
+
+    async def settled_with(self, connection: Connection, org_id: OrgId, receipt_ids: dict[str, tuple[UUID, int]]) -> None:
+        """In the transaction that writes answers: what was said of these parts before."""
+        early = await message_parts.take_early(connection, self._centre_id, list(receipt_ids))
+        await self._write(connection, org_id, [(PartRef(org_id, *receipt_ids[one.receipt_id]), one) for one in early])
+
+    async def _parts_of(self, connection: Connection, receipts: Sequence[Receipt]) -> dict[str, PartRef]:
+        found = await message_parts.of_receipts(connection, self._centre_id, [one.receipt_id for one in receipts])
+        missing = [one for one in receipts if one.receipt_id not in found]
+        if not missing:
+            return found
+        doubtful = await message_parts.unanswered(connection, self._centre_id, list({one.destination_index for one in missing}))
+        for one in sorted(missing, key=lambda one: one.at):
+            parts = doubtful.get(one.destination_index, [])
+            # One that is under way now may be the one that is meant: its answer will tell.
+            if parts and all(is_unknown for _, is_unknown in parts):
+                found[one.receipt_id] = parts.pop(0)[0]
+        return found
+
+    async def _conclude(self, told: Sequence[tuple[PartRef, Receipt]]) -> None:
+        by_org: dict[OrgId, list[tuple[PartRef, Receipt]]] = defaultdict(list)
+        for ref, one in told:
+            by_org[ref.org_id].append((ref, one))
+        for org_id, some in by_org.items():
+            async with self._main.organisation(org_id) as connection:
+                await self._write(connection, org_id, some)
+
+    async def _write(self, connection: Connection, org_id: OrgId, told: Sequence[tuple[PartRef, Receipt]]) -> None:
+        # One statement changes a row once: of several receipts about one part the last one counts, and one that ends it most of all.
+        last: dict[PartRef, Receipt] = {}
+        for ref, one in told:
+            if ref not in last or last[ref].state == "submitted":
+                last[ref] = one
+        if not last:
+            return
+        now = self._clock.now()
+        changed = await message_parts.conclude(connection, [(ref, one.state, one.error, one.receipt_id) for ref, one in last.items()], now)
+        changes = [
+            Change(ref.message_id, ref.part, _state(one.state), one.error, one.at)
+            for ref, one in last.items()
+            if (ref.message_id, ref.part) in changed
+        ]
+        if changes:
+            await self._bodies.advance(connection, org_id, changes)
+
+
+def _state(text: str) -> PartState:
+    return next(state for state in STATES.values() if state == text)
