@@ -26,7 +26,7 @@ from hushwire.services.once import KeyReused, Once, made_before
 from hushwire.services.phone_numbers import REMOTE
 from hushwire.services.voice_security import NoAgent
 from hushwire.sms.text.folding import folded
-from hushwire.sms.text.segmentation import MOST_PARTS, Numbering, Size, Style, size
+from hushwire.sms.text.segmentation import MOST_PARTS, Size, Style, size
 from hushwire.store import message_parts, message_settings, messages, outbox
 from hushwire.store.database import Connection, Database
 from hushwire.store.message_settings import Settings
@@ -385,13 +385,12 @@ async def read_scene(connection: Connection, keys: OrgKeys, agents: Sequence[UUI
 
 def carriers_for(carriers: Sequence[Way], number: str, random: Random) -> list[Way]:
     """Carriers that take messages to a number, the one to begin with first."""
-    by_id = {way.id: way for way in carriers}
-    return [by_id[centre] for centre in choose(carriers, number, random)]
+    return choose(carriers, number, random)
 
 
 def style_of(way: Way) -> Style:
     """How a carrier takes long messages."""
-    return Style(Numbering(getattr(way, "style", "udh8")))
+    return way.style
 
 
 def open_template(keys: OrgKeys, row_id: UUID, body_sealed: bytes) -> str:
