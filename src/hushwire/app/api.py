@@ -53,6 +53,7 @@ from hushwire.services.recordings_sealed import SealedRecordings
 from hushwire.services.recordings_shipping import Spool
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
+from hushwire.services.risk_packs import RiskPacks
 from hushwire.services.simulation import Simulation
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
@@ -85,12 +86,15 @@ class _Server(uvicorn.Server):
 async def run(wired: Wired) -> None:
     """Serve until `wired.stop` is set; requests under way get a second to end."""
     listen = wired.config.api.listen
-    means = await made_means(wired)
+    packs = RiskPacks(wired.config.risk_pack_folder, wired.config.risk_packs.keys)
+    await asyncio.to_thread(packs.look)
+    means = await made_means(wired, packs)
     listener = bound(listen)
     address = f"{listen.scheme}://{_host(listen.host)}:{listener.getsockname()[1]}"
     server = _Server(_settings(wired, means, listen))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="api-server")
     stopping = asyncio.create_task(wired.stop.wait(), name="api-stop")
+    looking = asyncio.create_task(packs.run(), name="risk-packs")
     try:
         await asyncio.wait({serving, asyncio.create_task(server.up.wait(), name="api-up")}, return_when=asyncio.FIRST_COMPLETED)
         if server.up.is_set():
@@ -99,13 +103,14 @@ async def run(wired: Wired) -> None:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
+        looking.cancel()
         server.should_exit = True
         await serving
         listener.close()
     _log.info("api.ended")
 
 
-async def made_means(wired: Wired) -> Means:
+async def made_means(wired: Wired, packs: RiskPacks) -> Means:
     """Everything that the routers use, wired."""
     blobs = Blobs.open(wired.config.store_urls())
     spool = Spool(wired.folders.spool)
@@ -113,7 +118,7 @@ async def made_means(wired: Wired) -> Means:
     clocks = Clocks(wired.clock, wired.random)
     notices = Notices(wired.main, wired.keyring, clocks, wired.clock, wired.random)
     voice_security = VoiceSecurity(
-        wired.main, wired.keyring, wired.clock, lambda slug: own_hosts(wired.config, slug, wired.folders.status), notices
+        wired.main, wired.keyring, wired.clock, lambda slug: own_hosts(wired.config, slug, wired.folders.status), notices, packs.packs
     )
     actions = CallActions(wired.main, wired.clock, wired.random)
     await erasures.listen()

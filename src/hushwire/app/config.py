@@ -32,6 +32,7 @@ from hushwire.core.errors import ConfigError
 from hushwire.policy.model import Reason
 from hushwire.privacy import mail
 from hushwire.services.features import TABLE, Feature, Features
+from hushwire.services.risk_packs import trusted_keys
 from hushwire.services.sound_library import PARK_WORDS, VOICEMAIL_WORDS, SoundFiles
 from hushwire.sip.errors import ParseError
 from hushwire.sip.shaken import is_https
@@ -121,6 +122,14 @@ def _address(value: object) -> object:
             ipaddress.ip_address(value)
         except ValueError:
             raise ValueError('write an IP address such as "192.0.2.10"') from None
+    return value
+
+
+def _risk_key(value: str) -> str:
+    try:
+        trusted_keys([value])
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
     return value
 
 
@@ -501,6 +510,13 @@ class Limits(Section):
     rules_age_s: Annotated[int, Field(ge=60, le=7 * 86_400)] = 3600
 
 
+class RiskPackSettings(Section):
+    """Packs of high-risk ranges (docs/voice-security.md)."""
+
+    folder: FilePath | None = None
+    keys: Annotated[tuple[Annotated[str, AfterValidator(_risk_key)], ...], Field(strict=False)] = ()
+
+
 def _code(feature: Feature) -> str:
     return TABLE[feature].code
 
@@ -561,6 +577,7 @@ class Config(Section):
     run: Run = Run()
     limits: Limits = Limits()
     features: FeatureCodes = FeatureCodes()
+    risk_packs: RiskPackSettings = RiskPackSettings()
     _source: Path | None = PrivateAttr(default=None)
 
     @property
@@ -580,6 +597,11 @@ class Config(Section):
             for key, value in table.items():
                 variables[f"{ENV_PREFIX}{section}__{key}".upper()] = orjson.dumps(value).decode()
         return variables
+
+    @property
+    def risk_pack_folder(self) -> Path:
+        """Where packs of high-risk ranges are looked for, beside those that ship."""
+        return self.risk_packs.folder or self.data.dir / "risk-packs"
 
     def phone_proxy(self) -> str:
         """The SIP URI at which phones reach the deployment: `[sip] proxy`, else the first TLS listener, else the first one."""
@@ -714,6 +736,9 @@ def _absolute(config: Config, path: Path | None, origins: Mapping[tuple[str, ...
     if config.backup.programs is not None:
         programs = settle(config.backup.programs, "backup", "programs")
         update["backup"] = config.backup.model_copy(update={"programs": programs})
+    if config.risk_packs.folder is not None:
+        folder = settle(config.risk_packs.folder, "risk_packs", "folder")
+        update["risk_packs"] = config.risk_packs.model_copy(update={"folder": folder})
     tls = config.tls
     named = {"certificate": tls.certificate, "key": tls.key, "trunk_authorities": tls.trunk_authorities}
     named |= {"trunk_certificate": tls.trunk_certificate, "trunk_key": tls.trunk_key}

@@ -52,6 +52,7 @@ from hushwire.services.pickup_names import PickupNames
 from hushwire.services.presence import DIALOG, PRESENCE, DialogPackage, PresencePackage
 from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
+from hushwire.services.risk_packs import RiskPacks
 from hushwire.services.routing import Router
 from hushwire.services.shared_counts import Count, SharedCounts
 from hushwire.services.signing_certificates import SigningCertificates
@@ -103,6 +104,7 @@ class Gateway:
         self.pool = KeyPool(wired.keyring, clock, random, size=16, most=256)
         self.records = Records(wired.main)
         self._judge = Judge()
+        self.risk_packs = RiskPacks(config.risk_pack_folder, config.risk_packs.keys)
         limits = config.limits
         self.guard = Guard(
             Bans(wired.main, wired.keyring, clock, random),
@@ -134,6 +136,7 @@ class Gateway:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._assemble()
+            await asyncio.to_thread(self.risk_packs.look)
             await self.directory.load()
             await self.registrations.load()
             self._trust()
@@ -141,6 +144,7 @@ class Gateway:
             await self._adopt(kept, unread, watches)
             for name, work in (
                 ("directory", lambda: self.directory.watch(self._directory_changed)),
+                ("risk-packs", self.risk_packs.run),
                 ("registrations", self.registrations.run),
                 ("bindings-written", self.bindings.run),
                 ("keepalive", self._keep_alive),
@@ -246,6 +250,7 @@ class Gateway:
             default_org=sip.default_org,
             addresses=hosts,
             ports={address.port for address in addresses.values()},
+            packs=self.risk_packs.packs,
         )
         challenger = Challenger(wired.random.token_bytes(32), sip.domain, wired.random)
         authenticator = Authenticator(self.directory, challenger, wired.clock.monotonic, self.guard)

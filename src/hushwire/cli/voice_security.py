@@ -16,6 +16,7 @@ from hushwire.policy.model import Allow, AllowContact, Channel, Deny, Emergency,
 from hushwire.services.clocks import Clocks
 from hushwire.services.notices import Notices
 from hushwire.services.provisioning import OPERATOR
+from hushwire.services.risk_packs import RiskPacks
 from hushwire.services.rule_changes import Change, Saved
 from hushwire.services.voice_security import NoAgent, VoiceSecurity
 from hushwire.store import provisioning as rows
@@ -108,7 +109,9 @@ async def _organisation(means: Administration, slug: str | None) -> OrgId:
 
 def _service(means: Administration, settings: Config) -> VoiceSecurity:
     notices = Notices(means.main, means.keyring, Clocks(means.clock, means.random), means.clock, means.random)
-    return VoiceSecurity(means.main, means.keyring, means.clock, lambda slug: own_hosts(settings, slug), notices)
+    packs = RiskPacks(settings.risk_pack_folder, settings.risk_packs.keys)
+    packs.look()
+    return VoiceSecurity(means.main, means.keyring, means.clock, lambda slug: own_hosts(settings, slug), notices, packs.packs)
 
 
 def register(application: typer.Typer) -> None:
