@@ -128,7 +128,7 @@ def accept(phone: Peer, event: sip.RequestReceived) -> DialogKey:
 
 async def settled(live: LiveCall) -> None:
     """Once nobody has to be asked any more."""
-    await until(lambda: not live.call._unmoved and live.call._moving is None and live.exchange is None, what="the parties were told")
+    await until(lambda: not live.call._own.owed and live.exchange is None, what="the parties were told")
 
 
 async def row_of(world: World, live: LiveCall, **wanted: Any) -> Any:

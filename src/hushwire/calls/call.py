@@ -6,21 +6,24 @@
     ACTIVE -> RENEWING (the media process died: another bridge, then a re-INVITE to each party) -> ACTIVE
     ACTIVE -> WAITING (a party stood aside, to be replaced by another) -> ACTIVE
 
-Every path ends in exactly one `Ended`. What a state does with an event is one method; `Call.TABLE` says which.
+Every path ends in exactly one `Ended`. What a state does with an event is one method; `states.STEPS` says which. Here is how a call comes
+about; `talk.py` is what its parties do then, `machine.py` what both have in common.
 """
 
 from dataclasses import replace
-from enum import StrEnum
-from typing import Any, ClassVar, Final
 
 from hushwire.calls import effects, events, failures
 from hushwire.calls.diversion import DiversionReason
-from hushwire.calls.effects import Effect, LegStatement
-from hushwire.calls.ends import End, payload_map, shared
+from hushwire.calls.effects import Effect
+from hushwire.calls.ends import End, shared
 from hushwire.calls.events import Event
 from hushwire.calls.kept import KeptCall
+from hushwire.calls.machine import Branch
 from hushwire.calls.model import CallDirection, EndReason, Plan, Ports, Side
-from hushwire.calls.reoffer import MOST_RETRIES, Reoffer
+from hushwire.calls.own_offers import OwnOffers
+from hushwire.calls.reoffer import Reoffer
+from hushwire.calls.states import LIVE, STEPS, State
+from hushwire.calls.talk import Talk
 from hushwire.core.clock import Random
 from hushwire.sdp.dtls import Fingerprint
 from hushwire.sdp.offer_answer import Direction, LegMedia, Refusal, Srtp
@@ -28,54 +31,19 @@ from hushwire.sip import reason as reasons
 from hushwire.sip.reason import Reason
 from hushwire.sip.refusals import REFUSALS, reason_header
 
-
-class State(StrEnum):
-    """Where a call stands."""
-
-    NEW = "new"
-    OPENING = "opening"
-    ANNOUNCING = "announcing"
-    RINGING = "ringing"
-    DIVERTING = "diverting"
-    OFFERING = "offering"
-    ACTIVE = "active"
-    RENEWING = "renewing"
-    WAITING = "waiting"
-    ENDED = "ended"
+__all__ = ["LIVE", "Call", "State"]
 
 
-class _Branch:
-    """One target being rung: our end of its media, and its fate so far."""
-
-    __slots__ = ("end", "has_answered", "has_early_answer", "index", "is_open", "may_transcode")
-
-    def __init__(self, index: int, end: End) -> None:
-        self.index = index
-        self.end = end
-        self.is_open = True
-        self.has_answered = False  # it described its media already
-        self.has_early_answer = False  # and the caller hears it
-        self.may_transcode = False  # the caller's codecs alone were refused
-
-
-class Call:
+class Call(Talk):
     """A call from the caller's INVITE on. `offer` is that INVITE's body; empty asks for ours (RFC 3261 section 13.2.1).
 
     `fingerprint` is that of the certificate that DTLS handshakes of this call show; None: no leg of it does DTLS.
     """
 
     def __init__(self, plan: Plan, offer: bytes, random: Random, fingerprint: Fingerprint | None = None) -> None:
-        self.plan = plan
-        self._fingerprint = fingerprint
-        self.state = State.NEW
-        self.winner: int | None = None
+        super().__init__(plan, random, fingerprint)
         self._offer = offer
-        self._random = random
-        self._effects: list[Effect] = []
-        self._ports: dict[int, Ports] = {}
-        self._caller: End | None = None
         self._offered: LegMedia | None = None
-        self._branches: list[_Branch] = []
         self._first = 0  # of the targets that are rung now: those before did not take the call
         self._leads_out = plan.direction is CallDirection.OUTBOUND
         self._refusal = (480, EndReason.UNAVAILABLE)
@@ -87,13 +55,6 @@ class Call:
         self._early_codec: str | None = None
         self._is_ringing = False
         self._told_status = 0
-        self._reoffer: Reoffer | None = None
-        self._unrenewed: set[Side] = set()
-        self._unmoved: list[Side] = []
-        self._moving: Side | None = None
-        self._resumed: set[Side] = set()
-        self._aside: Side | None = None
-        self._retries = 0
 
     # ----------------------------------------------------------------------------------------------------------- use
 
@@ -108,7 +69,7 @@ class Call:
 
     def handle(self, event: Event) -> list[Effect]:
         """What follows from an event; nothing where the call's state has no use for it (crossing events are no error)."""
-        name = self.TABLE.get((self.state, type(event)))
+        name = STEPS.get((self.state, type(event)))
         if name is not None:
             getattr(self, name)(event)
         elif isinstance(event, events.Accepted):
@@ -127,9 +88,8 @@ class Call:
             return None
         callee = None if winner is None else self._branches[winner].end
         targets = () if winner is None else (self.plan.targets[winner],)
-        unmoved = (*self._unmoved, *(() if self._moving is None else (self._moving,)))
         plan = replace(self.plan, targets=targets)
-        return KeptCall(plan, caller.keep(), None if callee is None else callee.keep(), unmoved, self._aside)
+        return KeptCall(plan, caller.keep(), None if callee is None else callee.keep(), self._own.owed, self._aside)
 
     @classmethod
     def adopted(cls, kept: KeptCall, random: Random, fingerprint: Fingerprint | None = None) -> "Call":
@@ -139,13 +99,13 @@ class Call:
         call._caller = End.adopted(kept.caller, random)
         if kept.callee is not None:
             call.winner = 0
-            branch = _Branch(0, End.adopted(kept.callee, random))
+            branch = Branch(0, End.adopted(kept.callee, random))
             branch.is_open = False
             call._branches = [branch]
         for end in (call._caller, call.end(Side.CALLEE)):
             if end is not None:
                 call._ports[end.terms.leg] = Ports(end.local.address, end.local.port, end.local.rtcp_port or end.local.port)
-        call._unmoved = list(kept.unmoved)
+        call._own = OwnOffers(kept.unmoved)
         if kept.aside is not None:
             call.state, call._aside = State.WAITING, kept.aside
         return call
@@ -166,35 +126,6 @@ class Call:
     def tried(self) -> int:
         """How many of the plan's targets were rung."""
         return len(self._branches)
-
-    def media(self, side: Side) -> LegMedia | None:
-        """What is agreed with a party now."""
-        end = self.end(side)
-        return None if end is None else end.agreed
-
-    def end(self, side: Side) -> End | None:
-        """Our end of a party's media; the winner's for the callee. None for one that stood aside."""
-        if side is self._aside:
-            return None
-        return self._end_of(side)
-
-    def leg(self, side: Side) -> int | None:
-        """The number of a party's leg, also where nobody is there now."""
-        end = self._end_of(side)
-        return None if end is None else end.terms.leg
-
-    def _ends(self) -> list[End]:
-        return [end for side in Side if (end := self.end(side)) is not None]
-
-    def _end_of(self, side: Side) -> End | None:
-        if side is Side.CALLER:
-            return self._caller
-        return None if self.winner is None else self._branches[self.winner].end
-
-    def legs(self) -> dict[int, LegMedia]:
-        """What is agreed with each party, by leg."""
-        ends = (end for side in Side if (end := self.end(side)) is not None)
-        return {end.terms.leg: end.agreed for end in ends if end.agreed is not None}
 
     # -------------------------------------------------------------------------------------------------------- opening
 
@@ -238,7 +169,7 @@ class Call:
         index = len(self._branches)
         target = self.plan.targets[index]
         end = End(target.terms, self._ports[target.terms.leg], self._random, self._fingerprint)
-        self._branches.append(_Branch(index, end))
+        self._branches.append(Branch(index, end))
         self._do(effects.SendInvite(index, target, end.offer(self._offered)))
 
     def _answer_echo(self, caller: End) -> None:
@@ -268,9 +199,6 @@ class Call:
         self.state = State.ACTIVE
         self._set_legs(caller)
         self._do(effects.Respond(200, body), effects.Answered(None))
-
-    def _failed(self, _event: events.MediaFailed) -> None:
-        self._stop(EndReason.MEDIA_FAILED)
 
     def _reoffered_early(self, event: events.Reoffered) -> None:
         """Who was answered early may offer anew before the call is answered (RFC 3262 section 5, RFC 3311 section 5.2).
@@ -385,7 +313,7 @@ class Call:
             return
         self._taken(branch, caller)
 
-    def _taken(self, branch: _Branch, caller: End) -> None:
+    def _taken(self, branch: Branch, caller: End) -> None:
         """The caller is told what was agreed on with who answered."""
         if not self._offer:
             self._offer_to_caller(caller, branch.end)
@@ -476,7 +404,7 @@ class Call:
     def _has_another_way(self) -> bool:
         return self.plan.is_serial and len(self._branches) < len(self.plan.targets)
 
-    def _begin_transcoding(self, branch: _Branch) -> bool:
+    def _begin_transcoding(self, branch: Branch) -> bool:
         """From the first protection on again, with all codecs; False where the caller's were all already, or that was tried."""
         if branch.may_transcode or self._offered is None or not branch.end.can_offer_more(self._offered):
             return False
@@ -493,6 +421,20 @@ class Call:
     def _nobody_answered(self, _event: events.RingTimeout) -> None:
         self._cancel_branches(None)
         self._not_taken(480, EndReason.NO_ANSWER)
+
+    def _picking_up(self, _event: events.PickingUp) -> None:
+        self._cancel_branches(str(reasons.ELSEWHERE))
+
+    def _picked_up(self, event: events.PickedUp) -> None:
+        branch = Branch(len(self._branches), event.end)
+        branch.is_open, branch.has_answered = False, True
+        # A target stands where its branch does.
+        self.plan = replace(self.plan, targets=(*self.plan.targets[: branch.index], event.target))
+        self._branches.append(branch)
+        self.winner = branch.index
+        self._do(effects.Succeed(Side.CALLEE))
+        if self._caller is not None:
+            self._taken(branch, self._caller)
 
     # ------------------------------------------------------------------------------------------------------ diverting
 
@@ -549,12 +491,6 @@ class Call:
         self._cancel_branches(reasons.value(event.said))
         self._end(EndReason.ANSWERED_ELSEWHERE if reasons.is_answered_elsewhere(event.said) else EndReason.CANCELLED, 487)
 
-    def _cancel_branches(self, reason: str | None) -> None:
-        for branch in self._branches:
-            if branch.is_open:
-                branch.is_open = False
-                self._do(effects.SendCancel(branch.index, reason))
-
     def _refuse(self, status: int, why: EndReason, words: str | None = None) -> None:
         """Refuse the caller, with the network's cause (Q.850) where that of a target is passed on."""
         network = self._network_causes.get((status, why))
@@ -563,387 +499,3 @@ class Call:
         said = reason_header(status, words)
         self._do(effects.Respond(status, reason=said if network is None else f"{said}, {network}"))
         self._end(why, status)
-
-    # --------------------------------------------------------------------------------------------------------- active
-
-    def _reoffered(self, event: events.Reoffered) -> None:
-        here, there = self.end(event.side), self.end(event.side.other)
-        if here is None or self._reoffer is not None or self._moving is not None:
-            # RFC 3261 section 14.2: an exchange is under way already; the party tries again after a random time.
-            self._do(effects.RespondReinvite(event.tx, 491))
-            return
-        self._reoffer = exchange = Reoffer(event.side, event.tx, here, there, holds_with_music=self.plan.holds_with_music)
-        self._carry_on(exchange, exchange.begin(event.body))
-
-    def _reanswered(self, event: events.Reanswered) -> None:
-        if event.side is self._moving:
-            self._moved(event)
-            return
-        exchange = self._reoffer
-        if exchange is None or event.side is not exchange.side.other:
-            return
-        if event.status in (408, 481):
-            # RFC 3261 section 12.2.1.2: the dialog is gone over there.
-            if exchange.tx_open:
-                self._do(effects.RespondReinvite(exchange.tx, 481))
-            self._reoffer = None
-            self._hang_up(exchange.side.other, self._bye(event.side))
-            return
-        self._carry_on(exchange, exchange.reanswered(event.status, event.body, event.retry_after_s))
-
-    def _retry_due(self, event: events.RetryDue) -> None:
-        exchange = self._reoffer
-        if exchange is not None and self._moving is None and event.side is exchange.side.other:
-            self._carry_on(exchange, exchange.retry())
-        else:
-            self._move_next()
-
-    def _acknowledged(self, event: events.Acknowledged) -> None:
-        exchange = self._reoffer
-        if exchange is not None and exchange.awaits_ack and event.side is exchange.side:
-            self._carry_on(exchange, exchange.acknowledged(event.body))
-        self._move_next()
-
-    # A leg's ports move: what is agreed is offered again, with the new ones.
-
-    def _ports_moved(self, event: events.PortsMoved) -> None:
-        self._ports[event.leg] = event.ports
-        for side in Side:
-            end = self.end(side)
-            if end is not None and end.terms.leg == event.leg:
-                end.move(event.ports)
-                if side not in self._unmoved:
-                    self._unmoved.append(side)
-        if self.state is State.ACTIVE:
-            self._move_next()
-
-    def _refresh_due(self, event: events.RefreshDue) -> None:
-        """What is agreed is offered again as it is."""
-        if event.side not in self._unmoved:
-            self._unmoved.append(event.side)
-        self._move_next()
-
-    def _move_next(self) -> None:
-        if not self._unmoved or self._reoffer is not None or self._moving is not None:
-            return
-        self._moving = self._unmoved.pop(0)
-        end = self.end(self._moving)
-        if end is not None and end.agreed is not None:
-            direction = Direction.SENDRECV if self._moving in self._resumed else end.agreed.direction
-            self._do(effects.SendReinvite(self._moving, end.offer(end.agreed, direction=direction)))
-        else:
-            self._moving = None
-
-    def _moved(self, event: events.Reanswered) -> None:
-        """The answer to our new ports. A party that refuses them keeps what it had."""
-        self._moving = None
-        if event.status in (408, 481):
-            self._resumed.discard(event.side)
-            self._hang_up(event.side, self._bye(event.side))
-            return
-        if event.retry_after_s is not None and self._retries < MOST_RETRIES:
-            self._retries += 1
-            self._unmoved.append(event.side)
-            self._do(effects.ArmRetry(event.side, event.retry_after_s))
-            return
-        if event.status == 491 and event.retry_after_s is None:
-            self._unmoved.append(event.side)  # once what is under way there is over
-            return
-        end, was_held = self.end(event.side), event.side in self._resumed
-        self._resumed.discard(event.side)
-        self._retries = 0
-        if 200 <= event.status < 300 and end is not None and end.take_answer(event.body) is None:
-            self._set_legs(*self._ends())
-            self._do(effects.FormatChanged())
-            if was_held:
-                self._pass_hold_on(event.side, end)
-        self._move_next()
-
-    def _pass_hold_on(self, side: Side, end: End) -> None:
-        """Who holds goes on holding, whoever it talks with now; where that is not answered by music the other party is told."""
-        there = self.end(side.other)
-        if there is None or end.agreed is None or not end.agreed.is_held or self.plan.holds_with_music or self._reoffer is not None:
-            return
-        self._reoffer = exchange = Reoffer.begun_by_us(side, end, there)
-        self._carry_on(exchange, exchange.pass_on())
-
-    def _carry_on(self, exchange: Reoffer, steps: list[Effect]) -> None:
-        self._do(*steps)
-        if exchange.is_done:
-            self._reoffer = None
-            self._move_next()
-        if exchange.has_changed:
-            exchange.has_changed = False
-            ends = self._ends()
-            # Media is set before the answer goes out: whoever reads it may send at once.
-            self._effects.insert(0, self._statements(*ends))
-            self._do(effects.FormatChanged())
-
-    def _hung_up(self, event: events.HungUp) -> None:
-        if event.side is self._aside:
-            return  # its BYE crossed ours
-        self._hang_up(event.side, self._bye(event.side), event.said)
-
-    def _hang_up(self, side: Side, why: EndReason, said: tuple[Reason, ...] = ()) -> None:
-        """`side` is gone; the other party is told, and why as far as that was said."""
-        self._answer_open_reinvite()
-        if self.end(side.other) is not None:
-            self._do(effects.SendBye(side.other, reasons.value(said)))
-        self._end(why, None)
-
-    def _answer_open_reinvite(self) -> None:
-        """RFC 3261 section 15.1.2: what is pending in a dialog that ends is answered with 487."""
-        if self._reoffer is not None and self._reoffer.tx_open:
-            self._do(effects.RespondReinvite(self._reoffer.tx, 487))
-
-    # ------------------------------------------------------------------------------------------------- taking a place
-
-    def _replaced(self, event: events.Replaced) -> None:
-        """A party goes, another comes; the one that stays notices no more than whom it hears."""
-        if self._end_of(event.side) is None or self._end_of(event.side.other) is None:
-            return
-        self._leave_exchange(event.side)
-        self._do(effects.Succeed(event.side, failures.ENDED_BY[EndReason.TRANSFERRED]))  # before anything is said in the new dialog
-        self._aside, self.state = None, State.ACTIVE
-        if event.side is Side.CALLER:
-            self._caller = event.end
-        elif self.winner is not None:
-            self._branches[self.winner].end = event.end
-        self._set_legs(*self._ends())
-        for side in Side:
-            end = self.end(side)
-            if end is None or end.agreed is None:
-                continue
-            if end.agreed.direction is not Direction.SENDRECV:
-                self._resumed.add(side)  # it was held by who is gone; where it holds itself its answer says so again
-            if (side in self._resumed or side in event.told) and side not in self._unmoved:
-                self._unmoved.append(side)
-        self._do(effects.FormatChanged())
-        self._move_next()
-
-    def _picking_up(self, _event: events.PickingUp) -> None:
-        self._cancel_branches(str(reasons.ELSEWHERE))
-
-    def _picked_up(self, event: events.PickedUp) -> None:
-        branch = _Branch(len(self._branches), event.end)
-        branch.is_open, branch.has_answered = False, True
-        # A target stands where its branch does.
-        self.plan = replace(self.plan, targets=(*self.plan.targets[: branch.index], event.target))
-        self._branches.append(branch)
-        self.winner = branch.index
-        self._do(effects.Succeed(Side.CALLEE))
-        if self._caller is not None:
-            self._taken(branch, self._caller)
-
-    def _stood_aside(self, event: events.StoodAside) -> None:
-        if self.end(event.side) is None or self.end(event.side.other) is None:
-            self._hang_up(event.side, self._bye(event.side))
-            return
-        self._leave_exchange(event.side)
-        if not event.is_gone:
-            self._do(effects.SendBye(event.side, failures.ENDED_BY[EndReason.TRANSFERRED]))
-        self._aside, self.state = event.side, State.WAITING
-        self._set_legs(*self._ends())
-
-    def _yielded(self, event: events.Yielded) -> None:
-        self._leave_exchange(event.side.other)
-        if self.end(event.side.other) is not None:
-            self._do(effects.SendBye(event.side.other, failures.ENDED_BY[EndReason.TRANSFERRED]))
-        self._end(EndReason.TRANSFERRED, None)
-
-    def _leave_exchange(self, gone: Side) -> None:
-        """What is under way between the parties is begun anew by whoever wants it; in the dialog that ends it is over (section 15.1.2)."""
-        if self._reoffer is not None and self._reoffer.tx_open:
-            self._do(effects.RespondReinvite(self._reoffer.tx, 487 if self._reoffer.side is gone else 491))
-        self._reoffer = None
-        self._unmoved = [side for side in self._unmoved if side is not gone]
-        self._resumed.discard(gone)
-        if self._moving is gone:
-            self._moving = None
-
-    def _never_acknowledged(self, event: events.NeverAcknowledged) -> None:
-        self._answer_open_reinvite()
-        if self.end(event.side.other) is not None:
-            self._do(effects.SendBye(event.side.other, failures.ENDED_BY[EndReason.NO_ACK]))
-        self._end(EndReason.NO_ACK, None)
-
-    # ------------------------------------------------------------------------------------------------------- renewing
-
-    def _lost(self, _event: events.MediaLost) -> None:
-        """The bridge is gone; the dialogs are not. What was under way between the parties is begun anew by whoever wants it."""
-        if self._reoffer is not None and self._reoffer.tx_open:
-            self._do(effects.RespondReinvite(self._reoffer.tx, 491))
-        self._reoffer = None
-        self.state = State.RENEWING
-        self._do(effects.OpenMedia(is_echo=self.plan.is_echo, legs=self.plan.legs))
-
-    def _reopened(self, event: events.MediaOpened) -> None:
-        self._ports = dict(zip(self.plan.legs, event.ports, strict=True))
-        self._unmoved, self._moving = [], None  # all ports are new
-        for side in Side:
-            if (end := self.end(side)) is None:
-                continue
-            body = end.renew(self._ports[end.terms.leg])
-            if body is None:
-                self._stop(EndReason.MEDIA_LOST)
-                return
-            self._unrenewed.add(side)
-            self._do(effects.SendReinvite(side, body))
-
-    def _renewed(self, event: events.Reanswered) -> None:
-        end = self.end(event.side)
-        if event.side not in self._unrenewed or end is None:
-            return
-        if event.retry_after_s is not None and self._retries < 2 * MOST_RETRIES:
-            self._retries += 1
-            self._do(effects.ArmRetry(event.side, event.retry_after_s))
-            return
-        if not 200 <= event.status < 300 or end.take_answer(event.body) is not None:
-            self._stop(EndReason.MEDIA_LOST)
-            return
-        self._unrenewed.discard(event.side)
-        if self._unrenewed:
-            return
-        self.state = State.ACTIVE
-        self._set_legs(*(item for item in (self.end(Side.CALLER), self.end(Side.CALLEE)) if item is not None))
-        self._do(effects.MediaRenewed())
-
-    def _renew_again(self, event: events.RetryDue) -> None:
-        end = self.end(event.side)
-        if event.side in self._unrenewed and end is not None and end.agreed is not None:
-            self._do(effects.SendReinvite(event.side, end.offer(end.agreed, direction=end.agreed.direction)))
-
-    # ------------------------------------------------------------------------------------------------------- stopping
-
-    def _stopped(self, event: events.Stopped) -> None:
-        self._stop(event.reason)
-
-    def _stop(self, why: EndReason) -> None:
-        """We end it, in whatever state it is."""
-        words = failures.ENDED_BY.get(why)
-        if self.state in (State.ACTIVE, State.OFFERING, State.RENEWING, State.WAITING):
-            self._answer_open_reinvite()
-            for side in Side:
-                if self.end(side) is not None:
-                    self._do(effects.SendBye(side, words))
-            self._end(why, None)
-            return
-        self._cancel_branches(words)
-        status = (
-            480
-            if why in (EndReason.HANGUP, EndReason.SUSPENDED)
-            else 403
-            if why in (EndReason.RULES_CHANGED, EndReason.CREDENTIAL_LOCKED, EndReason.LIMIT_REACHED)
-            else 488
-            if why in (EndReason.NO_COMMON_MEDIA, EndReason.NOT_PROTECTED)
-            else 503
-        )
-        self._do(effects.Respond(status, reason=words))
-        self._end(why, status)
-
-    def _end(self, why: EndReason, status: int | None) -> None:
-        self.state = State.ENDED
-        self._do(effects.Ended(why, status))
-
-    # -------------------------------------------------------------------------------------------------------- details
-
-    def _bye(self, side: Side) -> EndReason:
-        """Who ended the call. Who joins another call is an agent, whatever its leg there is."""
-        end = self.end(side)
-        terms = self.plan.caller if end is None else end.terms
-        is_agents = (terms.leg == 0 and not terms.is_outside) or self.plan.joins is not None
-        return EndReason.BYE_AGENT if is_agents else EndReason.BYE_PEER
-
-    def _set_legs(self, *ends: End) -> None:
-        self._do(self._statements(*ends))
-
-    def _statements(self, *ends: End) -> effects.SetLegs:
-        legs = []
-        for end in ends:
-            other = next((item.agreed for item in ends if item is not end), None)
-            if end.agreed is not None:
-                pairs = payload_map(end.agreed, other) if other is not None else ()
-                media = end.agreed
-                if self.plan.holds_with_music and other is not None and other.is_held:
-                    # What is said while waiting goes nowhere: nobody hears it, and it is not recorded.
-                    media = replace(media, direction=media.direction.narrowed(Direction.SENDONLY))
-                legs.append(LegStatement(end.terms.leg, media, end.terms.signalling_address, pairs))
-        return effects.SetLegs(tuple(legs))
-
-    def _do(self, *steps: Effect) -> None:
-        self._effects += steps
-
-    TABLE: ClassVar[dict[tuple[State, type[Any]], str]] = {
-        (State.OPENING, events.MediaOpened): "_opened",
-        (State.OPENING, events.MediaFailed): "_failed",
-        (State.OPENING, events.Cancelled): "_cancelled",
-        (State.OPENING, events.Stopped): "_stopped",
-        (State.ANNOUNCING, events.MediaFailed): "_failed",
-        (State.ANNOUNCING, events.Announced): "_announced",
-        (State.ANNOUNCING, events.Reoffered): "_reoffered_early",
-        (State.ANNOUNCING, events.PortsMoved): "_ports_moved",
-        (State.ANNOUNCING, events.Cancelled): "_cancelled",
-        (State.ANNOUNCING, events.Stopped): "_stopped",
-        (State.RINGING, events.MediaFailed): "_failed",
-        (State.RINGING, events.Progressed): "_progressed",
-        (State.RINGING, events.Accepted): "_accepted",
-        (State.RINGING, events.Rejected): "_rejected",
-        (State.RINGING, events.Reoffered): "_reoffered_early",
-        (State.RINGING, events.RingTimeout): "_nobody_answered",
-        (State.RINGING, events.Cancelled): "_cancelled",
-        (State.RINGING, events.Stopped): "_stopped",
-        (State.DIVERTING, events.Diverted): "_diverted",
-        (State.DIVERTING, events.NotDiverted): "_not_diverted",
-        (State.DIVERTING, events.Reoffered): "_reoffered_early",
-        (State.DIVERTING, events.AnsweredHere): "_answered_here",
-        (State.DIVERTING, events.MediaFailed): "_failed",
-        (State.DIVERTING, events.PortsMoved): "_ports_moved",
-        (State.DIVERTING, events.Cancelled): "_cancelled",
-        (State.DIVERTING, events.Stopped): "_stopped",
-        (State.OFFERING, events.MediaFailed): "_failed",
-        (State.OFFERING, events.Acknowledged): "_answered_by_ack",
-        (State.OFFERING, events.HungUp): "_hung_up",
-        (State.OFFERING, events.NeverAcknowledged): "_never_acknowledged",
-        (State.OFFERING, events.Stopped): "_stopped",
-        (State.ACTIVE, events.MediaFailed): "_failed",
-        (State.ACTIVE, events.Reoffered): "_reoffered",
-        (State.ACTIVE, events.Reanswered): "_reanswered",
-        (State.ACTIVE, events.RetryDue): "_retry_due",
-        (State.ACTIVE, events.Acknowledged): "_acknowledged",
-        (State.ACTIVE, events.RefreshDue): "_refresh_due",
-        (State.RINGING, events.PortsMoved): "_ports_moved",
-        (State.OFFERING, events.PortsMoved): "_ports_moved",
-        (State.ACTIVE, events.PortsMoved): "_ports_moved",
-        (State.ACTIVE, events.HungUp): "_hung_up",
-        (State.ACTIVE, events.NeverAcknowledged): "_never_acknowledged",
-        (State.ACTIVE, events.Stopped): "_stopped",
-        (State.ACTIVE, events.MediaLost): "_lost",
-        (State.RINGING, events.PickingUp): "_picking_up",
-        (State.RINGING, events.PickedUp): "_picked_up",
-        (State.ACTIVE, events.Replaced): "_replaced",
-        (State.ACTIVE, events.StoodAside): "_stood_aside",
-        (State.ACTIVE, events.Yielded): "_yielded",
-        (State.WAITING, events.Replaced): "_replaced",
-        (State.WAITING, events.Yielded): "_yielded",
-        (State.WAITING, events.MediaFailed): "_failed",
-        (State.WAITING, events.Reoffered): "_reoffered",
-        (State.WAITING, events.Reanswered): "_reanswered",
-        (State.WAITING, events.RetryDue): "_retry_due",
-        (State.WAITING, events.Acknowledged): "_acknowledged",
-        (State.WAITING, events.RefreshDue): "_refresh_due",
-        (State.WAITING, events.PortsMoved): "_ports_moved",
-        (State.WAITING, events.HungUp): "_hung_up",
-        (State.WAITING, events.NeverAcknowledged): "_never_acknowledged",
-        (State.WAITING, events.Stopped): "_stopped",
-        (State.RENEWING, events.MediaOpened): "_reopened",
-        (State.RENEWING, events.MediaFailed): "_failed",
-        (State.RENEWING, events.MediaLost): "_failed",
-        (State.RENEWING, events.Reanswered): "_renewed",
-        (State.RENEWING, events.RetryDue): "_renew_again",
-        (State.RENEWING, events.HungUp): "_hung_up",
-        (State.RENEWING, events.NeverAcknowledged): "_never_acknowledged",
-        (State.RENEWING, events.Stopped): "_stopped",
-    }
-
-
-LIVE: Final = frozenset(set(State) - {State.NEW, State.ENDED})
