@@ -168,7 +168,7 @@ async def test_a_hold_that_was_under_way_is_carried_out_by_the_next_process(worl
     lost = await world.carrier.expect(sip.InDialogRequest)
     await killed_and_back(world)
     # The carrier is still busy with what the dead process asked of it: the hold is granted all the same, on our side of it.
-    done = await anna.expect(sip.Responded, timeout_s=20)
+    done = await anna.expect(sip.Responded, timeout_s=40)
     assert done.status == 200
     assert b"a=recvonly" in (b"" if done.response is None else done.response.body)
     answered_again(world.carrier, lost, talking.carrier_sound.port, keys=False)
