@@ -160,7 +160,7 @@ std::optional<Forward> Bridge::receive(unsigned number, Channel channel, const A
                                        std::size_t length, std::int64_t now_us) {
     Leg& leg = *legs_[number];
     if (!leg.is_set()) {
-        leg.counters.dropped_disabled++;
+        leg.receive_early(channel, from, buffer.first(length), now_us);
         return std::nullopt;
     }
     if (length > rtp::kMaxPacket) {
@@ -191,6 +191,14 @@ std::optional<Forward> Bridge::receive(unsigned number, Channel channel, const A
     if (!is_rtcp) return receive_rtp(leg, from, buffer, length, now_us);
     receive_rtcp(leg, channel, from, buffer, length, now_us);
     return std::nullopt;
+}
+
+std::optional<Forward> Bridge::receive_early(unsigned leg, Bytes buffer, std::int64_t now_us) {
+    auto early = legs_[leg]->take_early_hello(now_us);
+    if (!early) return std::nullopt;
+    auto hello = early->hello();
+    std::ranges::copy(hello, buffer.begin());
+    return receive(leg, Channel::rtp, early->from(), buffer, hello.size(), now_us);
 }
 
 std::optional<Forward> Bridge::receive_rtp(Leg& in, const Address& from, Bytes buffer, std::size_t length,

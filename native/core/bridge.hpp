@@ -105,6 +105,9 @@ class alignas(kLine) Bridge {
     /// too.
     std::optional<Forward> receive(unsigned leg, Channel channel, const Address& from, Bytes buffer,
                                    std::size_t length, std::int64_t now_us);
+    /// What came for a leg a moment before it was stated; to be called once it is. The result lies in
+    /// `buffer`.
+    std::optional<Forward> receive_early(unsigned leg, Bytes buffer, std::int64_t now_us);
     // The memory that a packet of this leg will take, asked for in three steps (Leg::fetch); each step needs
     // what the one before asked for.
     void fetch() const {

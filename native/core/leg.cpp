@@ -152,6 +152,21 @@ Leg::DtlsTaken Leg::take_dtls(Channel channel, const Address& from, Bytes buffer
     return {.is_to_pass = true};
 }
 
+void Leg::receive_early(Channel channel, const Address& from, ConstBytes datagram, std::int64_t now_us) {
+    bool is_hello = channel == Channel::rtp && early_hello_ && dtls::is_client_hello(datagram);
+    bool is_another = is_hello && !early_hello_->is_empty();
+    bool is_kept = is_hello && early_hello_->keep(from, datagram, now_us);
+    if (!is_kept || is_another) counters.dropped_disabled++;
+}
+
+std::unique_ptr<EarlyHello> Leg::take_early_hello(std::int64_t now_us) {
+    auto early = std::move(early_hello_);
+    if (!early || early->is_empty()) return nullptr;
+    if (!early->is_over(now_us)) return early;
+    counters.dropped_disabled++;
+    return nullptr;
+}
+
 /// Without ICE an address proves nothing: a hello has to come back with the cookie that was sent there, and
 /// what else comes counts only once a handshake is under way. Once there are keys, only they move the leg.
 Leg::DtlsTaken Leg::take_unchecked_dtls(const Address& from, Bytes buffer, std::size_t length,

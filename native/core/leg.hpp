@@ -11,6 +11,7 @@
 #include "core/assessment.hpp"
 #include "core/budget.hpp"
 #include "core/dtls_cookie.hpp"
+#include "core/early_hello.hpp"
 #include "core/formats.hpp"
 #include "core/ice.hpp"
 #include "core/prefetch.hpp"
@@ -162,6 +163,11 @@ class alignas(kLine) Leg {
     };
     DtlsTaken take_dtls(Channel channel, const Address& from, Bytes buffer, std::size_t length,
                         std::int64_t now_us);
+    /// A datagram that came before the leg was stated: dropped, but for the newest ClientHello.
+    void receive_early(Channel channel, const Address& from, ConstBytes datagram, std::int64_t now_us);
+    /// That hello, once the leg is stated; null where there is none that is young enough. It is no longer
+    /// kept.
+    std::unique_ptr<EarlyHello> take_early_hello(std::int64_t now_us);
     /// With ICE: did a valid check come from where this packet of media does?
     bool admits_media(Channel channel, const Address& from, std::int64_t now_us) {
         if (!ice_ || (channel == Channel::rtp && ice_->has_checked(from, now_us))) return true;
@@ -341,6 +347,7 @@ class alignas(kLine) Leg {
     SourceGate rtcp_source_;
     std::optional<Address> handshake_from_;  // the checked address that the last datagram of DTLS came from
     TokenBucket dtls_budget_{40, 80};        // a handshake takes some 20 datagrams, retransmissions included
+    std::unique_ptr<EarlyHello> early_hello_ = std::make_unique<EarlyHello>();  // until the leg is stated
     // Without ICE whoever forges the party's address comes as far as these: apart from hellos with a cookie,
     // and generous until there are keys, so that the party's own datagrams come through a flood.
     std::unique_ptr<dtls::Cookies> cookies_;

@@ -546,6 +546,13 @@ std::optional<std::uint32_t> Worker::set_leg(const Uuid& id, unsigned leg, const
     auto stated = settings;
     stated.has_rtcp_port = !line->sends_shared;
     auto ssrc = host->bridge.set_leg(leg, stated, now_us_);
+    if (!batch_->has_room(1)) flush();
+    if (auto answer = host->bridge.receive_early(leg, batch_->take(), now_us_))
+        send(*host, *answer);
+    else
+        batch_->give_back();
+    flush();
+    tell_events(*host);
     schedule(*host);
     return ssrc;
 }

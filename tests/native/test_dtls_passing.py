@@ -6,6 +6,7 @@ import datetime
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -15,10 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
-from tests.native.call import Call, Keys, Party, parse, rtp
-from tests.native.client import INVALID, NOT_FOUND, STATE, Controller, RequestError
+from tests.native.call import LOOPBACK, Call, Keys, Party, parse, rtp
+from tests.native.client import INVALID, NOT_FOUND, STATE, Controller, Media, RequestError
 from tests.native.ice_peer import IceCall, check, is_success
 from tests.native.srtp_oracle import oracle
+from tests.native.test_hostile import memory_kb
 
 DTLS = {"rtcp_mux": 1, "keying": 1}
 SUITE = "AES_CM_128_HMAC_SHA1_80"
@@ -191,6 +193,66 @@ def test_a_client_hello_from_an_address_without_a_valid_check_is_dropped(control
     assert event["datagram"] == CLIENT_HELLO
     assert call.settle(0, "dtls_received", 1)["dtls_received"] == 1
     assert not [e for e in control.events if e.kind == "dtls_datagram"]
+
+
+class Unstated:
+    """A leg that is open, of a party that may begin a moment before the leg is stated."""
+
+    def __init__(self, control: Controller) -> None:
+        self.control, self.id, self.party = control, uuid.uuid4(), Party()
+        control.closing.callback(self.party.close)
+        control.request("open_bridge", bridge=self.id, mode=0)
+        port = control.request("open_leg", bridge=self.id, leg=0)["rtp_port"]
+        self.party.to = ("127.0.0.1", int(port))  # type: ignore[call-overload]
+
+    def has_dropped(self, count: int) -> None:
+        """Returns once so many datagrams were dropped (each GET waits for the worker, so this needs no sleep)."""
+        for _ in range(20_000):
+            (stats,) = self.control.request("get_bridge", bridge=self.id)["leg_stats"]  # type: ignore[misc,attr-defined]
+            if stats["dropped_disabled"] >= count:
+                return
+        raise AssertionError(stats)
+
+    def state(self) -> None:
+        self.control.request("set_leg", bridge=self.id, leg=0, remote_ip=LOOPBACK, remote_port=self.party.port, **DTLS)
+
+
+def test_a_hello_that_came_just_before_its_leg_was_stated_need_not_be_repeated(control: Controller) -> None:
+    leg, theirs = Unstated(control), Endpoint(is_server=False)
+    (hello,) = theirs.step()
+    leg.party.send(hello)
+    leg.party.send(rtp(1, 160, 1))
+    leg.has_dropped(1)
+    leg.state()
+    (second,) = theirs.step(leg.party.receive())
+    leg.party.send(second)
+    assert control.event("dtls_datagram").fields["datagram"] == second
+
+
+def test_a_flood_of_early_hellos_takes_no_memory_and_the_partys_handshake_begins_after_it(
+    media: Media, control: Controller, stranger: socket.socket
+) -> None:
+    leg = Unstated(control)
+    flood = [CLIENT_HELLO + os.urandom(1_400) for _ in range(50)]  # what a socket holds
+
+    def flooded(rounds: range) -> int:
+        for number in rounds:
+            for datagram in flood:
+                stranger.sendto(datagram, leg.party.to)
+            leg.has_dropped(50 * number + 49)  # all but the one that is kept
+        return memory_kb(media)
+
+    before_kb = flooded(range(20))
+    assert flooded(range(20, 800)) - before_kb < 1_000, "55 MB came in"
+    leg.state()
+    assert not [event for event in control.events if event.kind == "dtls_datagram"]
+    theirs = Endpoint(is_server=False)
+    (hello,) = theirs.step()
+    leg.party.send(hello)
+    assert leg.party.receive()[13] == VERIFY_REQUEST
+    stranger.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        stranger.recv(2048)  # nothing was announced that it could be
 
 
 def test_until_its_keys_come_a_dtls_leg_neither_takes_nor_gets_plain_media(control: Controller) -> None:
