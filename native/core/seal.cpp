@@ -56,25 +56,23 @@ Sealer::Sealer(const DataKey& key, const Identity& identity) : context_(EVP_CIPH
         throw std::runtime_error("AES-256-GCM is not available");
 }
 
-std::size_t Sealer::seal(ConstBytes plaintext, bool is_final, const Nonce& nonce, Bytes out) {
-    auto length = kNonce + plaintext.size() + kTag;
-    if (out.size() < kLengthField + length || length > 1 << 20) return 0;
-    store_be(out.data(), static_cast<std::uint32_t>(length) | (is_final ? 0x80000000U : 0U));
-    std::memcpy(out.data() + kLengthField, nonce.data(), kNonce);
+std::size_t Sealer::seal(Bytes frame, std::size_t text, bool is_final, const Nonce& nonce) {
+    auto length = kNonce + text + kTag;
+    if (frame.size() < kLengthField + length || length > 1 << 20) return 0;
+    store_be(frame.data(), static_cast<std::uint32_t>(length) | (is_final ? 0x80000000U : 0U));
+    std::memcpy(frame.data() + kLengthField, nonce.data(), kNonce);
     std::array<std::byte, 32 + 8 + 1> associated;
     std::memcpy(associated.data(), header_digest_.data(), 32);
     store_be(associated.data() + 32, sequence_);
     associated[40] = std::byte{is_final};
-    auto* body = uchars(out.data() + kLengthField + kNonce);
+    auto* body = uchars(frame.data() + kFrameText);
     int written = 0;
     auto* context = context_.get();
     if (EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, uchars(nonce.data())) != 1
         || EVP_EncryptUpdate(context, nullptr, &written, uchars(associated.data()), associated.size()) != 1
-        || EVP_EncryptUpdate(context, body, &written, uchars(plaintext.data()),
-                             static_cast<int>(plaintext.size()))
-               != 1
-        || EVP_EncryptFinal_ex(context, body + plaintext.size(), &written) != 1
-        || EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kTag, body + plaintext.size()) != 1)
+        || EVP_EncryptUpdate(context, body, &written, body, static_cast<int>(text)) != 1
+        || EVP_EncryptFinal_ex(context, body + text, &written) != 1
+        || EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kTag, body + text) != 1)
         throw std::runtime_error("sealing failed");
     sequence_++;
     return kLengthField + length;

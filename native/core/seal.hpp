@@ -13,6 +13,7 @@ namespace hushwire::hwr {
 inline constexpr std::size_t kHeader = 76;
 inline constexpr std::size_t kNonce = 12, kTag = 16, kLengthField = 4;
 inline constexpr std::size_t kFrameOverhead = kLengthField + kNonce + kTag;
+inline constexpr std::size_t kFrameText = kLengthField + kNonce;  ///< where in a frame its text begins
 inline constexpr std::size_t kEntryHeader = 8;
 inline constexpr std::uint8_t kNoLeg = 255;
 
@@ -36,9 +37,10 @@ class Sealer {
     Sealer(const DataKey& key, const Identity& identity);
 
     ConstBytes header() const { return header_; }
-    /// One frame with the next sequence number: length | nonce | ciphertext | tag into `out`; returns its
-    /// size.
-    std::size_t seal(ConstBytes plaintext, bool is_final, const Nonce& nonce, Bytes out);
+    /// One frame with the next sequence number, in place: of `frame` the text is there, `text` bytes from
+    /// kFrameText on, and kTag bytes of room behind it; it becomes length | nonce | ciphertext | tag. Returns
+    /// its size, or 0, and nothing changed, where there is too little room or too much text.
+    std::size_t seal(Bytes frame, std::size_t text, bool is_final, const Nonce& nonce);
     std::uint32_t frames() const { return static_cast<std::uint32_t>(sequence_); }
 
   private:

@@ -9,7 +9,7 @@ ChunkExchange::~ChunkExchange() {
 }
 
 void ChunkExchange::give_back(Chunk* chunk) {
-    OPENSSL_cleanse(chunk->data.data(), chunk->used);
+    OPENSSL_cleanse(chunk->data().data(), chunk->used);
     chunk->used = 0;
     free_.push(chunk);
 }

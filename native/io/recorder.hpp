@@ -15,12 +15,14 @@ namespace hushwire::io {
 
 using RecordingId = std::uint64_t;
 
-/// Entries of one recording: one frame of its file.
+/// Entries of one recording: one frame of its file, which is sealed in place.
 struct Chunk {
     RecordingId recording = 0;
-    std::size_t used = 0;
-    std::int64_t since_us = 0;              ///< when its oldest packet came
-    std::array<std::byte, 7680 - 24> data;  // 0.4 s of both directions of G.711
+    std::size_t used = 0;                    ///< so many bytes of `data` are plain
+    std::int64_t since_us = 0;               ///< when its oldest packet came
+    std::array<std::byte, 7680 - 24> frame;  // 0.4 s of both directions of G.711
+
+    Bytes data() { return std::span(frame).subspan(hwr::kFrameText, frame.size() - hwr::kFrameOverhead); }
 };
 
 /// The chunks between one worker (fills) and the writer (seals, wipes, gives back).
@@ -49,7 +51,8 @@ class ChunkExchange {
     Ring<Chunk*> free_, full_;
 };
 
-class Recorder final : public Tap {
+/// One cache line, which is fetched ahead of each packet.
+class alignas(kLine) Recorder final : public Tap {
   public:
     /// Why nothing is recorded for a while; it goes on when no reason is left.
     enum class Pause : std::uint8_t { asked = 1, sensitive = 2 };
@@ -85,7 +88,7 @@ class Recorder final : public Tap {
     /// Asks for the memory that the next packet takes (core/prefetch.hpp).
     void fetch() const {
         constexpr std::size_t kVoice = 192;
-        if (chunk_) prefetch(chunk_->data.data() + used_, kVoice);
+        if (chunk_) prefetch(chunk_->data().data() + used_, kVoice);
     }
     RecordingId id() const { return id_; }
     std::uint64_t gaps() const { return gaps_; }
@@ -106,8 +109,8 @@ class Recorder final : public Tap {
         if (!chunk_ || !append(kind, leg, time, data)) gaps_++;
     }
     bool append(hwr::Kind kind, std::uint8_t leg, std::uint32_t time, ConstBytes data) {
-        auto size = hwr::write_entry(std::span(chunk_->data).subspan(used_), kind, leg, time, data);
-        used_ += size;
+        auto size = hwr::write_entry(chunk_->data().subspan(used_), kind, leg, time, data);
+        used_ += static_cast<std::uint32_t>(size);
         return size != 0;
     }
 
@@ -115,10 +118,11 @@ class Recorder final : public Tap {
     ChunkExchange& exchange_;
     std::int64_t start_us_;
     Chunk* chunk_ = nullptr;
-    std::size_t used_ = 0;  // of the chunk
     std::int64_t chunk_since_us_ = 0;
     std::uint64_t gaps_ = 0;
+    std::uint32_t used_ = 0;  // of the chunk
     std::uint8_t pauses_ = 0;
 };
+static_assert(sizeof(Recorder) == kLine);
 
 }  // namespace hushwire::io

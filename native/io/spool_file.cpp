@@ -1,6 +1,6 @@
 #include "io/spool_file.hpp"
 
-#include <openssl/rand.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -57,25 +57,32 @@ bool SpoolFile::write_all(ConstBytes bytes) {
     return true;
 }
 
-bool SpoolFile::append(ConstBytes plaintext, bool is_final) {
+bool SpoolFile::append(Bytes frame, std::size_t& text, bool is_final) {
     if (is_failed() || !sealer_) return false;
     if (fd_->is_lost.load(std::memory_order_acquire)) {
         failure_ = Failure::write_error;
         return false;
     }
-    // One for all files: the writer's thread is the only one that seals, and a buffer each would double what
-    // a recording takes.
-    thread_local std::vector<std::byte> frame;
-    frame.resize(std::max(frame.size(), hwr::kFrameOverhead + plaintext.size()));
     hwr::Nonce nonce;
-    if (RAND_bytes(uchars(nonce.data()), static_cast<int>(nonce.size())) != 1) {
+    // From the kernel, which knows when this machine was cloned or put back, and at half of what libcrypto
+    // takes.
+    if (::getrandom(nonce.data(), nonce.size(), 0) != static_cast<ssize_t>(nonce.size())) {
         failure_ = Failure::other;
         return false;
     }
-    auto size = sealer_->seal(plaintext, is_final, nonce, frame);
-    if (!size || !write_all(std::span(frame).first(size))) return false;
+    auto size = sealer_->seal(frame, text, is_final, nonce);
+    if (!size) return false;
+    text = 0;
+    if (!write_all(frame.first(size))) return false;
     frames_++;
     return true;
+}
+
+bool SpoolFile::append(ConstBytes text, bool is_final) {
+    std::vector<std::byte> frame(text.size() + hwr::kFrameOverhead);
+    std::ranges::copy(text, frame.begin() + hwr::kFrameText);
+    auto size = text.size();
+    return append(frame, size, is_final);
 }
 
 void SpoolFile::end() {

@@ -51,8 +51,11 @@ class SpoolFile {
     /// on failure.
     static std::unique_ptr<SpoolFile> create(int folder, const std::string& name, const hwr::DataKey& key,
                                              const hwr::Identity& identity, int& error);
-    /// Seals one frame onto the end. False once failed; a torn frame is cut off again.
-    bool append(ConstBytes plaintext, bool is_final);
+    /// Seals one frame in place (hwr::Sealer::seal) and writes it onto the end. False once failed; a torn
+    /// frame is cut off again. `text` is 0 afterwards where nothing plain is left in the frame.
+    bool append(Bytes frame, std::size_t& text, bool is_final);
+    /// The same of a text that lies elsewhere.
+    bool append(ConstBytes text, bool is_final);
     /// So long the oldest packet of a frame has waited for `append`.
     void note_lag(std::int64_t lag_us) { lag_us_ = std::max(lag_us_, lag_us); }
     /// Wipes the key; the file ends here.

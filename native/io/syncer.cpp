@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 
-#include <chrono>
-
 namespace hushwire::io {
 
 Syncer::Syncer(Fd folder) : folder_(std::move(folder)), thread_([this] { run(); }) {}
@@ -63,14 +61,16 @@ bool Syncer::sync_folder() {
 }
 
 void Syncer::run() {
-    auto next = std::chrono::steady_clock::now() + kInterval;
+    using Clock = std::chrono::steady_clock;
+    auto interval = interval_after({});
+    auto next = Clock::now() + interval;
     for (;;) {
         std::vector<Finish> batch;
         {
             std::unique_lock lock(mutex_);
             auto has_work = [this] { return is_stopping_ || !finishing_.empty(); };
             if (watched_.empty() && !is_folder_dirty_) {
-                wake_.wait_for(lock, kInterval, has_work);
+                wake_.wait_for(lock, interval, has_work);
             } else {
                 wake_.wait_until(lock, next, has_work);
             }
@@ -83,9 +83,11 @@ void Syncer::run() {
             job.file.reset();
             job.done(is_on_disk);
         }
-        if (std::chrono::steady_clock::now() >= next) {
+        if (auto began = Clock::now(); began >= next) {
             sync_dirty();
-            next = std::chrono::steady_clock::now() + kInterval;
+            interval =
+                interval_after(std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began));
+            next = began + interval;
         }
     }
 }

@@ -73,7 +73,7 @@ void Writer::drain() {
             auto found = files_.find(chunk->recording);
             if (found != files_.end() && !found->second->is_failed()) {
                 auto& file = *found->second;
-                if (!file.append(std::span(chunk->data).first(chunk->used), false)) {
+                if (!file.append(chunk->frame, chunk->used, false)) {
                     file.end();
                     failed_(chunk->recording, file.result());
                 }

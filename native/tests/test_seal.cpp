@@ -60,7 +60,9 @@ TEST("header and frames are as the format says, bound to their place and their f
             frame(plain.size() + hwr::kFrameOverhead), got;
         hwr::Nonce nonce;
         nonce.fill(static_cast<std::byte>(n + 1));
-        CHECK(sealer.seal(plain, n == 2, nonce, frame) == frame.size());
+        std::ranges::copy(plain, frame.begin() + hwr::kFrameText);
+        CHECK(sealer.seal(std::span(frame).first(frame.size() - 1), plain.size(), n == 2, nonce) == 0);
+        CHECK(sealer.seal(frame, plain.size(), n == 2, nonce) == frame.size());
         CHECK((load_be32(frame.data()) >> 31) == (n == 2));
         CHECK(open(frame, header, key, n, got) && got == plain);
         CHECK(!open(frame, header, key, n + 1, got));
