@@ -51,6 +51,10 @@ class Behind:
     def gateways(self) -> tuple[Gateway, Gateway]:
         return self.world.gateway, self.other
 
+    def carrying(self) -> set[int]:
+        """Which gateways have a call."""
+        return {at for at, gateway in enumerate(self.gateways) if any(not live.is_ended for live in gateway.calling.live)}
+
     async def everybody_knows(self, *users: str) -> None:
         for gateway in self.gateways:
             org = gateway.directory.default_organisation
@@ -79,10 +83,11 @@ async def test_phones_behind_one_address_call_each_other_by_whichever_gateway_ge
         carried: set[int] = set()
         for _ in range(12):
             seen = len(ben.events)
+            await until(lambda: not behind.carrying(), what="the call before is over in its gateway")
             call = await anna.call(f"sip:102@{HOST}")
-            incoming = await ben.expect("incoming", since=seen)
-            await anna.expect_state(call, "confirmed")
-            carried |= {at for at, gateway in enumerate(behind.gateways) if list(gateway.calling.live)}
+            incoming = await ben.expect("incoming", since=seen, timeout_s=20)
+            await anna.expect_state(call, "confirmed", timeout_s=20)
+            carried |= behind.carrying()
             if len(carried) == 1:
                 await hears(anna, call, CARRIER, AGENT)
                 await hears(ben, incoming["call"], AGENT, CARRIER)
@@ -102,7 +107,7 @@ async def test_the_gateway_that_is_left_takes_all_calls_and_reaches_all_phones(b
             seen = len(ben.events)
             call = await anna.call(f"sip:102@{HOST}")
             incoming = await ben.expect("incoming", since=seen, timeout_s=20)
-            await anna.expect_state(call, "confirmed")
+            await anna.expect_state(call, "confirmed", timeout_s=20)
             await anna.hangup(call)
             await ben.expect_state(incoming["call"], "disconnected")
 
@@ -118,7 +123,7 @@ async def test_a_browser_reaches_a_gateway_through_the_edges_web_socket_and_is_c
             await behind.everybody_knows("anna", "ben")
             await ben.tell("policy", status=200, ring_s=0.1)
             await page.do("call", f"sip:102@{HOST}")
-            incoming = await ben.expect("incoming")
+            incoming = await ben.expect("incoming", timeout_s=20)
             await page.expect("confirmed")
             await ben.hangup(incoming["call"])
             await page.expect("ended")
