@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import phonenumbers
@@ -90,6 +91,44 @@ def test_adding_a_country_never_denies_more_and_removing_one_never_allows_more(n
         assert isinstance(judged(number, snapshot(home, allowed | {country})), Allow)
     if not isinstance(judged(number, snapshot(home, allowed)), Allow):
         assert not isinstance(judged(number, snapshot(home, allowed - {country})), Allow)
+
+
+@settings(max_examples=400, deadline=None)
+@given(numbers, homes, country_sets, country_sets, st.sampled_from(HOMES), st.sampled_from(["team", "agent"]))
+def test_what_a_team_or_agent_narrows_never_allows_more_and_widening_it_never_denies_more(number, home, allowed, own, code, name) -> None:
+    def narrowed(countries: frozenset[str]) -> Rules:
+        return replace(snapshot(home, allowed), narrower=(Level(name, countries),))
+
+    if isinstance(judged(number, narrowed(own)), Allow):
+        assert isinstance(judged(number, snapshot(home, allowed)), Allow)
+        assert isinstance(judged(number, narrowed(own | {code})), Allow)
+    else:
+        assert not isinstance(judged(number, narrowed(own - {code})), Allow)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.sampled_from(EXAMPLES), homes, st.booleans(), st.lists(st.tuples(st.integers(1, 20), st.sampled_from("-.()")), max_size=6), st.data()
+)
+def test_equivalent_spellings_never_change_the_verdict(number, home, is_everywhere, separators, data) -> None:
+    allowed = snapshot(home, frozenset(TERRITORIES) if is_everywhere else frozenset({"DE", "US"}), PERMITTED_CLASSES)
+    spelled = number
+    for place, separator in separators:
+        spelled = f"{spelled[: place + 1]}{separator}{spelled[place + 1 :]}"
+    code = str(phonenumbers.parse(number).country_code)
+    forms = [
+        spelled,
+        f"tel:{spelled}",
+        f"TEL:{number};npdi;rn=+15550100",
+        f"sip:{spelled}@pbx.test;user=phone",
+        f"SIPS:%2B{number[1:]}@ACME.pbx.test:5061",
+        f"sip:{number};tgrp=x@pbx.test;maddr=192.0.2.77",
+        f"{number[1 + len(code) :]};phone-context=+{code}",
+        f"tel:{number[1 + len(code) :]};phone-context=+{code}",
+    ]
+    channel = data.draw(st.sampled_from([channel for channel in Channel if channel is not Channel.REGISTER_CONTACT]))
+    for form in forms[1:6] if channel.is_header else forms:
+        assert judged(f"<{form}>" if channel.is_header else form, allowed, channel) == judged(number, allowed), form
 
 
 @pytest.mark.parametrize("home", HOMES)

@@ -4,6 +4,7 @@ Only `+` and ASCII digits come in here, since phonenumbers drops or turns into d
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -117,24 +118,26 @@ def _read(text: str, region: str | None, home_country: str) -> Found | Unfound:
         if phonenumbers.is_valid_number(parsed):
             return Found(number, (), _global_class(code, number))
         return Unfound(_why_not(parsed), number)
-    territories = _territories(parsed, regions)
-    if not territories:
-        return Unfound(_why_not(parsed), number)
     number_class = _CLASSES.get(phonenumbers.number_type(parsed), NumberClass.UNKNOWN)
-    if len(territories) > 1 and _follows_the_country(number_class, number):
-        territories = (home_country,) if home_country in territories else territories[:1]
-    return Found(number, corrected(number) or territories, number_class)
+    territories = _valid_in(parsed, regions)
+    if _follows_the_country(number_class, number):
+        # One of 25 territories is asked, not all: the home country where it is one of them, else the plan's main one.
+        at_home = _valid_in(parsed, (home_country,) if home_country in regions else ())
+        first = next(at_home, None) or next(territories, None)
+        found = () if first is None else (first,)
+    else:
+        found = tuple(territories)
+    if not found:
+        return Unfound(_why_not(parsed), number)
+    return Found(number, corrected(number) or found, number_class)
 
 
-def _territories(parsed: PhoneNumber, regions: tuple[str, ...]) -> tuple[str, ...]:
-    """Each territory in which the number is valid, the main one of its calling code first."""
+def _valid_in(parsed: PhoneNumber, regions: tuple[str, ...]) -> Iterator[str]:
+    """Each territory in which the number is valid, in the order in which they are given; looked at one after the other."""
     national = phonenumbers.national_significant_number(parsed)
-    return tuple(
-        region
-        for region in regions
-        # The general pattern costs little, and rules out most of the 25 territories of +1.
-        if _general(region).fullmatch(national) and phonenumbers.is_valid_number_for_region(parsed, region)
-    )
+    # The general pattern costs little, and rules out most of the 25 territories of +1.
+    candidates = (region for region in regions if _general(region).fullmatch(national))
+    return (region for region in candidates if phonenumbers.is_valid_number_for_region(parsed, region))
 
 
 def _follows_the_country(number_class: NumberClass, number: str) -> bool:
