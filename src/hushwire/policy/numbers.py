@@ -124,7 +124,7 @@ def _read(text: str, region: str | None, home_country: str) -> Found | Unfound:
         # One of 25 territories is asked, not all: the home country where it is one of them, else the plan's main one.
         at_home = _valid_in(parsed, (home_country,) if home_country in regions else ())
         first = next(at_home, None) or next(territories, None)
-        found = () if first is None else (first,)
+        found: tuple[str, ...] = () if first is None else (first,)
     else:
         found = tuple(territories)
     if not found:
