@@ -1,128 +1,58 @@
 """The configuration: one TOML file, `HUSHWIRE_<SECTION>__<KEY>` over it, every mistake named at once.
 
 `[data] dir` alone is enough to run. Relative paths in the file are taken from the file's own folder.
+
+Sections on storage stand in `config_storage.py`, on what callers hear in `config_sounds.py`; `config_values.py` holds what they share.
 """
 
-import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import orjson
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
+from hushwire.app.config_sounds import Shaken, Sounds, Voicemail
+from hushwire.app.config_storage import Backup, Data, Database, Keyring, Keys, Mail, Store, Zone2, checked_stores
+from hushwire.app.config_values import (
+    SLUG,
+    Address,
+    ApiListen,
+    FilePath,
+    Listen,
+    NameServer,
+    NodeAddress,
+    PortRange,
+    Ports,
+    Section,
+    SipListen,
+    Source,
+    bracketed,
+)
 from hushwire.app.mistakes import words
-from hushwire.calls.voicemail import Lengths
 from hushwire.core.errors import ConfigError
-from hushwire.policy.model import Reason
-from hushwire.privacy import mail
 from hushwire.services.features import TABLE, Feature, Features
 from hushwire.services.risk_packs import trusted_keys
-from hushwire.services.sound_library import PARK_WORDS, VOICEMAIL_WORDS, SoundFiles
 from hushwire.sip.errors import ParseError
-from hushwire.sip.shaken import is_https
 from hushwire.sip.uri import parse_sip_uri
+
+__all__ = ["Config", "Data", "FeatureCodes", "Listen", "Mail", "PortRange", "bracketed", "checked_stores", "load"]
 
 ENV_PREFIX: Final = "HUSHWIRE_"
 DEFAULT_PATHS: Final = (Path("hushwire.toml"), Path("config/hushwire.toml"), Path("/etc/hushwire/hushwire.toml"))
 
 _HOSTNAME: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.ASCII)
-_SLUG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?", re.ASCII)
-_REGION: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
-
-
-class Section(BaseModel):
-    """A table of the file: frozen, and a key that it does not know is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-
-class Listen(Section):
-    """One listening address. Port 0 asks for any free one."""
-
-    scheme: Literal["udp", "tcp", "tls", "ws", "wss", "http", "https"]
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        """True for addresses that only this machine reaches."""
-        return ipaddress.ip_address(self.host).is_loopback
-
-    @model_serializer
-    def __str__(self) -> str:
-        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
-
-
-class PortRange(Section):
-    """UDP ports from `low` to `high`, both included."""
-
-    low: int
-    high: int
-
-    @model_serializer
-    def __str__(self) -> str:
-        return f"{self.low}-{self.high}"
-
-
-def bracketed(host: str) -> str:
-    """The address as it stands in a URI: IPv6 in brackets."""
-    return f"[{host}]" if ":" in host else host
-
-
-def _listen(value: object, schemes: tuple[str, ...], example: str) -> object:
-    if isinstance(value, Listen):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f'must be a string such as "{example}"')
-    try:
-        parts = urlsplit(value)
-        port, host = parts.port, parts.hostname or ""
-        ipaddress.ip_address(host)
-    except ValueError:
-        raise ValueError(f'write it as "{example}" (an IP address and a port from 0 to 65535)') from None
-    if parts.scheme not in schemes or port is None or parts.path not in ("", "/") or parts.query or parts.username:
-        raise ValueError(f'write it as "{example}", beginning with one of {", ".join(schemes)}')
-    return {"scheme": parts.scheme, "host": host, "port": port}
-
-
-def _ports(value: object) -> object:
-    if value in (0, "0", ""):
-        return None
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", value, re.ASCII)
-    if match is None:
-        raise ValueError('write it as "20100-29999", or 0 for any free port')
-    low, high = int(match[1]), int(match[2])
-    if not 1024 <= low < high <= 65535:
-        raise ValueError("give two ports between 1024 and 65535, the lower one first")
-    return {"low": low, "high": high}
-
-
-def _address(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            ipaddress.ip_address(value)
-        except ValueError:
-            raise ValueError('write an IP address such as "192.0.2.10"') from None
-    return value
 
 
 def _risk_key(value: str) -> str:
@@ -131,56 +61,6 @@ def _risk_key(value: str) -> str:
     except ConfigError as error:
         raise ValueError(str(error)) from None
     return value
-
-
-def _name_server(value: str) -> str:
-    parts = urlsplit(f"//{value}")
-    try:
-        ipaddress.ip_address(parts.hostname or "")
-        port = parts.port or 53
-    except ValueError:
-        port = 0
-    if not port or parts.path or parts.username is not None:
-        raise ValueError('write it as "192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]"')
-    return value
-
-
-def _dsn(value: object) -> object:
-    if isinstance(value, str) and urlsplit(value).scheme not in ("postgresql", "postgres"):
-        raise ValueError('write it as "postgresql://user@host/database", or leave it out for the embedded server')
-    return value
-
-
-def _source(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            ipaddress.ip_network(value, strict=False)
-        except ValueError:
-            raise ValueError('write an IP address or network such as "192.0.2.0/24"') from None
-    return value
-
-
-Dsn = Annotated[str, BeforeValidator(_dsn)]
-NodeAddress = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp", "tls"), "tls://10.0.0.5:5061"))]
-SipListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("udp", "tcp", "tls", "ws", "wss"), "tls://127.0.0.1:5061"))]
-ApiListen = Annotated[Listen, BeforeValidator(lambda v: _listen(v, ("http", "https"), "https://127.0.0.1:8443"))]
-Ports = Annotated[PortRange | None, BeforeValidator(_ports)]
-Source = Annotated[str, BeforeValidator(_source)]
-Address = Annotated[str, BeforeValidator(_address)]
-NameServer = Annotated[str, AfterValidator(_name_server)]
-FilePath = Annotated[Path, Field(strict=False)]
-
-
-class Data(Section):
-    dir: FilePath
-    region: str = "eu"
-
-    @field_validator("region")
-    @classmethod
-    def _region(cls, value: str) -> str:
-        if not _REGION.fullmatch(value):
-            raise ValueError('use a short lower-case name such as "eu"')
-        return value
 
 
 class Sip(Section):
@@ -241,7 +121,7 @@ class Sip(Section):
     @field_validator("default_org")
     @classmethod
     def _default_org(cls, value: str | None) -> str | None:
-        if value is not None and not _SLUG.fullmatch(value):
+        if value is not None and not SLUG.fullmatch(value):
             raise ValueError('use the slug of an organisation such as "acme"')
         return value
 
@@ -294,176 +174,6 @@ class Api(Section):
         return value
 
 
-class Database(Section):
-    dsn: Dsn | None = None
-
-
-class Keyring(Section):
-    dsn: Dsn | None = None
-
-
-class Zone2(Section):
-    dir: FilePath | None = None
-
-
-def checked_stores(value: dict[str, str]) -> dict[str, str]:
-    """Region -> URL of an object store. Raises ValueError, saying how to write it."""
-    for name, url in value.items():
-        if not _REGION.fullmatch(name):
-            raise ValueError(f'"{name}" is no region: use a short lower-case name such as "eu"')
-        parts = urlsplit(url)
-        if not ((parts.scheme == "file" and parts.path.startswith("/")) or (parts.scheme == "s3" and len(parts.netloc) >= 3)):
-            raise ValueError(f'write region {name} as "file:///folder" or "s3://bucket/prefix"')
-    return value
-
-
-class Store(Section):
-    regions: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("regions")
-    @classmethod
-    def _urls(cls, value: dict[str, str]) -> dict[str, str]:
-        return checked_stores(value)
-
-
-class Backup(Section):
-    every_h: Annotated[int, Field(ge=0, le=24 * 31)] = 24
-    keep: Annotated[int, Field(ge=1, le=10_000)] = 14
-    programs: FilePath | None = None
-    objects: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("objects")
-    @classmethod
-    def _urls(cls, value: dict[str, str]) -> dict[str, str]:
-        return checked_stores(value)
-
-
-class Keys(Section):
-    provider: Literal["file", "environment"] = "file"
-
-
-class Mail(Section):
-    smtp: str | None = Field(default=None, repr=False)
-    password: str | None = Field(default=None, repr=False, min_length=1, max_length=1024)
-    sender: str | None = None
-    authorities: FilePath | None = None
-
-    @field_validator("smtp")
-    @classmethod
-    def _url(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                parts = urlsplit(value)
-                port = parts.port
-            except ValueError:
-                port = 0
-            if port == 0 or parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path not in ("", "/") or parts.query:
-                raise ValueError('write it as "smtps://user@mail.example.org:465" (or smtp:// for STARTTLS)')
-        return value
-
-    @field_validator("sender")
-    @classmethod
-    def _address(cls, value: str | None) -> str | None:
-        return None if value is None else mail.address(value)
-
-
-_REFUSALS: Final = frozenset({"default", *(reason.value for reason in Reason)})
-
-
-class OwnSounds(Section):
-    ringback: FilePath | None = None
-    music_on_hold: FilePath | None = None
-    announcement: FilePath | None = None
-    beep: FilePath | None = None
-    refusals: dict[str, FilePath] = Field(default_factory=dict)
-    greetings: dict[str, FilePath] = Field(default_factory=dict)
-    voicemail: dict[str, FilePath] = Field(default_factory=dict)
-    park: dict[str, FilePath] = Field(default_factory=dict)
-
-    @field_validator("park")
-    @classmethod
-    def _slots(cls, value: dict[str, Path]) -> dict[str, Path]:
-        for name in value:
-            if name not in PARK_WORDS:
-                raise ValueError(f'"{name}" is no word of a slot: use one of {", ".join(PARK_WORDS)}')
-        return value
-
-    @field_validator("voicemail")
-    @classmethod
-    def _said(cls, value: dict[str, Path]) -> dict[str, Path]:
-        for name in value:
-            if name not in VOICEMAIL_WORDS:
-                raise ValueError(f'"{name}" is nothing that voicemail says: use one of {", ".join(sorted(VOICEMAIL_WORDS))}')
-        return value
-
-    @field_validator("refusals")
-    @classmethod
-    def _reasons(cls, value: dict[str, Path]) -> dict[str, Path]:
-        for reason in value:
-            if reason not in _REFUSALS:
-                raise ValueError(f'"{reason}" is no reason of a refusal: use one of {", ".join(sorted(_REFUSALS))}')
-        return value
-
-    def settled(self, settle: Callable[[Path], Path]) -> dict[str, Any]:
-        """What changes where every path is made absolute."""
-        named = {name: getattr(self, name) for name in ("ringback", "music_on_hold", "announcement", "beep")}
-        update: dict[str, Any] = {name: settle(path) for name, path in named.items() if path is not None}
-        tables = {name: getattr(self, name) for name in ("refusals", "greetings", "voicemail", "park")}
-        return update | {name: {key: settle(path) for key, path in table.items()} for name, table in tables.items()}
-
-    def files(self) -> SoundFiles:
-        """As the gateway takes them."""
-        by_name = (self.refusals, self.greetings, self.voicemail, self.park)
-        return SoundFiles(self.ringback, self.music_on_hold, self.announcement, self.beep, *by_name)
-
-
-class Sounds(OwnSounds):
-    orgs: dict[str, OwnSounds] = Field(default_factory=dict)
-
-    @field_validator("orgs")
-    @classmethod
-    def _slugs(cls, value: dict[str, OwnSounds]) -> dict[str, OwnSounds]:
-        for slug in value:
-            if not _SLUG.fullmatch(slug):
-                raise ValueError(f'"{slug}" is no slug of an organisation such as "acme"')
-        return value
-
-    def paths(self) -> list[Path]:
-        """Every file that is named."""
-        return [path for sounds in (self, *self.orgs.values()) for path in sounds.files()]
-
-
-class Shaken(Section):
-    key: FilePath | None = None
-    certificate: FilePath | None = None
-    certificate_url: str | None = None
-    authorities: FilePath | None = None
-    revoked: FilePath | None = None
-    repositories: FilePath | None = None
-    networks: Annotated[tuple[Source, ...], Field(strict=False)] = ()
-    ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], Field(strict=False, min_length=1)] = (443, 8443)
-    wait_ms: Annotated[int, Field(ge=0, le=5000)] = 500
-    fresh_s: Annotated[int, Field(ge=5, le=600)] = 60
-
-    def files(self) -> dict[str, Path]:
-        """Every file that is named, by its key."""
-        named = {name: getattr(self, name) for name in ("key", "certificate", "authorities", "revoked", "repositories")}
-        return {name: path for name, path in named.items() if path is not None}
-
-    @field_validator("certificate_url")
-    @classmethod
-    def _public(cls, value: str | None) -> str | None:
-        if value is not None and not is_https(value):
-            raise ValueError('write it as "https://cert.example.org/shaken.pem"')
-        return value
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Shaken":
-        if len({self.key is None, self.certificate is None, self.certificate_url is None}) > 1:
-            raise ValueError("give key, certificate and certificate_url together, or none of them (then nothing is signed)")
-        return self
-
-
 class Webhooks(Section):
     """Where `transport.outgoing` may lead: webhooks and HTTP carriers."""
 
@@ -471,17 +181,6 @@ class Webhooks(Section):
     ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], Field(strict=False, min_length=1)] = (443, 8443)
     authorities: FilePath | None = None
     timeout_s: Annotated[int, Field(ge=1, le=30)] = 10
-
-
-class Voicemail(Section):
-    longest_s: Annotated[int, Field(ge=5, le=3600)] = 180
-    silence_s: Annotated[int, Field(ge=2, le=60)] = 6
-    least_s: Annotated[int, Field(ge=0, le=60)] = 1
-    messages: Annotated[int, Field(ge=1, le=10_000)] = 200
-
-    def lengths(self) -> Lengths:
-        """As the gateway takes them."""
-        return Lengths(float(self.longest_s), float(self.silence_s), float(self.least_s))
 
 
 class Run(Section):
