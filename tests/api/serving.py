@@ -24,6 +24,7 @@ from hushwire.app.config import Listen
 from hushwire.core.ids import CallId, OrgId, RecordingId
 from hushwire.policy.model import OwnHosts
 from hushwire.privacy.undertakings import BUILT_IN
+from hushwire.services.access_requests import AccessRequests
 from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agent_forwarding import AgentForwarding
 from hushwire.services.agreement import Agreement
@@ -166,7 +167,8 @@ async def made_means(house: House) -> Means:
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         queries=queries, voicemail=VoicemailQueries(main, queries, house.clock), greetings=Greetings(main),
         recordings=await house.recordings(), spool=house.spool, erasures=erasures,
-        voice_security=voice_security, simulation=Simulation(main, keyring, voice_security, house.clock), actions=actions, rights=rights,
+        voice_security=voice_security, simulation=Simulation(main, keyring, voice_security, house.clock),
+        access_requests=AccessRequests(main, house.clock, Chance()), actions=actions, rights=rights,
         forwarding=AgentForwarding(main, keyring, voice_security, house.clock, Chance()),
         retention=RetentionRules(main, house.clock, Chance()), holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),

@@ -145,6 +145,8 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "do_not_call", org_id=org, number_index=mark, added_at=NOW, added_by="a")
         opening = {"countries": ["XK"], "classes": [], "released": [], "proposed_by": "a", "proposed_at": NOW, "expires_at": NOW}
         await insert(connection, "rule_proposals", id=uuid4(), org_id=org, **opening)
+        access = {"agent_id": agent, "countries": ["XK"], "asked_by": "a", "asked_at": NOW, "expires_at": NOW}
+        await insert(connection, "access_requests", id=uuid4(), org_id=org, **access)
         group, ring = uuid4(), {"strategy": "serial", "ring_s": 20, "follows_forwarding": False, "created_at": NOW, "updated_at": NOW}
         await insert(connection, "ring_groups", id=group, org_id=org, name="sales", dialled="600", **ring)
         await insert(connection, "ring_group_members", org_id=org, group_id=group, agent_id=agent, position=0)

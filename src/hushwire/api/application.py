@@ -14,6 +14,7 @@ from hushwire.api.authentication import Authenticator
 from hushwire.api.gate import Gate
 from hushwire.api.means import Means
 from hushwire.api.routers import (
+    access_requests,
     account_deletions,
     agreement,
     auditing,
@@ -94,6 +95,7 @@ _GUARDED: Final = {
 }
 
 _ROUTERS: Final = (
+    access_requests,
     rule_proposals,
     simulation,
     voice_security,

@@ -12,6 +12,7 @@ from hushwire.api.metrics import Metrics
 from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
 from hushwire.privacy.purposes import Refusal
+from hushwire.services.access_requests import AccessRequests
 from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agent_forwarding import AgentForwarding
 from hushwire.services.agreement import Agreement
@@ -71,6 +72,7 @@ class Means:
     voice_security: VoiceSecurity
     forwarding: AgentForwarding
     simulation: Simulation
+    access_requests: AccessRequests
     actions: CallActions
     rights: Rights
     audit_exports: AuditExports

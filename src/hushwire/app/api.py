@@ -25,6 +25,7 @@ from hushwire.app.posture import posture
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import OwnHosts
+from hushwire.services.access_requests import AccessRequests
 from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agent_forwarding import AgentForwarding
 from hushwire.services.agreement import Agreement
@@ -144,6 +145,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         holds=Holds(wired.main, wired.keyring, wired.clock, wired.random),
         voice_security=voice_security,
         simulation=Simulation(wired.main, wired.keyring, voice_security, wired.clock),
+        access_requests=AccessRequests(wired.main, wired.clock, wired.random),
         actions=actions,
         rights=rights,
         forwarding=AgentForwarding(wired.main, wired.keyring, voice_security, wired.clock, wired.random),

@@ -241,6 +241,7 @@ class FeatureCodes(Section):
     call_waiting: str = _code(Feature.CALL_WAITING)
     call_waiting_off: str = _code(Feature.CALL_WAITING_OFF)
     park: str = _code(Feature.PARK)
+    ask_access: str = _code(Feature.ASK_ACCESS)
     park_slot: str = _code(Feature.PARK_SLOT)
     pickup: str = _code(Feature.PICKUP)
 

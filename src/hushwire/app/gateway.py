@@ -26,6 +26,7 @@ from hushwire.policy.judge import Judge
 from hushwire.policy.model import Allow, Attempt, Reason, Verdict
 from hushwire.policy.rules import Rules
 from hushwire.services import adoption
+from hushwire.services.access_news import AccessNews
 from hushwire.services.bans import Bans
 from hushwire.services.bindings import Bindings
 from hushwire.services.calling import Calling
@@ -160,6 +161,7 @@ class Gateway:
                 ("notifier", self.notifier.run),
                 ("message-waiting", self.waiting.run),
                 ("colleagues", self.colleagues.run),
+                ("access-news", self.news.run),
                 ("journal", self._tidy_journal),
             ):
                 tasks.append(asyncio.create_task(self._kept_up(name, work), name=name))
@@ -358,6 +360,7 @@ class Gateway:
             most_per_credential=self._config.limits.subscriptions_per_credential,
             most_per_org=self._config.limits.subscriptions_per_org,
         )
+        self.news = AccessNews(wired.main, self.directory, self.bindings, self.endpoint.send, wired.clock)
         self.waiting.watched = lambda: self.notifier.watched(WAITING)
         self.waiting.is_subscribed = lambda binding_id, agent_id: self.notifier.watches(binding_id, agent_id, WAITING)
         self.waiting.on_change = lambda agent_id: self.notifier.changed(agent_id, WAITING)
@@ -432,7 +435,8 @@ class Gateway:
         elif isinstance(event, RequestReceived) and event.request.method == "SUBSCRIBE":
             self.notifier.request(event.tx, event.request, event.flow)
         elif isinstance(event, Responded):
-            if not (self.trunks.take(event) or self.keepalive.responded(event) or self.waiting.responded(event)):
+            followers = (self.trunks.take, self.keepalive.responded, self.waiting.responded, self.news.responded)
+            if not any(take(event) for take in followers):
                 self.calling.on_sip(event)
         elif not self.notifier.take(event):
             self.calling.on_sip(event)
@@ -492,6 +496,7 @@ class Gateway:
         self.registrations.obey_directory()
         self.trunks.changed()
         self.notifier.obey_directory()
+        self.news.look()
         self.calling.obey_directory()
 
     async def _prepare_keys(self) -> None:

@@ -20,6 +20,7 @@ from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
 from hushwire.recording.failures import RecordingError
 from hushwire.services import masking
+from hushwire.services.access_requests import AccessWatch
 from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agents import Agents
 from hushwire.services.agreement import Agreement
@@ -159,6 +160,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("documents", building.build_all, 15.0, "documents"),
         Job("retired-keys", rights.contacts.destroy_retired, 60.0, "retired-keys"),
         Job("notices", sending.send, 15.0, "notices"),
+        Job("access-requests", AccessWatch(means.main, notices, means.clock).look, 60.0, "access-requests"),
         Job("account-deletions", deletions.carry_on, 60.0, "account-deletions"),
         Job("profiles", organisations.forget_all, 600.0, "profiles"),
         Job("agreement", agreement.subprocessors.carry_on, 60.0, "agreement"),

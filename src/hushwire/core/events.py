@@ -44,6 +44,8 @@ class EventKind(StrEnum):
     CREDENTIAL_SHARED = "credential.shared"
     FRAUD_ALARM = "fraud.alarm"
     RULES_CHANGED = "rules.changed"
+    ACCESS_REQUESTED = "access.requested"
+    ACCESS_DECIDED = "access.decided"
     REQUEST_RECEIVED = "request.received"
     CLOCK_STARTED = "clock.started"
     CLOCK_WARNED = "clock.warned"

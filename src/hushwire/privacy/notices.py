@@ -43,6 +43,7 @@ class NoticeKind(StrEnum):
     NUMBER_DATA = "number-data"
     RULES_PROPOSED = "rules-proposed"
     RULES_OPENED = "rules-opened"
+    ACCESS_REQUESTED = "access-requested"
     TEST = "test"
 
 
@@ -239,6 +240,17 @@ Opened: {opens}
 By: {by}
 Done: {done_at}
 Version of the rules: {version}""",
+    ),
+    NoticeKind.ACCESS_REQUESTED: Text(
+        _SECURITY,
+        "An agent asks to call another country",
+        """An agent was refused a call and asks for access. An administrator decides, and gives it an end.
+
+Request: {request}
+Agent: {agent}
+Countries: {countries}
+Asked: {asked_at}
+Lapses: {expires_at}""",
     ),
     NoticeKind.TEST: Text(
         _PRIVACY,

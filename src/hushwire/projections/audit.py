@@ -31,6 +31,8 @@ def audit_entry(event: DomainEvent) -> AuditEntry | None:
             return _entry(event, "fraud-alarm")
         case EventKind.REQUEST_RECEIVED:
             return _entry(event, "request")
+        case EventKind.ACCESS_REQUESTED | EventKind.ACCESS_DECIDED:
+            return _entry(event, "access-request")
         case EventKind.RULES_CHANGED:
             return _entry(event, "organisation")
         case EventKind.RECORDING_STARTED | EventKind.RECORDING_CLOSED | EventKind.RECORDING_STORED:

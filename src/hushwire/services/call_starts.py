@@ -212,7 +212,8 @@ class CallStarts:
         self.note_refusal(refused)
 
     def note_refusal(self, refused: Refused) -> None:
-        """Write the row of what was refused."""
+        """Write the row of what was refused; its agent may ask for it."""
+        self._settings.access.refused(refused)
         key = self._keys.take(refused.org.id, "call")
         if key is None:
             self._tasks.spawn(self._note_refusal_with_key(refused), "call-refused")

@@ -38,6 +38,7 @@ class Feature(StrEnum):
     PARK = "park"
     PARK_SLOT = "park_slot"
     PICKUP = "pickup"
+    ASK_ACCESS = "ask_access"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ TABLE: Final[Mapping[Feature, _Row]] = {
     Feature.PARK: _Row("*68"),
     Feature.PARK_SLOT: _Row("*69", takes=True),
     Feature.PICKUP: _Row("**", takes=True),
+    Feature.ASK_ACCESS: _Row("*27"),
 }
 
 

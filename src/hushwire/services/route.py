@@ -163,12 +163,13 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What an agent dialled is a setting of its own, `feature`'s, and no call: its forwarding is to be so from now on."""
+    """What an agent dialled is no call but a wish: `wanted` as its own settings from now on, or, without, access to where it was refused
+    a moment ago."""
 
     org: Organisation
     agent: Agent
     feature: Feature
-    wanted: Forwarding
+    wanted: Forwarding | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,8 @@ class Router:
         """What a feature code leads to; None where it leads nowhere, and the string is looked at as any other."""
         if dialled.feature is Feature.ECHO:
             return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
+        if dialled.feature is Feature.ASK_ACCESS:
+            return Wish(org, agent, dialled.feature)
         if dialled.feature is Feature.CONFERENCE and _ROOM.fullmatch(dialled.argument):
             return self._conference(org, agent, terms, dialled.argument, Personal(user))
         if dialled.feature in (Feature.PARK_SLOT, Feature.PICKUP):

@@ -42,6 +42,7 @@ _REFUSALS: Final = (
     Refusal("forward-emergency", 403, "Calls are not forwarded to an emergency number"),
     Refusal("forward-self", 403, "Calls are not forwarded to oneself"),
     Refusal("not-saved", 503, "The setting could not be saved now"),
+    Refusal("nothing-refused", 404, "No call to another country was refused here a moment ago"),
     Refusal("not-confirmed", 488, "The setting is saved, and can not be confirmed by a tone"),
     Refusal("trunk-failed", 503, "No trunk"),
     Refusal("trunk-full", 503, "The trunk has no free channel"),
