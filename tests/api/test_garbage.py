@@ -130,6 +130,8 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
         "allowed_countries": ["DE"], "classes": None, "version": None, "home_country": None, "outside_prefix": None, "updated_at": None,
         "telemarketing_hours": ["* mon-sat 08:00-20:00"], "four_eyes": ["*"], "live_rules_version": None, "waits": None,
     },
+    ("POST", "/v1/voice-security/access-requests"): {"call": "{call_id}", "countries": ["XK"]},
+    ("POST", "/v1/voice-security/access-requests/{access_id}/approve"): {"until": FUTURE},
     ("POST", "/v1/voice-security/simulate"): {
         "destinations": [NUMBER], "rules": {"allowed_countries": ["DE"]}, "channel": "invite", "agent": None
     },

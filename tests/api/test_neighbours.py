@@ -29,6 +29,10 @@ async def everything_of(office: Office, api: httpx.AsyncClient) -> dict[str, str
     safeguard = await api.post("/v1/privacy/safeguards", json={"country": "US", "kind": "scc-module-2", "document_sha256": "0" * 64})
     assert custody.status_code == 201, custody.text
     await pool(office, "+493023125900")
+    agent = (await office.rows("SELECT id FROM agents LIMIT 1"))[0]["id"]
+    refused = await office.add_call("+38344123456", agent_id=agent, state="refused", verdict_reason="country", country="XK")
+    access = await api.post("/v1/voice-security/access-requests", json={"call": str(refused)})
+    assert access.status_code == 201, access.text
     guarded = {"four_eyes": ["XK"], "allowed_countries": ["DE", "AT"]}
     shown(await api.put("/v1/voice-security", json=guarded))
     proposed = await api.put("/v1/voice-security", json={"allowed_countries": ["DE", "AT", "XK"]})
@@ -42,6 +46,7 @@ async def everything_of(office: Office, api: httpx.AsyncClient) -> dict[str, str
         "export_id": shown(await api.get("/v1/privacy/exports"))["items"][0]["id"],
         "erasure_id": erasure.json()["id"],
         "notice_id": test.json()["id"],
+        "access_id": access.json()["id"],
         "proposal_id": proposed.json()["waits"]["id"],
         "session_id": masked.json()["id"],
         "clock_id": shown(await api.get("/v1/privacy/clocks"))["items"][0]["id"],

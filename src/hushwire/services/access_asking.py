@@ -42,7 +42,7 @@ class AccessAsking:
             return
         found = numbers.international(verdict.number[1:], refused.org.rules.home_country)
         if isinstance(found, numbers.Found):
-            missing = tuple(code for code in found.territories if code not in refused.org.rules.countries)
+            missing = tuple(code for code in found.territories if code not in refused.org.rules_of(agent).countries)
             self._refused[agent.id] = self._clock.monotonic(), missing or found.territories
             self._refused.move_to_end(agent.id)
             if len(self._refused) > _REMEMBERED:

@@ -14,11 +14,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hushwire.core.errors import ConfigError
 from hushwire.policy import numbers
+from hushwire.policy.grants import Grant
 from hushwire.policy.model import NumberClass, OwnHosts
 from hushwire.policy.risk import RiskPack
 from hushwire.policy.rules import AGENT, TEAM, ExceptionKind, Level, NumberException, Rules
 from hushwire.policy.terms import read_hours, read_terms
 from hushwire.services.phone_numbers import REMOTE
+from hushwire.store.access_requests import GrantRow
 from hushwire.store.levels import ExceptionRow, LevelRow, TeamRow
 from hushwire.vault.keyring import OrgKeys
 
@@ -116,6 +118,14 @@ def by_agent(rules: Rules, teams: Iterable[TeamRow], rows: Iterable[LevelRow]) -
         for agent_id in team.members:
             own = of_agent.get(agent_id)
             found[agent_id] = shared if own is None else narrowed(rules, level, own)
+    return found
+
+
+def grants_by_agent(rows: Iterable[GrantRow]) -> dict[UUID, list[Grant]]:
+    """What agents were given access to, by agent."""
+    found: dict[UUID, list[Grant]] = {}
+    for row in rows:
+        found.setdefault(row.agent_id, []).append(Grant(frozenset(row.countries), row.ends_at))
     return found
 
 

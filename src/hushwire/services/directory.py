@@ -24,6 +24,7 @@ from hushwire.core.personal import Personal
 from hushwire.policy import calling_hours, limits
 from hushwire.policy.breaker import LimitBook
 from hushwire.policy.calling_hours import CallingHours
+from hushwire.policy.grants import with_grants
 from hushwire.policy.model import OwnHosts
 from hushwire.policy.risk import RiskPack
 from hushwire.policy.rules import Rules
@@ -31,13 +32,14 @@ from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sdp.model import Keying, Srtp
-from hushwire.services.agent_rules import by_agent, opened_exceptions, organisation_rules
+from hushwire.services.agent_rules import by_agent, grants_by_agent, opened_exceptions, organisation_rules
 from hushwire.services.forwarding import Forwarding, from_json
 from hushwire.services.masked import NO_SESSIONS, Masked, MaskedSessions, masked_sessions
 from hushwire.services.ring_groups import RingGroup, Strategy
 from hushwire.services.sound_settings import AnnounceAt, Hearers, RecordFrom, Ringback, SoundSettings
 from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
+from hushwire.store import access_requests as access_rows
 from hushwire.store import agreement as agreement_rows
 from hushwire.store import directory as rows
 from hushwire.store import fraud as fraud_rows
@@ -142,7 +144,7 @@ class Organisation:
     """How much of calling is normal (policy/breaker.py)."""
 
     narrowed: Mapping[AgentId, Rules] = field(default_factory=dict, repr=False)
-    """The rules of agents whose team or who themselves narrow the organisation's."""
+    """The rules of agents who have others than the organisation's: narrowed by their team or themselves, or with access given to them."""
 
     teams: Mapping[AgentId, UUID] = field(default_factory=dict, repr=False)
     """The team that an agent is of; those who are of none are not there."""
@@ -450,6 +452,7 @@ class Directory:
             teams = await level_rows.teams(connection)
             levels = await level_rows.levels(connection)
             exceptions = await level_rows.exceptions(connection)
+            granted = await access_rows.grants(connection, self._clock.now())
         if found is None or free is None or listed is None:
             self._forget(org_id)
             return
@@ -462,6 +465,8 @@ class Directory:
         org = _organisation(row, keys, agents, rules, free, unrecorded)
         groups = {row.extension: _group(row) for row in group_rows}
         narrowed = {AgentId(agent_id): found for agent_id, found in by_agent(rules, teams, levels).items()}
+        for given_to, grants in grants_by_agent(granted).items():
+            narrowed[AgentId(given_to)] = with_grants(narrowed.get(AgentId(given_to), rules), grants)
         of_team = {AgentId(agent_id): team.id for team in teams for agent_id in team.members}
         org = replace(org, do_not_call=listed[0], do_not_call_version=listed[1], groups=groups, narrowed=narrowed, teams=of_team)
         org = replace(org, limits=limits.book(limit_rows))

@@ -10,15 +10,16 @@ import structlog
 from hushwire.core.clock import Clock
 from hushwire.core.ids import OrgId
 from hushwire.policy import calling_hours
+from hushwire.policy.grants import with_grants
 from hushwire.policy.judge import Judge
 from hushwire.policy.model import Allow, Attempt, Channel, NumberClass, OwnHosts, Verdict
 from hushwire.policy.risk import RiskPack
 from hushwire.policy.rules import Rules
-from hushwire.services.agent_rules import narrowed, opened_exceptions, organisation_rules
+from hushwire.services.agent_rules import grants_by_agent, narrowed, opened_exceptions, organisation_rules
 from hushwire.services.notices import Notices
 from hushwire.services.rule_changes import Change, NoProposal, Outdated, Over, OwnProposal, RuleChanges, Saved, found
 from hushwire.services.verdicts import INDEX, marketed
-from hushwire.store import do_not_call, levels, listing
+from hushwire.store import access_requests, do_not_call, levels, listing
 from hushwire.store import rules as table
 from hushwire.store.database import Database
 from hushwire.store.rules import RulesRow
@@ -159,11 +160,13 @@ class VoiceSecurity:
         return rules
 
     async def _narrowed(self, org_id: OrgId, rules: Rules, agent_id: UUID) -> Rules:
-        """The organisation's rules as this agent meets them."""
+        """The organisation's rules as this agent meets them, with the access that was given to it."""
         async with self._main.organisation(org_id) as connection:
             rows = await levels.levels_of(connection, agent_id)
+            granted = await access_requests.grants(connection, self._clock.now(), agent_id)
         team = next((row for row in rows if row.team_id is not None), None)
-        return narrowed(rules, team, next((row for row in rows if row.agent_id is not None), None))
+        rules = narrowed(rules, team, next((row for row in rows if row.agent_id is not None), None))
+        return with_grants(rules, grants_by_agent(granted).get(agent_id, ()))
 
     async def _agent_id(self, org_id: OrgId, agent: str) -> UUID | None:
         async with self._main.organisation(org_id) as connection:

@@ -89,19 +89,19 @@ async def ask(means: Given, caller: Asking, body: NewRequest) -> AccessRequest:
             assert_never(other)
 
 
-@router.get("/{request_id}")
-async def get_request(means: Given, caller: Reading, request_id: Id) -> AccessRequest:
+@router.get("/{access_id}")
+async def get_request(means: Given, caller: Reading, access_id: Id) -> AccessRequest:
     """One request."""
-    found = await means.access_requests.get(caller.org_id, parsed_id(request_id))
+    found = await means.access_requests.get(caller.org_id, parsed_id(access_id))
     if isinstance(found, NoRequest):
         raise not_found()
     return _shown(found, means.clock.now())
 
 
-@router.post("/{request_id}/approve", responses={202: {"model": AccessRequest, "description": "Guarded: somebody else has to agree too."}})
-async def approve(means: Given, caller: Deciding, response: Response, request_id: Id, body: Approval) -> AccessRequest:
+@router.post("/{access_id}/approve", responses={202: {"model": AccessRequest, "description": "Guarded: somebody else has to agree too."}})
+async def approve(means: Given, caller: Deciding, response: Response, access_id: Id, body: Approval) -> AccessRequest:
     """Let the agent reach it until then. The agent's next call obeys, and its phones are told."""
-    match await means.access_requests.approve(caller.org_id, parsed_id(request_id), body.until, actor=caller.actor):
+    match await means.access_requests.approve(caller.org_id, parsed_id(access_id), body.until, actor=caller.actor):
         case AccessRow() as row:
             response.status_code = 202 if row.state == "open" else 200
             return _shown(row, means.clock.now())
@@ -117,16 +117,16 @@ async def approve(means: Given, caller: Deciding, response: Response, request_id
             assert_never(other)
 
 
-@router.post("/{request_id}/reject")
-async def reject(means: Given, caller: Deciding, request_id: Id) -> AccessRequest:
+@router.post("/{access_id}/reject")
+async def reject(means: Given, caller: Deciding, access_id: Id) -> AccessRequest:
     """The agent does not get it, and its phones are told."""
-    return await _decided(means, await means.access_requests.reject(caller.org_id, parsed_id(request_id), actor=caller.actor))
+    return await _decided(means, await means.access_requests.reject(caller.org_id, parsed_id(access_id), actor=caller.actor))
 
 
-@router.post("/{request_id}/revoke")
-async def revoke(means: Given, caller: Deciding, request_id: Id) -> AccessRequest:
+@router.post("/{access_id}/revoke")
+async def revoke(means: Given, caller: Deciding, access_id: Id) -> AccessRequest:
     """Take a permission back before it ends."""
-    return await _decided(means, await means.access_requests.revoke(caller.org_id, parsed_id(request_id), actor=caller.actor))
+    return await _decided(means, await means.access_requests.revoke(caller.org_id, parsed_id(access_id), actor=caller.actor))
 
 
 async def _decided(means: Given, outcome: AccessRow | NoRequest | Over) -> AccessRequest:
