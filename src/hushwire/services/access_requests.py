@@ -104,8 +104,6 @@ class AccessRequests:
         """Let the agent reach it until then. Where it is guarded, the first to approve agrees, and the second opens it (the earlier end
         counts). The next call of the agent obeys."""
         now = self._clock.now()
-        if not now < until <= now + LONGEST:
-            return WrongEnd()
         async with self._main.organisation(org_id) as connection:
             rules = await rules_table.get(connection)
             row = await table.get(connection, request_id, for_update=True)
@@ -113,6 +111,8 @@ class AccessRequests:
                 return NoRequest()
             if not row.is_open(now):
                 return Over()
+            if not now < until <= now + LONGEST:
+                return WrongEnd()
             if row.agreed_by is None and _is_guarded(row, rules):
                 await table.agree(connection, request_id, actor, until)
                 return replace(row, agreed_by=actor, ends_at=until)
