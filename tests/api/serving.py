@@ -42,6 +42,7 @@ from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
 from hushwire.services.masking import Masking
+from hushwire.services.messages import Messages
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning import hash_api_secret, new_api_secret
@@ -165,6 +166,7 @@ async def made_means(house: House) -> Means:
     queries = Queries(main, keyring, house.clock, Chance())
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
+        messages=Messages.of(main, keyring, voice_security, house.clock, Chance()),
         queries=queries, voicemail=VoicemailQueries(main, queries, house.clock), greetings=Greetings(main),
         recordings=await house.recordings(), spool=house.spool, erasures=erasures,
         voice_security=voice_security, simulation=Simulation(main, keyring, voice_security, house.clock),

@@ -24,6 +24,9 @@ class Permission(StrEnum):
     CHECK = "check"
     DIRECTORY = "directory"
     DIRECTORY_CHANGE = "directory-change"
+    MESSAGES = "messages"
+    MESSAGES_SEND = "messages-send"
+    MESSAGES_CHANGE = "messages-change"  # settings, templates, numbers
     CONTACTS = "contacts"
     CONTACTS_CHANGE = "contacts-change"
     REQUESTS = "requests"
@@ -46,6 +49,7 @@ OPENING: Final = frozenset(
         Permission.CALLS,
         Permission.RECORDINGS,
         Permission.CONTENT,
+        Permission.MESSAGES,
         Permission.SUPERVISION,
         Permission.DIRECTORY,
         Permission.DIRECTORY_CHANGE,
@@ -70,13 +74,15 @@ _READING: Final = frozenset(
         Permission.CHECK,
         Permission.DIRECTORY,
         Permission.CONTACTS,
+        Permission.MESSAGES,
     }
 )
 
 PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     "owner": _EVERYTHING,
     "admin": _EVERYTHING - {Permission.CUSTODY},
-    "supervisor": _READING | {Permission.CALL_CONTROL, Permission.SUPERVISION, Permission.CONTENT, Permission.CONTACTS_CHANGE},
+    "supervisor": _READING
+    | {Permission.CALL_CONTROL, Permission.SUPERVISION, Permission.CONTENT, Permission.CONTACTS_CHANGE, Permission.MESSAGES_SEND},
     "auditor": _READING | {Permission.CONTENT, Permission.AUDIT, Permission.RECEIPTS, Permission.ORGANISATION},
     # A key of this role names no agent, so there is nothing that would be its own.
     "agent": frozenset({Permission.SELF, Permission.CHECK}),
@@ -128,7 +134,7 @@ class Caller:
 _OF_EVENTS: Final[dict[str, Permission]] = {
     "call": Permission.CALLS,
     "announcement": Permission.CALLS,
-    "message": Permission.CALLS,
+    "message": Permission.MESSAGES,
     "supervision": Permission.SUPERVISION,
     "recording": Permission.RECORDINGS,
     "agent": Permission.DIRECTORY,

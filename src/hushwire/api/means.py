@@ -33,6 +33,7 @@ from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
 from hushwire.services.masking import Masking
+from hushwire.services.messages import Messages
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning_links import ProvisioningLinks
@@ -94,6 +95,7 @@ class Means:
     devices: Devices
     groups: GroupSettings
     masking: Masking
+    messages: Messages
     links: ProvisioningLinks
     voicemail: VoicemailQueries
     greetings: Greetings

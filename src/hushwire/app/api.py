@@ -44,6 +44,7 @@ from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
 from hushwire.services.masking import Masking
+from hushwire.services.messages import Messages
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
 from hushwire.services.provisioning_links import ProvisioningLinks
@@ -154,6 +155,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         links=ProvisioningLinks(
             wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain, parse_sip_uri(wired.config.phone_proxy())
         ),
+        messages=Messages.of(wired.main, wired.keyring, voice_security, wired.clock, wired.random),
         masking=Masking(wired.main, wired.keyring, wired.clock, wired.random),
         sip_domain=wired.config.sip.domain,
         readings=Readings(wired.main, wired.clock, wired.random),

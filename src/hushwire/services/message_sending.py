@@ -7,7 +7,7 @@ stands in its row and in the outbox of parts (`store/message_parts.py`) before t
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
@@ -39,6 +39,7 @@ LATEST: Final = timedelta(days=30)
 LONGEST_TEXT: Final = 10_000
 _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})\}")
 _DIALLED: Final = re.compile(r"[\s().\-/]+")
+_RECEIVED: Final = "messages.received_as"
 _BREATH: Final = 25
 """Numbers are read on the loop that answers others too: after so many it lets them go first."""
 
@@ -164,9 +165,9 @@ class Scene:
 
 
 class MessageSending:
-    """Accepts messages of every organisation."""
+    """Accepts messages of every organisation. `verdicts` None: for a gateway, which asks for its verdicts itself (`to_number`)."""
 
-    def __init__(self, main: Database, keyring: Keyring, verdicts: Verdicts, clock: Clock, random: Random) -> None:
+    def __init__(self, main: Database, keyring: Keyring, verdicts: Verdicts | None, clock: Clock, random: Random) -> None:
         self._main = main
         self._keyring = keyring
         self._verdicts = verdicts
@@ -217,9 +218,32 @@ class MessageSending:
         await self._destroy(org_id, [row.id for row, ready in zip(rows, going, strict=True) if ready.allowed.number in refused])
         return Sent(tuple(outcomes), batch_id)
 
-    async def scene(self, org_id: OrgId) -> Scene:
-        """What holds now."""
-        return await self._scene(org_id, [])
+    async def to_number(self, org_id: OrgId, agent: AgentId, allowed: Allow, text: str, *, received_as: bytes) -> Accepted | Refused:
+        """Accept what an agent wrote at a phone, the verdict being `allowed`; committed when this returns.
+
+        `received_as` names what the phone sent: the same again is answered by what it made, and nothing is doubled. A key that was made
+        in vain is swept (services/unused_keys.py): a gateway destroys none. Raises Unavailable.
+        """
+        wish = Wish(to=allowed.number, text=text, agent=agent)
+        scene = await self._scene(org_id, [wish])
+        said = _text(wish, {}, folds=scene.settings.folds)
+        ready = said if isinstance(said, Refused) else self._fitted(scene, wish, said, allowed)
+        if isinstance(ready, Refused):
+            return ready
+        now = self._clock.now()
+        index = scene.keys.index(_RECEIVED, f"{agent}:{received_as.hex()}")
+        (row,) = await self._sealed(scene, [ready], None, f"agent:{agent}", now)
+        row = replace(row, received_as=index)
+        async with self._main.organisation(org_id) as connection:
+            if await self._too_late(connection, scene.keys, [ready]):
+                return OPTED_OUT
+            if row.id not in await messages.insert_all(connection, org_id, [row]):
+                earlier = await messages.received_as(connection, index)
+                if earlier is None:
+                    return Refused("erased", "The message was erased.")
+                return Accepted(earlier, ready.size.parts, ready.size.encoding.name, ready.sender.kind)
+            await _enqueue(connection, org_id, [(row, ready)], now)
+        return Accepted(row.id, ready.size.parts, ready.size.encoding.name, ready.sender.kind)
 
     async def _scene(self, org_id: OrgId, wishes: Sequence[Wish]) -> Scene:
         keys = await self._keyring.org_context(org_id)
@@ -260,6 +284,7 @@ class MessageSending:
         return _Ready(allowed, sender, text, measured, way, wish)
 
     async def _verdict(self, org_id: OrgId, wish: Wish) -> "Allow | Refused":
+        assert self._verdicts is not None
         destination = _DIALLED.sub("", wish.to)
         verdict = await self._verdicts.check(
             org_id,
@@ -419,6 +444,10 @@ async def _accept(connection: Connection, org_id: OrgId, kept: Sequence[tuple[Ne
     if not kept:
         return
     await messages.insert_all(connection, org_id, [row for row, _ in kept])
+    await _enqueue(connection, org_id, kept, now)
+
+
+async def _enqueue(connection: Connection, org_id: OrgId, kept: Sequence[tuple[NewMessage, _Ready]], now: datetime) -> None:
     times: dict[datetime, list[tuple[UUID, int, UUID]]] = {}
     for row, ready in kept:
         due = ready.wish.send_at if ready.wish.send_at is not None and ready.wish.send_at > now else now

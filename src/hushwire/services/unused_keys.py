@@ -25,8 +25,8 @@ OLD_AFTER_WITH_DEAD_NODES: Final = timedelta(days=30)
 LOOKED_AT_TWICE_WITHIN_S: Final = pool.KEPT_FOR.total_seconds() + 3600
 _DEAD_AFTER: Final = timedelta(minutes=10)
 _PAGE: Final = 1000
-_KINDS: Final[tuple[KeyKind, ...]] = ("recording", "call")
-"""Those that are made ahead. Every other key is made for the row that follows it at once."""
+_KINDS: Final[tuple[KeyKind, ...]] = ("recording", "call", "message")
+"""Those that are made ahead, or before a row that may turn out not to be wanted. Every other key is made for the row that follows it."""
 _log = structlog.get_logger(__name__)
 
 

@@ -474,9 +474,10 @@ async def get_live(connection: Connection, call_id: CallId) -> LiveCall | None:
 
 
 async def keys_in_use(connection: Connection, kind: str, keys: Sequence[UUID]) -> set[UUID]:
-    """Those of these data keys that a call or a recording of the entered organisation is sealed under."""
+    """Those of these data keys that a call, a recording or a message of the entered organisation is sealed under."""
     query = {
         "recording": "SELECT id FROM recordings WHERE id = ANY($1::uuid[])",
         "call": "SELECT sealed_with FROM calls WHERE sealed_with = ANY($1::uuid[])",
+        "message": "SELECT sealed_with FROM messages WHERE sealed_with = ANY($1::uuid[])",
     }[kind]
     return {row[0] for row in await connection.fetch(query, list(keys))}

@@ -148,6 +148,12 @@ async def insert_all(connection: Connection, org_id: OrgId, messages: Sequence[N
     return {row["id"] for row in await connection.fetch(_INSERT, org_id, *columns)}
 
 
+async def received_as(connection: Connection, index: bytes) -> UUID | None:
+    """The message that an earlier delivery of the same made."""
+    found: UUID | None = await connection.fetchval("SELECT id FROM messages WHERE received_as = $1", index)
+    return found
+
+
 async def get(connection: Connection, message_id: UUID) -> MessageRow | None:
     """One message, as reads of people see it."""
     found = await get_all(connection, [message_id])
