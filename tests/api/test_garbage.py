@@ -18,6 +18,7 @@ import structlog
 
 from hushwire.core.ids import AgentId, RecordingId
 from hushwire.store import voicemail
+from tests.api.messaging import desk
 from tests.api.serving import Office, as_json, shown
 from tests.api.test_restrictions import recorded
 
@@ -44,6 +45,23 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("POST", "/v1/calls/search"): {
         "number": NUMBER, "from": None, "to": FUTURE, "state": "ended", "direction": None, "limit": 5, "cursor": None
     },
+    ("POST", "/v1/messages"): {
+        "to": NUMBER, "text": "t", "template": None, "values": {}, "from": None, "agent": "anna", "marketing": False, "send_at": None
+    },
+    ("POST", "/v1/messages/preview"): {"to": NUMBER, "text": None, "template": "t", "values": {"name": "n"}},
+    ("POST", "/v1/messages/bulk"): {
+        "recipients": [{"to": NUMBER, "values": {"a": "b"}}], "text": "t", "from": None, "agent": None, "marketing": True, "send_at": FUTURE
+    },
+    ("POST", "/v1/messages/erase"): {"number": "+493023125111", "agent": None, "from": None, "to": None, "ids": None, "note": "n"},
+    ("POST", "/v1/messages/search"): {"number": NUMBER, "limit": 5, "cursor": None},
+    ("PATCH", "/v1/messages/{text_id}"): {"is_read": True},
+    ("PUT", "/v1/messages/settings"): {
+        "senders": ["own", "pool"], "alphanumeric": "Acme", "languages": ["en"], "folds": True, "needs_consent": False,
+        "prices": {"DE": "0.07"}, "currency": "EUR",
+    },
+    ("POST", "/v1/messages/templates"): {"name": "u", "text": "t"},
+    ("PUT", "/v1/messages/templates/{template_id}"): {"text": "t"},
+    ("PUT", "/v1/messages/numbers/{number_id}"): {"target": "agent", "agent_id": "{agent_id}", "group_id": None, "pooled": True},
     ("POST", "/v1/masking/sessions"): {"agent": "anna", "parties": [NUMBER, "+493023125111"], "expires_in_s": 600},
     ("POST", "/v1/calls/{call_id}/recording"): {"action": "pause"},
     ("POST", "/v1/calls/{call_id}/supervise"): {"action": "listen", "agent": "anna"},
@@ -236,10 +254,15 @@ async def things_of(office: Office, api: httpx.AsyncClient) -> dict[str, str]:
 
     async def made(path: str, body: Any) -> str:
         answer = await api.post(path, json=body)
-        assert answer.status_code in (200, 201), (path, answer.text)
+        assert answer.status_code in (200, 201, 202), (path, answer.text)
         return str(answer.json()["id"])
 
+    number = (await desk(office, countries=("DE",))).number
     return {
+        "number_id": str(number),
+        "text_id": await made("/v1/messages", {"to": "+4915112345678", "text": "t"}),
+        "batch_id": await made("/v1/messages/bulk", {"text": "t", "recipients": [{"to": "+4915112345678"}]}),
+        "template_id": await made("/v1/messages/templates", {"name": "t", "text": "t"}),
         "device_id": await made(f"/v1/agents/{anna}/devices", {"name": "n", "waits": True}),
         "group_id": await made("/v1/ring-groups", {"name": "g", "extension": "699", "members": ["anna"]}),
         "agent_id": str(anna), "call_id": str(call), "recording_id": str(recording),

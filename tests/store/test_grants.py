@@ -120,7 +120,6 @@ FORBIDDEN: list[tuple[RoleName, DatabaseName, str]] = [
     ("api", "keyring", "DELETE FROM kept_protections"),
     ("api", "main", "UPDATE protections SET kept = 1"),
     ("gateway", "main", "SELECT * FROM protections"),
-    ("worker", "main", "DELETE FROM do_not_call"),
     ("worker", "keyring", "UPDATE tombstones SET at = now()"),
     ("gateway", "keyring", "SELECT sealed FROM data_key_copies"),
     ("gateway", "keyring", "SELECT name_sealed FROM recipients"),

@@ -138,9 +138,7 @@ class MessageInbox:
                 _log.warning("message.for_nobody")
                 continue
             part = read_part(text.payload.reveal(), text.data_coding, has_udh=text.has_udh, sar=text.sar)
-            one = _Text(
-                canonical_source(text.source.reveal()), locals_[place], row["number_id"], part, text.at, getattr(text, "dedupe", None)
-            )
+            one = _Text(canonical_source(text.source.reveal()), locals_[place], row["number_id"], part, text.at, text.dedupe)
             found.setdefault(OrgId(row["org_id"]), []).append(one)
         return found
 

@@ -87,7 +87,7 @@ def sealed(draft: Draft, key: DataKey, keys: OrgKeys) -> NewMessage:
 
 def thread_of(keys: OrgKeys, one: str, other: str) -> UUID:
     """The id of what two write to each other: a keyed hash of both, whoever writes."""
-    return UUID(bytes=keys.index(THREAD, "\0".join(sorted((one, other))))[:16], version=8)
+    return UUID(bytes=keys.index(THREAD, "\0".join(sorted((one, other))))[:16], version=5)
 
 
 @dataclass(frozen=True, slots=True)

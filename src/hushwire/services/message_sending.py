@@ -423,6 +423,11 @@ def open_template(keys: OrgKeys, row_id: UUID, body_sealed: bytes) -> str:
     return keys.operational.open(body_sealed, table="message_templates", column="body_sealed", row=row_id, org=keys.org_id).decode()
 
 
+def seal_template(keys: OrgKeys, row_id: UUID, text: str) -> bytes:
+    """As its row holds it."""
+    return keys.operational.seal(text.encode(), table="message_templates", column="body_sealed", row=row_id, org=keys.org_id)
+
+
 def _text(wish: Wish, bodies: Mapping[str, str], *, folds: bool) -> "str | Refused":
     text = wish.text
     if wish.template is not None:

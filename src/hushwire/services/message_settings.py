@@ -9,7 +9,7 @@ import asyncpg
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.privacy import audit
-from hushwire.services.message_sending import open_template
+from hushwire.services.message_sending import open_template, seal_template
 from hushwire.store import message_settings as table
 from hushwire.store.database import Database
 from hushwire.store.message_settings import BatchRow, Settings, TemplateRow
@@ -20,6 +20,7 @@ from hushwire.vault.keyring import Keyring
 class TemplateView:
     """A template opened."""
 
+    id: UUID
     name: str
     text: str = field(repr=False)
     created_at: datetime
@@ -90,32 +91,43 @@ class MessageSettings:
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
             rows = await table.templates(connection, after=after, limit=limit + 1)
-        views = [
-            TemplateView(row.name, open_template(keys, row.id, row.body_sealed), row.created_at, row.updated_at) for row in rows[:limit]
-        ]
+        views = []
+        for row in rows[:limit]:
+            text = open_template(keys, row.id, row.body_sealed)
+            views.append(TemplateView(row.id, row.name, text, row.created_at, row.updated_at))
         return views, rows[limit - 1].name if len(rows) > limit else None
 
-    async def put_template(self, org_id: OrgId, name: str, text: str, *, actor: str) -> TemplateView:
-        """A new one, or another text for it."""
+    async def add_template(self, org_id: OrgId, name: str, text: str, *, actor: str) -> TemplateView | None:
+        """A new one; None if one has this name already."""
+        keys = await self._keyring.org_context(org_id)
+        now = self._clock.now()
+        row_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
+        async with self._main.organisation(org_id) as connection:
+            row = TemplateRow(row_id, name, seal_template(keys, row_id, text), now, now)
+            if not await table.add_template(connection, org_id, row):
+                return None
+            await audit.append(connection, org_id, now, actor, CHANGED, f"message-template:{row_id}", {"what": "template"})
+        return TemplateView(row_id, name, text, now, now)
+
+    async def put_template(self, org_id: OrgId, template_id: UUID, text: str, *, actor: str) -> TemplateView | None:
+        """Another text for it; None where there is no such template."""
         keys = await self._keyring.org_context(org_id)
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('message-template:' || current_org()::text, 0))")
-            known = await table.template(connection, name)
-            row_id = known.id if known is not None else uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
-            body = keys.operational.seal(text.encode(), table="message_templates", column="body_sealed", row=row_id, org=org_id)
-            row = TemplateRow(row_id, name, body, known.created_at if known is not None else now, now)
-            await table.put_template(connection, org_id, row)
-            await audit.append(connection, org_id, now, actor, CHANGED, f"message-template:{row_id}", {"what": "template"})
-        return TemplateView(name, text, row.created_at, now)
+            row = await table.change_template(connection, template_id, seal_template(keys, template_id, text), now)
+            if row is None:
+                return None
+            await audit.append(connection, org_id, now, actor, CHANGED, f"message-template:{template_id}", {"what": "template"})
+        return TemplateView(row.id, row.name, text, row.created_at, row.updated_at)
 
-    async def drop_template(self, org_id: OrgId, name: str, *, actor: str) -> bool:
+    async def drop_template(self, org_id: OrgId, template_id: UUID, *, actor: str) -> bool:
         """It is there no more; False if it was not."""
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
-            if not await table.drop_template(connection, name):
+            if not await table.drop_template(connection, template_id):
                 return False
-            await audit.append(connection, org_id, now, actor, CHANGED, f"organisation:{org_id}", {"what": "template-removed"})
+            said: audit.Fields = {"what": "template-removed"}
+            await audit.append(connection, org_id, now, actor, CHANGED, f"message-template:{template_id}", said)
         return True
 
     async def batch(self, org_id: OrgId, batch_id: UUID) -> BatchRow | None:

@@ -194,11 +194,11 @@ async def templates(connection: Connection, *, after: str | None, limit: int) ->
     return [TemplateRow(**dict(row)) for row in rows]
 
 
-async def put_template(connection: Connection, org_id: OrgId, row: TemplateRow) -> None:
-    """A new one, or another text for one of this name; the row keeps its id."""
-    await connection.execute(
+async def add_template(connection: Connection, org_id: OrgId, row: TemplateRow) -> bool:
+    """A new one; False if one has its name already."""
+    status = await connection.execute(
         "INSERT INTO message_templates (id, org_id, name, body_sealed, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)"
-        " ON CONFLICT (org_id, name) DO UPDATE SET body_sealed = EXCLUDED.body_sealed, updated_at = EXCLUDED.updated_at",
+        " ON CONFLICT (org_id, name) DO NOTHING",
         row.id,
         org_id,
         row.name,
@@ -206,11 +206,24 @@ async def put_template(connection: Connection, org_id: OrgId, row: TemplateRow) 
         row.created_at,
         row.updated_at,
     )
+    return bool(status == "INSERT 0 1")
 
 
-async def drop_template(connection: Connection, name: str) -> bool:
+async def change_template(connection: Connection, template_id: UUID, body_sealed: bytes, at: datetime) -> TemplateRow | None:
+    """Another text for it; None where there is none."""
+    row = await connection.fetchrow(
+        "UPDATE message_templates SET body_sealed = $2, updated_at = $3 WHERE id = $1"
+        " RETURNING id, name, body_sealed, created_at, updated_at",
+        template_id,
+        body_sealed,
+        at,
+    )
+    return None if row is None else TemplateRow(**dict(row))
+
+
+async def drop_template(connection: Connection, template_id: UUID) -> bool:
     """It is there no more; False if it was not."""
-    return bool(await connection.execute("DELETE FROM message_templates WHERE name = $1", name) == "DELETE 1")
+    return bool(await connection.execute("DELETE FROM message_templates WHERE id = $1", template_id) == "DELETE 1")
 
 
 async def begin_batch(

@@ -102,6 +102,12 @@ async def erase_calls(means: Given, caller: Erasing, body: Wish, response: Respo
     return await _erase(means, caller, body, "call", response)
 
 
+@router.post("/messages/erase", responses={202: {"model": Erasure, "description": "Entered; the worker goes on."}})
+async def erase_messages(means: Given, caller: Erasing, body: Wish, response: Response) -> Erasure:
+    """Erase text messages by number, agent, time or ids; what was not sent yet never is."""
+    return await _erase(means, caller, body, "message", response)
+
+
 @router.delete("/calls/{call_id}", response_class=Response, responses={200: {"description": "The signed proof, version 2."}})
 async def erase_call(means: Given, caller: Erasing, call_id: Id) -> Response:
     """Erase what names a person in a call, and its recordings. Asked again, the proof is the same."""

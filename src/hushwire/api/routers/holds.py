@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/privacy/holds", tags=["privacy"])
 
 Placing = Annotated[Caller, Depends(needs(Permission.HOLDS))]
 Reading = Annotated[Caller, Depends(needs(Permission.RECEIPTS, opens=True))]
-Scope = Literal["recording", "call", "contact", "document", "case", "number", "agent", "range", "organisation"]
+Scope = Literal["recording", "call", "message", "contact", "document", "case", "number", "agent", "range", "organisation"]
 
 
 def _words(value: str) -> str:

@@ -5,14 +5,14 @@ from decimal import Decimal
 from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, needs
 from hushwire.api.paging import Limit, Page
-from hushwire.api.problems import invalid, not_found
+from hushwire.api.problems import Problem, invalid, not_found
 from hushwire.api.routers.messages import TemplateName, Text
 from hushwire.api.values import Body, Id, parsed_id
 from hushwire.policy.territories import TERRITORIES
@@ -82,14 +82,22 @@ class MessageSettings(Body):
 class MessageTemplate(BaseModel):
     """A text with places for values, such as {name}."""
 
+    id: UUID
     name: str
     text: str
     created_at: datetime
     updated_at: datetime
 
 
+class NewTemplate(Body):
+    """A template's name, which messages give, and what it says."""
+
+    name: TemplateName
+    text: Text
+
+
 class TemplateText(Body):
-    """What a template says."""
+    """What a template says from now on."""
 
     text: Text
 
@@ -107,9 +115,6 @@ class NumberTarget(Body):
         if (self.target == "agent") != (self.agent_id is not None) or (self.target == "team") != (self.group_id is not None):
             raise ValueError("give agent_id for an agent, group_id for a team, and neither otherwise")
         return self
-
-
-Name = Annotated[TemplateName, Path()]
 
 
 @router.get("/settings")
@@ -136,16 +141,28 @@ async def list_message_templates(
     return Page(items=[_template(view) for view in views], next=more)
 
 
-@router.put("/templates/{name}")
-async def put_message_template(means: Given, caller: Changing, name: Name, body: TemplateText) -> MessageTemplate:
-    """A new template, or another text for it."""
-    return _template(await means.messages.settings.put_template(caller.org_id, name, body.text, actor=caller.actor))
+@router.post("/templates", status_code=201)
+async def add_message_template(means: Given, caller: Changing, body: NewTemplate) -> MessageTemplate:
+    """A new template. 409 where one has this name already."""
+    made = await means.messages.settings.add_template(caller.org_id, body.name, body.text, actor=caller.actor)
+    if made is None:
+        raise Problem(409, "There is a template of this name.")
+    return _template(made)
 
 
-@router.delete("/templates/{name}", status_code=204, response_class=Response)
-async def drop_message_template(means: Given, caller: Changing, name: Name) -> Response:
+@router.put("/templates/{template_id}")
+async def put_message_template(means: Given, caller: Changing, template_id: Id, body: TemplateText) -> MessageTemplate:
+    """Another text for it; messages that were sent from it stay as they are."""
+    found = await means.messages.settings.put_template(caller.org_id, parsed_id(template_id), body.text, actor=caller.actor)
+    if found is None:
+        raise not_found()
+    return _template(found)
+
+
+@router.delete("/templates/{template_id}", status_code=204, response_class=Response)
+async def drop_message_template(means: Given, caller: Changing, template_id: Id) -> Response:
     """Messages that were sent from it stay as they are."""
-    if not await means.messages.settings.drop_template(caller.org_id, name, actor=caller.actor):
+    if not await means.messages.settings.drop_template(caller.org_id, parsed_id(template_id), actor=caller.actor):
         raise not_found()
     return Response(status_code=204)
 
@@ -187,7 +204,7 @@ def _settings(found: Settings) -> MessageSettings:
 
 
 def _template(view: TemplateView) -> MessageTemplate:
-    return MessageTemplate(name=view.name, text=view.text, created_at=view.created_at, updated_at=view.updated_at)
+    return MessageTemplate(id=view.id, name=view.name, text=view.text, created_at=view.created_at, updated_at=view.updated_at)
 
 
 def _target(found: Target) -> NumberTarget:

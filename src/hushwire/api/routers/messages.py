@@ -323,25 +323,23 @@ async def list_threads(means: Given, caller: Reading, agent: AgentQuery = None, 
     return Page(items=[_thread(view) for view in views], next=place_cursor(place))
 
 
-@router.get("/{message_id}")
-async def get_message(means: Given, caller: Reading, message_id: Id) -> Message:
+@router.get("/{text_id}")
+async def get_message(means: Given, caller: Reading, text_id: Id) -> Message:
     """One message."""
-    return await _shown(means, caller, parsed_id(message_id))
+    return await _shown(means, caller, parsed_id(text_id))
 
 
-@router.patch("/{message_id}")
-async def mark_message(means: Given, caller: Marking, message_id: Id, body: Mark) -> Message:
+@router.patch("/{text_id}")
+async def mark_message(means: Given, caller: Marking, text_id: Id, body: Mark) -> Message:
     """Let a message from outside count as read, or as new again."""
-    await means.messages.queries.mark(caller.org_id, parsed_id(message_id), is_read=body.is_read)
-    return await _shown(means, caller, parsed_id(message_id))
+    await means.messages.queries.mark(caller.org_id, parsed_id(text_id), is_read=body.is_read)
+    return await _shown(means, caller, parsed_id(text_id))
 
 
-@router.delete("/{message_id}", response_class=Response, responses={200: {"description": "The signed proof, version 2."}})
-async def erase_message(means: Given, caller: Erasing, message_id: Id) -> Response:
+@router.delete("/{text_id}", response_class=Response, responses={200: {"description": "The signed proof, version 2."}})
+async def erase_message(means: Given, caller: Erasing, text_id: Id) -> Response:
     """Erase for good, by the one erasure path: its key is destroyed before this answers, and what was not sent yet never is."""
-    outcome = await means.erasures.erase_object(
-        caller.org_id, "message", parsed_id(message_id), actor=caller.actor, reason="customer-request"
-    )
+    outcome = await means.erasures.erase_object(caller.org_id, "message", parsed_id(text_id), actor=caller.actor, reason="customer-request")
     return answered(outcome)
 
 

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/privacy/retention", tags=["privacy"])
 
 Changing = Annotated[Caller, Depends(needs(Permission.RETENTION))]
 Reading = Annotated[Caller, Depends(needs(Permission.RECEIPTS))]
-Class = Literal["recording", "call", "contact"]
+Class = Literal["recording", "call", "message", "contact"]
 
 
 class RetentionRule(Body):

@@ -1,0 +1,392 @@
+"""/v1/messages: accepted in one commit, sealed, found by number and thread, erased for good; and whoever says stop is left alone."""
+
+import asyncio
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from hushwire.core import purposes
+from hushwire.services.carriage import Change
+from hushwire.services.message_bodies import MessageBodies
+from hushwire.sms.text.segmentation import Numbering, Style
+from hushwire.vault.unseal import Why
+from tests.api.messaging import OURS, THEIRS, Desk, add_number, delivery, desk, parts_of
+from tests.api.serving import Office, problem, shown
+from tests.recorded import Chance
+from tests.sms.test_keywords import OTHERS, STOPS
+
+MARKER = "Marker of a secret meeting"
+JSON = {"Content-Type": "application/json"}
+
+
+async def sent(api: httpx.AsyncClient, text: str = "Hello", to: str = THEIRS, **more: Any) -> dict[str, Any]:
+    answer = await api.post("/v1/messages", json={"to": to, "text": text} | more)
+    assert answer.status_code == 202, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def inbound(api: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """Received messages, the oldest first."""
+    items: list[dict[str, Any]] = shown(await api.get("/v1/messages", params={"direction": "inbound", "limit": 200}))["items"]
+    return items[::-1]
+
+
+async def test_a_message_is_accepted_shown_found_by_number_and_thread_and_leaves_as_it_was_written(office: Office) -> None:
+    office_desk = await desk(office)
+    async with office.client() as api:
+        one = await sent(api, "Grüße: 10 € [neu]")
+        assert (one["state"], one["number"], one["own"], one["text"]) == ("queued", THEIRS, OURS, "Grüße: 10 € [neu]")
+        assert (one["encoding"], one["parts"], one["country"], one["direction"]) == ("gsm7", 1, "DE", "outbound")
+        await office_desk.receive("Danke 👍")
+        (answer,) = await inbound(api)
+        assert (answer["number"], answer["own"], answer["text"], answer["state"]) == (THEIRS, OURS, "Danke 👍", "received")
+        assert answer["thread_id"] == one["thread_id"]
+        found = shown(await api.post("/v1/messages/search", json={"number": "0151 12345678"}))["items"]
+        assert [item["id"] for item in found] == [answer["id"], one["id"]]
+        assert shown(await api.get("/v1/messages", params={"thread": one["thread_id"]}))["items"] == found
+        (thread,) = shown(await api.get("/v1/messages/threads"))["items"]
+        assert (thread["unread"], thread["newest"]["id"]) == (1, answer["id"])
+        assert shown(await api.patch(f"/v1/messages/{answer['id']}", json={"is_read": True}))["is_read"]
+        assert shown(await api.get("/v1/messages/threads"))["items"][0]["unread"] == 0
+    (going,) = await office_desk.queued()
+    assert (going.source.reveal(), going.destination.reveal()) == (OURS, THEIRS)
+    assert [(part.data_coding, part.has_udh) for part in going.parts] == [(0, False)]
+
+
+async def test_under_an_idempotency_key_a_message_is_sent_once_also_at_once(office: Office) -> None:
+    await desk(office)
+    body, headers = {"to": THEIRS, "text": "Once"}, {"Idempotency-Key": "one"}
+    async with office.client() as api:
+        answers = await asyncio.gather(*(api.post("/v1/messages", json=body, headers=headers) for _ in range(5)))
+        assert {answer.status_code for answer in answers} == {202}
+        assert len({answer.json()["id"] for answer in answers}) == 1
+        problem(await api.post("/v1/messages", json=body | {"text": "Other"}, headers=headers), 422)
+    assert await office.rows("SELECT count(*) AS n FROM message_parts") == [{"n": 1}]
+    async with (await office.house.db("keyring", "owner")).organisation(office.house.org) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM data_keys WHERE kind = 'message'") == 1, "a repetition left its key behind"
+
+
+async def test_rows_logs_and_events_hold_nothing_readable_and_every_reading_is_noted(
+    office: Office, capfd: pytest.CaptureFixture[str]
+) -> None:
+    office_desk = await desk(office)
+    async with office.client() as api:
+        one = await sent(api, MARKER)
+        await office_desk.receive(MARKER)
+        await office_desk.queued()
+        shown(await api.get(f"/v1/messages/{one['id']}"))
+    for table in ("messages", "message_parts", "outbox", "audit_log", "access_log", "idempotency", "message_batches"):
+        for row in await office.rows(f"SELECT row_to_json(t)::text AS said FROM {table} AS t"):
+            for marker in (MARKER, "secret meeting", THEIRS[1:], OURS[1:]):
+                assert marker not in row["said"]
+                assert marker.encode().hex() not in row["said"]
+    out, err = capfd.readouterr()
+    assert MARKER not in out + err
+    assert THEIRS[1:] not in out + err
+    noted = {row["purpose"] for row in await office.rows("SELECT purpose FROM access_log WHERE object = $1", f"message:{one['id']}")}
+    assert noted == {"customer-service", purposes.MESSAGE_DELIVERY}
+
+
+async def test_what_the_rules_refuse_is_not_sent_and_says_why(office: Office) -> None:
+    await desk(office, countries=("DE",))
+    async with office.client() as api:
+        for to, reason in (("+33612345678", "country"), ("+4915", "incomplete"), ("112", "emergency"), ("0900123456", "class")):
+            said = problem(await api.post("/v1/messages", json={"to": to, "text": "x"}), 403)
+            assert said["reason"] in (reason, "invalid"), (to, said)
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x", "from": "+493023125999"}), 403)["reason"] == "sender"
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x", "from": "Acme"}), 403)["reason"] == "sender"
+        problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x", "agent": "nobody"}), 422)
+        problem(await api.post("/v1/messages", json={"to": THEIRS}), 422)
+        problem(await api.post("/v1/messages", content=b'{"to": "+4915112345678", "text": "\\ud83d"}', headers=JSON), 422)
+        async with office.client("supervisor") as supervisor:
+            assert (await supervisor.post("/v1/messages", json={"to": THEIRS, "text": "x"})).status_code == 202
+        await office.rows("DELETE FROM message_parts RETURNING part")
+        await office.rows("DELETE FROM message_centres RETURNING id")
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x"}), 409)["reason"] == "no-carrier"
+    assert await office.rows("SELECT count(*) AS n FROM messages") == [{"n": 1}]
+
+
+async def test_a_preview_counts_honestly_and_sends_nothing(office: Office) -> None:
+    await desk(office)
+    async with office.client() as api:
+        shown(await api.put("/v1/messages/settings", json={"prices": {"DE": "0.075", "*": "0.2"}, "currency": "EUR", "folds": True}))
+        for text, encoding, parts, price in (
+            ("a" * 160, "gsm7", 1, "0.075"), ("a" * 161, "gsm7", 2, "0.150"), ("“quoted” – it’s plain", "gsm7", 1, "0.075"),
+            ("😀" * 36, "ucs2", 2, "0.150"), ("ж" * 70, "ucs2", 1, "0.075"),
+        ):  # fmt: skip
+            said = shown(await api.post("/v1/messages/preview", json={"to": THEIRS, "text": text}))
+            assert (said["encoding"], said["parts"], said["price"], said["currency"], said["own"]) == (encoding, parts, price, "EUR", OURS)
+        assert problem(await api.post("/v1/messages/preview", json={"to": "+33612345678", "text": "x"}), 403)["reason"] == "country"
+    assert await office.rows("SELECT count(*) AS n FROM messages") == [{"n": 0}]
+
+
+async def test_the_sender_is_the_agents_own_number_a_name_where_names_are_shown_or_always_the_same_one_of_the_pool(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    await desk(office)
+    await add_number(office, "+493023125901", anna)
+    pooled = [await add_number(office, f"+4930231259{n}") for n in (10, 11, 12)]
+    async with office.client() as api:
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x"}), 403)["reason"] == "no-sender"
+        assert (await sent(api, agent="anna"))["own"] == "+493023125901"
+        for number in pooled:
+            shown(await api.put(f"/v1/messages/numbers/{number}", json={"target": "nobody", "pooled": True}))
+        by_recipient = {to: {(await sent(api, to=to))["own"] for _ in range(3)} for to in (THEIRS, "+4915112345679", "+4915112345680")}
+        assert all(len(senders) == 1 for senders in by_recipient.values())
+        shown(await api.put("/v1/messages/settings", json={"senders": ["alphanumeric", "pool"], "alphanumeric": "Acme"}))
+        assert (await sent(api))["own"] == "Acme"
+        assert (await sent(api, to="+12025550123"))["own"].startswith("+49"), "where names are not shown a number sends"
+        problem(await api.put("/v1/messages/settings", json={"alphanumeric": "12345"}), 422)
+
+
+async def test_one_text_to_many_is_accepted_together_and_its_progress_told(office: Office) -> None:
+    office_desk = await desk(office)
+    async with office.client() as api:
+        template = await api.post("/v1/messages/templates", json={"name": "hello", "text": "Hi {name}"})
+        assert template.status_code == 201, template.text
+        assert (await api.post("/v1/messages/templates", json={"name": "hello", "text": "x"})).status_code == 409
+        changed = await api.put(f"/v1/messages/templates/{template.json()['id']}", json={"text": "Hi {name}, see you at {time}"})
+        assert shown(await api.get("/v1/messages/templates"))["items"] == [shown(changed)]
+        many = [{"to": f"+49151123456{n:02}", "values": {"name": f"N{n}"}} for n in range(60)]
+        many += [{"to": "+33612345678", "values": {"name": "x"}}, {"to": "+4915112345699"}]
+        body = {"template": "hello", "values": {"time": "9"}, "recipients": many}
+        answers = [await api.post("/v1/messages/bulk", json=body, headers={"Idempotency-Key": "b"}) for _ in range(2)]
+        made, again = [answer.json() for answer in answers]
+        assert (made["accepted"], made["refused"], len(made["outcomes"])) == (60, {"country": 1, "template-values": 1}, 62)
+        assert (again["id"], again["accepted"], again["outcomes"]) == (made["id"], 60, None)
+        assert shown(await api.get(f"/v1/messages/bulk/{made['id']}"))["states"] == {"queued": 60}
+        one = UUID(made["outcomes"][0]["id"])
+        assert {going.text.reveal() for going in await office_desk.queued()} == {f"Hi N{n}, see you at 9" for n in range(60)}
+        main = await office.house.main("worker")
+        async with main.organisation(office.house.org) as connection:
+            await connection.execute("UPDATE message_parts SET state = 'delivered' WHERE message_id = $1", one)
+            await office_desk.bodies.advance(connection, office.house.org, [Change(one, 1, "delivered", None, office.house.clock.now())])
+        assert shown(await api.get(f"/v1/messages/bulk/{made['id']}"))["states"] == {"queued": 59, "delivered": 1}
+        assert shown(await api.get(f"/v1/messages/{one}"))["state"] == "delivered"
+        problem(await api.get(f"/v1/messages/bulk/{uuid4()}"), 404)
+    kinds = [row["kind"] for row in await office.rows("SELECT kind FROM outbox WHERE subject = $1", one)]
+    assert kinds == ["message.delivered"]
+
+
+async def test_parts_in_any_order_by_any_process_are_one_message_and_a_part_that_comes_twice_changes_nothing(office: Office) -> None:
+    office_desk = await desk(office)
+    async with office.client() as api:
+        text = "x" * 150 + "€ and 😀 " + "y" * 60
+        for reference, order in enumerate(permutations(range(3))):
+            style = (Style(), Style(Numbering.UDH16), Style(Numbering.SAR))[reference % 3]
+            parts = parts_of(text + str(reference), style=style, reference=reference)
+            assert len(parts) == 4
+            for place in (*order, order[0], 3):
+                other = await desk_again(office_desk)  # nothing is remembered
+                await other.bring([parts[place]])
+        assert [item["text"] for item in await inbound(api)] == [text + str(reference) for reference in range(6)]
+    assert await office.rows("SELECT count(*) AS n FROM message_inbound_parts") == [{"n": 0}]
+    async with (await office.house.db("keyring", "owner")).organisation(office.house.org) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM data_keys WHERE kind = 'message'") == 6
+
+
+async def test_all_parts_at_once_are_joined_and_a_message_that_never_becomes_whole_is_given_as_it_is(office: Office) -> None:
+    office_desk = await desk(office)
+    async with office.client() as api:
+        first, second, third = parts_of("a" * 153 + "b" * 153 + "c" * 10)
+        await office_desk.bring([third, first])
+        assert await inbound(api) == []
+        assert await office_desk.inbox.give_up_waiting() == 0
+        await office.rows("UPDATE message_inbound_parts SET received_at = received_at - interval '6 minutes' RETURNING position")
+        assert await (await desk_again(office_desk)).inbox.give_up_waiting() == 1
+        (item,) = await inbound(api)
+        assert (item["text"], item["is_incomplete"], item["parts"]) == ("a" * 153 + "c" * 10, True, 3)
+        await office_desk.bring([first, second, third])
+        assert sorted(item["is_incomplete"] for item in await inbound(api)) == [False, True]
+        # The sender's counter went round: another text under the same reference is another message.
+        await office_desk.bring([first])
+        await office_desk.bring(parts_of("z" * 153 + "y" * 153 + "x" * 10))
+        assert {item["text"] for item in await inbound(api)} >= {"z" * 153 + "y" * 153 + "x" * 10}
+
+
+async def test_what_is_for_nobody_is_dropped_and_what_is_no_text_is_kept_as_digits(office: Office) -> None:
+    office_desk = await desk(office)
+    (one,) = parts_of("hello")
+    async with office.client() as api:
+        await office_desk.bring([delivery_to(one, "+493099999999"), one])
+        assert [item["text"] for item in await inbound(api)] == ["hello"]
+        await office_desk.bring([replaced(one, payload=b"\x01\xff", data_coding=4)])
+        item = (await inbound(api))[-1]
+        assert (item["text"], item["is_binary"]) == ("01ff", True)
+
+
+async def test_messages_to_a_number_go_to_its_agent_to_each_of_a_group_or_to_webhooks_alone(office: Office) -> None:
+    anna, ben = [await office.add_agent(name) for name in ("anna", "ben")]
+    office_desk = await desk(office, agent=anna)
+    group = uuid4()
+    await office.rows(
+        "INSERT INTO ring_groups (id, org_id, name, dialled, strategy, ring_s, follows_forwarding, created_at, updated_at)"
+        " VALUES ($1, $2, 'sales', '600', 'serial', 20, false, now(), now()) RETURNING id", group, office.house.org,
+    )  # fmt: skip
+    for position, agent in enumerate((anna, ben)):
+        await office.rows(
+            "INSERT INTO ring_group_members (org_id, group_id, agent_id, position) VALUES ($1, $2, $3, $4) RETURNING position",
+            office.house.org, group, agent, position,
+        )  # fmt: skip
+    async with office.client() as api:
+        await office_desk.receive("one")
+        assert [agent for _, agent in office_desk.to_phones] == [anna]
+        assert (await inbound(api))[0]["agent_id"] == str(anna)
+        path = f"/v1/messages/numbers/{office_desk.number}"
+        assert shown(await api.get(path))["agent_id"] == str(anna)
+        shown(await api.put(path, json={"target": "team", "group_id": str(group)}))
+        await office_desk.receive("two")
+        assert [agent for _, agent in office_desk.to_phones] == [anna, anna, ben]
+        shown(await api.put(path, json={"target": "webhook"}))
+        await office_desk.receive("three")
+        assert len(office_desk.to_phones) == 3
+        problem(await api.put(path, json={"target": "agent", "agent_id": str(uuid4())}), 422)
+    kinds = [row["kind"] for row in await office.rows("SELECT kind FROM outbox ORDER BY seq")]
+    assert kinds.count("message.received") == 3
+
+
+async def test_stop_is_obeyed_at_once_confirmed_once_and_lifted_by_start_alone(office: Office) -> None:
+    office_desk = await desk(office)
+    async with office.client() as api:
+        waiting = await sent(api, "Before")
+        await office_desk.receive("Stop, please!")
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "After"}), 403)["reason"] == "opted-out"
+        bulk = (await api.post("/v1/messages/bulk", json={"text": "x", "recipients": [{"to": THEIRS}]})).json()
+        assert bulk["refused"] == {"opted-out": 1}
+        await office_desk.receive("STOP")
+        answers = [going for going in await office_desk.queued() if going.text.reveal() != "Before"]
+        assert len(answers) == 1, "confirmed once"
+        assert answers[0].text.reveal().startswith("Acme: you will get no more messages")
+        assert answers[0].destination.reveal() == THEIRS
+        assert {item["keyword"] for item in await inbound(api)} == {"stop"}
+        assert shown(await api.post("/v1/privacy/do-not-call/check", json={"number": THEIRS})) == {"listed": True}, "calls obey too"
+        # Erasing everything of the person does not make them reachable again.
+        shown(await api.post("/v1/messages/erase", json={"number": THEIRS, "reason": "data-subject-request"}))
+        assert (await api.get(f"/v1/messages/{waiting['id']}")).status_code == 410
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "After"}), 403)["reason"] == "opted-out"
+        await api.post("/v1/privacy/do-not-call/remove", json={"numbers": [THEIRS]})
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "After"}), 403)["reason"] == "opted-out"
+        await office_desk.receive("start")
+        await sent(api, "Again")
+        assert shown(await api.post("/v1/privacy/do-not-call/check", json={"number": THEIRS})) == {"listed": False}
+    assert await office.rows("SELECT count(*) AS n FROM do_not_call") == [{"n": 0}]
+
+
+async def test_start_takes_nobody_off_the_list_whom_the_organisation_put_there(office: Office) -> None:
+    office_desk = await desk(office)
+    async with office.client() as api:
+        shown(await api.post("/v1/privacy/do-not-call", json={"numbers": [THEIRS]}))
+        await office_desk.receive("STOP", "START")
+        assert shown(await api.post("/v1/privacy/do-not-call/check", json={"number": THEIRS})) == {"listed": True}
+        await sent(api, "An answer, no marketing")
+        said = await api.post("/v1/messages", json={"to": THEIRS, "text": "Buy!", "marketing": True})
+        assert problem(said, 403)["reason"] == "do-not-call"
+
+
+async def test_every_phrasing_of_stop_is_obeyed_and_nothing_else_is(office: Office) -> None:
+    office_desk = await desk(office)
+    phrasings, others = STOPS[::2], [text for text in OTHERS if text][::2]
+    numbers = {f"+49151123{n:05}": text for n, text in enumerate((*phrasings, *others))}
+    async with office.client() as api:
+        shown(await api.put("/v1/messages/settings", json={"languages": ["en", "de", "fr", "es", "it", "pt", "nl", "tr", "pl"]}))
+        await office_desk.bring([part for number, text in numbers.items() for part in parts_of(text, number)])
+        bulk = await api.post("/v1/messages/bulk", json={"text": "x", "recipients": [{"to": number} for number in numbers]})
+        refused = {list(numbers.values())[one["position"]] for one in bulk.json()["outcomes"] if one["reason"] == "opted-out"}
+    assert len(phrasings) >= 30
+    assert len(others) >= 15
+    assert refused == set(phrasings)
+
+
+async def test_marketing_needs_a_consent_that_was_not_taken_back(office: Office) -> None:
+    await desk(office)
+    body = {"to": THEIRS, "text": "Buy!", "marketing": True}
+    async with office.client() as api:
+        assert problem(await api.post("/v1/messages", json=body), 403)["reason"] == "no-consent"
+        given = {"number": THEIRS, "about": "marketing-messages", "how": "written", "given_at": "2026-01-01T00:00:00Z"}
+        consent = (await api.post("/v1/privacy/consents", json=given)).json()
+        assert consent["about"] == "marketing-messages"
+        assert (await sent(api, "Buy!", marketing=True))["is_marketing"]
+        withdrawn = shown(await api.post(f"/v1/privacy/consents/{consent['id']}/withdraw"))
+        assert withdrawn["stops_recording"] is False
+        assert problem(await api.post("/v1/messages", json=body), 403)["reason"] == "no-consent"
+        shown(await api.put("/v1/messages/settings", json={"needs_consent": False}))
+        await sent(api, "Buy!", marketing=True)
+
+
+async def test_an_erased_message_is_gone_everywhere_and_what_was_not_sent_never_is(office: Office) -> None:
+    office_desk = await desk(office)
+    async with office.client() as api:
+        one, other = await sent(api, MARKER), await sent(api, "stays")
+        await office_desk.bring(parts_of("p" * 200)[:1])
+        receipt = await api.delete(f"/v1/messages/{one['id']}")
+        assert receipt.status_code == 200, receipt.text
+        assert (await api.delete(f"/v1/messages/{one['id']}")).json() == receipt.json()
+        problem(await api.get(f"/v1/messages/{one['id']}"), 410)
+        assert [item["id"] for item in shown(await api.get("/v1/messages"))["items"]] == [other["id"]]
+        assert [going.text.reveal() for going in await office_desk.queued()] == ["stays"]
+        assert shown(await api.post("/v1/messages/search", json={"number": THEIRS}))["items"] == [
+            shown(await api.get(f"/v1/messages/{other['id']}"))
+        ]
+        erased = shown(await api.post("/v1/messages/erase", json={"number": THEIRS, "reason": "data-subject-request"}))
+        assert erased["counts"]["message"]["unreadable"] == 2
+        for row in await office.rows("SELECT * FROM messages"):
+            for column in ("remote_sealed", "remote_index", "local_sealed", "body_sealed", "thread_id", "sealed_with", "assembly_index"):
+                assert row[column] is None, column
+        await office_desk.bring(parts_of("p" * 200)[1:])
+    assert await office.rows("SELECT count(*) AS n FROM message_parts") == [{"n": 0}]
+    left = await office.rows("SELECT message_id FROM message_inbound_parts")
+    assert len(left) == 1, "a late part is the beginning of another message"
+    async with (await office.house.db("keyring", "owner")).organisation(office.house.org) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM data_keys WHERE kind = 'message'") == 1
+
+
+async def test_a_held_message_is_kept_and_a_restricted_one_is_hidden_and_not_shown_on_phones(office: Office) -> None:
+    office_desk = await desk(office)
+    why = Why("agent:x", purposes.MESSAGE_DELIVERY)
+    async with office.client() as api:
+        one = await sent(api, MARKER)
+        hold = (
+            await api.post("/v1/privacy/holds", json={"scope": "number", "number": THEIRS, "reason": "litigation", "authority": "court"})
+        ).json()
+        assert (await api.delete(f"/v1/messages/{one['id']}")).status_code == 409, hold
+        assert len(await office_desk.bodies.texts(office.house.org, [UUID(one["id"])], why)) == 1
+        assert (await api.post("/v1/privacy/restrictions", json={"number": THEIRS})).status_code == 201
+        assert problem(await api.get(f"/v1/messages/{one['id']}"), 403)["reason"] == "restricted"
+        page = await api.get("/v1/messages")
+        assert MARKER not in page.text
+        assert THEIRS[1:] not in page.text
+        assert shown(page)["items"][0]["is_restricted"]
+        assert await office_desk.bodies.texts(office.house.org, [UUID(one["id"])], why) == {}
+
+
+async def test_retention_of_messages_is_reported_like_that_of_calls(office: Office) -> None:
+    await desk(office)
+    async with office.client() as api:
+        await sent(api)
+        await office.rows("UPDATE messages SET created_at = created_at - interval '40 days' RETURNING id")
+        rules = {"rules": [{"class": "message", "keep_days": 30}]}
+        assert (await api.put("/v1/privacy/retention", json=rules)).status_code == 200
+        preview = shown(await api.post("/v1/privacy/retention/preview", json={}))
+        assert preview["classes"]["message"]["due"] == 1
+
+
+async def desk_again(made: Desk) -> Desk:
+    """The same desk after its process began anew."""
+    house = made.office.house
+    main, keyring = await house.main("worker"), await house.keyring("worker")
+    again = type(made.inbox)(main, keyring, made.office.means.voice_security, house.clock, Chance(), wait=timedelta(minutes=5))
+    return Desk(made.office, made.centre, made.number, again, MessageBodies(main, keyring, house.clock, Chance()))
+
+
+def replaced(one: Any, *, payload: bytes, data_coding: int) -> Any:
+    segment = type("S", (), {"payload": payload, "data_coding": data_coding, "has_udh": False, "sar": None})()
+    return delivery(segment, one.source.reveal(), one.destination.reveal())
+
+
+def delivery_to(one: Any, to: str) -> Any:
+    segment = type("S", (), {"payload": one.payload.reveal(), "data_coding": one.data_coding, "has_udh": one.has_udh, "sar": one.sar})()
+    return delivery(segment, one.source.reveal(), to)
