@@ -38,9 +38,11 @@ from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa, Posture
 from hushwire.services.event_feed import EventFeed
+from hushwire.services.fraud_alarms import FraudAlarms
 from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
+from hushwire.services.limits import Limits
 from hushwire.services.masking import Masking
 from hushwire.services.messages import Messages
 from hushwire.services.notices import Notices
@@ -164,6 +166,7 @@ async def made_means(house: House) -> Means:
     posture = Posture({"HTTP API": "TLS 1.2 or newer"}, ("*",), "file", False, True, timedelta(hours=24), lambda: house.clock.now())
     dpa = Dpa(main, house.clock, posture)
     queries = Queries(main, keyring, house.clock, Chance())
+    devices = Devices(main, keyring, house.clock, Chance(), "pbx.test")
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         messages=Messages.of(main, keyring, voice_security, house.clock, Chance()),
@@ -184,7 +187,7 @@ async def made_means(house: House) -> Means:
         consents=Consents(main, keyring, house.clock, Chance()), do_not_call=DoNotCall(main, keyring, house.clock),
         account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
         groups=GroupSettings(main, keyring, house.clock, Chance()),
-        devices=Devices(main, keyring, house.clock, Chance(), "pbx.test"), sip_domain="pbx.test",
+        devices=devices, fraud_alarms=FraudAlarms(main, devices, house.clock), limits=Limits(main, house.clock), sip_domain="pbx.test",
         masking=Masking(main, keyring, house.clock, Chance()),
         links=ProvisioningLinks(main, keyring, house.clock, Chance(), "pbx.test", parse_sip_uri("sip:sip.pbx.test:5061;transport=tls")),
         audit_exports=AuditExports(main, keyring, house.clock),

@@ -17,10 +17,12 @@ import pytest
 import structlog
 
 from hushwire.core.ids import AgentId, RecordingId
-from hushwire.store import voicemail
+from hushwire.store import fraud, voicemail
+from hushwire.store.fraud import AlarmRow
 from tests.api.messaging import desk
 from tests.api.serving import Office, as_json, shown
 from tests.api.test_restrictions import recorded
+from tests.store.rows import insert
 
 MARKER: Final = "QzMarkerQz"
 NUMBER: Final = "+493023125999"
@@ -144,9 +146,17 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("PATCH", "/v1/webhooks/{webhook_id}"): {
         "url": "https://hooks.example.org/in", "kinds": ["call.ended", "*"], "grants": [], "active": False
     },
+    ("POST", "/v1/voice-security/alarms/{alarm_id}/replace"): {"waits": True},
+    ("PUT", "/v1/voice-security/limits"): {
+        "organisation": {"concurrent-calls": {"most": 9, "action": "warn"}}, "each_team": {"spend-per-day": "off"},
+        "each_agent": {"prefix-cycling": None},
+    },
+    ("PUT", "/v1/voice-security/limits/agents/{agent_id}"): {"limits": {"short-calls": {"most": None, "action": "lock"}}},
+    ("PUT", "/v1/voice-security/limits/teams/{team_id}"): {"limits": {"minutes-per-day": {"most": 5.5}}},
     ("PUT", "/v1/voice-security"): {
         "allowed_countries": ["DE"], "classes": None, "version": None, "home_country": None, "outside_prefix": None, "updated_at": None,
         "telemarketing_hours": ["* mon-sat 08:00-20:00"], "four_eyes": ["*"], "live_rules_version": None, "waits": None,
+        "limits": {"organisation": {"minutes-per-day": {"most": 10}}, "each_team": None, "each_agent": None},
     },
     ("POST", "/v1/voice-security/access-requests"): {"call": "{call_id}", "countries": ["XK"]},
     ("POST", "/v1/voice-security/access-requests/{access_id}/approve"): {"until": FUTURE},
@@ -247,6 +257,24 @@ async def a_message(office: Office, recording: UUID, owner: UUID) -> str:
     return str(recording)
 
 
+async def an_alarm(office: Office, agent: UUID) -> str:
+    """As a gateway raises it."""
+    alarm_id, now, org = uuid4(), datetime.now(UTC), office.house.org
+    row = AlarmRow(alarm_id, "agent", agent, agent, agent, "prefix-cycling", "lock", 6.0, 5.0, 1, int(now.timestamp() // 3600), now, now)
+    async with (await office.house.main("gateway")).organisation(org) as connection:
+        assert await fraud.put_alarm(connection, org, row) == alarm_id
+        assert await fraud.lock(connection, org, agent, agent, alarm_id, now)
+    return str(alarm_id)
+
+
+async def a_team(office: Office) -> str:
+    """As provisioning makes it."""
+    team, now = uuid4(), datetime.now(UTC)
+    async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+        await insert(connection, "teams", id=team, org_id=office.house.org, name="t", created_at=now, updated_at=now)
+    return str(team)
+
+
 async def things_of(office: Office, api: httpx.AsyncClient) -> dict[str, str]:
     """One of everything, so that what is wrong with a request is what is wrong in it."""
     anna = await office.add_agent("anna", extension="101")
@@ -263,6 +291,8 @@ async def things_of(office: Office, api: httpx.AsyncClient) -> dict[str, str]:
         "text_id": await made("/v1/messages", {"to": "+4915112345678", "text": "t"}),
         "batch_id": await made("/v1/messages/bulk", {"text": "t", "recipients": [{"to": "+4915112345678"}]}),
         "template_id": await made("/v1/messages/templates", {"name": "t", "text": "t"}),
+        "alarm_id": await an_alarm(office, anna),
+        "team_id": await a_team(office),
         "device_id": await made(f"/v1/agents/{anna}/devices", {"name": "n", "waits": True}),
         "group_id": await made("/v1/ring-groups", {"name": "g", "extension": "699", "members": ["anna"]}),
         "agent_id": str(anna), "call_id": str(call), "recording_id": str(recording),

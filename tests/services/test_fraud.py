@@ -10,16 +10,19 @@ from uuid import UUID
 import pytest
 
 from hushwire.app.gateway import Gateway
-from hushwire.app.sources import SystemClock
+from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.policy.model import Allow, Deny, NumberClass
 from hushwire.policy.rating import read_csv
+from hushwire.services.devices import Devices
+from hushwire.services.fraud_alarms import FraudAlarms
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
 from hushwire.store import fraud as table
 from hushwire.store import rates
+from hushwire.vault.keyring import Keyring
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import FAR_NUMBER, Peer, World, need_program, running
+from tests.services.running import DOMAIN, FAR_NUMBER, ROOT, Peer, World, need_program, running
 from tests.services.test_two_gateways import another, port
 
 pytestmark = need_program
@@ -118,6 +121,25 @@ async def test_emergency_calls_of_a_locked_credential_go_out_and_nothing_else_do
     incoming = await world.carrier.expect(sip.RequestReceived)
     assert incoming.request.uri.startswith("sip:112@")
     assert world.gateway.breaker.counts.of(world.organisation.id).usage.calls_out == 0, "it is not counted either"
+
+
+async def test_one_undoing_opens_a_locked_credential_on_the_gateway_within_a_second_and_nothing_is_held_against_it(world: World) -> None:
+    robber, org = await thief(world), world.organisation
+    await pumped(robber)
+    [alarm] = await until(lambda: world.rows("fraud_alarms"), timeout_s=5, what="the alarm")
+    assert await robber.register("anna") == 403
+    main = await world.databases.connect("main", "api", max_size=1)
+    keyring = Keyring(await world.databases.connect("keyring", "api", max_size=1), ROOT.role_keys(opener=False))
+    devices = Devices(main, keyring, SystemClock(), SystemRandom(), DOMAIN)
+    assert await FraudAlarms(main, devices, SystemClock()).undo(org.id, alarm["id"], actor="api-key:test")
+    anna = org.by_username["anna"].id
+    await until(lambda: not world.gateway.directory.has_locks, timeout_s=1, what="the lock is gone")
+    counts = world.gateway.breaker.counts
+    await until(lambda: not counts.of(org.id).agent(anna).usage.arrivals, timeout_s=1, what="the counters are empty")
+    assert await robber.register("anna") == 200
+    assert "not on the list" in (await refused(robber, SPELLINGS[0]))[1]
+    robber.invite(FAR_NUMBER)
+    await world.carrier.expect(sip.RequestReceived)
 
 
 async def test_another_gateway_refuses_a_locked_credential_within_a_second_and_ends_its_calls(world: World, tmp_path: Path) -> None:

@@ -29,9 +29,11 @@ from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.event_feed import EventFeed
+from hushwire.services.fraud_alarms import FraudAlarms
 from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
+from hushwire.services.limits import Limits
 from hushwire.services.masking import Masking
 from hushwire.services.messages import Messages
 from hushwire.services.notices import Notices
@@ -92,6 +94,8 @@ class Means:
     account_deletions: AccountDeletions
     consents: Consents
     do_not_call: DoNotCall
+    fraud_alarms: FraudAlarms
+    limits: Limits
     devices: Devices
     groups: GroupSettings
     masking: Masking

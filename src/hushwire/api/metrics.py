@@ -39,6 +39,9 @@ class Metrics:
         self._callers = Gauge(
             "hushwire_callers", "Callers from verified trunks since the gateways' start, by verdict", ["verdict"], registry=self.registry
         )
+        self._fraud = Gauge(
+            "hushwire_fraud", "What the fraud breakers of the gateways did since their start", ["what"], registry=self.registry
+        )
         self._subscriptions = Gauge("hushwire_subscriptions", "Subscriptions of phones, over all gateways", registry=self.registry)
         self._spool_bytes = Gauge("hushwire_spool_bytes", "Sealed recordings on their way to the store", registry=self.registry)
         self._spool_oldest = Gauge("hushwire_spool_oldest_seconds", "How long the oldest of them waits", registry=self.registry)
@@ -79,6 +82,8 @@ class Metrics:
         self._bindings.set(sum(one.get("bindings", 0) for one in counts))
         self._subscriptions.set(sum(one.get("subscriptions", 0) for one in counts))
         self._shared.set(sum(one.get("shared_credentials", 0) for one in counts))
+        for what in ("alarms", "refused", "locks", "calls_cut"):
+            self._fraud.labels(what).set(sum(one.get(f"fraud_{what}", 0) for one in counts))
         self._bans.set(max((one.get("bans", 0) for one in counts), default=0))
         for verdict in ("passed", "failed", "unverified"):
             self._callers.labels(verdict).set(sum(one.get(f"callers_{verdict}", 0) for one in counts))

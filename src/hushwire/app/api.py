@@ -40,9 +40,11 @@ from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.event_feed import EventFeed
+from hushwire.services.fraud_alarms import FraudAlarms
 from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
+from hushwire.services.limits import Limits
 from hushwire.services.masking import Masking
 from hushwire.services.messages import Messages
 from hushwire.services.notices import Notices
@@ -119,6 +121,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
     erasures = Erasures(wired.main, wired.keyring, wired.clock, wired.random)
     clocks = Clocks(wired.clock, wired.random)
     notices = Notices(wired.main, wired.keyring, clocks, wired.clock, wired.random)
+    devices = Devices(wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain)
     voice_security = VoiceSecurity(
         wired.main, wired.keyring, wired.clock, lambda slug: own_hosts(wired.config, slug, wired.folders.status), notices, packs.packs
     )
@@ -151,7 +154,9 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         rights=rights,
         forwarding=AgentForwarding(wired.main, wired.keyring, voice_security, wired.clock, wired.random),
         groups=GroupSettings(wired.main, wired.keyring, wired.clock, wired.random),
-        devices=Devices(wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain),
+        devices=devices,
+        fraud_alarms=FraudAlarms(wired.main, devices, wired.clock),
+        limits=Limits(wired.main, wired.clock),
         links=ProvisioningLinks(
             wired.main, wired.keyring, wired.clock, wired.random, wired.config.sip.domain, parse_sip_uri(wired.config.phone_proxy())
         ),

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -16,7 +17,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError, PeerError
 from hushwire.core.personal import Personal
-from hushwire.policy import calling_hours, groups
+from hushwire.policy import calling_hours, groups, limits
+from hushwire.policy.rating import Rate, RatesUnreadableError, read_csv
 from hushwire.policy.rules import ExceptionKind
 from hushwire.policy.terms import hours_of, terms_of, written_hours, written_terms
 from hushwire.policy.trunk_number import can_be_national
@@ -25,6 +27,7 @@ from hushwire.privacy.jurisdictions import tag_of
 from hushwire.services.agent_rules import Said, checked, zone
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
 from hushwire.services.forwarding import LONGEST_RING_S, SHORTEST_RING_S, is_destination, of_values
+from hushwire.services.limits import OF_ALL
 from hushwire.services.provisioning import AgentSpec, Desired, GroupSpec, KeySpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.services.provisioning_centres import CentreSpec
 from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
@@ -207,6 +210,7 @@ class Trunk(Table):
     signs: bool = False
     attest: Literal["A", "B", "C"] = "A"
     verify: Literal["off", "note", "show"] = "off"
+    rates: Annotated[str, Field(min_length=1, max_length=500)] | None = None
 
     @model_validator(mode="after")
     def _fitting(self) -> "Trunk":
@@ -450,6 +454,18 @@ class Recipient(Table):
         return self
 
 
+def _limits(value: Any) -> Any:
+    """By level, as the API names them; "off": nothing is limited."""
+    if value == "off":
+        return {level: {signal.value: "off" for signal in limits.signals_of(level)} for level in OF_ALL}
+    said = {level.replace("_", "-"): bounds for level, bounds in value.items()}
+    if unknown := set(said) - set(OF_ALL):
+        raise ValueError(f"there are no limits of {', '.join(sorted(unknown))}: give organisation, each_team and each_agent")
+    for level, bounds in said.items():
+        limits.read(bounds, level)
+    return said
+
+
 class Org(Table):
     slug: Slug
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -480,6 +496,7 @@ class Org(Table):
     beep_every_s: Annotated[int, Field(ge=5, le=300)] = 15
     presence: Literal["off", "state", "numbers"] = "state"
     telemarketing_hours: Annotated[list[CallingHours], Field(max_length=calling_hours.MOST)] = []
+    limits: Annotated[Literal["off"] | dict[str, dict[str, Any]], AfterValidator(_limits)] | None = None
     outside_prefix: Prefix | None = None
     jurisdiction: Annotated[list[Jurisdiction], Field(min_length=1, max_length=16)] | None = None
     contacts: Annotated[list[Contact], Field(max_length=32)] | None = None
@@ -542,9 +559,31 @@ def read(path: Path, regions: Iterable[str]) -> Desired:
         raise ConfigError("\n".join(f"{path}: {_place(tree, problem['loc'])}: {words(problem)}" for problem in found)) from None
     problems = [*_contradictions(document, set(regions))]
     custody = {org.slug: _custody(org, path.parent, problems) for org in document.orgs}
+    rates = {trunk.name: _rates(trunk, path.parent, problems) for trunk in document.trunks if trunk.rates is not None}
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
-    return _desired(document, custody)
+    return replace(_desired(document, custody), rates=rates)
+
+
+def read_rates(path: Path) -> dict[str, Rate]:
+    """A rate table as CSV. Raises ConfigError where the file can't be read, or is none."""
+    try:
+        return read_csv(path.read_text(encoding="utf-8"))
+    except RatesUnreadableError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8") from None
+
+
+def _rates(trunk: Trunk, folder: Path, problems: list[str]) -> dict[str, Rate]:
+    """A trunk's rate table, from the file beside; what is wrong with it goes to `problems`."""
+    try:
+        return read_rates(folder / (trunk.rates or ""))
+    except ConfigError as error:
+        problems.append(f'trunks "{trunk.name}" rates: {error}')
+        return {}
 
 
 def _custody(org: Org, folder: Path, problems: list[str]) -> CustodySpec:
@@ -698,7 +737,7 @@ def _centre(centre: MessageCentre) -> CentreSpec:
 
 
 def _trunk(trunk: Trunk) -> TrunkSpec:
-    said: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in trunk}
+    said: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in trunk if name != "rates"}
     return TrunkSpec(**said)
 
 
@@ -759,7 +798,8 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
     )
     teams = tuple(TeamSpec(team.name, tuple(team.members), team.level()) for team in org.teams)
     excepted = tuple(ExceptionSpec(ExceptionKind(one.kind), one.said, one.until) for one in org.exceptions)
-    return OrgSpec(row, agents, numbers, api_keys, jurisdictions, contacts, custody, groups_, rules, teams, excepted)
+    limited = org.limits if isinstance(org.limits, dict) else None
+    return OrgSpec(row, agents, numbers, api_keys, jurisdictions, contacts, custody, groups_, rules, teams, excepted, limited)
 
 
 def _group(group: Group) -> GroupSpec:

@@ -32,6 +32,7 @@ from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.export_building import Building
+from hushwire.services.fraud_upkeep import FraudUpkeep
 from hushwire.services.greetings import GreetingsToErase
 from hushwire.services.message_queries import MessageQueries
 from hushwire.services.notice_sending import NoticeSending
@@ -151,6 +152,7 @@ async def made_jobs(means: Wired) -> list[Job]:
     deletions = AccountDeletions(means.main, means.keyring, erasures, agents, notices, means.clock, means.random)
     messages, greetings = MessagesToErase(means.main, erasures), GreetingsToErase(means.main, erasures, means.clock)
     hooks = WebhookDelivery(means.main, means.keyring, outgoing(means.config), means.clock, means.random)
+    fraud = FraudUpkeep(means.main, notices, means.clock)
     jobs = [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
@@ -159,6 +161,8 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("clocks", watch.look, 15.0, "clocks"),
         Job("documents", building.build_all, 15.0, "documents"),
         Job("retired-keys", rights.contacts.destroy_retired, 60.0, "retired-keys"),
+        Job("fraud-alarms", fraud.tell_all, 60.0, "fraud"),
+        Job("fraud", fraud.lapse_all, 300.0),
         Job("notices", sending.send, 15.0, "notices"),
         Job("access-requests", AccessWatch(means.main, notices, means.clock).look, 60.0, "access-requests"),
         Job("account-deletions", deletions.carry_on, 60.0, "account-deletions"),

@@ -11,6 +11,7 @@ from hushwire.cli import (
     demonstration,
     diagnosis,
     do_not_call,
+    fraud,
     keys,
     proofs,
     provisioning,
@@ -60,5 +61,6 @@ for module in (
     breaches,
     do_not_call,
     bans,
+    fraud,
 ):
     module.register(application)

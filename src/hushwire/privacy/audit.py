@@ -59,6 +59,8 @@ class Action(StrEnum):
     ORGANISATION_CHANGED = "organisation.changed"
     PROVISIONING_APPLIED = "provisioning.applied"
     RULES_CHANGED = "rules.changed"
+    LIMITS_CHANGED = "limits.changed"  # fields: limits, their levels and names
+    FRAUD_UNDONE = "fraud.undone"  # fields: agent, signal, alarms (a count)
     RULES_PROPOSED = "rules.proposed"  # guarded: it waits for a second person; fields: countries, classes, released
     RULES_REJECTED = "rules.rejected"
     RULES_SIMULATED = "rules.simulated"  # other rules were tried on calls of the past; fields: days, numbers, purpose

@@ -41,6 +41,7 @@ class NoticeKind(StrEnum):
     TERMINATION = "termination"
     TERMINATION_DONE = "termination-done"
     NUMBER_DATA = "number-data"
+    FRAUD_ALARM = "fraud-alarm"
     RULES_PROPOSED = "rules-proposed"
     RULES_OPENED = "rules-opened"
     ACCESS_REQUESTED = "access-requested"
@@ -78,6 +79,21 @@ Notice {notice}, for {organisation}. It was sent automatically: nobody reads ans
 """
 
 TEXTS: Final[Mapping[NoticeKind, Text]] = {
+    NoticeKind.FRAUD_ALARM: Text(
+        _SECURITY,
+        "An agent's calls look like fraud",
+        """Calls of one of your agents were more than its limits allow, or unlike it.
+
+Alarm: {alarm}
+Signal: {signal}
+What was done: {action}
+Agent: {agent}
+First seen: {first_at}
+
+If it was a false alarm, undo it: what is locked opens, and the agent's counters begin anew
+(POST /v1/voice-security/alarms/{alarm}/undo). If the credential was stolen, replace it
+(POST /v1/voice-security/alarms/{alarm}/replace).""",
+    ),
     NoticeKind.DATA_SUBJECT_REQUEST: Text(
         _PRIVACY,
         "A data subject's request has reached us",

@@ -24,6 +24,7 @@ from hushwire.vault.unseal import AccessLog, Why
 
 MOST_DEVICES: Final = 20
 OWN: Final = "own password"
+REPLACEMENT: Final = "replacement"
 _KEPT_EXPIRED: Final = timedelta(days=1)
 
 
@@ -78,23 +79,52 @@ class Devices:
 
         `waits`: it has none yet, and gets it when its link is opened (services/provisioning_links.py).
         """
+        async with self._main.organisation(org_id) as connection:
+            return await self._add(connection, org_id, agent_id, name, actor=actor, ttl_s=ttl_s, waits=waits)
+
+    async def replace(self, org_id: OrgId, agent_id: UUID, device_id: UUID, *, actor: str, waits: bool = False) -> Minted | TooMany | None:
+        """Take a credential away and make another one for the agent, in one transaction; None where there is no such credential.
+
+        As after `revoke`, nothing gives the old one back; where too many others are there, it stays as it is.
+        """
+        async with self._main.organisation(org_id) as connection:
+            sealed = await table.sealed_credential(connection, agent_id, device_id)
+            if sealed is False:
+                return None
+            most = MOST_DEVICES + (device_id != agent_id and isinstance(sealed, bytes))
+            minted = await self._add(connection, org_id, agent_id, REPLACEMENT, actor=actor, waits=waits, most=most)
+            if isinstance(minted, Minted):
+                await self._revoke(connection, org_id, agent_id, device_id, actor=actor)
+            return minted
+
+    async def _add(
+        self,
+        connection: Connection,
+        org_id: OrgId,
+        agent_id: UUID,
+        name: str,
+        *,
+        actor: str,
+        ttl_s: int | None = None,
+        waits: bool = False,
+        most: int = MOST_DEVICES,
+    ) -> Minted | TooMany | None:
         keys = await self._keyring.org_context(org_id)
         now = self._clock.now()
-        async with self._main.organisation(org_id) as connection:
-            agent = await table.agent(connection, agent_id, for_update=True)
-            if agent is None:
-                return None
-            await table.forget_expired(connection, agent_id, now - _KEPT_EXPIRED)
-            if await table.count_live(connection, agent_id, now) >= MOST_DEVICES:
-                return TooMany()
-            username = _open(keys, agent.username_sealed, "agents", "username_sealed", agent_id)
-            device_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
-            login, password = _new_login(self._random), new_password(self._random)
-            expires_at = None if ttl_s is None else now + timedelta(seconds=ttl_s)
-            sealed_name = keys.operational.seal(name.encode(), table="devices", column="name_sealed", row=device_id, org=org_id)
-            ha1 = None if waits else sealed_ha1(keys, device_id, login, agent.slug, self._domain, password)
-            await table.add(connection, org_id, device_id, agent_id, login, sealed_name, ha1, now, expires_at)
-            await self._note(connection, org_id, now, actor, audit.Action.DEVICE_ADDED, device_id, agent_id, ttl_s)
+        agent = await table.agent(connection, agent_id, for_update=True)
+        if agent is None:
+            return None
+        await table.forget_expired(connection, agent_id, now - _KEPT_EXPIRED)
+        if await table.count_live(connection, agent_id, now) >= most:
+            return TooMany()
+        username = _open(keys, agent.username_sealed, "agents", "username_sealed", agent_id)
+        device_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
+        login, password = _new_login(self._random), new_password(self._random)
+        expires_at = None if ttl_s is None else now + timedelta(seconds=ttl_s)
+        sealed_name = keys.operational.seal(name.encode(), table="devices", column="name_sealed", row=device_id, org=org_id)
+        ha1 = None if waits else sealed_ha1(keys, device_id, login, agent.slug, self._domain, password)
+        await table.add(connection, org_id, device_id, agent_id, login, sealed_name, ha1, now, expires_at)
+        await self._note(connection, org_id, now, actor, audit.Action.DEVICE_ADDED, device_id, agent_id, ttl_s)
         return Minted(device_id, username, agent.slug, login, None if waits else password, expires_at)
 
     async def listed(self, org_id: OrgId, agent_id: UUID, why: Why) -> list[DeviceView] | None:
@@ -115,16 +145,19 @@ class Devices:
 
         It stands in the keyring before the row changes: no restore of an older database gives it back.
         """
-        now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
-            sealed = await table.sealed_credential(connection, agent_id, device_id)
-            if sealed is False:
-                return False
-            if await table.revoke(connection, agent_id, device_id, now):
-                await self._note(connection, org_id, now, actor, audit.Action.DEVICE_REVOKED, device_id, agent_id)
-            if isinstance(sealed, bytes):
-                stone = endings.credentials_replaced(tombstones.new_id(), agent_id, sealed, now)
-                await tombstones.write(self._keyring.db, org_id, [stone])
+            return await self._revoke(connection, org_id, agent_id, device_id, actor=actor)
+
+    async def _revoke(self, connection: Connection, org_id: OrgId, agent_id: UUID, device_id: UUID, *, actor: str) -> bool:
+        now = self._clock.now()
+        sealed = await table.sealed_credential(connection, agent_id, device_id)
+        if sealed is False:
+            return False
+        if await table.revoke(connection, agent_id, device_id, now):
+            await self._note(connection, org_id, now, actor, audit.Action.DEVICE_REVOKED, device_id, agent_id)
+        if isinstance(sealed, bytes):
+            stone = endings.credentials_replaced(tombstones.new_id(), agent_id, sealed, now)
+            await tombstones.write(self._keyring.db, org_id, [stone])
         return True
 
     async def _note(

@@ -9,7 +9,7 @@ their phones forgotten.
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Final
@@ -19,10 +19,12 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
+from hushwire.policy.rating import Rate
 from hushwire.privacy import audit, endings
 from hushwire.privacy.audit import Action
 from hushwire.privacy.clocks import ClockKind
 from hushwire.privacy.notices import ContactRole
+from hushwire.services import limits
 from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
 from hushwire.services.clocks import Clocks
 from hushwire.services.forwarding import Forwarding
@@ -32,7 +34,7 @@ from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
 from hushwire.services.provisioning_rules import DeclaredRules, ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.readings import current_text, signed
 from hushwire.sip.digest import Algorithm, ha1
-from hushwire.store import organisation
+from hushwire.store import organisation, rates
 from hushwire.store import provisioning as rows
 from hushwire.store.database import Connection, Database
 from hushwire.vault import tombstones
@@ -149,6 +151,8 @@ class OrgSpec:
     rules: OrgRulesSpec = field(default_factory=OrgRulesSpec)
     teams: tuple[TeamSpec, ...] = ()
     exceptions: tuple[ExceptionSpec, ...] = ()
+    limits: Mapping[str, Mapping[str, object]] | None = None
+    """Of calling (policy/limits.py), by level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,8 @@ class Desired:
     subprocessors: tuple[SubprocessorSpec, ...] = ()
     policies: tuple[PolicySpec, ...] = ()
     message_centres: tuple[CentreSpec, ...] = ()
+    rates: Mapping[str, Mapping[str, Rate]] = field(default_factory=dict)
+    """Rate tables by trunk; one that is not named keeps what it has."""
 
 
 @dataclass(slots=True)
@@ -219,6 +225,10 @@ class Provisioning:
                 changes, kept = await apply_centres(connection, desired.message_centres, deployment, now, self.random, prune=prune)
                 outcome.changes += changes
                 outcome.kept += kept
+            for name, table in desired.rates.items():
+                trunk_id = await rates.trunk_named(connection, name)
+                if trunk_id is not None and await rates.put(connection, trunk_id, table):
+                    outcome.changes.append(f"rates of trunk {name}: {len(table)}")
             for spec in desired.orgs:
                 await self._organisation(connection, spec, deployment, outcome, stones, now, prune=prune)
             for org_id, ended in stones.ended.items():
@@ -566,6 +576,14 @@ class _Organisation:
     async def profile(self) -> None:
         """Bring jurisdictions and designated contacts up to date, where the file declares them."""
         slug, declared = self.spec.row.slug, self.spec
+        if declared.limits is not None:
+            done_at = [
+                level
+                for level in limits.OF_ALL
+                if await limits.put(self.connection, self.org_id, level, self.org_id, declared.limits.get(level, {}), self.now)
+            ]
+            if done_at:
+                self.outcome.changes.append(f"limits of {slug}: {', '.join(done_at)}")
         known = await organisation.profile(self.connection)
         if declared.jurisdictions is not None and known is not None and known.jurisdictions != declared.jurisdictions:
             await organisation.put_jurisdictions(self.connection, declared.jurisdictions, self.now)

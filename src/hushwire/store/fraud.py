@@ -11,6 +11,7 @@ from hushwire.core.ids import AgentId, NodeId, OrgId
 from hushwire.store.database import Connection
 
 CHANNEL: Final = "hushwire_fraud"
+_SUBJECTS: Final = {"team": "teams", "agent": "agents"}
 EVERYTHING: Final = UUID(int=0)
 """As a lock's credential: whatever leaves the house on the agent's wish."""
 
@@ -249,9 +250,17 @@ async def undo(connection: Connection, agent_id: UUID, now: datetime, by: str, d
     return _count(tag)
 
 
-async def replaced(connection: Connection, alarm_id: UUID, now: datetime, replacement_id: UUID) -> None:
-    """The alarm's credential was taken away for good, and this one made."""
-    await connection.execute("UPDATE fraud_alarms SET replaced_at = $2, replacement_id = $3 WHERE id = $1", alarm_id, now, replacement_id)
+async def replaced(connection: Connection, agent_id: UUID, credential_id: UUID, now: datetime, replacement_id: UUID) -> None:
+    """A credential was taken away for good, and this one made: what stands against it is settled, and its lock has nothing left to lock."""
+    await connection.execute("DELETE FROM fraud_locks WHERE agent_id = $1 AND credential_id = $2", agent_id, credential_id)
+    await connection.execute("DELETE FROM fraud_facts WHERE agent_id = $1", agent_id)
+    await connection.execute(
+        "UPDATE fraud_alarms SET replaced_at = $3, replacement_id = $4 WHERE agent_id = $1 AND credential_id = $2 AND replaced_at IS NULL",
+        agent_id,
+        credential_id,
+        now,
+        replacement_id,
+    )
 
 
 async def unnoticed(connection: Connection, limit: int) -> list[AlarmRow]:
@@ -268,18 +277,34 @@ async def note_noticed(connection: Connection, alarm_ids: Sequence[UUID], now: d
     await connection.execute("UPDATE fraud_alarms SET noticed_at = $2 WHERE id = ANY($1::uuid[])", list(alarm_ids), now)
 
 
-async def lapse(connection: Connection, facts_before: datetime, days_before: date, alarms_before: datetime) -> int:
+async def lapse(connection: Connection, facts_before: datetime, days_before: date, habits_before: date, alarms_before: datetime) -> int:
     """Remove what says nothing any more: facts, days and habits, and alarms that were undone long ago; how many rows."""
     removed = _count(await connection.execute("DELETE FROM fraud_facts WHERE at < $1", facts_before))
     removed += _count(await connection.execute("DELETE FROM fraud_days WHERE day < $1", days_before))
-    removed += _count(await connection.execute("DELETE FROM fraud_habits WHERE last_day < $1", alarms_before.date()))
-    return removed + _count(await connection.execute("DELETE FROM fraud_alarms WHERE last_at < $1", alarms_before))
+    removed += _count(await connection.execute("DELETE FROM fraud_habits WHERE last_day < $1", habits_before))
+    # An alarm stays for as long as something is locked for it.
+    return removed + _count(
+        await connection.execute(
+            "DELETE FROM fraud_alarms AS f WHERE last_at < $1 AND NOT EXISTS (SELECT 1 FROM fraud_locks AS l WHERE l.alarm_id = f.id)",
+            alarms_before,
+        )
+    )
 
 
 async def limits(connection: Connection) -> list[tuple[str, UUID, Mapping[str, Any]]]:
     """What the organisation has set: level, subject, bounds."""
     rows = await connection.fetch("SELECT level, subject_id, bounds FROM fraud_limits")
     return [(row["level"], row["subject_id"], json.loads(row["bounds"])) for row in rows]
+
+
+async def lock_limits(connection: Connection) -> None:
+    """One change of the organisation's limits at a time."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('limits:' || current_org()::text, 0))")
+
+
+async def has_subject(connection: Connection, level: str, subject_id: UUID) -> bool:
+    """Whether there is such a `team` or `agent`."""
+    return bool(await connection.fetchval(f"SELECT EXISTS (SELECT 1 FROM {_SUBJECTS[level]} WHERE id = $1)", subject_id))  # noqa: S608
 
 
 async def put_limits(connection: Connection, org_id: OrgId, level: str, subject_id: UUID, bounds: Mapping[str, Any], now: datetime) -> bool:

@@ -74,7 +74,7 @@ async def list_devices(means: Given, caller: Reading, agent_id: Id) -> list[Devi
 async def add_device(means: Given, caller: Changing, agent_id: Id, body: NewDevice) -> MintedDevice:
     """Make a credential for one more device of the agent. Every gateway takes it within a second."""
     found = await means.devices.add(caller.org_id, parsed_id(agent_id), body.name, actor=caller.actor, ttl_s=body.ttl_s, waits=body.waits)
-    return _minted(means.sip_domain, _granted(found))
+    return minted(means.sip_domain, granted(found))
 
 
 @router.delete("/{device_id}", status_code=204)
@@ -88,7 +88,8 @@ async def revoke_device(means: Given, caller: Changing, agent_id: Id, device_id:
     return Response(status_code=204)
 
 
-def _granted(found: Minted | TooMany | None) -> Minted:
+def granted(found: Minted | TooMany | None) -> Minted:
+    """A credential that was made. Problem 404 or 409 where none was."""
     if found is None:
         raise not_found()
     if isinstance(found, TooMany):
@@ -96,7 +97,8 @@ def _granted(found: Minted | TooMany | None) -> Minted:
     return found
 
 
-def _minted(realm: str, found: Minted) -> MintedDevice:
+def minted(realm: str, found: Minted) -> MintedDevice:
+    """A credential as it is shown, once."""
     domain = f"{found.slug}.{realm}"
     return MintedDevice(
         id=found.id,

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, needs
 from hushwire.api.problems import Problem, invalid
+from hushwire.api.routers.fraud import AllLimits, LimitsChange, all_limits, change_limits, check_limits
 from hushwire.api.routers.rule_proposals import Proposal, shown
 from hushwire.api.values import Body, ClassName, Country
 from hushwire.policy import calling_hours
@@ -18,6 +19,7 @@ from hushwire.policy.four_eyes import ALL
 from hushwire.policy.model import PERMITTED_CLASSES, Allow, AllowContact, Channel, Deny, Emergency, Malformed, NumberClass, Verdict
 from hushwire.policy.numbers import has_numbering
 from hushwire.policy.territories import TERRITORIES
+from hushwire.services.limits import Shown
 from hushwire.services.rule_changes import Change, Outdated
 from hushwire.services.voice_security import NoAgent, WhatIf
 from hushwire.store.rules import RulesRow
@@ -58,6 +60,7 @@ class VoiceSecurity(BaseModel):
     telemarketing_hours: list[str] = Field(description="When telemarketing may reach whom; empty: at any hour.")
     live_rules_version: int = Field(description="Calls that began under older rules were judged anew, and ended where not allowed.")
     four_eyes: list[str] = Field(description="Countries and classes that two must agree to before they open; *: all.")
+    limits: AllLimits = Field(description="How much of calling is normal (docs/fraud.md).")
     updated_at: datetime
     waits: Proposal | None = Field(default=None, description="What of the change waits for a second person (202).")
 
@@ -69,6 +72,7 @@ class VoiceSecurityChange(Body):
     classes: list[ClassName] | None = Field(default=None, max_length=20)
     telemarketing_hours: list[HoursEntry] | None = Field(default=None, max_length=calling_hours.MOST)
     four_eyes: list[Guarded] | None = Field(default=None, max_length=_MOST_COUNTRIES)
+    limits: LimitsChange | None = Field(default=None, description="See PUT /v1/voice-security/limits.")
     version: int | None = Field(default=None, ge=0, description="Change only if the rules still have this version (else 409).")
     home_country: str | None = Field(default=None, description="Only as it is: `hushwire apply` changes it.")
     outside_prefix: str | None = Field(default=None, description="Only as it is: `hushwire apply` changes it.")
@@ -78,8 +82,9 @@ class VoiceSecurityChange(Body):
 
     @model_validator(mode="after")
     def _says_something(self) -> "VoiceSecurityChange":
-        if all(one is None for one in (self.allowed_countries, self.classes, self.telemarketing_hours, self.four_eyes)):
-            raise ValueError("give allowed_countries, classes, telemarketing_hours or four_eyes")
+        said = (self.allowed_countries, self.classes, self.telemarketing_hours, self.four_eyes, self.limits)
+        if all(one is None for one in said):
+            raise ValueError("give allowed_countries, classes, telemarketing_hours, four_eyes or limits")
         return self
 
 
@@ -125,7 +130,7 @@ class Answer(BaseModel):
 @router.get("")
 async def get_rules(means: Given, caller: Reading) -> VoiceSecurity:
     """The rules as they are saved now."""
-    return _shown(await means.voice_security.rules(caller.org_id))
+    return _shown(await means.voice_security.rules(caller.org_id), await means.limits.of_all(caller.org_id))
 
 
 @router.put("", responses={202: {"model": VoiceSecurity, "description": "Saved but for what waits for a second person."}})
@@ -150,12 +155,19 @@ async def put_rules(
         version=body.version,
         applies_to_live=apply_to_live,
     )
+    if body.limits is not None:
+        check_limits(body.limits)
     found = await means.voice_security.change(caller.org_id, change, actor=caller.actor)
     if isinstance(found, Outdated):
         raise Problem(409, f"The rules were changed meanwhile: they stand at version {found.version}.", version=found.version)
+    if body.limits is not None:
+        await change_limits(means, caller, body.limits)
     if found.waits is not None:
         response.status_code = 202
-    return _shown(found.rules).model_copy(update={"waits": None if found.waits is None else shown(found.waits, means.clock.now())})
+    limits, rules = await means.limits.of_all(caller.org_id), found.rules
+    if body.limits is not None:
+        rules = await means.voice_security.rules(caller.org_id)
+    return _shown(rules, limits).model_copy(update={"waits": None if found.waits is None else shown(found.waits, means.clock.now())})
 
 
 @router.post(
@@ -234,8 +246,9 @@ def answered(verdict: Verdict) -> Answer:
     return Answer.model_validate(empty | said | {"explanation": verdict.explanation})
 
 
-def _shown(row: RulesRow) -> VoiceSecurity:
+def _shown(row: RulesRow, limits: dict[str, Shown]) -> VoiceSecurity:
     return VoiceSecurity(
+        limits=all_limits(limits),
         version=row.version,
         home_country=row.home_country,
         outside_prefix=row.outside_prefix,

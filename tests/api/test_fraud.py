@@ -1,0 +1,105 @@
+"""/v1/voice-security/alarms and /limits: alarms are shown, undone and answered; limits are set, merged and refused."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from hushwire.privacy.notices import NoticeKind
+from hushwire.services.clocks import Clocks
+from hushwire.services.fraud_upkeep import FraudUpkeep
+from hushwire.services.notices import Notices
+from hushwire.store import fraud
+from tests.api.serving import Chance, Office, problem, shown
+from tests.api.test_garbage import a_team, an_alarm
+
+LIMITS = "/v1/voice-security/limits"
+
+
+async def test_an_alarm_is_shown_and_one_request_undoes_it_with_its_lock_and_the_agents_counters(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    alarm, now = await an_alarm(office, anna), datetime.now(UTC)
+    async with (await office.house.main("gateway")).organisation(office.house.org) as connection:
+        fact = fraud.FactRow(UUID(int=1), anna, now, "out", b"i", None, None)  # type: ignore[arg-type]
+        await fraud.add_facts(connection, office.house.org, UUID(int=9), [fact])  # type: ignore[arg-type]
+        used = fraud.DayRow(anna, now.date(), "EUR", 90_000, 2_500_000)  # type: ignore[arg-type]
+        for _ in range(2):
+            await fraud.add_days(connection, office.house.org, [used])
+    async with office.client() as api:
+        of_anna = shown(await api.get(f"{LIMITS}/agents/{anna}"))
+        assert (of_anna["used_minutes"], of_anna["used_spend"]) == (3.0, {"EUR": 5.0})
+        listed = shown(await api.get("/v1/voice-security/alarms", params={"state": "standing", "agent_id": str(anna)}))["items"]
+        assert [(one["id"], one["signal"], one["action"], one["locked"]) for one in listed] == [(alarm, "prefix-cycling", "lock", True)]
+        for _ in range(2):
+            undone = shown(await api.post(f"/v1/voice-security/alarms/{alarm}/undo"))
+            assert undone["locked"] is False
+            assert undone["undone_at"] is not None
+        assert shown(await api.get("/v1/voice-security/alarms", params={"state": "standing"}))["items"] == []
+        assert shown(await api.get(f"{LIMITS}/agents/{anna}"))["used_minutes"] == 0
+    for table in ("fraud_locks", "fraud_facts", "fraud_days"):
+        assert await office.rows(f"SELECT * FROM {table}") == []
+    logged = await office.rows("SELECT action FROM audit_log WHERE object = $1", f"fraud-alarm:{alarm}")
+    assert [row["action"] for row in logged] == ["fraud.undone"]
+
+
+async def test_a_stolen_credential_is_replaced_in_one_step_and_its_lock_has_nothing_left_to_lock(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    async with office.client() as api:
+        stolen = (await api.post(f"/v1/agents/{anna}/devices", json={"name": "desk"})).json()
+        alarm, now = await an_alarm(office, anna), datetime.now(UTC)
+        async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+            await connection.execute("UPDATE fraud_alarms SET credential_id = $1", UUID(stolen["id"]))
+            await connection.execute("UPDATE fraud_locks SET credential_id = $1, created_at = $2", UUID(stolen["id"]), now)
+        made = (await api.post(f"/v1/voice-security/alarms/{alarm}/replace", json={})).json()
+        assert made["password"]
+        assert made["login"] != stolen["login"]
+        states = {one["id"]: one["state"] for one in shown(await api.get(f"/v1/agents/{anna}/devices"))}
+        assert (states[stolen["id"]], states[made["id"]]) == ("revoked", "active")
+        found = shown(await api.get(f"/v1/voice-security/alarms/{alarm}"))
+        assert (found["replacement_id"], found["locked"]) == (made["id"], False)
+    assert await office.rows("SELECT * FROM fraud_locks") == []
+
+
+async def test_limits_are_set_over_the_defaults_at_every_level_and_taken_back(office: Office) -> None:
+    anna, team = await office.add_agent("anna"), await a_team(office)
+    async with office.client() as api:
+        usual = shown(await api.get(LIMITS))
+        said = {"each_agent": {"concurrent-calls": {"most": 3}, "prefix-cycling": "off"}, "organisation": {"spend-per-day": {"most": 9.5}}}
+        changed = shown(await api.put(LIMITS, json=said))
+        assert changed["each_agent"]["concurrent-calls"] == {"most": 3, "action": "refuse"}
+        assert changed["each_agent"]["prefix-cycling"]["action"] == "off"
+        assert changed["organisation"]["spend-per-day"] == {"most": 9.5, "action": "cut"}
+        assert shown(await api.get("/v1/voice-security"))["limits"] == changed
+        own = {"limits": {"concurrent-calls": {"most": 7, "action": "cut"}}}
+        for path in (f"{LIMITS}/agents/{anna}", f"{LIMITS}/teams/{team}"):
+            assert shown(await api.put(path, json=own))["limits"]["concurrent-calls"] == {"most": 7, "action": "cut"}
+        assert shown(await api.get(f"{LIMITS}/agents/{anna}"))["limits"]["prefix-cycling"]["action"] == "off"
+        back = {"each_agent": {"concurrent-calls": None, "prefix-cycling": None}, "organisation": {"spend-per-day": None}}
+        assert shown(await api.put("/v1/voice-security", json={"limits": back}))["limits"] == usual
+        for wrong in (
+            {"organisation": {"prefix-cycling": "off"}},
+            {"each_agent": {"speed": None}},
+            {"each_agent": {"concurrent-calls": {"most": -1}}},
+            {"each_agent": {"concurrent-calls": {"most": "3"}}},
+        ):
+            problem(await api.put(LIMITS, json=wrong), 422)
+            problem(await api.put("/v1/voice-security", json={"limits": wrong, "allowed_countries": []}), 422)
+        assert shown(await api.get(LIMITS)) == usual
+        assert shown(await api.get("/v1/voice-security"))["allowed_countries"] != []
+    logged = await office.rows("SELECT fields::text AS said FROM audit_log WHERE action = 'limits.changed' ORDER BY position")
+    assert len(logged) == 4
+
+
+async def test_admins_are_told_of_an_alarm_once_and_what_is_old_goes(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    alarm = await an_alarm(office, anna)
+    clock, main = office.house.clock, await office.house.main("worker")
+    notices = Notices(main, await office.house.keyring("worker"), Clocks(clock, Chance()), clock, Chance())
+    upkeep = FraudUpkeep(main, notices, clock)
+    assert [await upkeep.tell_all(), await upkeep.tell_all()] == [1, 0]
+    [notice] = await office.rows("SELECT kind, subject_id FROM notices")
+    assert (notice["kind"], str(notice["subject_id"])) == (NoticeKind.FRAUD_ALARM.value, alarm)
+    async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+        await connection.execute("UPDATE fraud_alarms SET last_at = last_at - interval '2 years'")
+    assert await upkeep.lapse_all() == 0, "an alarm stays for as long as something is locked for it"
+    async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+        await connection.execute("DELETE FROM fraud_locks")
+    assert await upkeep.lapse_all() == 1
