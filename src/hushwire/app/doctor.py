@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from hushwire.app import certificates, doctor_keys, doctor_shaken, doctor_trunks, obligations, postgres, supervisor
+from hushwire.app import certificates, doctor_emergency, doctor_keys, doctor_shaken, doctor_trunks, obligations, postgres, supervisor
 from hushwire.app.config import Config, Listen
 from hushwire.app.folders import Folders, account, closed_to, holder, locked, may_read
 from hushwire.app.sources import SystemClock
@@ -181,6 +181,7 @@ def _trunks(config: Config) -> list[Finding]:
     return [
         _found("trunks", lambda: doctor_trunks.protection_in_words(trunks)),
         _found("trunks' signatures", lambda: doctor_shaken.trunks_in_words(trunks, config)),
+        _found("emergency calls", lambda: doctor_emergency.in_words(config)),
         _found("trunks' standing", lambda: doctor_trunks.standing_in_words(states)),
     ]
 

@@ -26,6 +26,7 @@ from hushwire.privacy import mail, notices
 from hushwire.privacy.jurisdictions import tag_of
 from hushwire.services.agent_rules import Said, checked, zone
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
+from hushwire.services.emergencies import FIELDS
 from hushwire.services.forwarding import LONGEST_RING_S, SHORTEST_RING_S, is_destination, of_values
 from hushwire.services.limits import OF_ALL
 from hushwire.services.provisioning import AgentSpec, Desired, GroupSpec, KeySpec, NumberSpec, OrgSpec, TrunkSpec
@@ -177,6 +178,35 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+HeaderName = Annotated[str, _matching(re.compile(r"[XP]-[A-Za-z0-9-]{1,60}", re.ASCII), 'must be a header of its own such as "X-Location"')]
+_LINE = re.compile(r"[^\x00-\x1f\x7f]{1,120}")
+AddressPart = Annotated[str, _matching(_LINE, "must be one line of at most 120 characters")]
+
+
+class CivicAddress(Table):
+    """Where an agent calls from, by the names of RFC 5139 (docs/voice-security.md)."""
+
+    country: Country | None = None
+    A1: AddressPart | None = None
+    A2: AddressPart | None = None
+    A3: AddressPart | None = None
+    A4: AddressPart | None = None
+    RD: AddressPart | None = None
+    STS: AddressPart | None = None
+    HNO: AddressPart | None = None
+    HNS: AddressPart | None = None
+    BLD: AddressPart | None = None
+    FLR: AddressPart | None = None
+    ROOM: AddressPart | None = None
+    NAM: AddressPart | None = None
+    PC: AddressPart | None = None
+    LOC: AddressPart | None = None
+
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """What is said, in order."""
+        return tuple((name, value) for name in FIELDS if (value := getattr(self, name)) is not None)
+
+
 class Trunk(Table):
     name: Name
     uri: Annotated[str, AfterValidator(_sip_uri)]
@@ -211,6 +241,8 @@ class Trunk(Table):
     attest: Literal["A", "B", "C"] = "A"
     verify: Literal["off", "note", "show"] = "off"
     rates: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    emergency: bool | None = None
+    location_header: HeaderName | None = None
 
     @model_validator(mode="after")
     def _fitting(self) -> "Trunk":
@@ -392,6 +424,7 @@ class Agent(Narrowing):
     media_ports: Literal["auto", "shared", "own"] = "auto"
     hides_identity: bool = False
     forwarding: AgentForwarding | None = None
+    address: CivicAddress | None = None
     time_zone: TimeZone | None = None
 
     @model_validator(mode="after")
@@ -498,6 +531,7 @@ class Org(Table):
     telemarketing_hours: Annotated[list[CallingHours], Field(max_length=calling_hours.MOST)] = []
     limits: Annotated[Literal["off"] | dict[str, dict[str, Any]], AfterValidator(_limits)] | None = None
     outside_prefix: Prefix | None = None
+    record_emergency: bool = False
     jurisdiction: Annotated[list[Jurisdiction], Field(min_length=1, max_length=16)] | None = None
     contacts: Annotated[list[Contact], Field(max_length=32)] | None = None
     custody: Literal["hushwire", "both", "customer"] | None = None
@@ -764,6 +798,7 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
         beep=org.beep,
         beep_every_s=org.beep_every_s,
         presence=org.presence,
+        record_emergency=org.record_emergency,
         telemarketing_hours=tuple(org.telemarketing_hours),
     )
     agents = tuple(
@@ -779,6 +814,7 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
             a.hides_identity,
             None if a.forwarding is None else of_values(a.forwarding.model_dump()),
             a.level(a.time_zone),
+            None if a.address is None else a.address.parts(),
         )
         for a in org.agents
     )

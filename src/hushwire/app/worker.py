@@ -28,6 +28,7 @@ from hushwire.services.audit_heads import AuditHeads
 from hushwire.services.clock_watch import ClockWatch
 from hushwire.services.clocks import Clocks
 from hushwire.services.custody import Custodian
+from hushwire.services.emergencies import EmergencyAlarms
 from hushwire.services.erasure import Erasures
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.erasure_upkeep import Upkeep
@@ -163,6 +164,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("retired-keys", rights.contacts.destroy_retired, 60.0, "retired-keys"),
         Job("fraud-alarms", fraud.tell_all, 60.0, "fraud"),
         Job("fraud", fraud.lapse_all, 300.0),
+        Job("emergencies", EmergencyAlarms(notices).tell, 2.0, "outbox"),
         Job("notices", sending.send, 15.0, "notices"),
         Job("access-requests", AccessWatch(means.main, notices, means.clock).look, 60.0, "access-requests"),
         Job("account-deletions", deletions.carry_on, 60.0, "account-deletions"),

@@ -45,6 +45,7 @@ class NoticeKind(StrEnum):
     RULES_PROPOSED = "rules-proposed"
     RULES_OPENED = "rules-opened"
     ACCESS_REQUESTED = "access-requested"
+    EMERGENCY_CALL = "emergency-call"
     TEST = "test"
 
 
@@ -267,6 +268,16 @@ Agent: {agent}
 Countries: {countries}
 Asked: {asked_at}
 Lapses: {expires_at}""",
+    ),
+    NoticeKind.EMERGENCY_CALL: Text(
+        _SECURITY,
+        "An emergency number was called",
+        """An agent of yours called an emergency number. Somebody may need help.
+
+Call: {call}
+Agent: {agent}
+At: {at}
+The call was {outcome}""",
     ),
     NoticeKind.TEST: Text(
         _PRIVACY,

@@ -15,6 +15,7 @@ from hushwire.media.model import BridgeReport
 from hushwire.policy.model import Allow, Deny, Emergency, NumberClass
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.directory import Organisation
+from hushwire.services.emergencies import NO_ROUTE
 from hushwire.services.kept import Kept
 from hushwire.services.live import Joining, LiveCall, RecordingRun, end_state
 from hushwire.services.recorder import Recorder, recording_end
@@ -246,7 +247,7 @@ class CallRows:
             direction=refused.direction.value,
             state="refused" if verdict is not None else "failed" if refused.status >= 500 else "ended",
             started_at=at,
-            verdict=None if verdict is None else "deny" if isinstance(verdict, Deny) else "malformed",
+            verdict=_refused_as(refused),
             verdict_reason=None if verdict is None else verdict.reason.value,
             country=verdict.country if isinstance(verdict, Deny) else None,
             number_class=_class(verdict.number_class) if isinstance(verdict, Deny) else None,
@@ -381,6 +382,13 @@ def _seal(
 
 def _index(org: Organisation, key: DataKey | None, number: Personal[str] | None) -> bytes | None:
     return None if key is None or number is None else org.keys.index("calls.remote", number.reveal())
+
+
+def _refused_as(refused: Refused) -> str | None:
+    """The verdict's word in the row of a call that was not made."""
+    if refused.end_reason == NO_ROUTE:
+        return "emergency"
+    return None if refused.verdict is None else "deny" if isinstance(refused.verdict, Deny) else "malformed"
 
 
 def _class(number_class: NumberClass | None) -> str | None:

@@ -53,6 +53,10 @@ NO_ORG: Final = UUID(int=0)
 log = structlog.get_logger()
 
 
+Address = tuple[tuple[str, str], ...]
+"""A civic address: names of RFC 5139 and their values, in their order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """One person who calls. `ha1` maps `<algorithm>/<form>` to H(A1)."""
@@ -71,6 +75,8 @@ class Agent:
     """Whether its calls show its number only where one asks for it."""
     forwarding: Forwarding = field(default_factory=Forwarding)
     """What becomes of calls that it does not take."""
+    address: Personal[Address] | None = None
+    """Where it calls from, for emergency calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +148,9 @@ class Organisation:
 
     limits: LimitBook = field(default_factory=LimitBook, repr=False)
     """How much of calling is normal (policy/breaker.py)."""
+
+    record_emergency: bool = False
+    """Whether the law of the home country has emergency calls recorded."""
 
     narrowed: Mapping[AgentId, Rules] = field(default_factory=dict, repr=False)
     """The rules of agents who have others than the organisation's: narrowed by their team or themselves, or with access given to them."""
@@ -590,7 +599,14 @@ def _agent(keys: OrgKeys, row: rows.AgentRow, *, has_ended: bool) -> Agent:
         forwarding=from_json(
             None if row.forwarding_sealed is None else _open(keys, row.forwarding_sealed, "agents", "forwarding_sealed", row.id)
         ),
+        address=None
+        if row.address_sealed is None
+        else Personal(_address(_open(keys, row.address_sealed, "agents", "address_sealed", row.id))),
     )
+
+
+def _address(text: str) -> Address:
+    return tuple((name, value) for name, value in json.loads(text).items())
 
 
 def _group(row: rows.GroupRow) -> RingGroup:
@@ -625,6 +641,7 @@ def _organisation(
             beep_every_s=row.beep_every_s,
         ),
         presence=Shown(row.presence),
+        record_emergency=row.record_emergency,
         telemarketing_hours=tuple(calling_hours.parse(text) for text in row.telemarketing_hours),
         live_rules_version=row.live_rules_version,
         jurisdictions=tuple(row.jurisdictions) or tags_for_country(row.home_country),

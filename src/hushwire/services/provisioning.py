@@ -27,6 +27,7 @@ from hushwire.privacy.notices import ContactRole
 from hushwire.services import limits
 from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
 from hushwire.services.clocks import Clocks
+from hushwire.services.directory import Address
 from hushwire.services.forwarding import Forwarding
 from hushwire.services.organisation import designate
 from hushwire.services.provisioning_centres import CentreSpec, apply_centres
@@ -82,6 +83,8 @@ class TrunkSpec:
     signs: bool = False
     attest: str = "A"
     verify: str = "off"
+    emergency: bool | None = None
+    location_header: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ class AgentSpec:
     hides_identity: bool = False
     forwarding: Forwarding | None = None
     level: LevelSpec | None = None
-    """None of both: as the agent, or an administrator, has set it."""
+    address: Address | None = field(default=None, repr=False)
+    """None of the last three: as the agent, or an administrator, has set it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +448,7 @@ class _Organisation:
             media_ports=spec.media_ports,
             hides_identity=spec.hides_identity,
             forwarding_sealed=self._forwarding(spec, row_id, None if old is None else old.forwarding_sealed, sealed),
+            address_sealed=self._address(spec, None if old is None else old.address_sealed, sealed),
         )
 
     def _forwarding(
@@ -454,6 +459,14 @@ class _Organisation:
             return before
         said = spec.forwarding.to_json()
         return sealed(None if said is None else said.decode(), "forwarding_sealed", before)
+
+    def _address(
+        self, spec: AgentSpec, before: bytes | None, sealed: Callable[[str | None, str, bytes | None], bytes | None]
+    ) -> bytes | None:
+        """Where the agent calls from, for emergency calls; an empty address takes the stored one away."""
+        if spec.address is None:
+            return before
+        return sealed(json.dumps(dict(spec.address)) if spec.address else None, "address_sealed", before)
 
     def _credentials(
         self, spec: AgentSpec, row_id: UUID, before: bytes | None, sealed: Callable[[str | None, str, bytes | None], bytes | None]

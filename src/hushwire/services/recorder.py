@@ -20,11 +20,13 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, uuid7
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, RecordingState
+from hushwire.policy.model import Emergency
 from hushwire.privacy.consent import Declaration
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.live import LiveCall, RecordingRun
 from hushwire.services.recorded_parties import Coming, found_by
+from hushwire.services.recording_law import is_emergency_recorded
 from hushwire.services.records import Records, StepWrite
 from hushwire.services.route import Refused, Route
 from hushwire.services.sound_settings import RecordFrom
@@ -161,6 +163,8 @@ class Recorder:
             return "a message is recorded by itself, and nothing else of such a call"
         if live.route.org.record == "none":
             return "recording is switched off for this organisation"
+        if isinstance(live.route.verdict, Emergency) and not is_emergency_recorded(live.route.org):
+            return "emergency calls are not recorded here"
         if not self._may_record(live.route):
             if not live.route.org.may_record(live.route.places):
                 return "all parties must agree to a recording there, and the organisation declares no consent"

@@ -17,6 +17,11 @@ def is_recorded(org: Organisation, remote: Personal[str] | None, places: Places)
     return org.record == "all" and org.may_record(places) and not is_unrecorded(org, remote)
 
 
+def is_emergency_recorded(org: Organisation) -> bool:
+    """Whether calls to emergency numbers are recorded: never, unless the law of the home country says so and the organisation is set so."""
+    return org.record == "all" and org.record_emergency
+
+
 def lacks_consent(org: Organisation, numbers_: Sequence[Personal[str] | None], places: Places) -> bool:
     """Whether a call must not be made, since it would have to be recorded and the law asks for a consent that nobody declares.
 

@@ -17,14 +17,15 @@ from hushwire.core.personal import Personal
 from hushwire.policy import trunk_number
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason, Verdict
 from hushwire.sdp.offer_answer import Srtp
-from hushwire.services import addressed, caller_id
+from hushwire.services import addressed, caller_id, emergencies
 from hushwire.services.addressed import own_user, own_user_of
 from hushwire.services.agent_terms import agent_terms, announces_with, rings_with
 from hushwire.services.directory import Agent, Credential, Directory, Organisation
+from hushwire.services.emergencies import NO_ROUTE
 from hushwire.services.features import DEFAULT, SETTINGS, TABLE, Dialled, Feature, Features, changed_by
 from hushwire.services.forwarding import VOICEMAIL
 from hushwire.services.masked_routes import MaskedRoutes
-from hushwire.services.recording_law import is_recorded, is_unrecorded, lacks_consent, places_of
+from hushwire.services.recording_law import is_emergency_recorded, is_recorded, is_unrecorded, lacks_consent, places_of
 from hushwire.services.registration import Device
 from hushwire.services.ring_groups import RingGroup, Strategy
 from hushwire.services.ringing import RING_AGENT_S, RING_TRUNK_S, ring_s, takes_over
@@ -238,16 +239,16 @@ class Router:
         remote = Personal(verdict.number)
         trunks, targets = self.ways_out(org, agent, verdict, hides=hides)
         if not targets:
-            return Refused(
-                503, refusals.header("trunk-failed"), "trunk-failed", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None
-            )
+            code = NO_ROUTE if isinstance(verdict, Emergency) else "trunk-failed"
+            return Refused(503, refusals.header(code), code, CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
         places = (verdict.country,)
+        recorded = is_emergency_recorded(org) if isinstance(verdict, Emergency) else is_recorded(org, remote, places)
         plan = Plan(
             CallDirection.OUTBOUND,
             terms,
             tuple(targets),
             RING_TRUNK_S,
-            is_recorded(org, remote, places),
+            recorded,
             rings_with(org),
             announces_with(org),
             org.sounds.music_on_hold,
@@ -282,7 +283,8 @@ class Router:
         """
         trunks: list[Trunk] = []
         targets: list[Target] = []
-        for trunk in self._states.in_order(self._directory.trunks):
+        ranked = self._states.in_order(self._directory.trunks)
+        for trunk in emergencies.in_order(ranked, verdict.country) if isinstance(verdict, Emergency) else ranked:
             # An emergency call goes whatever stands between the customer and a carrier.
             if isinstance(verdict, Allow) and not (org.may_use(trunk) and carries(trunk, verdict) and not self._states.is_full(trunk)):
                 continue
@@ -291,7 +293,7 @@ class Router:
             for way in self._states.ways(trunk):
                 trunks.append(trunk)
                 target = trunk_target(trunk, verdict, shown or agent.caller_id, self._directory.domain, way, hides=hides)
-                told: tuple[Line, ...] = ()
+                told = emergencies.location(trunk, agent.address) if isinstance(verdict, Emergency) else ()
                 if diverted is not None:
                     told = caller_id.diverted_out(trunk, diverted, agent.caller_id, self._directory.domain, target.to.sip_uri, hides=hides)
                 targets.append(replace(target, headers=(*self._states.route(trunk), *target.headers, *told)))

@@ -55,6 +55,10 @@ class Trunk:
     verify: str = "off"
     rates_version: int = 0
     """Of its rate table."""
+    emergency: bool | None = None
+    """Whether emergency calls go there; None: where no trunk is marked for them."""
+    location_header: str | None = None
+    """By which it is told where somebody is who calls an emergency number."""
 
     @property
     def transport(self) -> Transport:
@@ -133,4 +137,6 @@ def trunk_of_row(row: TrunkRow, password: str | None) -> Trunk:
         Attestation(row.attest),
         row.verify,
         row.rates_version,
+        row.emergency,
+        row.location_header,
     )

@@ -45,6 +45,7 @@ _REFUSALS: Final = (
     Refusal("nothing-refused", 404, "No call to another country was refused here a moment ago"),
     Refusal("not-confirmed", 488, "The setting is saved, and can not be confirmed by a tone"),
     Refusal("trunk-failed", 503, "No trunk"),
+    Refusal("no-emergency-route", 503, "No carrier here takes emergency calls: call from another phone"),
     Refusal("trunk-full", 503, "The trunk has no free channel"),
     Refusal("no-recording", 503, "Recording is not possible"),
     Refusal("conference-full", 486, "The conference is full"),

@@ -47,6 +47,7 @@ class OrgRow:
     hours: str
     short_codes: list[str]
     risk_packs_off: list[str]
+    record_emergency: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class AgentRow:
     media_ports: str
     hides_identity: bool
     forwarding_sealed: bytes | None
+    address_sealed: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ class TrunkRow:
     signs: bool
     attest: str
     verify: str
+    emergency: bool | None
+    location_header: str | None
     rates_version: int
 
 

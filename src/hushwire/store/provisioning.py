@@ -50,6 +50,8 @@ class TrunkRow:
     signs: bool = False
     attest: str = "A"
     verify: str = "off"
+    emergency: bool | None = None
+    location_header: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class OrgRow:
     hours: str = "[]"
     short_codes: tuple[str, ...] = ()
     risk_packs_off: tuple[str, ...] = ()
+    record_emergency: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class AgentRow:
     media_ports: str = "auto"
     hides_identity: bool = False
     forwarding_sealed: bytes | None = None
+    address_sealed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,13 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "orgs": same(ORG, "id slug name home_country residency jurisdictions created_at updated_at erased_at")
     | same(RULE, "record agent_srtp allow_sdes_in_clear without_recording outside_prefix allowed_countries classes rules_version")
     | same(RULE, "devices_version masking_version custody_version recording_consent do_not_call_version parties_indexed")
-    | same(RULE, "time_zone terms hours short_codes risk_packs_off")
+    | same(RULE, "time_zone terms hours short_codes risk_packs_off record_emergency")
     | same(RULE, "ringback music_on_hold announcement announce_at record_from spoken_refusals beep beep_every_s presence")
     | same(RULE, "live_rules_version telemarketing_hours four_eyes"),
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
     | same(OPERATOR, "priority weight prefixes number_format country caller_id caller_ids caller_id_otherwise channels codecs early_media")
     | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks trusted")
-    | same(OPERATOR, "signs attest verify rates_version")
+    | same(OPERATOR, "signs attest verify rates_version emergency location_header")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "bans": same(BANNED, "reason created_at expires_at")
     | same(replace(BANNED, form=Form.PSEUDONYM), "id")
@@ -57,7 +57,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(BANNED, form=Form.INDEX), "source_index"),
     "agents": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id")
     | same(AGENT, "role suspended telemarketing media_ports hides_identity created_at updated_at")
-    | same(AGENT_SEALED, "username_sealed extension_sealed caller_id_sealed forwarding_sealed")
+    | same(AGENT_SEALED, "username_sealed extension_sealed caller_id_sealed forwarding_sealed address_sealed")
     | same(AGENT_INDEX, "username_index extension_index")
     | same(CREDENTIAL, "ha1_sealed")
     | same(replace(CREDENTIAL, form=Form.HASH), "password_hash"),
@@ -107,7 +107,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
         CALL,
         "direction state started_at answered_at ended_at duration_ms sip_status end_reason agent_leg peer_leg quality erased_at",
     )
-    | same(CALL, "trunk_attempts joined_as caller_hidden")
+    | same(CALL, "trunk_attempts joined_as caller_hidden emergency_told_at")
     | same(replace(CALL, form=Form.PSEUDONYM), "diversions")
     | same(CALL, "caller_verdict caller_verdict_reason caller_attestation caller_signer")
     | same(CALL, "transferred_as leg_ended_at")

@@ -1,0 +1,72 @@
+"""Emergency calls beside the verdict: which carrier takes them, where the caller is, and that the organisation is told at once.
+
+The address is one that an administrator stored for the agent, in the words of RFC 5139 (civic addresses). Carriers that take it do so in
+a header of their own that is agreed with them: `country=DE;PC=10115;A3=Berlin;RD=Invalidenstrasse;HNO=1`, percent-encoded UTF-8.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+import structlog
+
+from hushwire.core.personal import Personal
+from hushwire.privacy.notices import NoticeKind
+from hushwire.services.notices import Notices
+from hushwire.services.trunk import Trunk
+from hushwire.sip.headers import Line
+from hushwire.store import emergencies as table
+
+FIELDS: Final = ("country", "A1", "A2", "A3", "A4", "RD", "STS", "HNO", "HNS", "BLD", "FLR", "ROOM", "NAM", "PC", "LOC")
+"""Of RFC 5139, in the order in which they are told."""
+
+_log = structlog.get_logger(__name__)
+
+
+def in_order(trunks: Sequence[Trunk], home_country: str) -> list[Trunk]:
+    """The carriers that an emergency call may take, in the order in which it tries them: those marked for it, then all that may.
+
+    A number such as 112 means another thing abroad, so a carrier of another country has it only where it is marked.
+    """
+    marked = [trunk for trunk in trunks if trunk.emergency]
+    others = [trunk for trunk in trunks if trunk.emergency is None and trunk.country in (None, home_country)]
+    at_home = [trunk for trunk in marked if trunk.country in (None, home_country)]
+    return [*at_home, *others, *(trunk for trunk in marked if trunk not in at_home)]
+
+
+def location(trunk: Trunk, address: Personal[tuple[tuple[str, str], ...]] | None) -> tuple[Line, ...]:
+    """What the carrier is told of where the caller is."""
+    if trunk.location_header is None or address is None:
+        return ()
+    return ((trunk.location_header, ";".join(f"{name}={quote(value, safe='')}" for name, value in address.reveal())),)
+
+
+@dataclass(frozen=True, slots=True)
+class EmergencyAlarms:
+    """Tells organisations of emergency calls, put through or refused. The worker's."""
+
+    notices: Notices
+
+    async def tell(self) -> int:
+        """Queue a notice for each that nobody was told of; returns how many."""
+        main = self.notices.main
+        async with main.transaction() as connection:
+            untold = await table.untold(connection)
+        for org_id, call_id in untold:
+            async with main.organisation(org_id) as connection:
+                row = await table.claim(connection, call_id, self.notices.clock.now())
+                if row is None:
+                    continue
+                values = {
+                    "call": call_id,
+                    "agent": row.agent_id or "unknown",
+                    "at": row.started_at,
+                    "outcome": "refused: no carrier here takes emergency calls" if row.end_reason == NO_ROUTE else "sent to a carrier",
+                }
+                await self.notices.queue(connection, org_id, NoticeKind.EMERGENCY_CALL, "call", call_id, values)
+            _log.warning("call.emergency", org_id=str(org_id), call_id=str(call_id))
+        return len(untold)
+
+
+NO_ROUTE: Final = "no-emergency-route"

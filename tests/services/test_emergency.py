@@ -1,0 +1,127 @@
+"""Emergency calls: to the carrier that takes them, with where the caller is, unrecorded, told of; and refused in words where none does."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from hushwire.app.doctor_emergency import told
+from hushwire.core.clock import Clock
+from hushwire.core.errors import ConfigError
+from hushwire.core.ids import CallId, TrunkId
+from hushwire.core.personal import Personal
+from hushwire.services.clocks import Clocks
+from hushwire.services.emergencies import EmergencyAlarms, in_order, location
+from hushwire.services.notices import Notices
+from hushwire.services.trunk import Trunk
+from hushwire.sip import effects as sip
+from hushwire.sip.uri import parse_sip_uri
+from hushwire.vault.keyring import Keyring
+from tests.databases import Databases
+from tests.polling import until
+from tests.services.running import ROOT, World, need_program, running, specs
+
+ADDRESS = (("country", "DE"), ("A3", "Köln"), ("RD", "Am Dom; 1"), ("PC", "50667"))
+
+
+def trunk(name: str, **more: object) -> Trunk:
+    made = Trunk(TrunkId(UUID(int=1)), name, parse_sip_uri("sip:192.0.2.1"), "never", None, frozenset(), "auto")
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def test_marked_carriers_come_first_then_those_of_the_country_and_never_one_that_takes_none() -> None:
+    plain, german, french = trunk("plain"), trunk("german", country="DE"), trunk("french", country="FR")
+    marked, abroad, never = trunk("marked", emergency=True), trunk("abroad", emergency=True, country="FR"), trunk("never", emergency=False)
+    found = in_order([never, french, abroad, plain, german, marked], "DE")
+    assert [one.name for one in found] == ["marked", "plain", "german", "abroad"]
+    assert in_order([never, french], "DE") == []
+
+
+def test_the_address_goes_in_the_carriers_own_header_and_can_end_neither_it_nor_a_part_of_it() -> None:
+    carrier = trunk("carrier", location_header="X-Location")
+    assert location(carrier, Personal(ADDRESS)) == (("X-Location", "country=DE;A3=K%C3%B6ln;RD=Am%20Dom%3B%201;PC=50667"),)
+    assert location(carrier, None) == location(trunk("other"), Personal(ADDRESS)) == ()
+
+
+def test_the_doctor_says_beforehand_who_could_call_nobody() -> None:
+    assert "marked" in told([("DE", True), (None, None)])
+    assert "ask the carrier" in told([(None, None)])
+    for carriers in ([], [(None, False)], [("DE", None), ("FR", False)]):
+        with pytest.raises(ConfigError):
+            told(carriers)
+
+
+@pytest.fixture
+async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
+    async with running(databases, tmp_path) as made:
+        yield made
+
+
+async def provisioned(world: World, *, record_emergency: bool = False, **more: object) -> None:
+    before, trunks = world.organisation.rules.version, world.gateway.directory.trunks
+    desired = specs(world.carrier.local_port, record_emergency=record_emergency)
+    spec = desired.orgs[0]
+    anna = replace(spec.agents[0], address=ADDRESS)
+    marked = replace(desired.trunks[0], **more)  # type: ignore[arg-type]
+    await world.provisioning.apply(replace(desired, trunks=(marked,), orgs=(replace(spec, agents=(anna, *spec.agents[1:])),)))
+    await until(lambda: world.organisation.rules.version > before and world.gateway.directory.trunks != trunks, timeout_s=5)
+
+
+async def alarms(world: World) -> EmergencyAlarms:
+    main = await world.databases.connect("main", "worker", max_size=1)
+    keyring = Keyring(await world.databases.connect("keyring", "worker", max_size=1), ROOT.role_keys(opener=False))
+    clock: Clock = world.provisioning.clock
+    random = world.provisioning.random
+    return EmergencyAlarms(Notices(main, keyring, Clocks(clock, random), clock, random))
+
+
+@need_program
+async def test_an_emergency_call_carries_the_address_is_not_recorded_and_is_told_of_once(world: World) -> None:
+    await provisioned(world, emergency=True, location_header="X-Location")
+    anna = await world.peer("anna")
+    anna.invite("112")
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    assert incoming.request.uri.startswith("sip:112@")
+    assert incoming.request.headers.get("X-Location") == "country=DE;A3=K%C3%B6ln;RD=Am%20Dom%3B%201;PC=50667"
+    world.carrier.accept(incoming)
+    accepted = await anna.expect(sip.Accepted)
+    row = await world.row("calls", state="active", verdict="emergency")
+    assert row["recording_id"] is None
+    live = world.gateway.calling.find(CallId(row["id"]))
+    assert live is not None
+    assert await world.gateway.calling.recorder.start(live) == "emergency calls are not recorded here"
+    service = await alarms(world)
+    assert await service.tell() == 1
+    assert await service.tell() == 0
+    notice = await world.row("notices", kind="emergency-call")
+    assert notice["subject_id"] == row["id"]
+    anna.endpoint.bye(accepted.dialog)
+    await world.row("calls", state="ended")
+
+
+@need_program
+async def test_where_the_law_of_the_home_country_says_so_it_is_recorded(world: World) -> None:
+    await provisioned(world, record_emergency=True, emergency=True)
+    anna = await world.peer("anna")
+    anna.invite("112")
+    world.carrier.accept(await world.carrier.expect(sip.RequestReceived))
+    accepted = await anna.expect(sip.Accepted)
+    await world.row("recordings", state="live")
+    anna.endpoint.bye(accepted.dialog)
+    await world.row("calls", state="ended")
+
+
+@need_program
+async def test_where_no_carrier_takes_it_the_call_is_refused_in_words_and_told_of(world: World) -> None:
+    await provisioned(world, emergency=False)
+    anna = await world.peer("anna")
+    anna.invite("112")
+    rejected = await anna.expect(sip.Rejected)
+    assert rejected.status == 503
+    assert rejected.response is not None
+    assert rejected.response.headers.get("Reason") == 'SIP;cause=503;text="No carrier here takes emergency calls: call from another phone"'
+    assert world.carrier.events.empty()
+    await world.row("calls", verdict="emergency", end_reason="no-emergency-route")
+    assert await (await alarms(world)).tell() == 1
