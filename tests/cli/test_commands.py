@@ -46,6 +46,7 @@ def test_every_command_explains_itself_and_takes_a_configuration() -> None:
         "gateway",
         "api",
         "worker",
+        "sms",
         "apply",
         "check",
         "doctor",

@@ -1,6 +1,6 @@
 """`hushwire up`: every role on one machine, started in order, kept alive, ended together.
 
-    PostgreSQL main and keyring -> hushwire-media -> gateway, api, worker
+    PostgreSQL main and keyring -> hushwire-media -> gateway, api, worker, sms
 
 A role that dies is started again after a pause that doubles up to 30 s, and the log says so. A role that can't start the first
 time ends the whole: its own last sentence says why. Children end with the supervisor, even if it is killed (PR_SET_PDEATHSIG).
@@ -40,8 +40,8 @@ FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 30.0
 STEADY_AFTER_S: Final = 30.0
 
-_ROLES: Final[tuple[Role, ...]] = ("gateway", "api", "worker")
-_DATABASE_ROLE: Final = {"gateway": roles.GATEWAY, "api": roles.API, "worker": roles.WORKER}
+_ROLES: Final[tuple[Role, ...]] = ("gateway", "api", "worker", "sms")
+_DATABASE_ROLE: Final = {"gateway": roles.GATEWAY, "api": roles.API, "worker": roles.WORKER, "sms": roles.WORKER}
 _POLL_S: Final = 0.02
 _log = structlog.get_logger(__name__)
 

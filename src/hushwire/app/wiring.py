@@ -26,7 +26,7 @@ from hushwire.vault.providers import EnvironmentProvider, FileProvider, Provider
 from hushwire.vault.root import BucketFolders, RoleKeys, chosen
 from hushwire.vault.unseal import AccessLog
 
-Role = Literal["gateway", "api", "worker"]
+Role = Literal["gateway", "api", "worker", "sms"]
 KEYS_FD: Final = "HUSHWIRE_KEYS_FD"
 READY_FD: Final = "HUSHWIRE_READY_FD"
 

@@ -1,4 +1,4 @@
-"""`hushwire up`, and one role alone: `hushwire gateway | api | worker`."""
+"""`hushwire up`, and one role alone: `hushwire gateway | api | worker | sms`."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ END_WITHIN_S = 6
 
 
 def up(config: ConfigFile = None, json: AsJson = False) -> None:
-    """Run everything on this machine: databases, media, gateway, API and worker."""
+    """Run everything on this machine: databases, media, gateway, API, worker and the links to carriers of short messages."""
     settings = load(config, "supervisor")
 
     def say(state: deployment.Up) -> None:
@@ -53,6 +53,11 @@ def api(config: ConfigFile = None) -> None:
 def worker(config: ConfigFile = None) -> None:
     """Run the worker: recordings to their store, erasures, clocks."""
     _run_role("worker", config)
+
+
+def sms(config: ConfigFile = None) -> None:
+    """Run the links to carriers of short messages."""
+    _run_role("sms", config)
 
 
 def _run_role(role: Role, config: ConfigFile) -> None:
@@ -103,5 +108,5 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, _traceback: T
 
 def register(application: typer.Typer) -> None:
     """Add these commands."""
-    for command in (up, gateway, api, worker):
+    for command in (up, gateway, api, worker, sms):
         application.command()(command)

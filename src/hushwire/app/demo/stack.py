@@ -214,7 +214,7 @@ class Stack:
         found: dict[str, int] = {}
         for pid, command in descendants(self.process.pid):
             words = command.split() or [""]  # a process that is going has no command line any more
-            name = next((role for role in ("gateway", "api", "worker") if words[-1:] == [role]), None)
+            name = next((role for role in ("gateway", "api", "worker", "sms") if words[-1:] == [role]), None)
             if name is None and "hushwire-media" in command:
                 name = "hushwire-media"
             if name is None and "postgres" in words[0] and "-D" in words:

@@ -1,0 +1,99 @@
+"""The sms role: links to the carriers of short messages, and what comes and goes by them.
+
+It opens texts to hand them to a carrier, so it holds the opener keys that the worker holds, and is a process of its own: what parses bytes
+of carriers neither carries calls nor erases recordings, and a fault in it takes neither down (docs/adr/0049).
+"""
+
+import asyncio
+
+import asyncpg
+import structlog
+
+from hushwire.app.hosts import own_hosts
+from hushwire.app.wiring import Wired
+from hushwire.app.worker import Job
+from hushwire.core.errors import HushwireError
+from hushwire.core.ids import uuid7
+from hushwire.services.message_bodies import MessageBodies
+from hushwire.services.message_carriers import Means, MessageCarriers
+from hushwire.services.message_inbox import MessageInbox
+from hushwire.services.message_runs import BEAT_S, GivenUp, Run
+from hushwire.services.voice_security import VoiceSecurity
+from hushwire.transport.lookups import Lookups
+from hushwire.transport.message_link import BackOff
+from hushwire.transport.tls import client_context, pinned_context
+
+_log = structlog.get_logger(__name__)
+
+
+async def run(means: Wired) -> None:
+    """Works until `means.stop` is set; then leaves the carriers, and writes what they still answered."""
+    clock, config = means.clock, means.config
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def fail(error: BaseException) -> None:
+        if not failed.done():
+            failed.set_exception(error)
+
+    voice_security = VoiceSecurity(means.main, means.keyring, clock, lambda slug: own_hosts(config, slug))
+    await voice_security.listen()
+    bodies = MessageBodies(means.main, means.keyring, clock, means.random)
+    inbox = MessageInbox(means.main, means.keyring, voice_security, clock, means.random)
+    verified = client_context(config.tls.trunk_authorities, config.tls.trunk_certificate, config.tls.trunk_key)
+    verified.check_hostname = True  # unlike a SIP carrier's, the certificate of a message centre names its host (RFC 9525)
+    links = Means(
+        Lookups(config.sip.name_servers),
+        clock,
+        means.random,
+        verified,
+        pinned_context(config.tls.trunk_certificate, config.tls.trunk_key),
+        BackOff(),
+    )
+    held = Run(uuid7(int(clock.now().timestamp() * 1000), means.random.token_bytes(10)), means.node_id, means.main, clock)
+    carriers = MessageCarriers(links, held, means.main, means.keyring, bodies, inbox, fail)
+    await held.begin()
+    jobs = [
+        Job("message-centres", carriers.follow, 30.0, "message-centres"),
+        Job("message-upkeep", carriers.upkeep, 5.0),
+        Job("message-assembly", inbox.give_up_waiting, 30.0),
+    ]
+
+    def woken(topic: str) -> None:
+        if topic in ("", "message-parts"):
+            carriers.woken()
+        for job in jobs:
+            if job.topic is not None and topic in ("", job.topic):
+                job.wake.set()
+
+    await means.main.listen("hushwire_work", woken)
+    tasks = [asyncio.create_task(job.run(), name=f"sms-{job.name}") for job in jobs]
+    tasks.append(asyncio.create_task(_beat(held), name="sms-beat"))
+    stopped = asyncio.create_task(_until(means.stop), name="sms-stop")
+    means.ready()
+    try:
+        watched: list[asyncio.Future[None]] = [failed, *tasks]
+        await asyncio.wait([*watched, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for ended in watched:
+            if ended.done():
+                ended.result()  # only by an error that nobody expected, or because others took us for dead: begin anew
+    finally:
+        for task in (stopped, *tasks):
+            task.cancel()
+        await asyncio.gather(stopped, *tasks, return_exceptions=True)
+        await carriers.stop()
+
+
+async def _beat(held: Run) -> None:
+    """Say every few seconds that we live."""
+    while True:
+        try:
+            await held.beat()
+        except GivenUp:
+            raise
+        except (HushwireError, asyncpg.PostgresError, OSError) as error:
+            _log.error("sms.not_seen", error=type(error).__name__)
+        await asyncio.sleep(BEAT_S)
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
