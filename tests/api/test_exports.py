@@ -24,6 +24,7 @@ from hushwire.services.recordings import Recordings
 from hushwire.services.rights import Rights
 from hushwire.store.documents import Document
 from hushwire.vault.unseal import Why
+from tests.api.messaging import desk
 from tests.api.serving import Office, problem, shown
 from tests.api.test_requests import verified
 from tests.api.test_restrictions import NUMBER, OTHER, recorded
@@ -80,13 +81,17 @@ async def test_a_bundle_holds_everything_of_the_person_with_purposes_sources_and
         for number, words in ((NUMBER, "said yes twice"), (OTHER, "Ben said so")):
             consent = {"number": number, "how": "spoken", "given_at": "2020-01-01T00:00:00Z", "note": words}
             assert (await api.post("/v1/privacy/consents", json=consent)).status_code == 201
+        messages = await desk(office)
+        for number, words in ((NUMBER, "Tea at five?"), (OTHER, "Ben, call me")):
+            assert (await api.post("/v1/messages", json={"to": number, "text": words})).status_code == 202
+        await messages.receive("Yes please", source=NUMBER)
         path, export = await begun(api, subject={"number": NUMBER, "name": "Mary"})
         problem(await api.post(f"{export}/link"), 409)
         assert shown(await api.get(f"{export}/progress"))["state"] == "queued"
         assert await (await worker(office.house)).build_all() == 1
         assert shown(await api.get(path))["state"] == "answered"
         progress = shown(await api.get(f"{export}/progress"))
-        assert (progress["state"], progress["contents"], progress["done"]) == ("ready", 5, 5)
+        assert (progress["state"], progress["contents"], progress["done"]) == ("ready", 7, 7)
         archive = await downloaded(api, export)
     manifest = manifest_of(archive)
     assert manifest["left_out"] == []
@@ -100,14 +105,20 @@ async def test_a_bundle_holds_everything_of_the_person_with_purposes_sources_and
     assert (contact["name"], contact["notes"]) == ("Mary Marker", "likes tea")
     (agreed,) = json.loads(archive.read(next(name for name in archive.namelist() if name.startswith("consents/"))))
     assert (agreed["how"], agreed["note"], agreed["withdrawn_at"]) == ("spoken", "said yes twice", None)
+    texts = json.loads(archive.read(next(name for name in archive.namelist() if name.startswith("messages/"))))
+    assert [(text["direction"], text["number"], text["text"]) for text in texts] == [
+        ("outbound", NUMBER, "Tea at five?"), ("inbound", NUMBER, "Yes please"),
+    ]  # fmt: skip
     with av.open(io.BytesIO(archive.read(f"recordings/{recording}.ogg"))) as sound:
         assert sound.streams.audio[0].codec_context.name in ("opus", "libopus")
         assert sum(frame.samples for frame in sound.decode(audio=0)) / 48_000 == pytest.approx(2, abs=0.1)
     facts = json.loads(archive.read(f"recordings/{recording}.json"))
     (row,) = await office.rows("SELECT digest FROM recordings WHERE id = $1", UUID(recording))
     assert facts["sealed_original"]["sha256"] == row["digest"].hex()
-    assert {item["kind"] for item in json.loads(archive.read("report.json"))["held"]} == {"call", "recording", "contact", "case", "consent"}
-    assert "An organisation" in archive.read("README.txt").decode()
+    assert {item["kind"] for item in json.loads(archive.read("report.json"))["held"]} == {
+        "call", "recording", "contact", "case", "consent", "message",
+    }  # fmt: skip
+    assert "Acme" in archive.read("README.txt").decode()
     everything = b"".join(archive.read(name) for name in archive.namelist() if not name.endswith(".ogg"))
     for foreign in (OTHER, "Ben", str(other_call), other_recording, "agent-"):
         assert foreign.encode() not in everything, foreign

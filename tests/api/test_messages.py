@@ -1,7 +1,7 @@
 """/v1/messages: accepted in one commit, sealed, found by number and thread, erased for good; and whoever says stop is left alone."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from hushwire.core import purposes
+from hushwire.policy.model import Reason
 from hushwire.services.carriage import Change
 from hushwire.services.message_bodies import MessageBodies
 from hushwire.sms.text.segmentation import Numbering, Style
@@ -315,6 +316,17 @@ async def test_marketing_needs_a_consent_that_was_not_taken_back(office: Office)
         assert problem(await api.post("/v1/messages", json=body), 403)["reason"] == "no-consent"
         shown(await api.put("/v1/messages/settings", json={"needs_consent": False}))
         await sent(api, "Buy!", marketing=True)
+
+
+async def test_marketing_keeps_to_the_hours_of_the_recipient_and_other_messages_do_not(office: Office) -> None:
+    await desk(office)
+    later = (datetime.now(UTC) + timedelta(days=3)).strftime("%a").lower()
+    async with office.client() as api:
+        shown(await api.put("/v1/messages/settings", json={"needs_consent": False}))
+        shown(await api.put("/v1/voice-security", json={"telemarketing_hours": [f"DE {later} 10:00-11:00"]}))
+        said = await api.post("/v1/messages", json={"to": THEIRS, "text": "Buy!", "marketing": True})
+        assert problem(said, 403)["reason"] == Reason.QUIET_HOURS.value
+        await sent(api, "Your parcel is here")
 
 
 async def test_an_erased_message_is_gone_everywhere_and_what_was_not_sent_never_is(office: Office) -> None:

@@ -28,6 +28,7 @@ from hushwire.services.protections import Keeping
 from hushwire.vault.keyring import OrgKeys
 from hushwire.vault.seal import Columns
 from hushwire.vault.unseal import Why
+from tests.api.messaging import Desk, desk, parts_of
 from tests.api.serving import Office, office, problem, shown
 from tests.called import Called, called
 
@@ -71,7 +72,7 @@ class Search:
     indexed: set[str] = field(default_factory=set)
 
 
-async def live_through(office: Office, person: Person) -> tuple[Called, str]:
+async def live_through(office: Office, person: Person, messages: Desk) -> tuple[Called, str, str]:
     """Everything that a person can leave behind."""
     house = office.house
     mine = await called(house, person.number, content=sound(person))
@@ -83,6 +84,11 @@ async def live_through(office: Office, person: Person) -> tuple[Called, str]:
         made = await api.post("/v1/contacts", json={"name": person.name, "numbers": [number], "notes": f"knows {person.name}"})
         assert made.status_code == 201, made.text
         contact: str = made.json()["id"]
+        sent = await api.post("/v1/messages", json={"to": person.number, "text": f"Dear {person.name}, until Monday"})
+        assert sent.status_code == 202, sent.text
+        await messages.receive(f"Yes. {person.name}", "STOP", source=person.number)
+        await messages.bring(parts_of(f"{person.name} " * 20, person.number)[:1])  # what never becomes whole
+        assert len(await messages.queued()) >= 2
         consent = {"number": person.number, "how": "spoken", "given_at": "2020-01-01T00:00:00Z", "note": f"{person.name} said yes"}
         assert (await api.post("/v1/privacy/consents", json=consent)).status_code == 201
         shown(await api.post("/v1/privacy/do-not-call", json={"numbers": [person.number]}))
@@ -104,7 +110,7 @@ async def live_through(office: Office, person: Person) -> tuple[Called, str]:
         shown(await api.post("/v1/calls/search", json={"number": person.number}))
         problem(await api.post(f"/v1/calls/{mine.call}/hangup", headers={"Idempotency-Key": f"of-{mine.call}"}), 409)
     await Keeping(await house.main("worker"), await house.db("keyring", "worker")).keep_all()
-    return mine, contact
+    return mine, contact, sent.json()["id"]
 
 
 def sound(person: Person) -> list[list[entries.Entry]]:
@@ -162,7 +168,7 @@ async def rows(office: Office, database: DatabaseName) -> Any:
 def blind_indexes(keys: OrgKeys, person: Person) -> list[bytes]:
     """The person's values under every blind index that there is a column for."""
     names = {f"{column.table}.{column.name.removesuffix('_index')}" for column in columns() if column.name.endswith("_index")}
-    names |= {"calls.remote", "contacts.name"}
+    names |= {"calls.remote", "contacts.name", "do_not_call.opted_out"}
     spellings = {person.number, person.number[1:], "0" + person.number[3:], person.name, person.name.casefold(), person.name.lower()}
     return [keys.index(name, spelling) for name in sorted(names) for spelling in sorted(spellings)]
 
@@ -237,8 +243,9 @@ async def time_passes(office: Office) -> None:
 
 
 async def test_of_an_erased_person_nothing_remains_but_what_the_inventory_declares(office: Office, log: Callable[[], str]) -> None:
-    mine, contact = await live_through(office, MARKED)
-    other, _ = await live_through(office, BYSTANDER)
+    messages = await desk(office)
+    mine, contact, text = await live_through(office, MARKED, messages)
+    other, _, _ = await live_through(office, BYSTANDER, messages)
     before = await search(office, MARKED, log())
     # The search itself is proven first: it finds the person under the keys, by index and in the files, and nowhere in clear.
     assert before.clear == set()
@@ -246,11 +253,12 @@ async def test_of_an_erased_person_nothing_remains_but_what_the_inventory_declar
         "main.calls.remote_sealed", "main.contacts.name_sealed", "main.contacts.notes_sealed", "main.contact_numbers.number_sealed",
         "main.legal_holds.number_sealed", "main.legal_holds.note_sealed", "main.privacy_requests.subject_sealed",
         "main.privacy_request_steps.note_sealed", "main.consents.note_sealed", "main.erasure_operations.selector_sealed", "file recordings",
+        "main.messages.remote_sealed", "main.messages.body_sealed", "main.message_inbound_parts.payload_sealed",
     }  # fmt: skip
     assert before.indexed >= {
         "main.calls.remote_index", "main.recordings.remote_index", "main.contact_numbers.remote_index", "main.contacts.name_index",
         "main.legal_holds.number_indexes", "main.privacy_requests.remote_index", "main.consents.remote_index",
-        "main.do_not_call.number_index",
+        "main.do_not_call.number_index", "main.messages.remote_index",
     }  # fmt: skip
     office.house.clock.ahead += timedelta(minutes=1)
     async with office.client() as api:
@@ -258,7 +266,7 @@ async def test_of_an_erased_person_nothing_remains_but_what_the_inventory_declar
             office.house.org, Selector(number=Personal(NUMBER)), actor="api-key:1", reason="data-subject-request", note=f"for {NAME}"
         )
         assert answer.is_unreadable
-        assert answer.counts.keys() >= {"call", "recording", "contact", "case", "consent"}
+        assert answer.counts.keys() >= {"call", "recording", "contact", "case", "consent", "message"}
         await time_passes(office)
         after = await search(office, MARKED, log())
         assert after.clear == set()
@@ -277,7 +285,7 @@ async def test_of_an_erased_person_nothing_remains_but_what_the_inventory_declar
     assert bystander.clear == set()
     assert bystander.unsealed == before.unsealed - {"main.erasure_operations.selector_sealed"}
     assert bystander.indexed == before.indexed
-    await check_pseudonyms(office, [mine.call, mine.recording, UUID(contact)])
+    await check_pseudonyms(office, [mine.call, mine.recording, UUID(contact), UUID(text)])
 
 
 async def check_pseudonyms(office: Office, ids: list[UUID]) -> None:

@@ -29,15 +29,21 @@ CLAUSES: Final = (
         "do-not-call",
         "1.4 National Do Not Call",
         "Telemarketing calls and messages are checked against a do-not-call set of keyed hashes, which outlives erasures.",
-        controls=("services.do_not_call:DoNotCall", "services.verdicts:verdict_for", "policy.model:Reason"),
+        controls=(
+            "services.do_not_call:DoNotCall",
+            "services.verdicts:verdict_for",
+            "services.message_sending:MessageSending",
+            "services.message_opt_outs:opt_out",
+            "policy.model:Reason",
+        ),
         tests=(
             "services/test_do_not_call.py::test_a_telemarketing_agents_call_to_a_listed_number_is_refused_with_its_reason_however_it_is_dialled",
             "services/test_do_not_call.py::test_other_agents_and_other_numbers_are_called_and_who_is_taken_off_the_list_too",
             "services/test_do_not_call.py::test_an_emergency_call_goes_out_whatever_is_listed_and_declared",
             "api/test_consents.py::test_erasing_a_number_takes_its_consents_and_leaves_it_uncalled_and_unrecorded",
+            "api/test_messages.py::test_stop_is_obeyed_at_once_confirmed_once_and_lifted_by_start_alone",
+            "api/test_messages.py::test_marketing_needs_a_consent_that_was_not_taken_back",
         ),
-        scope=Scope.PARTLY,
-        why="calls; messages ask the same function once there are any",
     ),
     Clause(
         "children",
@@ -155,8 +161,6 @@ CLAUSES: Final = (
             "api/test_exports.py::test_erasing_a_thing_kills_every_bundle_that_contains_it_and_its_ciphertext_is_swept",
         ),
         probes=(Probe.REQUESTS,),
-        scope=Scope.PARTLY,
-        why="messages join the bundle when they exist",
     ),
     Clause(
         "rectify",
