@@ -62,8 +62,10 @@ Controller::Outcome Controller::move_leg(const std::shared_ptr<Request>& request
     if (bridge.mode == Mode::echo || to->mode == Mode::echo)
         return Refusal{Status::invalid, "an echo bridge keeps its leg"};
     if (to->legs[to_leg]) return Refusal{Status::exists, "the leg is open there already"};
-    if (bridge.worker != to->worker)
-        return Refusal{Status::state, "the bridges were not opened side by side"};
+    if (bridge.worker != to->worker) {
+        move_far(*request, bridge, leg, *to, to_leg);
+        return std::nullopt;
+    }
     to->legs[to_leg] = std::exchange(bridge.legs[leg], std::nullopt);
     auto* target = &worker(bridge);
     target->post([this, target, from = bridge.id, leg, id = to->id, to_leg, connection = request->connection,
@@ -72,6 +74,38 @@ Controller::Outcome Controller::move_leg(const std::shared_ptr<Request>& request
         mailbox_.post([this, connection, header] { reply(connection, ok(header)); });
     });
     return std::nullopt;
+}
+
+/// By way of this thread, which alone knows that both workers are still there. Nothing else happens to either
+/// bridge meanwhile.
+void Controller::move_far(const Request& request, BridgeEntry& bridge, unsigned leg, BridgeEntry& to,
+                          unsigned to_leg) {
+    bridge.is_busy = to.is_busy = true;
+    auto *source = &worker(bridge), *target = &worker(to);
+    source->post([this, source, target, from = bridge.id, leg, id = to.id, to_leg,
+                  connection = request.connection, header = request.header] {
+        auto passage = source->take_out(from, leg);
+        mailbox_.post([this, target, from, leg, id, to_leg, connection, header, passage] {
+            auto *before = find(from), *after = find(id);
+            if (!passage || !before || !after) {
+                outlet_.send(connection, refuse(header, Refusal{Status::state,
+                                                                "a leg on a shared port stays on the port's "
+                                                                "thread"}));
+                now_idle(from);
+                now_idle(id);
+                return;
+            }
+            after->legs[to_leg] = std::exchange(before->legs[leg], std::nullopt);
+            target->post([this, target, from, id, to_leg, connection, header, passage] {
+                target->put_in(id, to_leg, *passage);
+                mailbox_.post([this, from, id, connection, header] {
+                    reply(connection, ok(header));
+                    now_idle(from);
+                    now_idle(id);
+                });
+            });
+        });
+    });
 }
 
 }  // namespace hushwire::control

@@ -600,6 +600,40 @@ void Worker::move_leg(const Uuid& from, unsigned leg, const Uuid& to, unsigned t
     }
 }
 
+struct Worker::Passage {
+    std::unique_ptr<Line> line;
+    Bridge::Moving moving;
+};
+
+/// What comes for it meanwhile waits in its sockets.
+std::shared_ptr<Worker::Passage> Worker::take_out(const Uuid& from, unsigned leg) {
+    auto* source = find(from);
+    if (!source || !source->lines[leg] || source->lines[leg]->shared) return nullptr;
+    flush();  // what waits to be sent names the bridge and the sockets
+    auto passage = std::make_shared<Passage>();
+    passage->line = std::move(source->lines[leg]);
+    for (auto& port : passage->line->own)
+        if (port.fd.get() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port.fd.get(), nullptr);
+    passage->moving = source->bridge.take_leg(leg, now_us_);
+    tell_events(*source);
+    schedule(*source);
+    return passage;
+}
+
+void Worker::put_in(const Uuid& to, unsigned leg, Passage& passage) {
+    auto* target = find(to);
+    if (!target || target->lines[leg]) return;
+    auto& line = target->lines[leg] = std::move(passage.line);
+    target->bridge.put_leg(leg, std::move(passage.moving), now_us_);
+    for (auto& port : line->own) {
+        port.host = target;
+        port.leg = leg;
+        if (port.fd.get() >= 0) watch(port);
+    }
+    tell_events(*target);
+    schedule(*target);
+}
+
 /// The last bridge takes its place in the order, and its turn at once: it may have moved behind the one
 /// that is next.
 void Worker::leave_turns(const Host& host) {

@@ -75,6 +75,12 @@ class Worker {
     std::optional<LegReport> close_leg(const Uuid& id, unsigned leg);
     /// Moves a leg, sockets and all, to another bridge of this worker, where its number is free.
     void move_leg(const Uuid& from, unsigned leg, const Uuid& to, unsigned to_leg);
+    /// A leg with sockets of its own on its way to another worker's bridge.
+    struct Passage;
+    /// Null, and nothing changed, where it is on a shared port: that one is this worker's.
+    std::shared_ptr<Passage> take_out(const Uuid& from, unsigned leg);
+    /// Where the number is free.
+    void put_in(const Uuid& to, unsigned leg, Passage& passage);
     /// When the thread last looked at the clock.
     std::int64_t now_us() const { return now_us_; }
     /// For what concerns one bridge alone; null where it is not there. After a change of what it plays or
