@@ -1,6 +1,6 @@
 """`make bench`: media beside rtpengine, signalling, registrations, 50 recorded calls, the store; the figures go to docs/performance.md.
 
-    make bench [ARGS="--only media,flat,soak,threads,agreement,signalling,registering,recorded,store --quick --no-write"]
+    make bench [ARGS="--only media,flat,soak,threads,agreement,signalling,registering,recorded,store,verdict --quick --no-write"]
 
 `agreement` compares the load generator with another one, whose program is named by `--beside`.
 
@@ -30,6 +30,7 @@ import registering  # noqa: E402
 import signalling  # noqa: E402
 import soak  # noqa: E402
 import threads  # noqa: E402
+import verdict  # noqa: E402
 
 import media  # noqa: E402
 import recorded  # noqa: E402
@@ -49,7 +50,7 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="media,signalling,registering,recorded,store")
+    parser.add_argument("--only", default="media,signalling,registering,recorded,store,verdict")
     parser.add_argument("--beside", type=Path, metavar="PROGRAM", help="the load generator to compare ours with")
     parser.add_argument("--quick", action="store_true", help="short runs: to see that it works, not for figures")
     parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md alone")
@@ -83,6 +84,8 @@ def main() -> None:
         if not options.quick:
             few = asyncio.run(store.run(calls=200_000, recordings=store.RENEWED_AT_MOST, asked=20))
             figures["store"]["once"] += [line for line in few["once"] if "anew" in line]
+    if "verdict" in wanted:
+        figures["verdict"] = verdict.run()
     figures |= {"machine": machine(), "day": datetime.now(UTC).date().isoformat()}
     for name, text in page.TEXTS.items():
         if name in figures:

@@ -150,6 +150,12 @@ def store_text(figures: dict[str, Any]) -> str:
     )
 
 
+def verdict_text(rows: list[dict[str, Any]]) -> str:
+    """What the judge costs."""
+    lines = [f"{row['rules']} | `{row['destination']}` | {row['uncached_us']:.1f} | {row['cached_us']:.2f}" for row in rows]
+    return table("rules | destination | uncached, us | remembered, us", lines)
+
+
 TEXTS = {
     "media": media_text,
     "flat": flat_text,
@@ -160,4 +166,5 @@ TEXTS = {
     "registering": registering_text,
     "recorded": recorded_text,
     "store": store_text,
+    "verdict": verdict_text,
 }
