@@ -25,9 +25,10 @@ from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Headers, Line, parse_via
 from hushwire.sip.invite_server import InviteServer
 from hushwire.sip.message import REASONS, Request, Response, response_to
+from hushwire.sip.pracks import Pracks
 from hushwire.sip.refer import replaces_of
 from hushwire.sip.reliable import OPTION as RELIABLE
-from hushwire.sip.reliable import ReliableResponses, parse_rack
+from hushwire.sip.reliable import ReliableResponses
 from hushwire.sip.request_server import RequestServer
 from hushwire.sip.routing import next_hop
 from hushwire.sip.server_tx import Held, Key, ServerTx, fallback, stamped, transaction_key
@@ -59,6 +60,7 @@ class Server:
         self.subscriptions = subscriptions
         self.transactions: dict[Key, ServerTx] = {}
         self.waiting: dict[TxId, ServerTx] = {}
+        self._pracks = Pracks(core, self.answer, self.carry)
         self._merged: dict[Key, ServerTx] = {}
         self._unacked: dict[DialogKey, ServerTx] = {}
 
@@ -69,7 +71,7 @@ class Server:
         key = transaction_key(request)
         tx = self.transactions.get(key)
         if tx is not None:
-            self._carry(tx, tx.machine.receive(request, now), now)
+            self.carry(tx, tx.machine.receive(request, now), now)
             return
         if request.method == "ACK":
             self._acknowledged(request, now)
@@ -120,7 +122,7 @@ class Server:
                 self.core.send(tx.hop, tx.ok_data)
                 tx.ok_interval = min(tx.ok_interval * 2, self.core.timings.t2)
                 tx.ok_at = min(now + tx.ok_interval, tx.ok_until)
-        self._carry(tx, tx.machine.fire(now), now)
+        self.carry(tx, tx.machine.fire(now), now)
 
     # ------------------------------------------------------------------------------------------------------ commands
 
@@ -176,7 +178,7 @@ class Server:
                 if core.supported:
                     lines.append(("Supported", core.supported))
             elif tx.session.dialog.is_early and RELIABLE in request.require:
-                reliable = self._reliable(tx, tx.session)
+                reliable = self._pracks.of(tx, tx.session)
                 lines += [("Require", RELIABLE), ("RSeq", str(reliable.next_number()))]
         elif request.method == "UPDATE" and 200 <= status < 300 and tx.session is not None:
             lines.append(("Contact", str(contact or tx.session.dialog.contact)))
@@ -204,10 +206,10 @@ class Server:
             tx.is_answered = True
             self.waiting.pop(tx.id, None)
             self._settle(tx, status, data, now)
-        self._carry(tx, actions, now)
+        self.carry(tx, actions, now)
         session = tx.session
         if status >= 200 and session is not None and session.reliable is not None and request.method in ("PRACK", "UPDATE"):
-            self._release(session.reliable, now)
+            self._pracks.release(session.reliable, now)
         return None if session is None or core.call(session.dialog.key) is None else session.dialog.key
 
     def subscribe(self, tx_id: TxId, now: float, longest_s: int, headers: Iterable[Line]) -> SubscriptionId | None:
@@ -248,21 +250,6 @@ class Server:
             return []
         # "If the refresher is uac, the UAS MUST place a Require header with `timer` in the response."
         return [said.line(), ("Require", TIMER)] if said.refresher == "uac" else [said.line()]
-
-    def _reliable(self, tx: ServerTx, session: Session) -> ReliableResponses:
-        if tx.reliable is None:
-            timings = self.core.timings
-
-            def send(data: bytes) -> None:
-                # Through the machine, so that a repeated INVITE is met with the newest.
-                self._carry(tx, tx.machine.respond(183, data, 0.0), 0.0)
-
-            def give_up(now: float) -> None:
-                self._never_pracked(tx, session, now)
-
-            tx.reliable = ReliableResponses(self.core.random.token_bytes(4), timings.t1, timings.timeout, send, give_up)
-            session.reliable = tx
-        return tx.reliable
 
     # -------------------------------------------------------------------------------------------------------- checks
 
@@ -389,7 +376,7 @@ class Server:
         if request.method == "SUBSCRIBE" and self._resubscribed(tx, session, request, now):
             return
         if request.method == "PRACK":
-            self._pracked(tx, session, request, flow, now)
+            self._pracks.acknowledged(tx, session, request, flow, now)
             return
         if request.method == "INVITE":
             if session.answering is not None or session.updating is not None:
@@ -451,40 +438,6 @@ class Server:
     def _soon(self) -> Line:
         """Between 0 and 10 seconds, by chance."""
         return ("Retry-After", str(self.core.random.token_bytes(1)[0] % 11))
-
-    def _pracked(self, tx: ServerTx, session: Session, request: Request, flow: Flow, now: float) -> None:
-        """PRACK (RFC 3262 section 3): matched by number, CSeq and method of what it acknowledges."""
-        number, cseq, method = parse_rack(request.headers.get("RAck") or "")
-        invite = session.reliable
-        is_of_it = invite is not None and (cseq, method) == (invite.request.cseq.number, "INVITE")
-        found = invite.reliable.acknowledge(number, now) if invite is not None and invite.reliable is not None and is_of_it else None
-        if invite is None or invite.reliable is None or found is None:
-            self.answer(tx, 481, now)
-            return
-        self.core.schedule(invite.reliable)
-        if found and session.offer is Offer.THEIRS:
-            session.offer = None
-        if request.body and session.offer is None and session.updating is None and not session.inviting:
-            # "If the UAS receives a PRACK with an offer, it MUST place the answer in the 2xx to the PRACK" (section 5).
-            session.updating, session.offer = tx.id, Offer.THEIRS
-            self.core.emit(InDialogRequest(session.dialog.key, tx.id, request, flow))
-            return
-        # A description that nobody may send now leaves the session as it is; what is acknowledged is acknowledged all the same.
-        self.answer(tx, 488 if request.body else 200, now)
-
-    def _release(self, invite: ServerTx, now: float) -> None:
-        """Send the 2xx that waited for a PRACK, or for our answer to an offer."""
-        held, session = invite.held, invite.session
-        is_waiting = session is not None and session.updating is not None
-        if held is not None and invite.reliable is not None and not invite.reliable.holds_2xx and not is_waiting:
-            invite.held = None
-            self.answer(invite, held.status, now, held.reason, held.headers, held.body, held.content_type, held.contact)
-
-    def _never_pracked(self, tx: ServerTx, session: Session, now: float) -> None:
-        """ "If a reliable provisional response is retransmitted for 64*T1 without reception of a PRACK, the UAS SHOULD reject with 5xx"."""
-        was_held = tx.held is not None
-        self.answer(tx, 504, now)
-        self.core.emit(DialogTimedOut(session.dialog.key) if was_held else CancelReceived(tx.id, tx.request))
 
     def _cancelled(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
         """CANCEL (RFC 3261 section 9.2): found by the INVITE's branch and sent-by, and believed only from the INVITE's own source."""
@@ -610,7 +563,8 @@ class Server:
         lines += [(name, value) for name in ("From", "To", "Call-ID", "CSeq") if (value := request.headers.get(name)) is not None]
         self.core.send(hop, Response(status, REASONS.get(status, "Error"), Headers([*lines, *extra]), b"").to_bytes())
 
-    def _carry(self, tx: ServerTx, actions: list[Action], now: float) -> None:
+    def carry(self, tx: ServerTx, actions: list[Action], now: float) -> None:
+        """Carry out what a machine asked for."""
         for action in actions:
             if isinstance(action, bytes):
                 other = fallback(tx) if tx.flow.transport.is_reliable else None
