@@ -4,8 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -37,15 +35,6 @@ ALLOWED = Allow(FAR_NUMBER, "DE", NumberClass.FIXED, "")
 async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
     async with running(databases, tmp_path) as made:
         yield made
-
-
-async def limit(world: World, level: str = "each-agent", subject: UUID | None = None, **bounds: Any) -> None:
-    """Set limits, and wait until the gateway obeys them."""
-    org = world.organisation
-    said = {name.replace("_", "-"): bound for name, bound in bounds.items()}
-    async with world.owner.organisation(org.id) as connection:
-        assert await table.put_limits(connection, org.id, level, subject or org.id, said, SystemClock().now())
-    await until(lambda: world.organisation.rules.version > org.rules.version, timeout_s=5, what="the gateway knows the limits")
 
 
 async def thief(world: World, user: str = "anna", gateway: Gateway | None = None) -> Peer:
@@ -154,7 +143,7 @@ async def test_another_gateway_refuses_a_locked_credential_within_a_second_and_e
 
 
 async def test_calls_and_attempts_are_counted_by_all_gateways_together_and_after_a_restart(world: World, tmp_path: Path) -> None:
-    await limit(world, concurrent_calls={"most": 2}, attempts_per_minute={"most": 12})
+    await world.limit(concurrent_calls={"most": 2}, attempts_per_minute={"most": 12})
     agent = world.organisation.by_username["anna"].id
     async with another(world.databases, tmp_path / "b") as b:
         here, there = await thief(world), await thief(world, gateway=b)
@@ -186,7 +175,7 @@ async def test_calls_and_attempts_are_counted_by_all_gateways_together_and_after
 
 
 async def test_a_day_that_costs_too_much_ends_its_calls_and_begins_no_more(world: World) -> None:
-    await limit(world, spend_per_day={"most": 0.5, "action": "cut"})
+    await world.limit(spend_per_day={"most": 0.5, "action": "cut"})
     trunk = world.gateway.directory.trunks[0].id
     async with world.owner.transaction() as connection:
         assert await rates.put(connection, trunk, read_csv("prefix,currency,per_minute,connection\n4930,EUR,0.1,0.3\n"))
@@ -205,11 +194,11 @@ async def test_a_day_that_costs_too_much_ends_its_calls_and_begins_no_more(world
 async def test_what_is_forwarded_counts_for_who_forwards_and_an_alarm_holds_all_that_leaves_on_its_wish(world: World) -> None:
     org = world.organisation
     ben = org.by_username["ben"]
-    await limit(world, "agent", ben.id, concurrent_calls={"most": 0, "action": "lock"})
+    await world.limit("agent", ben.id, concurrent_calls={"most": 0, "action": "lock"})
     verdict = world.gateway.breaker.admit(world.organisation, ben, ALLOWED, FAR_NUMBER)
     assert isinstance(verdict, Deny)
     assert world.gateway.directory.is_locked(ben.id, table.EVERYTHING)
-    await limit(world, "agent", ben.id, concurrent_calls="off")
+    await world.limit("agent", ben.id, concurrent_calls="off")
     phone = await world.peer("ben")
     assert (await refused(phone, FAR_NUMBER))[1].startswith('SIP;cause=403;text="This looks like fraud')
     anna = await world.peer("anna")
