@@ -142,12 +142,14 @@ class FraudSharing:
         try:
             async with self._db.organisation(org_id) as connection:
                 facts = await rows.facts(connection, now - timedelta(seconds=KEPT_S))
+                undone = await rows.undone(connection, now - timedelta(seconds=KEPT_S))
                 days = await rows.days(connection, day_of(now.timestamp()))
                 habits = await rows.habits(connection)
         except BaseException:
             self._stale.add(org_id)
             raise
         counts = self._breaker.counts.reset(org_id)
+        counts.undone = {agent_id: at.timestamp() for agent_id, at in undone.items()}
         waiting = self._breaker.unwritten.get(org_id)
         for fact in (*map(_fact, facts), *(() if waiting is None else waiting.facts)):
             counts.take(fact, self._directory.team_of(fact.agent_id))
