@@ -46,6 +46,8 @@ async def test_one_approval_opens_one_country_to_one_agent_until_it_ends(office:
         assert shown(await api.post(f"{path}/approve", json={"until": soon(office)}))["state"] == "approved"
         problem(await api.post(f"{path}/approve", json={"until": soon(office)}), 409)
         assert await verdict(office, "anna") == ("allow", None)
+        said = shown(await api.post(CHECK, **as_json({"destination": FRENCH, "channel": "invite", "agent": "anna"})))
+        assert said["rule"].startswith("access given to the agent until ")
         assert await verdict(office, "ben") == ("deny", "country")
         assert shown(await api.get(RULES))["allowed_countries"] == ["AT", "DE"]
         office.house.clock.ahead += timedelta(days=3, seconds=2)
