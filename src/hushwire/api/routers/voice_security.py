@@ -87,7 +87,18 @@ ToLive = Annotated[bool, Query(description="Also end calls under way, on every n
 LONGEST_DESTINATION: Final = 65_536
 _MOST_COUNTRIES: Final = 300
 _CHANGES: Final = frozenset(
-    {"allowed_countries", "country_groups", "classes", "terms", "hours", "short_codes", "time_zone", "telemarketing_hours", "four_eyes", "limits"}
+    {
+        "allowed_countries",
+        "country_groups",
+        "classes",
+        "terms",
+        "hours",
+        "short_codes",
+        "time_zone",
+        "telemarketing_hours",
+        "four_eyes",
+        "limits",
+    }
 )
 
 
