@@ -52,14 +52,14 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     },
     ("POST", "/v1/messages/preview"): {"to": NUMBER, "text": None, "template": "t", "values": {"name": "n"}},
     ("POST", "/v1/messages/bulk"): {
-        "recipients": [{"to": NUMBER, "values": {"a": "b"}}], "text": "t", "from": None, "agent": None, "marketing": True, "send_at": FUTURE
+        "recipients": [{"to": NUMBER, "values": {"a": "b"}}], "text": "t", "from": None, "agent": None, "marketing": True, "send_at": None
     },
     ("POST", "/v1/messages/erase"): {"number": "+493023125111", "agent": None, "from": None, "to": None, "ids": None, "note": "n"},
     ("POST", "/v1/messages/search"): {"number": NUMBER, "limit": 5, "cursor": None},
     ("PATCH", "/v1/messages/{text_id}"): {"is_read": True},
     ("PUT", "/v1/messages/settings"): {
         "senders": ["own", "pool"], "alphanumeric": "Acme", "languages": ["en"], "folds": True, "needs_consent": False,
-        "prices": {"DE": "0.07"}, "currency": "EUR",
+        "prices": {"DE": "0.07"}, "currency": "EUR", "most_per_day": 1000000,
     },
     ("POST", "/v1/messages/templates"): {"name": "u", "text": "t"},
     ("PUT", "/v1/messages/templates/{template_id}"): {"text": "t"},

@@ -259,8 +259,10 @@ async def test_stop_is_obeyed_at_once_confirmed_once_and_lifted_by_start_alone(o
         bulk = (await api.post("/v1/messages/bulk", json={"text": "x", "recipients": [{"to": THEIRS}]})).json()
         assert bulk["refused"] == {"opted-out": 1}
         await office_desk.receive("STOP")
-        answers = [going for going in await office_desk.queued() if going.text.reveal() != "Before"]
-        assert len(answers) == 1, "confirmed once"
+        answers = await office_desk.queued()
+        assert len(answers) == 1, "confirmed once, and what waited is not sent"
+        called_back = shown(await api.get(f"/v1/messages/{waiting['id']}"))
+        assert (called_back["state"], called_back["error"]) == ("failed", "opted-out")
         assert answers[0].text.reveal().startswith("Acme: you will get no more messages")
         assert answers[0].destination.reveal() == THEIRS
         assert {item["keyword"] for item in await inbound(api)} == {"stop"}
@@ -327,6 +329,21 @@ async def test_marketing_keeps_to_the_hours_of_the_recipient_and_other_messages_
         said = await api.post("/v1/messages", json={"to": THEIRS, "text": "Buy!", "marketing": True})
         assert problem(said, 403)["reason"] == Reason.QUIET_HOURS.value
         await sent(api, "Your parcel is here")
+
+
+async def test_a_days_limit_counts_parts_and_what_does_not_fit_is_refused_as_a_whole(office: Office) -> None:
+    await desk(office)
+    several = {"text": "x", "recipients": [{"to": f"+491511234567{n}"} for n in range(3)]}
+    async with office.client() as api:
+        shown(await api.put("/v1/messages/settings", json={"most_per_day": 4}))
+        await sent(api, "a" * 200)
+        assert problem(await api.post("/v1/messages/bulk", json=several), 429)["reason"] == "limit"
+        assert await office.rows("SELECT count(*) AS n FROM messages") == [{"n": 1}]
+        await sent(api)
+        await sent(api)
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x"}), 429)["reason"] == "limit"
+        shown(await api.put("/v1/messages/settings", json={"most_per_day": None}))
+        assert (await api.post("/v1/messages/bulk", json=several)).json()["accepted"] == 3
 
 
 async def test_an_erased_message_is_gone_everywhere_and_what_was_not_sent_never_is(office: Office) -> None:

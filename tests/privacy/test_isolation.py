@@ -229,6 +229,7 @@ async def _fill_messages(connection: Connection, org: OrgId, number: UUID, agent
     await insert(connection, "message_templates", id=uuid4(), org_id=org, name="t", body_sealed=mark, **times)
     await insert(connection, "message_numbers", org_id=org, number_id=number, target="agent", agent_id=agent, updated_at=NOW)
     await insert(connection, "message_settings", org_id=org, updated_at=NOW)
+    await insert(connection, "message_days", org_id=org, day=NOW.date(), parts=1)
     return message
 
 

@@ -4,6 +4,7 @@ Who asks for no more messages is obeyed in the same commit, and answered once. P
 they may come in any order, by any link and to any process; what never becomes whole is delivered as it is once `WAIT` is over.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -41,6 +42,7 @@ from hushwire.vault.seal import Columns
 WAIT: Final = timedelta(minutes=5)
 """So long after its last part a message is waited for."""
 TO_PHONE_FOR: Final = timedelta(days=7)
+_KNOWN_FOR_S: Final = 5.0
 HELP_EVERY: Final = timedelta(hours=1)
 _ASSEMBLY: Final = "messages.assembly"
 _RECEIVED: Final = "messages.received_as"
@@ -93,7 +95,7 @@ class MessageInbox:
         self._to_phones = to_phones
         self._wait = wait
         self._known: dict[UUID, DataKey] = {}
-        """Keys of messages that arrive here, so that not every part opens it anew; dropped once they are whole or given up."""
+        """Keys of messages that arrive here, so that not every part opens it anew; kept for seconds."""
 
     async def receive(self, centre_id: UUID, texts: Sequence[Inbound]) -> None:
         """Take them all: committed when this returns. Raises Unavailable, and what was not taken is delivered again.
@@ -283,6 +285,9 @@ class MessageInbox:
         is_news = True
         if found.keyword is Keyword.STOP:
             is_news = await opt_out(connection, keys, remote, now)
+            # What waits to be sent, perhaps for hours or for a carrier that is away, is not sent any more.
+            called_back = await table.call_back(connection, keys.index(REMOTE, remote), OPT_OUT, "opted-out", now)
+            await outbox.add_all(connection, [told(org_id, each, now, self._random) for each in called_back])
         elif found.keyword is Keyword.START:
             is_news = await opt_in(connection, keys, remote)
         if found.keyword is not Keyword.HELP and is_news:
@@ -385,15 +390,12 @@ class MessageInbox:
         return self._known[message_id]
 
     def _remember(self, key: DataKey) -> None:
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
+        """For seconds only: an erasure leaves nobody a key, and a process that holds it can't be told."""
         self._known[key.id] = key
+        asyncio.get_running_loop().call_later(_KNOWN_FOR_S, self._known.pop, key.id, None)
 
     def _new_id(self, now: datetime) -> UUID:
         return uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
-
-
-_MOST_KNOWN: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)

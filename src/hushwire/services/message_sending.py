@@ -8,7 +8,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
 from uuid import UUID
@@ -201,6 +201,8 @@ class MessageSending:
                 if known is None:
                     refused = await self._too_late(connection, scene.keys, going)
                     kept = [(row, ready) for row, ready in zip(rows, going, strict=True) if ready.allowed.number not in refused]
+                    if not await _fits_the_day(connection, scene, [ready for _, ready in kept], now):
+                        raise _OverLimit
                     outcomes = _outcomes(found, rows, going, refused)
                     if batch_id is not None:
                         counts = _counted(outcomes)
@@ -209,6 +211,9 @@ class MessageSending:
                     if not is_batch:
                         refusals = [self._refusal(org_id, each, actor, now) for each in outcomes if isinstance(each, Refused)]
                         await outbox.add_all(connection, refusals)
+        except _OverLimit:
+            await self._destroy(org_id, [row.id for row in rows])
+            return Sent(tuple(each if isinstance(each, Refused) else OVER_LIMIT for each in found))
         except BaseException:
             await self._destroy(org_id, [row.id for row in rows])
             raise
@@ -237,6 +242,8 @@ class MessageSending:
         async with self._main.organisation(org_id) as connection:
             if await self._too_late(connection, scene.keys, [ready]):
                 return OPTED_OUT
+            if not await _fits_the_day(connection, scene, [ready], now):
+                return OVER_LIMIT
             if row.id not in await messages.insert_all(connection, org_id, [row]):
                 earlier = await messages.received_as(connection, index)
                 if earlier is None:
@@ -381,6 +388,20 @@ class MessageSending:
 
 
 OPTED_OUT: Final = Refused("opted-out", "Whoever has this number asked for no more messages.")
+
+OVER_LIMIT: Final = Refused("limit", "The organisation accepts no more messages today: see most_per_day in /v1/messages/settings.")
+
+
+class _OverLimit(Exception):
+    """Nothing is accepted."""
+
+
+async def _fits_the_day(connection: Connection, scene: Scene, going: Sequence[_Ready], now: datetime) -> bool:
+    """Whether the day's limit has room for all of these; they are counted then."""
+    most, parts = scene.settings.most_per_day, sum(ready.size.parts for ready in going)
+    if most is None or not parts:
+        return True
+    return await message_settings.take_from_day(connection, scene.keys.org_id, now.astimezone(UTC).date(), parts, most)
 
 
 async def read_scene(connection: Connection, keys: OrgKeys, agents: Sequence[UUID] = ()) -> Scene:

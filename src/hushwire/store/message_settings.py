@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
@@ -22,6 +22,8 @@ class Settings:
     prices: Mapping[str, str] = field(default_factory=dict)
     """Of one part, by country; `*` elsewhere."""
     currency: str | None = None
+    most_per_day: int | None = None
+    """Parts that are accepted in a UTC day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ class BatchRow:
 
 async def settings(connection: Connection) -> Settings:
     """As they stand."""
-    row = await connection.fetchrow("SELECT senders, alphanumeric, languages, folds, needs_consent, prices, currency FROM message_settings")
+    row = await connection.fetchrow(
+        "SELECT senders, alphanumeric, languages, folds, needs_consent, prices, currency, most_per_day FROM message_settings"
+    )
     if row is None:
         return Settings()
     said = {**dict(row), "senders": tuple(row["senders"]), "languages": tuple(row["languages"]), "prices": json.loads(row["prices"])}
@@ -74,10 +78,12 @@ async def settings(connection: Connection) -> Settings:
 async def put_settings(connection: Connection, org_id: OrgId, new: Settings, at: datetime) -> None:
     """Instead of what there was."""
     await connection.execute(
-        "INSERT INTO message_settings (org_id, senders, alphanumeric, languages, folds, needs_consent, prices, currency, updated_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9) ON CONFLICT (org_id) DO UPDATE SET senders = EXCLUDED.senders,"
+        "INSERT INTO message_settings (org_id, senders, alphanumeric, languages, folds, needs_consent, prices, currency, most_per_day,"
+        " updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10)"
+        " ON CONFLICT (org_id) DO UPDATE SET senders = EXCLUDED.senders,"
         " alphanumeric = EXCLUDED.alphanumeric, languages = EXCLUDED.languages, folds = EXCLUDED.folds,"
-        " needs_consent = EXCLUDED.needs_consent, prices = EXCLUDED.prices, currency = EXCLUDED.currency, updated_at = EXCLUDED.updated_at",
+        " needs_consent = EXCLUDED.needs_consent, prices = EXCLUDED.prices, currency = EXCLUDED.currency,"
+        " most_per_day = EXCLUDED.most_per_day, updated_at = EXCLUDED.updated_at",
         org_id,
         list(new.senders),
         new.alphanumeric,
@@ -86,6 +92,7 @@ async def put_settings(connection: Connection, org_id: OrgId, new: Settings, at:
         new.needs_consent,
         json.dumps(dict(new.prices)),
         new.currency,
+        new.most_per_day,
         at,
     )
 
@@ -105,6 +112,19 @@ async def number(connection: Connection, number_id: UUID) -> OwnNumber | None:
     """One of them."""
     row = await connection.fetchrow(f"{_NUMBERS} WHERE n.id = $1", number_id)
     return None if row is None else OwnNumber(**dict(row))
+
+
+async def take_from_day(connection: Connection, org_id: OrgId, day: date, parts: int, most: int) -> bool:
+    """Count these parts against the day's limit; False, and nothing is counted, where they don't fit. Others wait for the commit."""
+    row = await connection.fetchrow(
+        "INSERT INTO message_days AS d (org_id, day, parts) SELECT $1, $2::date, $3::bigint WHERE $3::bigint <= $4::bigint"
+        " ON CONFLICT (org_id, day) DO UPDATE SET parts = d.parts + $3 WHERE d.parts + $3 <= $4::bigint RETURNING d.parts",
+        org_id,
+        day,
+        parts,
+        most,
+    )
+    return row is not None
 
 
 async def put_number(

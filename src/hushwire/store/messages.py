@@ -266,6 +266,24 @@ async def conclude(connection: Connection, message_id: UUID, state: str, error: 
     return None if row is None else Advanced(**dict(row))
 
 
+async def call_back(connection: Connection, remote_index: bytes, spared: str, error: str, at: datetime) -> list[Advanced]:
+    """Fail every message to this number of which no part has left or is leaving; those that `spared` sent go on. Returns which failed."""
+    rows = await connection.fetch(
+        "WITH waiting AS (SELECT m.id FROM messages AS m WHERE m.remote_index = $1 AND m.direction = 'outbound' AND m.state = 'queued'"
+        "  AND m.sent_by IS DISTINCT FROM $2 AND EXISTS (SELECT 1 FROM message_parts AS p WHERE p.message_id = m.id)"
+        "  AND NOT EXISTS (SELECT 1 FROM message_parts AS p WHERE p.message_id = m.id AND p.state <> 'queued') FOR UPDATE OF m),"
+        " gone AS (DELETE FROM message_parts AS p USING waiting AS w WHERE p.message_id = w.id AND p.state = 'queued'"
+        "  RETURNING p.message_id)"
+        " UPDATE messages AS m SET state = 'failed', error = $3, ended_at = $4 WHERE m.id IN (SELECT message_id FROM gone)"
+        " RETURNING m.id, m.state, m.error, m.direction, m.channel, m.agent_id, m.number_id, m.batch_id",
+        remote_index,
+        spared,
+        error,
+        at,
+    )
+    return [Advanced(**dict(row)) for row in rows]
+
+
 async def mark_read(connection: Connection, message_id: UUID, at: datetime | None) -> bool:
     """Somebody read it, or it is to count as new again; False where there is no such inbound message."""
     query = (

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
@@ -77,6 +77,7 @@ class MessageSettings(Body):
         Annotated[str, AfterValidator(_place)], Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?$"), AfterValidator(_amount)]
     ] = Field(default_factory=dict, max_length=300, description="Of one part, by country; * elsewhere.")
     currency: Currency | None = None
+    most_per_day: int | None = Field(default=None, ge=0, le=100_000_000, description="Parts accepted in a UTC day; null: no limit.")
 
 
 class MessageTemplate(BaseModel):
@@ -127,14 +128,21 @@ async def get_message_settings(means: Given, caller: Reading) -> MessageSettings
 async def put_message_settings(means: Given, caller: Changing, body: MessageSettings) -> MessageSettings:
     """Instead of what there was; the next message obeys."""
     new = Settings(
-        tuple(body.senders), body.alphanumeric, tuple(body.languages), body.folds, body.needs_consent, dict(body.prices), body.currency
+        tuple(body.senders),
+        body.alphanumeric,
+        tuple(body.languages),
+        body.folds,
+        body.needs_consent,
+        dict(body.prices),
+        body.currency,
+        body.most_per_day,
     )
     return _settings(await means.messages.settings.put(caller.org_id, new, actor=caller.actor))
 
 
 @router.get("/templates")
 async def list_message_templates(
-    means: Given, caller: Reading, limit: Limit = 50, after: Annotated[str | None, Field(max_length=64)] = None
+    means: Given, caller: Reading, limit: Limit = 50, after: Annotated[str | None, Query(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = None
 ) -> Page[MessageTemplate]:
     """Templates by name; `next` is what `after` takes."""
     views, more = await means.messages.settings.templates(caller.org_id, after=after, limit=limit)
@@ -200,6 +208,7 @@ def _settings(found: Settings) -> MessageSettings:
         needs_consent=found.needs_consent,
         prices=dict(found.prices),
         currency=found.currency,
+        most_per_day=found.most_per_day,
     )
 
 

@@ -31,7 +31,7 @@ from hushwire.api.values import (
 )
 from hushwire.core.ids import AgentId
 from hushwire.services.message_queries import MessageView, ThreadView
-from hushwire.services.message_sending import AT_ONCE, LATEST, LONGEST_TEXT, Accepted, Estimate, Refused, Repeated, Wish
+from hushwire.services.message_sending import AT_ONCE, LATEST, LONGEST_TEXT, OVER_LIMIT, Accepted, Estimate, Refused, Repeated, Wish
 from hushwire.services.once import KeyReused, Once
 from hushwire.store.messages import Wanted
 
@@ -268,8 +268,9 @@ async def send_bulk(means: Given, caller: Sending, body: Bulk, idempotency_key: 
         case Repeated(batch_id):
             batch = await _batch(means, caller, batch_id)
             return BatchMade(id=batch.id, accepted=batch.accepted, refused=batch.refused, outcomes=None)
+        case _ if found.batch_id is None:
+            raise refused(OVER_LIMIT)
         case _:
-            assert found.batch_id is not None
             return _made(found.batch_id, found.outcomes)
 
 
@@ -350,6 +351,8 @@ def refused(found: Refused) -> Problem:
             return invalid("agent", "is no agent of the organisation")
         case "template" | "template-values" | "empty" | "too-long":
             return Problem(422, found.explanation, reason=found.reason)
+        case "limit":
+            return Problem(429, found.explanation, reason=found.reason)
         case "no-carrier":
             return Problem(409, found.explanation, reason=found.reason)
         case _:

@@ -58,5 +58,6 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(_TEMPLATE, form=Form.SEALED, erasure=Erasure.DELETE_ROW), "body_sealed"),
     "message_numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "org_id number_id agent_id group_id")
     | same(replace(NUMBER, form=Form.PLAIN), "target is_pooled updated_at"),
-    "message_settings": same(RULE, "org_id senders alphanumeric languages folds needs_consent prices currency updated_at"),
+    "message_settings": same(RULE, "org_id senders alphanumeric languages folds needs_consent prices currency most_per_day updated_at"),
+    "message_days": same(RULE, "org_id day parts"),
 }
