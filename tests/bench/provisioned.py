@@ -30,7 +30,6 @@ residency = "eu"
 allowed_countries = ["DE", "GB"]
 record = "{record}"
 agent_srtp = "{srtp}"
-limits = "off"
 [[orgs.api_keys]]
 name = "owner"
 role = "owner"

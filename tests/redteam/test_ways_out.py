@@ -1,0 +1,377 @@
+"""Every way out is tried with every trick. The proof is the carrier's own socket: nothing came; and with an allowed number, it did."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+
+from hushwire.app.demo.stack import DOMAIN
+from tests.deployments import Deployment, start_deployment
+from tests.polling import until
+from tests.redteam.phones import Dialog, Phone, Socket
+from tests.redteam.tricks import ALLOWED, NUMBERS, URIS, Trick
+
+pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
+HOST = f"acme.{DOMAIN}"
+SALES = "600"
+PROVISIONING = (
+    """\
+[[trunks]]
+name = "carrier"
+uri = "sip:127.0.0.1:{carrier};transport=udp"
+srtp = "never"
+
+[[orgs]]
+slug = "acme"
+name = "Acme"
+home_country = "DE"
+residency = "eu"
+allowed_countries = ["DE", "GB"]
+record = "none"
+agent_srtp = "optional"
+limits = "off"
+"""
+    + "".join(
+        f"""
+[[orgs.agents]]
+username = "{user}"
+role = "agent"
+extension = "{extension}"
+caller_id = "+49302312500{n}"
+sip_password = "{user}'s secret"
+"""
+        for n, (user, extension) in enumerate((("anna", "101"), ("ben", "102"), ("carl", "103")))
+    )
+    + f"""
+[[orgs.groups]]
+name = "sales"
+extension = "{SALES}"
+members = ["ben"]
+follows_forwarding = true
+
+[[orgs.api_keys]]
+name = "owner"
+role = "owner"
+"""
+)
+MORE = "[limits]\nrequests_per_second = 10000\nrequests_per_second_per_credential = 10000\n"
+
+
+@dataclass
+class House:
+    """A running hushwire, its carrier, and the phones of three agents."""
+
+    deployment: Deployment
+    carrier: Socket
+    agents: dict[str, str]
+    phones: list[Phone] = field(default_factory=list)
+
+    async def phone(self, user: str) -> Phone:
+        made = Phone(user=user, password=f"{user}'s secret", host=HOST, gateway=self.deployment.stack.sip("udp"))
+        self.phones.append(await made.bind())
+        assert await made.register() == 200
+        return made
+
+    @asynccontextmanager
+    async def talk(self) -> AsyncIterator[tuple[Phone, Dialog, Phone, Dialog]]:
+        """Anna and Ben in a call that Anna began; ended afterwards, as far as it still stands."""
+        anna, ben = await self.phone("anna"), await self.phone("ben")
+        ben.reply = lambda _request: "200"
+        status, dialog = await anna.invite(f"sip:102@{HOST}")
+        assert status == 200
+        assert dialog is not None
+        await until(lambda: ben.dialogs, timeout_s=5, what="Ben's call")
+        yield anna, dialog, ben, next(iter(ben.dialogs.values()))
+        await anna.within(dialog, "BYE")
+
+    async def forward(self, user: str, **settings: object) -> int:
+        answer = await self.deployment.api().ask("PUT", f"/v1/agents/{self.agents[user]}/forwarding", settings)
+        return answer.status
+
+    async def allow(self, *countries: str) -> None:
+        """Change the list, and wait until the API's own checks know it."""
+        api = self.deployment.api()
+        await api.put("/v1/voice-security", {"allowed_countries": list(countries)})
+
+        async def known() -> bool:
+            said = await api.post("/v1/voice-security/check", {"destination": ALLOWED, "channel": "forward"})
+            return (said["verdict"] == "allow") is ("GB" in countries)
+
+        await until(known, timeout_s=10, what="the list in force")
+
+    def invited(self) -> list[str]:
+        return [text for text in self.carrier.seen if text.startswith("INVITE ")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def running() -> AsyncIterator[tuple[Deployment, Socket, dict[str, str]]]:
+    async with start_deployment(more=MORE, provisioning=PROVISIONING) as deployment:
+        carrier = await Socket().bind(deployment.carrier_port)
+        try:
+            listed = (await deployment.api().get("/v1/agents"))["items"]
+            yield deployment, carrier, {agent["username"]: agent["id"] for agent in listed}
+        finally:
+            carrier.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def house(running: tuple[Deployment, Socket, dict[str, str]]) -> AsyncIterator[House]:
+    deployment, carrier, agents = running
+    carrier.seen.clear()
+    carrier.reply = lambda _request: "486 Busy Here"
+    made = House(deployment, carrier, agents)
+    try:
+        yield made
+        await made.allow("DE", "GB")
+        for user in agents:
+            assert await made.forward(user) == 200
+        for phone in made.phones:
+            await phone.register(expires_s=0)
+    finally:
+        for phone in made.phones:
+            phone.close()
+
+
+def whole(text: str) -> str:
+    """A trick as a URI."""
+    return text.format(host=HOST) if text.split(":")[0] in ("sip", "sips", "tel", "urn", "http") else f"sip:{text.format(host=HOST)}@{HOST}"
+
+
+async def tried(house: House, tricks: Sequence[Trick], attempt: Callable[[str], Awaitable[object]]) -> None:
+    """Each trick brings nothing to the carrier; its twin brings an INVITE for the allowed number, and for nothing else."""
+    wrong: list[str] = []
+    for trick in tricks:
+        house.carrier.seen.clear()
+        await attempt(trick.sent)
+        if house.carrier.seen:
+            wrong.append(f"{trick.name}: {trick.sent!r} reached the carrier: {house.carrier.seen[0].splitlines()[0]}")
+        house.carrier.seen.clear()
+        await attempt(trick.twin)
+        asked = {text.split()[1].partition(";")[0] for text in house.invited()}
+        if asked != {f"sip:{trick.known_as}@127.0.0.1:{house.deployment.carrier_port}"}:
+            wrong.append(f"{trick.name}: {trick.twin!r} brought {sorted(asked) or 'nothing'}")
+        wrong += [f"{trick.name}: the carrier reads of 5371234567" for text in house.carrier.seen if "5371234567" in text]
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_an_invite_gets_out_by_none_of_them(house: House) -> None:
+    anna = await house.phone("anna")
+
+    async def call(text: str) -> None:
+        status, dialog = await anna.invite(whole(text))
+        assert status >= 400
+        assert dialog is None
+
+    await tried(house, (*NUMBERS, *URIS), call)
+
+
+async def test_what_stands_beside_the_request_uri_changes_nothing(house: House) -> None:
+    anna = await house.phone("anna")
+    denied, allowed = f"sip:+5371234567@{HOST}", f"sip:{ALLOWED}@{HOST}"
+    there = f"127.0.0.1:{house.deployment.carrier_port}"
+    names = ("P-Preferred-Identity", "P-Asserted-Identity", "Referred-By", "P-Called-Party-ID", "Alert-Info", "Contact", "Reply-To")
+    lines = (
+        f"Route: <sip:{there};lr>\r\n", f"Route: <sip:+5371234567@{there}>\r\n", f"Record-Route: <sip:{there};lr>\r\n", "Privacy: none\r\n",
+        f"Diversion: <{denied}>;reason=unconditional\r\n",
+        f"History-Info: <{denied}>;index=1\r\n", *(f"{name}: <{denied}>\r\n" for name in names),
+    )  # fmt: skip
+    for more in lines:
+        house.carrier.seen.clear()
+        assert (await anna.invite(denied, to=allowed, more=more))[0] in (400, 403), more
+        assert not house.carrier.seen, more
+        status, _ = await anna.invite(allowed, to=denied, more=more)
+        assert status == 400 or house.invited(), more
+        assert not [text for text in house.carrier.seen if "5371234567" in text], more
+
+
+async def test_a_blind_transfer_gets_out_by_none_of_them(house: House) -> None:
+    async with house.talk() as (_, _, ben, dialog):
+
+        async def refer(text: str) -> None:
+            if await ben.within(dialog, "REFER", f"Refer-To: <{whole(text)}>\r\n") == 202:
+                assert await ben.transferred() >= 400
+
+        await tried(house, (*NUMBERS, *URIS), refer)
+
+
+async def test_who_began_the_call_transfers_it_out_by_none_of_them(house: House) -> None:
+    async with house.talk() as (anna, dialog, _, _):
+
+        async def refer(text: str) -> None:
+            if await anna.within(dialog, "REFER", f'Refer-To: "Mum" <{whole(text)}>\r\nReferred-By: <sip:{ALLOWED}@{HOST}>\r\n') == 202:
+                assert await anna.transferred() >= 400
+
+        await tried(house, (*NUMBERS[::3], *URIS), refer)
+
+
+async def test_what_a_refer_to_carries_besides_the_number_changes_nothing(house: House) -> None:
+    denied, there = f"sip:+5371234567@{HOST}", f"127.0.0.1:{house.deployment.carrier_port}"
+    async with house.talk() as (anna, _, ben, dialog):
+        other = next(iter(anna.dialogs.values()))
+        tags = [part.partition(";tag=")[2].split(";")[0] for part in (other.here, other.there)]
+        own = f"{other.call_id}%3Bto-tag%3D{tags[1]}%3Bfrom-tag%3D{tags[0]}"
+        nobody = "nobody%3Bto-tag%3D1%3Bfrom-tag%3D2"
+        values = (
+            f"<{denied}?Replaces={own}>", f"<{denied}?Replaces={nobody}>", f"<{denied}?Replaces=%0D%0A>",
+            f"<sip:{ALLOWED}@{HOST}?Replaces={nobody}>", f"<{denied}?Route=%3Csip:{there};lr%3E>", f"<{denied}?Contact=%3Csip:{there}%3E>",
+            f"<{denied};method=BYE>", f"<sip:+5371234567@{there}>", f"<sip:{ALLOWED}@{there}>", f"<{denied}>;method=INVITE", denied,
+            f"<{denied}>, <sip:{ALLOWED}@{HOST}>", f"<sip:{ALLOWED}@{HOST}>, <{denied}>", f'"<sip:{ALLOWED}@{HOST}>" <{denied}>',
+            f"<{denied}?From=%3Csip:{ALLOWED}@{HOST}%3E>",
+        )  # fmt: skip
+        for value in values:
+            house.carrier.seen.clear()
+            if await ben.within(dialog, "REFER", f"Refer-To: {value}\r\n") == 202:
+                assert await ben.transferred() >= 400
+            assert not house.carrier.seen, value
+        assert await ben.within(dialog, "REFER", f"Refer-To: <sip:{ALLOWED}@{HOST}>\r\n") == 202
+        await ben.transferred()
+        assert house.invited(), "the call could be transferred all the time"
+
+
+async def test_a_phone_that_redirects_gets_out_by_none_of_them(house: House) -> None:
+    anna, ben = await house.phone("anna"), await house.phone("ben")
+
+    async def redirect(text: str) -> None:
+        ben.reply = lambda _request: f"302 <{whole(text)}>"
+        assert (await anna.invite(f"sip:102@{HOST}"))[0] >= 400
+
+    await tried(house, (*NUMBERS, *URIS), redirect)
+
+
+async def test_a_carrier_that_redirects_gets_nowhere_at_all(house: House) -> None:
+    anna = await house.phone("anna")
+    for trick in (*NUMBERS[::2], *URIS):
+        for text in (trick.sent, trick.twin):
+            house.carrier.seen.clear()
+            house.carrier.reply = lambda _request, text=text: f"302 <{whole(text)}>"  # type: ignore[misc]
+            assert (await anna.invite(f"sip:+493023125999@{HOST}"))[0] >= 400
+            assert {text.split()[1].split("@")[0] for text in house.invited()} == {"sip:+493023125999"}, trick.name
+
+
+async def test_nothing_forbidden_can_be_set_as_where_calls_go(house: House) -> None:
+    for trick in NUMBERS:
+        for key in ("always", "busy", "no_answer", "unavailable"):
+            assert await house.forward("ben", **{key: trick.sent.format(host=HOST)}) in (400, 422), (trick.name, key)
+    assert await house.forward("ben", always=ALLOWED) == 200
+    assert not house.carrier.seen
+
+
+CODES = {"always": "*72", "busy": "*90", "no_answer": "*92"}
+
+
+@pytest.mark.parametrize("kind", CODES)
+async def test_no_code_sets_what_the_list_forbids_and_none_calls_it(house: House, kind: str) -> None:
+    anna, ben = await house.phone("anna"), await house.phone("ben")
+    tricks = [trick for trick in NUMBERS[::3] if "phone-context" not in trick.sent]
+    ben.reply = lambda _request: "486 Busy Here"
+    for trick in tricks:
+        status, dialog = await ben.invite(whole(CODES[kind] + trick.sent))
+        assert status >= 400, trick.name
+        assert dialog is None
+        await anna.invite(f"sip:102@{HOST}")
+        assert not house.carrier.seen, trick.name
+    status, dialog = await ben.invite(whole(CODES[kind] + ALLOWED))
+    assert status == 200
+    assert dialog is not None
+    await ben.within(dialog, "BYE")
+
+
+KINDS = {
+    "always": (ALLOWED, "486 Busy Here"), "busy": (ALLOWED, "486 Busy Here"), "unavailable": (ALLOWED, "503 Service Unavailable"),
+    "no_answer": (ALLOWED, None), "declined": (ALLOWED, "603 Decline"), "not to be disturbed": (ALLOWED, "480 Do Not Disturb"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("who", ["an agent", "a group"])
+async def test_what_was_allowed_when_it_was_set_is_judged_again_when_a_call_comes(house: House, kind: str, who: str) -> None:
+    wanted, reply = KINDS[kind]
+    key = {"declined": "busy", "not to be disturbed": "busy"}.get(kind, kind)
+    anna, ben = await house.phone("anna"), await house.phone("ben")
+    ben.reply = lambda _request: reply
+    settings: dict[str, object] = {key: wanted, "no_answer_after_s": 5} if kind == "no_answer" else {key: wanted}
+    if kind == "not to be disturbed":
+        settings["do_not_disturb"] = True
+    assert await house.forward("ben", **settings) == 200
+    if who == "an agent" and kind != "no_answer":
+        await until_reached(house, anna, "102")
+    await house.allow("DE")
+    await until_refused(house, anna, f"sip:{ALLOWED}@{HOST}")
+    house.carrier.seen.clear()
+    target = "102" if who == "an agent" else SALES
+    if reply is None and (kind == "no_answer" or who == "a group"):
+        await anna.rung_for(f"sip:{target}@{HOST}", 6.5 if kind == "no_answer" and who == "an agent" else 0.5)
+    else:
+        await anna.invite(f"sip:{target}@{HOST}")
+    assert not house.carrier.seen
+
+
+async def until_reached(house: House, caller: Phone, extension: str) -> None:
+    """The setting is known to the gateway within moments, and calls get out by it."""
+
+    async def out() -> bool:
+        house.carrier.seen.clear()
+        await caller.invite(f"sip:{extension}@{HOST}")
+        return bool(house.invited())
+
+    await until(out, timeout_s=10, what="the call that is forwarded to the carrier")
+
+
+async def until_refused(house: House, caller: Phone, uri: str) -> None:
+    async def refused() -> bool:
+        return (await caller.invite(uri))[0] == 403
+
+    await until(refused, timeout_s=10, what="the narrower list")
+
+
+@pytest.mark.parametrize("code", ["**", "*69", "*88", "*98", "*31", "*82", "*43", "*97"])
+async def test_no_other_code_is_a_way_out_for_what_follows_it(house: House, code: str) -> None:
+    anna = await house.phone("anna")
+    for trick in NUMBERS[::5]:
+        house.carrier.seen.clear()
+        _, dialog = await anna.invite(whole(code + trick.sent))
+        if dialog is not None:
+            await anna.within(dialog, "BYE")
+        assert not house.carrier.seen, trick.name
+    await anna.invite(f"sip:*31{ALLOWED}@{HOST}")
+    assert house.invited(), "what hides the caller's number calls an allowed one"
+
+
+async def test_no_registration_is_a_way_out(house: House) -> None:
+    anna, ben = await house.phone("anna"), await house.phone("ben")
+    there = f"127.0.0.1:{house.deployment.carrier_port}"
+    contacts = (
+        f"<sip:+5371234567@{there}>", f"<sip:{ALLOWED}@{there}>", f"<sip:ben@{there}>", "<tel:+5371234567>", f"<tel:{ALLOWED}>",
+        f"<sip:+5371234567@{HOST}>", f"<sip:{ALLOWED}@{HOST}>", f"<sip:102@{HOST}>", f"<sip:ben@127.0.0.1:{ben.port};maddr=127.0.0.1>",
+        f"<sip:ben@localhost:{house.deployment.carrier_port}>", f"<sip:ben@0x7f000001:{house.deployment.carrier_port}>",
+        f"<sip:ben@2130706433:{house.deployment.carrier_port}>", "<urn:service:sos>", "<http://127.0.0.1/>",
+    )  # fmt: skip
+    for contact in contacts:
+        await ben.register(contact)
+        await anna.invite(f"sip:102@{HOST}")
+        assert not house.carrier.seen, contact
+    assert await ben.register() == 200
+    await anna.invite(f"sip:102@{HOST}")
+    assert any(text.startswith("INVITE ") for text in ben.seen), "a phone's own contact is rung"
+
+
+async def test_digits_in_a_call_are_no_way_out(house: House) -> None:
+    async with house.talk() as (anna, dialog, ben, others):
+        for digits in ("*72005371234567#", "005371234567#", "#1005371234567", "##5371234567", "*1+5371234567"):
+            for phone, call in ((anna, dialog), (ben, others)):
+                for digit in digits:
+                    await phone.within(call, "INFO", "Content-Type: application/dtmf-relay\r\n", f"Signal={digit}\r\nDuration=100\r\n")
+        assert not house.carrier.seen
+        assert await anna.within(dialog, "REFER", f"Refer-To: <sip:{ALLOWED}@{HOST}>\r\n") == 202
+        await anna.transferred()
+        assert house.invited(), "the call could lead out all the time"
+
+
+async def test_requests_without_a_call_are_no_way_out(house: House) -> None:
+    anna = await house.phone("anna")
+    for method in ("REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "UPDATE", "OPTIONS"):
+        for uri in (f"sip:+5371234567@{HOST}", f"sip:{ALLOWED}@{HOST}"):
+            await anna.alone(method, uri, f"Refer-To: <{uri}>\r\nEvent: presence\r\n")
+            assert not house.carrier.seen, (method, uri)
