@@ -55,6 +55,7 @@ residency = "eu"
 allowed_countries = ["DE", "GB"]
 record = "all"
 agent_srtp = "required"
+limits = "off"
 
 [[orgs.agents]]
 username = "anna"
@@ -96,6 +97,7 @@ residency = "eu"
 allowed_countries = ["DE", "GB"]
 record = "none"
 agent_srtp = "optional"
+limits = "off"
 
 [[orgs.agents]]
 username = "olga"

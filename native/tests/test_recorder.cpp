@@ -1,5 +1,4 @@
 #include "io/recorder.hpp"
-#include "io/syncer.hpp"
 #include "tests/check.hpp"
 
 using namespace hushwire;
@@ -62,14 +61,4 @@ TEST("without chunks packets are counted as gaps, and recording goes on when the
     s.recorder.flush();
     CHECK(s.recorder.gaps() == 3);
     CHECK(s.handed_over() == 1);
-}
-
-TEST("what is written is on the disk within 5 s, where a sync takes up to three times as long as the last") {
-    using std::chrono::milliseconds;
-    for (milliseconds took{0}; took <= milliseconds{1000}; took += milliseconds{10}) {
-        auto interval = Syncer::interval_after(took);
-        CHECK(interval + 3 * took <= milliseconds{5000});
-        CHECK(interval >= milliseconds{2000} && interval <= milliseconds{4500});
-    }
-    CHECK(Syncer::interval_after(milliseconds{60'000}) == milliseconds{2000});
 }

@@ -46,6 +46,8 @@ async def test_one_approval_opens_one_country_to_one_agent_until_it_ends(office:
         assert shown(await api.post(f"{path}/approve", json={"until": soon(office)}))["state"] == "approved"
         problem(await api.post(f"{path}/approve", json={"until": soon(office)}), 409)
         assert await verdict(office, "anna") == ("allow", None)
+        said = shown(await api.post(CHECK, **as_json({"destination": FRENCH, "channel": "invite", "agent": "anna"})))
+        assert said["rule"].startswith("access given to the agent until ")
         assert await verdict(office, "ben") == ("deny", "country")
         assert shown(await api.get(RULES))["allowed_countries"] == ["AT", "DE"]
         office.house.clock.ahead += timedelta(days=3, seconds=2)
@@ -96,7 +98,7 @@ async def test_only_a_call_that_was_refused_for_its_country_can_be_asked_for(off
             assert "countries" in problem(await api.post(PATH, json={"call": call}), 422)["detail"]
         foreign = await office.add_call(FRENCH, org=office.other, state="refused", verdict_reason="country", country="FR")
         for unknown in (str(await office.add_call(FRENCH)), str(foreign)):
-            assert "call" in problem(await api.post(PATH, json={"call": unknown}), 422)["detail"]
+            problem(await api.post(PATH, json={"call": unknown}), 404)
     several = await asked(office, await refusal(office, anna, "several-countries"), countries=["GP", "MF", "BL"])
     assert several["countries"] == ["BL", "GP", "MF"]
 

@@ -89,3 +89,18 @@ async def test_names_that_are_neither_a_country_nor_a_class_guard_nothing(office
     async with office.client() as api:
         for name in ("ZZ", "fixed", "", "**"):
             problem(await api.put(RULES, json={"four_eyes": [name]}), 422)
+
+
+async def test_wider_terms_of_a_guarded_country_wait_and_narrower_ones_do_not(office: Office) -> None:
+    async with office.client("admin") as first, office.client() as second:
+        end = "2031-01-01T00:00:00Z"
+        shown(await first.put(RULES, json={"allowed_countries": ["CU", "DE"], "four_eyes": ["CU"]}))
+        narrow = {"CU": {"ways": "sms", "until": end}}
+        assert shown(await first.put(RULES, json={"terms": narrow}))["terms"] == narrow
+        answer = await first.put(RULES, json={"terms": {"DE": {"ways": "calls"}}})
+        assert answer.status_code == 202
+        assert answer.json()["terms"] == narrow | {"DE": {"ways": "calls"}}
+        waits = answer.json()["waits"]
+        assert waits["terms"] == {"CU": {}}
+        shown(await second.post(f"{PROPOSALS}/{waits['id']}/approve"))
+        assert shown(await first.get(RULES))["terms"] == {"DE": {"ways": "calls"}}

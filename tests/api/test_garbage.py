@@ -155,6 +155,8 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("PUT", "/v1/voice-security/limits/teams/{team_id}"): {"limits": {"minutes-per-day": {"most": 5.5}}},
     ("PUT", "/v1/voice-security"): {
         "allowed_countries": ["DE"], "classes": None, "version": None, "home_country": None, "outside_prefix": None, "updated_at": None,
+        "country_groups": ["DACH"], "terms": {"AT": {"ways": "calls", "until": FUTURE, "windows": []}}, "short_codes": ["116117"],
+        "hours": [{"days": [1], "from": "08:00", "to": "18:00"}], "time_zone": "Europe/Berlin",
         "telemarketing_hours": ["* mon-sat 08:00-20:00"], "four_eyes": ["*"], "live_rules_version": None, "waits": None,
         "limits": {"organisation": {"minutes-per-day": {"most": 10}}, "each_team": None, "each_agent": None},
     },

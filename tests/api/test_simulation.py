@@ -30,6 +30,7 @@ async def test_pasted_numbers_say_what_a_changed_list_refuses_and_what_it_newly_
     assert changes[1]["becomes"] == "allowed"
     assert changes[1]["before"] == {
         "verdict": "deny", "number": BRITISH, "country": "GB", "class": "fixed", "reason": "country",
+        "rule": changes[1]["before"]["rule"],
         "explanation": changes[1]["before"]["explanation"],
     }  # fmt: skip
     assert {(one["country"], one["becomes"], one["calls"]) for one in said["by_country"]} == {("GB", "allowed", 1), ("DE", "allowed", 1)}

@@ -23,6 +23,7 @@ async def test_a_check_says_the_verdict_in_one_sentence(office: Office) -> None:
         "country": "DE",
         "class": "fixed",
         "reason": None,
+        "rule": "organisation countries DE",
         "explanation": "Germany (DE) is on the list of allowed countries.",
     }
 
@@ -190,7 +191,7 @@ async def test_an_empty_list_and_a_list_of_everything_can_be_saved(office: Offic
         ({"allowed_countries": None}, "give allowed_countries"),
         ({"classes": ["cheap"]}, "premium"),
         ({"home_country": "AT", "allowed_countries": []}, "hushwire apply"),
-        ({"allowed_countries": [], "limits": {}}, "limits"),
+        ({"allowed_countries": [], "limits": {"nonsense": {}}}, "limits"),
         ({}, "give allowed_countries"),
         ([], "body"),
     ],
@@ -218,3 +219,26 @@ async def test_errors_never_repeat_what_was_sent(office: Office) -> None:
             assert 400 <= answer.status_code < 500
             assert marker.strip("+") not in answer.text
             assert marker.strip("+") not in str(answer.headers)
+
+
+async def test_groups_terms_hours_and_short_codes_are_saved_as_what_they_stand_for(office: Office) -> None:
+    async with office.client() as api:
+        change = {
+            "country_groups": ["DACH"], "terms": {"CH": {"windows": [{"from": "08:00", "to": "18:00", "days": [2, 1]}]}, "AT": {}},
+            "hours": [{"from": "22:00", "to": "06:00"}], "short_codes": ["116117"], "time_zone": "Europe/Berlin",
+        }  # fmt: skip
+        said = shown(await api.put("/v1/voice-security", json=change))
+        assert said["allowed_countries"] == ["AT", "CH", "DE"]
+        assert said["terms"] == {"CH": {"windows": [{"days": [1, 2], "from": "08:00", "to": "18:00"}]}}
+        assert said["hours"] == [{"days": [1, 2, 3, 4, 5, 6, 7], "from": "22:00", "to": "06:00"}]
+        assert (said["short_codes"], said["time_zone"]) == (["116117"], "Europe/Berlin")
+        assert shown(await api.put("/v1/voice-security", json=said))["version"] == said["version"]
+        assert shown(await api.put("/v1/voice-security", json={"allowed_countries": ["GB"], "country_groups": ["benelux"]}))[
+            "allowed_countries"
+        ] == ["BE", "GB", "LU", "NL"]
+        for wrong in (
+            {"country_groups": ["Atlantis"]}, {"terms": {"ZZ": {}}}, {"terms": {"AT": {"ways": []}}}, {"terms": {"AT": 1}},
+            {"terms": {"AT": {"until": "9999-12-31T23:59:59-23:59"}}}, {"hours": [{}]}, {"hours": [{"from": 1, "to": "x"}]},
+            {"short_codes": ["+1"]}, {"time_zone": "Mars/Olympus"}, {"time_zone": "../etc"},
+        ):  # fmt: skip
+            problem(await api.put("/v1/voice-security", json=wrong), 422)

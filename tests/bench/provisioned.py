@@ -30,6 +30,7 @@ residency = "eu"
 allowed_countries = ["DE", "GB"]
 record = "{record}"
 agent_srtp = "{srtp}"
+limits = "off"
 [[orgs.api_keys]]
 name = "owner"
 role = "owner"

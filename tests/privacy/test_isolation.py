@@ -134,6 +134,8 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await add_command(connection, org, node)
         await add_event(connection, org)
         hook = uuid4()
+        asked = {"message_ids": [hook], "public_key": mark * 2, "asked_at": NOW}
+        await insert(connection, "text_readings", id=uuid4(), org_id=org, agent_id=agent, **asked)
         await insert(connection, "event_feeds", org_id=org, last=1)
         await insert(connection, "events", org_id=org, position=1, id=uuid4(), kind="call.ended", subject=uuid4(), at=NOW, fields="{}")
         told = {"kinds": ["*"], "signs": "ed25519", "created_at": NOW, "updated_at": NOW}
@@ -219,6 +221,7 @@ async def _fill_messages(connection: Connection, org: OrgId, number: UUID, agent
     kind = {"direction": "inbound", "channel": "sms", "state": "receiving"}
     said = {"remote_index": mark, "remote_sealed": mark, "local_sealed": mark, "body_sealed": mark, "sealed_with": message}
     await insert(connection, "messages", id=message, org_id=org, created_at=NOW, number_id=number, **kind, **said)
+    await insert(connection, "text_deliveries", org_id=org, message_id=message, agent_id=agent, due_at=NOW, expires_at=NOW)
     part = {"position": 1, "total": 2, "payload_sealed": mark, "payload_index": mark, "received_at": NOW}
     await insert(connection, "message_inbound_parts", org_id=org, message_id=message, **part)
     await insert(connection, "message_batches", id=uuid4(), org_id=org, created_at=NOW, created_by="a")

@@ -30,6 +30,7 @@ from hushwire.sip.effects import DialogKey, InviteId
 from hushwire.sip.flow import Target, Transport
 from hushwire.sip.headers import Line
 from hushwire.sip.uri import NameAddr, SipUri, parse_sip_uri
+from hushwire.store import fraud
 from hushwire.store.database import Database
 from hushwire.store.provisioning import OrgRow
 from hushwire.transport.endpoint import EndpointConfig, Listen, SipEndpoint
@@ -154,6 +155,14 @@ class World:
             return await connection.fetch(f"SELECT * FROM {table} ORDER BY {order}")
         finally:
             await connection.close()
+
+    async def limit(self, level: str = "each-agent", subject: UUID | None = None, **bounds: Any) -> None:
+        """Set limits of calls (policy/limits.py), and wait until the gateway obeys them."""
+        org = self.organisation
+        said = {name.replace("_", "-"): bound for name, bound in bounds.items()}
+        async with self.owner.organisation(org.id) as connection:
+            assert await fraud.put_limits(connection, org.id, level, subject or org.id, said, SystemClock().now())
+        await until(lambda: self.organisation.rules.version > org.rules.version, timeout_s=5, what="the gateway knows the limits")
 
     async def row(self, table: str, **wanted: Any) -> asyncpg.Record:
         """The only row, once its columns are these."""

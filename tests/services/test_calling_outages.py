@@ -241,6 +241,7 @@ async def test_an_emergency_call_is_never_refused_or_ended_for_want_of_its_recor
 
 
 async def test_thirty_calls_that_end_in_every_way_leave_nothing_behind(world: World) -> None:
+    await world.limit(concurrent_calls="off", attempts_per_minute="off")
     anna = await world.peer("anna")
     ways = ("bye", "bye-carrier", "busy", "cancel", "hangup", "refused")
     invites = [anna.invite("+33142685300" if ways[n % 6] == "refused" else FAR_NUMBER) for n in range(30)]

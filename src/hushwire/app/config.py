@@ -206,6 +206,7 @@ class Limits(Section):
     subscriptions: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
     subscriptions_per_org: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
     subscriptions_per_credential: Annotated[int, Field(ge=0, le=10_000)] = 200
+    texts_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 60
     rules_age_s: Annotated[int, Field(ge=60, le=7 * 86_400)] = 3600
 
 

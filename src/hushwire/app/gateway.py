@@ -45,6 +45,7 @@ from hushwire.services.kept import Kept, read_all
 from hushwire.services.kept_subscriptions import NAME as SUBSCRIPTIONS
 from hushwire.services.kept_subscriptions import KeptWatch, SubscriptionJournal
 from hushwire.services.lines import Lines
+from hushwire.services.message_sending import MessageSending
 from hushwire.services.message_waiting import PACKAGE as WAITING
 from hushwire.services.message_waiting import MessageWaiting
 from hushwire.services.neighbours import Neighbours
@@ -59,6 +60,9 @@ from hushwire.services.shared_counts import Count, SharedCounts
 from hushwire.services.signing_certificates import SigningCertificates
 from hushwire.services.sound_library import SoundLibrary, check
 from hushwire.services.subscriptions import Notifier
+from hushwire.services.text_delivery import TextDelivery
+from hushwire.services.text_reading import TextAsking
+from hushwire.services.texting import Texting
 from hushwire.services.trunks import Trunks
 from hushwire.services.verdicts import denied
 from hushwire.services.voicemail_boxes import VoicemailBoxes
@@ -162,6 +166,7 @@ class Gateway:
                 ("message-waiting", self.waiting.run),
                 ("colleagues", self.colleagues.run),
                 ("access-news", self.news.run),
+                ("texts", self.texts.run),
                 ("journal", self._tidy_journal),
             ):
                 tasks.append(asyncio.create_task(self._kept_up(name, work), name=name))
@@ -380,6 +385,24 @@ class Gateway:
             sip=node_uri(self._config, addresses),
             registrar=self._told,
         )
+        asking = TextAsking(wired.main, wired.clock, wired.random)
+        devices = self.registrations.devices
+        self.texts = TextDelivery(
+            wired.main, self.directory, self.bindings, devices, self.endpoint.send, asking, wired.clock, wired.random
+        )  # fmt: skip
+        self.texting = Texting(
+            wired.main,
+            self.directory,
+            authenticator,
+            self._decide,
+            MessageSending(wired.main, wired.keyring, None, wired.clock, wired.random),
+            self.texts,
+            self.pool,
+            wired.clock,
+            self._answer,
+            per_minute=self._config.limits.texts_per_minute,
+            admit=self.breaker.admit,
+        )
         self.orphans = Orphans(wired.main, self.link, self.calling, wired.clock, wired.random, wired.node_id)
 
     def _told(self) -> dict[str, int]:
@@ -402,6 +425,7 @@ class Gateway:
     def _bindings_changed(self, agent_id: AgentId) -> None:
         self.notifier.registrations_changed(agent_id)
         self.waiting.registrations_changed(agent_id)
+        self.texts.registrations_changed(agent_id)
         self.notifier.changed(agent_id, PRESENCE)
 
     def _counted(self) -> Mapping[Count, int]:
@@ -434,8 +458,10 @@ class Gateway:
             self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
         elif isinstance(event, RequestReceived) and event.request.method == "SUBSCRIBE":
             self.notifier.request(event.tx, event.request, event.flow)
+        elif isinstance(event, RequestReceived) and event.request.method == "MESSAGE":
+            self.texting.request(event.tx, event.request, event.flow)
         elif isinstance(event, Responded):
-            followers = (self.trunks.take, self.keepalive.responded, self.waiting.responded, self.news.responded)
+            followers = (self.trunks.take, self.keepalive.responded, self.waiting.responded, self.news.responded, self.texts.responded)
             if not any(take(event) for take in followers):
                 self.calling.on_sip(event)
         elif not self.notifier.take(event):
@@ -565,7 +591,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         rate_per_s=float(limits.requests_per_second),
         burst=2.0 * limits.requests_per_second,
         user_agent=UserAgentConfig(
-            allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE", "SUBSCRIBE", "REFER"),
+            allow=("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE", "SUBSCRIBE", "REFER", "MESSAGE"),
             events=EVENTS,
             max_subscriptions=limits.subscriptions,
             supported=(*UserAgentConfig().supported, "path", "outbound", "gruu", "norefersub", "replaces", FROM_CHANGE),

@@ -35,6 +35,7 @@ from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
 from hushwire.services.provisioning_rules import ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.ring_groups import RING_IN_TURN_S, RING_TOGETHER_S
 from hushwire.sip.uri import SipUri, parse_uri
+from hushwire.sms.text.alphabets import Language
 from hushwire.store.provisioning import OrgRow
 from hushwire.vault.recipients import Algorithm, RecipientKeyError, load_public
 
@@ -269,6 +270,13 @@ class Trunk(Table):
         return self
 
 
+def _language(value: str) -> str:
+    known = [language.name.lower() for language in Language if language is not Language.DEFAULT]
+    if value not in known:
+        raise ValueError(f"must be one of {', '.join(known)}")
+    return value
+
+
 class CentreLink(Table):
     """One link to a message centre."""
 
@@ -282,6 +290,7 @@ class CentreLink(Table):
     priority: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
+LanguageName = Annotated[str, AfterValidator(_language)]
 IdForm = Literal["exact", "caseless", "hex", "decimal"]
 Status = Annotated[str, _matching(re.compile(r"0x[0-9a-f]{8}", re.ASCII), 'must be a status such as "0x00000455"')]
 
@@ -310,7 +319,7 @@ class MessageCentre(Table):
     number_format: Literal["+e164", "e164"] = "e164"
     numbering: Literal["udh8", "udh16", "sar", "payload"] = "udh8"
     packed: bool = False
-    languages: list[Literal["turkish", "spanish", "portuguese"]] = []
+    languages: list[LanguageName] = []
     receipts: bool = True
     receipts_by_text: bool = False
     answer_ids: IdForm = "caseless"

@@ -52,6 +52,7 @@ async def run(means: Wired) -> None:
     held = Run(uuid7(int(clock.now().timestamp() * 1000), means.random.token_bytes(10)), means.node_id, means.main, clock)
     carriers = MessageCarriers(links, held, means.main, means.keyring, bodies, inbox, fail)
     await held.begin()
+    await carriers.upkeep()  # what an earlier process left is in doubt before its receipts come
     jobs = [
         Job("message-centres", carriers.follow, 30.0, "message-centres"),
         Job("message-upkeep", carriers.upkeep, 5.0),

@@ -19,7 +19,7 @@ from hushwire.app.wiring import Wired
 from hushwire.core.errors import HushwireError
 from hushwire.projections.outbox import project
 from hushwire.recording.failures import RecordingError
-from hushwire.services import masking
+from hushwire.services import masking, text_delivery
 from hushwire.services.access_requests import AccessWatch
 from hushwire.services.account_deletions import AccountDeletions
 from hushwire.services.agents import Agents
@@ -35,6 +35,7 @@ from hushwire.services.erasure_upkeep import Upkeep
 from hushwire.services.export_building import Building
 from hushwire.services.fraud_upkeep import FraudUpkeep
 from hushwire.services.greetings import GreetingsToErase
+from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.message_queries import MessageQueries
 from hushwire.services.notice_sending import NoticeSending
 from hushwire.services.notices import Notices
@@ -49,9 +50,11 @@ from hushwire.services.replay import keep_up
 from hushwire.services.retention import RetentionRules, RetentionRuns
 from hushwire.services.rights import Rights
 from hushwire.services.spool_watch import SpoolWatch
+from hushwire.services.text_reading import TextAnswering
 from hushwire.services.unused_keys import UnusedKeys
 from hushwire.services.voicemail_boxes import MessagesToErase
 from hushwire.services.voicemail_reading import Answering
+from hushwire.services.webhook_contents import CallContents, MessageContents
 from hushwire.services.webhook_delivery import WebhookDelivery
 from hushwire.vault.blobs import Blobs
 from hushwire.vault.unseal import INTEGRITY
@@ -152,8 +155,11 @@ async def made_jobs(means: Wired) -> list[Job]:
     agents = Agents(means.main, means.keyring, means.clock)
     deletions = AccountDeletions(means.main, means.keyring, erasures, agents, notices, means.clock, means.random)
     messages, greetings = MessagesToErase(means.main, erasures), GreetingsToErase(means.main, erasures, means.clock)
-    hooks = WebhookDelivery(means.main, means.keyring, outgoing(means.config), means.clock, means.random)
     fraud = FraudUpkeep(means.main, notices, means.clock)
+    bodies = MessageBodies(means.main, means.keyring, means.clock, means.random)
+    queries = Queries(means.main, means.keyring, means.clock, means.random)
+    contents = (MessageContents(bodies), CallContents(queries))
+    hooks = WebhookDelivery(means.main, means.keyring, outgoing(means.config), means.clock, means.random, contents)
     jobs = [
         Job("outbox", lambda: project(means.main), 5.0, "outbox"),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
@@ -179,6 +185,8 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("voicemail-readings", Answering(means.main, playing, means.clock).answer_all, 30.0, "voicemail-readings"),
         Job("webhooks", hooks.deliver, 2.0, "webhooks"),
         Job("webhooks-tidied", hooks.tidy, 3600.0),
+        Job("text-readings", TextAnswering(means.main, bodies, means.clock).answer_all, 30.0, "text-readings"),
+        Job("texts-overdue", lambda: text_delivery.expire(means.main, means.clock, means.random), 60.0),
         Job("renewal", upkeep.renew_buckets, 600.0),
         Job("unused-keys", UnusedKeys(means.main, means.keyring, means.clock).sweep, 3600.0),
         Job("zones", lambda: tidy_secrets(means.keyring), 300.0),

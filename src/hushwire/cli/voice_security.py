@@ -75,22 +75,25 @@ def check(
         colour = "green" if verdict["verdict"] in ("allow", "emergency") else "red"
         people.print(f"[bold {colour}]{verdict['verdict']}[/] ", end="")
         people.print(verdict["explanation"], markup=False)
+        facts = {name: verdict[name] for name in ("number", "country", "class", "reason", "rule") if verdict[name] is not None}
+        for name, value in facts.items():
+            people.print(f"  {name:<8} {value}", markup=False)
     if verdict["verdict"] not in ("allow", "emergency"):
         raise typer.Exit(1)
 
 
 def _described(verdict: Verdict) -> dict[str, Any]:
-    said: dict[str, Any] = {"verdict": "allow", "number": None, "country": None, "class": None, "reason": None}
+    said: dict[str, Any] = {"verdict": "allow", "number": None, "country": None, "class": None, "reason": None, "rule": None}
     match verdict:
         case Allow():
-            said |= {"number": verdict.number, "country": verdict.country, "class": verdict.number_class}
+            said |= {"number": verdict.number, "country": verdict.country, "class": verdict.number_class, "rule": verdict.rule or None}
         case AllowContact():
             pass
         case Emergency():
             said |= {"verdict": "emergency", "number": verdict.number, "country": verdict.country}
         case Deny():
             said |= {"verdict": "deny", "number": verdict.number, "country": verdict.country, "class": verdict.number_class}
-            said["reason"] = verdict.reason
+            said |= {"reason": verdict.reason, "rule": verdict.rule or None}
         case Malformed():
             said |= {"verdict": "malformed", "reason": verdict.reason}
         case _:

@@ -50,6 +50,11 @@ def read(said: Any, level: str) -> dict[Signal, Bound]:
     return found
 
 
+def is_default(name: str, said: Any, level: str) -> bool:
+    """Whether a limit says what holds at the level anyway. Raises LimitsUnreadableError for what is no limit."""
+    return all(_DEFAULTS[level][signal] == bound for signal, bound in read({name: said}, level).items())
+
+
 def written(bounds: Bounds) -> dict[str, dict[str, float | str | None]]:
     """Bounds as they are kept and shown."""
     return {signal.value: {"most": bound.most, "action": bound.action.value} for signal, bound in sorted(bounds.items())}

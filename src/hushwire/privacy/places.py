@@ -44,6 +44,17 @@ ROW_PLACES: Final = (
         clear="DELETE FROM message_parts WHERE message_id = ANY($1::uuid[])",
     ),
     RowPlace(
+        "text_deliveries",
+        count="SELECT message_id AS id, count(*) AS n FROM text_deliveries WHERE message_id = ANY($1::uuid[]) GROUP BY message_id",
+        clear="DELETE FROM text_deliveries WHERE message_id = ANY($1::uuid[])",
+    ),
+    RowPlace(
+        "text_readings",
+        count="SELECT m.id, count(*) AS n FROM text_readings AS r, unnest(r.message_ids) AS m (id) WHERE m.id = ANY($1::uuid[])"
+        " GROUP BY m.id",
+        clear="DELETE FROM text_readings WHERE message_ids && $1::uuid[]",
+    ),
+    RowPlace(
         "message_inbound_parts",
         count="SELECT message_id AS id, count(*) AS n FROM message_inbound_parts WHERE message_id = ANY($1::uuid[]) GROUP BY message_id",
         clear="DELETE FROM message_inbound_parts WHERE message_id = ANY($1::uuid[])",

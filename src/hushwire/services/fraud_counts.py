@@ -53,6 +53,8 @@ class OrgCounts:
     teams: dict[UUID, Usage] = field(default_factory=dict)
     known: dict[UUID, float] = field(default_factory=dict)
     """Ids of facts that are counted already."""
+    undone: dict[AgentId, float] = field(default_factory=dict)
+    """Until when what an agent did is not held against it."""
 
     def agent(self, agent_id: AgentId) -> AgentCounters:
         """An agent's counters, fresh ones at first."""
@@ -69,7 +71,7 @@ class OrgCounts:
 
     def take(self, fact: Fact, team_id: UUID | None) -> bool:
         """Count a fact; one that is known already, not again."""
-        if fact.id in self.known:
+        if fact.id in self.known or fact.at <= self.undone.get(fact.agent_id, 0.0):
             return False
         self.known[fact.id] = fact.at
         agent = self.agent(fact.agent_id)

@@ -75,6 +75,7 @@ class FraudSharing:
         """Until cancelled."""
         await self._db.listen(rows.CHANNEL, self._hear)
         await self._db.listen(CALLS, self._hear_calls)
+        await self._ask()
         metered, repeated = float("-inf"), self._clock.monotonic()
         while True:
             now = self._clock.monotonic()
@@ -142,12 +143,14 @@ class FraudSharing:
         try:
             async with self._db.organisation(org_id) as connection:
                 facts = await rows.facts(connection, now - timedelta(seconds=KEPT_S))
+                undone = await rows.undone(connection, now - timedelta(seconds=KEPT_S))
                 days = await rows.days(connection, day_of(now.timestamp()))
                 habits = await rows.habits(connection)
         except BaseException:
             self._stale.add(org_id)
             raise
         counts = self._breaker.counts.reset(org_id)
+        counts.undone = {agent_id: at.timestamp() for agent_id, at in undone.items()}
         waiting = self._breaker.unwritten.get(org_id)
         for fact in (*map(_fact, facts), *(() if waiting is None else waiting.facts)):
             counts.take(fact, self._directory.team_of(fact.agent_id))
@@ -202,6 +205,12 @@ class FraudSharing:
 
     # Calls of now.
 
+    async def _ask(self) -> None:
+        """Have the others say what they have out, now that somebody new listens."""
+        async with self._db.transaction() as connection:
+            asked = json.dumps({"node": str(self._node_id), "calls": {}, "asks": True}, separators=(",", ":"))
+            await connection.execute("SELECT pg_notify($1, $2)", CALLS, asked)
+
     async def _tell_calls(self, now: float) -> None:
         own = self._breaker.out_here()
         is_due = bool(own) and now - self._told_at >= TELL_AGAIN_S
@@ -230,6 +239,8 @@ class FraudSharing:
             return
         self._heard[node] = self._clock.monotonic()
         if node != self._node_id:
+            if told.get("asks"):
+                self._told_at = float("-inf")
             known = self._elsewhere.setdefault(node, {})
             known.update(calls)
             for agent_id in [agent_id for agent_id, count in calls.items() if not count]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from hushwire.core.clock import Clock
 from hushwire.core.ids import OrgId
 from hushwire.policy.breaker import Bounds
-from hushwire.policy.limits import book, read, written
+from hushwire.policy.limits import book, is_default, read, written
 from hushwire.privacy import audit
 from hushwire.store import fraud as table
 from hushwire.store.database import Connection, Database
@@ -86,7 +86,12 @@ class Limits:
             for level, said in changes.items():
                 subject = subject_id or org_id
                 before = dict(stand.get((level, subject), {}))
-                bounds = before | {name: bound for name, bound in said.items() if bound is not None}
+                bounds = before | {
+                    name: bound
+                    for name, bound in said.items()
+                    # What GET answers may be sent back as a whole: defaults that are only repeated are not kept.
+                    if bound is not None and (name in before or subject_id is not None or not is_default(name, bound, level))
+                }
                 for name in [name for name, bound in said.items() if bound is None]:
                     read({name: "off"}, level)  # there must be such a limit
                     bounds.pop(name, None)

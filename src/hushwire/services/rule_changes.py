@@ -5,6 +5,7 @@ a proposal of their own. The operator's commands (`apply`, `countries set`) don'
 open of what is guarded is told to the organisation's contacts.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,6 +19,8 @@ from hushwire.core.errors import LocalError, Unavailable
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.policy.four_eyes import Lists, Opening, held, opened, without
 from hushwire.policy.model import NumberClass
+from hushwire.policy.rules import Term, Terms, Window
+from hushwire.policy.terms import read_terms, said_terms, terms_of, written_hours, written_terms
 from hushwire.privacy import audit, endings
 from hushwire.privacy.audit import Action
 from hushwire.privacy.notices import NoticeKind, Values
@@ -47,6 +50,10 @@ class Change:
     classes: frozenset[NumberClass] | None = None
     telemarketing_hours: tuple[str, ...] | None = None
     four_eyes: frozenset[str] | None = None
+    terms: Terms | None = None
+    hours: tuple[Window, ...] | None = None
+    short_codes: frozenset[str] | None = None
+    time_zone: str | None = None
     version: int | None = None
     applies_to_live: bool = False
 
@@ -100,7 +107,7 @@ class RuleChanges:
             if actor != OPERATOR:
                 opening = held(lists_of(before), wanted)
             if opening:
-                wanted = without(wanted, opening)
+                wanted = without(lists_of(before), wanted, opening)
                 waits = await self._propose(connection, org_id, before, opening, actor)
             after = await self._put(connection, before, wanted, change, actor, {})
             if actor == OPERATOR and (unheld := held(lists_of(before), wanted)):
@@ -131,7 +138,7 @@ class RuleChanges:
             if not row.is_open(now):
                 return Over()
             await proposals.decide(connection, proposal_id, "approved", actor, now)
-            opening = Opening(frozenset(row.countries), frozenset(row.classes), frozenset(row.released))
+            opening = Opening(frozenset(row.countries), frozenset(row.classes), frozenset(row.released), opened_terms(row.terms))
             noted: dict[str, str | int | bool] = {"proposal": str(proposal_id), "proposed_by": row.proposed_by}
             after = await self._put(connection, before, opened(lists_of(before), opening), Change(), actor, noted)
             await self._tell_opened(connection, org_id, after, opening, f"{actor}, proposed by {row.proposed_by}")
@@ -160,6 +167,7 @@ class RuleChanges:
             countries=tuple(sorted(opening.countries)),
             classes=tuple(sorted(opening.classes)),
             released=tuple(sorted(opening.released)),
+            terms=json.dumps({name: said_terms(((name, term),))[name] for name, term in opening.terms}),
             state="open",
             proposed_by=actor,
             proposed_at=now,
@@ -189,6 +197,15 @@ class RuleChanges:
         countries, classes = sorted(wanted.countries), sorted(wanted.classes)
         await table.put(connection, countries, classes, now)
         await table.set_four_eyes(connection, sorted(wanted.guarded), now)
+        await table.put_terms(
+            connection,
+            now,
+            time_zone=before.time_zone if change.time_zone is None else change.time_zone,
+            terms=written_terms(wanted.terms),
+            hours=before.hours if change.hours is None else written_hours(change.hours),
+            short_codes=before.short_codes if change.short_codes is None else sorted(change.short_codes),
+            risk_packs_off=before.risk_packs_off,
+        )
         if change.telemarketing_hours is not None:
             await table.set_telemarketing_hours(connection, change.telemarketing_hours, now)
         if change.applies_to_live:
@@ -225,7 +242,7 @@ def found(row: RulesRow | None) -> RulesRow:
 
 def lists_of(row: RulesRow) -> Lists:
     """What four eyes look at."""
-    return Lists(frozenset(row.allowed_countries), frozenset(row.classes), frozenset(row.four_eyes))
+    return Lists(frozenset(row.allowed_countries), frozenset(row.classes), frozenset(row.four_eyes), read_terms(row.terms))
 
 
 def _lists(before: RulesRow, change: Change) -> Lists:
@@ -234,16 +251,23 @@ def _lists(before: RulesRow, change: Change) -> Lists:
         now.countries if change.allowed_countries is None else change.allowed_countries,
         now.classes if change.classes is None else frozenset(change.classes),
         now.guarded if change.four_eyes is None else change.four_eyes,
+        now.terms if change.terms is None else change.terms,
     )
 
 
 def _worded(opening: Opening) -> str:
     released = (f"{name} without a second person" for name in sorted(opening.released))
-    return ", ".join((*sorted(opening.countries), *sorted(opening.classes), *released))
+    widened = (f"{name} on wider terms" for name, _ in opening.terms if name not in opening.countries | opening.classes)
+    return ", ".join((*sorted(opening.countries), *sorted(opening.classes), *widened, *released))
+
+
+def opened_terms(text: str) -> Terms:
+    """The terms of a proposal, those that say nothing too: they take away what stands there."""
+    return tuple((name, dict(terms_of({name: said})).get(name, Term())) for name, said in sorted(json.loads(text).items()))
 
 
 def _said(row: ProposalRow) -> dict[str, str]:
-    said = {"countries": row.countries, "classes": row.classes, "released": row.released}
+    said = {"countries": row.countries, "classes": row.classes, "released": row.released, "terms": tuple(json.loads(row.terms))}
     return {name: ",".join(values) for name, values in said.items() if values}
 
 
@@ -256,6 +280,7 @@ def _difference(before: RulesRow, after: RulesRow) -> dict[str, str | int | bool
         more["telemarketing_hours"] = len(after.telemarketing_hours)
     if after.four_eyes != before.four_eyes:
         more["four_eyes"] = ",".join(after.four_eyes)
+    more |= {name: True for name in ("terms", "hours", "short_codes", "time_zone") if getattr(after, name) != getattr(before, name)}
     if after.live_rules_version != before.live_rules_version:
         more["applied_to_live"] = True
     return more | {

@@ -107,6 +107,8 @@ class VoiceSecurity:
             return agent_id
         rules = await self.rules_of(org_id, agent_id, what_if)
         verdict = self._judge.decide(Attempt(destination, channel), rules, self._clock.now())
+        if isinstance(verdict, Allow) and agent_id is not None and verdict.country is not None:
+            verdict = await self._naming_grant(org_id, agent_id, verdict)
         if isinstance(verdict, Allow) and (is_telemarketing or agent_id is not None):
             return await self._marketed(org_id, verdict, None if is_telemarketing else agent_id)
         return verdict
@@ -132,6 +134,15 @@ class VoiceSecurity:
             return None
         await self._snapshot(org_id)
         return await self._agent_id(org_id, agent) or NoAgent()
+
+    async def _naming_grant(self, org_id: OrgId, agent_id: UUID, verdict: Allow) -> Allow:
+        """The verdict, naming the access that was given to the agent where no list decided."""
+        async with self._main.organisation(org_id) as connection:
+            granted = await access_requests.grants(connection, self._clock.now(), agent_id)
+        ends = [row.ends_at for row in granted if verdict.country in row.countries]
+        if not ends or verdict.country in (await self._snapshot(org_id)).countries:
+            return verdict
+        return replace(verdict, rule=f"access given to the agent until {max(ends):%Y-%m-%dT%H:%MZ}")
 
     async def _marketed(self, org_id: OrgId, verdict: Allow, agent_id: UUID | None) -> Verdict:
         """What the gateways' snapshots say (services/verdicts.py), from the rows; of an agent only where it does telemarketing."""

@@ -111,6 +111,12 @@ async def facts(connection: Connection, since: datetime, *, but: NodeId | None =
     return [FactRow(**dict(row)) for row in rows]
 
 
+async def undone(connection: Connection, since: datetime) -> dict[AgentId, datetime]:
+    """Until when what agents did is not held against them, of those whose alarms were undone since then."""
+    rows = await connection.fetch("SELECT agent_id, max(undone_at) AS at FROM fraud_alarms WHERE undone_at > $1 GROUP BY agent_id", since)
+    return {AgentId(row["agent_id"]): row["at"] for row in rows}
+
+
 async def add_days(connection: Connection, org_id: OrgId, days: Sequence[DayRow]) -> None:
     """Add what was used."""
     await connection.execute(

@@ -10,7 +10,7 @@ from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection
 from hushwire.store.recordings import Place
 
-_COLUMNS: Final = "id, countries, classes, released, state, proposed_by, proposed_at, expires_at, decided_by, decided_at"
+_COLUMNS: Final = "id, countries, classes, released, terms, state, proposed_by, proposed_at, expires_at, decided_by, decided_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class ProposalRow:
     expires_at: datetime
     decided_by: str | None = None
     decided_at: datetime | None = None
+    terms: str = "{}"
 
     def is_open(self, now: datetime) -> bool:
         """Whether it can be decided."""
@@ -36,8 +37,8 @@ class ProposalRow:
 async def insert(connection: Connection, org_id: OrgId, row: ProposalRow) -> None:
     """A new one."""
     await connection.execute(
-        "INSERT INTO rule_proposals (id, org_id, countries, classes, released, proposed_by, proposed_at, expires_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO rule_proposals (id, org_id, countries, classes, released, proposed_by, proposed_at, expires_at, terms)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         row.id,
         org_id,
         list(row.countries),
@@ -46,6 +47,7 @@ async def insert(connection: Connection, org_id: OrgId, row: ProposalRow) -> Non
         row.proposed_by,
         row.proposed_at,
         row.expires_at,
+        row.terms,
     )
 
 

@@ -53,15 +53,29 @@ function receipt(id, pdu, form) {
   return out;
 }
 
-function deliver(fields) {
+// As a centre does, what nobody has acknowledged is kept and comes again to the next one that binds.
+const kept = [];
+
+function deliver(fields, done) {
   const receivers = [...sessions].filter((session) => session.mode !== 'transmitter');
-  if (!receivers.length) return false;
+  if (!receivers.length) {
+    kept.push([fields, done]);
+    return false;
+  }
   const session = receivers[fields.destination_addr ? fields.destination_addr.length % receivers.length : 0];
+  const open = { fields, done };
+  session.open.add(open);
   session.deliver_sm(fields, (answer) => {
+    session.open.delete(open);
     if (answer.command_status) refusedDeliveries += 1; else acknowledged += 1;
     if (!policy.quiet) tell('delivered', { status: answer.command_status, sequence: answer.sequence_number });
+    if (done) done(answer.command_status);
   });
   return true;
+}
+
+function again() {
+  for (const [fields, done] of kept.splice(0)) deliver(fields, done);
 }
 
 function submitted(session, pdu) {
@@ -104,8 +118,14 @@ function accept(pdu) {
 
 const options = given.tls ? { key: fs.readFileSync(given.tls.key), cert: fs.readFileSync(given.tls.cert) } : {};
 const server = smpp.createServer(options, (session) => {
+  session.open = new Set();
   session.on('error', () => session.destroy());
-  session.on('close', () => { sessions.delete(session); tell('closed', {}); });
+  session.on('close', () => {
+    sessions.delete(session);
+    for (const open of session.open) kept.push([open.fields, open.done]);
+    session.open.clear();
+    tell('closed', {});
+  });
   const bind = (mode) => (pdu) => {
     if (policy.deaf) return;
     const good = (given.users || { esme: 'secret' })[pdu.system_id] === pdu.password;
@@ -117,6 +137,7 @@ const server = smpp.createServer(options, (session) => {
     session.mode = mode;
     sessions.add(session);
     session.send(pdu.response({ system_id: 'smsc' }));
+    if (mode !== 'transmitter') again();
   };
   session.on('bind_transceiver', bind('transceiver'));
   session.on('bind_transmitter', bind('transmitter'));
@@ -130,10 +151,16 @@ const server = smpp.createServer(options, (session) => {
 const commands = {
   policy: (said) => { policy = { ...policy, ...said.policy }; },
   deliver: (said) => { if (!deliver(said.pdu)) tell('nobody', {}); },
+  // `count` messages from numbers in a row, `window` at once; what is put off comes again.
   load: (said) => {
-    for (let number = 0; number < said.count; number += 1) {
-      deliver({ source_addr_ton: 1, source_addr_npi: 1, source_addr: String(said.first + number), destination_addr: said.to, short_message: said.text });
-    }
+    let next = 0;
+    const one = (number) => deliver({
+      source_addr_ton: 1, source_addr_npi: 1, source_addr: String(said.first + number), dest_addr_ton: 1, destination_addr: said.to, short_message: said.text,
+    }, (status) => {
+      if (status) setTimeout(one, 100, number);
+      else if (next < said.count) one(next++);
+    });
+    while (next < Math.min(said.window || 100, said.count)) one(next++);
   },
   raw: (said) => { for (const session of sessions) session.socket.write(Buffer.from(said.hex, 'hex')); },
   drop: () => { for (const session of sessions) session.destroy(); },

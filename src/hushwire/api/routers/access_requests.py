@@ -80,7 +80,7 @@ async def ask(means: Given, caller: Asking, body: NewRequest) -> AccessRequest:
         case AccessRow() as row:
             return _shown(row, means.clock.now())
         case NoRequest():
-            raise invalid("call", "is no call of an agent that was refused")
+            raise not_found()
         case NotAskable():
             raise invalid("countries", "must be named here, or the call was refused for something else than its country")
         case AskedAlready():

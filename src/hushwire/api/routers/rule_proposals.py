@@ -1,7 +1,8 @@
 """/v1/voice-security/proposals: openings of guarded countries and classes, which a second person approves or rejects."""
 
+import json
 from datetime import datetime
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Any, Literal, assert_never
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
@@ -29,6 +30,7 @@ class Proposal(BaseModel):
     countries: list[str] = Field(description="To be allowed.")
     classes: list[str] = Field(description="To be permitted.")
     released: list[str] = Field(description="To be guarded no more.")
+    terms: dict[str, Any] = Field(description="To hold from then on; empty ones: none any more.")
     proposed_by: str
     proposed_at: datetime
     expires_at: datetime
@@ -94,6 +96,7 @@ def shown(row: ProposalRow, now: datetime) -> Proposal:
         countries=list(row.countries),
         classes=list(row.classes),
         released=list(row.released),
+        terms=json.loads(row.terms),
         proposed_by=row.proposed_by,
         proposed_at=row.proposed_at,
         expires_at=row.expires_at,

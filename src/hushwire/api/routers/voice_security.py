@@ -14,11 +14,15 @@ from hushwire.api.problems import Problem, invalid
 from hushwire.api.routers.fraud import AllLimits, LimitsChange, all_limits, change_limits, check_limits
 from hushwire.api.routers.rule_proposals import Proposal, shown
 from hushwire.api.values import Body, ClassName, Country
+from hushwire.core.errors import ConfigError
 from hushwire.policy import calling_hours
 from hushwire.policy.four_eyes import ALL
+from hushwire.policy.groups import GROUPS, expand
 from hushwire.policy.model import PERMITTED_CLASSES, Allow, AllowContact, Channel, Deny, Emergency, Malformed, NumberClass, Verdict
 from hushwire.policy.numbers import has_numbering
+from hushwire.policy.terms import MOST_WINDOWS, hours_of, said_hours, said_terms, terms_of
 from hushwire.policy.territories import TERRITORIES
+from hushwire.services.agent_rules import zone
 from hushwire.services.limits import Shown
 from hushwire.services.rule_changes import Change, Outdated
 from hushwire.services.voice_security import NoAgent, WhatIf
@@ -42,11 +46,60 @@ def _guarded(value: str) -> str:
     return value
 
 
+def _group(value: str) -> str:
+    if value.casefold() not in {name.casefold() for name in GROUPS}:
+        raise ValueError(f"is no group: {', '.join(GROUPS)}")
+    return value
+
+
+def _terms(value: dict[str, Any]) -> dict[str, Any]:
+    if not value.keys() <= TERRITORIES.keys() | PERMITTED_CLASSES:
+        raise ValueError("must be by codes of countries and classes that can be permitted")
+    try:
+        return said_terms(terms_of(value))
+    except (TypeError, OverflowError):
+        raise ValueError("can't be read: ways, until and windows are words, a time and a list") from None
+
+
+def _windows(value: list[Any]) -> list[Any]:
+    try:
+        return list(said_hours(hours_of(value)))
+    except (TypeError, OverflowError):
+        raise ValueError("can't be read: days, from and to are a list and two times of day") from None
+
+
+def _time_zone(value: str) -> str:
+    try:
+        zone(value)
+    except ConfigError:
+        raise ValueError('is not a time zone that is known here: give an IANA name such as "Europe/Berlin"') from None
+    return value
+
+
+Group = Annotated[str, Field(max_length=64), AfterValidator(_group)]
+JustTerms = Annotated[dict[str, Any], Field(max_length=400), AfterValidator(_terms)]
+JustHours = Annotated[list[Any], Field(max_length=MOST_WINDOWS), AfterValidator(_windows)]
+ShortCode = Annotated[str, Field(pattern=r"^[0-9]{2,8}$")]
+TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_time_zone)]
 Guarded = Annotated[str, Field(max_length=20), AfterValidator(_guarded)]
 HoursEntry = Annotated[str, Field(max_length=40), AfterValidator(_hours)]
 ToLive = Annotated[bool, Query(description="Also end calls under way, on every node, that could not be made any more.")]
 LONGEST_DESTINATION: Final = 65_536
 _MOST_COUNTRIES: Final = 300
+_CHANGES: Final = frozenset(
+    {
+        "allowed_countries",
+        "country_groups",
+        "classes",
+        "terms",
+        "hours",
+        "short_codes",
+        "time_zone",
+        "telemarketing_hours",
+        "four_eyes",
+        "limits",
+    }
+)
 
 
 class VoiceSecurity(BaseModel):
@@ -57,6 +110,10 @@ class VoiceSecurity(BaseModel):
     outside_prefix: str | None
     allowed_countries: list[str]
     classes: list[str]
+    terms: dict[str, Any] = Field(description="Of single countries and classes: calls or messages only, an end, hours of the week.")
+    hours: list[dict[str, Any]] = Field(description="When anything but emergency calls goes out at all; empty: always.")
+    short_codes: list[str]
+    time_zone: str = Field(description="In which hours and windows are meant.")
     telemarketing_hours: list[str] = Field(description="When telemarketing may reach whom; empty: at any hour.")
     live_rules_version: int = Field(description="Calls that began under older rules were judged anew, and ended where not allowed.")
     four_eyes: list[str] = Field(description="Countries and classes that two must agree to before they open; *: all.")
@@ -69,7 +126,14 @@ class VoiceSecurityChange(Body):
     """New lists; what is left out stays as it is. What GET answers may be sent back as a whole."""
 
     allowed_countries: list[Country] | None = Field(default=None, max_length=_MOST_COUNTRIES)
+    country_groups: list[Group] | None = Field(
+        default=None, max_length=20, description="Names as EU: their countries are added to allowed_countries, else to those saved."
+    )
     classes: list[ClassName] | None = Field(default=None, max_length=20)
+    terms: JustTerms | None = None
+    hours: JustHours | None = None
+    short_codes: list[ShortCode] | None = Field(default=None, max_length=1000)
+    time_zone: TimeZone | None = None
     telemarketing_hours: list[HoursEntry] | None = Field(default=None, max_length=calling_hours.MOST)
     four_eyes: list[Guarded] | None = Field(default=None, max_length=_MOST_COUNTRIES)
     limits: LimitsChange | None = Field(default=None, description="See PUT /v1/voice-security/limits.")
@@ -82,9 +146,8 @@ class VoiceSecurityChange(Body):
 
     @model_validator(mode="after")
     def _says_something(self) -> "VoiceSecurityChange":
-        said = (self.allowed_countries, self.classes, self.telemarketing_hours, self.four_eyes, self.limits)
-        if all(one is None for one in said):
-            raise ValueError("give allowed_countries, classes, telemarketing_hours, four_eyes or limits")
+        if all(getattr(self, name) is None for name in _CHANGES):
+            raise ValueError("give allowed_countries, classes or another list that is to change")
         return self
 
 
@@ -122,6 +185,7 @@ class Answer(BaseModel):
     verdict: Literal["allow", "deny", "emergency", "malformed"]
     number: str | None = Field(description="What would leave: +E.164, or an emergency number.")
     country: str | None
+    rule: str | None = Field(description="What decided: of which level which list, terms, hours, exception or risk pack.")
     number_class: str | None = Field(alias="class")
     reason: str | None
     explanation: str
@@ -147,9 +211,17 @@ async def put_rules(
             raise invalid("home_country", "is changed by hushwire apply, not here")
         if body.outside_prefix not in (None, saved.outside_prefix):
             raise invalid("outside_prefix", "is changed by hushwire apply, not here")
+    countries = None if body.allowed_countries is None else frozenset(body.allowed_countries)
+    if body.country_groups is not None:
+        listed = (await means.voice_security.rules(caller.org_id)).allowed_countries if countries is None else countries
+        countries = frozenset(listed) | expand(body.country_groups)
     change = Change(
-        allowed_countries=None if body.allowed_countries is None else frozenset(body.allowed_countries),
+        allowed_countries=countries,
         classes=None if body.classes is None else frozenset(NumberClass(name) for name in body.classes),
+        terms=None if body.terms is None else terms_of(body.terms),
+        hours=None if body.hours is None else hours_of(body.hours),
+        short_codes=None if body.short_codes is None else frozenset(body.short_codes),
+        time_zone=body.time_zone,
         telemarketing_hours=None if body.telemarketing_hours is None else tuple(body.telemarketing_hours),
         four_eyes=None if body.four_eyes is None else frozenset(body.four_eyes),
         version=body.version,
@@ -225,7 +297,13 @@ def answered(verdict: Verdict) -> Answer:
     """A verdict as the API gives it."""
     match verdict:
         case Allow():
-            said: dict[str, Any] = {"verdict": "allow", "number": verdict.number, "country": verdict.country, "class": verdict.number_class}
+            said: dict[str, Any] = {
+                "verdict": "allow",
+                "number": verdict.number,
+                "country": verdict.country,
+                "class": verdict.number_class,
+                "rule": verdict.rule or None,
+            }
         case AllowContact():
             said = {"verdict": "allow"}
         case Deny():
@@ -235,6 +313,7 @@ def answered(verdict: Verdict) -> Answer:
                 "country": verdict.country,
                 "class": verdict.number_class,
                 "reason": verdict.reason,
+                "rule": verdict.rule or None,
             }
         case Emergency():
             said = {"verdict": "emergency", "number": verdict.number, "country": verdict.country, "class": NumberClass.EMERGENCY}
@@ -242,7 +321,7 @@ def answered(verdict: Verdict) -> Answer:
             said = {"verdict": "malformed", "reason": verdict.reason}
         case _:
             assert_never(verdict)
-    empty = {"number": None, "country": None, "class": None, "reason": None}
+    empty = {"number": None, "country": None, "class": None, "reason": None, "rule": None}
     return Answer.model_validate(empty | said | {"explanation": verdict.explanation})
 
 
@@ -254,6 +333,10 @@ def _shown(row: RulesRow, limits: dict[str, Shown]) -> VoiceSecurity:
         outside_prefix=row.outside_prefix,
         allowed_countries=sorted(row.allowed_countries),
         classes=sorted(row.classes),
+        terms=json.loads(row.terms),
+        hours=json.loads(row.hours),
+        short_codes=list(row.short_codes),
+        time_zone=row.time_zone,
         telemarketing_hours=list(row.telemarketing_hours),
         live_rules_version=row.live_rules_version,
         four_eyes=list(row.four_eyes),

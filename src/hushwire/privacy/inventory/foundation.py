@@ -68,7 +68,9 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "provisioning_links": same(replace(CREDENTIAL, form=Form.PSEUDONYM), "id org_id device_id")
     | same(replace(CREDENTIAL, form=Form.HASH), "token_hash")
     | same(replace(CREDENTIAL, form=Form.PLAIN), "created_at expires_at used_at"),
-    "rule_proposals": same(RULE, "id org_id countries classes released state proposed_by proposed_at expires_at decided_by decided_at"),
+    "rule_proposals": same(
+        RULE, "id org_id countries classes released terms state proposed_by proposed_at expires_at decided_by decided_at"
+    ),
     "access_requests": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id agent_id call_id")
     | same(AGENT, "countries state asked_by asked_at expires_at agreed_by decided_by decided_at ends_at noticed_at told_at"),
     "ring_groups": same(RULE, "id org_id name dialled strategy ring_s follows_forwarding created_at updated_at"),

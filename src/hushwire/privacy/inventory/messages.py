@@ -47,6 +47,11 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(_MESSAGE, retention=Retention.DELIVERY, erasure=Erasure.DELETE_ROW), "position total received_at")
     | same(replace(_BODY, retention=Retention.DELIVERY), "payload_sealed")
     | same(replace(_FAR_INDEX, retention=Retention.DELIVERY, erasure=Erasure.DELETE_ROW), "payload_index"),
+    "text_deliveries": same(replace(_ID, retention=Retention.WEEK, erasure=Erasure.DELETE_ROW), "org_id message_id agent_id")
+    | same(replace(_MESSAGE, retention=Retention.WEEK, erasure=Erasure.DELETE_ROW), "attempts due_at claimed_until expires_at"),
+    "text_readings": same(replace(_ID, retention=Retention.DELIVERY, erasure=Erasure.DELETE_ROW), "id org_id agent_id message_ids")
+    | same(replace(_MESSAGE, retention=Retention.DELIVERY, erasure=Erasure.DELETE_ROW), "public_key asked_at answered_at")
+    | same(replace(_BODY, retention=Retention.DELIVERY, erasure=Erasure.DELETE_ROW), "sealed"),
     "message_batches": same(replace(_TEMPLATE, form=Form.PSEUDONYM), "id org_id created_by")
     | same(_TEMPLATE, "created_at accepted refused"),
     "message_templates": same(_TEMPLATE, "id org_id name created_at updated_at")
