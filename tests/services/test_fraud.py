@@ -12,7 +12,7 @@ import pytest
 from hushwire.app.gateway import Gateway
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.policy.breaker import Signal
-from hushwire.policy.model import Allow, Deny, NumberClass
+from hushwire.policy.model import Allow, Deny, Malformed, NumberClass, Reason
 from hushwire.policy.rating import Rate, read_csv
 from hushwire.services.devices import Devices
 from hushwire.services.fraud_alarms import FraudAlarms
@@ -264,3 +264,11 @@ async def test_provisioned_limits_and_rates_are_obeyed_and_a_second_run_changes_
     await until(lambda: world.gateway.breaker.rates, timeout_s=5, what="the rates are known")
     kept = await world.provisioning.apply(desired)
     assert kept.changes == [], "what is not declared stays"
+
+
+async def test_what_is_no_text_at_all_is_counted_and_hurts_nobody(world: World) -> None:
+    anna, org = world.organisation.by_username["anna"], world.organisation
+    malformed = Malformed(Reason.CHARACTERS, "")
+    for dialled in ("\udcff" * 300, "\0@\0", "", "@" * 70_000, "1" * 70_000, "sip:\ud800@\udfff"):
+        assert world.gateway.breaker.admit(org, anna, malformed, dialled, anna.id, "127.0.0.1") is malformed
+    await until(lambda: world.rows("fraud_facts"), timeout_s=5, what="their rows")

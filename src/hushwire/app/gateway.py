@@ -162,6 +162,7 @@ class Gateway:
                 ("trunks", self.trunks.run),
                 ("shared-counts", self.counts.run),
                 ("fraud", self.fraud.run),
+                ("fraud-meter", self.fraud.meter),
                 ("notifier", self.notifier.run),
                 ("message-waiting", self.waiting.run),
                 ("colleagues", self.colleagues.run),

@@ -141,8 +141,6 @@ class Diverting:
             return None, group
         found = self._router.own_agent(org, name)
         verdict = None if found is not None else self._router.verdict(org, agent, wish.attempt)
-        if verdict is not None:
-            verdict = self._router.admit(org, agent, verdict, wish.attempt.destination, None, None)
         if isinstance(verdict, Allow):
             # A number of ours is rung here: by way of a carrier nobody would know that it comes round again.
             found = self._router.assigned(org, verdict.number)
@@ -152,6 +150,8 @@ class Diverting:
             if found.id in seen:
                 return "loop", None
             return ("suspended", None) if found.is_suspended else (None, found)
+        if verdict is not None:
+            verdict = self._router.admit(org, agent, verdict, wish.attempt.destination, None, None)
         match verdict:
             case Allow():
                 if self._out_for(agent.id) >= MOST_OUT:

@@ -170,7 +170,9 @@ class Breaker:
         tail = head = None
         if spelling is not None:
             tail, head = (org.keys.index(_MARK, text)[:_MARK_BYTES] for text in spelling)
-        destination = org.keys.index(_MARK, dialled[:256]) if number is None else org.keys.index(REMOTE, number)
+        # What can't be read as a number may be no text either.
+        said = dialled[:256].encode("utf-8", "backslashreplace").decode()
+        destination = org.keys.index(_MARK, said) if number is None else org.keys.index(REMOTE, number)
         return Fact(self._new_id(now), agent.id, now, kind, destination, tail, head)
 
     def _note(self, org_id: OrgId, fact: Fact, team_id: UUID | None) -> None:

@@ -76,16 +76,8 @@ class FraudSharing:
         await self._db.listen(rows.CHANNEL, self._hear)
         await self._db.listen(CALLS, self._hear_calls)
         await self._ask()
-        metered, repeated = float("-inf"), self._clock.monotonic()
         while True:
             now = self._clock.monotonic()
-            if now - metered >= METER_S:
-                metered = now
-                self._breaker.meter()
-            if now - repeated >= TELL_AGAIN_S:
-                repeated = now
-                for raised in self._breaker.again():
-                    self._breaker.write_alarm(raised)
             try:
                 await self._learn_rates()
                 await self._exchange()
@@ -95,9 +87,16 @@ class FraudSharing:
             self._forget(now)
             await asyncio.sleep(LOOK_S)
 
-    async def settled(self) -> None:
-        """Write what is there now."""
-        await self._exchange()
+    async def meter(self) -> None:
+        """Look at the time that calls take, also while the database is away; until cancelled."""
+        repeated = self._clock.monotonic()
+        while True:
+            self._breaker.meter()
+            if self._clock.monotonic() - repeated >= TELL_AGAIN_S:
+                repeated = self._clock.monotonic()
+                for raised in self._breaker.again():
+                    self._breaker.write_alarm(raised)
+            await asyncio.sleep(METER_S)
 
     # Facts and sums.
 

@@ -119,11 +119,11 @@ class Router:
                 return self._internal(org, agent, callee, terms, only, hides=hides)
             if (group := org.groups.get(user)) is not None:
                 return self._to_group(org, agent, group, terms, hides=hides)
+        if isinstance(verdict, Allow) and (proxy := self._masked.proxy(org, verdict.number)) is not None:
+            return self._masked.from_agent(org, agent, terms, proxy)
         shown = None if credential is None else credential.id
         verdict = self.admit(org, agent, verdict, user or addressed.dialled(request), shown, flow.remote.host)
         match verdict:
-            case Allow() if (proxy := self._masked.proxy(org, verdict.number)) is not None:
-                return self._masked.from_agent(org, agent, terms, proxy)
             case Allow() | Emergency():
                 if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
                     return _refused(org, agent, denied(verdict, Reason.RECORDING_CONSENT), request)
