@@ -1,6 +1,6 @@
 """`make bench`: media beside rtpengine, signalling, registrations, 50 recorded calls, the store; the figures go to docs/performance.md.
 
-    make bench [ARGS="--only media,flat,soak,threads,agreement,signalling,registering,recorded,store,verdict --quick --no-write"]
+    make bench [ARGS="--only media,flat,soak,threads,agreement,signalling,registering,recorded,store,verdict,sms --quick --no-write"]
 
 `agreement` compares the load generator with another one, whose program is named by `--beside`.
 
@@ -34,6 +34,7 @@ import verdict  # noqa: E402
 
 import media  # noqa: E402
 import recorded  # noqa: E402
+import sms  # noqa: E402
 import store  # noqa: E402
 
 BUILD = ROOT / "build" / "bench"
@@ -86,6 +87,8 @@ def main() -> None:
             figures["store"]["once"] += [line for line in few["once"] if "anew" in line]
     if "verdict" in wanted:
         figures["verdict"] = verdict.run()
+    if "sms" in wanted:
+        figures["sms"] = asyncio.run(sms.run(**({"messages": 1000, "kills": 2} if options.quick else {})))
     figures |= {"machine": machine(), "day": datetime.now(UTC).date().isoformat()}
     for name, text in page.TEXTS.items():
         if name in figures:

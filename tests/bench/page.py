@@ -138,6 +138,22 @@ def recorded_text(figures: dict[str, Any]) -> str:
     )
 
 
+def sms_text(figures: dict[str, Any]) -> str:
+    """Text messages over one link."""
+    cpu, kills = figures["cpu_us"], figures["kills"]
+    lines = [
+        f"accepted by the bulk endpoint and committed | {figures['accepted_per_s']:,.0f} a second",
+        f"and submitted, over one link with window 50 | {figures['submitted_per_s']:,.0f} a second",
+        f"and their receipts matched and committed | {figures['receipts_per_s']:,.0f} a second",
+        f"CPU of one message, receipt included | API {cpu['api']:.0f} us, `sms` {cpu['sms']:.0f} us",
+        f"received, committed and acknowledged | {figures['inbound_per_s']:,.0f} a second, {figures['inbound_lost']:.0f} lost",
+    ]
+    if kills is not None:
+        said = f"{kills['lost']} lost, {kills['doubled']} doubled, at most {kills['most_in_doubt']} in doubt"
+        lines.append(f"kill -9 of `sms` under load, {kills['kills']} times | {said}")
+    return table(f"{figures['messages']:,} messages | ", lines)
+
+
 def store_text(figures: dict[str, Any]) -> str:
     """Searches, deletions, erasures."""
     timed = {**figures["searches"], "deletion with receipt": figures["deletions"]}
@@ -166,5 +182,6 @@ TEXTS = {
     "registering": registering_text,
     "recorded": recorded_text,
     "store": store_text,
+    "sms": sms_text,
     "verdict": verdict_text,
 }

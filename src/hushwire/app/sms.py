@@ -19,6 +19,7 @@ from hushwire.services.message_carriers import Means, MessageCarriers
 from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.message_runs import BEAT_S, GivenUp, Run
 from hushwire.services.voice_security import VoiceSecurity
+from hushwire.store import text_deliveries
 from hushwire.transport.lookups import Lookups
 from hushwire.transport.message_link import BackOff
 from hushwire.transport.tls import client_context, pinned_context
@@ -38,7 +39,7 @@ async def run(means: Wired) -> None:
     voice_security = VoiceSecurity(means.main, means.keyring, clock, lambda slug: own_hosts(config, slug))
     await voice_security.listen()
     bodies = MessageBodies(means.main, means.keyring, clock, means.random)
-    inbox = MessageInbox(means.main, means.keyring, voice_security, clock, means.random)
+    inbox = MessageInbox(means.main, means.keyring, voice_security, clock, means.random, text_deliveries.add_all)
     verified = client_context(config.tls.trunk_authorities, config.tls.trunk_certificate, config.tls.trunk_key)
     verified.check_hostname = True  # unlike a SIP carrier's, the certificate of a message centre names its host (RFC 9525)
     links = Means(

@@ -1,0 +1,143 @@
+"""Text messages over one link, window 50, to npm's `smpp` as message centre: by the bulk endpoint, receipts, received, kill -9.
+
+The centre and the client that hands messages in share the machine with hushwire; CPU time is that of hushwire's own processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from typing import Any
+
+from provisioned import cpu_seconds
+
+from tests.deployments import Deployment, start_deployment
+from tests.interop.message_centre import MessageCentre, message_centre
+
+AT_ONCE = 1000
+PER_KILL = 500
+ORG = """\
+[[message_centres]]
+name = "smsc"
+system_id = "esme"
+password = "secret"
+links = [{{{{ host = "127.0.0.1", port = {port}, tls = false }}}}]
+window = 50
+unknown_after_s = 8
+when_unknown = "resend"
+[[orgs]]
+slug = "acme"
+name = "Acme"
+home_country = "DE"
+residency = "eu"
+allowed_countries = ["DE"]
+limits = "off"
+[[orgs.agents]]
+username = "anna"
+[[orgs.numbers]]
+number = "+493023125000"
+to = "anna"
+[[orgs.api_keys]]
+name = "owner"
+role = "owner"
+"""
+PARTS = "SELECT state, count(*) AS n FROM message_parts GROUP BY state"
+
+
+async def counts(running: Deployment) -> dict[str, int]:
+    """The parts by their states."""
+    async with running.database("main") as connection:
+        return {row["state"]: row["n"] for row in await connection.fetch(PARTS)}
+
+
+async def hand_in(running: Deployment, first: int, count: int) -> int:
+    """`count` messages by the bulk endpoint; returns how many were accepted."""
+    accepted = 0
+    for start in range(first, first + count, AT_ONCE):
+        numbers = [{"to": f"+49151{start + n:08}"} for n in range(min(AT_ONCE, first + count - start))]
+        said = await running.api().post("/v1/messages/bulk", {"text": "hello there", "from": "+493023125000", "recipients": numbers})
+        accepted += said["accepted"]
+    return accepted
+
+
+async def all_are(running: Deployment, state: str, count: int, within_s: float) -> float:
+    """When all were in that state (monotonic)."""
+    until = time.monotonic() + within_s
+    while (found := await counts(running)).get(state, 0) < count:
+        if time.monotonic() > until:
+            raise AssertionError(f"{found} instead of {count} {state}")
+        await asyncio.sleep(0.05)
+    return time.monotonic()
+
+
+async def reported(smsc: MessageCentre, what: str, count: int) -> None:
+    """Returns when the centre has counted so many."""
+    while (await smsc.ask("report"))[what] < count:  # noqa: ASYNC110 (another process's count)
+        await asyncio.sleep(0.05)
+
+
+async def run(*, messages: int = 10_000, kills: int = 20) -> dict[str, Any]:
+    """The figures of one run."""
+    async with (
+        message_centre(policy={"receipt": "tlv", "quiet": True}) as smsc,
+        start_deployment(provisioning=ORG.format(port=smsc.port)) as running,
+    ):
+        await smsc.event("bind")
+        pids = running.stack.children()
+        await hand_in(running, 90_000_000, 100)
+        await all_are(running, "delivered", 100, 60)
+        cpu = {name: cpu_seconds(pids[name]) for name in ("api", "sms")}
+        begun = time.monotonic()
+        accepted = await hand_in(running, 0, messages)
+        accepting_s = time.monotonic() - begun
+        await reported(smsc, "messages", accepted + 100)
+        submitting_s = time.monotonic() - begun
+        done = await all_are(running, "delivered", accepted + 100, 300)
+        used = {name: cpu_seconds(pids[name]) - before for name, before in cpu.items()}
+        received = await inbound(running, smsc, messages)
+        return {
+            "messages": accepted,
+            "accepted_per_s": accepted / accepting_s,
+            "submitted_per_s": accepted / submitting_s,
+            "receipts_per_s": accepted / (done - begun),
+            "cpu_us": {name: 1e6 * seconds / accepted for name, seconds in used.items()},
+            **received,
+            "kills": await killed(running, smsc, kills) if kills else None,
+        }
+
+
+async def inbound(running: Deployment, smsc: MessageCentre, count: int) -> dict[str, float]:
+    """Messages to a number of ours, 100 of them unacknowledged at a time."""
+    before = (await smsc.ask("report"))["acknowledged"]
+    begun = time.monotonic()
+    smsc.do("load", count=count, first=491520000000, to="493023125000", text="hello there", window=100)
+    await reported(smsc, "acknowledged", before + count)
+    took = time.monotonic() - begun
+    async with running.database("main") as connection:
+        rows = await connection.fetchval("SELECT count(*) FROM messages WHERE direction = 'inbound'")
+    return {"inbound_per_s": count / took, "inbound_lost": count - rows}
+
+
+async def killed(running: Deployment, smsc: MessageCentre, kills: int) -> dict[str, int]:
+    """kill -9 of the process that holds the link, again and again while messages go out."""
+    before = await counts(running)
+    taken = await smsc.ask("report")
+    most = accepted = 0
+    for number in range(kills):
+        accepted += await hand_in(running, 50_000_000 + number * PER_KILL, PER_KILL)
+        await asyncio.sleep(random.uniform(0.0, 0.4))
+        bound = len(smsc.events("bind"))
+        os.kill(running.stack.children()["sms"], signal.SIGKILL)
+        most = max(most, (await counts(running)).get("sending", 0))
+        await smsc.event("bind", bound + 1, timeout_s=90)  # the supervisor's pauses double up to 30 s
+    await all_are(running, "delivered", before["delivered"] + accepted, 300)
+    report = await smsc.ask("report")
+    return {
+        "kills": kills,
+        "most_in_doubt": most,
+        "lost": accepted - (report["distinct"] - taken["distinct"]),
+        "doubled": report["doubled"],
+    }
