@@ -55,7 +55,7 @@ class ToPhones(Protocol):
     """Where texts for agents' phones wait (`store/text_deliveries.py`)."""
 
     async def __call__(
-        self, connection: Connection, org_id: OrgId, texts: Sequence[tuple[UUID, UUID]], at: datetime, expires_at: datetime
+        self, connection: Connection, org_id: OrgId, texts: Sequence[tuple[UUID, UUID]], at: datetime, expires_at: datetime, /
     ) -> None:
         """Deliver each (message, agent), in the caller's transaction."""
         ...
