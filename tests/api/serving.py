@@ -31,6 +31,7 @@ from hushwire.services.agreement import Agreement
 from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
+from hushwire.services.carrier_callbacks import CarrierCallbacks
 from hushwire.services.clocks import Clocks
 from hushwire.services.consents import Consents
 from hushwire.services.custody import Custodian
@@ -192,6 +193,7 @@ async def made_means(house: House) -> Means:
         links=ProvisioningLinks(main, keyring, house.clock, Chance(), "pbx.test", parse_sip_uri("sip:sip.pbx.test:5061;transport=tls")),
         audit_exports=AuditExports(main, keyring, house.clock),
         webhooks=Webhooks(main, keyring, house.clock, Chance(), Outgoing(Lookups(), ssl.create_default_context()).fault),
+        callbacks=CarrierCallbacks(main, keyring, house.clock, Chance()),
         events=EventFeed(main, house.clock, heartbeat_s=0.1, longest_s=0.3),
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from standardwebhooks import WebhookVerificationError
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId
 from hushwire.projections.outbox import project
+from hushwire.services.webhook_contents import MessageContents
 from hushwire.services.webhook_delivery import BACK_OFF, LEASE, WebhookDelivery
 from hushwire.services.webhook_signing import is_signed, read_secret
 from hushwire.services.webhooks import MOST, Made, Webhooks
@@ -26,6 +27,7 @@ from hushwire.store import outbox
 from hushwire.store import webhooks as table
 from hushwire.transport.lookups import Answer, Lookups
 from hushwire.transport.outgoing import Outgoing
+from tests.api.messaging import OURS, THEIRS, desk
 from tests.api.serving import Office, problem, shown
 from tests.recorded import Chance
 from tests.web_peer import WebPeer, web_peer
@@ -335,3 +337,36 @@ async def test_a_paused_webhook_is_told_later_and_a_removed_one_never(office: Of
     office.house.clock.ahead += timedelta(days=2)
     assert await delivery.tidy() == 1
     assert await states(office) == []
+
+
+async def test_numbers_and_words_of_a_message_are_told_as_far_as_an_owner_granted_and_each_telling_is_noted(
+    office: Office, web: WebPeer
+) -> None:
+    at, house = await desk(office), office.house
+    service = Webhooks(await house.main("api"), await house.keyring("api"), house.clock, Chance(), guard(web).fault)
+    told: dict[str, Any] = {}
+    for name, grants in (("nothing", ()), ("numbers", ("numbers",)), ("all", ("bodies", "numbers"))):
+        made = await service.add(house.org, web.url(f"/{name}"), ("message.*",), grants, "hmac-sha256", actor="api-key:x")  # type: ignore[arg-type]
+        assert isinstance(made, Made)
+    await at.receive("Der Code ist 4711")
+    await project(await house.main("worker"))
+    contents = (MessageContents(at.bodies),)
+    delivery = WebhookDelivery(await house.main("worker"), await house.keyring("worker"), guard(web), house.clock, Chance(), contents)
+    assert await delivered(delivery) == 3
+    for _ in range(3):
+        request = await web.request()
+        told[request["path"]] = json.loads(request["body"])
+        if request["path"] != "/all":
+            assert "4711" not in request["body"]
+    assert "content" not in told["/nothing"]
+    assert THEIRS[1:] not in json.dumps(told["/nothing"])
+    assert told["/numbers"]["content"] == {"from": THEIRS, "to": OURS}
+    assert told["/all"]["content"] == {"from": THEIRS, "to": OURS, "text": "Der Code ist 4711"}
+    noted = await office.rows("SELECT actor, purpose FROM access_log WHERE actor LIKE 'webhook:%'")
+    assert [row["purpose"] for row in noted] == ["webhook"] * 2
+    async with (await house.main("worker")).organisation(house.org) as connection:
+        await connection.execute("UPDATE messages SET erased_at = now()")
+        await connection.execute("UPDATE webhook_deliveries SET state = 'waiting', due_at = now() - interval '1 minute'")
+    assert await delivered(delivery) == 3
+    for _ in range(3):
+        assert "content" not in json.loads((await web.request())["body"]), "what was erased meanwhile is not told"

@@ -66,9 +66,10 @@ def test_an_erasure_reaches_every_sealed_or_indexed_personal_value() -> None:
     obeyed = {column.table for column in columns() if column.holding.erasure is Erasure.KEEP_OBJECTION}
     # Who objected is not recorded after an erasure either, nor called, nor after a restore.
     assert obeyed == {"unrecorded_numbers", "do_not_call", "kept_protections"}
-    # Banned addresses are the operator's, of strangers, and go with their bans; receipts that are about nothing of ours go after a day.
+    # Banned addresses are the operator's, of strangers, and go with their bans; receipts that are about nothing of ours go after a day,
+    # and what a carrier says once it is carried out.
     lapsing = {column.table for column in columns() if column.holding.erasure is Erasure.LAPSE}
-    assert lapsing == {"bans", "message_receipts"}
+    assert lapsing == {"bans", "carrier_callbacks", "message_receipts"}
     for column in columns():
         if column.holding.is_personal and column.holding.form in (Form.SEALED, Form.INDEX) and column.table not in obeyed | lapsing:
             assert column.holding.erasure in reaching, column

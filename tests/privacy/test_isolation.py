@@ -45,6 +45,8 @@ SHARED: dict[str, set[str]] = {
         "bans",
         "message_centres",
         "message_receipts",
+        "carrier_callbacks",
+        "carrier_secrets",
         "message_runs",
         "nodes",
         "replay",

@@ -8,16 +8,22 @@ from uuid import uuid4
 
 import asyncpg
 
+from hushwire.core.personal import Personal
+from hushwire.policy.model import OwnHosts
 from hushwire.services import text_delivery
+from hushwire.services.carriage import Inbound
 from hushwire.services.directory import Credential
 from hushwire.services.identity import Known
+from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.text_reading import TextAsking
+from hushwire.services.voice_security import VoiceSecurity
 from hushwire.sip.text import MOST_BYTES, Text
 from hushwire.sip.uri import NameAddr, SipUri
+from hushwire.store import text_deliveries
 from tests.databases import Databases
 from tests.polling import until
 from tests.recorded import Chance
-from tests.services.running import FAR_NUMBER, HOST, World, need_program
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, HOST, World, need_program
 from tests.services.test_two_gateways import another, known, port
 from tests.services.texts import TextPhone, reason, said, texting
 
@@ -166,6 +172,29 @@ async def test_a_text_to_a_number_that_the_rules_allow_is_sealed_into_the_outbox
         assert all(b"Gr" not in value for value in row.values() if isinstance(value, bytes))
         refused = await anna.text("0035315242000", "Irland")
         assert (refused.status, len(await world.rows("messages"))) == (403, 1)
+
+
+async def test_what_a_carrier_brings_for_an_agents_number_reaches_its_phone_and_is_opened_for_it_alone(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with texting(databases, tmp_path) as (world, house):
+        main, keyring = await house.main("worker"), await house.keyring("worker")
+        judge = VoiceSecurity(main, keyring, house.clock, lambda _slug: OwnHosts(frozenset(), frozenset(), frozenset()))
+        inbox = MessageInbox(main, keyring, judge, house.clock, Chance(), text_deliveries.add_all)
+        anna, ben = await TextPhone.open(world, "anna"), await TextPhone.open(world, "ben")
+        words = "Guten Tag, hier ist 山田. " * 20
+        said = (Personal("4915112345678"), Personal(ANNA_NUMBER), Personal(words.encode("utf-16-be")))
+        await inbox.receive(uuid4(), [Inbound(*said, 8, False, None, datetime.now(UTC))])
+        got = [await anna.got()]
+        while len("".join(one.body.decode() for one in got)) < len(words):
+            got.append(await anna.got())
+        assert "".join(one.body.decode() for one in got) == words
+        assert {str(one.from_.uri) for one in got} == {f"sip:+4915112345678@{HOST}"}
+        await until(lambda: _none_waits(world))
+        assert await states(world) == ["received"]
+        assert ben.texts.empty()
+        (access,) = await world.rows("access_log", "at")
+        assert (access["actor"], access["purpose"]) == (f"agent:{world.organisation.by_username['anna'].id}", "message-delivery")
 
 
 async def test_an_agent_texts_so_often_and_no_more(databases: Databases, tmp_path: Path) -> None:

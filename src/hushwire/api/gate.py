@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hushwire.api import problems
 from hushwire.api.access import Caller
 from hushwire.api.authentication import Authenticator
-from hushwire.api.limits import CHECKS, PUBLIC, REQUESTS, STRANGERS, Buckets
+from hushwire.api.limits import CARRIERS, CHECKS, PUBLIC, REQUESTS, STRANGERS, Buckets
 from hushwire.api.metrics import Metrics
 from hushwire.api.problems import Problem
 from hushwire.core.clock import Clock
@@ -28,6 +28,7 @@ MOST_BODY: Final = 1 << 20
 BODY_WITHIN_S: Final = 20.0
 _LEFT: Final = 499
 CHECK_PATH: Final = "/v1/voice-security/check"
+CARRIERS_PATH: Final = "/v1/carriers/"
 _AFTER_THE_END: Final = ("/v1/privacy/erasures", "/v1/privacy/receipts", "/v1/privacy/termination", "/v1/audit")
 """What a key of an erased organisation may still ask for."""
 
@@ -51,6 +52,7 @@ class Gate:
         self._authenticator = authenticator
         self._metrics = metrics
         self._checks, self._requests = Buckets(CHECKS, clock), Buckets(REQUESTS, clock)
+        self._carriers = Buckets(CARRIERS, clock)
         self._strangers, self._public = Buckets(STRANGERS, clock), Buckets(PUBLIC, clock)
         self._headers = _SECURITY | ({"Strict-Transport-Security": "max-age=31536000"} if is_tls else {})
 
@@ -101,6 +103,10 @@ class Gate:
         address = scope["client"][0] if scope.get("client") else ""
         if not path.startswith("/v1/"):
             wait_s = 0.0 if path in _PROBES else self._public.take(address)
+            return _slower(wait_s) if wait_s else None
+        if path.startswith(CARRIERS_PATH):
+            # A carrier has no key: its signature is looked at where the path is served.
+            wait_s = self._carriers.take(address)
             return _slower(wait_s) if wait_s else None
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         try:

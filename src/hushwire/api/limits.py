@@ -21,6 +21,8 @@ class Rate:
 CHECKS: Final = Rate(400, 800)
 REQUESTS: Final = Rate(100, 200)
 STRANGERS: Final = Rate(10, 50)
+# Callbacks of carriers, by address: messages and receipts of many organisations.
+CARRIERS: Final = Rate(500, 1000)
 # What is published to everybody; probes and scrapes are not counted, so that nobody can use their share up.
 PUBLIC: Final = Rate(10, 50)
 

@@ -21,6 +21,7 @@ from hushwire.services.audit_exports import AuditExports
 from hushwire.services.audits import Audits
 from hushwire.services.breaches import Breaches
 from hushwire.services.call_actions import CallActions
+from hushwire.services.carrier_callbacks import CarrierCallbacks
 from hushwire.services.clocks import Clocks
 from hushwire.services.consents import Consents
 from hushwire.services.custody import Custodian
@@ -104,6 +105,7 @@ class Means:
     voicemail: VoicemailQueries
     greetings: Greetings
     webhooks: Webhooks
+    callbacks: CarrierCallbacks
     events: EventFeed
     sip_domain: str
 

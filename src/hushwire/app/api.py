@@ -32,6 +32,7 @@ from hushwire.services.agreement import Agreement
 from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
+from hushwire.services.carrier_callbacks import CarrierCallbacks
 from hushwire.services.clocks import Clocks
 from hushwire.services.consents import Consents
 from hushwire.services.custody import Custodian
@@ -141,6 +142,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         greetings=Greetings(wired.main),
         webhooks=Webhooks(wired.main, wired.keyring, wired.clock, wired.random, outgoing(wired.config).fault),
         events=EventFeed(wired.main, wired.clock),
+        callbacks=CarrierCallbacks(wired.main, wired.keyring, wired.clock, wired.random),
         voicemail=VoicemailQueries(wired.main, queries, wired.clock),
         recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock),
         spool=spool,

@@ -34,6 +34,7 @@ from hushwire.services.provisioning_centres import CentreSpec
 from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
 from hushwire.services.provisioning_rules import ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.ring_groups import RING_IN_TURN_S, RING_TOGETHER_S
+from hushwire.services.webhook_signing import read_secret
 from hushwire.sip.uri import SipUri, parse_uri
 from hushwire.sms.text.alphabets import Language
 from hushwire.store.provisioning import OrgRow
@@ -340,6 +341,34 @@ class MessageCentre(Table):
         return self
 
 
+class HttpCarrier(Table):
+    """A carrier of short messages by https (docs/http-carriers.md)."""
+
+    name: Name
+    kind: Literal["http"]
+    priority: Annotated[int, Field(ge=0, le=65535)] = 0
+    weight: Annotated[int, Field(ge=1, le=65535)] = 1
+    prefixes: Annotated[list[NumberPrefix], Field(max_length=256)] = []
+    url: Annotated[str, _matching(re.compile(r"https://[!-~]{1,2000}", re.ASCII), 'must be a URL such as "https://sms.example.org/send"')]
+    auth: Literal["none", "bearer", "basic", "header"] = "none"
+    username: Annotated[str, Field(max_length=128)] = ""
+    header: Annotated[str, _matching(re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII), "must be the name of a header")] = "X-Api-Key"
+    password: Annotated[str, _matching(re.compile(r"[!-~]{1,512}", re.ASCII), "must be printable ASCII")] | None = None
+    secret: Annotated[str, _matching(re.compile(r"whsec_[A-Za-z0-9+/=]{32,90}", re.ASCII), 'must be "whsec_" and base64')] | None = None
+    window: Annotated[int, Field(ge=1, le=100)] = 10
+    unknown_after_s: Annotated[int, Field(ge=1, le=2_592_000)] = 86_400
+    when_unknown: Literal["fail", "resend"] = "fail"
+    most_attempts: Annotated[int, Field(ge=1, le=20)] = 8
+
+    @model_validator(mode="after")
+    def _whole(self) -> "HttpCarrier":
+        if (self.auth == "none") != (self.password is None):
+            raise ValueError("give auth and password together, or neither (then requests are signed alone)")
+        if self.secret is not None and read_secret(self.secret) is None:
+            raise ValueError('secret: must be "whsec_" and the base64 of 24 to 64 bytes')
+        return self
+
+
 def _destination(value: str) -> str:
     if not is_destination(value):
         raise ValueError('must be an extension, a user name or a number, such as "102" or "+493023125999"')
@@ -576,7 +605,7 @@ class Document(Table):
     subprocessors: list[Subprocessor] = []
     policies: list[Policy] = []
     trunks: list[Trunk] = []
-    message_centres: list[MessageCentre] = []
+    message_centres: list[MessageCentre | HttpCarrier] = []
     orgs: list[Org] = []
 
 
@@ -773,10 +802,13 @@ def _desired(document: Document, custody: Mapping[str, CustodySpec]) -> Desired:
     return Desired(trunks, tuple(_org(org, custody[org.slug]) for org in document.orgs), listed, policies, centres)
 
 
-def _centre(centre: MessageCentre) -> CentreSpec:
+def _centre(centre: MessageCentre | HttpCarrier) -> CentreSpec:
     said = centre.model_dump()
+    secret = said.pop("secret", None)
+    if isinstance(centre, HttpCarrier):
+        said["numbering"] = "payload"
     own = {name: said.pop(name) for name in ("name", "kind", "priority", "weight", "prefixes", "password")}
-    return CentreSpec(**{**own, "prefixes": tuple(own["prefixes"])}, settings=said)
+    return CentreSpec(**{**own, "prefixes": tuple(own["prefixes"])}, settings=said, secret=secret)
 
 
 def _trunk(trunk: Trunk) -> TrunkSpec:

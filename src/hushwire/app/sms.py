@@ -10,10 +10,13 @@ import asyncpg
 import structlog
 
 from hushwire.app.hosts import own_hosts
+from hushwire.app.outgoing import outgoing
 from hushwire.app.wiring import Wired
 from hushwire.app.worker import Job
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import uuid7
+from hushwire.services.carrier_callbacks import CallbackWork
+from hushwire.services.http_carrier import HttpCarriers
 from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.message_carriers import Means, MessageCarriers
 from hushwire.services.message_inbox import MessageInbox
@@ -52,12 +55,17 @@ async def run(means: Wired) -> None:
     )
     held = Run(uuid7(int(clock.now().timestamp() * 1000), means.random.token_bytes(10)), means.node_id, means.main, clock)
     carriers = MessageCarriers(links, held, means.main, means.keyring, bodies, inbox, fail)
+    by_https = HttpCarriers(held, means.main, means.keyring, bodies, outgoing(config), clock)
+    callbacks = CallbackWork(means.main, means.keyring, bodies, inbox, clock)
     await held.begin()
     await carriers.upkeep()  # what an earlier process left is in doubt before its receipts come
     jobs = [
         Job("message-centres", carriers.follow, 30.0, "message-centres"),
         Job("message-upkeep", carriers.upkeep, 5.0),
         Job("message-assembly", inbox.give_up_waiting, 30.0),
+        Job("http-carriers", by_https.work, 5.0, "message-parts"),
+        Job("http-carriers-upkeep", by_https.upkeep, 15.0),
+        Job("carrier-callbacks", callbacks.carry_out, 15.0, "carrier-callbacks"),
     ]
 
     def woken(topic: str) -> None:

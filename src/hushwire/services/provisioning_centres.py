@@ -11,7 +11,10 @@ import asyncpg
 
 from hushwire.core.clock import Random
 from hushwire.core.ids import uuid7
+from hushwire.services.carrier_callbacks import place_of_secret
 from hushwire.services.message_centres import place_of_password
+from hushwire.services.webhook_signing import read_secret
+from hushwire.store import carrier_callbacks
 from hushwire.store.database import Connection
 from hushwire.vault.keyring import DeploymentKeys
 
@@ -27,6 +30,8 @@ class CentreSpec:
     prefixes: tuple[str, ...]
     settings: Mapping[str, Any]
     password: str | None = field(repr=False)
+    secret: str | None = field(default=None, repr=False)
+    """What a carrier by https signs with, and we towards it (`whsec_...`)."""
 
 
 async def apply_centres(
@@ -50,7 +55,7 @@ async def apply_centres(
         new = (spec.kind, spec.priority, spec.weight, list(spec.prefixes), json.loads(json.dumps(spec.settings)), sealed)
         if old is not None and new == (
             *(old[name] for name in ("kind", "priority", "weight", "prefixes")), json.loads(old["settings"]), old["password_sealed"],
-        ):  # fmt: skip
+        ) and await _has_secret(connection, row_id, spec.secret, keys):  # fmt: skip
             continue
         await connection.execute(
             """INSERT INTO message_centres
@@ -69,6 +74,16 @@ async def apply_centres(
             sealed,
             now,
         )
+        secret = None if spec.secret is None else read_secret(spec.secret)
+        if secret is None:
+            await connection.execute("DELETE FROM carrier_secrets WHERE centre_id = $1", row_id)
+        else:
+            await connection.execute(
+                "INSERT INTO carrier_secrets (centre_id, secret_sealed) VALUES ($1, $2)"
+                " ON CONFLICT (centre_id) DO UPDATE SET secret_sealed = excluded.secret_sealed",
+                row_id,
+                keys.operational.seal(secret, **place_of_secret(row_id)),
+            )
         changes.append(f"message centre {spec.name}: {'changed' if old else 'made'}")
     for name, row in known.items():
         if prune and await _remove(connection, row["id"]):
@@ -76,6 +91,12 @@ async def apply_centres(
         else:
             kept.append(f"message centre {name}" + (" (messages name it)" if prune else ""))
     return changes, kept
+
+
+async def _has_secret(connection: Connection, row_id: UUID, wanted: str | None, keys: DeploymentKeys) -> bool:
+    sealed = await carrier_callbacks.secret(connection, row_id)
+    known = None if sealed is None else keys.operational.open(sealed, **place_of_secret(row_id))
+    return known == (None if wanted is None else read_secret(wanted))
 
 
 async def _remove(connection: Connection, centre_id: UUID) -> bool:

@@ -40,8 +40,8 @@ class Question:
 async def add_all(
     connection: Connection,
     org_id: OrgId,
-    wanted: Sequence[tuple[UUID, UUID]],
-    now: datetime,
+    texts: Sequence[tuple[UUID, UUID]],
+    at: datetime,
     expires_at: datetime | None = None,
     claimed_until: datetime | None = None,
 ) -> None:
@@ -54,10 +54,10 @@ async def add_all(
         " SELECT $1, message_id, agent_id, $4, $5, $6, CASE WHEN $6::timestamptz IS NULL THEN 0 ELSE 1 END"
         " FROM unnest($2::uuid[], $3::uuid[]) AS w (message_id, agent_id) ON CONFLICT DO NOTHING",
         org_id,
-        [message for message, _ in wanted],
-        [agent for _, agent in wanted],
-        now,
-        expires_at or now + KEPT_FOR,
+        [message for message, _ in texts],
+        [agent for _, agent in texts],
+        at,
+        expires_at or at + KEPT_FOR,
         claimed_until,
     )
 

@@ -8,6 +8,7 @@ from hushwire.privacy.inventory.vocabulary import (
     CALL,
     OPERATOR,
     TECHNICAL,
+    DataClass,
     Erasure,
     Form,
     Holding,
@@ -28,6 +29,11 @@ UNNAMED: Final = replace(
 TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "message_centres": same(OPERATOR, "id name kind priority weight prefixes settings created_at updated_at")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
+    "carrier_secrets": same(OPERATOR, "centre_id") | same(replace(OPERATOR, form=Form.SEALED), "secret_sealed"),
+    "carrier_callbacks": same(UNNAMED, "id centre_id")
+    | same(replace(UNNAMED, form=Form.PLAIN), "kind received_at done_at")
+    | same(replace(UNNAMED, form=Form.HASH), "request_hash")
+    | same(replace(UNNAMED, form=Form.SEALED, data_class=DataClass.CONTENT), "body_sealed"),
     "message_runs": same(TECHNICAL, "id node_id started_at seen_at"),
     "message_parts": same(replace(PART, form=Form.PSEUDONYM), "org_id message_id centre_id run_id")
     | same(PART, "part parts state error attempts due_at expires_at changed_at")

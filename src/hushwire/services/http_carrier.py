@@ -1,0 +1,213 @@
+"""Carriers that take messages by https: parts of the outbox as JSON, one signed request each (docs/http-carriers.md).
+
+    outbox row 'queued' -> opened -> 'sending' committed -> POST -> answer -> 'submitted' committed -> callback -> 'delivered'
+
+As with SMPP, nothing leaves that is not committed as being sent, and what may have left without an answer is `unknown`: a callback or the
+carrier's rule says what to make of it. The guard of `transport/outgoing.py` stands before every request.
+"""
+
+import asyncio
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import orjson
+import structlog
+
+from hushwire.core.clock import Clock
+from hushwire.core.errors import HushwireError
+from hushwire.core.ids import OrgId
+from hushwire.services import message_runs, webhook_signing
+from hushwire.services.carriage import Change, PartState
+from hushwire.services.carrier_callbacks import place_of_secret
+from hushwire.services.message_bodies import MessageBodies, OpenedMessage
+from hushwire.services.message_centres import SmppSettings, place_of_password, read_style
+from hushwire.services.message_receipts import Receipts
+from hushwire.services.message_runs import Run
+from hushwire.services.message_submission import digits
+from hushwire.sms.smpp.receipts import canonical
+from hushwire.store import message_parts
+from hushwire.store.database import Connection, Database
+from hushwire.store.message_parts import PartRef, Settled
+from hushwire.transport.outgoing import NotReached, Outgoing, Reply
+from hushwire.vault.keyring import DeploymentKeys, Keyring
+
+RETRY_FIRST: Final = timedelta(seconds=15)
+RETRY_MOST: Final = timedelta(minutes=30)
+_LATER: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
+_AWAY: Final = (HushwireError, asyncpg.PostgresError, OSError)
+_LONGEST_ID: Final = 128
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCentre:
+    """One carrier by https, as provisioned. `password` is its token or password, `secret` what requests are signed with."""
+
+    id: UUID
+    name: str
+    url: str = field(repr=False)
+    auth: str
+    username: str
+    header: str
+    window: int
+    most_attempts: int
+    unknown: SmppSettings
+    password: str = field(repr=False)
+    secret: bytes | None = field(repr=False)
+
+    def headers(self, message_id: str, at_s: int, body: bytes) -> list[tuple[str, str]]:
+        """What stands beside the body."""
+        found = [("Content-Type", "application/json"), ("User-Agent", "hushwire-messages"), ("Idempotency-Key", message_id)]
+        if self.auth == "bearer":
+            found.append(("Authorization", f"Bearer {self.password}"))
+        elif self.auth == "basic":
+            found.append(("Authorization", "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()))
+        elif self.auth == "header":
+            found.append((self.header, self.password))
+        if self.secret is not None:
+            found += webhook_signing.headers(message_id, at_s, body, "hmac-sha256", [self.secret])
+        return found
+
+
+async def http_centres(connection: Connection, keys: DeploymentKeys) -> list[HttpCentre]:
+    """All carriers by https, ready to be asked. In a transaction of no organisation."""
+    rows = await connection.fetch(
+        "SELECT c.id, c.name, c.settings, c.password_sealed, s.secret_sealed FROM message_centres AS c"
+        " LEFT JOIN carrier_secrets AS s ON s.centre_id = c.id WHERE c.kind = 'http' ORDER BY c.name"
+    )
+    found = []
+    for row in rows:
+        said: Mapping[str, Any] = json.loads(row["settings"])
+        if "url" not in said:
+            continue
+        sealed, secret = row["password_sealed"], row["secret_sealed"]
+        password = "" if sealed is None else keys.operational.open(sealed, **place_of_password(row["id"])).decode()
+        style = read_style(said)
+        rule = SmppSettings("", (), style=style, unknown_after_s=said["unknown_after_s"], when_unknown=said["when_unknown"])
+        signing = None if secret is None else keys.operational.open(secret, **place_of_secret(row["id"]))
+        told = {name: said[name] for name in ("url", "auth", "username", "header", "window", "most_attempts")}
+        found.append(HttpCentre(row["id"], row["name"], unknown=rule, password=password, secret=signing, **told))
+    return found
+
+
+class HttpCarriers:
+    """The carriers by https of one process."""
+
+    def __init__(self, run: Run, main: Database, keyring: Keyring, bodies: MessageBodies, outgoing: Outgoing, clock: Clock) -> None:
+        self._run = run
+        self._main = main
+        self._keyring = keyring
+        self._bodies = bodies
+        self._outgoing = outgoing
+        self._clock = clock
+        self.submitted = 0
+
+    async def work(self) -> int:
+        """Sends what is due at all of them; returns how many parts. One that fails holds up no other."""
+        keys = await self._keyring.deployment()
+        async with self._main.transaction() as connection:
+            centres = await http_centres(connection, keys)
+        return sum(await asyncio.gather(*(self._centre(centre, keys) for centre in centres)))
+
+    async def upkeep(self) -> int:
+        """Early callbacks, and what is in doubt for too long; returns how many parts changed."""
+        keys, changed = await self._keyring.deployment(), 0
+        async with self._main.transaction() as connection:
+            centres = await http_centres(connection, keys)
+        for centre in centres:
+            changed += await Receipts(centre.id, self._main, self._bodies, self._clock).look_again()
+            changed += await message_runs.resolve_by_rule(self._main, self._bodies, centre.id, centre.unknown, self._clock)
+        return changed
+
+    async def _centre(self, centre: HttpCentre, keys: DeploymentKeys) -> int:
+        done = 0
+        try:
+            while self._run.may_send:
+                async with self._main.transaction() as connection:
+                    refs = await message_parts.due(connection, centre.id, self._clock.now(), centre.window)
+                if not refs:
+                    break
+                by_org: dict[OrgId, list[PartRef]] = defaultdict(list)
+                for ref in refs:
+                    by_org[ref.org_id].append(ref)
+                for org_id, some in by_org.items():
+                    done += await self._batch(centre, keys, org_id, some)
+        except _AWAY as error:
+            _log.error("http_carrier.delayed", centre=centre.name, error=type(error).__name__)
+        return done
+
+    async def _batch(self, centre: HttpCentre, keys: DeploymentKeys, org_id: OrgId, refs: Sequence[PartRef]) -> int:
+        opened = await self._bodies.open(org_id, list(dict.fromkeys(ref.message_id for ref in refs)), centre.unknown.style)
+        now = self._clock.now()
+        there = [(ref, opened[ref.message_id]) for ref in refs if ref.message_id in opened]
+        async with self._main.organisation(org_id) as connection:
+            gone = [ref for ref in refs if ref.message_id not in opened]
+            moved = await message_parts.move(connection, gone, "queued", "failed", "erased", now) if gone else []
+            wanted = [(ref, keys.text_destination(digits(message.destination.reveal()))) for ref, message in there]
+            rows = await message_parts.claim(connection, self._run.id, wanted, now) if wanted else []
+            await self._tell(connection, org_id, [Change(ref.message_id, ref.part, "failed", "erased", now) for ref in moved])
+        messages = {ref.message_id: message for ref, message in there}
+        settled = await asyncio.gather(*(self._send(centre, messages[row.message_id], row) for row in rows))
+        now = self._clock.now()
+        async with self._main.organisation(org_id) as connection:
+            own = await message_parts.settle(connection, self._run.id, settled, now)
+            await self._tell(
+                connection, org_id, [Change(one.message_id, one.part, _state(one), one.error, now) for one in own if one.state != "queued"]
+            )
+            if named := {one.receipt_id: (one.message_id, one.part) for one in own if one.receipt_id is not None}:
+                await Receipts(centre.id, self._main, self._bodies, self._clock).settled_with(connection, org_id, named)
+        self.submitted += sum(one.state == "submitted" for one in own)
+        return len(rows)
+
+    async def _send(self, centre: HttpCentre, message: OpenedMessage, row: message_parts.Claimed) -> Settled:
+        said = {
+            "id": str(row.message_id), "from": message.source.reveal(), "to": message.destination.reveal(), "text": message.text.reveal(),
+            "valid_until": None if row.expires_at is None else row.expires_at.isoformat(),
+        }  # fmt: skip
+        body = orjson.dumps(said)
+        try:
+            headers = centre.headers(str(row.message_id), int(self._clock.now().timestamp()), body)
+            reply = await self._outgoing.ask("POST", centre.url, headers, body)
+        except NotReached as error:
+            if error.is_sent:
+                return Settled(row.message_id, row.part, "unknown", None, "unanswered")
+            return self._later(centre, row, error.reason)
+        if 200 <= reply.status < 300:
+            receipt_id = _id_in(reply)
+            return Settled(row.message_id, row.part, "submitted", None if receipt_id is None else canonical(receipt_id, "exact"))
+        word = "redirect" if 300 <= reply.status < 400 else f"http-{reply.status}"
+        if reply.status in _LATER:
+            return self._later(centre, row, word)
+        return Settled(row.message_id, row.part, "failed", None, word)
+
+    def _later(self, centre: HttpCentre, row: message_parts.Claimed, word: str) -> Settled:
+        if row.attempts >= centre.most_attempts:
+            return Settled(row.message_id, row.part, "failed", None, word)
+        pause = min(RETRY_MOST, RETRY_FIRST * 2 ** min(row.attempts, 10))
+        return Settled(row.message_id, row.part, "queued", None, word, self._clock.now() + pause)
+
+    async def _tell(self, connection: Connection, org_id: OrgId, changes: Sequence[Change]) -> None:
+        if changes:
+            await self._bodies.advance(connection, org_id, changes)
+
+
+def _state(settled: Settled) -> PartState:
+    states: tuple[PartState, ...] = ("submitted", "unknown", "failed")
+    return next(state for state in states if state == settled.state)
+
+
+def _id_in(reply: Reply) -> str | None:
+    """What the carrier calls the message: `id` of a JSON object; None where it says none that can be compared."""
+    try:
+        said = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        return None
+    found = said.get("id") if isinstance(said, dict) else None
+    return found if isinstance(found, str) and 0 < len(found) <= _LONGEST_ID and found.isprintable() else None

@@ -1,0 +1,170 @@
+"""Carriers by https: what leaves to a server that is not ours, what it says of it, and what it brings; signed both ways."""
+
+import asyncio
+import base64
+import json
+import ssl
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from standardwebhooks import Webhook
+
+from hushwire.services.carrier_callbacks import CallbackWork
+from hushwire.services.http_carrier import HttpCarriers
+from hushwire.services.message_runs import Run
+from hushwire.services.provisioning_centres import CentreSpec, apply_centres
+from hushwire.services.webhook_signing import WINDOW_S
+from hushwire.transport.lookups import Lookups
+from hushwire.transport.outgoing import Outgoing
+from tests.api.messaging import OURS, THEIRS, Desk, desk
+from tests.api.serving import Office, office, problem, shown
+from tests.recorded import Chance
+from tests.web_peer import WebPeer, web_peer
+
+__all__ = ["office"]
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+SIGNER = Webhook(SECRET)
+
+
+def replying(said: dict[str, Any]) -> str:
+    return "/reply/" + base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
+
+
+@pytest.fixture
+async def web(tmp_path: Path) -> AsyncIterator[WebPeer]:
+    async with web_peer(tmp_path) as peer:
+        yield peer
+
+
+class Carrier:
+    """The deployment's only carrier, which is this server."""
+
+    def __init__(self, office: Office, web: WebPeer, at: Desk, run: Run, sending: HttpCarriers, work: CallbackWork) -> None:
+        self.office, self.web, self.desk, self.run, self.sending, self.work = office, web, at, run, sending, work
+
+    @classmethod
+    async def of(cls, office: Office, web: WebPeer, path: str, timeout_s: float = 5.0, **more: Any) -> "Carrier":
+        at, house = await desk(office), office.house
+        settings = {"url": web.url(path), "auth": "bearer", "username": "", "header": "X", "window": 10, "numbering": "payload",
+                    "unknown_after_s": 60, "when_unknown": "fail", "most_attempts": 2} | more  # fmt: skip
+        spec = CentreSpec(f"smsc-{at.centre}", "http", 0, 1, (), settings, "a-token", SECRET)
+        keys = await (await house.keyring("owner")).deployment()
+        async with (await house.main("owner")).transaction() as connection:
+            changes, _ = await apply_centres(connection, [spec], keys, house.clock.now(), Chance(), prune=False)
+            again, _ = await apply_centres(connection, [spec], keys, house.clock.now(), Chance(), prune=False)
+        assert (len(changes), again) == (1, [])
+        main, keyring = await house.main("worker"), await house.keyring("worker")
+        guard = Outgoing(Lookups(), ssl.create_default_context(cafile=str(web.authority)), ("127.0.0.0/8",), (web.port,), timeout_s)
+        run = Run(uuid4(), house.node, main, house.clock)
+        await run.begin()
+        sending = HttpCarriers(run, main, keyring, at.bodies, guard, house.clock)
+        return cls(office, web, at, run, sending, CallbackWork(main, keyring, at.bodies, at.inbox, house.clock))
+
+    async def says(
+        self, what: str, said: Any, *, request_id: str = "", at: datetime | None = None, body: str | None = None
+    ) -> httpx.Response:
+        """A callback, signed by a public library."""
+        request_id, at = request_id or f"msg_{uuid4()}", at or self.office.house.clock.now()
+        text = json.dumps(said) if body is None else body
+        headers = {"webhook-id": request_id, "webhook-timestamp": str(int(at.timestamp())), "Content-Type": "application/json",
+                   "webhook-signature": SIGNER.sign(request_id, at, json.dumps(said))}  # fmt: skip
+        async with self.office.stranger() as carrier:
+            return await carrier.post(f"/v1/carriers/{self.desk.centre}/{what}", content=text, headers=headers)
+
+    async def states(self) -> list[tuple[str, str | None]]:
+        rows = await self.office.rows("SELECT state, error FROM messages WHERE direction = 'outbound' ORDER BY created_at")
+        return [(row["state"], row["error"]) for row in rows]
+
+
+async def sent(office: Office, text: str = "Hallo 👋 " * 60) -> str:
+    async with office.client() as api:
+        answer = await api.post("/v1/messages", json={"to": THEIRS, "text": text})
+    assert answer.status_code == 202, answer.text
+    found: str = answer.json()["id"]
+    return found
+
+
+async def test_a_message_leaves_whole_and_signed_and_its_receipt_makes_it_delivered(office: Office, web: WebPeer) -> None:
+    carrier = await Carrier.of(office, web, replying({"id": "Carrier-7"}))
+    message = await sent(office)
+    assert await carrier.sending.work() == 1
+    request = await web.request()
+    headers = request["headers"]
+    said: Any = SIGNER.verify(request["body"].encode("latin-1").decode(), headers)
+    assert said == {"id": message, "from": OURS, "to": THEIRS, "text": "Hallo 👋 " * 60, "valid_until": said["valid_until"]}
+    assert (headers["authorization"], headers["idempotency-key"], request["method"]) == ("Bearer a-token", message, "POST")
+    assert await carrier.states() == [("submitted", None)]
+    receipt = {"id": "Carrier-7", "to": THEIRS, "status": "delivered"}
+    assert (await carrier.says("receipts", receipt)).status_code == 202
+    assert await carrier.work.carry_out() == 1
+    assert await carrier.states() == [("delivered", None)]
+    assert (await carrier.sending.work(), web.asked.empty()) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "state", "error"), [("/status/400", "failed", "http-400"), ("/redirect", "failed", "redirect"), ("/slow", "unknown", None)]
+)
+async def test_what_is_refused_fails_and_what_may_have_left_is_in_doubt(
+    office: Office, web: WebPeer, path: str, state: str, error: str | None
+) -> None:
+    carrier = await Carrier.of(office, web, path, 1.0)
+    await sent(office)
+    assert await carrier.sending.work() == 1
+    assert await carrier.states() == [(state, error)]
+    office.house.clock.ahead += timedelta(minutes=2)
+    await carrier.run.beat()
+    assert await carrier.sending.upkeep() == (state == "unknown")
+    assert (await carrier.states())[0][0] == "failed"
+    assert (await carrier.sending.work(), web.asked.qsize()) == (0, 1)
+
+
+async def test_a_busy_carrier_is_asked_again_later_under_the_same_name_and_so_often_and_no_more(office: Office, web: WebPeer) -> None:
+    carrier = await Carrier.of(office, web, "/status/503")
+    message = await sent(office)
+    assert [await carrier.sending.work(), await carrier.sending.work()] == [1, 0]
+    assert await carrier.states() == [("queued", None)]
+    office.house.clock.ahead += timedelta(minutes=1)
+    await carrier.run.beat()
+    assert await carrier.sending.work() == 1
+    assert await carrier.states() == [("failed", "http-503")]
+    assert [(await web.request())["headers"]["idempotency-key"] for _ in range(2)] == [message] * 2
+
+
+async def test_a_carriers_message_is_received_once_however_often_it_is_brought(office: Office, web: WebPeer) -> None:
+    carrier = await Carrier.of(office, web, "/in")
+    brought = {"id": "in-1", "from": THEIRS, "to": OURS, "text": "Grüße 👋 " + "lang " * 100}
+    answers = [await carrier.says("messages", brought, request_id="same") for _ in range(3)]
+    answers.append(await carrier.says("messages", brought))
+    assert [answer.status_code for answer in answers] == [202] * 4
+    assert await carrier.work.carry_out() == 2
+    async with office.client() as api:
+        (message,) = shown(await api.get("/v1/messages", params={"direction": "inbound"}))["items"]
+    assert (message["number"], message["own"], message["text"]) == (THEIRS, OURS, brought["text"])
+    assert await office.rows("SELECT count(*) AS n FROM carrier_callbacks WHERE body_sealed IS NOT NULL") == [{"n": 0}]
+    assert (await carrier.says("messages", brought, request_id="same")).status_code == 202
+    assert await carrier.work.carry_out() == 0
+
+
+async def test_nothing_is_believed_that_the_carrier_did_not_sign_just_now(office: Office, web: WebPeer) -> None:
+    carrier = await Carrier.of(office, web, "/in")
+    said = {"id": "in-1", "from": THEIRS, "to": OURS, "text": "x"}
+    now = office.house.clock.now()
+    problem(await carrier.says("messages", said, at=now - timedelta(seconds=WINDOW_S + 5)), 401)
+    problem(await carrier.says("messages", said, at=now + timedelta(seconds=WINDOW_S + 5)), 401)
+    problem(await carrier.says("messages", said, body=json.dumps(said | {"text": "y"})), 401)
+    other = Carrier(office, web, Desk(office, UUID(int=1), UUID(int=2), carrier.desk.inbox, carrier.desk.bodies), carrier.run,
+                    carrier.sending, carrier.work)  # fmt: skip
+    problem(await other.says("messages", said), 401)
+    async with office.client() as owner:
+        problem(await owner.post(f"/v1/carriers/{carrier.desk.centre}/messages", json=said), 401)
+    for wrong in ({}, {"id": "a"}, said | {"more": 1}, said | {"from": "a" * 40}, said | {"text": 5}, [said], "x"):
+        problem(await carrier.says("messages", wrong), 422)
+    problem(await carrier.says("receipts", {"id": "a", "to": THEIRS, "status": "lost"}), 422)
+    problem(await carrier.says("messages", said | {"text": "a" * 70_000}), 413)
+    assert await office.rows("SELECT count(*) AS n FROM carrier_callbacks") == [{"n": 0}]
+    assert await asyncio.wait_for(carrier.work.carry_out(), 10) == 0
