@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -14,6 +15,8 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from hushwire.app import provision_file
+from hushwire.core.errors import ConfigError
 from hushwire.services.carrier_callbacks import CallbackWork
 from hushwire.services.http_carrier import HttpCarriers
 from hushwire.services.message_runs import Run
@@ -168,3 +171,20 @@ async def test_nothing_is_believed_that_the_carrier_did_not_sign_just_now(office
     problem(await carrier.says("messages", said | {"text": "a" * 70_000}), 413)
     assert await office.rows("SELECT count(*) AS n FROM carrier_callbacks") == [{"n": 0}]
     assert await asyncio.wait_for(carrier.work.carry_out(), 10) == 0
+
+
+def test_a_provisioning_file_declares_such_carriers_beside_those_by_smpp_and_names_each_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "centres.toml"
+    https = f'[[message_centres]]\nname = "web"\nkind = "http"\nurl = "https://sms.example.org/send"\nsecret = "{SECRET}"\n'
+    file.write_text(f'{https}[[message_centres]]\nname = "smsc"\nsystem_id = "x"\nlinks = [{{ host = "192.0.2.1", port = 2775 }}]\n')
+    web_centre, smsc = provision_file.read(file, {"*"}).message_centres
+    assert (web_centre.kind, web_centre.secret, web_centre.settings["numbering"], smsc.kind) == ("http", SECRET, "payload", "smpp")
+    assert "secret" not in web_centre.settings
+    for line, mistake in (
+        ('auth = "bearer"', "give auth and password together"), ('url = "http://x"', "https://"), ('secret = "whsec_x"', "whsec_"),
+        ('kind = "fax"', "must be one of"), ("window = 0", "window: must be"),
+    ):  # fmt: skip
+        kept = [one for one in https.splitlines() if not one.startswith(line.partition(" ")[0])]
+        file.write_text("\n".join([*kept, line]) + "\n")
+        with pytest.raises(ConfigError, match=re.escape(mistake)):
+            provision_file.read(file, {"*"})

@@ -26,6 +26,8 @@ def words(problem: Any) -> str:
         return str(problem["msg"]).removeprefix("Value error, ")
     if kind == "literal_error":
         return f"must be {problem['ctx']['expected']}"
+    if kind == "union_tag_invalid":
+        return f"kind: must be one of {problem['ctx']['expected_tags']}"
     if kind.startswith(("greater_than", "less_than")):
         return "must be " + str(problem["msg"]).removeprefix("Input should be ")
     return _MENDS.get(kind, str(problem["msg"]))

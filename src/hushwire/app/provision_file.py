@@ -12,7 +12,17 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import phonenumbers
 from phonenumbers import shortnumberinfo
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from hushwire.app.mistakes import words
 from hushwire.core.errors import ConfigError, PeerError
@@ -369,6 +379,14 @@ class HttpCarrier(Table):
         return self
 
 
+def _kind(value: Any) -> str:
+    found = value.get("kind", "smpp") if isinstance(value, dict) else getattr(value, "kind", "smpp")
+    return found if isinstance(found, str) else "smpp"
+
+
+Carrier = Annotated[Annotated[MessageCentre, Tag("smpp")] | Annotated[HttpCarrier, Tag("http")], Discriminator(_kind)]
+
+
 def _destination(value: str) -> str:
     if not is_destination(value):
         raise ValueError('must be an extension, a user name or a number, such as "102" or "+493023125999"')
@@ -605,7 +623,7 @@ class Document(Table):
     subprocessors: list[Subprocessor] = []
     policies: list[Policy] = []
     trunks: list[Trunk] = []
-    message_centres: list[MessageCentre | HttpCarrier] = []
+    message_centres: list[Carrier] = []
     orgs: list[Org] = []
 
 
@@ -685,6 +703,8 @@ def _place(tree: Any, location: tuple[int | str, ...]) -> str:
     node: Any = tree
     parts: list[str] = []
     for step in location:
+        if step in ("smpp", "http") and isinstance(node, dict) and step not in node:
+            continue  # which kind of carrier it was read as
         if isinstance(step, int):
             parts[-1:] = [f"{parts[-1] if parts else ''}[{step + 1}]"]
         else:
