@@ -257,3 +257,15 @@ async def test_a_released_numbers_data_is_gone_at_once_with_a_clock_that_proves_
         org_id = OrgId(await connection.fetchval("SELECT find_org('acme')"))
     async with service.keyring.db.organisation(org_id) as connection:
         assert [stone.tombstone.kind for stone in await tombstones.of_object(connection, "number", number["id"])] == ["number"]
+
+
+async def test_a_file_opens_what_two_must_agree_to_at_once_and_the_organisation_is_told(service: Provisioning) -> None:
+    await service.apply(org())
+    async with service.main.transaction() as connection:
+        org_id = await connection.fetchval("SELECT find_org('acme')")
+    async with service.main.organisation(org_id) as connection:
+        await connection.execute("UPDATE orgs SET four_eyes = '{CU}'")
+    for countries, told in ((("DE", "FR"), 0), (("CU", "DE", "FR"), 1), (("CU", "DE"), 1)):
+        await service.apply(org(row=dataclasses.replace(ROW, allowed_countries=countries)))
+        async with service.main.organisation(org_id) as connection:
+            assert await connection.fetchval("SELECT count(*) FROM notices WHERE kind = 'rules-opened'") == told

@@ -10,7 +10,7 @@ from hushwire.app.deployment import administration
 from hushwire.cli.options import AsJson, ConfigFile, load, people, print_json
 from hushwire.core.errors import ConfigError
 from hushwire.services.do_not_call import AT_ONCE, MOST, DoNotCall, NoNumbers, TooMany
-from hushwire.services.provisioning import OPERATOR
+from hushwire.services.rule_changes import OPERATOR
 from hushwire.store import provisioning as rows
 
 do_not_call = typer.Typer(help="Numbers that telemarketing must not reach.", no_args_is_help=True)

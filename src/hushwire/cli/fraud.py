@@ -16,7 +16,7 @@ from hushwire.core.ids import OrgId, TrunkId
 from hushwire.policy.rating import Rate
 from hushwire.services.devices import Devices
 from hushwire.services.fraud_alarms import Alarm, FraudAlarms
-from hushwire.services.provisioning import OPERATOR
+from hushwire.services.rule_changes import OPERATOR
 from hushwire.store import provisioning as rows
 from hushwire.store import rates as rate_rows
 

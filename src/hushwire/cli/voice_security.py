@@ -15,9 +15,8 @@ from hushwire.core.ids import OrgId
 from hushwire.policy.model import Allow, AllowContact, Channel, Deny, Emergency, Malformed, Verdict
 from hushwire.services.clocks import Clocks
 from hushwire.services.notices import Notices
-from hushwire.services.provisioning import OPERATOR
 from hushwire.services.risk_packs import RiskPacks
-from hushwire.services.rule_changes import Change, Saved
+from hushwire.services.rule_changes import OPERATOR, Change, Saved
 from hushwire.services.voice_security import NoAgent, VoiceSecurity
 from hushwire.store import provisioning as rows
 

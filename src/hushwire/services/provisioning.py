@@ -19,7 +19,9 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
+from hushwire.policy.four_eyes import Lists, held
 from hushwire.policy.rating import Rate
+from hushwire.policy.terms import read_terms
 from hushwire.privacy import audit, endings
 from hushwire.privacy.audit import Action
 from hushwire.privacy.clocks import ClockKind
@@ -29,20 +31,22 @@ from hushwire.services.agreement_provisioning import PolicySpec, Publishing, Sub
 from hushwire.services.clocks import Clocks
 from hushwire.services.directory import Address
 from hushwire.services.forwarding import Forwarding
+from hushwire.services.notices import Notices
 from hushwire.services.organisation import designate
 from hushwire.services.provisioning_centres import CentreSpec, apply_centres
 from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
 from hushwire.services.provisioning_rules import DeclaredRules, ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.readings import current_text, signed
+from hushwire.services.rule_changes import OPERATOR, RuleChanges, found, lists_of
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import organisation, rates
 from hushwire.store import provisioning as rows
+from hushwire.store import rules as rules_table
 from hushwire.store.database import Connection, Database
 from hushwire.vault import tombstones
 from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
 from hushwire.vault.tombstones import Tombstone
 
-OPERATOR: Final = "operator"  # who has the machine: named so in the audit log
 FORMS: Final = ("username", "username@slug")
 _NO_ORG: Final = UUID(int=0)
 
@@ -300,6 +304,7 @@ class Provisioning:
                 await accept_list(connection, org_id, now)
             if old:
                 await self._rules_changed(connection, org_id, old, spec.row, stones, now)
+                await self._tell_opened(connection, org_id, old)
             outcome.changes.append(f"organisation {spec.row.slug}: {'changed' if old else 'made'}")
             work.note(Action.ORGANISATION_CHANGED if old else Action.ORGANISATION_MADE, "organisation", org_id)
             if old is not None and (set(old.allowed_countries), set(old.classes)) != (
@@ -332,6 +337,16 @@ class Provisioning:
         stones.end(org_id, endings.rules_now(tombstones.new_id(), org_id, version, sorted(countries), sorted(classes), now))
         if countries < set(new.allowed_countries) or classes < set(new.classes):
             stones.lift(org_id, endings.rules_now(tombstones.new_id(), org_id, version, new.allowed_countries, new.classes, now))
+
+    async def _tell_opened(self, connection: Connection, org_id: OrgId, old: rows.OrgRow) -> None:
+        """What two must agree to and the file opens is open, and the organisation is told (ADR 0048)."""
+        rules = found(await rules_table.get(connection))
+        now = lists_of(rules)
+        before = Lists(frozenset(old.allowed_countries), frozenset(old.classes), now.guarded, read_terms(old.terms))
+        opening = held(before, now)
+        if opening:
+            notices = Notices(self.main, self.keyring, Clocks(self.clock, self.random), self.clock, self.random)
+            await RuleChanges(self.main, self.keyring, self.clock, notices).tell_opened(connection, org_id, rules, opening, OPERATOR)
 
     def new_id(self, now: datetime) -> UUID:
         """A fresh row id."""

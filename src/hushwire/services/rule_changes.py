@@ -35,6 +35,7 @@ from hushwire.vault import tombstones
 from hushwire.vault.keyring import Keyring
 
 OPERATOR: Final = "operator"
+"""Who has the machine: named so in the audit log."""
 WAITS: Final = timedelta(days=7)
 _log = structlog.get_logger(__name__)
 
@@ -111,7 +112,7 @@ class RuleChanges:
                 waits = await self._propose(connection, org_id, before, opening, actor)
             after = await self._put(connection, before, wanted, change, actor, {})
             if actor == OPERATOR and (unheld := held(lists_of(before), wanted)):
-                await self._tell_opened(connection, org_id, after, unheld, OPERATOR)
+                await self.tell_opened(connection, org_id, after, unheld, OPERATOR)
         await self._lift(before, after)
         return Saved(after, waits)
 
@@ -141,7 +142,7 @@ class RuleChanges:
             opening = Opening(frozenset(row.countries), frozenset(row.classes), frozenset(row.released), opened_terms(row.terms))
             noted: dict[str, str | int | bool] = {"proposal": str(proposal_id), "proposed_by": row.proposed_by}
             after = await self._put(connection, before, opened(lists_of(before), opening), Change(), actor, noted)
-            await self._tell_opened(connection, org_id, after, opening, f"{actor}, proposed by {row.proposed_by}")
+            await self.tell_opened(connection, org_id, after, opening, f"{actor}, proposed by {row.proposed_by}")
         await self._lift(before, after)
         return Saved(after)
 
@@ -179,7 +180,8 @@ class RuleChanges:
         await audit.append(connection, org_id, now, actor, Action.RULES_PROPOSED, f"proposal:{row.id}", _said(row))
         return row
 
-    async def _tell_opened(self, connection: Connection, org_id: OrgId, after: RulesRow, opening: Opening, by: str) -> None:
+    async def tell_opened(self, connection: Connection, org_id: OrgId, after: RulesRow, opening: Opening, by: str) -> None:
+        """Tell the organisation's contacts what of what two must agree to is open now."""
         if self._notices is None:
             _log.warning("rules.opened_untold", org_id=str(org_id), version=after.version)
             return
