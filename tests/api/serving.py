@@ -55,6 +55,7 @@ from hushwire.services.readings import Readings
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.simulation import Simulation
+from hushwire.services.team_settings import TeamSettings
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.services.webhooks import Webhooks
@@ -188,6 +189,7 @@ async def made_means(house: House) -> Means:
         consents=Consents(main, keyring, house.clock, Chance()), do_not_call=DoNotCall(main, keyring, house.clock),
         account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
         groups=GroupSettings(main, keyring, house.clock, Chance()),
+        teams=TeamSettings(main, house.clock, Chance()),
         devices=devices, fraud_alarms=FraudAlarms(main, devices, house.clock), limits=Limits(main, house.clock), sip_domain="pbx.test",
         masking=Masking(main, keyring, house.clock, Chance()),
         links=ProvisioningLinks(main, keyring, house.clock, Chance(), "pbx.test", parse_sip_uri("sip:sip.pbx.test:5061;transport=tls")),

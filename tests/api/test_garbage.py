@@ -147,6 +147,13 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
         "url": "https://hooks.example.org/in", "kinds": ["call.ended", "*"], "grants": [], "active": False
     },
     ("POST", "/v1/voice-security/alarms/{alarm_id}/replace"): {"waits": True},
+    ("POST", "/v1/teams"): {"name": "support", "members": ["anna"]},
+    ("PUT", "/v1/teams/{team_id}"): {"name": "sales", "members": []},
+    ("PUT", "/v1/voice-security/teams/{team_id}"): {
+        "allowed_countries": ["DE"], "country_groups": ["EU"], "classes": ["premium"], "short_codes": ["116117"],
+        "terms": {"DE": {"ways": "calls", "until": "2030-01-01T00:00:00Z"}}, "hours": [{"days": [1], "from": "08:00", "to": "18:00"}],
+    },
+    ("PUT", "/v1/voice-security/agents/{agent_id}"): {"allowed_countries": ["DE"], "time_zone": "Europe/Berlin"},
     ("PUT", "/v1/voice-security/limits"): {
         "organisation": {"concurrent-calls": {"most": 9, "action": "warn"}}, "each_team": {"spend-per-day": "off"},
         "each_agent": {"prefix-cycling": None},

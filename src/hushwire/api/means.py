@@ -48,6 +48,7 @@ from hushwire.services.recordings_shipping import Spool
 from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.simulation import Simulation
+from hushwire.services.team_settings import TeamSettings
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.services.webhooks import Webhooks
@@ -99,6 +100,7 @@ class Means:
     limits: Limits
     devices: Devices
     groups: GroupSettings
+    teams: TeamSettings
     masking: Masking
     messages: Messages
     links: ProvisioningLinks

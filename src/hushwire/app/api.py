@@ -60,6 +60,7 @@ from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.risk_packs import RiskPacks
 from hushwire.services.simulation import Simulation
+from hushwire.services.team_settings import TeamSettings
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.services.webhooks import Webhooks
@@ -156,6 +157,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         rights=rights,
         forwarding=AgentForwarding(wired.main, wired.keyring, voice_security, wired.clock, wired.random),
         groups=GroupSettings(wired.main, wired.keyring, wired.clock, wired.random),
+        teams=TeamSettings(wired.main, wired.clock, wired.random),
         devices=devices,
         fraud_alarms=FraudAlarms(wired.main, devices, wired.clock),
         limits=Limits(wired.main, wired.clock),

@@ -102,6 +102,16 @@ async def levels_of(connection: Connection, agent_id: UUID) -> list[LevelRow]:
     return [_level(row) for row in rows]
 
 
+async def level_of(connection: Connection, *, team_id: UUID | None = None, agent_id: UUID | None = None) -> LevelRow | None:
+    """What one team or agent narrows."""
+    row = await connection.fetchrow(
+        f"SELECT {_LEVEL} FROM rule_levels WHERE team_id = $1 OR agent_id = $2",  # noqa: S608 (ours)
+        team_id,
+        agent_id,
+    )
+    return None if row is None else _level(row)
+
+
 async def put_level(connection: Connection, org_id: OrgId, row: LevelRow, now: datetime) -> None:
     """Insert, or change what the team or agent narrows."""
     subject = "team_id" if row.agent_id is None else "agent_id"

@@ -1,0 +1,132 @@
+"""Teams, and what teams and agents narrow, as administrators set it besides the provisioning file. Each change stands in the audit log.
+
+A level only narrows what the levels above it let through, so nobody has to agree to it a second time (four eyes are for the organisation's
+own lists).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from hushwire.core.clock import Clock, Random
+from hushwire.core.ids import OrgId, uuid7
+from hushwire.privacy import audit
+from hushwire.services.contacts import Unfit
+from hushwire.services.provisioning_rules import LevelSpec
+from hushwire.store import levels, listing
+from hushwire.store.database import Connection, Database
+from hushwire.store.levels import LevelRow, TeamRow
+
+MOST_TEAMS: Final = 1000
+MOST_MEMBERS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyTeams:
+    """The organisation has as many teams as it may have."""
+
+
+class TeamSettings:
+    """Teams and levels of organisations. Gateways hear of a change by the organisation's version, within a second."""
+
+    def __init__(self, main: Database, clock: Clock, random: Random) -> None:
+        self._main = main
+        self._clock = clock
+        self._random = random
+
+    async def listed(self, org_id: OrgId) -> list[TeamRow]:
+        """Every team, by name."""
+        async with self._main.organisation(org_id) as connection:
+            return await levels.teams(connection)
+
+    async def get(self, org_id: OrgId, team_id: UUID) -> TeamRow | None:
+        """One of them."""
+        return next((row for row in await self.listed(org_id) if row.id == team_id), None)
+
+    async def add(self, org_id: OrgId, name: str, members: tuple[UUID, ...], *, actor: str) -> TeamRow | Unfit | TooManyTeams:
+        """A new team."""
+        return await self._put(org_id, self._new_id(), name, members, actor=actor, is_new=True) or TooManyTeams()
+
+    async def change(self, org_id: OrgId, team_id: UUID, name: str, members: tuple[UUID, ...], *, actor: str) -> TeamRow | Unfit | None:
+        """Its name and members anew; None where there is no such team."""
+        return await self._put(org_id, team_id, name, members, actor=actor, is_new=False)
+
+    async def remove(self, org_id: OrgId, team_id: UUID, *, actor: str) -> bool:
+        """Its members are of no team, and what it narrowed is narrowed no more; False where there is no such team."""
+        async with self._main.organisation(org_id) as connection:
+            if not await levels.remove_team(connection, team_id):
+                return False
+            await audit.append(connection, org_id, self._clock.now(), actor, audit.Action.TEAM_REMOVED, f"team:{team_id}")
+        return True
+
+    async def level(self, org_id: OrgId, *, team_id: UUID | None = None, agent_id: UUID | None = None) -> LevelSpec | None:
+        """What a team or an agent narrows; None where there is no such team or agent."""
+        async with self._main.organisation(org_id) as connection:
+            if not await _exists(connection, team_id, agent_id):
+                return None
+            row = await levels.level_of(connection, team_id=team_id, agent_id=agent_id)
+        return LevelSpec() if row is None else _spec(row)
+
+    async def set_level(
+        self, org_id: OrgId, spec: LevelSpec, *, team_id: UUID | None = None, agent_id: UUID | None = None, actor: str
+    ) -> LevelSpec | None:
+        """Have a team or an agent narrow this and nothing else; None where there is no such team or agent."""
+        subject = f"team:{team_id}" if agent_id is None else f"agent:{agent_id}"
+        now = self._clock.now()
+        async with self._main.organisation(org_id) as connection:
+            if not await _exists(connection, team_id, agent_id):
+                return None
+            old = await levels.level_of(connection, team_id=team_id, agent_id=agent_id)
+            if spec == (LevelSpec() if old is None else _spec(old)):
+                return spec
+            if spec == LevelSpec():
+                await levels.remove_level(connection, team_id=team_id, agent_id=agent_id)
+                await audit.append(connection, org_id, now, actor, audit.Action.LEVEL_REMOVED, subject)
+                return spec
+            lists = (spec.countries, spec.classes, spec.short_codes, spec.terms, spec.hours, spec.time_zone)
+            await levels.put_level(connection, org_id, LevelRow(self._new_id(), team_id, agent_id, *lists), now)
+            counts = {
+                "countries": None if spec.countries is None else len(spec.countries),
+                "classes": None if spec.classes is None else len(spec.classes),
+            }
+            await audit.append(connection, org_id, now, actor, audit.Action.LEVEL_CHANGED, subject, counts)
+        return spec
+
+    async def _put(
+        self, org_id: OrgId, team_id: UUID, name: str, members: tuple[UUID, ...], *, actor: str, is_new: bool
+    ) -> TeamRow | Unfit | None:
+        row, now = TeamRow(team_id, name, tuple(sorted(set(members)))), self._clock.now()
+        try:
+            async with self._main.organisation(org_id) as connection:
+                known = {one.id: one for one in await levels.teams(connection)}
+                if len(known) >= MOST_TEAMS if is_new else team_id not in known:
+                    return None
+                others = [one for one in known.values() if one.id != team_id]
+                if any(one.name == name for one in others):
+                    return Unfit("name", "is another team's")
+                if {member for one in others for member in one.members} & set(members):
+                    return Unfit("members", "names an agent of another team: an agent is of one team at most")
+                if row != known.get(team_id):
+                    await levels.put_team(connection, org_id, row, now)
+                    action = audit.Action.TEAM_MADE if is_new else audit.Action.TEAM_CHANGED
+                    await audit.append(connection, org_id, now, actor, action, f"team:{team_id}", {"members": len(row.members)})
+        except asyncpg.ForeignKeyViolationError:
+            return Unfit("members", "names somebody who is no agent of the organisation")
+        except asyncpg.UniqueViolationError:
+            return Unfit("name", "was taken by another team just now")
+        return row
+
+    def _new_id(self) -> UUID:
+        return uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))
+
+
+async def _exists(connection: Connection, team_id: UUID | None, agent_id: UUID | None) -> bool:
+    if agent_id is not None:
+        return await listing.agent(connection, agent_id) is not None
+    return any(row.id == team_id for row in await levels.teams(connection))
+
+
+def _spec(row: LevelRow) -> LevelSpec:
+    return LevelSpec(row.countries, row.classes, row.short_codes, row.terms, row.hours, row.time_zone)
