@@ -21,6 +21,7 @@ EVERY_DAY: Final = frozenset(range(1, 8))
 
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])", re.ASCII)
 _DAY_MIN: Final = 24 * 60
+_EARLIEST, _LATEST = 1970, 9000
 _SUBJECTS: Final = TERRITORIES.keys() | {number_class.value for number_class in PERMITTED_CLASSES}
 
 
@@ -76,11 +77,11 @@ def written_hours(hours: Iterable[Window]) -> str:
 
 def _term(subject: str, said: Any) -> Term:
     if subject not in _SUBJECTS:
-        raise ValueError(f'"{subject[:32]}" is neither a country nor a class that can be permitted')
+        raise ValueError("terms are for countries such as DE, and for classes that can be permitted: one of these is neither")
     if not isinstance(said, Mapping) or not said.keys() <= {"ways", "until", "windows"}:
         raise ValueError(f"the terms of {subject} must be an object with ways, until and windows")
     ways, until = said.get("ways", Ways.BOTH), said.get("until")
-    if ways not in set(Ways):
+    if not isinstance(ways, str) or ways not in set(Ways):
         raise ValueError(f"the ways of {subject} must be calls, sms or both")
     return Term(Ways(ways), None if until is None else _moment(subject, until), hours_of(said.get("windows", ())))
 
@@ -90,8 +91,8 @@ def _moment(subject: str, said: Any) -> datetime:
         found = said if isinstance(said, datetime) else datetime.fromisoformat(said)
     except (TypeError, ValueError):
         found = None
-    if found is None or found.tzinfo is None:
-        raise ValueError(f"until of {subject} must be a time with its offset, such as 2026-12-31T00:00:00Z")
+    if found is None or found.tzinfo is None or not _EARLIEST < found.year < _LATEST:
+        raise ValueError(f"until of {subject} must be a time with its offset, such as 2026-12-31T00:00:00Z, in years that people live in")
     return found.astimezone(UTC).replace(microsecond=0)
 
 

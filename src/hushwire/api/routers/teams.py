@@ -151,7 +151,9 @@ async def set_team(means: Given, caller: Changing, team_id: Id, body: TeamWanted
     """Change its name and members. Who is no member any more has the organisation's rules, narrowed by its own lists only."""
     found, members = parsed_id(team_id), await _members(means, caller, body)
     outcome = await means.teams.change(caller.org_id, found, body.name, members, actor=caller.actor)
-    return _shown(_fit(_there(outcome)))
+    if outcome is None:
+        raise not_found()
+    return _shown(_fit(outcome))
 
 
 @router.delete("/v1/teams/{team_id}", status_code=204)
