@@ -351,7 +351,7 @@ async def test_the_audit_log_says_what_was_restored_and_replayed(house: House) -
     await older.drop()
 
 
-async def test_a_restore_ends_masked_sessions_since_nobody_knows_whose_erasure_it_undid(house: House) -> None:
+async def test_a_restore_ends_masked_sessions_and_exceptions_since_nobody_knows_whose_erasure_it_undid(house: House) -> None:
     mark, number, session = house.org.bytes, uuid4(), uuid4()
     async with (await house.main("owner")).organisation(house.org) as connection:
         now = house.clock.now()
@@ -362,6 +362,8 @@ async def test_a_restore_ends_masked_sessions_since_nobody_knows_whose_erasure_i
         await insert(connection, "masking_sessions", id=session, org_id=house.org, **masked)
         party = {"session_id": session, "number_id": number, "number_sealed": mark, "remote_index": mark}
         await insert(connection, "masking_parties", id=uuid4(), org_id=house.org, **party)
+        excepted = {"kind": "risk", "said_sealed": mark, "created_at": now, "created_by": "a"}
+        await insert(connection, "number_exceptions", id=uuid4(), org_id=house.org, **excepted)
     await replay(house)
     async with (await house.main("api")).organisation(house.org) as connection:
         assert await connection.fetchval("SELECT count(*) FROM masking_parties") == 1, "a start that restores nothing ends nothing"
@@ -369,6 +371,7 @@ async def test_a_restore_ends_masked_sessions_since_nobody_knows_whose_erasure_i
     async with (await house.main("api")).organisation(house.org) as connection:
         assert await connection.fetchval("SELECT count(*) FROM masking_parties") == 0
         assert await connection.fetchval("SELECT ended_at IS NOT NULL FROM masking_sessions")
+        assert await connection.fetchval("SELECT count(*) FROM number_exceptions") == 0
         assert '"maskings_ended": 1' in await connection.fetchval("SELECT fields::text FROM audit_log WHERE action = 'restored'")
 
 

@@ -24,7 +24,7 @@ from hushwire.core.ids import OrgId
 from hushwire.privacy import audit, endings
 from hushwire.privacy.erasable import KINDS as ERASABLE
 from hushwire.services import protections
-from hushwire.store import erasable, masking
+from hushwire.store import erasable, levels, masking
 from hushwire.store import replay as rows
 from hushwire.store.database import Connection, Database
 from hushwire.vault import tombstones
@@ -159,6 +159,8 @@ class Replay:
         async with self._main.organisation(org_id) as connection:
             if ended := await masking.end_all(connection, self._clock.now()):
                 fields["maskings_ended"] = ended
+            if removed := await levels.remove_exceptions(connection):
+                fields["number_exceptions_removed"] = removed
             await audit.append(connection, org_id, self._clock.now(), "operator", audit.Action.RESTORED, f"organisation:{org_id}", fields)
 
 

@@ -175,6 +175,12 @@ async def forget_numbers(connection: Connection, indexes: Sequence[bytes]) -> No
     await connection.execute("DELETE FROM number_exceptions WHERE remote_index = ANY($1::bytea[])", list(indexes))
 
 
+async def remove_exceptions(connection: Connection) -> int:
+    """Take back all of them: after a restore nobody knows which had been taken back, or whose erasure it undid. Returns how many."""
+    status: str = await connection.execute("DELETE FROM number_exceptions")
+    return int(status.rpartition(" ")[2])
+
+
 async def team_of(connection: Connection, agent_id: AgentId) -> UUID | None:
     """The team that an agent is of."""
     found: UUID | None = await connection.fetchval("SELECT team_id FROM team_members WHERE agent_id = $1", agent_id)
