@@ -247,7 +247,7 @@ async def _none_waits(world: World) -> bool:
     return await world.rows("text_deliveries", "message_id") == []
 
 
-async def test_without_a_worker_texts_wait_and_a_stolen_row_opens_for_nobody(databases: Databases, tmp_path: Path) -> None:
+async def test_a_question_for_another_agents_text_brings_nothing_and_its_owners_own_brings_it(databases: Databases, tmp_path: Path) -> None:
     async with texting(databases, tmp_path) as (world, house):
         anna = await TextPhone.open(world, "anna")
         assert (await anna.text("ben", "geheim")).status == 202
@@ -261,7 +261,7 @@ async def test_without_a_worker_texts_wait_and_a_stolen_row_opens_for_nobody(dat
         assert [one.text for one in found.values()] == ["geheim"]
 
 
-async def test_calls_are_answered_while_texts_come_in_a_burst(databases: Databases, tmp_path: Path) -> None:
+async def test_fifty_texts_at_once_are_each_brought_once(databases: Databases, tmp_path: Path) -> None:
     async with texting(databases, tmp_path, environ={"HUSHWIRE_LIMITS__TEXTS_PER_MINUTE": "1000"}) as (world, _):
         anna, ben = await TextPhone.open(world, "anna"), await TextPhone.open(world, "ben")
         for number in range(50):
