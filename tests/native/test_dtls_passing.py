@@ -230,7 +230,7 @@ def test_a_hello_that_came_just_before_its_leg_was_stated_need_not_be_repeated(c
 
 
 def test_a_flood_of_early_hellos_takes_no_memory_and_the_partys_handshake_begins_after_it(
-    media: Media, control: Controller, stranger: socket.socket
+    media: Media, control: Controller, stranger: socket.socket, is_sanitized: bool
 ) -> None:
     leg = Unstated(control)
     flood = [CLIENT_HELLO + os.urandom(1_400) for _ in range(50)]  # what a socket holds
@@ -243,7 +243,8 @@ def test_a_flood_of_early_hellos_takes_no_memory_and_the_partys_handshake_begins
         return memory_kb(media)
 
     before_kb = flooded(range(20))
-    assert flooded(range(20, 800)) - before_kb < 1_000, "55 MB came in"
+    grown_kb = flooded(range(20, 800)) - before_kb
+    assert grown_kb < 1_000 or is_sanitized, "55 MB came in"  # a sanitizer keeps for a while what was freed
     leg.state()
     assert not [event for event in control.events if event.kind == "dtls_datagram"]
     theirs = Endpoint(is_server=False)
