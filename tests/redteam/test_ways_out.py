@@ -7,56 +7,13 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
-from hushwire.app.demo.stack import DOMAIN
 from tests.deployments import Deployment, start_deployment
 from tests.polling import until
 from tests.redteam.phones import Dialog, Phone, Socket
 from tests.redteam.tricks import ALLOWED, NUMBERS, URIS, Trick
+from tests.redteam.ways import HOST, MORE, PROVISIONING, SALES, whole
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
-HOST = f"acme.{DOMAIN}"
-SALES = "600"
-PROVISIONING = (
-    """\
-[[trunks]]
-name = "carrier"
-uri = "sip:127.0.0.1:{carrier};transport=udp"
-srtp = "never"
-
-[[orgs]]
-slug = "acme"
-name = "Acme"
-home_country = "DE"
-residency = "eu"
-allowed_countries = ["DE", "GB"]
-record = "none"
-agent_srtp = "optional"
-limits = "off"
-"""
-    + "".join(
-        f"""
-[[orgs.agents]]
-username = "{user}"
-role = "agent"
-extension = "{extension}"
-caller_id = "+49302312500{n}"
-sip_password = "{user}'s secret"
-"""
-        for n, (user, extension) in enumerate((("anna", "101"), ("ben", "102"), ("carl", "103")))
-    )
-    + f"""
-[[orgs.groups]]
-name = "sales"
-extension = "{SALES}"
-members = ["ben"]
-follows_forwarding = true
-
-[[orgs.api_keys]]
-name = "owner"
-role = "owner"
-"""
-)
-MORE = "[limits]\nrequests_per_second = 10000\nrequests_per_second_per_credential = 10000\n"
 
 
 @dataclass
@@ -132,11 +89,6 @@ async def house(running: tuple[Deployment, Socket, dict[str, str]]) -> AsyncIter
     finally:
         for phone in made.phones:
             phone.close()
-
-
-def whole(text: str) -> str:
-    """A trick as a URI."""
-    return text.format(host=HOST) if text.split(":")[0] in ("sip", "sips", "tel", "urn", "http") else f"sip:{text.format(host=HOST)}@{HOST}"
 
 
 async def tried(house: House, tricks: Sequence[Trick], attempt: Callable[[str], Awaitable[object]]) -> None:
