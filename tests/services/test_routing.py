@@ -16,7 +16,7 @@ from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services.agent_terms import agent_terms
 from hushwire.services.directory import Organisation
 from hushwire.services.trunk import Trunk
-from hushwire.services.trunk_targets import leads_to, sends_from, trunk_target
+from hushwire.services.trunk_targets import carries, leads_to, sends_from, trunk_target
 from hushwire.sip.flow import Address, Flow, Target, Transport
 from hushwire.sip.uri import parse_sip_uri
 
@@ -41,6 +41,17 @@ def test_an_emergency_verdict_reaches_the_trunk_too() -> None:
     target = trunk_target(TRUNK, Emergency("112", "DE", "Emergency."), None, "voice.example.org")
     assert target.uri.startswith("sip:112@carrier.example.net")
     assert str(target.from_) == '"Anonymous" <sip:anonymous@anonymous.invalid>'
+
+
+def test_a_listed_short_code_leaves_as_dialled_and_never_by_a_carrier_of_another_country() -> None:
+    code = Allow("116117", "DE", NumberClass.SHORT_CODE, "Listed.")
+    for form in NumberFormat:
+        target = trunk_target(replace(TRUNK, number_format=form, country="DE"), code, None, "voice.example.org")
+        assert target.uri == "sip:116117@carrier.example.net:5080;transport=tcp"
+    prefixed = replace(TRUNK, prefixes=("+49",))
+    assert [carries(replace(prefixed, country=country), code) for country in ("DE", None, "FR")] == [True, True, False]
+    with pytest.raises(LocalError):
+        trunk_target(TRUNK, replace(code, number="+49116117"), None, "voice.example.org")
 
 
 @pytest.mark.parametrize("number", ["+44207946%3012", "+442;maddr=evil", "+44@evil.example", "+44?Route=x", ""])
