@@ -40,7 +40,7 @@ def pdu(data: bytes) -> None:
         assert name not in shown, "a personal or secret field is shown"
     if isinstance(found.body, Unknown) or len(data) == 16:
         return
-    assert len(encode(found)) == len(data), "something was left out or added"
+    assert encode(found) == data, "written, it is not the same to the octet"
 
 
 def stream(data: bytes, size: int) -> None:
