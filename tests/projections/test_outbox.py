@@ -106,7 +106,8 @@ def test_each_kind_of_event_has_its_place_or_none_by_decision(kind: EventKind) -
         EventKind.CALL_STARTED, EventKind.CALL_ANSWERED, EventKind.CALL_ENDED, EventKind.CALL_DIVERTED,
         EventKind.CALL_ONE_WAY_AUDIO, EventKind.CLOCK_WARNED, EventKind.RECORDING_ERASED,
         EventKind.CALL_ERASED, EventKind.MESSAGE_ERASED, EventKind.CONTACT_ERASED, EventKind.DOCUMENT_ERASED, EventKind.CASE_ERASED,
-        EventKind.CONSENT_ERASED,
+        EventKind.CONSENT_ERASED, EventKind.MESSAGE_SUBMITTED, EventKind.MESSAGE_UNKNOWN, EventKind.MESSAGE_DELIVERED,
+        EventKind.MESSAGE_FAILED, EventKind.MESSAGE_EXPIRED, EventKind.MESSAGE_RECEIVED,
     }  # fmt: skip
     assert (entry is None) is (kind in unwritten)
     if entry is not None:
