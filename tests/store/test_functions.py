@@ -73,7 +73,6 @@ async def test_the_only_organisation_is_named_while_it_is_the_only_one(databases
         ("gateway", "find_api_key('x')"),
         ("gateway", "open_erasures()"),
         ("api", "orgs_with_events()"),
-        ("worker", "find_number('x')"),
     ],
 )
 async def test_a_role_may_run_only_the_look_ups_that_it_needs(databases: Databases, role: str, call: str) -> None:
