@@ -153,6 +153,19 @@ async def test_a_carriers_message_is_received_once_however_often_it_is_brought(o
     assert await carrier.work.carry_out() == 0
 
 
+async def test_a_message_that_claims_to_be_older_than_any_calendar_is_kept_as_old_as_may_be_and_holds_up_no_other(
+    office: Office, web: WebPeer
+) -> None:
+    carrier = await Carrier.of(office, web, "/in")
+    for number, at in enumerate(("0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z")):
+        said = {"id": f"old-{number}", "from": THEIRS, "to": OURS, "text": "STOP", "at": at}
+        assert (await carrier.says("messages", said)).status_code == 202
+    assert await carrier.work.carry_out() == 2
+    oldest = office.house.clock.now() - timedelta(days=8)
+    assert all(row["created_at"] > oldest for row in await office.rows("SELECT created_at FROM messages WHERE direction = 'inbound'"))
+    assert await office.rows("SELECT count(*) AS n FROM do_not_call") == [{"n": 2}]
+
+
 async def test_nothing_is_believed_that_the_carrier_did_not_sign_just_now(office: Office, web: WebPeer) -> None:
     carrier = await Carrier.of(office, web, "/in")
     said = {"id": "in-1", "from": THEIRS, "to": OURS, "text": "x"}

@@ -1,6 +1,6 @@
 """/v1/carriers: what HTTP carriers say of messages. A signature opens it, not a key (docs/http-carriers.md)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, TypeVar
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from hushwire.services.voice_security import as_uuid
 T = TypeVar("T", bound=Body)
 # Not described: only carriers come here, and what opens it is no key of an organisation.
 router = APIRouter(prefix="/v1/carriers/{carrier_id}", include_in_schema=False)
+OLDEST: Final = timedelta(days=7)
+"""A message that says that it is older counts as that old: a carrier does not decide when a message's retention is over."""
 _FIELDS: Final = frozenset({"id", "from", "to", "text", "at", "status", "error"})
 RequestId = Annotated[str | None, Header(alias="webhook-id", max_length=256)]
 Timestamp = Annotated[str | None, Header(alias="webhook-timestamp", max_length=32)]
@@ -52,7 +54,7 @@ async def take_message(
     centre_id, body = await _signed(means, request, carrier_id, request_id, timestamp, signature)
     said = _read(CarrierMessage, body)
     now: datetime = means.clock.now()
-    at = now if said.at is None or said.at > now else said.at
+    at = now if said.at is None else min(max(said.at, now - OLDEST), now)
     kept = {"id": said.id, "from": said.sender, "to": said.to, "text": said.text, "at": at.isoformat()}
     await means.callbacks.keep(centre_id, "message", request_id or "", kept)
     return Response(status_code=202)
