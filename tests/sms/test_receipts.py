@@ -49,6 +49,12 @@ def test_a_message_that_quotes_a_receipt_is_a_message_unless_its_carrier_marks_n
     assert receipt_of(DeliverSm(short_message=b"my id: 4711, what is the stat: of it?"), is_told_by_text=True) is None
 
 
+@pytest.mark.parametrize("name", [b"a\0b", b"x" * 129, b"\xa0", b"a\x1bb"])
+def test_an_id_that_no_centre_gives_names_nothing(name: bytes) -> None:
+    assert receipt_of(DeliverSm(esm_class=4, tlvs=(Tlv(0x1E, name), Tlv(0x427, b"\2")))) is None
+    assert receipt_of(DataSm(esm_class=4, tlvs=(Tlv(0x424, b"id:" + name + b" stat:DELIVRD"),))) is None
+
+
 def test_an_intermediate_notification_ends_nothing_but_by_delivery() -> None:
     assert receipt_of(DeliverSm(esm_class=0x20, short_message=b"id:1 stat:UNDELIV err:001")) == Receipt("1", Fate.PENDING, "err-001")
     assert receipt_of(DeliverSm(esm_class=0x20, short_message=b"id:1 stat:DELIVRD")) == Receipt("1", Fate.DELIVERED, None)

@@ -22,6 +22,7 @@ LONGEST_TEXT: Final = 1024
 
 _FIELDS: Final = re.compile(r"\b(id|stat|err)\s*:\s*([^\s:]+)", re.IGNORECASE | re.ASCII)
 _LOOKS_LIKE_ONE: Final = re.compile(r"\A\s*id\s*:\s*\S+.*?\bstat\s*:\s*[A-Z]", re.IGNORECASE | re.ASCII | re.DOTALL)
+_ID: Final = re.compile(r"[\x20-\x7e]{1,128}")  # a centre's own has 64 characters at most (section 5.2.23)
 _UCS2: Final = 8
 
 
@@ -86,7 +87,7 @@ def receipt_of(body: DeliverSm | DataSm, *, is_told_by_text: bool = False) -> Re
     named = body.tlv(Tag.RECEIPTED_MESSAGE_ID)
     message_id = said.get("id", "") if named is None else named.rstrip(b"\0").decode("latin-1")
     state = _state(body.tlv(Tag.MESSAGE_STATE), said.get("stat", ""))
-    if not message_id or state is None:
+    if _ID.fullmatch(message_id.strip()) is None or state is None:
         return None
     fate = Fate.PENDING if kind == INTERMEDIATE_NOTIFICATION and _FATES[state] is not Fate.DELIVERED else _FATES[state]
     error = _network_error(body.tlv(Tag.NETWORK_ERROR_CODE)) or _code(said.get("err", ""))
