@@ -17,6 +17,7 @@ from hushwire.sms.text.segmentation import Numbering, Style
 from hushwire.vault.unseal import Why
 from tests.api.messaging import OURS, THEIRS, Desk, add_number, delivery, desk, parts_of
 from tests.api.serving import Office, problem, shown
+from tests.polling import until
 from tests.recorded import Chance
 from tests.sms.test_keywords import OTHERS, STOPS
 
@@ -279,6 +280,49 @@ async def test_stop_is_obeyed_at_once_confirmed_once_and_lifted_by_start_alone(o
     assert await office.rows("SELECT count(*) AS n FROM do_not_call") == [{"n": 0}]
 
 
+async def test_what_comes_back_into_the_outbox_after_a_stop_does_not_leave_again(office: Office) -> None:
+    office_desk = await desk(office)
+    async with office.client() as api:
+        waiting = await sent(api, "Before")
+        # While the stop comes it is in a carrier's hands, which then does not want it now.
+        await office.rows("UPDATE message_parts SET state = 'sending' RETURNING 1")
+        await office_desk.receive("STOP")
+        await office.rows("UPDATE message_parts SET state = 'queued' WHERE state = 'sending' RETURNING 1")
+        (answer,) = await office_desk.queued()
+        assert answer.text.reveal().startswith("Acme: you will get no more messages")
+        kept = shown(await api.get(f"/v1/messages/{waiting['id']}"))
+        assert (kept["state"], kept["error"]) == ("failed", "opted-out")
+
+
+async def test_of_two_parts_that_end_at_the_same_time_both_count(office: Office) -> None:
+    await desk(office)
+    async with office.client() as api:
+        message = UUID((await sent(api, "a" * 200))["id"])
+    main, now = await office.house.main("worker"), datetime.now(UTC)
+    bodies = MessageBodies(main, await office.house.keyring("worker"), office.house.clock, Chance())
+    waits = asyncio.Event()
+
+    async def end(part: int) -> None:
+        async with main.organisation(office.house.org) as connection:
+            await connection.execute("UPDATE message_parts SET state = 'delivered' WHERE message_id = $1 AND part = $2", message, part)
+            if part == 2:
+                waits.set()
+            await bodies.advance(connection, office.house.org, [Change(message, part, "delivered", None, now)])
+
+    async with main.organisation(office.house.org) as connection:
+        await connection.execute("UPDATE message_parts SET state = 'delivered' WHERE message_id = $1 AND part = 1", message)
+        await bodies.advance(connection, office.house.org, [Change(message, 1, "delivered", None, now)])
+        other = asyncio.create_task(end(2))
+        await waits.wait()
+        await until(lambda: _is_waiting(office), what="the other waits for the message")
+    await other
+    assert await office.rows("SELECT state FROM messages") == [{"state": "delivered"}]
+
+
+async def _is_waiting(office: Office) -> bool:
+    return bool(await office.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
+
+
 async def test_start_takes_nobody_off_the_list_whom_the_organisation_put_there(office: Office) -> None:
     office_desk = await desk(office)
     async with office.client() as api:
@@ -329,6 +373,19 @@ async def test_marketing_keeps_to_the_hours_of_the_recipient_and_other_messages_
         said = await api.post("/v1/messages", json={"to": THEIRS, "text": "Buy!", "marketing": True})
         assert problem(said, 403)["reason"] == Reason.QUIET_HOURS.value
         await sent(api, "Your parcel is here")
+
+
+async def test_marketing_for_later_keeps_to_the_hours_that_it_leaves_in(office: Office) -> None:
+    await desk(office)
+    now = datetime.now(UTC)
+    open_day, closed = now.replace(hour=11) + timedelta(days=3), now.replace(hour=11) + timedelta(days=5)
+    async with office.client() as api:
+        shown(await api.put("/v1/messages/settings", json={"needs_consent": False}))
+        hours = [f"DE {day.strftime('%a').lower()} 08:00-20:00" for day in (now, open_day)]
+        shown(await api.put("/v1/voice-security", json={"telemarketing_hours": hours}))
+        await sent(api, "Buy!", marketing=True, send_at=open_day.isoformat())
+        said = await api.post("/v1/messages", json={"to": THEIRS, "text": "Buy!", "marketing": True, "send_at": closed.isoformat()})
+        assert problem(said, 403)["reason"] == Reason.QUIET_HOURS.value
 
 
 async def test_a_days_limit_counts_parts_and_what_does_not_fit_is_refused_as_a_whole(office: Office) -> None:

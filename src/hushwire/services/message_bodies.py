@@ -16,11 +16,13 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
 from hushwire.services.carriage import Change
+from hushwire.services.message_opt_outs import opted_out
+from hushwire.services.message_replies import OPT_OUT
 from hushwire.services.message_sealing import opened
 from hushwire.sms.text.encoding import PLAIN, WIDE, Encoding
 from hushwire.sms.text.segmentation import Segment, Style, segments
+from hushwire.store import message_parts, outbox
 from hushwire.store import messages as table
-from hushwire.store import outbox
 from hushwire.store.database import Connection, Database
 from hushwire.store.messages import Advanced, MessageRow
 from hushwire.vault.buckets import DataKey
@@ -72,9 +74,16 @@ class MessageBodies:
         self._random = random
 
     async def open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> Mapping[UUID, OpenedMessage]:
-        """The messages, cut as `style` says; without those that were erased meanwhile, or that only the customer's key opens."""
+        """The messages, cut as `style` says; without those that were erased meanwhile, or that only the customer's key opens.
+
+        And without those to people who asked for no more since they were accepted: what such a one was called back from may come back
+        into the outbox, from a carrier that was busy or by the rule of parts in doubt. They fail here.
+        """
         rows, keys = await self._opened(org_id, message_ids, DELIVERY)
-        return await asyncio.to_thread(_cut, org_id, rows, keys, style)
+        found = await asyncio.to_thread(_cut, org_id, rows, keys, style)
+        numbers = {row.id: found[row.id].destination.reveal() for row in rows if row.id in found and row.sent_by != OPT_OUT}
+        withheld = await self._withheld(org_id, numbers) if numbers else set()
+        return {id_: message for id_, message in found.items() if id_ not in withheld}
 
     async def texts(self, org_id: OrgId, message_ids: Sequence[UUID], why: Why) -> Mapping[UUID, OpenedText]:
         """The messages for a phone; without those that were erased, and those whose processing is restricted."""
@@ -103,6 +112,16 @@ class MessageBodies:
         now = self._clock.now()
         advanced = await table.fold(connection, list({change.message_id for change in changes}), now)
         await outbox.add_all(connection, [told(org_id, each, now, self._random) for each in advanced if each.state in _KINDS])
+
+    async def _withheld(self, org_id: OrgId, numbers: Mapping[UUID, str]) -> set[UUID]:
+        org_keys, now = await self._keyring.org_context(org_id), self._clock.now()
+        async with self._main.organisation(org_id) as connection:
+            asked = await opted_out(connection, org_keys, list(numbers.values()))
+            gone = {message_id for message_id, number in numbers.items() if number in asked}
+            if gone:
+                moved = await message_parts.withhold(connection, list(gone), "opted-out", now)
+                await self.advance(connection, org_id, [Change(ref.message_id, ref.part, "failed", "opted-out", now) for ref in moved])
+        return gone
 
     async def _opened(self, org_id: OrgId, ids: Sequence[UUID], why: Why) -> tuple[list[MessageRow], Mapping[UUID, DataKey]]:
         async with self._main.organisation(org_id) as connection:

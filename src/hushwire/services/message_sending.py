@@ -48,9 +48,19 @@ class Verdicts(Protocol):
     """Who says whether somebody may be written to (`services/voice_security.py`)."""
 
     async def check(
-        self, org_id: OrgId, destination: str, channel: Channel, *, agent: str | None = None, is_telemarketing: bool = False
+        self,
+        org_id: OrgId,
+        destination: str,
+        channel: Channel,
+        *,
+        agent: str | None = None,
+        is_telemarketing: bool = False,
+        at: datetime | None = None,
     ) -> Verdict | NoAgent:
-        """The verdict; of telemarketing also by the do-not-call set and the hours of the recipient. Nothing is counted."""
+        """The verdict; of telemarketing also by the do-not-call set and the hours of the recipient. Nothing is counted.
+
+        `at`: for what leaves then, not now.
+        """
         ...
 
 
@@ -299,6 +309,7 @@ class MessageSending:
             Channel.SMS,
             agent=None if wish.agent is None else str(wish.agent),
             is_telemarketing=wish.is_marketing,
+            at=wish.send_at,
         )
         if isinstance(verdict, Allow):
             return verdict

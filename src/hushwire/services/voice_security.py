@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -97,27 +98,30 @@ class VoiceSecurity:
         agent: str | None = None,
         what_if: WhatIf | None = None,
         is_telemarketing: bool = False,
+        at: datetime | None = None,
     ) -> Verdict | NoAgent:
         """The verdict on a destination, for the organisation or one of its agents. Nothing is written, counted or sent.
 
-        `is_telemarketing`: as for a campaign, whoever asks.
+        `is_telemarketing`: as for a campaign, whoever asks. `at`: by the hours, terms and given access of then, if that is still to come.
         """
         agent_id = await self.agent_id(org_id, agent)
         if isinstance(agent_id, NoAgent):
             return agent_id
-        rules = await self.rules_of(org_id, agent_id, what_if)
-        verdict = self._judge.decide(Attempt(destination, channel), rules, self._clock.now())
+        now = self._clock.now()
+        moment = now if at is None else max(at, now)
+        rules = await self.rules_of(org_id, agent_id, what_if, moment)
+        verdict = self._judge.decide(Attempt(destination, channel), rules, moment)
         if isinstance(verdict, Allow) and agent_id is not None and verdict.country is not None:
-            verdict = await self._naming_grant(org_id, agent_id, verdict)
+            verdict = await self._naming_grant(org_id, agent_id, verdict, moment)
         if isinstance(verdict, Allow) and (is_telemarketing or agent_id is not None):
-            return await self._marketed(org_id, verdict, None if is_telemarketing else agent_id)
+            return await self._marketed(org_id, verdict, None if is_telemarketing else agent_id, moment)
         return verdict
 
-    async def rules_of(self, org_id: OrgId, agent_id: UUID | None, what_if: WhatIf | None = None) -> Rules:
-        """The organisation's rules as this agent meets them, with others tried in their place."""
+    async def rules_of(self, org_id: OrgId, agent_id: UUID | None, what_if: WhatIf | None = None, at: datetime | None = None) -> Rules:
+        """The organisation's rules as this agent meets them, with others tried in their place, and with the access of `at`."""
         rules = await self._snapshot(org_id)
         if agent_id is not None:
-            rules = await self._narrowed(org_id, rules, agent_id)
+            rules = await self._narrowed(org_id, rules, agent_id, at or self._clock.now())
         if what_if is None:
             return rules
         return replace(
@@ -135,16 +139,16 @@ class VoiceSecurity:
         await self._snapshot(org_id)
         return await self._agent_id(org_id, agent) or NoAgent()
 
-    async def _naming_grant(self, org_id: OrgId, agent_id: UUID, verdict: Allow) -> Allow:
+    async def _naming_grant(self, org_id: OrgId, agent_id: UUID, verdict: Allow, at: datetime) -> Allow:
         """The verdict, naming the access that was given to the agent where no list decided."""
         async with self._main.organisation(org_id) as connection:
-            granted = await access_requests.grants(connection, self._clock.now(), agent_id)
+            granted = await access_requests.grants(connection, at, agent_id)
         ends = [row.ends_at for row in granted if verdict.country in row.countries]
         if not ends or verdict.country in (await self._snapshot(org_id)).countries:
             return verdict
         return replace(verdict, rule=f"access given to the agent until {max(ends):%Y-%m-%dT%H:%MZ}")
 
-    async def _marketed(self, org_id: OrgId, verdict: Allow, agent_id: UUID | None) -> Verdict:
+    async def _marketed(self, org_id: OrgId, verdict: Allow, agent_id: UUID | None, at: datetime) -> Verdict:
         """What the gateways' snapshots say (services/verdicts.py), from the rows; of an agent only where it does telemarketing."""
         keys = await self._keyring.org_context(org_id)
         async with self._main.organisation(org_id) as connection:
@@ -152,7 +156,7 @@ class VoiceSecurity:
                 return verdict
             is_listed = await do_not_call.has(connection, keys.index(INDEX, verdict.number))
             hours = found(await table.get(connection)).telemarketing_hours
-        return marketed(verdict, [calling_hours.parse(text) for text in hours], self._clock.now(), is_listed=is_listed)
+        return marketed(verdict, [calling_hours.parse(text) for text in hours], at, is_listed=is_listed)
 
     async def _snapshot(self, org_id: OrgId) -> Rules:
         now = self._clock.monotonic()
@@ -170,11 +174,11 @@ class VoiceSecurity:
         self._known[org_id] = (now, row, rules)
         return rules
 
-    async def _narrowed(self, org_id: OrgId, rules: Rules, agent_id: UUID) -> Rules:
+    async def _narrowed(self, org_id: OrgId, rules: Rules, agent_id: UUID, at: datetime) -> Rules:
         """The organisation's rules as this agent meets them, with the access that was given to it."""
         async with self._main.organisation(org_id) as connection:
             rows = await levels.levels_of(connection, agent_id)
-            granted = await access_requests.grants(connection, self._clock.now(), agent_id)
+            granted = await access_requests.grants(connection, at, agent_id)
         team = next((row for row in rows if row.team_id is not None), None)
         rules = narrowed(rules, team, next((row for row in rows if row.agent_id is not None), None))
         return with_grants(rules, grants_by_agent(granted).get(agent_id, ()))

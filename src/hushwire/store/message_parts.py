@@ -291,6 +291,18 @@ async def move(connection: Connection, refs: Sequence[PartRef], was: str, state:
     return _refs(rows)
 
 
+async def withhold(connection: Connection, message_ids: Sequence[UUID], error: str, now: datetime) -> list[PartRef]:
+    """Fail what is still queued of these messages, in their organisation's transaction; returns those parts."""
+    rows = await connection.fetch(
+        "UPDATE message_parts SET state = 'failed', error = $2, changed_at = $3, destination_index = NULL"
+        " WHERE message_id = ANY($1::uuid[]) AND state = 'queued' RETURNING org_id, message_id, part",
+        list(message_ids),
+        error,
+        now,
+    )
+    return _refs(rows)
+
+
 async def forget_receipts(connection: Connection, before: datetime) -> None:
     """Drop receipts that nothing of ours was ever found for."""
     await connection.execute("DELETE FROM message_receipts WHERE at < $1", before)

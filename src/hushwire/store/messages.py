@@ -225,6 +225,7 @@ async def newest_of_threads(
     return [(MessageRow(**{name: value for name, value in row.items() if name != "unread"}), row["unread"]) for row in rows]
 
 
+_HOLD: Final = "SELECT 1 FROM messages WHERE id = ANY($1::uuid[]) AND parts > 1 ORDER BY id FOR NO KEY UPDATE"
 _FOLD: Final = """
 WITH folded AS (
     SELECT p.message_id,
@@ -250,6 +251,8 @@ async def fold(connection: Connection, ids: Sequence[UUID], at: datetime) -> lis
 
     One part that failed or expired fails the whole, since nobody can read the rest for it; it is delivered when all its parts are.
     """
+    # First, and by a statement of its own: who ends another part at the same time is waited for, and what they wrote is seen then.
+    await connection.execute(_HOLD, list(ids))
     return [Advanced(**dict(row)) for row in await connection.fetch(_FOLD, list(ids), at)]
 
 
