@@ -4,16 +4,19 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from hushwire.core.errors import ConfigError
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, OwnHosts, Reason
+from hushwire.policy.risk import read_pack
 from hushwire.policy.rules import ExceptionKind
 from hushwire.services.agent_rules import Said, checked
 from hushwire.services.directory import Agent, Organisation
 from hushwire.services.provisioning_rules import ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.verdicts import verdict_for
 from hushwire.services.voice_security import VoiceSecurity
+from hushwire.store.database import Database
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.root import RootKey
 from tests.databases import Databases
@@ -93,6 +96,42 @@ async def test_terms_of_the_organisation_are_judged_by_its_gateways(world: World
     assert refused.reason is Reason.WAY
     assert isinstance(verdict_for(judge, org, anna, Attempt(VIENNA, Channel.SMS), NOW), Allow)
     assert isinstance(verdict_for(judge, org, anna, Attempt("116117", Channel.INVITE), NOW), Allow)
+
+
+async def test_an_organisation_that_can_not_be_read_stays_as_it_was_and_ages_until_it_can(world: World, databases: Databases) -> None:
+    org, anna, _ = await found(world)
+    owner = await databases.connect("main", "administrator")
+    await set_terms(owner, '{"ZZ":{}}')
+    world.clock.ahead_s = 100.0
+    await world.directory.load()
+    assert world.directory.default_organisation is org
+    assert world.directory.agent(anna.id) is anna
+    assert world.directory.age_s() >= 100
+    await set_terms(owner, '{"AT":{"ways":"sms"}}')
+    await world.directory.load()
+    assert world.directory.age_s() < 100
+    assert reached(world.directory.default_organisation or org, anna) == {"DE"}
+
+
+async def test_a_risk_pack_is_obeyed_although_the_database_went_away_when_it_came(world: World, databases: Databases) -> None:
+    packs = [read_pack("hushwire-risk-pack 1\nname: own\nversion: 1\nissued: 2026-11-26\nsource: s | S\n+4930 | misuse | s | x\n", b"1")]
+    world.directory._packs = lambda: packs
+    owner = await databases.connect("main", "administrator")
+    async with owner.transaction() as connection:
+        await connection.execute("REVOKE SELECT ON teams FROM hushwire_gateway")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await world.directory.load()
+    async with owner.transaction() as connection:
+        await connection.execute("GRANT SELECT ON teams TO hushwire_gateway")
+    await world.directory.load()
+    org = world.directory.default_organisation
+    assert org is not None
+    assert org.rules.packs == tuple(packs)
+
+
+async def set_terms(owner: Database, terms: str) -> None:
+    async with owner.transaction() as connection:
+        await connection.execute("UPDATE orgs SET terms = $1", terms)
 
 
 async def test_a_check_for_an_agent_says_what_its_calls_would_be_told(world: World, databases: Databases) -> None:

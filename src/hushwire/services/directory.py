@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import LocalError
+from hushwire.core.errors import ConfigError, LocalError, MalformedError
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy import calling_hours, limits
@@ -50,6 +50,8 @@ from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
 
 POLL_S: Final = 1.0
 NO_ORG: Final = UUID(int=0)
+UNREADABLE: Final = (ValueError, KeyError, TypeError, ConfigError, MalformedError)
+"""What rows raise that can't be read here, such as those of a newer release: no reason to learn of nothing any more."""
 log = structlog.get_logger()
 
 
@@ -233,6 +235,7 @@ class Directory:
         self._default_org = default_org
         self._packs = packs
         self._obeyed: tuple[RiskPack, ...] = ()
+        self._obeyed_by: dict[OrgId, tuple[RiskPack, ...]] = {}
         self._addresses, self._ports = frozenset(addresses), frozenset(ports)
         self._deployment: DeploymentKeys | None = None
         self._orgs: dict[OrgId, Organisation] = {}
@@ -395,7 +398,7 @@ class Directory:
             try:
                 if await self._refresh():
                     on_change()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError) as error:
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError, *UNREADABLE) as error:
                 log.warning("directory.stale", age_s=round(self.age_s(), 1), error=type(error).__name__)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
@@ -408,12 +411,18 @@ class Directory:
             devices_versions = await rows.devices_versions(connection)
             masking_versions = await masking_rows.versions(connection)
             trunk_rows = await rows.trunks(connection)
-        packs = tuple(self._packs())
-        has_new_packs, self._obeyed = packs != self._obeyed, packs
-        changed = [org_id for org_id, version in versions.items() if has_new_packs or not self._is_known(org_id, version)]
+        self._obeyed = tuple(self._packs())
+        changed, is_stale = [], False
         gone = self._orgs.keys() - versions.keys()
-        for org_id in changed:
-            await self._learn(org_id)
+        for org_id in [org_id for org_id, version in versions.items() if not self._is_known(org_id, version)]:
+            try:
+                await self._learn(org_id)
+            except UNREADABLE as error:
+                # What was known of it goes on serving, as where the database is away, and so does everybody else.
+                log.error("directory.unreadable", org_id=str(org_id), error=type(error).__name__)
+                is_stale = is_stale or org_id in self._orgs
+            else:
+                changed.append(org_id)
         for org_id in gone:
             self._forget(org_id)
             self._devices.pop(org_id, None)
@@ -432,16 +441,18 @@ class Directory:
         if has_new_trunks:
             self._trunks = tuple(trunk for row in trunk_rows if (trunk := self._trunk(row)) is not None)
             self._trunk_rows = trunk_rows
-        self._fresh_at = started
+        if not is_stale:
+            self._fresh_at = started
         return bool(changed or gone or has_new_trunks)
 
     def _is_known(self, org_id: OrgId, version: int) -> bool:
         known = self._orgs.get(org_id)
-        return known is not None and known.rules.version == version
+        return known is not None and known.rules.version == version and self._obeyed_by.get(org_id) == self._obeyed
 
     def _forget(self, org_id: OrgId) -> None:
         org = self._orgs.pop(org_id, None)
         self._numbers.pop(org_id, None)
+        self._obeyed_by.pop(org_id, None)
         if org is None:
             return
         if self._slugs.get(org.slug) == org_id:
@@ -468,7 +479,6 @@ class Directory:
         row, agent_rows, number_rows = found
         keys = await self._keyring.org_context(org_id)
         # From here on nothing waits: calls never meet half an organisation.
-        self._forget(org_id)
         agents = [_agent(keys, agent, has_ended=has_ended) for agent in agent_rows]
         rules = organisation_rules(row, row.rules_version, self._own_hosts(row.slug), opened_exceptions(keys, exceptions), self._obeyed)
         org = _organisation(row, keys, agents, rules, free, unrecorded)
@@ -479,11 +489,7 @@ class Directory:
         of_team = {AgentId(agent_id): team.id for team in teams for agent_id in team.members}
         org = replace(org, do_not_call=listed[0], do_not_call_version=listed[1], groups=groups, narrowed=narrowed, teams=of_team)
         org = replace(org, limits=limits.book(limit_rows))
-        self._orgs[org_id] = org
-        self._tell_of_consent(org)
-        self._agents |= self._orgs[org_id].by_id
-        self._slugs[row.slug] = org_id
-        self._numbers[org_id] = {
+        numbers = {
             number.lookup: AssignedNumber(
                 org_id,
                 Personal(_open(keys, number.number_sealed, "numbers", "number_sealed", number.id)),
@@ -494,6 +500,14 @@ class Directory:
             )
             for number in number_rows
         }
+        # What can't be read has said so by now, and the organisation stands as it was.
+        self._forget(org_id)
+        self._orgs[org_id] = org
+        self._numbers[org_id] = numbers
+        self._obeyed_by[org_id] = self._obeyed
+        self._tell_of_consent(org)
+        self._agents |= org.by_id
+        self._slugs[row.slug] = org_id
 
     async def _learn_devices(self, org_id: OrgId, version: int) -> None:
         """The organisation's credentials of devices; those that are known already are not opened again."""
