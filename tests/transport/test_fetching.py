@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,24 @@ async def test_a_name_that_nobody_knows_and_a_server_that_is_not_there_are_told_
     await server.wait_closed()
     source = Fetching(Names(), ssl.create_default_context(), LOOPBACK, (port,))  # type: ignore[arg-type]
     assert await reason(source, f"https://127.0.0.1:{port}/") == "unreachable"
+
+
+async def test_interim_answers_without_an_end_are_given_up_before_the_time_is_over(web: Repository) -> None:
+    async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with suppress(OSError):
+            while True:
+                writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 500)
+                await writer.drain()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(web.authority.parent / "web.pem", web.authority.parent / "web.key")
+    server = await asyncio.start_server(odd, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    trusting = ssl.create_default_context(cafile=str(web.authority))
+    source = Fetching(Names(), trusting, LOOPBACK, (port,), 20.0)  # type: ignore[arg-type]
+    assert await reason(source, f"https://127.0.0.1:{port}/") == "oversized"
+    server.close()
 
 
 async def test_what_answers_is_not_http(web: Repository) -> None:

@@ -158,10 +158,15 @@ class Outgoing:
     async def _reply(self, connection: h11.Connection, reader: asyncio.StreamReader, *, reads_body: bool) -> Reply:
         body = bytearray()
         head: h11.Response | None = None
+        came = 0
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
-                connection.receive_data(await reader.read(_CHUNK))
+                data = await reader.read(_CHUNK)
+                came += len(data)
+                if came > 2 * self._most_bytes:
+                    raise NotReached("oversized", is_sent=True)  # interim answers and framing without an end
+                connection.receive_data(data)
             elif isinstance(event, h11.Response):
                 head = event
                 if not reads_body:
