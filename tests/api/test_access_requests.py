@@ -72,6 +72,17 @@ async def test_a_guarded_country_takes_two_and_the_earlier_end_counts(office: Of
     assert await verdict(office, "anna") == ("allow", None)
 
 
+async def test_a_guarded_country_that_is_listed_on_terms_takes_two_as_well(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    async with office.client("admin") as api:
+        listed = {"allowed_countries": ["AT", "DE", "FR"], "terms": {"FR": {"ways": "sms"}}, "four_eyes": ["FR"]}
+        shown(await api.put(RULES, json=listed))
+        request = await asked(office, await refusal(office, anna, country="GB"), countries=["FR"])
+        answer = await api.post(f"{PATH}/{request['id']}/approve", json={"until": soon(office)})
+        assert (answer.status_code, answer.json()["state"]) == (202, "agreed")
+    assert await verdict(office, "anna") == ("deny", "way")
+
+
 async def test_a_request_is_rejected_taken_back_or_lapses(office: Office) -> None:
     anna = await office.add_agent("anna")
     call = await refusal(office, anna)

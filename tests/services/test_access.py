@@ -8,6 +8,7 @@ import pytest
 
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.ids import OrgId
+from hushwire.policy.terms import terms_of, written_terms
 from hushwire.services.access_requests import AccessRequests
 from hushwire.sip import effects as sip
 from hushwire.store.access_requests import AccessRow
@@ -78,6 +79,26 @@ async def test_what_was_asked_for_and_given_is_reached_by_this_agent_until_it_is
     assert await refused(anna) == 403
     kinds = {row["kind"] for row in await world.rows("outbox", "at")}
     assert {"access.requested", "access.decided"} <= kinds
+
+
+async def test_a_permission_that_is_over_leaves_what_the_lists_say_on_terms(world: World) -> None:
+    anna = await world.peer("anna")
+    assert await refused(anna) == 403
+    request = await asked(world, anna)
+    org, version = OrgId(world.organisation.id), world.organisation.rules.version
+    terms = written_terms(terms_of({"FR": {"windows": [{"days": [1, 2, 3, 4, 5, 6, 7], "from": "00:00", "to": "24:00"}]}}))
+    async with (await world.databases.connect("main", "owner", max_size=1)).organisation(org) as connection:
+        await connection.execute("UPDATE orgs SET allowed_countries = allowed_countries || '{FR}', terms = $1", terms)
+    await knows(world, version)
+    version = world.organisation.rules.version
+    end = datetime.now(UTC) + timedelta(seconds=2)
+    assert isinstance(await (await administrators(world)).approve(org, request.id, end, actor="api-key:x"), AccessRow)
+    await knows(world, version)
+    agent = next(iter(world.organisation.narrowed))
+    assert dict(world.organisation.narrowed[agent].terms)["FR"].until == end
+    await until(lambda: not world.organisation.narrowed, timeout_s=10, what="the gateway has the rules of now")
+    anna.invite(FRENCH)
+    await world.carrier.expect(sip.RequestReceived)
 
 
 async def test_who_was_refused_nothing_has_nothing_to_ask_for_and_a_rejection_is_told(world: World) -> None:

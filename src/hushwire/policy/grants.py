@@ -2,6 +2,7 @@
 
 What is given goes past the lists of organisation, team and agent, and past the terms that they name the country on; hours of whole levels,
 classes, risk packs and everything else go on as they stand. It never takes away: a country that an agent may reach anyway stays as it is.
+Once a permission is over, rules are to be made anew without it: the terms that it went past are not in these.
 """
 
 from collections.abc import Iterable

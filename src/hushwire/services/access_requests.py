@@ -15,6 +15,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.policy.four_eyes import ALL
+from hushwire.policy.terms import read_terms
 from hushwire.privacy.notices import NoticeKind, Values
 from hushwire.services.notices import Notices
 from hushwire.store import access_requests as table
@@ -209,5 +210,7 @@ def new_id(random: Random, now: datetime) -> UUID:
 
 
 def _is_guarded(row: AccessRow, rules: RulesRow) -> bool:
-    new = {*row.countries} - {*rules.allowed_countries}
+    """Whether it opens what two must agree to: a country that is not listed, or is on terms, which a permission goes past."""
+    on_terms = {subject for subject, _ in read_terms(rules.terms)}
+    new = {*row.countries} - ({*rules.allowed_countries} - on_terms)
     return bool(new) and (ALL in rules.four_eyes or bool(new & {*rules.four_eyes}))

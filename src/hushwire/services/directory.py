@@ -244,6 +244,7 @@ class Directory:
         self._devices: dict[OrgId, _Devices] = {}
         self._numbers: dict[OrgId, dict[bytes, AssignedNumber]] = {}
         self._masked: dict[OrgId, MaskedSessions] = {}
+        self._next_end: dict[OrgId, datetime] = {}  # of access that was given to an agent: from then on the lists alone say
         self._trunks: tuple[Trunk, ...] = ()
         self._trunk_rows: list[rows.TrunkRow] = []
         self._locks: dict[OrgId, frozenset[tuple[AgentId, UUID]]] = {}
@@ -447,12 +448,16 @@ class Directory:
 
     def _is_known(self, org_id: OrgId, version: int) -> bool:
         known = self._orgs.get(org_id)
-        return known is not None and known.rules.version == version and self._obeyed_by.get(org_id) == self._obeyed
+        if known is None or known.rules.version != version or self._obeyed_by.get(org_id) != self._obeyed:
+            return False
+        end = self._next_end.get(org_id)
+        return end is None or self._clock.now() < end
 
     def _forget(self, org_id: OrgId) -> None:
         org = self._orgs.pop(org_id, None)
         self._numbers.pop(org_id, None)
         self._obeyed_by.pop(org_id, None)
+        self._next_end.pop(org_id, None)
         if org is None:
             return
         if self._slugs.get(org.slug) == org_id:
@@ -505,6 +510,8 @@ class Directory:
         self._orgs[org_id] = org
         self._numbers[org_id] = numbers
         self._obeyed_by[org_id] = self._obeyed
+        if granted:
+            self._next_end[org_id] = min(row.ends_at for row in granted)
         self._tell_of_consent(org)
         self._agents |= org.by_id
         self._slugs[row.slug] = org_id
