@@ -24,7 +24,7 @@ from hushwire.core.ids import OrgId
 from hushwire.privacy import audit, endings
 from hushwire.privacy.erasable import KINDS as ERASABLE
 from hushwire.services import protections
-from hushwire.store import erasable, levels, masking
+from hushwire.store import access_requests, erasable, levels, masking, webhooks
 from hushwire.store import replay as rows
 from hushwire.store.database import Connection, Database
 from hushwire.vault import tombstones
@@ -161,6 +161,10 @@ class Replay:
                 fields["maskings_ended"] = ended
             if removed := await levels.remove_exceptions(connection):
                 fields["number_exceptions_removed"] = removed
+            if revoked := await access_requests.end_all(connection, self._clock.now()):
+                fields["access_revoked"] = revoked
+            if paused := await webhooks.pause_granted(connection, self._clock.now()):
+                fields["webhooks_paused"] = paused
             await audit.append(connection, org_id, self._clock.now(), "operator", audit.Action.RESTORED, f"organisation:{org_id}", fields)
 
 

@@ -136,6 +136,16 @@ async def decide(connection: Connection, request_id: UUID, state: str, by: str, 
     )
 
 
+async def end_all(connection: Connection, now: datetime) -> int:
+    """Take every permission back: after a restore nobody knows which had been. Returns how many."""
+    status: str = await connection.execute(
+        "UPDATE access_requests SET state = 'revoked', decided_by = 'operator', decided_at = $1, ends_at = $1"
+        " WHERE state = 'approved' AND ends_at > $1",
+        now,
+    )
+    return int(status.rpartition(" ")[2])
+
+
 async def grants(connection: Connection, now: datetime, agent_id: UUID | None = None) -> list[GrantRow]:
     """The permissions that hold now, of the organisation or one agent."""
     rows = await connection.fetch(

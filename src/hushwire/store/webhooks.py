@@ -130,6 +130,14 @@ async def remove(connection: Connection, webhook_id: UUID) -> bool:
     return await connection.execute("DELETE FROM webhooks WHERE id = $1", webhook_id) == "DELETE 1"
 
 
+async def pause_granted(connection: Connection, now: datetime) -> int:
+    """Pause those that are told numbers or words: after a restore nobody knows which had been removed. Returns how many."""
+    status: str = await connection.execute(
+        "UPDATE webhooks SET state = 'paused', updated_at = $1 WHERE state = 'active' AND grants <> '{}'", now
+    )
+    return int(status.rpartition(" ")[2])
+
+
 async def note_gone(connection: Connection, webhook_id: UUID, now: datetime) -> None:
     """Its server wants nothing more."""
     await connection.execute("UPDATE webhooks SET state = 'gone', updated_at = $2 WHERE id = $1", webhook_id, now)
