@@ -147,6 +147,21 @@ def test_a_days_minutes_and_money_are_forgotten_at_midnight_utc_and_currencies_a
     assert (usage.seconds(evening + 2), usage.spent(evening + 2)) == (0, 0)
 
 
+def test_a_clock_that_is_put_back_refuses_nothing_and_locks_nobody() -> None:
+    agent = AgentCounters()
+    for tick in range(30):
+        agent.usage.attempt(NOW + tick)
+        agent.refused(NOW + tick, b"before %d" % (tick % 12))
+        agent.hung_up_soon(NOW + tick)
+    earlier = NOW - 3600
+    for call in range(20):
+        at = earlier + 100.0 * call
+        agent.usage.attempt(at)
+        agent.refused(at, b"%d" % call)
+        assert judged(agent, out(at)) == []
+    assert (agent.refused_destinations(at), agent.short_calls(at)) == (1, 0)
+
+
 def test_a_country_or_an_hour_is_unusual_only_for_whom_there_is_something_to_tell_from() -> None:
     habits = Habits()
     for _ in range(30):

@@ -17,6 +17,8 @@ SHORT_S: Final = 6.0
 """An answered call that is over sooner is a short one."""
 BURST_S: Final = 20.0
 """Attempts may come this much earlier than at an even rate: a third of a minute's at once."""
+AHEAD_S: Final = 60.0
+"""What lies further ahead than clocks of gateways may differ was seen before the clock was put back, and says nothing any more."""
 _MOST: Final = 1024
 _MOST_TAILS: Final = 256
 _MOST_HEADS: Final = 64
@@ -73,6 +75,9 @@ class Usage:
         """
         while self.arrivals and self.arrivals[0] <= now - 60.0:
             self.arrivals.popleft()
+        if self.arrivals and self.arrivals[0] > now + AHEAD_S:
+            self.arrivals = deque(at for at in self.arrivals if at <= now)
+            self._paces.clear()
         count = float(len(self.arrivals))
         if per_minute <= 0:
             return count
@@ -181,25 +186,25 @@ class AgentCounters:
 
     def destinations(self, now: float) -> int:
         """Distinct numbers that it called within the hour."""
-        return _count(self._destinations, now - DESTINATIONS_S)
+        return _count(self._destinations, now, DESTINATIONS_S)
 
     def refused_destinations(self, now: float) -> int:
         """Distinct destinations that the rules refused within the minute."""
-        return _count(self._refused, now - SPELLINGS_S)
+        return _count(self._refused, now, SPELLINGS_S)
 
     def spellings(self, tail: bytes, now: float) -> int:
         """The ways in which one number was dialled within the minute."""
-        return _count(self._tails.get(tail, {}), now - SPELLINGS_S)
+        return _count(self._tails.get(tail, {}), now, SPELLINGS_S)
 
     def short_calls(self, now: float) -> int:
         """Short calls of the last ten minutes."""
-        while self._short and self._short[0] <= now - SHORT_CALLS_S:
+        while self._short and not now - SHORT_CALLS_S < self._short[0] <= now + AHEAD_S:
             self._short.popleft()
         return len(self._short)
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing that fades is left of it; what a day has used and habits stay."""
-        self._tails = {tail: heads for tail, heads in self._tails.items() if _count(heads, now - SPELLINGS_S)}
+        self._tails = {tail: heads for tail, heads in self._tails.items() if _count(heads, now, SPELLINGS_S)}
         fading = (self.destinations(now), self.refused_destinations(now), self.short_calls(now), len(self._tails), self.usage.calls_out)
         return not any(fading) and not self.usage.arrivals
 
@@ -219,8 +224,8 @@ def _remember(where: dict[bytes, float], what: bytes, at: float, most: int = _MO
         del where[next(iter(where))]
 
 
-def _count(seen: dict[bytes, float], since: float) -> int:
-    """How many were seen since then; the older ones, which stand first, are forgotten."""
-    while seen and seen[oldest := next(iter(seen))] <= since:
+def _count(seen: dict[bytes, float], now: float, window_s: float) -> int:
+    """How many were seen within so long; the older ones, which stand first, are forgotten."""
+    while seen and not now - window_s < seen[oldest := next(iter(seen))] <= now + AHEAD_S:
         del seen[oldest]
     return len(seen)
