@@ -16,12 +16,14 @@ import pytest
 from standardwebhooks import Webhook
 
 from hushwire.app import provision_file
-from hushwire.core.errors import ConfigError
+from hushwire.core.errors import ConfigError, Unavailable
 from hushwire.services.carrier_callbacks import CallbackWork
 from hushwire.services.http_carrier import HttpCarriers
 from hushwire.services.message_runs import Run
 from hushwire.services.provisioning_centres import CentreSpec, apply_centres
 from hushwire.services.webhook_signing import WINDOW_S
+from hushwire.store import message_parts
+from hushwire.store.message_parts import Settled
 from hushwire.transport.lookups import Lookups
 from hushwire.transport.outgoing import Outgoing
 from tests.api.messaging import OURS, THEIRS, Desk, desk
@@ -136,6 +138,24 @@ async def test_a_busy_carrier_is_asked_again_later_under_the_same_name_and_so_of
     assert await carrier.sending.work() == 1
     assert await carrier.states() == [("failed", "http-503")]
     assert [(await web.request())["headers"]["idempotency-key"] for _ in range(2)] == [message] * 2
+
+
+async def test_what_a_carrier_answered_is_written_once_the_database_is_there_again(
+    office: Office, web: WebPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = await Carrier.of(office, web, replying({"id": "Carrier-8"}))
+    await sent(office)
+    settle, tries = message_parts.settle, []
+
+    async def away_at_first(*arguments: Any) -> list[Settled]:
+        tries.append(1)
+        if len(tries) == 1:
+            raise Unavailable("away")
+        return await settle(*arguments)
+
+    monkeypatch.setattr(message_parts, "settle", away_at_first)
+    assert await carrier.sending.work() == 1
+    assert await carrier.states() == [("submitted", None)]
 
 
 async def test_a_carriers_message_is_received_once_however_often_it_is_brought(office: Office, web: WebPeer) -> None:

@@ -43,6 +43,8 @@ RETRY_MOST: Final = timedelta(minutes=30)
 _LATER: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 _AWAY: Final = (HushwireError, asyncpg.PostgresError, OSError)
 _LONGEST_ID: Final = 128
+SETTLE_TRIES: Final = 300
+SETTLE_PAUSE_S: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -155,6 +157,20 @@ class HttpCarriers:
             await self._tell(connection, org_id, [Change(ref.message_id, ref.part, "failed", "erased", now) for ref in moved])
         messages = {ref.message_id: message for ref, message in there}
         settled = await asyncio.gather(*(self._send(centre, messages[row.message_id], row) for row in rows))
+        for tries in range(1, SETTLE_TRIES + 1):
+            try:
+                await self._settle(centre, org_id, settled)
+                break
+            except _AWAY as error:
+                # Nobody but us knows what was answered, and while we live nobody else looks after these parts.
+                if tries == SETTLE_TRIES:
+                    raise
+                _log.error("http_carrier.not_settled", centre=centre.name, error=type(error).__name__)
+                await asyncio.sleep(SETTLE_PAUSE_S)
+        return len(rows)
+
+    async def _settle(self, centre: HttpCentre, org_id: OrgId, settled: Sequence[Settled]) -> None:
+        """Commit what was answered; the same once more changes nothing."""
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
             own = await message_parts.settle(connection, self._run.id, settled, now)
@@ -164,7 +180,6 @@ class HttpCarriers:
             if named := {one.receipt_id: (one.message_id, one.part) for one in own if one.receipt_id is not None}:
                 await Receipts(centre.id, self._main, self._bodies, self._clock).settled_with(connection, org_id, named)
         self.submitted += sum(one.state == "submitted" for one in own)
-        return len(rows)
 
     async def _send(self, centre: HttpCentre, message: OpenedMessage, row: message_parts.Claimed) -> Settled:
         said = {
