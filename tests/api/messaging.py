@@ -78,7 +78,7 @@ async def desk(office: Office, *, agent: UUID | None = None, countries: Sequence
         made.extend(texts)
 
     inbox = MessageInbox(main, keyring, office.means.voice_security, house.clock, Chance(), to_phones)  # type: ignore[arg-type]
-    return Desk(office, centre, number, inbox, MessageBodies(main, keyring, house.clock, Chance()), made)
+    return Desk(office, centre, number, inbox, MessageBodies(main, keyring, house.clock, Chance(), office.means.voice_security), made)
 
 
 def delivery(segment: Segment, source: str = THEIRS, to: str = OURS, **more: Any) -> Inbound:

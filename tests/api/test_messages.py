@@ -323,6 +323,23 @@ async def _is_waiting(office: Office) -> bool:
     return bool(await office.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
 
 
+async def test_what_was_accepted_for_later_is_judged_once_more_when_it_leaves(office: Office) -> None:
+    office_desk = await desk(office)
+    later = (office.house.clock.now() + timedelta(hours=2)).isoformat()
+    async with office.client() as api:
+        closed, stays = await sent(api, "Tomorrow", send_at=later), await sent(api, "Tomorrow", to="+12025550123", send_at=later)
+        version = shown(await api.get("/v1/voice-security"))["version"]
+        shown(await api.put("/v1/voice-security", json={"allowed_countries": ["US"], "version": version}))
+        office.house.clock.ahead += timedelta(hours=2)
+        assert [going.destination.reveal() for going in await office_desk.queued()] == ["+12025550123"]
+        kept = shown(await api.get(f"/v1/messages/{closed['id']}"))
+        assert (kept["state"], kept["error"]) == ("failed", Reason.COUNTRY.value)
+        await office.rows("UPDATE messages SET number_id = NULL RETURNING 1")
+        assert await office_desk.queued() == []
+        kept = shown(await api.get(f"/v1/messages/{stays['id']}"))
+        assert (kept["state"], kept["error"]) == ("failed", "sender")
+
+
 async def test_start_takes_nobody_off_the_list_whom_the_organisation_put_there(office: Office) -> None:
     office_desk = await desk(office)
     async with office.client() as api:

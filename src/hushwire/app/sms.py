@@ -21,6 +21,7 @@ from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.message_carriers import Means, MessageCarriers
 from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.message_runs import BEAT_S, GivenUp, Run
+from hushwire.services.risk_packs import RiskPacks
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store import text_deliveries
 from hushwire.transport.lookups import Lookups
@@ -39,9 +40,11 @@ async def run(means: Wired) -> None:
         if not failed.done():
             failed.set_exception(error)
 
-    voice_security = VoiceSecurity(means.main, means.keyring, clock, lambda slug: own_hosts(config, slug))
+    packs = RiskPacks(config.risk_pack_folder, config.risk_packs.keys)
+    await asyncio.to_thread(packs.look)
+    voice_security = VoiceSecurity(means.main, means.keyring, clock, lambda slug: own_hosts(config, slug), packs=packs.packs)
     await voice_security.listen()
-    bodies = MessageBodies(means.main, means.keyring, clock, means.random)
+    bodies = MessageBodies(means.main, means.keyring, clock, means.random, voice_security)
     inbox = MessageInbox(means.main, means.keyring, voice_security, clock, means.random, text_deliveries.add_all)
     verified = client_context(config.tls.trunk_authorities, config.tls.trunk_certificate, config.tls.trunk_key)
     verified.check_hostname = True  # unlike a SIP carrier's, the certificate of a message centre names its host (RFC 9525)
@@ -78,6 +81,7 @@ async def run(means: Wired) -> None:
     await means.main.listen("hushwire_work", woken)
     tasks = [asyncio.create_task(job.run(), name=f"sms-{job.name}") for job in jobs]
     tasks.append(asyncio.create_task(_beat(held), name="sms-beat"))
+    tasks.append(asyncio.create_task(packs.run(), name="sms-risk-packs"))
     stopped = asyncio.create_task(_until(means.stop), name="sms-stop")
     means.ready()
     try:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -15,10 +15,12 @@ from hushwire.core.errors import RefusedError
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
+from hushwire.policy.model import Allow, Channel, Deny
 from hushwire.services.carriage import Change
 from hushwire.services.message_opt_outs import opted_out
 from hushwire.services.message_replies import OPT_OUT
 from hushwire.services.message_sealing import opened
+from hushwire.services.message_sending import Verdicts
 from hushwire.sms.text.encoding import PLAIN, WIDE, Encoding
 from hushwire.sms.text.segmentation import Segment, Style, segments
 from hushwire.store import message_parts, outbox
@@ -30,6 +32,8 @@ from hushwire.vault.keyring import Keyring
 from hushwire.vault.unseal import Why
 
 DELIVERY: Final = Why("system:messages", purposes.MESSAGE_DELIVERY)
+JUDGED_FOR: Final = timedelta(minutes=1)
+"""So long the verdict that accepted a message counts; what waited for longer is judged once more."""
 _KINDS: Final = {
     "submitted": EventKind.MESSAGE_SUBMITTED,
     "unknown": EventKind.MESSAGE_UNKNOWN,
@@ -65,24 +69,26 @@ class OpenedText:
 
 
 class MessageBodies:
-    """For processes whose keyring opens."""
+    """For processes whose keyring opens. `verdicts`: for those that hand messages to carriers."""
 
-    def __init__(self, main: Database, keyring: Keyring, clock: Clock, random: Random) -> None:
+    def __init__(self, main: Database, keyring: Keyring, clock: Clock, random: Random, verdicts: Verdicts | None = None) -> None:
         self._main = main
         self._keyring = keyring
         self._clock = clock
         self._random = random
+        self._verdicts = verdicts
 
     async def open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> Mapping[UUID, OpenedMessage]:
         """The messages, cut as `style` says; without those that were erased meanwhile, or that only the customer's key opens.
 
-        And without those to people who asked for no more since they were accepted: what such a one was called back from may come back
-        into the outbox, from a carrier that was busy or by the rule of parts in doubt. They fail here.
+        And without those that must not leave any more: to people who asked for no more since they were accepted (what was with a carrier
+        meanwhile may come back into the outbox), from numbers that are not the organisation's any more, and, of those that waited, where
+        the rules do not let them out now. They fail here.
         """
         rows, keys = await self._opened(org_id, message_ids, DELIVERY)
         found = await asyncio.to_thread(_cut, org_id, rows, keys, style)
-        numbers = {row.id: found[row.id].destination.reveal() for row in rows if row.id in found and row.sent_by != OPT_OUT}
-        withheld = await self._withheld(org_id, numbers) if numbers else set()
+        going = [row for row in rows if row.id in found and row.sent_by != OPT_OUT]
+        withheld = await self._withheld(org_id, going, found) if going else {}
         return {id_: message for id_, message in found.items() if id_ not in withheld}
 
     async def texts(self, org_id: OrgId, message_ids: Sequence[UUID], why: Why) -> Mapping[UUID, OpenedText]:
@@ -113,15 +119,31 @@ class MessageBodies:
         advanced = await table.fold(connection, list({change.message_id for change in changes}), now)
         await outbox.add_all(connection, [told(org_id, each, now, self._random) for each in advanced if each.state in _KINDS])
 
-    async def _withheld(self, org_id: OrgId, numbers: Mapping[UUID, str]) -> set[UUID]:
+    async def _withheld(self, org_id: OrgId, going: Sequence[MessageRow], found: Mapping[UUID, OpenedMessage]) -> dict[UUID, str]:
+        """Why which of these must not leave; they are failed."""
         org_keys, now = await self._keyring.org_context(org_id), self._clock.now()
+        numbers = {row.id: found[row.id].destination.reveal() for row in going}
+        gone = {row.id: "sender" for row in going if row.number_id is None and found[row.id].source.reveal().startswith("+")}
+        for row in going:
+            if row.id not in gone and row.created_at < now - JUDGED_FOR and (reason := await self._forbids(org_id, row, numbers[row.id])):
+                gone[row.id] = reason
         async with self._main.organisation(org_id) as connection:
             asked = await opted_out(connection, org_keys, list(numbers.values()))
-            gone = {message_id for message_id, number in numbers.items() if number in asked}
-            if gone:
-                moved = await message_parts.withhold(connection, list(gone), "opted-out", now)
-                await self.advance(connection, org_id, [Change(ref.message_id, ref.part, "failed", "opted-out", now) for ref in moved])
+            gone |= {message_id: "opted-out" for message_id, number in numbers.items() if number in asked}
+            for reason in set(gone.values()):
+                moved = await message_parts.withhold(connection, [id_ for id_, why in gone.items() if why == reason], reason, now)
+                await self.advance(connection, org_id, [Change(ref.message_id, ref.part, "failed", reason, now) for ref in moved])
         return gone
+
+    async def _forbids(self, org_id: OrgId, row: MessageRow, number: str) -> str | None:
+        """Why the rules do not let it out now. A short code was judged as it was dialled, which nobody knows any more."""
+        if self._verdicts is None or not number.startswith("+"):
+            return None
+        agent = None if row.agent_id is None else str(row.agent_id)
+        verdict = await self._verdicts.check(org_id, number, Channel.SMS, agent=agent, is_telemarketing=row.is_marketing)
+        if isinstance(verdict, Allow):
+            return None
+        return verdict.reason.value if isinstance(verdict, Deny) else "rules"
 
     async def _opened(self, org_id: OrgId, ids: Sequence[UUID], why: Why) -> tuple[list[MessageRow], Mapping[UUID, DataKey]]:
         async with self._main.organisation(org_id) as connection:
