@@ -351,6 +351,20 @@ def test_after_the_loss_of_media_both_parties_are_offered_other_ports_and_keys_a
     assert keys[0].key != keys[1].key
 
 
+def test_each_loss_of_media_has_its_own_retries_however_often_it_was_lost_before() -> None:
+    caller, callee = Party(4000, Srtp.REQUIRED), Party(5000)
+    driven = answered(caller, callee)
+    for _ in range(8):
+        driven.feed(events.MediaLost())
+        driven.feed(events.MediaOpened((Ports("127.0.0.1", 20004, 20005), Ports("127.0.0.1", 20006, 20007))))
+        driven.feed(events.Reanswered(Side.CALLEE, 491, b"", 1.0))
+        driven.feed(events.RetryDue(Side.CALLEE))
+        offers = {effect.side: effect.body for effect in driven.all(effects.SendReinvite)}
+        driven.feed(events.Reanswered(Side.CALLEE, 200, callee.answer(offers[Side.CALLEE])))
+        driven.feed(events.Reanswered(Side.CALLER, 200, caller.answer(offers[Side.CALLER])))
+        assert driven.call.state is State.ACTIVE
+
+
 @pytest.mark.parametrize("status", [408, 481, 488, 491, 500])
 def test_a_party_that_does_not_take_the_new_media_ends_the_call_for_both(status: int) -> None:
     driven = answered(Party(4000, Srtp.REQUIRED), Party(5000))

@@ -172,6 +172,7 @@ class Talk(Machine):
         if self._reoffer is not None and self._reoffer.tx_open:
             self._do(effects.RespondReinvite(self._reoffer.tx, 491))
         self._reoffer = None
+        self._renewals_tried = 0
         self.state = State.RENEWING
         self._do(effects.OpenMedia(is_echo=self.plan.is_echo, legs=self.plan.legs))
 
