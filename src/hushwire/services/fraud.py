@@ -35,6 +35,8 @@ COUNT_AGAIN_S: Final = 0.05
 """The exact number of calls is told from the calls themselves, at most so often."""
 SEEN_S: Final = 600.0
 """So long the place that a credential was used from is remembered."""
+MOST_UNWRITTEN: Final = 20_000
+"""Facts of one organisation that wait for a database that is away; they say nothing any more after an hour."""
 _MOST_PLACES: Final = 8
 _MOST_WATCHED: Final = 20_000
 _log = structlog.get_logger(__name__)
@@ -177,7 +179,10 @@ class Breaker:
 
     def _note(self, org_id: OrgId, fact: Fact, team_id: UUID | None) -> None:
         if self.counts.of(org_id).take(fact, team_id):
-            self.unwritten.setdefault(org_id, Unwritten()).facts.append(fact)
+            facts = self.unwritten.setdefault(org_id, Unwritten()).facts
+            facts.append(fact)
+            if len(facts) > MOST_UNWRITTEN:
+                del facts[: MOST_UNWRITTEN // 2]
 
     # Where credentials are used.
 

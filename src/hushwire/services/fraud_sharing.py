@@ -23,7 +23,7 @@ from hushwire.core.ids import AgentId, NodeId, OrgId, TrunkId
 from hushwire.policy.breaker_counters import Habits
 from hushwire.policy.rating import Rate, RateTable
 from hushwire.services.directory import Directory
-from hushwire.services.fraud import Breaker, Raised, Unwritten
+from hushwire.services.fraud import MOST_UNWRITTEN, Breaker, Raised, Unwritten
 from hushwire.services.fraud_counts import KEPT_S, DayUse, Fact, day_of
 from hushwire.services.records import Records
 from hushwire.store import fraud as rows
@@ -40,8 +40,6 @@ FORGET_AFTER_S: Final = 20.0
 OVERLAP_S: Final = 10.0
 """A transaction that began earlier may commit later: so far back is looked again."""
 _PORTION: Final = 100
-_MOST_UNWRITTEN: Final = 20_000
-"""Facts of one organisation that wait for a database that is away; they say nothing any more after an hour."""
 AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
@@ -120,8 +118,8 @@ class FraudSharing:
                 await connection.execute("SELECT pg_notify($1, $2)", rows.CHANNEL, f"{org_id} {self._node_id}")
         except BaseException:
             since = self._breaker.unwritten.setdefault(org_id, Unwritten())
-            since.facts[:0] = unwritten.facts[-_MOST_UNWRITTEN:]
-            since.habits[:0] = unwritten.habits[-_MOST_UNWRITTEN:]
+            since.facts[:0] = unwritten.facts[-MOST_UNWRITTEN:]
+            since.habits[:0] = unwritten.habits[-MOST_UNWRITTEN:]
             for use in unwritten.days.values():
                 since.use(use)
             raise
