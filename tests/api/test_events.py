@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import AsyncExitStack, ExitStack
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from hushwire.api import event_stream
 from hushwire.core.events import EventKind
 from hushwire.services.erasure_expiry import expire
 from hushwire.services.event_feed import MOST_PER_KEY
@@ -128,6 +129,33 @@ async def test_a_key_has_so_many_streams_at_once_and_one_that_is_left_makes_room
                 return again.status_code == 200
 
         await until(has_room)
+
+
+async def test_a_reader_that_takes_nothing_more_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "STALLED_S", 0.01)
+    never, left, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b": quiet\n\n"
+        finally:
+            closed.set()
+
+    async def receive() -> dict[str, Any]:
+        await never.wait()
+        return {}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            await never.wait()  # as a server waits that can't write
+
+    places = ExitStack()
+    places.callback(left.set)
+    async with asyncio.timeout(10):
+        await event_stream.EventStream(chunks(), places)({"type": "http"}, receive, send)
+    assert left.is_set()
+    assert closed.is_set()
 
 
 async def test_a_stream_ends_with_its_key(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from hushwire.core.errors import HushwireError
 
+STALLED_S: Final = 60.0
+"""Who takes nothing for so long, while something waits for it, has its place taken."""
 _log = structlog.get_logger(__name__)
 
 
@@ -45,7 +47,8 @@ class EventStream(Response):
                     await asyncio.wait({coming, leaving}, return_when=asyncio.FIRST_COMPLETED)
                     if leaving.done():
                         return
-                    await send({"type": "http.response.body", "body": coming.result(), "more_body": True})
+                    async with asyncio.timeout(STALLED_S):
+                        await send({"type": "http.response.body", "body": coming.result(), "more_body": True})
             except StopAsyncIteration:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             except (HushwireError, OSError) as error:
