@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
+from hushwire.core.errors import KeyUnavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId
 from hushwire.projections.outbox import project
@@ -25,8 +26,10 @@ from hushwire.services.webhook_signing import is_signed, read_secret
 from hushwire.services.webhooks import MOST, Made, Webhooks
 from hushwire.store import outbox
 from hushwire.store import webhooks as table
+from hushwire.store.events import FeedEvent
 from hushwire.transport.lookups import Answer, Lookups
 from hushwire.transport.outgoing import Outgoing
+from hushwire.vault.unseal import Why
 from tests.api.messaging import OURS, THEIRS, desk
 from tests.api.serving import Office, problem, shown
 from tests.recorded import Chance
@@ -296,6 +299,22 @@ async def test_a_server_that_never_answers_holds_up_no_other_webhook(office: Off
         assert slow.view.id != quick.view.id
     finally:
         await delivery.close()
+
+
+async def test_an_event_whose_content_can_not_be_read_now_holds_up_none_beside_it_and_doubles_none(office: Office, web: WebPeer) -> None:
+    house = office.house
+    service = Webhooks(await house.main("api"), await house.keyring("api"), house.clock, Chance(), guard(web).fault)
+    await service.add(house.org, web.url("/in"), ("*",), ("numbers",), "hmac-sha256", actor="api-key:x")
+    broken = (await happens(office, *[EventKind.CALL_ENDED] * 3))[1]
+
+    class Contents:
+        async def of(self, org_id: OrgId, event: FeedEvent, grants: Sequence[str], why: Why) -> None:
+            if event.id == broken.id:
+                raise KeyUnavailable
+
+    delivery = WebhookDelivery(await house.main("worker"), await house.keyring("worker"), guard(web), house.clock, Chance(), [Contents()])
+    assert await delivered(delivery) == 2
+    assert await states(office) == [("delivered", 1, 200, None), ("waiting", 1, None, "unread"), ("delivered", 1, 200, None)]
 
 
 async def test_what_a_worker_had_begun_when_it_died_is_told_by_another_under_the_same_id(office: Office, web: WebPeer) -> None:

@@ -40,6 +40,7 @@ REST_MOST_S: Final = 300.0
 KEPT_FOR: Final = timedelta(days=1)
 _GONE: Final = 410
 _PRODUCT: Final = "hushwire-webhooks"
+_AWAY: Final = (HushwireError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _log = structlog.get_logger(__name__)
 
 
@@ -114,7 +115,7 @@ class WebhookDelivery:
         try:
             while (made := await self._round(org_id, webhook_id)) is not None:
                 done += made
-        except (HushwireError, asyncpg.PostgresError, OSError) as error:
+        except _AWAY as error:
             _log.error("webhook.delayed", org_id=str(org_id), webhook_id=str(webhook_id), error=type(error).__name__)
         finally:
             del self._lanes[webhook_id]
@@ -155,7 +156,15 @@ class WebhookDelivery:
         return None
 
     async def _attempt(self, org_id: OrgId, row: WebhookRow, url: str, secrets: list[bytes], one: DeliveryRow) -> Attempted:
-        body = orjson.dumps(await self._told(org_id, row, one.event))
+        try:
+            body = orjson.dumps(await self._told(org_id, row, one.event))
+        except (*_AWAY, ValueError, TypeError) as error:
+            # This one comes later; those beside it, which may be told already, are noted all the same.
+            _log.error("webhook.unread", org_id=str(org_id), event_id=str(one.event.id), error=type(error).__name__)
+            now = self._clock.now()
+            if one.attempts > len(BACK_OFF):
+                return Attempted(one.id, "dead", now, now, None, "unread")
+            return Attempted(one.id, "waiting", now, now + self._back_off(one.attempts), None, "unread")
         at_s = int(self._clock.now().timestamp())
         headers = webhook_signing.headers(str(one.event.id), at_s, body, row.signs, secrets)  # type: ignore[arg-type]
         headers += [("Content-Type", "application/json"), ("User-Agent", _PRODUCT)]
