@@ -10,7 +10,7 @@ import pytest
 from hushwire.app.doctor_emergency import told
 from hushwire.core.clock import Clock
 from hushwire.core.errors import ConfigError
-from hushwire.core.ids import CallId, TrunkId
+from hushwire.core.ids import CallId, OrgId, TrunkId
 from hushwire.core.personal import Personal
 from hushwire.services.clocks import Clocks
 from hushwire.services.emergencies import EmergencyAlarms, in_order, location
@@ -99,6 +99,20 @@ async def test_an_emergency_call_carries_the_address_is_not_recorded_and_is_told
     assert notice["subject_id"] == row["id"]
     anna.endpoint.bye(accepted.dialog)
     await world.row("calls", state="ended")
+
+
+@need_program
+async def test_nobody_is_told_of_one_that_is_more_than_a_week_old(world: World) -> None:
+    await provisioned(world, emergency=False)
+    anna = await world.peer("anna")
+    anna.invite("112")
+    assert (await anna.expect(sip.Rejected)).status == 503
+    await world.row("calls", verdict="emergency")
+    async with (await world.databases.connect("main", "owner", max_size=1)).organisation(OrgId(world.organisation.id)) as connection:
+        await connection.execute("UPDATE calls SET started_at = started_at - interval '8 days'")
+    service = await alarms(world)
+    assert [await service.tell(), await service.tell()] == [1, 0]
+    assert await world.rows("notices") == []
 
 
 @need_program

@@ -6,6 +6,7 @@ a header of their own that is agreed with them: `country=DE;PC=10115;A3=Berlin;R
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
 
@@ -21,6 +22,8 @@ from hushwire.store import emergencies as table
 FIELDS: Final = ("country", "A1", "A2", "A3", "A4", "RD", "STS", "HNO", "HNS", "BLD", "FLR", "ROOM", "NAM", "PC", "LOC")
 """Of RFC 5139, in the order in which they are told."""
 
+WITHIN: Final = timedelta(days=7)
+"""Of older ones nobody is told any more: a database that was upgraded holds those of all the years before."""
 _log = structlog.get_logger(__name__)
 
 
@@ -49,14 +52,14 @@ class EmergencyAlarms:
     notices: Notices
 
     async def tell(self) -> int:
-        """Queue a notice for each that nobody was told of; returns how many."""
-        main = self.notices.main
+        """Queue a notice for each that nobody was told of; returns how many there were."""
+        main, now = self.notices.main, self.notices.clock.now()
         async with main.transaction() as connection:
             untold = await table.untold(connection)
         for org_id, call_id in untold:
             async with main.organisation(org_id) as connection:
-                row = await table.claim(connection, call_id, self.notices.clock.now())
-                if row is None:
+                row = await table.claim(connection, call_id, now)
+                if row is None or row.started_at < now - WITHIN:
                     continue
                 values = {
                     "call": call_id,
