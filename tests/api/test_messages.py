@@ -324,10 +324,13 @@ async def _is_waiting(office: Office) -> bool:
 
 
 async def test_what_was_accepted_for_later_is_judged_once_more_when_it_leaves(office: Office) -> None:
-    office_desk = await desk(office)
+    agent = await office.add_agent("anna")
+    office_desk = await desk(office, agent=agent)
     later = (office.house.clock.now() + timedelta(hours=2)).isoformat()
     async with office.client() as api:
-        closed, stays = await sent(api, "Tomorrow", send_at=later), await sent(api, "Tomorrow", to="+12025550123", send_at=later)
+        shown(await api.put("/v1/messages/settings", json={"needs_consent": False, "senders": ["own", "pool"]}))
+        closed = await sent(api, "Tomorrow", send_at=later)
+        stays = await sent(api, "Tomorrow", to="+12025550123", send_at=later, agent=str(agent), marketing=True)
         version = shown(await api.get("/v1/voice-security"))["version"]
         shown(await api.put("/v1/voice-security", json={"allowed_countries": ["US"], "version": version}))
         office.house.clock.ahead += timedelta(hours=2)
