@@ -146,11 +146,16 @@ class FraudSharing:
         except BaseException:
             self._stale.add(org_id)
             raise
+        suspected = {agent_id: known.suspected for agent_id, known in self._breaker.counts.of(org_id).agents.items()}
         counts = self._breaker.counts.reset(org_id)
         counts.undone = {agent_id: at.timestamp() for agent_id, at in undone.items()}
         waiting = self._breaker.unwritten.get(org_id)
         for fact in (*map(_fact, facts), *(() if waiting is None else waiting.facts)):
             counts.take(fact, self._directory.team_of(fact.agent_id))
+        for agent_id, signals in suspected.items():
+            # No row says it: what is undone for one agent, or a connection that was lost, clears nobody else.
+            since = counts.undone.get(agent_id, 0.0)
+            counts.agent(agent_id).suspected |= {signal: at for signal, at in signals.items() if at > since}
         counts.learn(_habits(habits))
         self._use_days(org_id, days)
         self._breaker.recount()
