@@ -104,3 +104,17 @@ async def test_wider_terms_of_a_guarded_country_wait_and_narrower_ones_do_not(of
         assert waits["terms"] == {"CU": {}}
         shown(await second.post(f"{PROPOSALS}/{waits['id']}/approve"))
         assert shown(await first.get(RULES))["terms"] == {"DE": {"ways": "calls"}}
+
+
+async def test_windows_of_what_is_guarded_are_not_moved_by_another_time_zone(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    windows = [{"days": [1, 2, 3, 4, 5], "from": "08:00", "to": "18:00"}]
+    async with office.client("admin") as api:
+        shown(await api.put(RULES, json={"terms": {"AT": {"windows": windows}}, "time_zone": "Europe/Vienna"}))
+        shown(await api.put(RULES, json={"four_eyes": ["AT"]}))
+        assert problem(await api.put(RULES, json={"time_zone": "Pacific/Kiritimati"}), 409)["reason"] == "guarded-windows"
+        shown(await api.put(RULES, json={"time_zone": "Europe/Vienna", "allowed_countries": ["AT"]}))
+        path = f"{RULES}/agents/{anna}"
+        assert "time_zone" in problem(await api.put(path, json={"time_zone": "Pacific/Kiritimati"}), 422)["detail"]
+        shown(await api.put(path, json={"time_zone": "Europe/Vienna"}))
+        shown(await api.put(path, json={}))

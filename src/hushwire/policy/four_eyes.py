@@ -55,6 +55,11 @@ def held(before: Lists, after: Lists) -> Opening:
     )
 
 
+def hang_on_zone(lists: Lists) -> bool:
+    """Whether guarded names stand under windows: in another time zone these would be other hours."""
+    return any(term.windows and _is_guarded(name, lists) for name, term in lists.terms)
+
+
 def without(before: Lists, after: Lists, opening: Opening) -> Lists:
     """The rest of a change, which takes effect at once."""
     then, now = dict(before.terms), dict(after.terms)

@@ -17,7 +17,7 @@ import structlog
 from hushwire.core.clock import Clock
 from hushwire.core.errors import LocalError, Unavailable
 from hushwire.core.ids import OrgId, uuid7
-from hushwire.policy.four_eyes import Lists, Opening, held, opened, without
+from hushwire.policy.four_eyes import Lists, Opening, hang_on_zone, held, opened, without
 from hushwire.policy.model import NumberClass
 from hushwire.policy.rules import Term, Terms, Window
 from hushwire.policy.terms import read_terms, said_terms, terms_of, written_hours, written_terms
@@ -75,6 +75,11 @@ class Outdated:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneGuarded:
+    """Windows of what two must agree to would be other hours in another time zone."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoProposal:
     """The organisation has no such proposal."""
 
@@ -98,12 +103,14 @@ class RuleChanges:
         self._clock = clock
         self._notices = notices
 
-    async def save(self, org_id: OrgId, change: Change, *, actor: str) -> Saved | Outdated:
+    async def save(self, org_id: OrgId, change: Change, *, actor: str) -> Saved | Outdated | ZoneGuarded:
         """Save new lists and say so in the audit log, in one transaction; the gateways are told by the database."""
         async with self._main.organisation(org_id) as connection:
             before = found(await table.get(connection, for_update=True))
             if change.version is not None and change.version != before.version:
                 return Outdated(before.version)
+            if actor != OPERATOR and change.time_zone not in (None, before.time_zone) and hang_on_zone(lists_of(before)):
+                return ZoneGuarded()
             wanted, opening, waits = _lists(before, change), Opening(), None
             if actor != OPERATOR:
                 opening = held(lists_of(before), wanted)

@@ -12,10 +12,13 @@ import asyncpg
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.policy.four_eyes import hang_on_zone
 from hushwire.privacy import audit
 from hushwire.services.contacts import Unfit
 from hushwire.services.provisioning_rules import LevelSpec
+from hushwire.services.rule_changes import lists_of
 from hushwire.store import levels, listing
+from hushwire.store import rules as rules_table
 from hushwire.store.database import Connection, Database
 from hushwire.store.levels import LevelRow, TeamRow
 
@@ -71,7 +74,7 @@ class TeamSettings:
 
     async def set_level(
         self, org_id: OrgId, spec: LevelSpec, *, team_id: UUID | None = None, agent_id: UUID | None = None, actor: str
-    ) -> LevelSpec | None:
+    ) -> LevelSpec | Unfit | None:
         """Have a team or an agent narrow this and nothing else; None where there is no such team or agent."""
         subject = f"team:{team_id}" if agent_id is None else f"agent:{agent_id}"
         now = self._clock.now()
@@ -81,6 +84,10 @@ class TeamSettings:
             old = await levels.level_of(connection, team_id=team_id, agent_id=agent_id)
             if spec == (LevelSpec() if old is None else _spec(old)):
                 return spec
+            if spec.time_zone not in (None, None if old is None else old.time_zone):
+                rules = await rules_table.get(connection)
+                if rules is not None and spec.time_zone != rules.time_zone and hang_on_zone(lists_of(rules)):
+                    return Unfit("time_zone", "would make other hours of windows that two must agree to")
             if spec == LevelSpec():
                 await levels.remove_level(connection, team_id=team_id, agent_id=agent_id)
                 await audit.append(connection, org_id, now, actor, audit.Action.LEVEL_REMOVED, subject)

@@ -18,7 +18,7 @@ from hushwire.policy.risk import RiskPack
 from hushwire.policy.rules import Rules
 from hushwire.services.agent_rules import grants_by_agent, narrowed, opened_exceptions, organisation_rules
 from hushwire.services.notices import Notices
-from hushwire.services.rule_changes import Change, NoProposal, Outdated, Over, OwnProposal, RuleChanges, Saved, found
+from hushwire.services.rule_changes import Change, NoProposal, Outdated, Over, OwnProposal, RuleChanges, Saved, ZoneGuarded, found
 from hushwire.services.verdicts import INDEX, marketed
 from hushwire.store import access_requests, do_not_call, levels, listing
 from hushwire.store import rules as table
@@ -77,7 +77,7 @@ class VoiceSecurity:
         async with self._main.organisation(org_id) as connection:
             return found(await table.get(connection))
 
-    async def change(self, org_id: OrgId, change: Change, *, actor: str) -> Saved | Outdated:
+    async def change(self, org_id: OrgId, change: Change, *, actor: str) -> Saved | Outdated | ZoneGuarded:
         """Save new lists, or have what guards ask for agreed to first (services/rule_changes.py)."""
         saved = await self.changes.save(org_id, change, actor=actor)
         self._known.pop(org_id, None)

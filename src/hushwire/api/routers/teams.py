@@ -175,7 +175,7 @@ async def set_team_rules(means: Given, caller: RulesChanging, team_id: Id, body:
     """Have the team narrow this. The next call of a member obeys within a second, on every node."""
     if body.time_zone is not None:
         raise invalid("time_zone", "is an agent's: a team's hours are meant in the organisation's")
-    return _level(_there(await means.teams.set_level(caller.org_id, body.spec(), team_id=parsed_id(team_id), actor=caller.actor)))
+    return _set(await means.teams.set_level(caller.org_id, body.spec(), team_id=parsed_id(team_id), actor=caller.actor))
 
 
 @router.get("/v1/voice-security/agents/{agent_id}")
@@ -187,7 +187,7 @@ async def get_agent_rules(means: Given, caller: RulesReading, agent_id: Id) -> L
 @router.put("/v1/voice-security/agents/{agent_id}")
 async def set_agent_rules(means: Given, caller: RulesChanging, agent_id: Id, body: LevelWanted) -> Level:
     """Have the agent's own lists narrow this. The agent's next call obeys within a second, on every node."""
-    return _level(_there(await means.teams.set_level(caller.org_id, body.spec(), agent_id=parsed_id(agent_id), actor=caller.actor)))
+    return _set(await means.teams.set_level(caller.org_id, body.spec(), agent_id=parsed_id(agent_id), actor=caller.actor))
 
 
 async def _members(means: Means, caller: Caller, body: TeamWanted) -> tuple[UUID, ...]:
@@ -210,6 +210,12 @@ def _fit(outcome: TeamRow | Unfit) -> TeamRow:
     if isinstance(outcome, Unfit):
         raise invalid(outcome.field, outcome.message)
     return outcome
+
+
+def _set(outcome: LevelSpec | Unfit | None) -> Level:
+    if isinstance(outcome, Unfit):
+        raise invalid(outcome.field, outcome.message)
+    return _level(_there(outcome))
 
 
 def _shown(row: TeamRow) -> Team:

@@ -24,7 +24,7 @@ from hushwire.policy.terms import MOST_WINDOWS, hours_of, said_hours, said_terms
 from hushwire.policy.territories import TERRITORIES
 from hushwire.services.agent_rules import zone
 from hushwire.services.limits import Shown
-from hushwire.services.rule_changes import Change, Outdated
+from hushwire.services.rule_changes import Change, Outdated, ZoneGuarded
 from hushwire.services.voice_security import NoAgent, WhatIf
 from hushwire.store.rules import RulesRow
 
@@ -232,6 +232,9 @@ async def put_rules(
     found = await means.voice_security.change(caller.org_id, change, actor=caller.actor)
     if isinstance(found, Outdated):
         raise Problem(409, f"The rules were changed meanwhile: they stand at version {found.version}.", version=found.version)
+    if isinstance(found, ZoneGuarded):
+        detail = "What two must agree to stands under windows, which would be other hours there: have the windows taken off first."
+        raise Problem(409, detail, reason="guarded-windows")
     if body.limits is not None:
         await change_limits(means, caller, body.limits)
     if found.waits is not None:
