@@ -69,7 +69,7 @@ async def test_a_name_is_looked_up_once_and_its_certificate_must_be_that_names(w
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.1.2.3", "169.254.169.254", "0.0.0.0", "::ffff:127.0.0.1", "fe80::1",
                                      "100.64.0.1", "224.0.0.1", "64:ff9b::a00:1",
-                                      "64:ff9b:1::1", "2002:7f00:1::", "::127.0.0.1", "fec0::1"])  # fmt: skip
+                                      "64:ff9b:1::1", "2002:7f00:1::", "::127.0.0.1", "::ffff:0:7f00:1", "fec0::1"])  # fmt: skip
 async def test_no_address_inside_is_connected_to_by_name_or_in_figures(web: Repository, address: str) -> None:
     web.serve("/a.pem", b"certificates")
     figures = f"[{address}]" if ":" in address else address

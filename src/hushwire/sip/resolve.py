@@ -19,7 +19,7 @@ from hushwire.sip.uri import SipUri
 T = TypeVar("T")
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 """An IPv4 address is in its last 32 bits, and a translator on the way goes there (RFC 6052)."""
-_INWARD: Final = tuple(ipaddress.ip_network(text) for text in ("64:ff9b:1::/48", "::/96", "fec0::/10"))
+_INWARD: Final = tuple(ipaddress.ip_network(text) for text in ("64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "fec0::/10"))
 """Addresses of other times, and those of translators inside, which the registry does not call private."""
 _SERVICES: Final = {"SIPS+D2T": Transport.TLS, "SIP+D2T": Transport.TCP, "SIP+D2U": Transport.UDP}
 _SRV_OF: Final = {Transport.TLS: "_sips._tcp.", Transport.TCP: "_sip._tcp.", Transport.UDP: "_sip._udp."}
