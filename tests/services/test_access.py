@@ -91,12 +91,12 @@ async def test_a_permission_that_is_over_leaves_what_the_lists_say_on_terms(worl
         await connection.execute("UPDATE orgs SET allowed_countries = allowed_countries || '{FR}', terms = $1", terms)
     await knows(world, version)
     version = world.organisation.rules.version
-    end = datetime.now(UTC) + timedelta(seconds=2)
+    end = datetime.now(UTC) + timedelta(seconds=6)
     assert isinstance(await (await administrators(world)).approve(org, request.id, end, actor="api-key:x"), AccessRow)
     await knows(world, version)
     agent = next(iter(world.organisation.narrowed))
     assert dict(world.organisation.narrowed[agent].terms)["FR"].until == end
-    await until(lambda: not world.organisation.narrowed, timeout_s=10, what="the gateway has the rules of now")
+    await until(lambda: not world.organisation.narrowed, timeout_s=25, what="the gateway has the rules of now")
     anna.invite(FRENCH)
     await world.carrier.expect(sip.RequestReceived)
 
