@@ -1,5 +1,6 @@
 """What every test runs under: no network but loopback and unix sockets."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -8,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from pytest_socket import socket_allow_hosts
 
 from hushwire.store import recordings
@@ -29,6 +31,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome, report.longrepr = "failed", f"skipped in CI: {reason}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command that a test runs in its own process sends logs to a stream that ends with that test."""
+    before = structlog.get_config() if structlog.is_configured() else None
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    if before is None:
+        structlog.reset_defaults()
+    else:
+        structlog.configure(**before)
+    if any(type(handler).__module__ == "hushwire.app.logs" for handler in logging.root.handlers):
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

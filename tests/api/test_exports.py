@@ -299,7 +299,7 @@ async def test_a_person_of_whom_nothing_is_held_gets_a_bundle_that_says_so(offic
         await (await worker(office.house)).build_all()
         archive = await downloaded(api, export)
     held = {item["kind"]: item["count"] for item in json.loads(archive.read("report.json"))["held"]}
-    assert held == {"call": 0, "recording": 0, "contact": 0, "case": 1, "consent": 0}
+    assert held == {"call": 0, "recording": 0, "contact": 0, "case": 1, "consent": 0, "message": 0}
 
 
 async def test_a_delivery_under_way_ends_when_the_bundle_is_erased(office: Office) -> None:

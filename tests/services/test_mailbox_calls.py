@@ -18,7 +18,7 @@ from tests.databases import Databases
 from tests.polling import until
 from tests.recorded import Chance, House
 from tests.services.listening import Ear, tone_file
-from tests.services.running import NODE, ROOT, Peer, World, local_media, need_program
+from tests.services.running import NODE, ROOT, Peer, World, local_media, need_program, until_ended
 from tests.services.test_voicemail import QUIET, SPEECH, answering, into, message_row, records, say
 from tests.services.watcher import Watcher
 
@@ -115,7 +115,7 @@ async def test_an_erasure_elsewhere_ends_what_is_being_heard(databases: Database
         )
         assert type(erased).__name__ == "Erased"
         await ear.hears(PROMPTS["end"], packets=5, timeout_s=4.0)
-        await phone.expect(sip.DialogEnded)
+        await until_ended(phone)
 
 
 async def test_what_holds_no_speech_is_erased_by_the_one_path_and_nobody_is_told_of_a_message(databases: Databases, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class EventFeed:
         self._listens = False
 
     @contextmanager
-    def reader(self, key_id: UUID) -> Iterator[None]:
+    def place(self, key_id: UUID) -> Iterator[None]:
         """A place among the readers. Raises TooManyReaders."""
         if self._readers[key_id] >= MOST_PER_KEY or self._readers.total() >= MOST:
             raise TooManyReaders

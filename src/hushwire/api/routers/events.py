@@ -33,7 +33,7 @@ async def follow_events(means: Given, caller: Reading, kinds: Kinds = None, last
     after = None if last_event_id is None else _position(last_event_id)
     places = contextlib.ExitStack()
     try:
-        places.enter_context(means.events.reader(caller.key_id))
+        places.enter_context(means.events.place(caller.key_id))
     except TooManyReaders:
         raise Problem(429, "The key has as many streams as it may have.", headers={"Retry-After": "5"}) from None
     return EventStream(_chunks(means, caller.org_id, caller.key_id, caller, after, wanted), places)
