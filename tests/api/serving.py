@@ -82,10 +82,10 @@ class Office:
 
     def client(self, role: str = "owner", slug: str = "acme", **more: Any) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.keys[slug, role]}"} | more.pop("headers", {})
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, **more)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=90, **more)
 
     def stranger(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=20)
+        return httpx.AsyncClient(base_url=self.url, timeout=90)
 
     async def add_agent(self, username: str, *, extension: str | None = None, org: OrgId | None = None, role: str = "agent") -> UUID:
         org = org or self.house.org

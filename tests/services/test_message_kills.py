@@ -87,7 +87,7 @@ async def test_kill_9_under_load_loses_nothing_doubles_nothing_and_leaves_no_mor
                     return bool((await smsc.ask("report"))["messages"] >= wanted)
 
                 doubtful = (await counts()).get("unknown", 0)
-                await until(has_sent, timeout_s=30, every_s=0.005)
+                await until(has_sent, timeout_s=90, every_s=0.005)
             assert (await counts()).get("sending", 0) <= WINDOW
             assert (await counts()).get("unknown", 0) <= doubtful + WINDOW
         async with role(house):
@@ -95,6 +95,6 @@ async def test_kill_9_under_load_loses_nothing_doubles_nothing_and_leaves_no_mor
             async def is_over() -> bool:
                 return await counts() == {"delivered": len(ids)}
 
-            await until(is_over, timeout_s=40, every_s=0.2, what="all delivered")
+            await until(is_over, timeout_s=90, every_s=0.2, what="all delivered")
         report = await smsc.ask("report")
         assert (report["distinct"], report["doubled"]) == (MESSAGES, 0)
