@@ -18,7 +18,7 @@ from hushwire.vault.root import BucketFolders
 from tests.interop.message_centre import message_centre, need_centre
 from tests.polling import until
 from tests.recorded import House, house
-from tests.services.message_texts import SENDER, Carrying, numbers
+from tests.services.message_texts import Carrying, numbers
 
 __all__ = ["house"]
 
@@ -31,7 +31,7 @@ async def accept(house: House, centre: UUID, to: Sequence[str]) -> list[UUID]:
     keys = await keyring.org_context(house.org)
     ids = [uuid7(int(now.timestamp() * 1000), secrets.token_bytes(10)) for _ in to]
     made = await keyring.new_data_keys(house.org, "message", ids)
-    drafts = [Draft("outbound", "sms", "queued", now, number, SENDER, "hello", centre_id=centre) for number in to]
+    drafts = [Draft("outbound", "sms", "queued", now, number, "ACME", "hello", centre_id=centre) for number in to]
     async with (await house.main("worker")).organisation(house.org) as connection:
         await messages.insert_all(connection, house.org, [sealed(draft, key, keys) for draft, key in zip(drafts, made, strict=True)])
         await message_parts.enqueue_all(connection, house.org, [(key.id, 1, centre) for key in made], now, None)
