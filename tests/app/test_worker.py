@@ -1,4 +1,4 @@
-"""The worker: woken by what changes, stopped when asked, dead of what nobody expected."""
+"""The worker: woken by what changes, stopped when asked, kept going whatever breaks."""
 
 import asyncio
 import os
@@ -8,9 +8,11 @@ import pytest
 from hushwire.app import worker
 from hushwire.app.config import Config, Data
 from hushwire.app.folders import Folders
+from hushwire.app.sources import SystemClock
 from hushwire.app.wiring import Wired
 from hushwire.core.errors import Unavailable
 from hushwire.services.erasure import Erased
+from hushwire.services.standing_work import StandingWork
 from tests.polling import until
 from tests.recorded import Chance, House, house
 
@@ -58,24 +60,28 @@ async def test_the_worker_ships_what_is_closed_and_sweeps_what_is_erased_as_soon
         await task
 
 
-async def test_a_job_that_fails_as_expected_is_tried_again_and_one_that_fails_otherwise_ends_the_worker() -> None:
+async def test_a_job_that_fails_is_tried_again_whatever_it_fails_of_and_tells_so_until_it_works() -> None:
+    faults: list[Exception] = [Unavailable("away"), ZeroDivisionError("of +491510000000")]
     attempts = 0
 
     async def fails() -> int:
         nonlocal attempts
         attempts += 1
-        if attempts < 3:
-            raise Unavailable("away")
-        raise ZeroDivisionError
+        if attempts <= len(faults):
+            raise faults[attempts - 1]
+        return 1
 
-    job = worker.Job("fails", fails, 0.01)
-    task = asyncio.create_task(job.run())
-    for _ in range(2):
-        await until(lambda seen=attempts: attempts > seen)  # type: ignore[misc]
+    standing = StandingWork("worker", SystemClock())
+    job = worker.Job("fails", fails, 30.0)
+    task = asyncio.create_task(job.run(standing))
+    for count, name in ((1, "Unavailable"), (2, "ZeroDivisionError")):
+        await until(lambda seen=count: [one.failures for one in standing.states()] == [seen])  # type: ignore[misc]
+        (state,) = standing.states()
+        assert (state.error, state.since is not None) == (name, True)
         job.wake.set()
-    with pytest.raises(ZeroDivisionError):
-        await task
-    assert attempts == 3
+    await until(lambda: [one.since for one in standing.states()] == [None], what="it works again")
+    assert (attempts, job.done) == (3, 1)
+    task.cancel()
 
 
 async def test_the_worker_says_that_it_is_ready(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ SHARED: dict[str, set[str]] = {
         "trunks",
         "trunk_rates",
         "trunk_states",
+        "work_states",
         "bans",
         "message_centres",
         "message_receipts",

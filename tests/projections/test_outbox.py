@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from hushwire.core.errors import Unfinished
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId
 from hushwire.privacy import audit
@@ -91,7 +92,7 @@ async def test_a_projector_that_dies_leaves_its_events_for_the_next(databases: D
             raise ConnectionError
 
         patched.setattr(audit, "append", die)
-        with pytest.raises(ConnectionError):
+        with pytest.raises(Unfinished):
             await project(worker)
     assert await project(worker) == 2
     assert len(await actions(worker, acme)) == 2
@@ -112,3 +113,30 @@ def test_each_kind_of_event_has_its_place_or_none_by_decision(kind: EventKind) -
     assert (entry is None) is (kind in unwritten)
     if entry is not None:
         assert (entry.actor, entry.fields) == ("api-key:1", {"reason": "x", "event": str(one.id)})
+
+
+async def test_an_organisation_whose_events_can_not_be_projected_holds_up_no_other_and_is_told_of(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, worker = await databases.connect("main", "gateway"), await databases.connect("main", "worker")
+    acme, other = event((found := await two_organisations(databases))[0]), event(found[1])
+    await add(gateway, acme, other)
+    broken, sound = (acme, other) if (await waiting(worker))[0] == acme.org_id else (other, acme)
+
+    def entry(one: DomainEvent) -> object:
+        if one.id == broken.id:
+            raise KeyError("+491510000000")
+        return audit_entry(one)
+
+    monkeypatch.setattr("hushwire.projections.outbox.audit_entry", entry)
+    with pytest.raises(Unfinished, match=r"^1 KeyError$"):
+        await project(worker)
+    assert await actions(worker, sound.org_id) == [("call.refused", str(sound.id))]
+    monkeypatch.undo()
+    assert await project(worker) == 1
+    assert await actions(worker, broken.org_id) == [("call.refused", str(broken.id))]
+
+
+async def waiting(db: Database) -> list[OrgId]:
+    async with db.transaction() as connection:
+        return list(await outbox.organisations(connection))

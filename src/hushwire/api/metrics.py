@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 
 from hushwire.api.quality_metrics import QualityCollector
 from hushwire.api.trunk_metrics import TrunkCollector
+from hushwire.store.work_states import WorkState
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -41,6 +42,15 @@ class Metrics:
         )
         self._fraud = Gauge(
             "hushwire_fraud", "What the fraud breakers of the gateways did since their start", ["what"], registry=self.registry
+        )
+        self._failures = Gauge(
+            "hushwire_work_failures",
+            "How often a role's standing work broke since its start",
+            ["role", "task"],
+            registry=self.registry,
+        )
+        self._broken = Gauge(
+            "hushwire_work_broken", "Whether a role's standing work is broken now", ["role", "task"], registry=self.registry
         )
         self._subscriptions = Gauge("hushwire_subscriptions", "Subscriptions of phones, over all gateways", registry=self.registry)
         self._spool_bytes = Gauge("hushwire_spool_bytes", "Sealed recordings on their way to the store", registry=self.registry)
@@ -88,6 +98,14 @@ class Metrics:
         for verdict in ("passed", "failed", "unverified"):
             self._callers.labels(verdict).set(sum(one.get(f"callers_{verdict}", 0) for one in counts))
         self._banned.set(sum(one.get("bans_pronounced", 0) for one in counts))
+
+    def note_work(self, told: Iterable[tuple[str, WorkState]]) -> None:
+        """What roles say of the work that they keep going, all nodes together."""
+        self._failures.clear()
+        self._broken.clear()
+        for role, state in told:
+            self._failures.labels(role, state.task).inc(state.failures)
+            self._broken.labels(role, state.task).inc(state.since is not None)
 
     def note_database(self, name: str, is_up: bool) -> None:
         """Whether `main` or `keyring` answered."""

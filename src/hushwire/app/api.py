@@ -60,6 +60,7 @@ from hushwire.services.retention import RetentionRules
 from hushwire.services.rights import Rights
 from hushwire.services.risk_packs import RiskPacks
 from hushwire.services.simulation import Simulation
+from hushwire.services.standing_work import StandingWork
 from hushwire.services.team_settings import TeamSettings
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
@@ -100,7 +101,11 @@ async def run(wired: Wired) -> None:
     server = _Server(_settings(wired, means, listen))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="api-server")
     stopping = asyncio.create_task(wired.stop.wait(), name="api-stop")
-    looking = asyncio.create_task(packs.run(), name="risk-packs")
+    standing = StandingWork("api", wired.clock)
+    beside = [
+        asyncio.create_task(standing.kept_up("risk-packs", packs.run), name="risk-packs"),
+        asyncio.create_task(standing.tell(wired.main, wired.node_id), name="work-states"),
+    ]
     try:
         await asyncio.wait({serving, asyncio.create_task(server.up.wait(), name="api-up")}, return_when=asyncio.FIRST_COMPLETED)
         if server.up.is_set():
@@ -109,7 +114,9 @@ async def run(wired: Wired) -> None:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-        looking.cancel()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         server.should_exit = True
         await serving
         listener.close()

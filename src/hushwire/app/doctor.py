@@ -12,7 +12,17 @@ from pathlib import Path
 
 from cryptography import x509
 
-from hushwire.app import certificates, doctor_emergency, doctor_keys, doctor_shaken, doctor_trunks, obligations, postgres, supervisor
+from hushwire.app import (
+    certificates,
+    doctor_emergency,
+    doctor_keys,
+    doctor_shaken,
+    doctor_trunks,
+    doctor_work,
+    obligations,
+    postgres,
+    supervisor,
+)
 from hushwire.app.config import Config, Listen
 from hushwire.app.folders import Folders, account, closed_to, holder, locked, may_read
 from hushwire.app.sources import SystemClock
@@ -54,7 +64,8 @@ def examine(config: Config) -> list[Finding]:
         looks.append(("ports", lambda: _ports(config)))
     findings = [_found(name, look) for name, look in looks]
     keys = [Finding(*said) for said in doctor_keys.examine(config, folders, is_running=running)]
-    return [*findings, *keys, *_roles(folders, running), *(_owed(config) if running else []), *(_trunks(config) if running else [])]
+    asked = [*_owed(config), *_trunks(config), _found("work", lambda: doctor_work.in_words(config))] if running else []
+    return [*findings, *keys, *_roles(folders, running), *asked]
 
 
 def _found(name: str, look: Callable[[], str]) -> Finding:

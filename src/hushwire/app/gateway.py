@@ -6,11 +6,10 @@ Stops within the supervisor's patience: no new calls, BYE to both sides of the l
 import asyncio
 import gc
 import hmac
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.app import shaken
@@ -18,8 +17,8 @@ from hushwire.app.certificates import served
 from hushwire.app.config import Config, bracketed
 from hushwire.app.processes import first_of
 from hushwire.app.wiring import Wired
-from hushwire.core.errors import LocalError
-from hushwire.core.ids import AgentId
+from hushwire.core.ids import AgentId, OrgId
+from hushwire.core.rounds import for_each
 from hushwire.media.link import MediaLink
 from hushwire.media.model import DtlsDatagram, Greeting, MediaEvent
 from hushwire.policy.judge import Judge
@@ -59,6 +58,7 @@ from hushwire.services.routing import Router
 from hushwire.services.shared_counts import Count, SharedCounts
 from hushwire.services.signing_certificates import SigningCertificates
 from hushwire.services.sound_library import SoundLibrary, check
+from hushwire.services.standing_work import StandingWork
 from hushwire.services.subscriptions import Notifier
 from hushwire.services.text_delivery import TextDelivery
 from hushwire.services.text_reading import TextAsking
@@ -87,7 +87,6 @@ from hushwire.vault.pool import KeyPool
 END_CALLS_S: Final = 1.8
 # New objects until the youngest are looked through. Those of calls end by themselves; what is left for the collector are few cycles.
 _YOUNG: Final = 10_000
-RETRY_S: Final = 1.0
 TIDY_S: Final = 30.0
 EVENTS: Final = (DIALOG, WAITING, PRESENCE)
 """The event packages that agents may subscribe to."""
@@ -110,6 +109,7 @@ class Gateway:
         self.records = Records(wired.main)
         self._judge = Judge()
         self.risk_packs = RiskPacks(config.risk_pack_folder, config.risk_packs.keys)
+        self.work = StandingWork("gateway", clock)
         limits = config.limits
         self.guard = Guard(
             Bans(wired.main, wired.keyring, clock, random),
@@ -169,8 +169,9 @@ class Gateway:
                 ("access-news", self.news.run),
                 ("texts", self.texts.run),
                 ("journal", self._tidy_journal),
+                ("work-states", lambda: self.work.tell(wired.main, wired.node_id)),
             ):
-                tasks.append(asyncio.create_task(self._kept_up(name, work), name=name))
+                tasks.append(asyncio.create_task(self.work.kept_up(name, work), name=name))
             addresses = [
                 f"{transport.value}://{bracketed(address.host)}:{address.port}" for transport, address in self.endpoint.addresses.items()
             ]
@@ -529,20 +530,14 @@ class Gateway:
     async def _prepare_keys(self) -> None:
         """Keep keys ready for every organisation, so that no call waits for one."""
         while True:
-            for org_id in self.directory.organisation_ids():
-                org = self.directory.organisation(org_id)
-                await self.calling.keys.prepare(org_id, is_recorded=org is not None and org.record != "none")
-            await self._new_orgs.wait()
             self._new_orgs.clear()
+            await for_each(self.directory.organisation_ids(), self._prepare, "keys")
+            await self._new_orgs.wait()
 
-    async def _kept_up(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Side work that meets a database that is away begins again: it never ends the calls."""
-        while True:
-            try:
-                await work()
-            except (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _log.warning("gateway.task_delayed", task=name, error=type(error).__name__)
-                await asyncio.sleep(RETRY_S)
+    async def _prepare(self, org_id: OrgId) -> int:
+        org = self.directory.organisation(org_id)
+        await self.calling.keys.prepare(org_id, is_recorded=org is not None and org.record != "none")
+        return 1
 
 
 def node_uri(config: Config, addresses: Mapping[Transport, Address]) -> str | None:

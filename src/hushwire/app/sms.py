@@ -22,6 +22,7 @@ from hushwire.services.message_carriers import Means, MessageCarriers
 from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.message_runs import BEAT_S, GivenUp, Run
 from hushwire.services.risk_packs import RiskPacks
+from hushwire.services.standing_work import StandingWork
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store import text_deliveries
 from hushwire.transport.lookups import Lookups
@@ -79,9 +80,11 @@ async def run(means: Wired) -> None:
                 job.wake.set()
 
     await means.main.listen("hushwire_work", woken)
-    tasks = [asyncio.create_task(job.run(), name=f"sms-{job.name}") for job in jobs]
+    standing = StandingWork("sms", clock)
+    tasks = [asyncio.create_task(job.run(standing), name=f"sms-{job.name}") for job in jobs]
+    tasks.append(asyncio.create_task(standing.tell(means.main, means.node_id), name="sms-work-states"))
     tasks.append(asyncio.create_task(_beat(held), name="sms-beat"))
-    tasks.append(asyncio.create_task(packs.run(), name="sms-risk-packs"))
+    tasks.append(asyncio.create_task(standing.kept_up("risk-packs", packs.run), name="sms-risk-packs"))
     stopped = asyncio.create_task(_until(means.stop), name="sms-stop")
     means.ready()
     try:

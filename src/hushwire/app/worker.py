@@ -50,6 +50,7 @@ from hushwire.services.replay import keep_up
 from hushwire.services.retention import RetentionRules, RetentionRuns
 from hushwire.services.rights import Rights
 from hushwire.services.spool_watch import SpoolWatch
+from hushwire.services.standing_work import StandingWork
 from hushwire.services.text_reading import TextAnswering
 from hushwire.services.unused_keys import UnusedKeys
 from hushwire.services.voicemail_boxes import MessagesToErase
@@ -76,17 +77,22 @@ class Job:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     done: int = 0
 
-    async def run(self) -> None:
-        """Never ends. What is expected to fail now and then (a database away, a full disk) is logged and tried again."""
+    async def run(self, standing: StandingWork) -> None:
+        """Never ends. What fails is logged, told of and tried again later, by itself: the other jobs go on."""
         delay_s = 1.0
         while True:
             self.wake.clear()
             try:
                 self.done += await self.work()
-                pause_s, delay_s = self.period_s, 1.0
-            except (HushwireError, asyncpg.PostgresError, OSError) as error:
-                _log.error("worker.job_failed", job=self.name, error=type(error).__name__)
+            except Exception as error:
+                # What is expected now and then (a database away, a full disk) says enough by its name; of all else the place is told.
+                is_expected = isinstance(error, HushwireError | asyncpg.PostgresError | OSError)
+                _log.error("worker.job_failed", job=self.name, **({"error": type(error).__name__} if is_expected else {"exc_info": error}))
+                standing.failed(self.name, error)
                 pause_s, delay_s = delay_s, min(2 * delay_s, RETRY_MOST_S)
+            else:
+                standing.works(self.name)
+                pause_s, delay_s = self.period_s, 1.0
             try:
                 async with asyncio.timeout(pause_s):
                     await self.wake.wait()
@@ -104,14 +110,16 @@ async def run(means: Wired) -> None:
                 job.wake.set()
 
     await means.main.listen("hushwire_work", woken)
-    tasks = [asyncio.create_task(job.run(), name=f"worker-{job.name}") for job in jobs]
+    standing = StandingWork("worker", means.clock)
+    tasks = [asyncio.create_task(job.run(standing), name=f"worker-{job.name}") for job in jobs]
     tasks.append(asyncio.create_task(_heartbeat(jobs), name="worker-heartbeat"))
+    tasks.append(asyncio.create_task(standing.tell(means.main, means.node_id), name="worker-work-states"))
     stopped = asyncio.create_task(means.stop.wait(), name="worker-stop")
     means.ready()
     try:
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stopped}:
-            task.result()  # a job ends only by an error that nobody expected: die of it, and be started again
+            task.result()  # none is meant to end: die of it, and be started again
     finally:
         for task in (stopped, *tasks):
             task.cancel()

@@ -8,6 +8,7 @@
         |-- ConfigError      a file or key to mend; says which and how
         |-- KeyUnavailable   a key that is missing, wrong or destroyed
         |-- CustomerHeld     a key that is there, and that only the customer can open
+        |-- Unfinished       some of many things broke, and those beside them were done
         `-- Unavailable      a database, media process or store that does not answer now
 
 Messages never hold peer bytes or personal values. Expected outcomes (busy, refused by policy, no common codec) are values.
@@ -44,6 +45,10 @@ class KeyUnavailable(LocalError):
 
 class CustomerHeld(LocalError):
     """The key exists, sealed to the customer's own keys only: hushwire can't open it, on purpose."""
+
+
+class Unfinished(LocalError):
+    """Of many things some broke, and those beside them were done. The message counts them by the class of what went wrong."""
 
 
 class Unavailable(LocalError):

@@ -1,6 +1,7 @@
 """Carries domain events from the outbox to where they are read: one transaction takes events out and writes what follows from them."""
 
 from hushwire.core.ids import OrgId
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit
 from hushwire.projections.audit import audit_entry
 from hushwire.projections.consents import note_announcement
@@ -12,10 +13,13 @@ BATCH = 200
 
 
 async def project(db: Database) -> int:
-    """Projects what waits, of every organisation; returns how many events. Safe to run twice at once, and after a crash."""
+    """Projects what waits, of every organisation; returns how many events. Safe to run twice at once, and after a crash.
+
+    Raises Unfinished where some organisation's events can't be projected; those of all others are.
+    """
     async with db.transaction() as connection:
         organisations = await outbox.organisations(connection)
-    return sum([await project_organisation(db, org_id) for org_id in organisations])
+    return await for_each(organisations, lambda org_id: project_organisation(db, org_id), "outbox")
 
 
 async def project_organisation(db: Database, org_id: OrgId) -> int:

@@ -82,10 +82,14 @@ class AccessNews:
         for org_id, request_id, agent_id in waiting:
             if not any(True for _ in self._bindings.own_of(AgentId(agent_id))):
                 continue
-            async with self._db.organisation(org_id) as connection:
-                row = await table.note_told(connection, request_id, now)
-            if row is not None:
-                self._tell(row)
+            try:
+                async with self._db.organisation(org_id) as connection:
+                    row = await table.note_told(connection, request_id, now)
+                if row is not None:
+                    self._tell(row)
+            except Exception as error:
+                # Those that wait beside it are told; where the database is away, the next round tells this one too.
+                _log.error("access.one_not_told", org_id=str(org_id), exc_info=error)
 
     def _tell(self, row: AccessRow) -> None:
         agent = self._directory.agent(AgentId(row.agent_id))

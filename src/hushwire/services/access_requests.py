@@ -14,6 +14,7 @@ from uuid import UUID
 from hushwire.core.clock import Clock, Random
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.policy.four_eyes import ALL
 from hushwire.policy.terms import read_terms
 from hushwire.privacy.notices import NoticeKind, Values
@@ -175,17 +176,20 @@ class AccessWatch:
         """One round; returns how many were told of."""
         async with self.main.transaction() as connection:
             waiting = await table.unnoticed(connection)
-        for org_id, request_id in waiting:
-            async with self.main.organisation(org_id) as connection:
-                row = await table.get(connection, request_id)
-                if row is None or not await table.note_noticed(connection, request_id, self.clock.now()):
-                    continue
-                values: Values = {
-                    "request": row.id, "agent": row.agent_id, "countries": ", ".join(row.countries), "asked_at": row.asked_at,
-                    "expires_at": row.expires_at,
-                }  # fmt: skip
-                await self.notices.queue(connection, org_id, NoticeKind.ACCESS_REQUESTED, "access-request", row.id, values)
-        return len(waiting)
+        return await for_each(waiting, self._tell, "access-requests")
+
+    async def _tell(self, waiting: tuple[OrgId, UUID]) -> int:
+        org_id, request_id = waiting
+        async with self.main.organisation(org_id) as connection:
+            row = await table.get(connection, request_id)
+            if row is None or not await table.note_noticed(connection, request_id, self.clock.now()):
+                return 0
+            values: Values = {
+                "request": row.id, "agent": row.agent_id, "countries": ", ".join(row.countries), "asked_at": row.asked_at,
+                "expires_at": row.expires_at,
+            }  # fmt: skip
+            await self.notices.queue(connection, org_id, NoticeKind.ACCESS_REQUESTED, "access-request", row.id, values)
+        return 1
 
 
 def asked(request_id: UUID, agent_id: UUID, call_id: UUID | None, countries: Sequence[str], actor: str, now: datetime) -> AccessRow:

@@ -20,6 +20,7 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import HushwireError, KeyUnavailable
 from hushwire.core.ids import AgentId, OrgId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit, endings, selection
 from hushwire.privacy.clocks import Clock as RunningClock
 from hushwire.privacy.clocks import ClockKind
@@ -183,12 +184,12 @@ class AccountDeletions:
         """The worker's round: goes on with what was verified; returns how many were finished."""
         async with self.main.transaction() as connection:
             waiting = await table.to_do(connection)
-        return sum([await self._carry_on_guarded(org_id, deletion_id) for org_id, deletion_id in waiting])
+        return await for_each(waiting, lambda one: self._carry_on_guarded(*one), "account-deletions")
 
     async def _carry_on_guarded(self, org_id: OrgId, deletion_id: UUID) -> bool:
         try:
             return await self._carry_on(org_id, deletion_id)
-        except (HushwireError, asyncpg.PostgresError, OSError) as error:
+        except (HushwireError, asyncpg.PostgresError, OSError) as error:  # of another fault the round tells
             _log.error("account_deletion.delayed", org_id=str(org_id), deletion_id=str(deletion_id), error=type(error).__name__)
             return False
 

@@ -4,6 +4,7 @@ import structlog
 
 from hushwire.core.clock import Clock
 from hushwire.core.ids import OrgId
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit_chain, audit_heads
 from hushwire.privacy.audit_heads import SignedHead
 from hushwire.store import audit as table
@@ -26,7 +27,7 @@ class AuditHeads:
         hour = audit_heads.hour_of(self._clock.now())
         async with self._main.transaction() as connection:
             due = await table.organisations_without_head(connection, hour)
-        return sum([await self._sign(org_id) for org_id in due])
+        return await for_each(due, self._sign, "audit-heads")
 
     async def _sign(self, org_id: OrgId) -> bool:
         key_id, key = await self._keyring.signing_key()

@@ -259,8 +259,7 @@ class Bindings:
                 continue
             async with self._db.organisation(org_id) as connection:
                 found = await rows.live(connection, wall)
-            for row in found:
-                self._learn(row)
+            self._learn_all(found)
 
     async def follow(self) -> None:
         """Learn what other gateways write until cancelled."""
@@ -286,13 +285,20 @@ class Bindings:
             if self._directory.organisation(org_id) is not None:
                 async with self._db.organisation(org_id) as connection:
                     found = await rows.these(connection, ids)
-                for row in found:
-                    self._learn(row)
+                self._learn_all(found)
         self._horizon = horizon
 
     def _on_told(self, payload: str) -> None:
         if payload != str(self.node_id):
             self._told.set()
+
+    def _learn_all(self, found: Iterable[rows.RegistrationRow]) -> None:
+        """Those beside a row that can't be read are learned all the same: its device registers again by itself."""
+        for row in found:
+            try:
+                self._learn(row)
+            except Exception as error:
+                log.error("registrations.row_unread", row=str(row.id), exc_info=error)
 
     def _learn(self, row: rows.RegistrationRow) -> None:
         """What a row says; of a device that was ours too, since it is another gateway's now."""
@@ -344,6 +350,9 @@ class Bindings:
                     log.warning("registrations.unwritten", error=type(error).__name__)
                     await asyncio.sleep(FOLLOW_S)
                     self._dirty.set()
+                except Exception as error:
+                    # Its devices are asked again when they refresh; those of others are not held up.
+                    log.error("registrations.lost", org_id=str(org_id), exc_info=error)
 
     async def write(self, org_id: OrgId) -> None:
         """Write all that waits of one organisation. Who comes while a batch is under way goes with the next one, together."""

@@ -14,6 +14,7 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import KeyUnavailable
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit, breach
 from hushwire.privacy.breach import Counts, Window
 from hushwire.privacy.clocks import ClockKind
@@ -96,12 +97,16 @@ class Breaches:
             await self._spread(incident)
         async with self._main.transaction() as connection:
             waiting = await table.open_cases(connection)
-        for org_id, breach_id in waiting:
+
+        async def carry_on(one: tuple[OrgId, UUID]) -> int:
+            org_id, breach_id = one
             async with self._main.organisation(org_id) as connection:
                 row = await table.get(connection, breach_id)
             if row is not None:
                 await self._carry_on(row)
-        return len(waiting)
+            return 1
+
+        return await for_each(waiting, carry_on, "breaches")
 
     # Looking.
 

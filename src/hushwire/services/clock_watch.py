@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-import asyncpg
 import structlog
 
-from hushwire.core.errors import HushwireError
 from hushwire.privacy.clocks import Clock, ClockKind, Evidence
 from hushwire.services.clocks import Clocks
 from hushwire.store import clocks as table
@@ -56,7 +54,7 @@ class ClockWatch:
                     due = await self.clocks.look_at(connection, clock_id, again_at=now + AGAIN_AFTER)
                 if due is not None and (act := self.acts.get(due.kind)) is not None:
                     await self._carry_out(act, due)
-            except (HushwireError, asyncpg.PostgresError, OSError, ValueError) as error:
+            except Exception as error:
                 _log.error("clock.delayed", org_id=str(org_id), clock_id=str(clock_id), error=type(error).__name__)
         return len(waiting)
 

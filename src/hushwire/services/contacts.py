@@ -17,6 +17,7 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import Unavailable
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit
 from hushwire.services.once import KeyReused, Once, made_before
 from hushwire.services.phone_numbers import REMOTE, canonical_number
@@ -190,9 +191,12 @@ class Contacts:
         """Destroy the keys that corrections left behind, where the process that made them died before it could; returns how many."""
         async with self._main.transaction() as connection:
             waiting = await table.keys_to_destroy(connection)
-        for org_id, key_id in waiting:
-            await self._destroy(org_id, key_id)
-        return len(waiting)
+
+        async def destroy(one: tuple[OrgId, UUID]) -> int:
+            await self._destroy(*one)
+            return 1
+
+        return await for_each(waiting, destroy, "retired-keys")
 
     async def _replaced(
         self, org_id: OrgId, old: ContactRow, said: Values, change: Change, why: Why, action: audit.Action

@@ -4,7 +4,8 @@ The address is one that an administrator stored for the agent, in the words of R
 a header of their own that is agreed with them: `country=DE;PC=10115;A3=Berlin;RD=Invalidenstrasse;HNO=1`, percent-encoded UTF-8.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -12,11 +13,19 @@ from urllib.parse import quote
 
 import structlog
 
+from hushwire.core.ids import CallId, OrgId
 from hushwire.core.personal import Personal
+from hushwire.core.rounds import for_each
+from hushwire.policy.emergency import is_emergency
+from hushwire.policy.model import Attempt, Channel, Emergency
 from hushwire.privacy.notices import NoticeKind
+from hushwire.services.directory import Organisation
 from hushwire.services.notices import Notices
 from hushwire.services.trunk import Trunk
+from hushwire.services.verdicts import Judge
+from hushwire.sip.flow import Flow
 from hushwire.sip.headers import Line
+from hushwire.sip.message import Request
 from hushwire.store import emergencies as table
 
 FIELDS: Final = ("country", "A1", "A2", "A3", "A4", "RD", "STS", "HNO", "HNS", "BLD", "FLR", "ROOM", "NAM", "PC", "LOC")
@@ -45,6 +54,31 @@ def location(trunk: Trunk, address: Personal[tuple[tuple[str, str], ...]] | None
     return ((trunk.location_header, ";".join(f"{name}={quote(value, safe='')}" for name, value in address.reveal())),)
 
 
+def calls_for_help(judge: Judge, org: Organisation, request: Request, flow: Flow | None) -> bool:
+    """Whether the judge says of an INVITE that it is an emergency call: the organisation's own rules say which numbers those are."""
+    peer = None if flow is None else flow.remote.host
+    return isinstance(judge(Attempt(request.uri, Channel.INVITE, peer=peer), org.rules), Emergency)
+
+
+def may_call_for_help(target: str, homes: Iterable[tuple[str, str | None]]) -> bool:
+    """Whether what an INVITE asks for may be an emergency call of somebody here: what is told before anything is parsed.
+
+    `homes`: home countries with their outside prefixes. It opens nothing: such a request is read though its source has used up its rate,
+    and who sent it has to prove who it is as ever.
+    """
+    found = _TARGET.match(target)
+    if found is None:
+        return False
+    number = found["number"]
+    return number is None or any(
+        is_emergency(number, home) or (prefix and number.startswith(prefix) and is_emergency(number[len(prefix) :], home))
+        for home, prefix in homes
+    )
+
+
+_TARGET: Final = re.compile(r"(?:(?:sips?|tel):(?P<number>[0-9]{2,8})(?:[;@?]|\Z)|urn:service:sos(?:\.|\Z))", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class EmergencyAlarms:
     """Tells organisations of emergency calls, put through or refused. The worker's."""
@@ -53,23 +87,26 @@ class EmergencyAlarms:
 
     async def tell(self) -> int:
         """Queue a notice for each that nobody was told of; returns how many there were."""
-        main, now = self.notices.main, self.notices.clock.now()
-        async with main.transaction() as connection:
+        async with self.notices.main.transaction() as connection:
             untold = await table.untold(connection)
-        for org_id, call_id in untold:
-            async with main.organisation(org_id) as connection:
-                row = await table.claim(connection, call_id, now)
-                if row is None or row.started_at < now - WITHIN:
-                    continue
-                values = {
-                    "call": call_id,
-                    "agent": row.agent_id or "unknown",
-                    "at": row.started_at,
-                    "outcome": "refused: no carrier here takes emergency calls" if row.end_reason == NO_ROUTE else "sent to a carrier",
-                }
-                await self.notices.queue(connection, org_id, NoticeKind.EMERGENCY_CALL, "call", call_id, values)
-            _log.warning("call.emergency", org_id=str(org_id), call_id=str(call_id))
-        return len(untold)
+        return await for_each(untold, self._tell, "emergencies")
+
+    async def _tell(self, untold: tuple[OrgId, CallId]) -> int:
+        org_id, call_id = untold
+        now = self.notices.clock.now()
+        async with self.notices.main.organisation(org_id) as connection:
+            row = await table.claim(connection, call_id, now)
+            if row is None or row.started_at < now - WITHIN:
+                return 1
+            values = {
+                "call": call_id,
+                "agent": row.agent_id or "unknown",
+                "at": row.started_at,
+                "outcome": "refused: no carrier here takes emergency calls" if row.end_reason == NO_ROUTE else "sent to a carrier",
+            }
+            await self.notices.queue(connection, org_id, NoticeKind.EMERGENCY_CALL, "call", call_id, values)
+        _log.warning("call.emergency", org_id=str(org_id), call_id=str(call_id))
+        return 1
 
 
 NO_ROUTE: Final = "no-emergency-route"

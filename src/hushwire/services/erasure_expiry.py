@@ -6,6 +6,8 @@ from typing import Final
 import structlog
 
 from hushwire.core.clock import Clock
+from hushwire.core.ids import OrgId
+from hushwire.core.rounds import for_each
 from hushwire.store import expiry
 from hushwire.store.database import Database
 
@@ -17,10 +19,12 @@ async def expire(main: Database, clock: Clock) -> int:
     """One round over all organisations; returns how many rows went."""
     async with main.transaction() as connection:
         organisations = await expiry.organisations(connection)
-    removed = 0
-    for org_id in organisations:
+
+    async def remove(org_id: OrgId) -> int:
         async with main.organisation(org_id) as connection:
-            removed += await expiry.remove_older_than(connection, clock.now() - KEPT_FOR)
+            return await expiry.remove_older_than(connection, clock.now() - KEPT_FOR)
+
+    removed = await for_each(organisations, remove, "expiry")
     if removed:
         _log.info("expiry.removed", rows=removed)
     return removed

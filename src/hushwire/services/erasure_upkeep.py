@@ -5,11 +5,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import HushwireError
 from hushwire.core.ids import BucketId, NodeId, OrgId
 from hushwire.privacy import receipts
 from hushwire.privacy.erasure import Step, next_step, renewal_is_due
@@ -98,7 +96,7 @@ class Upkeep:
         """What fails for one organisation holds up no other."""
         try:
             return await work
-        except (HushwireError, asyncpg.PostgresError, OSError) as error:
+        except Exception as error:
             _log.error("erasure.delayed", org_id=str(org_id), error=type(error).__name__)
             return 0
 

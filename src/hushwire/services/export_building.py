@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.core import purposes
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import HushwireError, KeyUnavailable, LocalError, RefusedError, Unavailable
+from hushwire.core.errors import KeyUnavailable, LocalError, RefusedError, Unavailable
 from hushwire.core.ids import CallId, NodeId, OrgId, RecordingId
+from hushwire.core.rounds import for_each
 from hushwire.privacy.requests import State, Step
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.failures import RecordingError
@@ -99,7 +99,7 @@ class Building:
         for org_id, document_id in waiting:
             try:
                 done += await self.build(org_id, document_id)
-            except (HushwireError, asyncpg.PostgresError, OSError) as error:
+            except Exception as error:
                 _log.error("export.delayed", org_id=str(org_id), document_id=str(document_id), error=type(error).__name__)
         done += await self.expire()
         await self.tidy_spool()
@@ -109,11 +109,12 @@ class Building:
         """Erases bundles whose time is over, through the one erasure path; returns how many."""
         async with self._main.transaction() as connection:
             over = await documents.expired(connection, self._clock.now())
-        done = 0
-        for org_id, document_id in over:
-            outcome = await self._erasures.erase_object(org_id, "document", document_id, actor=WHY.actor, reason="purpose-fulfilled")
-            done += not isinstance(outcome, Held | NoRecording)
-        return done
+
+        async def erase(one: tuple[OrgId, UUID]) -> int:
+            outcome = await self._erasures.erase_object(one[0], "document", one[1], actor=WHY.actor, reason="purpose-fulfilled")
+            return not isinstance(outcome, Held | NoRecording)
+
+        return await for_each(over, erase, "documents")
 
     async def build(self, org_id: OrgId, document_id: UUID) -> bool:
         """Builds one bundle from wherever it stands; False if there is nothing to build, or somebody else is at it."""

@@ -8,7 +8,7 @@ gateway that starts reads the last hour. While the database is away each goes on
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -37,6 +37,7 @@ DAYS_S: Final = 2.0
 """Sums of a day are read again at most so often."""
 TELL_AGAIN_S: Final = 5.0
 FORGET_AFTER_S: Final = 20.0
+AGAIN_S: Final = 5.0
 OVERLAP_S: Final = 10.0
 """A transaction that began earlier may commit later: so far back is looked again."""
 _PORTION: Final = 100
@@ -63,6 +64,7 @@ class FraudSharing:
         self._elsewhere: dict[NodeId, dict[AgentId, int]] = {}
         self._heard: dict[NodeId, float] = {}
         self._rates: dict[TrunkId, int] = {}
+        self._not_before: dict[OrgId, float] = {}
         breaker.elsewhere = self.elsewhere
 
     def elsewhere(self) -> Mapping[AgentId, int]:
@@ -99,17 +101,30 @@ class FraudSharing:
     # Facts and sums.
 
     async def _exchange(self) -> None:
-        for org_id in self._directory.organisation_ids():
-            if org_id not in self._loaded or org_id in self._stale:
-                await self._load(org_id)
-        for org_id, unwritten in list(self._breaker.unwritten.items()):
-            await self._write(org_id, unwritten)
-        for org_id in list(self._behind):
-            await self._read(org_id)
+        unread = [org_id for org_id in self._directory.organisation_ids() if org_id not in self._loaded or org_id in self._stale]
+        for things, work in ((unread, self._load), (list(self._breaker.unwritten), self._write), (list(self._behind), self._read)):
+            for org_id in things:
+                if self._clock.monotonic() >= self._not_before.get(org_id, float("-inf")):
+                    await self._of_one(org_id, work)
 
-    async def _write(self, org_id: OrgId, unwritten: Unwritten) -> None:
+    async def _of_one(self, org_id: OrgId, work: Callable[[OrgId], Awaitable[None]]) -> None:
+        """What is wrong with one organisation's rows holds up no other's; it has its turn again a little later."""
+        try:
+            await work(org_id)
+        except AWAY as error:
+            if not isinstance(error, asyncpg.PostgresError):
+                raise  # nobody's can be written or read now
+            self._refused(org_id, error)
+        except Exception as error:
+            self._refused(org_id, error)
+
+    def _refused(self, org_id: OrgId, error: Exception) -> None:
+        self._not_before[org_id] = self._clock.monotonic() + AGAIN_S
+        _log.error("fraud.organisation_not_shared", org_id=str(org_id), exc_info=error)
+
+    async def _write(self, org_id: OrgId) -> None:
         """Write what one organisation's calls made; where that fails, it waits with what comes."""
-        del self._breaker.unwritten[org_id]
+        unwritten = self._breaker.unwritten.pop(org_id)
         if self._directory.organisation(org_id) is None:
             return
         try:
@@ -259,6 +274,7 @@ class FraudSharing:
             if self._directory.organisation(org_id) is None:
                 self._breaker.counts.drop(org_id)
                 self._loaded.discard(org_id)
+                self._not_before.pop(org_id, None)
 
     # Rates.
 

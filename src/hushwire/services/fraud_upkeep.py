@@ -4,6 +4,8 @@ from datetime import UTC, timedelta
 from typing import Final
 
 from hushwire.core.clock import Clock
+from hushwire.core.ids import OrgId
+from hushwire.core.rounds import for_each
 from hushwire.privacy.notices import NoticeKind
 from hushwire.services.notices import Notices
 from hushwire.store import expiry
@@ -27,33 +29,34 @@ class FraudUpkeep:
 
     async def tell_all(self) -> int:
         """Queue a notice for each alarm that nobody was told of; how many there were."""
-        told = 0
         async with self._main.transaction() as connection:
             organisations = await expiry.organisations(connection)
-        for org_id in organisations:
-            async with self._main.organisation(org_id) as connection:
-                rows = await table.unnoticed(connection, _AT_ONCE)
-                for row in rows:
-                    await self._notices.queue(
-                        connection,
-                        org_id,
-                        NoticeKind.FRAUD_ALARM,
-                        "fraud-alarm",
-                        row.id,
-                        {"alarm": row.id, "signal": row.signal, "action": row.action, "agent": row.agent_id, "first_at": row.first_at},
-                    )
-                if rows:
-                    await table.note_noticed(connection, [row.id for row in rows], self._clock.now())
-                told += len(rows)
-        return told
+        return await for_each(organisations, self._tell, "fraud-alarms")
+
+    async def _tell(self, org_id: OrgId) -> int:
+        async with self._main.organisation(org_id) as connection:
+            rows = await table.unnoticed(connection, _AT_ONCE)
+            for row in rows:
+                await self._notices.queue(
+                    connection,
+                    org_id,
+                    NoticeKind.FRAUD_ALARM,
+                    "fraud-alarm",
+                    row.id,
+                    {"alarm": row.id, "signal": row.signal, "action": row.action, "agent": row.agent_id, "first_at": row.first_at},
+                )
+            if rows:
+                await table.note_noticed(connection, [row.id for row in rows], self._clock.now())
+        return len(rows)
 
     async def lapse_all(self) -> int:
         """Remove what is too old to say anything; how many rows."""
-        now, removed = self._clock.now(), 0
         async with self._main.transaction() as connection:
             organisations = await expiry.organisations(connection)
-        for org_id in organisations:
-            async with self._main.organisation(org_id) as connection:
-                today = now.astimezone(UTC).date()
-                removed += await table.lapse(connection, now - FACTS_FOR, today - DAYS_FOR, today - HABITS_FOR, now - ALARMS_FOR)
-        return removed
+        return await for_each(organisations, self._lapse, "fraud")
+
+    async def _lapse(self, org_id: OrgId) -> int:
+        now = self._clock.now()
+        today = now.astimezone(UTC).date()
+        async with self._main.organisation(org_id) as connection:
+            return await table.lapse(connection, now - FACTS_FOR, today - DAYS_FOR, today - HABITS_FOR, now - ALARMS_FOR)

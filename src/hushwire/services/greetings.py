@@ -8,6 +8,7 @@ import structlog
 
 from hushwire.core.clock import Clock
 from hushwire.core.ids import AgentId, OrgId, RecordingId
+from hushwire.core.rounds import for_each
 from hushwire.services.erasure import Erasures, Held
 from hushwire.store import greetings as table
 from hushwire.store.database import Database
@@ -62,7 +63,7 @@ class GreetingsToErase:
         """Returns how many were erased. One that a legal hold keeps goes with the hold's release."""
         async with self._main.transaction() as connection:
             found = await table.to_erase(connection, self._clock.now() - DRAFT_LEFT_AFTER)
-        return sum([await self._erase(org_id, recording_id) for org_id, recording_id in found])
+        return await for_each(found, lambda one: self._erase(*one), "greetings")
 
     async def _erase(self, org_id: OrgId, recording_id: RecordingId) -> int:
         async with self._main.organisation(org_id) as connection:

@@ -13,6 +13,7 @@ import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import AgentId, OrgId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit
 from hushwire.services.contacts import Unfit
 from hushwire.services.once import KeyReused, Once, made_before
@@ -187,12 +188,14 @@ class Masking:
 
 async def end_expired(main: Database, clock: Clock) -> int:
     """Forget the parties of all sessions whose time is over; returns how many sessions. The worker's, each minute."""
-    ended = 0
     async with main.transaction() as connection:
         organisations = await expiry.organisations(connection)
-    for org_id in organisations:
+
+    async def end(org_id: OrgId) -> int:
         async with main.organisation(org_id) as connection:
-            ended += len(await table.end_expired(connection, clock.now()))
+            return len(await table.end_expired(connection, clock.now()))
+
+    ended = await for_each(organisations, end, "masking")
     if ended:
         _log.info("masking.expired", sessions=ended)
     return ended

@@ -14,11 +14,10 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.core import purposes
-from hushwire.core.errors import HushwireError, KeyUnavailable
+from hushwire.core.errors import KeyUnavailable
 from hushwire.core.events import EventKind
 from hushwire.core.ids import OrgId
 from hushwire.privacy import mail
@@ -63,7 +62,7 @@ class NoticeSending:
                     sent += isinstance(outcome, Accepted)
                     if not (isinstance(outcome, Refused) and outcome.is_recipients_fault):
                         break
-            except (HushwireError, asyncpg.PostgresError, OSError, ValueError) as error:
+            except Exception as error:
                 _log.error("notice.delayed", org_id=str(org_id), notice_id=str(notice_id), error=type(error).__name__)
         return sent
 

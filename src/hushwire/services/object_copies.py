@@ -11,6 +11,7 @@ import structlog
 
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import OrgId
+from hushwire.core.rounds import for_each
 from hushwire.privacy.endings import ERASED_KINDS
 from hushwire.store.database import Database
 from hushwire.vault import tombstones
@@ -38,11 +39,13 @@ class ObjectCopies:
 
     async def carry_on(self) -> int:
         """Copy what is new, remove what was erased and prove that it is gone; returns how many objects were copied or removed."""
+        return await for_each(await self._organisations(), self._copy_all, "object-copies")
+
+    async def _copy_all(self, org_id: OrgId) -> int:
         done = 0
-        for org_id in await self._organisations():
-            for region in self._served():
-                for area in AREAS:
-                    done += await self._folder(org_id, region, f"{area}/{org_id}")
+        for region in self._served():
+            for area in AREAS:
+                done += await self._folder(org_id, region, f"{area}/{org_id}")
         return done
 
     async def bring_back(self) -> int:

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import structlog
 
+from hushwire.core.ids import OrgId
+from hushwire.core.rounds import for_each
 from hushwire.store import old_recordings as table
 from hushwire.store.database import Database
 
@@ -20,8 +22,8 @@ async def index_parties(main: Database, *, batch: int = BATCH) -> int:
     """Carry on; returns how many recordings were given further parties. Each batch is a transaction of its own."""
     async with main.transaction() as connection:
         organisations = await table.organisations(connection)
-    total = 0
-    for org_id in organisations:
+
+    async def index(org_id: OrgId) -> int:
         after: UUID | None = UUID(int=0)
         changed = 0
         while after is not None:
@@ -31,5 +33,6 @@ async def index_parties(main: Database, *, batch: int = BATCH) -> int:
                     await table.note_indexed(connection)
             changed += count
         _log.info("recordings.parties_indexed", org_id=str(org_id), recordings=changed)
-        total += changed
-    return total
+        return changed
+
+    return await for_each(organisations, index, "old-recordings")

@@ -15,6 +15,7 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit
 from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.privacy.notices import ContactRole
@@ -153,7 +154,7 @@ class Organisations:
         """`forget` for every organisation that has something to forget: the worker's job."""
         async with self.main.transaction() as connection:
             waiting = await table.to_forget_for(connection)
-        return sum([await self.forget(org_id) for org_id in waiting])
+        return await for_each(waiting, self.forget, "profiles")
 
     async def _record(self, connection: Connection, org_id: OrgId, kind: str, body: Mapping[str, Any], now: datetime, by: str) -> int:
         version = await table.last_version(connection, kind) + 1

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from hushwire.core.ids import OrgId
+from hushwire.core.rounds import for_each
 from hushwire.store import protections as rows
 from hushwire.store.database import Connection, Database
 from hushwire.store.protections import KINDS, Protecting
@@ -30,7 +31,7 @@ class Keeping:
         """Every organisation whose protections were changed; returns how many were written."""
         async with self._main.transaction() as connection:
             waiting = await rows.to_keep(connection)
-        return sum([await self.keep(org_id) for org_id in waiting])
+        return await for_each(waiting, self.keep, "protections")
 
     async def keep(self, org_id: OrgId) -> bool:
         """Make the keyring's copy what the main database has; False if somebody else's newer look was written already.

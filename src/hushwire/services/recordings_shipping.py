@@ -15,11 +15,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import CustomerHeld, HushwireError, LocalError, RefusedError, Unavailable
+from hushwire.core.errors import CustomerHeld, LocalError, RefusedError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import NodeId, OrgId, RecordingId, uuid7
 from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER
@@ -142,7 +141,7 @@ class Shipping:
                 self._not_before.pop(recording_id, None)
             except StoreAway:
                 continue  # nothing is held against the file: it keeps its place, and no other of that region is tried in vain
-            except (HushwireError, asyncpg.PostgresError, OSError) as error:
+            except Exception as error:
                 self._not_before[recording_id] = (self._clock.monotonic() + delay_s, min(2 * delay_s, RETRY_MOST_S))
                 _log.error("recording.not_shipped", org_id=str(org_id), recording_id=str(recording_id), error=type(error).__name__)
         return shipped

@@ -14,6 +14,7 @@ import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit, retention
 from hushwire.privacy.erasable import KINDS
 from hushwire.privacy.reasons import RETENTION
@@ -167,7 +168,7 @@ class RetentionRuns:
         """One run for each organisation; returns how many things were erased."""
         async with self._main.transaction() as connection:
             organisations = await table.organisations(connection)
-        return sum([await self.run(org_id) for org_id in organisations])
+        return await for_each(organisations, self.run, "retention")
 
     async def run(self, org_id: OrgId) -> int:
         """Erases what is due, unless a doubt has to be confirmed first; returns how many things were erased."""

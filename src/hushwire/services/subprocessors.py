@@ -13,12 +13,11 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import HushwireError
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit
 from hushwire.privacy.agreement import Bar, Standing, Subprocessor, barred
 from hushwire.privacy.clocks import Clock as Running
@@ -165,13 +164,7 @@ class Subprocessors:
         """
         async with self._main.transaction() as connection:
             organisations = [OrgId(row[0]) for row in await connection.fetch("SELECT org_ids()")]
-        done = 0
-        for org_id in organisations:
-            try:
-                done += await self._carry_on(org_id)
-            except (HushwireError, asyncpg.PostgresError, OSError) as error:
-                _log.error("agreement.delayed", org_id=str(org_id), error=type(error).__name__)
-        return done
+        return await for_each(organisations, self._carry_on, "agreement")
 
     async def _carry_on(self, org_id: OrgId) -> int:
         async with self._main.organisation(org_id) as connection:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import HushwireError
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.privacy import audit
 from hushwire.privacy.agreement import Ending, ending
 from hushwire.privacy.clocks import ClockKind
@@ -104,13 +103,7 @@ class Terminations:
         """One round of the worker; returns how many steps were done. What fails for one organisation holds up no other."""
         async with self._main.transaction() as connection:
             organisations = await table.open_ones(connection)
-        done = 0
-        for org_id in organisations:
-            try:
-                done += await self._carry_on(org_id)
-            except (HushwireError, asyncpg.PostgresError, OSError) as error:
-                _log.error("termination.delayed", org_id=str(org_id), error=type(error).__name__)
-        return done
+        return await for_each(organisations, self._carry_on, "terminations")
 
     async def _carry_on(self, org_id: OrgId) -> int:
         done = 0

@@ -19,6 +19,7 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId
+from hushwire.core.rounds import for_each
 from hushwire.services.bindings import Bindings
 from hushwire.services.directory import Agent, Directory, Organisation
 from hushwire.services.message_bodies import told
@@ -259,13 +260,17 @@ class TextDelivery:
 
 async def expire(main: Database, clock: Clock, random: Random) -> int:
     """Give up what no phone came for in time; a colleague's text has expired then. The worker's, each minute; returns how many."""
-    now, given_up = clock.now(), 0
+    now = clock.now()
     async with main.transaction() as connection:
         organisations = await table.overdue(connection, now)
-    for org_id in organisations:
+
+    async def give_up(org_id: OrgId) -> int:
+        given_up = 0
         async with main.organisation(org_id) as connection:
             for message_id, is_internal in await table.expire(connection, now):
                 given_up += 1
                 if is_internal and (advanced := await messages.conclude(connection, message_id, "expired", None, now)) is not None:
                     await outbox.add(connection, told(org_id, advanced, now, random))
-    return given_up
+        return given_up
+
+    return await for_each(organisations, give_up, "texts-overdue")

@@ -10,13 +10,11 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import orjson
 import structlog
 
 from hushwire.core import purposes
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import HushwireError
 from hushwire.core.ids import AgentId, OrgId, uuid7
 from hushwire.services.message_bodies import MessageBodies
 from hushwire.store import text_deliveries as table
@@ -117,7 +115,7 @@ class TextAnswering:
             if (org_id, question_id) not in left:
                 try:
                     answered += await self._answer(org_id, question_id)
-                except (HushwireError, asyncpg.PostgresError, OSError) as error:
+                except Exception as error:
                     # Who asked gives up by itself, and asks again.
                     _log.error("text.not_read", org_id=str(org_id), error=type(error).__name__)
         return answered

@@ -14,6 +14,7 @@ import structlog
 
 from hushwire.core.clock import Clock
 from hushwire.core.ids import OrgId
+from hushwire.core.rounds import for_each
 from hushwire.store import calls, expiry, nodes
 from hushwire.store.database import Database
 from hushwire.vault import pool
@@ -45,12 +46,14 @@ class UnusedKeys:
             organisations = await expiry.organisations(connection)
             old_after = OLD_AFTER_WITH_DEAD_NODES if await nodes.count_dead(connection, _DEAD_AFTER) else OLD_AFTER
         found: dict[UUID, float] = {}
-        destroyed = 0
-        for org_id in organisations:
-            for kind in _KINDS:
-                destroyed += await self._sweep(org_id, kind, old_after, found)
-        self._first_seen = found
-        return destroyed
+
+        async def sweep(org_id: OrgId) -> int:
+            return sum([await self._sweep(org_id, kind, old_after, found) for kind in _KINDS])
+
+        try:
+            return await for_each(organisations, sweep, "unused-keys")
+        finally:
+            self._first_seen = found
 
     async def _sweep(self, org_id: OrgId, kind: KeyKind, old_after: timedelta, found: dict[UUID, float]) -> int:
         after, destroyed, now = UUID(int=0), 0, self._clock.monotonic()

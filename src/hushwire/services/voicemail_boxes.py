@@ -8,6 +8,7 @@ import structlog
 
 from hushwire.core.clock import Clock
 from hushwire.core.ids import AgentId, OrgId, RecordingId
+from hushwire.core.rounds import for_each
 from hushwire.services.erasure import Erasures, Held
 from hushwire.sip.message_summary import MessageCounts
 from hushwire.store import voicemail as table
@@ -65,7 +66,7 @@ class MessagesToErase:
         """Returns how many were erased. One that a legal hold keeps is a message again."""
         async with self._main.transaction() as connection:
             found = await table.to_erase(connection)
-        return sum([await self._erase(org_id, recording_id) for org_id, recording_id in found])
+        return await for_each(found, lambda one: self._erase(*one), "voicemail")
 
     async def _erase(self, org_id: OrgId, recording_id: RecordingId) -> int:
         async with self._main.organisation(org_id) as connection:

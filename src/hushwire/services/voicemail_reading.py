@@ -17,6 +17,7 @@ from hushwire.core import purposes
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import AgentId, OrgId, RecordingId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.media import encoding
 from hushwire.media.encoding import UnusableSound
 from hushwire.media.sounds import EncodedSound, SoundCodec
@@ -128,8 +129,7 @@ class Answering:
         for org_id, question_id in left:
             async with self._main.organisation(org_id) as connection:
                 await table.forget(connection, question_id)
-        done = [await self._answer(org_id, question_id) for org_id, question_id in waiting if (org_id, question_id) not in left]
-        return sum(done)
+        return await for_each([one for one in waiting if one not in left], lambda one: self._answer(*one), "voicemail-readings")
 
     async def _answer(self, org_id: OrgId, question_id: UUID) -> bool:
         async with self._main.organisation(org_id) as connection:

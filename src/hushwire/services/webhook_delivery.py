@@ -20,6 +20,7 @@ from hushwire.core import purposes
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import OrgId
+from hushwire.core.rounds import for_each
 from hushwire.services import webhook_signing
 from hushwire.services.webhooks import opened
 from hushwire.store import webhooks as table
@@ -102,13 +103,13 @@ class WebhookDelivery:
 
     async def tidy(self) -> int:
         """Remove rows of what was delivered a day ago; returns how many."""
-        removed = 0
         async with self._main.transaction() as connection:
-            organisations = [row[0] for row in await connection.fetch("SELECT org_ids()")]
-        for org_id in organisations:
-            async with self._main.organisation(OrgId(org_id)) as connection:
-                removed += await table.remove_delivered(connection, self._clock.now() - KEPT_FOR)
-        return removed
+            organisations = [OrgId(row[0]) for row in await connection.fetch("SELECT org_ids()")]
+        return await for_each(organisations, self._tidy, "webhooks-tidied")
+
+    async def _tidy(self, org_id: OrgId) -> int:
+        async with self._main.organisation(org_id) as connection:
+            return await table.remove_delivered(connection, self._clock.now() - KEPT_FOR)
 
     async def _lane(self, org_id: OrgId, webhook_id: UUID) -> int:
         done = 0
