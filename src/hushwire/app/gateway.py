@@ -32,6 +32,7 @@ from hushwire.services.calling import Calling
 from hushwire.services.colleagues import Colleagues
 from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
+from hushwire.services.emergencies import may_call_for_help
 from hushwire.services.features import Feature
 from hushwire.services.fraud import Breaker
 from hushwire.services.fraud_sharing import FraudSharing, alarm_writer
@@ -262,7 +263,10 @@ class Gateway:
             packs=self.risk_packs.packs,
         )
         challenger = Challenger(wired.random.token_bytes(32), sip.domain, wired.random)
-        authenticator = Authenticator(self.directory, challenger, wired.clock.monotonic, self.guard)
+        authenticator = Authenticator(
+            self.directory, challenger, wired.clock.monotonic, self.guard, lambda org, _, *asked: router.calls_for_help(org, *asked)
+        )
+        self.endpoint.is_urgent = lambda target: may_call_for_help(target, self.directory.homes())
         names = self._config.limits.scanners
         self._silence = Silence(sip.domain, NAMES if names is None else names)
         self.endpoint.ignores = self._ignores

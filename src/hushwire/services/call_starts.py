@@ -119,7 +119,9 @@ class CallStarts:
         if request.body and request.content_type != SDP_TYPE:
             self._endpoint.respond(tx, 415, headers=[("Accept", SDP_TYPE)])
             return
-        if self._table.is_closing or self._table.is_full or not self._link.is_up:
+        # However many calls there are, one for help has its place.
+        is_full = self._table.is_full and not (known is not None and self._router.calls_for_help(known.org, request, flow))
+        if self._table.is_closing or is_full or not self._link.is_up:
             self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("closing")])
             return
         route: Route | Refused | Wish | None = None

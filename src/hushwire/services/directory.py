@@ -327,6 +327,10 @@ class Directory:
             return None
         return org, agent, replace(credential, is_locked=True) if self.is_locked(agent.id, credential.id) else credential
 
+    def homes(self) -> Iterable[tuple[str, str | None]]:
+        """Home countries with the outside prefixes that are dialled there, of all organisations."""
+        return {(org.rules.home_country, org.rules.outside_prefix) for org in self._orgs.values()}
+
     @property
     def has_locks(self) -> bool:
         """Whether anything is locked at all."""

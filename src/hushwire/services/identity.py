@@ -48,13 +48,23 @@ class Watcher(Protocol):
         """Whether one more request under this proven credential may be looked at."""
 
 
+CallsForHelp = Callable[[Organisation, Agent, Request, Flow | None], bool]
+"""Whether an INVITE is an emergency call by the judge's word (services/emergencies.py)."""
+
+
 class Authenticator:
     """Checks agents' requests against the directory, on one realm."""
 
     def __init__(
-        self, directory: Directory, challenger: Challenger, monotonic: Callable[[], float], watcher: Watcher | None = None
+        self,
+        directory: Directory,
+        challenger: Challenger,
+        monotonic: Callable[[], float],
+        watcher: Watcher | None = None,
+        calls_for_help: CallsForHelp = lambda _org, _agent, _request, _flow: False,
     ) -> None:
         self._watcher = watcher
+        self._calls_for_help = calls_for_help
         self._directory = directory
         self._challenger = challenger
         self._monotonic = monotonic
@@ -63,7 +73,8 @@ class Authenticator:
         """The agent whose password made the answer; else the challenge to send.
 
         Unknown users, wrong passwords and agents without credentials can't be told apart by answer or work done. An INVITE under a
-        locked credential is let through to who can tell an emergency call from others.
+        locked credential is let through to who can tell an emergency call from others. A suspended agent's, and one beyond what a
+        credential may ask, is let through where it is an emergency call: by its digest, which nobody has but a device of ours.
         """
         now = self._monotonic()
         source = "" if flow is None else flow.remote.host
@@ -90,16 +101,19 @@ class Authenticator:
         org, agent, credential = found
         if self._watcher is not None and flow is not None:
             self._watcher.succeeded(flow)
-            if not self._watcher.admits(str(credential.id)):
+            if not self._watcher.admits(str(credential.id)) and not self._is_for_help(org, agent, request, flow):
                 log.warning("agent.too_many_requests", agent=str(agent.id), method=request.method)
                 return Unknown(503, (("Retry-After", "2"),))
         if credential.is_locked and request.method != "INVITE":
             log.info("agent.locked", agent=str(agent.id), method=request.method)
             return Unknown(403, (("Reason", refusals.header("credential-locked")),))
-        if agent.is_suspended:
+        if agent.is_suspended and not self._is_for_help(org, agent, request, flow):
             log.info("agent.suspended", agent=str(agent.id))
             return Unknown(403, (("Reason", refusals.header("suspended")),))
         return Known(org, agent, credential)
+
+    def _is_for_help(self, org: Organisation, agent: Agent, request: Request, flow: Flow | None) -> bool:
+        return request.method == "INVITE" and self._calls_for_help(org, agent, request, flow)
 
     def _answer(self, request: Request) -> Authorization | None:
         for value in request.headers.all("Authorization"):

@@ -133,6 +133,11 @@ class Router:
             case AllowContact():
                 raise LocalError("the verdict on an INVITE was one on a Contact")
 
+    def calls_for_help(self, org: Organisation, request: Request, flow: Flow | None) -> bool:
+        """Whether an INVITE of an agent of this organisation is an emergency call."""
+        _, request = caller_id.asked_for(request, own_user(request, org), self._features)
+        return emergencies.calls_for_help(self._judge, org, request, flow)
+
     def _served(self, org: Organisation, agent: Agent, terms: Terms, dialled: Dialled, user: str) -> Route | Refused | Wish | None:
         """What a feature code leads to; None where it leads nowhere, and the string is looked at as any other."""
         if dialled.feature is Feature.ECHO:

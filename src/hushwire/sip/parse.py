@@ -182,11 +182,11 @@ class StreamParser:
     """Cuts a byte stream into messages; what a segment holds, many messages or part of one, does not matter.
 
     A ParseError among the results is to be answered like a datagram's; after one that is fatal the connection must end,
-    and nothing more comes out. `may_take` is asked before each message is parsed, with its size; what it refuses is passed over.
+    and nothing more comes out. `may_take` is asked before each message is parsed; what it refuses is passed over.
     """
 
     max_message: int = MAX_MESSAGE
-    may_take: Callable[[int], bool] = lambda _size: True
+    may_take: Callable[[bytes], bool] = lambda _message: True
     _buffer: bytearray = field(default_factory=bytearray, init=False)
     _searched: int = field(default=0, init=False)
     _needed: int = field(default=0, init=False)
@@ -230,7 +230,7 @@ class StreamParser:
             self._searched = self._needed = 0
             # Without a proper length nobody knows where the next message begins, whatever else is wrong with this one.
             self._is_broken = not self._has_length
-            if not self.may_take(len(whole)):
+            if not self.may_take(whole):
                 if self._is_broken:
                     yield ParseError("Content-Length is missing", status=None, is_fatal=True)
                 continue

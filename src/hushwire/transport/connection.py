@@ -120,6 +120,12 @@ class Connection(asyncio.Protocol):
         self._refused += not is_admitted
         return is_admitted
 
+    def takes(self, message: bytes) -> bool:
+        """Whether a whole message may be parsed."""
+        is_admitted = self.flow is not None and self.endpoint.admits_message(self.flow.remote.host, message)
+        self._refused += not is_admitted
+        return is_admitted
+
     def completed(self, *, is_message: bool) -> None:
         """Something came whole: a message, or only a sign of life."""
         self._whole_at = self._active_at
@@ -189,7 +195,7 @@ class StreamConnection(Connection):
         self, endpoint: "SipEndpoint", transport_name: Transport, id_: int, *, has_place: bool = False, to: Target | None = None
     ) -> None:
         super().__init__(endpoint, transport_name, id_, has_place=has_place, to=to)
-        self._parser = StreamParser(endpoint.config.max_message, self.admits)
+        self._parser = StreamParser(endpoint.config.max_message, self.takes)
 
     @property
     def is_idle(self) -> bool:

@@ -1,6 +1,7 @@
 """The SIP endpoint: sockets, one timer and the pure user agent. It moves bytes and decides nothing."""
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -46,6 +47,9 @@ _CONNECT_S: Final = 8.0
 _ALARM_LATE_S: Final = 0.005
 # A message costs its source one more of its rate for each of these.
 _COST_BYTES: Final = 4096
+_INVITED: Final = re.compile(rb"INVITE ([!-~]{5,64}) ")
+URGENT_PER_S: Final = 2.0
+URGENT_BURST: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,9 @@ class SipEndpoint(Commands):
         self._on_flow_closed = on_flow_closed
         self._before_send = before_send
         self._limiter = SourceLimiter(config.rate_per_s, config.burst)
+        self._urgent = SourceLimiter(URGENT_PER_S, URGENT_BURST)
+        self.is_urgent: Callable[[str], bool] = lambda _target: False
+        """Whether the Request-URI of an INVITE may be an emergency call's; asked only of sources that have used up their rate."""
         self._trusted = AddressSet(config.trusted_hosts)
         self._spared = AddressSet()
         self.banned = Banned()
@@ -262,7 +269,16 @@ class SipEndpoint(Commands):
         """Whether a datagram may be kept until its turn. Keep-alives of empty lines and zero bytes may not."""
         if not 20 <= len(data) <= self.config.max_message or self.is_banned(remote.host):
             return False
-        return self.admits(remote.host, len(data))
+        return self.admits_message(remote.host, data)
+
+    def admits_message(self, host: str, data: bytes) -> bool:
+        """As `admits`, of a message that is there. One that may be an emergency call has a rate of its own, which no other uses up."""
+        if self.admits(host, len(data)):
+            return True
+        target = _INVITED.match(data)
+        if target is None or not self.is_urgent(target[1].decode("ascii")):
+            return False
+        return self._urgent.admit(source_key(host), self.now())
 
     def received_datagram(self, data: bytes, flow: Flow) -> None:
         """One datagram that was admitted. A keep-alive by STUN learns where it was seen from."""

@@ -124,7 +124,7 @@ class WebSocketConnection(Connection):
                 self.send(_CRLF)
             return None
         self.completed(is_message=True)
-        if self.admits(len(data)):
+        if self.takes(data):
             self.endpoint.received(_only_message(data), flow)
         return None
 
