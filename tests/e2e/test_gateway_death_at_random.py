@@ -11,7 +11,7 @@ import pytest
 from hushwire.app.demo.party import Party, PartyError
 from tests.deployments import FAR_NUMBER, Deployment, start_deployment
 from tests.e2e.test_gateway_death import calls, killed
-from tests.e2e.test_supervision import still_heard
+from tests.interop.hearing import goes_on
 from tests.polling import until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
@@ -173,10 +173,7 @@ class Death:
 
 
 async def hear_each_other(*talkers: Talker) -> None:
-    async def do() -> bool:
-        return all(await asyncio.gather(*(still_heard(one.party, one.call, 0.8) for one in talkers)))
-
-    await until(do, timeout_s=20, what="both sides hear each other")
+    await asyncio.gather(*(goes_on(one.party, one.call, 0.8, within_s=PATIENCE_S) for one in talkers))
 
 
 async def held_and_resumed(one: Talker, two: Talker) -> None:

@@ -13,19 +13,21 @@ from hushwire.app.demo.speech import AGENT, CARRIER, RATE, bundled
 from hushwire.app.demo.stack import Answer, StackError, descendants
 from hushwire.app.demo.steps import decode_stereo
 from tests.deployments import FAR_NUMBER, PROVISIONING, Deployment, start_deployment
+from tests.interop.hearing import goes_on, lost_nothing
 from tests.polling import until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 
 async def connected(running: Deployment, anna: Party, carrier: Party, number: str = FAR_NUMBER) -> tuple[int, int]:
-    """A call from anna to somebody at the carrier, two seconds old."""
+    """A call from anna to somebody at the carrier, who have heard two seconds of each other."""
     seen = len(carrier.events)
     call = await anna.call(running.uri(number))
     incoming = await carrier.expect("incoming", since=seen)
     await anna.expect_state(call, "confirmed")
-    await asyncio.sleep(2)
-    return call, int(incoming["call"])
+    theirs = int(incoming["call"])
+    await asyncio.gather(goes_on(anna, call, 2.0), goes_on(carrier, theirs, 2.0))
+    return call, theirs
 
 
 async def restarted(running: Deployment, name: str, old: int, timeout_s: float = 20) -> int:
@@ -34,12 +36,11 @@ async def restarted(running: Deployment, name: str, old: int, timeout_s: float =
     )
 
 
-async def still_heard(party: Party, call: int, seconds: float = 1.5) -> bool:
-    """True when new sound arrives, and goes on arriving."""
-    before = len((await party.heard(call)).samples)
-    await asyncio.sleep(seconds)
-    samples = (await party.heard(call)).samples[before:]
-    return len(samples) > 0.7 * seconds * RATE and bool(abs(samples[-RATE // 2 :]).max() > 200)
+async def still_heard(party: Party, call: int) -> bool:
+    """True once new sound has arrived, with no packet of the call lost before it."""
+    await goes_on(party, call)
+    await lost_nothing(party, call)
+    return True
 
 
 async def recordings(running: Deployment) -> list[dict[str, Any]]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hushwire.app.demo.correlate import correlate_with_slips
-from hushwire.app.demo.speech import AGENT, RATE, bundled
+from hushwire.app.demo.speech import AGENT, CARRIER
 from tests.deployments import ANNA_NUMBER, FAR_NUMBER, TRUNK_USER, Deployment
+from tests.interop.hearing import hears, lost_nothing
 from tests.interop.sipp import (
     Sipp,
     answer,
@@ -33,16 +33,26 @@ PICK_UP = [*RING, answer(200, "OK", sdp=sdp(), retransmit=True), receive("ACK")]
 CALLER = "+442079460999"
 
 
+async def test_an_agent_hears_herself_from_the_carriers_echo_until_she_hangs_up(deployment: Deployment, tmp_path: Path) -> None:
+    scenario = [*PICK_UP, receive("BYE"), reply_in_dialog(200, "OK")]
+    async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
+        call = await anna.call(deployment.uri(FAR_NUMBER))
+        await anna.expect_state(call, "confirmed")
+        await hears(anna, call, AGENT, CARRIER)
+        await lost_nothing(anna, call)
+        await anna.hangup(call)
+        await carrier.succeeded()
+
+
 async def test_the_carrier_answers_and_hangs_up(deployment: Deployment, tmp_path: Path) -> None:
-    scenario = [*PICK_UP, pause(1500), request_back("BYE", 2), expect(200)]
+    scenario = [*PICK_UP, pause(300), request_back("BYE", 2), expect(200)]
     async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
         call = await anna.call(deployment.uri(FAR_NUMBER))
         await anna.expect_state(call, "early")
         await anna.expect_state(call, "confirmed")
-        await anna.expect_state(call, "disconnected")
+        ended = await anna.expect_state(call, "disconnected")
+        assert ended["status"] == 200
         await carrier.succeeded()
-        heard = (await anna.heard(call)).samples
-        assert correlate_with_slips(bundled(AGENT)[: len(heard)], heard, RATE).score >= 0.9, "SIPp echoes: anna should hear herself"
 
 
 async def test_only_the_canonical_number_and_no_header_of_the_agent_leaves_the_house(deployment: Deployment, tmp_path: Path) -> None:
@@ -87,15 +97,16 @@ async def test_an_agent_that_gives_up_while_it_rings_cancels_the_carriers_call(d
 
 async def test_early_media_is_heard_before_the_answer(deployment: Deployment, tmp_path: Path) -> None:
     scenario = [
-        invite_received(), answer(183, "Session Progress", sdp=sdp()), pause(1500), answer(486, "Busy Here"), receive("ACK"),
+        invite_received(), answer(183, "Session Progress", sdp=sdp()), receive("CANCEL"), reply_in_dialog(200, "OK"),
     ]  # fmt: skip
     async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port) as carrier, deployment.phone("anna") as anna:
         call = await anna.call(deployment.uri(FAR_NUMBER))
+        await anna.expect_state(call, "early")
+        await hears(anna, call, AGENT, CARRIER)
+        await anna.tell("hangup", call=call)
         ended = await anna.expect_state(call, "disconnected")
-        assert ended["status"] == 486
+        assert ended["status"] == 487
         await carrier.succeeded()
-        heard = (await anna.heard(call)).samples
-        assert correlate_with_slips(bundled(AGENT)[: len(heard)], heard, RATE).score >= 0.9
 
 
 async def test_a_carrier_that_rings_reliably_is_acknowledged_by_prack_and_refreshes_its_session_by_update(

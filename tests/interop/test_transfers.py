@@ -1,41 +1,31 @@
 """Transfers between stacks that we did not write: who is left hears each other, and the calls say who paid for which leg."""
 
-import asyncio
 import base64
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from hushwire.app.demo.correlate import correlate_with_slips
-from hushwire.app.demo.party import Party
-from hushwire.app.demo.speech import AGENT, CARRIER, RATE, bundled
+from hushwire.app.demo.speech import AGENT, CARRIER, bundled
 from hushwire.app.demo.stack import DOMAIN
 from tests.deployments import FAR_NUMBER, Deployment, Kind
+from tests.interop.hearing import End, hears, samples
 from tests.interop.rawsip import RawSip, challenges, digest, status
 from tests.interop.sipp import Sipp, answer, invite_received, receive, reply_in_dialog, sdp
 from tests.polling import until
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
 
-HEARD = 0.9
 BEN = bundled(AGENT)[::-1].copy()
 """What ben says: nobody else says anything like it."""
-SECOND_S = 2.5
 
 
-async def hears(party: Party, call: int, expected: Any) -> None:
-    """The party hears this from now on."""
-    before = len((await party.heard(call)).samples)
-    await asyncio.sleep(SECOND_S)
-    heard = (await party.heard(call)).samples[before + RATE // 2 :]
-    assert len(heard) > RATE, "heard less than a second"
-    # Where it is in its circle nobody knows.
-    longest_ms = len(expected) / RATE * 1000
-    best = correlate_with_slips(heard, np.concatenate([expected, expected]), RATE, max_delay_ms=longest_ms)
-    assert best.score >= HEARD, best
+async def now_hear_each_other(one: End, other: End) -> None:
+    """Whatever they heard before, of this or of anybody else."""
+    begins = [await samples(end.party, end.call) for end in (one, other)]
+    await hears(one.party, one.call, other.says, one.says, since=begins[0])
+    await hears(other.party, other.call, one.says, other.says, since=begins[1])
 
 
 async def transferred(deployment: Deployment, kind: str) -> dict[str, Any]:
@@ -64,8 +54,7 @@ async def test_a_blind_transfer_leaves_the_carriers_party_with_the_colleague(dep
         his = (await ben.expect("incoming"))["call"]
         await ben.expect_state(his, "confirmed")
         await anna.expect_state(call, "disconnected")
-        await hears(carrier, theirs, BEN)
-        await hears(ben, his, bundled(CARRIER))
+        await now_hear_each_other(End(carrier, theirs, CARRIER), End(ben, his, BEN))
         await ben.hangup(his)
         await carrier.expect_state(theirs, "disconnected")
         row = await transferred(deployment, "blind")
@@ -90,7 +79,7 @@ async def test_an_attended_transfer_between_three_different_stacks(deployment: D
         await anna.tell("transfer", call=call, replaces=consulted)
         await anna.expect_state(call, "disconnected")
         await anna.expect_state(consulted, "disconnected")
-        await hears(ben, his, BEN)  # SIPp echoes: what ben says goes all the way and comes back
+        await hears(ben, his, BEN, AGENT, since=await samples(ben, his))  # SIPp echoes: what ben says goes all the way and comes back
         await ben.hangup(his)
         await carrier.succeeded()
         row = await transferred(deployment, "attended")
@@ -113,8 +102,7 @@ async def test_baresip_transfers_attended_and_who_was_held_hears_again(deploymen
         await anna.expect_state(consulted, "confirmed")
         await anna.tell("transfer", call=call, replaces=consulted)
         assert (await anna.expect("transferred"))["status"] == 200
-        await hears(carrier, theirs, BEN)
-        await hears(ben, his, bundled(CARRIER))
+        await now_hear_each_other(End(carrier, theirs, CARRIER), End(ben, his, BEN))
         await carrier.hangup(theirs)
         await ben.expect_state(his, "disconnected")
 
