@@ -106,10 +106,12 @@ async def test_an_organisation_that_can_not_be_read_stays_as_it_was_and_ages_unt
     await world.directory.load()
     assert world.directory.default_organisation is org
     assert world.directory.agent(anna.id) is anna
-    assert world.directory.age_s() >= 100
+    assert world.directory.age_s(org.id) >= 100
+    assert world.directory.unread == 1
     await set_terms(owner, '{"AT":{"ways":"sms"}}')
     await world.directory.load()
-    assert world.directory.age_s() < 100
+    assert world.directory.age_s(org.id) < 100
+    assert world.directory.unread == 0
     assert reached(world.directory.default_organisation or org, anna) == {"DE"}
 
 
@@ -129,9 +131,28 @@ async def test_a_risk_pack_is_obeyed_although_the_database_went_away_when_it_cam
     assert org.rules.packs == tuple(packs)
 
 
-async def set_terms(owner: Database, terms: str) -> None:
+async def test_of_two_organisations_each_ages_by_itself_and_the_sound_one_stays_the_newest(world: World, databases: Databases) -> None:
+    other = dataclasses.replace(WHOLE, row=dataclasses.replace(ROW, slug="other", name="Other"), numbers=())
+    await world.provisioning.apply(dataclasses.replace(DECLARED, orgs=(WHOLE, other)))
+    await world.directory.load()
+    owner = await databases.connect("main", "administrator")
+    by_slug = {org.slug: org for id_ in world.directory.organisation_ids() if (org := world.directory.organisation(id_)) is not None}
+    await set_terms(owner, '{"ZZ":{}}', "acme")
+    await set_terms(owner, '{"AT":{"ways":"sms"}}', "other")
+    world.clock.ahead_s = 100.0
+    await world.directory.load()
+    broken, sound = by_slug["acme"], world.directory.organisation(by_slug["other"].id)
+    assert world.directory.organisation(broken.id) is broken
+    assert world.directory.age_s(broken.id) >= 100
+    assert sound is not None
+    assert world.directory.age_s(sound.id) < 100
+    assert reached(sound, next(iter(sound.by_id.values()))) == {"DE"}
+    assert sound.rules.org_id == sound.id
+
+
+async def set_terms(owner: Database, terms: str, slug: str = "acme") -> None:
     async with owner.transaction() as connection:
-        await connection.execute("UPDATE orgs SET terms = $1", terms)
+        await connection.execute("UPDATE orgs SET terms = $1 WHERE slug = $2", terms, slug)
 
 
 async def test_a_check_for_an_agent_says_what_its_calls_would_be_told(world: World, databases: Databases) -> None:

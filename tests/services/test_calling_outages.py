@@ -147,7 +147,7 @@ async def test_rules_that_could_not_be_read_for_too_long_let_nobody_out_but_who_
     anna.endpoint.bye(accepted.dialog)
     await world.carrier.expect(sip.DialogEnded)
     await anna.expect(sip.Responded)
-    world.gateway.directory._fresh_at -= 3600
+    world.gateway.directory._fresh[world.organisation.id] -= 3600
     anna.invite(FAR_NUMBER)
     refused = await anna.expect(sip.Rejected)
     assert refused.status == 503

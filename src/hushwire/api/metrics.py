@@ -37,6 +37,9 @@ class Metrics:
         self._shared = Gauge(
             "hushwire_shared_credentials", "Alarms of shared credentials that the gateways raised since their start", registry=self.registry
         )
+        self._unread = Gauge(
+            "hushwire_organisations_unread", "Organisations whose rows a gateway can't read: their older rules hold", registry=self.registry
+        )
         self._callers = Gauge(
             "hushwire_callers", "Callers from verified trunks since the gateways' start, by verdict", ["verdict"], registry=self.registry
         )
@@ -95,6 +98,7 @@ class Metrics:
         for what in ("alarms", "refused", "locks", "calls_cut"):
             self._fraud.labels(what).set(sum(one.get(f"fraud_{what}", 0) for one in counts))
         self._bans.set(max((one.get("bans", 0) for one in counts), default=0))
+        self._unread.set(max((one.get("organisations_unread", 0) for one in counts), default=0))
         for verdict in ("passed", "failed", "unverified"):
             self._callers.labels(verdict).set(sum(one.get(f"callers_{verdict}", 0) for one in counts))
         self._banned.set(sum(one.get("bans_pronounced", 0) for one in counts))

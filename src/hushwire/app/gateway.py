@@ -414,7 +414,8 @@ class Gateway:
     def _told(self) -> dict[str, int]:
         """Counts for metrics."""
         registered = self.registrations.told() | self.notifier.told()
-        return registered | self.guard.told() | self._vouching.told() | self.breaker.told()
+        unread = {"organisations_unread": self.directory.unread}
+        return registered | self.guard.told() | self._vouching.told() | self.breaker.told() | unread
 
     def _trust(self) -> None:
         """Carriers and the deployment's other gateways are many devices at one address."""
@@ -444,7 +445,7 @@ class Gateway:
 
     def _decide(self, attempt: Attempt, rules: Rules) -> Verdict:
         verdict = self._judge.decide(attempt, rules, self._wired.clock.now())
-        if isinstance(verdict, Allow) and self.directory.age_s() > self._config.limits.rules_age_s:
+        if isinstance(verdict, Allow) and (rules.org_id is None or self.directory.age_s(rules.org_id) > self._config.limits.rules_age_s):
             return denied(verdict, Reason.RULES_STALE)
         return verdict
 

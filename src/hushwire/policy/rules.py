@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Final
 
+from hushwire.core.ids import OrgId
 from hushwire.policy.model import NumberClass, OwnHosts, Way
 from hushwire.policy.risk import RiskPack
 
@@ -131,6 +132,8 @@ class Rules:
     """In which the windows are meant."""
     exceptions: tuple[NumberException, ...] = ()
     packs: tuple[RiskPack, ...] = ()
+    org_id: OrgId | None = None
+    """Whose they are: by this it is known how old they are."""
     levels: tuple[Level, ...] = field(init=False, compare=False, repr=False)
     """From the organisation down."""
     countries: frozenset[str] = field(init=False, compare=False)

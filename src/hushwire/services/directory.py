@@ -6,8 +6,8 @@ Every call takes one frozen `Organisation` and keeps it to its end. A change of 
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import ConfigError, LocalError, MalformedError
+from hushwire.core.errors import ConfigError, LocalError, MalformedError, Unavailable
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy import calling_hours, limits
@@ -250,7 +250,8 @@ class Directory:
         self._locks: dict[OrgId, frozenset[tuple[AgentId, UUID]]] = {}
         self._locked_here: dict[tuple[AgentId, UUID], float | None] = {}
         self._told: dict[OrgId, tuple[Declaration, tuple[str, ...]]] = {}
-        self._fresh_at = float("-inf")
+        self._looked_at = float("-inf")
+        self._fresh: dict[OrgId, float] = {}  # when each organisation was last known to be as its rows say
         self._wake = asyncio.Event()
 
     # What calls ask.
@@ -265,9 +266,14 @@ class Directory:
         """Every carrier, by name."""
         return self._trunks
 
-    def age_s(self) -> float:
-        """Seconds since the rules were last known to be the newest."""
-        return self._clock.monotonic() - self._fresh_at
+    def age_s(self, org_id: OrgId) -> float:
+        """Seconds since an organisation's rules were last known to be the newest; each has its own age."""
+        return self._clock.monotonic() - self._fresh.get(org_id, float("-inf"))
+
+    @property
+    def unread(self) -> int:
+        """How many organisations are older than the newest look at the rows: theirs can't be read."""
+        return sum(at < self._looked_at for at in self._fresh.values())
 
     def organisation(self, org_id: OrgId) -> Organisation | None:
         """The newest snapshot."""
@@ -404,7 +410,7 @@ class Directory:
                 if await self._refresh():
                     on_change()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError, *UNREADABLE) as error:
-                log.warning("directory.stale", age_s=round(self.age_s(), 1), error=type(error).__name__)
+                log.warning("directory.stale", age_s=round(self._clock.monotonic() - self._looked_at, 1), error=type(error).__name__)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._wake.wait()
@@ -417,38 +423,51 @@ class Directory:
             masking_versions = await masking_rows.versions(connection)
             trunk_rows = await rows.trunks(connection)
         self._obeyed = tuple(self._packs())
-        changed, is_stale = [], False
+        changed, stale = [], set[OrgId]()
         gone = self._orgs.keys() - versions.keys()
         for org_id in [org_id for org_id, version in versions.items() if not self._is_known(org_id, version)]:
-            try:
+            with self._whose(org_id, stale):
                 await self._learn(org_id)
-            except UNREADABLE as error:
-                # What was known of it goes on serving, as where the database is away, and so does everybody else.
-                log.error("directory.unreadable", org_id=str(org_id), error=type(error).__name__)
-                is_stale = is_stale or org_id in self._orgs
-            else:
                 changed.append(org_id)
         for org_id in gone:
             self._forget(org_id)
             self._devices.pop(org_id, None)
             self._locks.pop(org_id, None)
             self._masked.pop(org_id, None)
+            self._fresh.pop(org_id, None)
         for org_id, version in masking_versions.items():
             if org_id in self._orgs and self._masked.get(org_id, NO_SESSIONS).version != version:
-                async with self._db.organisation(org_id) as connection:
-                    parties = await masking_rows.parties(connection)
-                self._masked[org_id] = masked_sessions(version, parties)
+                with self._whose(org_id, stale):
+                    async with self._db.organisation(org_id) as connection:
+                        parties = await masking_rows.parties(connection)
+                    self._masked[org_id] = masked_sessions(version, parties)
         for org_id in list(self._orgs):
             if self._devices.get(org_id, _NO_DEVICES).version != devices_versions.get(org_id, 0):
-                await self._learn_devices(org_id, devices_versions[org_id])
-                changed.append(org_id)
+                with self._whose(org_id, stale):
+                    await self._learn_devices(org_id, devices_versions[org_id])
+                    changed.append(org_id)
         has_new_trunks = trunk_rows != self._trunk_rows
         if has_new_trunks:
             self._trunks = tuple(trunk for row in trunk_rows if (trunk := self._trunk(row)) is not None)
             self._trunk_rows = trunk_rows
-        if not is_stale:
-            self._fresh_at = started
+        self._looked_at = started
+        for org_id in self._orgs.keys() - stale:
+            self._fresh[org_id] = started
         return bool(changed or gone or has_new_trunks)
+
+    @contextmanager
+    def _whose(self, org_id: OrgId, stale: set[OrgId]) -> Iterator[None]:
+        """What can't be read of one organisation ages by itself: what was known of it goes on serving, and so does everybody else.
+
+        A database that is away is everybody's.
+        """
+        try:
+            yield
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, Unavailable):
+            raise
+        except Exception as error:
+            log.error("directory.unreadable", org_id=str(org_id), exc_info=error)
+            stale.add(org_id)
 
     def _is_known(self, org_id: OrgId, version: int) -> bool:
         known = self._orgs.get(org_id)
@@ -490,6 +509,7 @@ class Directory:
         # From here on nothing waits: calls never meet half an organisation.
         agents = [_agent(keys, agent, has_ended=has_ended) for agent in agent_rows]
         rules = organisation_rules(row, row.rules_version, self._own_hosts(row.slug), opened_exceptions(keys, exceptions), self._obeyed)
+        rules = replace(rules, org_id=org_id)
         org = _organisation(row, keys, agents, rules, free, unrecorded)
         groups = {row.extension: _group(row) for row in group_rows}
         narrowed = {AgentId(agent_id): found for agent_id, found in by_agent(rules, teams, levels).items()}
@@ -591,9 +611,14 @@ class Directory:
 
     def _trunk(self, row: rows.TrunkRow) -> Trunk | None:
         password = None
-        if row.password_sealed is not None and self._deployment is not None:
-            place = {"table": "trunks", "column": "password_sealed"}
-            password = self._deployment.operational.open(row.password_sealed, row=row.id, org=NO_ORG, **place).decode()
+        try:
+            if row.password_sealed is not None and self._deployment is not None:
+                place = {"table": "trunks", "column": "password_sealed"}
+                password = self._deployment.operational.open(row.password_sealed, row=row.id, org=NO_ORG, **place).decode()
+        except UNREADABLE as error:
+            # The other carriers are learned all the same, and so are all organisations.
+            log.error("trunk.password_unreadable", trunk=row.name, error=type(error).__name__, mend="run hushwire apply with its password")
+            return next((known for known in self._trunks if known.id == row.id), None)
         try:
             return trunk_of_row(row, password)
         except ParseError:
