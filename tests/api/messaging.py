@@ -39,8 +39,8 @@ class Desk:
         """A carrier brings these, each in as many parts as it takes."""
         await self.bring([one for text in texts for one in parts_of(text, source, to)])
 
-    async def bring(self, deliveries: Sequence[Inbound]) -> None:
-        await self.inbox.receive(self.centre, deliveries)
+    async def bring(self, deliveries: Sequence[Inbound]) -> frozenset[int]:
+        return await self.inbox.receive(self.centre, deliveries)
 
     async def queued(self) -> list[OpenedMessage]:
         """What waits in the outbox, opened as it leaves."""
@@ -49,14 +49,14 @@ class Desk:
         return list(found.values())
 
 
-async def add_number(office: Office, number: str, agent: UUID | None = None) -> UUID:
-    keyring = await office.house.keyring("owner")
-    keys, deployment = await keyring.org_context(office.house.org), await keyring.deployment()
+async def add_number(office: Office, number: str, agent: UUID | None = None, *, org: OrgId | None = None) -> UUID:
+    keyring, org = await office.house.keyring("owner"), org or office.house.org
+    keys, deployment = await keyring.org_context(org), await keyring.deployment()
     row = uuid4()
-    sealed = keys.operational.seal(number.encode(), table="numbers", column="number_sealed", row=row, org=office.house.org)
-    async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+    sealed = keys.operational.seal(number.encode(), table="numbers", column="number_sealed", row=row, org=org)
+    async with (await office.house.main("owner")).organisation(org) as connection:
         await insert(
-            connection, "numbers", id=row, org_id=office.house.org, number_sealed=sealed, agent_id=agent,
+            connection, "numbers", id=row, org_id=org, number_sealed=sealed, agent_id=agent,
             number_index=keys.index("numbers.number", number), lookup=deployment.lookup(number), created_at=datetime.now(UTC),
         )  # fmt: skip
     return row

@@ -1,7 +1,8 @@
 """/v1/messages: accepted in one commit, sealed, found by number and thread, erased for good; and whoever says stop is left alone."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import permutations
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from hushwire.core import purposes
 from hushwire.policy.model import Reason
 from hushwire.services.carriage import Change
 from hushwire.services.message_bodies import MessageBodies
+from hushwire.services.message_parties import Form
 from hushwire.sms.text.segmentation import Numbering, Style
 from hushwire.vault.unseal import Why
 from tests.api.messaging import OURS, THEIRS, Desk, add_number, delivery, desk, parts_of
@@ -21,6 +23,8 @@ from tests.polling import until
 from tests.recorded import Chance
 from tests.sms.test_keywords import OTHERS, STOPS
 
+BEFORE_ALL = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+"""What no row can hold."""
 MARKER = "Marker of a secret meeting"
 JSON = {"Content-Type": "application/json"}
 
@@ -352,6 +356,79 @@ async def test_start_takes_nobody_off_the_list_whom_the_organisation_put_there(o
         await sent(api, "An answer, no marketing")
         said = await api.post("/v1/messages", json={"to": THEIRS, "text": "Buy!", "marketing": True})
         assert problem(said, 403)["reason"] == "do-not-call"
+
+
+@pytest.mark.parametrize(
+    ("source", "to", "more"),
+    [
+        ("015112345678", "493023125950", {"destination_form": Form.INTERNATIONAL}),
+        ("15112345678", "3023125950", {"source_form": Form.NATIONAL, "destination_form": Form.NATIONAL}),
+        ("015112345678", "03023125950", {"country": "DE"}),
+    ],
+)
+async def test_stop_from_a_number_in_national_form_lists_that_number_and_no_other(
+    office: Office, source: str, to: str, more: dict[str, Any]
+) -> None:
+    office_desk = await desk(office)
+    assert await office_desk.bring([replace(one, **more) for one in parts_of("STOP", source, to)]) == {0}
+    async with office.client() as api:
+        (message,) = await inbound(api)
+        assert (message["number"], message["own"]) == (THEIRS, OURS)
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "After"}), 403)["reason"] == "opted-out"
+        assert shown(await api.post("/v1/privacy/do-not-call/check", json={"number": THEIRS})) == {"listed": True}
+        assert await office.rows("SELECT count(*) AS n FROM do_not_call") == [{"n": 2}]
+    (answer,) = await office_desk.queued()
+    assert answer.destination.reveal() == THEIRS
+
+
+async def test_stop_from_a_short_code_holds_between_it_and_the_number_that_it_wrote_to(office: Office) -> None:
+    office_desk = await desk(office)
+    second = "+493023125951"
+    await add_number(office, second)
+    async with office.client() as api:
+        version = shown(await api.get("/v1/voice-security"))["version"]
+        said = {"allowed_countries": ["DE"], "short_codes": ["72727"], "version": version}
+        shown(await api.put("/v1/voice-security", json=said))
+        waiting = [await sent(api, to="72727", **{"from": own}) for own in (OURS, second)]
+        await office_desk.receive("STOP", source="72727")
+        states = [shown(await api.get(f"/v1/messages/{one['id']}"))["error"] for one in waiting]
+        assert states == ["opted-out", None]
+        refused = await api.post("/v1/messages", json={"to": "72727", "text": "x", "from": OURS})
+        assert problem(refused, 403)["reason"] == "opted-out"
+        await sent(api, to="72727", **{"from": second})
+        assert shown(await api.post("/v1/privacy/do-not-call/check", json={"number": "+4972727"})) == {"listed": False}
+        (message,) = await inbound(api)
+        assert message["number"] == "72727"
+        await office_desk.receive("START", source="72727")
+        await sent(api, to="72727", **{"from": OURS})
+    assert await office.rows("SELECT count(*) AS n FROM do_not_call") == [{"n": 0}]
+
+
+async def test_whoever_stops_and_starts_all_day_is_obeyed_each_time_and_answered_five_times(office: Office) -> None:
+    office_desk = await desk(office)
+    for _ in range(5):
+        await office_desk.receive("STOP")
+        await office_desk.receive("HELP")
+        await office_desk.receive("START")
+    await office_desk.receive("STOP", "STOP")
+    answers = "SELECT count(*) AS n FROM messages WHERE sent_by = 'system:opt-out'"
+    assert await office.rows(answers) == [{"n": 5}]
+    async with office.client() as api:
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "After"}), 403)["reason"] == "opted-out"
+        await office_desk.receive("START", source="+4915112345679")
+        office.house.clock.ahead += timedelta(days=1, seconds=1)
+        await office_desk.receive("START")
+        await sent(api)
+    assert await office.rows(answers) == [{"n": 6}], "a day later it is told again; who never stopped is told nothing"
+
+
+async def test_of_what_a_carrier_brings_at_once_each_is_taken_that_can_be(office: Office) -> None:
+    office_desk = await desk(office)
+    good, bad, joined = parts_of("One"), parts_of("Two"), parts_of("long " * 60)
+    brought = [*good, replace(bad[0], at=BEFORE_ALL), *joined, *parts_of("For nobody", to="+493023129999")]
+    assert await office_desk.bring(brought) == {0, 2, 3, 4}
+    async with office.client() as api:
+        assert [message["text"] for message in await inbound(api)] == ["One", "long " * 60]
 
 
 async def test_every_phrasing_of_stop_is_obeyed_and_nothing_else_is(office: Office) -> None:

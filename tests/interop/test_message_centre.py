@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hushwire.services.message_parties import Form
 from hushwire.transport.tls import client_context, pinned_context
 from tests.interop.authorities import ThrowAway
 from tests.interop.message_centre import message_centre, need_centre
@@ -186,7 +187,26 @@ async def test_a_received_message_is_acknowledged_only_once_it_is_committed_and_
         smsc.do("deliver", pdu=pdu)
         assert (await smsc.event("delivered", 3))["status"] == 0
         (text,) = here.texts.received
-        assert (text.source.reveal(), text.destination.reveal(), text.payload.reveal()) == ("+491701234567", "+493023125000", b"stop")
+        assert (text.source.reveal(), text.destination.reveal(), text.payload.reveal()) == ("491701234567", "493023125000", b"stop")
+        assert (text.source_form, text.destination_form, text.country) == (Form.INTERNATIONAL, Form.UNTYPED, None)
+
+
+async def test_of_deliveries_at_once_only_the_one_that_is_not_taken_comes_again(house: House) -> None:
+    async with message_centre() as smsc, carrying(house) as here:
+        await here.provision(smsc.port, country="DE", untyped_numbers="national")
+        await here.start()
+        await here.bound()
+        here.texts.refused = {b"bad"}
+        here.texts.may_commit.clear()
+        pdu = {"source_addr": "01701234567", "source_addr_ton": 2, "destination_addr": "493023125000"}
+        for word in ("one", "bad", "two"):
+            smsc.do("deliver", pdu=pdu | {"short_message": word})
+        await until(lambda: here.carriers.carriers[0].counts.received == 3, what="three deliveries")
+        here.texts.may_commit.set()
+        await smsc.event("delivered", 3)
+        assert sorted(event["status"] for event in smsc.events("delivered")) == [0, 0, 0x64]
+        assert [text.payload.reveal() for text in here.texts.received] == [b"one", b"two"]
+        assert {(text.source_form, text.country, text.untyped_is_national) for text in here.texts.received} == {(Form.NATIONAL, "DE", True)}
 
 
 async def test_messages_go_by_weight_over_links_that_send_and_by_the_next_priority_when_those_are_gone(house: House) -> None:

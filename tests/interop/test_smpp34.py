@@ -3,6 +3,7 @@
 import pytest
 import smpp34
 
+from hushwire.services.message_parties import Form
 from hushwire.sms.smpp.bodies import DeliverSm, SubmitSm
 from hushwire.sms.smpp.fields import Address, Tlv
 from hushwire.sms.smpp.pdu import Pdu, decode, encode
@@ -51,6 +52,6 @@ async def test_messages_go_out_and_come_in_over_a_link_to_it(house: House) -> No
             answer = await esme.deliver_sm("493023125000", b"stop", source_addr="491701234567", source_addr_ton=1, source_addr_npi=1)
             assert answer.command_status == 0
             (text,) = await until(lambda: here.texts.received)
-            assert (text.source.reveal(), text.payload.reveal()) == ("+491701234567", b"stop")
+            assert (text.source.reveal(), text.source_form, text.payload.reveal()) == ("491701234567", Form.INTERNATIONAL, b"stop")
     finally:
         await server.stop()

@@ -42,6 +42,7 @@ class Texts:
     messages: dict[UUID, Text] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     received: list[Inbound] = field(default_factory=list)
+    refused: set[bytes] = field(default_factory=set)
     is_away: bool = False
     may_commit: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -55,11 +56,13 @@ class Texts:
         assert len({(change.message_id, change.part) for change in changes}) == len(changes)
         self.changes += changes
 
-    async def receive(self, centre_id: UUID, texts: Sequence[Inbound]) -> None:
+    async def receive(self, centre_id: UUID, texts: Sequence[Inbound]) -> frozenset[int]:
         await self.may_commit.wait()
         if self.is_away:
             raise Unavailable("away")
-        self.received += texts
+        taken = [place for place, text in enumerate(texts) if text.payload.reveal() not in self.refused]
+        self.received += [texts[place] for place in taken]
+        return frozenset(taken)
 
 
 @dataclass

@@ -341,6 +341,8 @@ class MessageCentre(Table):
     statuses: dict[Status, Literal["busy", "later", "refused"]] = {}
     pins: Annotated[list[Pin], Field(max_length=8)] = []
     networks: Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=16)] = []
+    country: Country | None = None
+    untyped_numbers: Literal["international", "national"] = "international"
 
     @model_validator(mode="after")
     def _sends(self) -> "MessageCentre":
@@ -369,6 +371,8 @@ class HttpCarrier(Table):
     unknown_after_s: Annotated[int, Field(ge=1, le=2_592_000)] = 86_400
     when_unknown: Literal["fail", "resend"] = "fail"
     most_attempts: Annotated[int, Field(ge=1, le=20)] = 8
+    country: Country | None = None
+    untyped_numbers: Literal["international", "national"] = "international"
 
     @model_validator(mode="after")
     def _whole(self) -> "HttpCarrier":

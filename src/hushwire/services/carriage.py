@@ -13,6 +13,7 @@ from uuid import UUID
 
 from hushwire.core.ids import OrgId
 from hushwire.core.personal import Personal
+from hushwire.services.message_parties import Form
 from hushwire.sms.text.segmentation import Segment, Style
 from hushwire.store.database import Connection
 
@@ -53,6 +54,7 @@ class Change:
 class Inbound:
     """One short message, or one part of one, as a carrier brought it.
 
+    The parties are as they came, with how their carrier types them and the country it is at home in (message_parties).
     `payload` begins with a user data header where `has_udh`; `sar` is (reference, parts, place from 1). `dedupe`: what the carrier
     calls this delivery, where it says so: the same once more changes nothing.
     """
@@ -65,6 +67,10 @@ class Inbound:
     sar: tuple[int, int, int] | None
     at: datetime
     dedupe: bytes | None = None
+    source_form: Form = Form.UNTYPED
+    destination_form: Form = Form.UNTYPED
+    country: str | None = None
+    untyped_is_national: bool = False
 
 
 class Bodies(Protocol):
@@ -85,6 +91,9 @@ class Bodies(Protocol):
 class Inbox(Protocol):
     """Where received messages go."""
 
-    async def receive(self, centre_id: UUID, texts: Sequence[Inbound]) -> None:
-        """Take them all; committed when this returns, and only then acknowledged. Raises Unavailable: the carrier sends them again."""
+    async def receive(self, centre_id: UUID, texts: Sequence[Inbound]) -> frozenset[int]:
+        """Take what can be taken: the places of those that are committed, or concern nobody here. The others are to be brought again.
+
+        Raises Unavailable where nothing could even be looked at.
+        """
         ...

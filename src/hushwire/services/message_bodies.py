@@ -128,8 +128,9 @@ class MessageBodies:
             if row.id not in gone and row.created_at < now - JUDGED_FOR and (reason := await self._forbids(org_id, row, numbers[row.id])):
                 gone[row.id] = reason
         async with self._main.organisation(org_id) as connection:
-            asked = await opted_out(connection, org_keys, list(numbers.values()))
-            gone |= {message_id: "opted-out" for message_id, number in numbers.items() if number in asked}
+            pairs = {row.id: (numbers[row.id], found[row.id].source.reveal()) for row in going}
+            asked = await opted_out(connection, org_keys, pairs.values())
+            gone |= {message_id: "opted-out" for message_id, pair in pairs.items() if pair in asked}
             for reason in set(gone.values()):
                 moved = await message_parts.withhold(connection, [id_ for id_, why in gone.items() if why == reason], reason, now)
                 await self.advance(connection, org_id, [Change(ref.message_id, ref.part, "failed", reason, now) for ref in moved])

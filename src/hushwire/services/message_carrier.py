@@ -9,7 +9,7 @@ doubt when this process dies.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,7 +25,7 @@ from hushwire.services.carriage import Bodies, Change, Inbound, Inbox, PartState
 from hushwire.services.message_centres import Centre, LinkSpec
 from hushwire.services.message_receipts import STATES, Receipts
 from hushwire.services.message_runs import Run
-from hushwire.services.message_submission import digits, inbound, submission, validity
+from hushwire.services.message_submission import digits, inbound, receipt_digits, submission, validity
 from hushwire.sms.smpp.bodies import DataSm, DeliverSm, SubmitSm
 from hushwire.sms.smpp.codes import Status, status_name
 from hushwire.sms.smpp.outcomes import Meaning
@@ -403,11 +403,11 @@ class MessageCarrier:
             return
         else:
             self.counts.received += 1
-            self._texts.append((acknowledge, event.sequence, inbound(body, self._clock.now())))
+            self._texts.append((acknowledge, event.sequence, inbound(body, settings, self._clock.now())))
         self._arrived.set()
 
     def _row_of(self, body: DeliverSm | DataSm, message_id: str, state: PartState, error: str | None) -> Receipt:
-        index = self._keys.text_destination(digits(body.source.text))
+        index = self._keys.text_destination(receipt_digits(body.source, self.centre.settings))
         return Receipt(canonical(message_id, self.centre.settings.receipt_ids), index, state, error, self._clock.now())
 
     async def _take_in(self) -> None:
@@ -418,21 +418,21 @@ class MessageCarrier:
             texts, self._texts = self._texts[:MOST_DELIVERIES], self._texts[MOST_DELIVERIES:]
             told, self._told = self._told[:MOST_DELIVERIES], self._told[MOST_DELIVERIES:]
             if texts:
-                is_committed = await self._committed(self._inbox.receive(self.centre.id, [text for _, _, text in texts]))
-                for acknowledge, sequence, _ in texts:
-                    acknowledge(sequence, Status.ESME_ROK if is_committed else Status.ESME_RX_T_APPN)
+                taken = await self._committed(self._inbox.receive(self.centre.id, [text for _, _, text in texts]))
+                for place, (acknowledge, sequence, _) in enumerate(texts):
+                    acknowledge(sequence, Status.ESME_ROK if place in taken else Status.ESME_RX_T_APPN)
             if told:
-                is_committed = await self._committed(self._receipts.take([receipt for _, _, receipt in told]))
-                for acknowledge, sequence, _ in told:
-                    acknowledge(sequence, Status.ESME_ROK if is_committed else Status.ESME_RX_T_APPN)
+                taken = await self._committed(self._receipts.take([receipt for _, _, receipt in told]))
+                for place, (acknowledge, sequence, _) in enumerate(told):
+                    acknowledge(sequence, Status.ESME_ROK if place in taken else Status.ESME_RX_T_APPN)
 
-    async def _committed(self, writing: "asyncio.Future[None] | object") -> bool:
+    async def _committed(self, writing: Awaitable[frozenset[int]]) -> frozenset[int]:
+        """The places of what was taken: each delivery is answered by itself, so that one that is not to be had doubles no other."""
         try:
-            await writing  # type: ignore[misc]
+            return await writing
         except _AWAY as error:
             _log.error("message_carrier.not_taken_in", centre=self.centre.name, error=type(error).__name__)
-            return False
-        return True
+            return frozenset()
 
     async def look_again(self) -> int:
         """Early receipts, once more."""

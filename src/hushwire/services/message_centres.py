@@ -61,6 +61,14 @@ class SmppSettings:
     statuses: Mapping[int, Meaning] = field(default_factory=lambda: MappingProxyType({}))
     pins: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    country: str | None = None
+    """Where national numbers that it brings are dialled; None: where the organisation is at home."""
+    untyped_numbers: str = "international"
+
+    @property
+    def untyped_is_national(self) -> bool:
+        """Whether numbers without a type are read as national ones first."""
+        return self.untyped_numbers == "national"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,18 @@ they may come in any order, by any link and to any process; what never becomes w
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
+import asyncpg
 import structlog
+from phonenumbers import SUPPORTED_REGIONS
 
 from hushwire.core.clock import Clock, Random
+from hushwire.core.errors import HushwireError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.policy.model import Allow, Channel
@@ -22,10 +25,11 @@ from hushwire.privacy.audit import Action
 from hushwire.services.carriage import Inbound
 from hushwire.services.message_bodies import DELIVERY, told
 from hushwire.services.message_opt_outs import opt_in, opt_out
+from hushwire.services.message_parties import is_number, party
 from hushwire.services.message_replies import OPT_OUT, reply
 from hushwire.services.message_sealing import Draft, seal_body, sealed
 from hushwire.services.message_sending import VALID_FOR, Scene, Verdicts, carriers_for, read_scene, style_of
-from hushwire.services.phone_numbers import REMOTE
+from hushwire.services.phone_numbers import REMOTE, dialling
 from hushwire.sms.keywords import Found, Keyword, keyword
 from hushwire.sms.text.alphabets import Language
 from hushwire.sms.text.decoding import Part, joined, read_part
@@ -44,10 +48,12 @@ WAIT: Final = timedelta(minutes=5)
 TO_PHONE_FOR: Final = timedelta(days=7)
 _KNOWN_FOR_S: Final = 5.0
 HELP_EVERY: Final = timedelta(hours=1)
+ANSWERS_A_DAY: Final = 5
+"""So often whoever writes stop, start and help by turns is answered: another machine that answers would go on for ever."""
+HOMES_KNOWN_FOR_S: Final = 60.0
 _ASSEMBLY: Final = "messages.assembly"
 _RECEIVED: Final = "messages.received_as"
 _PAYLOAD: Final = "message_inbound_parts.payload"
-_SHORTEST_NUMBER: Final = 8
 _log = structlog.get_logger(__name__)
 
 
@@ -63,8 +69,9 @@ class ToPhones(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """One delivery, read: from whom, to which number of whose."""
+    """One delivery, read: from whom, to which number of whose. `place`: among those that came with it."""
 
+    place: int
     remote: str = field(repr=False)
     local: str = field(repr=False)
     number_id: UUID
@@ -94,66 +101,126 @@ class MessageInbox:
         self._random = random
         self._to_phones = to_phones
         self._wait = wait
+        self._homes_known: tuple[float, Sequence[str]] | None = None
         self._known: dict[UUID, DataKey] = {}
         """Keys of messages that arrive here, so that not every part opens it anew; kept for seconds."""
 
-    async def receive(self, centre_id: UUID, texts: Sequence[Inbound]) -> None:
-        """Take them all: committed when this returns. Raises Unavailable, and what was not taken is delivered again.
+    async def receive(self, centre_id: UUID, texts: Sequence[Inbound]) -> frozenset[int]:
+        """Take what can be taken; the places of those that are committed when this returns. The others are to be brought again.
 
-        What is for a number of nobody here is dropped: the carrier could only bring it again.
+        What is for a number of nobody here is dropped, and counts as taken: the carrier could only bring it again. Where one organisation's
+        can't be taken, or one text, the others are all the same. Raises Unavailable where nothing could be looked at.
         """
-        for org_id, found in (await self._whose(texts)).items():
-            await self._take(org_id, centre_id, found)
+        whose, taken = await self._whose(texts)
+        for org_id, found in whose.items():
+            taken |= await self._take(org_id, centre_id, found)
+        return frozenset(taken)
 
     async def give_up_waiting(self) -> int:
-        """Deliver as they are messages of which a part never came; returns how many."""
+        """Deliver as they are messages of which a part never came; returns how many. What can't be opened now waits for the next time."""
         async with self._main.transaction() as connection:
             left = await table.left_arriving(connection, self._clock.now() - self._wait)
         done = 0
         for org_id, message_id in left:
-            keys = await self._keyring.org_context(org_id)
-            key = await self._key(org_id, message_id)
-            if key is None:
-                continue
-            async with self._main.organisation(org_id) as connection:
-                arriving = await table.arriving_by_id(connection, message_id)
-                if arriving is not None:
-                    done += await self._complete(connection, keys, await read_scene(connection, keys), arriving, key, None)
+            try:
+                done += await self._give_up(org_id, message_id)
+            except Unavailable:
+                raise
+            except (HushwireError, asyncpg.PostgresError) as error:
+                _log.error("message.not_joined", org_id=str(org_id), message_id=str(message_id), error=type(error).__name__)
         return done
+
+    async def _give_up(self, org_id: OrgId, message_id: UUID) -> bool:
+        keys = await self._keyring.org_context(org_id)
+        key = await self._key(org_id, message_id)
+        if key is None:
+            return False
+        async with self._main.organisation(org_id) as connection:
+            arriving = await table.arriving_by_id(connection, message_id)
+            return arriving is not None and await self._complete(connection, keys, await read_scene(connection, keys), arriving, key, None)
 
     # Whose they are.
 
-    async def _whose(self, texts: Sequence[Inbound]) -> dict[OrgId, list[_Text]]:
+    async def _whose(self, texts: Sequence[Inbound]) -> tuple[dict[OrgId, list["_Addressed"]], set[int]]:
         deployment = await self._keyring.deployment()
-        locals_ = [canonical_source(text.destination.reveal()) for text in texts]
+        homes = await self._homes() if any(text.country is None for text in texts) else ()
+        readings = [(place, number, home) for place, text in enumerate(texts) for number, home in _ours(text, homes)]
         async with self._main.transaction() as connection:
             rows = await connection.fetch(
-                "SELECT w.place, f.org_id, f.number_id FROM unnest($1::bytea[]) WITH ORDINALITY AS w (lookup, place),"
-                " LATERAL find_number(w.lookup) AS f",
-                [deployment.lookup(number) for number in locals_],
+                "SELECT place, org_id, number_id FROM find_numbers_at_home($1::bytea[], $2::text[])",
+                [deployment.lookup(number) for _, number, _ in readings],
+                [home for _, _, home in readings],
             )
-        places = {row["place"] - 1: row for row in rows}
-        found: dict[OrgId, list[_Text]] = {}
-        for place, text in enumerate(texts):
-            row = places.get(place)
-            if row is None:
-                _log.warning("message.for_nobody")
-                continue
-            part = read_part(text.payload.reveal(), text.data_coding, has_udh=text.has_udh, sar=text.sar)
-            one = _Text(canonical_source(text.source.reveal()), locals_[place], row["number_id"], part, text.at, text.dedupe)
-            found.setdefault(OrgId(row["org_id"]), []).append(one)
-        return found
+        places: dict[int, _Addressed] = {}
+        for row in sorted(rows, key=lambda row: row["place"]):
+            place, number, _ = readings[row["place"] - 1]
+            places.setdefault(place, _Addressed(place, texts[place], OrgId(row["org_id"]), number, row["number_id"]))
+        found: dict[OrgId, list[_Addressed]] = {}
+        for one in places.values():
+            found.setdefault(one.org_id, []).append(one)
+        nobodys = set(range(len(texts))) - places.keys()
+        if nobodys:
+            _log.warning("message.for_nobody", messages=len(nobodys))
+        return found, nobodys
+
+    async def _homes(self) -> Sequence[str]:
+        """Where organisations of this deployment are at home."""
+        now = self._clock.monotonic()
+        if self._homes_known is None or now - self._homes_known[0] > HOMES_KNOWN_FOR_S:
+            countries = sorted(SUPPORTED_REGIONS)
+            async with self._main.transaction() as connection:
+                rows = await connection.fetch("SELECT place FROM homes_among($1::text[])", countries)
+            self._homes_known = (now, [countries[row["place"] - 1] for row in rows])
+        return self._homes_known[1]
 
     # Taking them.
 
-    async def _take(self, org_id: OrgId, centre_id: UUID, texts: Sequence[_Text]) -> None:
-        keys = await self._keyring.org_context(org_id)
+    async def _take(self, org_id: OrgId, centre_id: UUID, found: Sequence["_Addressed"]) -> set[int]:
+        """The places of what was committed."""
+        taken: set[int] = set()
+        try:
+            keys = await self._keyring.org_context(org_id)
+            async with self._main.organisation(org_id) as connection:
+                home, _ = await dialling(connection)
+        except (HushwireError, asyncpg.PostgresError, OSError) as error:
+            _log.error("message.not_taken", org_id=str(org_id), messages=len(found), error=type(error).__name__)
+            return taken
+        texts = [text for one in found if (text := _read_one(one, home)) is not None]
         whole = [text for text in texts if text.part.part is None]
-        if whole:
-            await self._take_whole(org_id, keys, centre_id, whole)
+        said = await self._tried(org_id, whole, self._take_whole(org_id, keys, centre_id, whole)) if whole else "taken"
+        if said == "taken":
+            taken |= {text.place for text in whole}
+        elif said == "refused" and len(whole) > 1:
+            for text in whole:  # one of them is not to be had: the others are
+                said = await self._tried(org_id, [text], self._take_whole(org_id, keys, centre_id, [text]))
+                if said == "taken":
+                    taken.add(text.place)
+                elif said == "away":
+                    break
         for text in texts:
+            if said == "away":
+                break
             if text.part.part is not None:
-                await self._take_part(org_id, keys, centre_id, text, text.part.part)
+                said = await self._tried(org_id, [text], self._take_part(org_id, keys, centre_id, text, text.part.part))
+                if said == "taken":
+                    taken.add(text.place)
+        return taken
+
+    async def _tried(self, org_id: OrgId, texts: Sequence[_Text], taking: Awaitable[None]) -> Literal["taken", "refused", "away"]:
+        """Whether it was committed, and else whether anything could be. What nobody expected is told, and concerns these texts alone."""
+        try:
+            await taking
+        except Exception as error:
+            unknown = None if isinstance(error, HushwireError | asyncpg.PostgresError | asyncpg.InterfaceError) else error
+            _log.error(
+                "message.not_taken",
+                org_id=str(org_id),
+                messages=len(texts),
+                error=type(error).__name__,
+                exc_info=unknown,
+            )
+            return "away" if isinstance(error, Unavailable) else "refused"
+        return "taken"
 
     async def _take_whole(self, org_id: OrgId, keys: OrgKeys, centre_id: UUID, texts: Sequence[_Text]) -> None:
         now = self._clock.now()
@@ -181,7 +248,7 @@ class MessageInbox:
                 answer = answers.get(row.id)
                 is_used = False
                 if row.id in new and found is not None:
-                    is_used = await self._obey(connection, keys, row.id, text.remote, found, answer)
+                    is_used = await self._obey(connection, keys, row.id, text, found, answer)
                 if answer is not None and not is_used:
                     unused.append(answer.row.id)
             fresh = [_as_received(row) for row in rows if row.id in new]
@@ -271,33 +338,36 @@ class MessageInbox:
         if advanced is None:
             return False
         if found is not None and text is not None:
-            await self._obey(connection, keys, arriving.id, text.remote, found, None)
+            await self._obey(connection, keys, arriving.id, text, found, None)
         await self._tell(connection, keys.org_id, [advanced])
         return True
 
     # Obeying, answering, telling.
 
     async def _obey(
-        self, connection: Connection, keys: OrgKeys, message_id: UUID, remote: str, found: Found, answer: "_Answer | None"
+        self, connection: Connection, keys: OrgKeys, message_id: UUID, text: _Text, found: Found, answer: "_Answer | None"
     ) -> bool:
         """List or unlist, say so in the audit log, and answer, in the transaction that takes the message; returns whether it answers."""
         org_id, now = keys.org_id, self._clock.now()
+        index = keys.index(REMOTE, text.remote)
         is_news = True
         if found.keyword is Keyword.STOP:
-            is_news = await opt_out(connection, keys, remote, now)
+            is_news = await opt_out(connection, keys, text.remote, text.local, now)
             # What waits to be sent, perhaps for hours or for a carrier that is away, is not sent any more.
-            called_back = await table.call_back(connection, keys.index(REMOTE, remote), OPT_OUT, "opted-out", now)
+            number = None if is_number(text.remote) else text.number_id
+            called_back = await table.call_back(connection, index, number, OPT_OUT, "opted-out", now)
             await outbox.add_all(connection, [told(org_id, each, now, self._random) for each in called_back])
         elif found.keyword is Keyword.START:
-            is_news = await opt_in(connection, keys, remote)
+            is_news = await opt_in(connection, keys, text.remote, text.local)
         if found.keyword is not Keyword.HELP and is_news:
             said = {"added": 1} if found.keyword is Keyword.STOP else {"removed": 1}
             await audit.append(connection, org_id, now, OPT_OUT, Action.DO_NOT_CALL_CHANGED, f"organisation:{org_id}", said)
             kind = EventKind.MESSAGE_OPTED_OUT if found.keyword is Keyword.STOP else EventKind.MESSAGE_OPTED_IN
             await outbox.add(connection, DomainEvent(self._new_id(now), org_id, kind, message_id, now, {"actor": OPT_OUT}))
-        if found.keyword is Keyword.HELP:
-            is_news = not await message_settings.answered_since(connection, keys.index(REMOTE, remote), OPT_OUT, now - HELP_EVERY)
         if not is_news or answer is None:
+            return False
+        answered = await message_settings.answers_since(connection, index, OPT_OUT, now - timedelta(days=1))
+        if len(answered) >= ANSWERS_A_DAY or (found.keyword is Keyword.HELP and any(at >= now - HELP_EVERY for at in answered)):
             return False
         await table.insert_all(connection, org_id, [answer.row])
         await message_parts.enqueue_all(connection, org_id, [(answer.row.id, 1, answer.centre_id)], now, now + VALID_FOR)
@@ -404,14 +474,39 @@ class _Answer:
     centre_id: UUID
 
 
-def canonical_source(written: str) -> str:
-    """+E.164 for what a carrier wrote as a number of that length, with or without its plus; a short code or a name as it is."""
-    digits = written.removeprefix("+")
-    if digits.isascii() and digits.isdigit():
-        digits = digits.removeprefix("00") if not written.startswith("+") else digits
-        if len(digits) >= _SHORTEST_NUMBER or written.startswith("+"):
-            return f"+{digits}"
-    return written
+@dataclass(frozen=True, slots=True)
+class _Addressed:
+    """A delivery, and whose number it is for."""
+
+    place: int
+    text: Inbound = field(repr=False)
+    org_id: OrgId
+    local: str = field(repr=False)
+    number_id: UUID
+
+
+def _ours(text: Inbound, homes: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Which number of ours it may be for, the likeliest first; with the country that its owner must be at home in."""
+    written, form = text.destination.reveal(), text.destination_form
+    sure = party(written, form, text.country, untyped_is_national=text.untyped_is_national)
+    found: list[tuple[str, str | None]] = [(sure, None)]
+    if text.country is None:
+        at_home = [(party(written, form, home, untyped_is_national=text.untyped_is_national), home) for home in homes]
+        national = [(number, home) for number, home in at_home if number != sure]
+        found = [*national, *found] if text.untyped_is_national else [*found, *national]
+    return found
+
+
+def _read_one(one: _Addressed, home: str) -> _Text | None:
+    """As the organisation reads it; None for what can't be read at all, which is brought again."""
+    text = one.text
+    try:
+        remote = party(text.source.reveal(), text.source_form, text.country or home, untyped_is_national=text.untyped_is_national)
+        part = read_part(text.payload.reveal(), text.data_coding, has_udh=text.has_udh, sar=text.sar)
+    except Exception as error:
+        _log.error("message.unreadable", org_id=str(one.org_id), error=type(error).__name__)
+        return None
+    return _Text(one.place, remote, one.local, one.number_id, part, text.at, text.dedupe)
 
 
 def _read(parts: Sequence[Part]) -> tuple[str, bool]:

@@ -10,7 +10,11 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+import asyncpg
+import structlog
+
 from hushwire.core.clock import Clock
+from hushwire.core.errors import HushwireError, Unavailable
 from hushwire.core.ids import OrgId
 from hushwire.services.carriage import Bodies, Change, PartState
 from hushwire.services.message_runs import KEEP_RECEIPTS, MOST
@@ -26,6 +30,7 @@ STATES: Final[dict[Fate, PartState]] = {
     Fate.FAILED: "failed",
 }
 _SETTLES_AFTER: Final = timedelta(seconds=2)
+_log = structlog.get_logger(__name__)
 
 
 class Receipts:
@@ -37,8 +42,8 @@ class Receipts:
         self._bodies = bodies
         self._clock = clock
 
-    async def take(self, receipts: Sequence[Receipt]) -> None:
-        """Write what they say; committed when this returns. Raises Unavailable."""
+    async def take(self, receipts: Sequence[Receipt]) -> frozenset[int]:
+        """Write what they say; the places of those that are committed when this returns. Raises Unavailable."""
         latest = {one.receipt_id: one for one in receipts if one.state != "submitted"}
         pending = {one.receipt_id: one for one in receipts if one.state == "submitted"}
         everything = [*pending.values(), *latest.values()]
@@ -47,7 +52,8 @@ class Receipts:
             early = {**pending, **latest}
             if left := [one for one in early.values() if one.receipt_id not in found]:
                 await message_parts.keep_early(connection, self._centre_id, left)
-        await self._conclude([(found[one.receipt_id], one) for one in everything if one.receipt_id in found])
+        left_out = await self._conclude([(found[one.receipt_id], one) for one in everything if one.receipt_id in found])
+        return frozenset(place for place, one in enumerate(receipts) if one.receipt_id not in left_out)
 
     async def look_again(self) -> int:
         """Receipts that came early, once what they are about can be told; and those that nothing is found for go. Returns how many."""
@@ -57,9 +63,11 @@ class Receipts:
             found = await self._parts_of(connection, kept)
             await message_parts.forget_receipts(connection, now - KEEP_RECEIPTS)
         told = [(found[one.receipt_id], one) for one in kept if one.receipt_id in found]
-        await self._conclude(told)
+        left_out = await self._conclude(told)
         async with self._main.transaction() as connection:
-            await message_parts.take_early(connection, self._centre_id, [one.receipt_id for _, one in told])
+            await message_parts.take_early(
+                connection, self._centre_id, [one.receipt_id for _, one in told if one.receipt_id not in left_out]
+            )
         return len(told)
 
     async def settled_with(self, connection: Connection, org_id: OrgId, receipt_ids: dict[str, tuple[UUID, int]]) -> None:
@@ -80,13 +88,22 @@ class Receipts:
                 found[one.receipt_id] = parts.pop(0)[0]
         return found
 
-    async def _conclude(self, told: Sequence[tuple[PartRef, Receipt]]) -> None:
+    async def _conclude(self, told: Sequence[tuple[PartRef, Receipt]]) -> set[str]:
+        """Write them, an organisation at a time; the ids of those of organisations whose rows can't be written now."""
+        left_out: set[str] = set()
         by_org: dict[OrgId, list[tuple[PartRef, Receipt]]] = defaultdict(list)
         for ref, one in told:
             by_org[ref.org_id].append((ref, one))
         for org_id, some in by_org.items():
-            async with self._main.organisation(org_id) as connection:
-                await self._write(connection, org_id, some)
+            try:
+                async with self._main.organisation(org_id) as connection:
+                    await self._write(connection, org_id, some)
+            except Unavailable:
+                raise
+            except (HushwireError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _log.error("message_receipt.not_written", org_id=str(org_id), receipts=len(some), error=type(error).__name__)
+                left_out |= {one.receipt_id for _, one in some}
+        return left_out
 
     async def _write(self, connection: Connection, org_id: OrgId, told: Sequence[tuple[PartRef, Receipt]]) -> None:
         # One statement changes a row once: of several receipts about one part the last one counts, and one that ends it most of all.

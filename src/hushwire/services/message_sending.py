@@ -19,7 +19,8 @@ from hushwire.core.ids import AgentId, OrgId, uuid7
 from hushwire.policy.model import Allow, Channel, Reason, Verdict
 from hushwire.services import message_senders
 from hushwire.services.message_centres import Way, choose, ways
-from hushwire.services.message_opt_outs import opted_out
+from hushwire.services.message_opt_outs import Pair, opted_out
+from hushwire.services.message_parties import is_number
 from hushwire.services.message_sealing import Draft, sealed
 from hushwire.services.message_senders import Own, Sender
 from hushwire.services.once import KeyReused, Once, made_before
@@ -136,6 +137,11 @@ class _Ready:
     centre: Way
     wish: Wish
 
+    @property
+    def pair(self) -> Pair:
+        """Who is written to, and by whom."""
+        return self.allowed.number, self.sender.shown
+
 
 class Scene:
     """What holds for an organisation's messages now: read once for all that are sent together."""
@@ -210,7 +216,7 @@ class MessageSending:
                 known = None if made is None else await made_before(connection, scene.keys, once, made, now)
                 if known is None:
                     refused = await self._too_late(connection, scene.keys, going)
-                    kept = [(row, ready) for row, ready in zip(rows, going, strict=True) if ready.allowed.number not in refused]
+                    kept = [(row, ready) for row, ready in zip(rows, going, strict=True) if ready.pair not in refused]
                     if not await _fits_the_day(connection, scene, [ready for _, ready in kept], now):
                         raise _OverLimit
                     outcomes = _outcomes(found, rows, going, refused)
@@ -230,7 +236,7 @@ class MessageSending:
         if known is not None:
             await self._destroy(org_id, [row.id for row in rows])
             return known if isinstance(known, KeyReused) else Repeated(known)
-        await self._destroy(org_id, [row.id for row, ready in zip(rows, going, strict=True) if ready.allowed.number in refused])
+        await self._destroy(org_id, [row.id for row, ready in zip(rows, going, strict=True) if ready.pair in refused])
         return Sent(tuple(outcomes), batch_id)
 
     async def to_number(self, org_id: OrgId, agent: AgentId, allowed: Allow, text: str, *, received_as: bytes) -> Accepted | Refused:
@@ -286,6 +292,11 @@ class MessageSending:
             assert isinstance(text, str)
             assert isinstance(verdict, Allow)
             found.append(self._fitted(scene, wish, text, verdict))
+        others = [each for each in found if isinstance(each, _Ready) and not is_number(each.allowed.number)]
+        if others:
+            async with self._main.organisation(org_id) as connection:
+                asked = await self._too_late(connection, scene.keys, others)
+            found = [OPTED_OUT if isinstance(each, _Ready) and each.pair in asked else each for each in found]
         return scene, found
 
     def _fitted(self, scene: Scene, wish: Wish, text: str, allowed: Allow) -> "_Ready | Refused":
@@ -328,7 +339,8 @@ class MessageSending:
         remote = {number: scene.keys.index(REMOTE, number) for number in numbers}
         is_marketing = any(wish.is_marketing for wish in wishes) and scene.settings.needs_consent
         async with self._main.organisation(org_id) as connection:
-            asked = await opted_out(connection, scene.keys, numbers)
+            # Those that are no numbers are asked about once their sender is known.
+            asked = {number for number, _ in await opted_out(connection, scene.keys, [(each, "") for each in numbers if is_number(each)])}
             agreed = await message_settings.consenting(connection, list(remote.values())) if is_marketing else set[bytes]()
         found: list[Refused | None] = []
         for wish, verdict in zip(wishes, verdicts, strict=True):
@@ -381,9 +393,9 @@ class MessageSending:
         ]
         return await asyncio.to_thread(lambda: [sealed(draft, key, scene.keys) for draft, key in zip(drafts, keys, strict=True)])
 
-    async def _too_late(self, connection: Connection, keys: OrgKeys, going: Sequence[_Ready]) -> set[str]:
-        """Numbers whose owner asked for no more messages since they were looked at: an opt-out is obeyed at once."""
-        return await opted_out(connection, keys, [ready.allowed.number for ready in going])
+    async def _too_late(self, connection: Connection, keys: OrgKeys, going: Sequence[_Ready]) -> set[Pair]:
+        """Whose owner asked for no more messages since they were looked at: an opt-out is obeyed at once."""
+        return await opted_out(connection, keys, [ready.pair for ready in going])
 
     async def _destroy(self, org_id: OrgId, ids: Sequence[UUID]) -> None:
         if ids:
@@ -494,14 +506,14 @@ async def _enqueue(connection: Connection, org_id: OrgId, kept: Sequence[tuple[N
 
 
 def _outcomes(
-    found: Sequence["_Ready | Refused"], rows: Sequence[NewMessage], going: Sequence[_Ready], refused: set[str]
+    found: Sequence["_Ready | Refused"], rows: Sequence[NewMessage], going: Sequence[_Ready], refused: set[Pair]
 ) -> list[Accepted | Refused]:
     by_place = {id(ready): row for row, ready in zip(rows, going, strict=True)}
     outcomes: list[Accepted | Refused] = []
     for each in found:
         if isinstance(each, Refused):
             outcomes.append(each)
-        elif each.allowed.number in refused:
+        elif each.pair in refused:
             outcomes.append(OPTED_OUT)
         else:
             row = by_place[id(each)]

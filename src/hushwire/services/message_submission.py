@@ -7,12 +7,13 @@ from typing import Final
 from hushwire.core.personal import Personal
 from hushwire.services.carriage import Inbound
 from hushwire.services.message_centres import SmppSettings
+from hushwire.services.message_parties import form_of, party
 from hushwire.sms.smpp.bodies import DataSm, DeliverSm, SubmitSm
 from hushwire.sms.smpp.codes import HAS_UDH, Tag
 from hushwire.sms.smpp.fields import Address, Octets, Tlv
 from hushwire.sms.text.segmentation import Segment
 
-_TON_INTERNATIONAL, _TON_NETWORK, _TON_ALPHANUMERIC = 1, 3, 5
+_TON_NETWORK, _TON_ALPHANUMERIC = 3, 5
 LONGEST_VALIDITY: Final = timedelta(days=30)
 _REQUESTED: Final = 1  # registered_delivery: a receipt, whatever becomes of it (section 5.2.17)
 
@@ -43,9 +44,9 @@ def submission(segment: Segment, source: Personal[str], destination: Personal[st
     )
 
 
-def address(party: Personal[str], settings: SmppSettings, *, is_source: bool) -> Address:
+def address(whose: Personal[str], settings: SmppSettings, *, is_source: bool) -> Address:
     """A canonical number, a short code or a name as the centre wants them (section 5.2.5)."""
-    text = party.reveal()
+    text = whose.reveal()
     if text.startswith("+"):
         ton, npi = (settings.source_ton, settings.source_npi) if is_source else (settings.destination_ton, settings.destination_npi)
         return Address(ton, npi, text if settings.number_format == "+e164" else text[1:])
@@ -63,7 +64,7 @@ def validity(expires_at: datetime, now: datetime) -> str:
     return f"0000{left.days:02}{minutes // 60:02}{minutes % 60:02}{seconds:02}000R"
 
 
-def inbound(body: DeliverSm | DataSm, now: datetime) -> Inbound:
+def inbound(body: DeliverSm | DataSm, settings: SmppSettings, now: datetime) -> Inbound:
     """A received text."""
     sar = None
     told = [body.tlv(tag) for tag in (Tag.SAR_MSG_REF_NUM, Tag.SAR_TOTAL_SEGMENTS, Tag.SAR_SEGMENT_SEQNUM)]
@@ -71,27 +72,24 @@ def inbound(body: DeliverSm | DataSm, now: datetime) -> Inbound:
     if reference is not None and parts is not None and place is not None and len(reference) == 2 and len(parts) == len(place) == 1:
         sar = (int.from_bytes(reference, "big"), parts[0], place[0])
     return Inbound(
-        source=Personal(number(body.source)),
-        destination=Personal(number(body.destination)),
+        source=Personal(body.source.text),
+        destination=Personal(body.destination.text),
         payload=Personal(body.payload),
         data_coding=body.data_coding,
         has_udh=bool(body.esm_class & HAS_UDH),
         sar=sar,
         at=now,
+        source_form=form_of(body.source.ton, body.source.npi),
+        destination_form=form_of(body.destination.ton, body.destination.npi),
+        country=settings.country,
+        untyped_is_national=settings.untyped_is_national,
     )
 
 
-def number(party: Address) -> str:
-    """A party as it is kept: canonical where the centre says that it is international, else as it came."""
-    text = party.text.strip()
-    if re.fullmatch(r"\+?[1-9][0-9]{6,14}", text, re.ASCII) and (party.ton == _TON_INTERNATIONAL or text.startswith("+")):
-        return "+" + text.removeprefix("+")
-    # Carriers that leave the type of a number open send international ones all the same; shorter ones are short codes or national.
-    if party.ton == 0 and re.fullmatch(r"[1-9][0-9]{9,14}", text, re.ASCII):
-        return "+" + text
-    if party.ton != _TON_ALPHANUMERIC and re.fullmatch(r"00[1-9][0-9]{6,14}", text, re.ASCII):
-        return "+" + text[2:]
-    return text
+def receipt_digits(address: Address, settings: SmppSettings) -> str:
+    """Whom a receipt is about, for comparing with whom a message was for."""
+    form = form_of(address.ton, address.npi)
+    return digits(party(address.text, form, settings.country, untyped_is_national=settings.untyped_is_national))
 
 
 def digits(text: str) -> str:

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection
+
+NOT_OPENED: Final = "key-unavailable"
+"""Why a part waits that could not be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +293,20 @@ async def move(connection: Connection, refs: Sequence[PartRef], was: str, state:
         now,
     )
     return _refs(rows)
+
+
+async def later(connection: Connection, refs: Sequence[PartRef], due_at: datetime, error: str, now: datetime) -> None:
+    """What is still queued of these can't be sent now: once more then, in their organisation's transaction. It is no attempt."""
+    await connection.execute(
+        """UPDATE message_parts AS p SET due_at = $3, error = $4, changed_at = $5
+           FROM unnest($1::uuid[], $2::smallint[]) AS c (message_id, part)
+           WHERE p.message_id = c.message_id AND p.part = c.part AND p.state = 'queued'""",
+        [ref.message_id for ref in refs],
+        [ref.part for ref in refs],
+        due_at,
+        error,
+        now,
+    )
 
 
 async def withhold(connection: Connection, message_ids: Sequence[UUID], error: str, now: datetime) -> list[PartRef]:

@@ -181,10 +181,10 @@ async def targets(connection: Connection, number_ids: Collection[UUID]) -> dict[
     return found
 
 
-async def answered_since(connection: Connection, remote_index: bytes, by: str, since: datetime) -> bool:
-    """Whether this sender has written to that number since then."""
-    query = "SELECT EXISTS (SELECT 1 FROM messages WHERE remote_index = $1 AND sent_by = $2 AND created_at >= $3)"
-    return bool(await connection.fetchval(query, remote_index, by, since))
+async def answers_since(connection: Connection, remote_index: bytes, by: str, since: datetime) -> list[datetime]:
+    """When this sender has written to that number since then."""
+    query = "SELECT created_at FROM messages WHERE remote_index = $1 AND sent_by = $2 AND created_at >= $3"
+    return [row["created_at"] for row in await connection.fetch(query, remote_index, by, since)]
 
 
 async def consenting(connection: Connection, indexes: Sequence[bytes]) -> set[bytes]:

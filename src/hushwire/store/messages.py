@@ -269,11 +269,17 @@ async def conclude(connection: Connection, message_id: UUID, state: str, error: 
     return None if row is None else Advanced(**dict(row))
 
 
-async def call_back(connection: Connection, remote_index: bytes, spared: str, error: str, at: datetime) -> list[Advanced]:
-    """Fail every message to this number of which no part has left or is leaving; those that `spared` sent go on. Returns which failed."""
+async def call_back(
+    connection: Connection, remote_index: bytes, number_id: UUID | None, spared: str, error: str, at: datetime
+) -> list[Advanced]:
+    """Fail every message to this number of which no part has left or is leaving; those that `spared` sent go on. Returns which failed.
+
+    `number_id`: of those that one number of ours sends alone.
+    """
     rows = await connection.fetch(
         "WITH waiting AS (SELECT m.id FROM messages AS m WHERE m.remote_index = $1 AND m.direction = 'outbound' AND m.state = 'queued'"
-        "  AND m.sent_by IS DISTINCT FROM $2 AND EXISTS (SELECT 1 FROM message_parts AS p WHERE p.message_id = m.id)"
+        "  AND m.sent_by IS DISTINCT FROM $2 AND ($5::uuid IS NULL OR m.number_id = $5)"
+        "  AND EXISTS (SELECT 1 FROM message_parts AS p WHERE p.message_id = m.id)"
         "  AND NOT EXISTS (SELECT 1 FROM message_parts AS p WHERE p.message_id = m.id AND p.state <> 'queued') FOR UPDATE OF m),"
         " gone AS (DELETE FROM message_parts AS p USING waiting AS w WHERE p.message_id = w.id AND p.state = 'queued'"
         "  RETURNING p.message_id)"
@@ -283,6 +289,7 @@ async def call_back(connection: Connection, remote_index: bytes, spared: str, er
         spared,
         error,
         at,
+        number_id,
     )
     return [Advanced(**dict(row)) for row in rows]
 
