@@ -17,16 +17,16 @@ from standardwebhooks import Webhook
 
 from hushwire.app import provision_file
 from hushwire.core.errors import ConfigError, Unavailable
-from hushwire.services.carrier_callbacks import CallbackWork
+from hushwire.services.carrier_callbacks import MOST_TRIES, CallbackWork
 from hushwire.services.http_carrier import HttpCarriers
 from hushwire.services.message_runs import Run
 from hushwire.services.provisioning_centres import CentreSpec, apply_centres
 from hushwire.services.webhook_signing import WINDOW_S
-from hushwire.store import message_parts
+from hushwire.store import carrier_callbacks, message_parts
 from hushwire.store.message_parts import Settled
 from hushwire.transport.lookups import Lookups
 from hushwire.transport.outgoing import Outgoing
-from tests.api.messaging import OURS, THEIRS, Desk, desk
+from tests.api.messaging import OURS, THEIRS, Desk, add_number, desk
 from tests.api.serving import Office, office, problem, shown
 from tests.recorded import Chance
 from tests.web_peer import WebPeer, web_peer
@@ -80,6 +80,10 @@ class Carrier:
                    "webhook-signature": SIGNER.sign(request_id, at, json.dumps(said))}  # fmt: skip
         async with self.office.stranger() as carrier:
             return await carrier.post(f"/v1/carriers/{self.desk.centre}/{what}", content=text, headers=headers)
+
+    async def aside(self) -> int:
+        async with (await self.office.house.main("worker")).transaction() as connection:
+            return await carrier_callbacks.aside(connection)
 
     async def states(self) -> list[tuple[str, str | None]]:
         rows = await self.office.rows("SELECT state, error FROM messages WHERE direction = 'outbound' ORDER BY created_at")
@@ -184,6 +188,62 @@ async def test_a_message_that_claims_to_be_older_than_any_calendar_is_kept_as_ol
     oldest = office.house.clock.now() - timedelta(days=8)
     assert all(row["created_at"] > oldest for row in await office.rows("SELECT created_at FROM messages WHERE direction = 'inbound'"))
     assert await office.rows("SELECT count(*) AS n FROM do_not_call") == [{"n": 2}]
+
+
+async def test_what_can_not_be_carried_out_holds_up_nothing_and_is_set_aside_in_the_end(office: Office, web: WebPeer) -> None:
+    carrier = await Carrier.of(office, web, "/in", country="DE")
+    said = {"from": "015112345678", "to": "03023125950", "text": "STOP"}
+    for name in ("in-1", "in-2"):
+        assert (await carrier.says("messages", said | {"id": name})).status_code == 202
+    assert (await carrier.says("receipts", {"id": "Carrier-7", "to": THEIRS, "status": "delivered"})).status_code == 202
+    async with (await office.house.main("owner")).transaction() as connection:
+        await connection.execute(
+            "UPDATE carrier_callbacks SET body_sealed = 'poison' WHERE id = (SELECT id FROM carrier_callbacks ORDER BY received_at LIMIT 1)"
+        )
+    assert await carrier.work.carry_out() == 2
+    async with office.client() as api:
+        (message,) = shown(await api.get("/v1/messages", params={"direction": "inbound"}))["items"]
+    assert (message["number"], message["own"], message["keyword"]) == (THEIRS, OURS, "stop")
+    for tries in range(2, MOST_TRIES + 1):
+        assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 0), tries
+        office.house.clock.ahead += timedelta(hours=1)
+        assert await carrier.work.carry_out() == 0
+    assert await carrier.aside() == 1
+    assert await carrier.work.begin() == 1
+    assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 1), "a new process tries it once more"
+    office.house.clock.ahead += timedelta(days=8)
+    assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 0)
+
+
+async def test_an_organisation_whose_keys_are_away_holds_up_no_other_and_its_texts_leave_once_they_are_back(
+    office: Office, web: WebPeer
+) -> None:
+    carrier = await Carrier.of(office, web, replying({"id": "Carrier-7"}))
+    house = office.house
+    await add_number(office, "+493023125970", org=office.other)
+    await office.rows("UPDATE orgs SET allowed_countries = '{DE}', updated_at = now() RETURNING id", org=office.other)
+    mine = await sent(office)
+    async with office.client(slug="globex") as api:
+        theirs = (await api.post("/v1/messages", json={"to": THEIRS, "text": "Hello"})).json()["id"]
+    async with (await house.db("keyring", "owner")).organisation(house.org) as connection:
+        buckets = [row["id"] for row in await connection.fetch("SELECT id FROM buckets")]
+    secrets = [path for path in (house.folder / "buckets").iterdir() if UUID(path.name) in buckets]
+    assert secrets
+    away = house.folder / "away"
+    away.mkdir()
+    for path in secrets:
+        path.rename(away / path.name)
+    assert await carrier.sending.work() == 1
+    assert (await web.request())["headers"]["idempotency-key"] == theirs
+    assert await office.rows("SELECT state, error FROM message_parts") == [{"state": "queued", "error": "key-unavailable"}]
+    for path in secrets:
+        (away / path.name).rename(path)
+    assert await carrier.sending.work() == 0
+    house.clock.ahead += timedelta(seconds=30)
+    await carrier.run.beat()
+    assert await carrier.sending.work() == 1
+    assert (await web.request())["headers"]["idempotency-key"] == mine
+    assert await carrier.states() == [("submitted", None)]
 
 
 async def test_nothing_is_believed_that_the_carrier_did_not_sign_just_now(office: Office, web: WebPeer) -> None:

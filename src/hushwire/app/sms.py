@@ -62,6 +62,7 @@ async def run(means: Wired) -> None:
     by_https = HttpCarriers(held, means.main, means.keyring, bodies, outgoing(config), clock)
     callbacks = CallbackWork(means.main, means.keyring, bodies, inbox, clock)
     await held.begin()
+    await callbacks.begin()
     await carriers.upkeep()  # what an earlier process left is in doubt before its receipts come
     jobs = [
         Job("message-centres", carriers.follow, 30.0, "message-centres"),

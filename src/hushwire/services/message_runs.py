@@ -6,7 +6,7 @@ more before it has looked whether it was given up.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -27,6 +27,7 @@ LOST_AFTER: Final = timedelta(seconds=30)
 FRESH_S: Final = 15.0
 """So long after the last beat a process may still send: well before others give it up."""
 MOST: Final = 500
+PUT_OFF_FOR: Final = timedelta(seconds=30)
 KEEP_RECEIPTS: Final = timedelta(hours=24)
 _log = structlog.get_logger(__name__)
 
@@ -102,6 +103,13 @@ async def expire(main: Database, bodies: Bodies, clock: Clock) -> int:
     async with main.transaction() as connection:
         refs = await message_parts.overdue(connection, now, MOST)
     return await move_all(main, bodies, refs, "queued", "expired", "validity", now)
+
+
+async def put_off(main: Database, org_id: OrgId, refs: Sequence[PartRef], clock: Clock) -> None:
+    """What can't be opened now, for want of its organisation's keys, is tried again later, and holds up no other organisation's."""
+    now = clock.now()
+    async with main.organisation(org_id) as connection:
+        await message_parts.later(connection, refs, now + PUT_OFF_FOR, message_parts.NOT_OPENED, now)
 
 
 async def move_all(

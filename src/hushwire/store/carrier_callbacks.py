@@ -16,6 +16,10 @@ class CallbackRow:
     centre_id: UUID
     kind: str
     body_sealed: bytes = field(repr=False)
+    attempts: int = 0
+    country: str | None = None
+    """Where its carrier is at home, and how it writes numbers: from its settings."""
+    untyped_is_national: bool = False
 
 
 async def secret(connection: Connection, centre_id: UUID) -> bytes | None:
@@ -39,14 +43,39 @@ async def add(connection: Connection, row: CallbackRow, request_hash: bytes, at:
     return tag == "INSERT 0 1"
 
 
-async def waiting(connection: Connection, limit: int) -> list[CallbackRow]:
-    """What is to be carried out, oldest first; held until the transaction ends."""
+async def waiting(connection: Connection, now: datetime, limit: int) -> list[CallbackRow]:
+    """What is to be carried out now, oldest first; held until the transaction ends."""
     rows = await connection.fetch(
-        "SELECT id, centre_id, kind, body_sealed FROM carrier_callbacks WHERE done_at IS NULL AND body_sealed IS NOT NULL"
-        " ORDER BY received_at, id LIMIT $1 FOR UPDATE SKIP LOCKED",
+        "SELECT b.id, b.centre_id, b.kind, b.body_sealed, b.attempts, c.settings ->> 'country' AS country,"
+        " coalesce(c.settings ->> 'untyped_numbers' = 'national', false) AS untyped_is_national"
+        " FROM carrier_callbacks AS b JOIN message_centres AS c ON c.id = b.centre_id"
+        " WHERE b.done_at IS NULL AND b.set_aside_at IS NULL AND b.body_sealed IS NOT NULL AND (b.due_at IS NULL OR b.due_at <= $1)"
+        " ORDER BY b.received_at, b.id LIMIT $2 FOR UPDATE OF b SKIP LOCKED",
+        now,
         limit,
     )
     return [CallbackRow(**dict(row)) for row in rows]
+
+
+async def later(connection: Connection, callback_id: UUID, due_at: datetime) -> None:
+    """It could not be carried out: once more then."""
+    await connection.execute("UPDATE carrier_callbacks SET attempts = attempts + 1, due_at = $2 WHERE id = $1", callback_id, due_at)
+
+
+async def set_aside(connection: Connection, callback_id: UUID, at: datetime) -> None:
+    """It could not be carried out so often that nobody tries any more."""
+    await connection.execute("UPDATE carrier_callbacks SET attempts = attempts + 1, set_aside_at = $2 WHERE id = $1", callback_id, at)
+
+
+async def take_up(connection: Connection, at: datetime) -> int:
+    """Try what was set aside once more; returns how many."""
+    query = "UPDATE carrier_callbacks SET set_aside_at = NULL, due_at = $1 WHERE set_aside_at IS NOT NULL"
+    return int((await connection.execute(query, at)).rpartition(" ")[2])
+
+
+async def aside(connection: Connection) -> int:
+    """How many are set aside."""
+    return int(await connection.fetchval("SELECT count(*) FROM carrier_callbacks WHERE set_aside_at IS NOT NULL"))
 
 
 async def done(connection: Connection, ids: Sequence[UUID], at: datetime) -> None:
@@ -54,6 +83,7 @@ async def done(connection: Connection, ids: Sequence[UUID], at: datetime) -> Non
     await connection.execute("UPDATE carrier_callbacks SET body_sealed = NULL, done_at = $2 WHERE id = ANY($1::uuid[])", list(ids), at)
 
 
-async def forget(connection: Connection, before: datetime) -> int:
-    """Remove marks of requests that can't come again; returns how many."""
-    return int((await connection.execute("DELETE FROM carrier_callbacks WHERE done_at < $1", before)).rpartition(" ")[2])
+async def forget(connection: Connection, before: datetime, aside_before: datetime) -> int:
+    """Remove marks of requests that can't come again, and what is set aside for too long; returns how many."""
+    query = "DELETE FROM carrier_callbacks WHERE done_at < $1 OR set_aside_at < $2"
+    return int((await connection.execute(query, before, aside_before)).rpartition(" ")[2])

@@ -31,7 +31,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "carrier_secrets": same(OPERATOR, "centre_id") | same(replace(OPERATOR, form=Form.SEALED), "secret_sealed"),
     "carrier_callbacks": same(UNNAMED, "id centre_id")
-    | same(replace(UNNAMED, form=Form.PLAIN), "kind received_at done_at")
+    | same(replace(UNNAMED, form=Form.PLAIN), "kind received_at done_at attempts due_at set_aside_at")
     | same(replace(UNNAMED, form=Form.HASH), "request_hash")
     | same(replace(UNNAMED, form=Form.SEALED, data_class=DataClass.CONTENT), "body_sealed"),
     "message_runs": same(TECHNICAL, "id node_id started_at seen_at"),
