@@ -12,6 +12,7 @@ from hushwire.app.demo.party import Party
 from hushwire.app.demo.speech import AGENT, CARRIER, Voice, bundled
 from hushwire.app.gateway import Gateway
 from hushwire.core.ids import AgentId
+from hushwire.services.handing_over import HandingOver
 from hushwire.sip.flow import Transport
 from tests.databases import Databases
 from tests.interop.authorities import ThrowAway
@@ -23,7 +24,7 @@ from tests.services.running import HOST, World, need_program, running
 from tests.services.test_two_gateways import another
 
 pytestmark = [pytest.mark.interop, need_program]
-PASSWORDS = {"anna": "annas-password", "ben": "bens-password"}
+PASSWORDS = {"anna": "annas-password", "ben": "bens-password", "sue": "sues-password"}
 
 
 @dataclass
@@ -96,6 +97,33 @@ async def test_phones_behind_one_address_call_each_other_by_whichever_gateway_ge
             if carried == {0, 1}:
                 break
         assert carried == {0, 1}, "one gateway got every call"
+
+
+async def test_a_parked_call_is_taken_by_whichever_gateway_gets_who_takes_it(behind: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[object] = []
+    over = HandingOver.over
+    monkeypatch.setattr(HandingOver, "over", lambda self, *asked: handed.append(asked) or over(self, *asked))
+    async with behind.phone("anna") as anna, behind.phone("ben", CARRIER) as ben, behind.phone("sue") as sue:
+        await ben.tell("policy", status=200, ring_s=0.1)
+        await behind.everybody_knows("anna", "ben", "sue")
+        for _ in range(10):
+            seen = len(ben.events)
+            await until(lambda: not behind.carrying(), what="the call before is over in its gateway")
+            call = await anna.call(f"sip:102@{HOST}")
+            incoming = await ben.expect("incoming", since=seen, timeout_s=20)
+            await anna.expect_state(call, "confirmed", timeout_s=20)
+            await anna.tell("transfer", call=call, to=f"sip:*68@{HOST}")
+            await anna.expect_state(call, "disconnected", timeout_s=20)
+            taken = await sue.call(f"sip:*691@{HOST}")
+            await sue.expect_state(taken, "confirmed", timeout_s=20)
+            if handed:
+                await hears(sue, taken, CARRIER, AGENT)
+                await hears(ben, incoming["call"], AGENT, CARRIER)
+            await sue.hangup(taken)
+            await ben.expect_state(incoming["call"], "disconnected")
+            if handed:
+                break
+        assert handed, "the gateway that held the call always got who took it, too"
 
 
 async def test_the_gateway_that_is_left_takes_all_calls_and_reaches_all_phones(behind: Behind) -> None:

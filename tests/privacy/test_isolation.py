@@ -182,6 +182,7 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "api_keys", id=uuid4(), org_id=org, name="ci", role="owner", secret_hash=mark, created_at=NOW)
         device = {"contact_sealed": mark, "contact_index": mark, "call_id_hash": mark, "cseq": 1, "expires_at": NOW, "created_at": NOW}
         await insert(connection, "registrations", id=uuid4(), org_id=org, agent_id=agent, node_id=node, **device)
+        await insert(connection, "parked_calls", org_id=org, slot="1", node_id=node, call_id=uuid4(), parked_at=NOW)
         phone = uuid4()
         await insert(connection, "devices", id=phone, org_id=org, agent_id=agent, login="d", name_sealed=mark, created_at=NOW)
         link = {"device_id": phone, "token_hash": mark, "created_at": NOW, "expires_at": NOW}

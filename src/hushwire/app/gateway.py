@@ -32,12 +32,14 @@ from hushwire.services.calling import Calling
 from hushwire.services.colleagues import Colleagues
 from hushwire.services.commands import Commands
 from hushwire.services.directory import Directory
+from hushwire.services.elsewhere import Elsewhere
 from hushwire.services.emergencies import may_call_for_help
 from hushwire.services.features import Feature
 from hushwire.services.fraud import Breaker
 from hushwire.services.fraud_sharing import FraudSharing, alarm_writer
 from hushwire.services.greetings import Greetings
 from hushwire.services.guard import Guard
+from hushwire.services.handing_over import HandingOver
 from hushwire.services.heartbeat import Heartbeat
 from hushwire.services.identity import Authenticator
 from hushwire.services.keepalive import KeepAlive
@@ -50,7 +52,7 @@ from hushwire.services.message_waiting import PACKAGE as WAITING
 from hushwire.services.message_waiting import MessageWaiting
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.orphans import Orphans
-from hushwire.services.pickup_names import PickupNames
+from hushwire.services.pickup_names import PickupNames, pickup_name
 from hushwire.services.presence import DIALOG, PRESENCE, DialogPackage, PresencePackage
 from hushwire.services.records import Records
 from hushwire.services.registration import Registrations
@@ -167,6 +169,7 @@ class Gateway:
                 ("notifier", self.notifier.run),
                 ("message-waiting", self.waiting.run),
                 ("colleagues", self.colleagues.run),
+                ("parked", self._tidy_parked),
                 ("access-news", self.news.run),
                 ("texts", self.texts.run),
                 ("journal", self._tidy_journal),
@@ -202,6 +205,11 @@ class Gateway:
             await asyncio.sleep(TIDY_S)
             self.journal.tidy()
             self.subscription_journal.tidy()
+
+    async def _tidy_parked(self) -> None:
+        """Once: what the process before this one left in slots."""
+        await self.elsewhere.tidy(self.calling.transfers.park.held)
+        await asyncio.Event().wait()
 
     async def _drain(self) -> None:
         """Let calls end by themselves; who wants a new one is sent elsewhere (RFC 3261 section 21.5.4)."""
@@ -292,7 +300,7 @@ class Gateway:
             self.counts.elsewhere,
         )
         self.keepalive = KeepAlive(self.bindings, self.directory, self.endpoint.send, wired.clock, wired.random, float(sip.keepalive_s))
-        self.endpoint.forward = Forwarder(
+        forwarder = Forwarder(
             self.neighbours.tag,
             device=self._way_to_binding,
             node=self.neighbours.hop,
@@ -300,7 +308,12 @@ class Gateway:
             via=self.endpoint.ua.via,
             contact=self.endpoint.ua.contact,
             is_open=self.endpoint.is_open,
-        ).take
+        )
+        self.endpoint.forward = forwarder.take
+        self.elsewhere = Elsewhere(
+            wired.main, self.records, self.neighbours, wired.node_id, lambda call_id: pickup_name(call_id, self.neighbours.tag)
+        )
+        handing = HandingOver(self.endpoint, forwarder, self.neighbours, self.directory, self.registrations.binding_towards, wired.node_id)
         router = Router(
             self.directory,
             lambda agent: self.registrations.devices(agent.id),
@@ -336,6 +349,8 @@ class Gateway:
             greetings=Greetings(wired.main),
             lengths=self._config.voicemail.lengths(),
             most_messages=self._config.voicemail.messages,
+            elsewhere=self.elsewhere,
+            handing=handing,
         )
         self.breaker = Breaker(
             self.directory,
@@ -352,7 +367,7 @@ class Gateway:
         self.calling.on_ended(self.breaker.ended)
         self.waiting = MessageWaiting(wired.main, boxes, self.directory, self.bindings, self.endpoint.send, wired.clock)
         ua = self.endpoint.ua
-        pickups = PickupNames(wired.random.token_bytes(32), ua.name, lambda alias: ua.name(alias, None))
+        pickups = PickupNames(self.neighbours.tag, ua.name, lambda alias: ua.name(alias, None))
         is_offered = router.is_on(Feature.PICKUP)
         self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id, lambda: self.calling.live, pickups if is_offered else None)
         engaged = self.colleagues.engaged
@@ -596,6 +611,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
             events=EVENTS,
             max_subscriptions=limits.subscriptions,
             supported=(*UserAgentConfig().supported, "path", "outbound", "gruu", "norefersub", "replaces", FROM_CHANGE),
+            tells_unknown_replaces=True,
         ),
     )
 

@@ -230,6 +230,8 @@ class CallEffects:
         if effect.status >= 200:
             self._table.by_tx.pop(live.tx, None)
         if dialog is not None and effect.status < 300:
+            if live.route.through is not None and Side.CALLER not in live.dialogs:
+                self._endpoint.ua.move(dialog, live.route.through)  # the flow may be a connection that ends before the call
             live.dialogs[Side.CALLER] = dialog
             self._table.by_dialog[dialog] = live
 

@@ -23,6 +23,7 @@ from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.feature_settings import FeatureSettings
 from hushwire.services.features import Dialled
+from hushwire.services.handing_over import Bearer
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import Joining, LiveCall
 from hushwire.services.route import Refused, Route, Wish
@@ -78,6 +79,7 @@ class CallStarts:
         on_left: Callable[[LiveCall], None],
         on_successor: Callable[[LiveCall], None],
         take: Callable[[TxId, Request, Flow, Route, Dialled], None],
+        bearer: Callable[[Request, Flow], Bearer | None] = lambda _request, _flow: None,
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -102,12 +104,14 @@ class CallStarts:
         self._on_left = on_left
         self._on_successor = on_successor
         self._take = take
+        self._bearer = bearer
 
     def request(self, tx: TxId, request: Request, flow: Flow) -> None:
         """A request outside any dialog."""
-        trunk = self._router.trunk_of(flow, request)
-        known = None
-        if trunk is None:
+        bearer = self._bearer(request, flow)
+        trunk = None if bearer is not None else self._router.trunk_of(flow, request)
+        known = None if bearer is None else bearer.known
+        if trunk is None and known is None:
             identity = self._authenticator.identify(request, flow)
             if isinstance(identity, Unknown):
                 self._endpoint.respond(tx, identity.status, headers=identity.headers)
@@ -126,9 +130,12 @@ class CallStarts:
             return
         route: Route | Refused | Wish | None = None
         if known is not None:
-            route = self._router.from_agent(known.org, known.agent, request, flow, known.credential)
+            seen = flow if bearer is None else bearer.seen
+            route = self._router.from_agent(known.org, known.agent, request, seen, known.credential)
             if isinstance(route, Route):
-                route = replace(route, device_id=known.credential.id)
+                route = replace(route, device_id=known.credential.id, through=None if bearer is None else bearer.through)
+            if bearer is not None and not (isinstance(route, Route) and route.place is not None):
+                route = None  # by a pass a call that is here is taken, and nothing else begins
         elif trunk is not None:
             route = self._router.from_trunk(trunk, request, flow)
         match route:

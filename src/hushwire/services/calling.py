@@ -39,10 +39,12 @@ from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.conferences import Conferences
 from hushwire.services.diversion import Diverting
+from hushwire.services.elsewhere import Elsewhere
 from hushwire.services.feature_settings import FeatureSettings
 from hushwire.services.features import Dialled
 from hushwire.services.greeting_calls import GreetingCalls
 from hushwire.services.greetings import Greetings
+from hushwire.services.handing_over import HandingOver
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
 from hushwire.services.live import LiveCall
@@ -115,6 +117,8 @@ class Calling:
         greetings: Greetings | None = None,
         lengths: Lengths | None = None,
         most_messages: int = 200,
+        elsewhere: Elsewhere | None = None,
+        handing: HandingOver | None = None,
     ) -> None:
         shaken = shaken or Shaken()
         self._endpoint = endpoint
@@ -216,6 +220,7 @@ class Calling:
             self._left,
             self._successor,
             self._take,
+            lambda request, flow: self._takeovers.bearer(request, flow),
         )
         self._conferences = Conferences(starts, self.feed)
         self.supervision = Supervision(router, starts, media, rows, self.feed)
@@ -243,8 +248,11 @@ class Calling:
             replacing,
             self.journal,
             self.feed,
+            elsewhere,
         )
-        self._takeovers = Takeovers(endpoint, authenticator, router, starts, self.table, self.transfers.park, router.is_on)
+        self._takeovers = Takeovers(
+            endpoint, authenticator, router, starts, self.table, self.transfers.park, router.is_on, self._tasks, elsewhere, handing
+        )
         self._signalling = CallSignalling(
             endpoint,
             self.table,

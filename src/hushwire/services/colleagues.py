@@ -25,10 +25,11 @@ from hushwire.services.directory import Agent
 from hushwire.services.lines import slot_id
 from hushwire.services.live import LiveCall
 from hushwire.services.neighbours import Neighbours
-from hushwire.services.pickup_names import PickupNames
+from hushwire.services.pickup_names import PickupNames, pickup_name
 from hushwire.sip.dialog_info import DialogState
 from hushwire.sip.effects import DialogKey
 from hushwire.store import calls as rows
+from hushwire.store import parked
 from hushwire.store.database import Database
 
 LOOK_S: Final = 1.0
@@ -149,9 +150,14 @@ class Colleagues:
         for org_id, agent_ids in by_org.items():
             async with self._db.organisation(org_id) as connection:
                 engagements = await rows.engagements(connection, agent_ids, nodes)
+                slots = {slot_id(org_id, one.slot): one for one in await parked.elsewhere(connection, nodes)}
             for row in engagements:
                 state = DialogState.CONFIRMED if row.state == "active" else DialogState.EARLY
-                found[row.agent_id].append(Engaged(_name(row.call_id, row.agent_id), state, row.is_initiator))
+                is_rung = state is DialogState.EARLY and not row.is_initiator and self._names is not None
+                named = pickup_name(row.call_id, self._neighbours.tag) if is_rung else None
+                found[row.agent_id].append(Engaged(_name(row.call_id, row.agent_id), state, row.is_initiator, named=named))
+            for line in slots.keys() & set(agent_ids):
+                found[line].append(Engaged(_name(slots[line].call_id, line), DialogState.CONFIRMED, is_initiator=False))
         before, self._elsewhere = self._elsewhere, {agent_id: tuple(parts) for agent_id, parts in found.items()}
         for agent_id in before.keys() | found.keys():
             if before.get(agent_id) != self._elsewhere.get(agent_id):

@@ -337,6 +337,19 @@ class Directory:
         """Home countries with the outside prefixes that are dialled there, of all organisations."""
         return {(org.rules.home_country, org.rules.outside_prefix) for org in self._orgs.values()}
 
+    def credential(self, agent: Agent, credential_id: UUID) -> Credential | None:
+        """An agent's credential by its id; None where it is none of the agent's, was revoked or has expired."""
+        if self.is_revoked(agent.id, credential_id):
+            return None
+        if credential_id == agent.id:
+            return Credential(agent.id, agent.id, agent.ha1, is_locked=self.is_locked(agent.id, agent.id))
+        known = self._devices.get(agent.org_id)
+        logins = () if known is None else known.by_login.values()
+        found = next((one for one in logins if one.id == credential_id and one.agent_id == agent.id), None)
+        if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
+            return None
+        return replace(found, is_locked=True) if self.is_locked(agent.id, found.id) else found
+
     @property
     def has_locks(self) -> bool:
         """Whether anything is locked at all."""

@@ -5,8 +5,6 @@ tells of a ringing call (RFC 4235 section 4.1.2) is a name made for this: good f
 nothing else.
 """
 
-import hashlib
-import hmac
 from collections.abc import Callable
 from typing import Final
 
@@ -17,10 +15,10 @@ _PREFIX: Final = "pickup-"
 
 
 class PickupNames:
-    """The names of calls that ring now. `put(name, dialog)` has the SIP engine know one, `drop(name)` forget it."""
+    """The names of calls that ring now. `put(name, dialog)` has the SIP engine know one, `drop(name)` forget it; `tag` as below."""
 
-    def __init__(self, secret: bytes, put: Callable[[DialogKey, DialogKey], None], drop: Callable[[DialogKey], None]) -> None:
-        self._secret = secret
+    def __init__(self, tag: Callable[[str], bytes], put: Callable[[DialogKey, DialogKey], None], drop: Callable[[DialogKey], None]) -> None:
+        self._tag = tag
         self._put = put
         self._drop = drop
         self._given: dict[CallId, tuple[DialogKey, DialogKey]] = {}
@@ -31,8 +29,7 @@ class PickupNames:
         if given is not None and given[1] == dialog:
             return given[0]
         self.forget(call_id)
-        said = hmac.digest(self._secret, "\0".join(dialog).encode("utf-8", "surrogateescape"), hashlib.sha256).hex()
-        name = DialogKey(_PREFIX + said[:32], said[32:48], said[48:])
+        name = pickup_name(call_id, self._tag)
         self._given[call_id] = name, dialog
         for either in (name, _turned(name)):  # who is the near side of whose dialog is read in both ways by phones
             self._put(either, dialog)
@@ -44,6 +41,12 @@ class PickupNames:
         if given is not None:
             self._drop(given[0])
             self._drop(_turned(given[0]))
+
+
+def pickup_name(call_id: CallId, tag: Callable[[str], bytes]) -> DialogKey:
+    """What a call is picked up by while it rings, on whatever gateway: `tag` is `DeploymentKeys.between_nodes`."""
+    said = tag(f"pickup {call_id}").hex()
+    return DialogKey(_PREFIX + said[:32], said[32:48], said[48:])
 
 
 def _turned(name: DialogKey) -> DialogKey:

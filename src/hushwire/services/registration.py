@@ -234,6 +234,15 @@ class Registrations:
         found = [place for place in self._bindings.of(agent_id) if place.device_id == credential_id and place.binding.flow == flow]
         return found[-1].row_id if found else None
 
+    def binding_towards(self, agent_id: AgentId, credential_id: UUID, flow: Flow) -> UUID | None:
+        """As `binding_at`; else one that the device made from the same address and port, perhaps by way of another gateway's edge proxy."""
+        found = self.binding_at(agent_id, credential_id, flow)
+        if found is not None or flow.transport is not Transport.UDP:
+            return found
+        places = [place for place in self._bindings.of(agent_id) if place.device_id == credential_id]
+        near = [place for place in places if place.source_address == flow.remote and place.source.transport is Transport.UDP]
+        return near[-1].row_id if near else None
+
     def bindings_of(self, agent_id: AgentId) -> frozenset[UUID]:
         """The bindings that an agent has, on whatever gateway."""
         return frozenset(place.row_id for place in self._bindings.of(agent_id))

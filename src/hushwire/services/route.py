@@ -13,6 +13,7 @@ from hushwire.services.features import Dialled, Feature
 from hushwire.services.forwarding import Diversion, Forwarding
 from hushwire.services.ring_groups import RingGroup
 from hushwire.services.trunk import Trunk
+from hushwire.sip.flow import Hop
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,9 @@ class Route:
     def leads_out(self) -> bool:
         """Whether it was diverted to a carrier."""
         return self.diverted_to is not None
+
+    through: Hop | None = None
+    """The gateway by way of which the caller comes, where that one handed its INVITE over."""
 
     @property
     def called(self) -> Agent | None:

@@ -4,7 +4,7 @@ or an INVITE names the dialog that it replaces (RFC 3891).
 All of them stay within the organisation, and none leads to a trunk. Whatever is wrong with what is named is answered alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
@@ -13,10 +13,14 @@ import structlog
 from hushwire.calls.call import State
 from hushwire.calls.model import JoinedAs, Side
 from hushwire.calls.transfer import TransferKind
+from hushwire.core.ids import AgentId, NodeId
 from hushwire.services.call_starts import SDP_TYPE, CallStarts
 from hushwire.services.call_table import CallTable
+from hushwire.services.call_tasks import CallTasks
 from hushwire.services.directory import Agent, Organisation
+from hushwire.services.elsewhere import Elsewhere
 from hushwire.services.features import Dialled, Feature
+from hushwire.services.handing_over import Bearer, HandingOver
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.live import Joining, LiveCall, Transfer
 from hushwire.services.park import Park
@@ -46,7 +50,13 @@ class Takeovers:
         table: CallTable,
         park: Park,
         is_on: Callable[[Feature], bool],
+        tasks: CallTasks,
+        elsewhere: Elsewhere | None = None,
+        handing: HandingOver | None = None,
     ) -> None:
+        self._tasks = tasks
+        self._elsewhere = elsewhere
+        self._handing = handing
         self._endpoint = endpoint
         self._authenticator = authenticator
         self._router = router
@@ -59,25 +69,31 @@ class Takeovers:
         """An agent dialled a slot, or the pickup code and a colleague's extension."""
         if place.feature is Feature.PARK_SLOT:
             host = self._park.find(route.org.id, place.argument)
-            if host is None or host.transfer is None or host.call.state is not State.WAITING:
+            if host is None:
+                self._look(tx, flow, route, lambda other: other.parked(route.org.id, place.argument), "nobody-parked")
+            elif host.transfer is None or host.call.state is not State.WAITING:
                 self._refuse(tx, "nobody-parked")
-                return
-            self._come(tx, request, flow, route, host, host.transfer.side, TransferKind.RETRIEVE)
+            else:
+                self._come(tx, request, flow, route, host, host.transfer.side, TransferKind.RETRIEVE)
             return
         colleague = route.org.by_extension.get(place.argument) or route.org.by_username.get(place.argument)
         ringing = None if colleague is None else self._ringing(route.org, colleague)
-        if ringing is None:
+        if colleague is None:
             self._refuse(tx, "nobody-rings")
+            return
+        if ringing is None:
+            self._look(tx, flow, route, lambda other: other.ringing(route.org.id, colleague.id), "nobody-rings")
             return
         self._come(tx, request, flow, route, ringing, Side.CALLEE, TransferKind.PICKUP)
 
     def replacing(self, event: sip.RequestReceived, named: DialogKey) -> None:
         """An INVITE with Replaces: from an agent, of a call of its own, or of one that rings at a colleague's where pickup is on."""
         tx, request, flow = event.tx, event.request, event.flow
-        if self._router.trunk_of(flow, request) is not None:
+        bearer = self.bearer(request, flow)
+        if bearer is None and self._router.trunk_of(flow, request) is not None:
             self._refuse(tx, "transfer-by-carrier")
             return
-        identity = self._authenticator.identify(request, flow)
+        identity = self._authenticator.identify(request, flow) if bearer is None else bearer.known
         if isinstance(identity, Unknown):
             self._endpoint.respond(tx, identity.status, headers=identity.headers)
             return
@@ -91,13 +107,39 @@ class Takeovers:
             self._refuse(tx, "closing")
             return
         found = self._named(identity.org, identity.agent, named)
+        route = self._router.to_place(identity.org, identity.agent, flow if bearer is None else bearer.seen)
+        route = replace(route, device_id=identity.credential.id, through=None if bearer is None else bearer.through)
         if found is None:
             _log.info("takeover.refused", why="no such dialog for this agent")
-            self._refuse(tx, "no-such-dialog")
+            picks_up, org_id, agent_id = self._is_on(Feature.PICKUP), identity.org.id, identity.agent.id
+            if self._table.by_dialog.get(named) is None:
+                self._look(tx, flow, route, lambda other: other.named(org_id, agent_id, named, picks_up=picks_up), "no-such-dialog")
+            else:
+                self._refuse(tx, "no-such-dialog")
             return
-        host, side, kind = found
-        route = self._router.to_place(identity.org, identity.agent, flow)
-        self._come(tx, request, flow, replace(route, device_id=identity.credential.id), host, side, kind)
+        self._come(tx, request, flow, route, *found)
+
+    def bearer(self, request: Request, flow: Flow) -> Bearer | None:
+        """Who another gateway says that it is; None for everybody who comes without its word."""
+        return None if self._handing is None else self._handing.bearer(request, flow)
+
+    # On other gateways.
+
+    def _look(self, tx: TxId, flow: Flow, route: Route, where: Callable[[Elsewhere], Awaitable[NodeId | None]], code: str) -> None:
+        """Hand it over to the gateway that holds the call, if one does; who comes by way of another one goes no further."""
+        elsewhere, handing = self._elsewhere, self._handing
+        if elsewhere is None or handing is None or route.through is not None:
+            self._refuse(tx, code)
+            return
+        self._tasks.spawn(self._hand_over(handing, tx, flow, route, where(elsewhere), code), "call-takeover")
+
+    async def _hand_over(
+        self, handing: HandingOver, tx: TxId, flow: Flow, route: Route, looking: Awaitable[NodeId | None], code: str
+    ) -> None:
+        node_id = await looking
+        credential = route.device_id or route.agent.id
+        if node_id is None or not handing.over(tx, flow, route.agent.id, credential, node_id):
+            self._refuse(tx, code)
 
     def _named(self, org: Organisation, agent: Agent, named: DialogKey) -> tuple[LiveCall, Side, TransferKind] | None:
         host = self._table.by_dialog.get(named)
@@ -109,14 +151,15 @@ class Takeovers:
         if not self._is_on(Feature.PICKUP):
             return None
         for live in self._table.calls.values():
-            if named in live.early.values() and live.route.org.id == org.id and _may_be_picked_up(live):
+            is_named = named in live.early.values() or (self._elsewhere is not None and self._elsewhere.is_name(named, live.id))
+            if is_named and live.route.org.id == org.id and _may_be_picked_up(live):
                 return live, Side.CALLEE, TransferKind.PICKUP
         return None
 
     def _ringing(self, org: Organisation, colleague: Agent) -> LiveCall | None:
         """The oldest call that rings at a colleague's phones now."""
         calls = (live for live in self._table.calls.values() if live.route.org.id == org.id and _may_be_picked_up(live))
-        return next((live for live in calls if live.route.called is not None and live.route.called.id == colleague.id), None)
+        return next((live for live in calls if colleague.id in _rung(live)), None)
 
     def _come(self, tx: TxId, request: Request, flow: Flow, route: Route, host: LiveCall, side: Side, kind: TransferKind) -> None:
         leg = free_leg(host)
@@ -140,6 +183,15 @@ class Takeovers:
 
     def _refuse(self, tx: TxId, code: str) -> None:
         self._endpoint.respond(tx, REFUSALS[code].status or 500, headers=[("Reason", header(code))])
+
+
+def _rung(live: LiveCall) -> set[AgentId]:
+    """Whose phones ring: of a group those of its members that are rung now."""
+    route, call = live.route, live.call
+    if route.group is None:
+        return set() if route.called is None else {route.called.id}
+    branches = range(min(len(route.callees), call.tried))
+    return {member.id for branch in branches if (member := route.callees[branch]) is not None and call.awaits(branch)}
 
 
 def _may_be_picked_up(live: LiveCall) -> bool:

@@ -15,12 +15,14 @@ from hushwire.calls import events
 from hushwire.calls.call import State
 from hushwire.calls.model import CallDirection, EndReason, JoinedAs, Side
 from hushwire.calls.transfer import TransferKind
+from hushwire.core.ids import OrgId
 from hushwire.core.personal import Personal
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_starts import CallStarts
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.directory import Agent
+from hushwire.services.elsewhere import Elsewhere
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.kept import KeptTransfer
 from hushwire.services.live import Joining, LiveCall, Transfer
@@ -66,7 +68,9 @@ class Transfers:
         replacing: Replacing,
         journal: CallJournal,
         feed: Callable[[LiveCall, events.Event], None],
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._endpoint = endpoint
         self._authenticator = authenticator
         self._router = router
@@ -77,7 +81,7 @@ class Transfers:
         self._replacing = replacing
         self._journal = journal
         self._feed = feed
-        self.park = Park(self._overdue)
+        self.park = Park(self._overdue, freed=self._freed)
         self._words = ParkWords(sounds)
 
     # What a party asks for.
@@ -223,20 +227,40 @@ class Transfers:
     # Parked.
 
     def _take_in(self, live: LiveCall, side: Side, agent: Agent, event: sip.InDialogRequest, wanted: str) -> None:
-        slot = self.park.choose(live.route.org.id, wanted)
-        if slot is None:
+        if self.park.choose(live.route.org.id, wanted) is None:
             self._refuse(event.tx, "slot-taken")
             return
-        transfer = live.transfer = Transfer(TransferKind.PARK, side, agent, slot=slot)
-        if not self._accept(live, transfer, event.tx, event.request):
-            live.transfer = None
-            return
-        _log.info("transfer.parked", call_id=str(live.id))
-        self.park.keep(slot, live)
-        self._tasks.spawn(self._park(live, transfer, slot), "call-park")
+        transfer = live.transfer = Transfer(TransferKind.PARK, side, agent)
+        self._tasks.spawn(self._park(live, transfer, event, wanted), "call-park")
 
-    async def _park(self, live: LiveCall, transfer: Transfer, slot: str) -> None:
-        side = transfer.side
+    async def _claimed(self, live: LiveCall, wanted: str) -> str | None:
+        """The slot that is this call's over all gateways."""
+        org_id = live.route.org.id
+        if self._elsewhere is None:
+            return self.park.choose(org_id, wanted)
+        return await self._elsewhere.claim(org_id, live.id, wanted, lambda slot: self.park.is_free(org_id, slot))
+
+    def _freed(self, org_id: OrgId, live: LiveCall, slot: str) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.free(org_id, live.id, slot)
+
+    async def _park(self, live: LiveCall, transfer: Transfer, event: sip.InDialogRequest, wanted: str) -> None:
+        side, slot = transfer.side, await self._claimed(live, wanted)
+        if slot is not None:
+            self.park.keep(slot, live)
+        if live.is_ended or live.transfer is not transfer:
+            self.park.taken(live)
+            self._refuse(event.tx, "being-transferred")
+            return
+        if slot is None or not self._accept(live, transfer, event.tx, event.request):
+            self._refuse(event.tx, "slot-taken")
+            self.park.taken(live)
+            live.transfer = None
+            if transfer.has_left:
+                self._feed(live, events.HungUp(side))
+            return
+        transfer.slot = slot
+        _log.info("transfer.parked", call_id=str(live.id))
         await self._words.say(live, side, slot)
         if live.is_ended or live.transfer is not transfer:
             return
@@ -338,12 +362,33 @@ class Transfers:
         if kept.slot is not None and live.call.state is State.WAITING:
             transfer.kind = TransferKind.PARK
             self.park.put(kept.slot, live)
+            self._tasks.spawn(self._claim_again(live, transfer, kept.slot), "call-park")
             self._tasks.spawn(self._sounds.keep_company(live, kept.side.other, SoundKind.MUSIC), "call-park")
             return
         if kept.cseq is not None and dialog is not None:
             event = EventName("refer", str(kept.cseq))
             transfer.subscription = self._endpoint.adopt_subscription(dialog, event, longest_s=LONGEST_S)
         self._failed(live, transfer, 503)
+
+    async def _claim_again(self, live: LiveCall, transfer: Transfer, slot: str) -> None:
+        """Have the slot of before again; where this gateway was away for so long that another call has it by now, any other."""
+        if self._elsewhere is None:
+            return
+        org_id = live.route.org.id
+        for wanted in (slot, ""):
+            found = await self._elsewhere.claim(
+                org_id, live.id, wanted, lambda one: self.park.find(org_id, one) is live or self.park.is_free(org_id, one)
+            )
+            if found is None:
+                continue
+            if live.is_ended or live.transfer is not transfer:
+                self._elsewhere.free(org_id, live.id, found)
+            elif found != slot:
+                _log.warning("park.slot_lost", call_id=str(live.id))
+                self.park.taken(live)
+                transfer.slot = found
+                self.park.put(found, live)
+            return
 
     # Details.
 

@@ -33,6 +33,7 @@ class UserAgentConfig:
     Where that is a wildcard, `local_towards` tells our address as a numeric address or name sees it. `session_expires_s` is how long a
     dialog lives unrefreshed, `min_se_s` the least that we take of others (RFC 4028). `events` are the packages that peers may subscribe to
     (RFC 6665), for `min_subscription_s` at least; subscriptions have room of their own, so that they never keep calls out.
+    `tells_unknown_replaces`: an INVITE with Replaces of a dialog that is not here is told, since others may have it; else it is refused.
     """
 
     sent_by: Mapping[Transport, Address] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class UserAgentConfig:
     min_se_s: int = 90
     timings: Timings = field(default_factory=Timings)
     local_towards: Callable[[str], str] | None = None
+    tells_unknown_replaces: bool = False
 
 
 class Timed(Protocol):

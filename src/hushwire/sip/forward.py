@@ -9,6 +9,12 @@ The token also stands in Record-Route, so that what the device sends in the dial
 
 A keeps no transaction: its Via's branch is computed from the one before it (so CANCEL and the ACK to a failure follow their INVITE), names
 the flow that the request came by, and is proven before a response goes back that way.
+
+The other way round, a device of B's that wants a call which A holds (one that is parked there, or rings there) is handed over: B has asked
+who it is, and says so in a pass.
+
+    device                       B                                                        A, which holds the call
+    INVITE sip:*691@... --->   own Via, Record-Route, Route: <sip:PASS@A;lr>   --->   who comes is who B says
 """
 
 import base64
@@ -31,6 +37,7 @@ Tag = Callable[[str], bytes]
 """32 bytes that only gateways of the deployment can compute of a text."""
 
 _MARK: Final = "hwf-"
+_PASS: Final = "hwp-"
 _BRANCH: Final = "z9hG4bKhwf"
 _PROOF: Final = 10
 _REMEMBERED: Final = 4096
@@ -66,11 +73,55 @@ def read_token(text: str, tag: Tag) -> Token | None:
 
 def route_through(token: Token, node: Target, tag: Tag) -> str:
     """The Route value that leads to a device through the gateway that holds its flow."""
+    return route_to(node, token.text(tag))
+
+
+def route_to(node: Target, user: str) -> str:
+    """The Route value that tells another gateway what a user part says: a token or a pass."""
     host = f"[{node.host}]" if ":" in node.host else node.host
     params: tuple[tuple[str, str | None], ...] = (("lr", None),)
     if node.transport is not Transport.UDP:
         params = (("transport", node.transport.value), *params)
-    return f"<{SipUri(host, token.text(tag), node.port, params)}>"
+    return f"<{SipUri(host, user, node.port, params)}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Who wants a call that another gateway holds, on the word of the gateway `node` that asked: good for one INVITE and for no other."""
+
+    node: UUID
+    agent: UUID
+    credential: UUID
+
+    def text(self, request: Request, tag: Tag) -> str:
+        """The user part of a Route for this INVITE."""
+        said = _b32(self.node.bytes + self.agent.bytes + self.credential.bytes)
+        return f"{_PASS}{said}-{_proof(tag, _passing(said, request))}"
+
+
+def read_pass(request: Request, tag: Tag) -> Pass | None:
+    """The pass that an INVITE came with; None where it has none, or one that was not made for it by a gateway of this deployment."""
+    first = request.headers.get("Route")
+    if first is None or _PASS not in first or request.method != "INVITE" or request.to_tag:
+        return None
+    uri = parse_name_addr(request.headers.listed("Route")[0]).uri
+    said, _, proof = ((uri.user or "") if isinstance(uri, SipUri) else "").removeprefix(_PASS).partition("-")
+    if not _same(proof, _proof(tag, _passing(said, request))):
+        return None
+    raw = base64.b32decode(said.upper() + "=" * (-len(said) % 8))
+    return Pass(UUID(bytes=raw[:16]), UUID(bytes=raw[16:32]), UUID(bytes=raw[32:]))
+
+
+def _passing(said: str, request: Request) -> str:
+    return f"pass {said} {request.call_id} {request.from_tag} {request.cseq.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """A transaction of a device that is another gateway's: where its INVITE went, CANCEL and the ACK to a failure go too."""
+
+    token: Token
+    route: str
 
 
 class Forwarder:
@@ -99,6 +150,7 @@ class Forwarder:
         self._contact = contact
         self._is_open = is_open
         self._lately: OrderedDict[UUID, Hop] = OrderedDict()
+        self._handed: OrderedDict[tuple[str, ...], _Handed] = OrderedDict()
 
     def take(self, message: Message, flow: Flow) -> list[Send] | None:
         """What to send for a message that is only passing through; None for one that is meant for us."""
@@ -107,9 +159,39 @@ class Forwarder:
         except ParseError:
             return None  # the user agent says what is wrong with it
 
+    def hand_over(self, request: Request, flow: Flow, token: Token, route: str) -> list[Send]:
+        """What to send of a device's INVITE that the gateway `token.node` is to answer, by the Route value `route`.
+
+        What belongs to its transaction follows it without being asked about again.
+        """
+        self._handed[_transaction(request)] = _Handed(token, route)
+        if len(self._handed) > _REMEMBERED:
+            self._handed.popitem(last=False)
+        return self._over(request, flow, token, route)
+
     # --------------------------------------------------------------------------------------------------------- requests
 
+    def _over(self, request: Request, flow: Flow, token: Token, route: str) -> list[Send]:
+        self._remember(token.binding, flow)
+        hop = self._node(token.node)
+        lines: list[Line] = [("Route", route)]
+        if request.method == "INVITE":
+            # Named as the device reaches us: the way to the other gateway is that gateway's address, whatever stands in a header.
+            lines.append(("Record-Route", self._record_route(token, flow)))
+        # Who it is was asked here, and is said by the pass: its digest is nobody else's to see.
+        return self._send(request, flow, hop, lines, routes=[], without=("authorization", "proxy-authorization"))
+
+    def _remember(self, binding: UUID, hop: Hop) -> None:
+        """Where a device leaves in the middle of its call, BYE still finds it."""
+        self._lately[binding] = hop
+        self._lately.move_to_end(binding)
+        if len(self._lately) > _REMEMBERED:
+            self._lately.popitem(last=False)
+
     def _request(self, request: Request, flow: Flow) -> list[Send] | None:
+        handed = self._handed.get(_transaction(request)) if self._handed else None
+        if handed is not None and request.method in ("INVITE", "CANCEL", "ACK") and self._lately.get(handed.token.binding) == flow:
+            return self._over(request, flow, handed.token, handed.route)
         first = request.headers.get("Route")
         if first is None or _MARK not in first:
             return None
@@ -124,14 +206,18 @@ class Forwarder:
         if not self._is_node(token.node, flow):
             return None
         if device is not None and request.method == "INVITE":
-            # Where a device leaves in the middle of its call, BYE still finds it.
-            self._lately[token.binding] = device
-            self._lately.move_to_end(token.binding)
-            if len(self._lately) > _REMEMBERED:
-                self._lately.popitem(last=False)
+            self._remember(token.binding, device)
         return self._hand_on(request, flow, device, token)
 
     def _hand_on(self, request: Request, flow: Flow, hop: Hop | None, token: Token | None) -> list[Send]:
+        lines: list[Line] = []
+        if token is not None and hop is not None and request.method == "INVITE" and not request.to_tag:
+            lines.append(("Record-Route", self._record_route(token, hop)))
+        return self._send(request, flow, hop, lines, routes=request.headers.listed("Route")[1:])
+
+    def _send(
+        self, request: Request, flow: Flow, hop: Hop | None, own: list[Line], *, routes: list[str], without: tuple[str, ...] = ()
+    ) -> list[Send]:
         if request.max_forwards == 0:
             return self._refused(request, flow, 483)
         if hop is None or (isinstance(hop, Flow) and not self._is_open(hop)):
@@ -141,11 +227,11 @@ class Forwarder:
         stamped = parse_via(vias[0]).received_from(flow.remote.host, flow.remote.port, always=True)
         lines: list[Line] = [("Via", self._via(hop, self._branch(stamped, flow.id, request.call_id)))]
         lines += [("Via", value) for value in (str(stamped), *vias[1:])]
-        if token is not None and request.method == "INVITE" and not request.to_tag:
-            lines.append(("Record-Route", self._record_route(token, hop)))
-        lines += [("Route", value) for value in request.headers.listed("Route")[1:]]
+        lines += own
+        lines += [("Route", value) for value in routes]
         lines.append(("Max-Forwards", str((request.max_forwards if request.max_forwards is not None else 70) - 1)))
-        lines += [line for line in request.headers if header_key(line[0]) not in ("via", "route", "max-forwards")]
+        left_out = ("via", "route", "max-forwards", *without)
+        lines += [line for line in request.headers if header_key(line[0]) not in left_out]
         return [Send(hop, request.with_headers(Headers(lines)).to_bytes())]
 
     def _record_route(self, token: Token, hop: Hop) -> str:
@@ -186,6 +272,11 @@ class Forwarder:
         """Our own branch above another's Via (RFC 3261 section 16.11): computed, so that retransmissions, CANCEL and ACK get it too."""
         said = (before.branch, before.sent_by, before.param("received"), before.param("rport"), str(flow_id), call_id)
         return f"{_BRANCH}{_proof(self._tag, 'branch ' + ' '.join(str(part) for part in said))}.{flow_id}"
+
+
+def _transaction(request: Request) -> tuple[str, ...]:
+    via = request.via
+    return via.branch or "", via.sent_by, request.call_id
 
 
 def _came_by(flow: Flow, hop: Hop) -> bool:

@@ -136,6 +136,15 @@ class Server:
             return None
         return self.answer(tx, status, now, reason, headers, body, content_type, contact, follow_contact)
 
+    def release(self, tx_id: TxId) -> tuple[Request, Flow] | None:
+        """Forget an INVITE that nothing was said to but 100: another one answers it. None where it is answered, or given up."""
+        tx = self.waiting.get(tx_id)
+        if tx is None or tx.is_answered or tx.held is not None or tx.session is not None or tx.reliable is not None:
+            return None
+        tx.machine.terminate()
+        self.carry(tx, [], 0.0)
+        return tx.request, tx.flow
+
     def answer(
         self,
         tx: ServerTx,
@@ -343,7 +352,9 @@ class Server:
         named = replaces_of(request)
         dialog = None if named is None else self.core.aliases.get(named.dialog, named.dialog)
         replaced = None if dialog is None else self.core.call(dialog)
-        if named is None or replaced is None or (replaced.dialog.is_early and not replaced.dialog.is_caller):
+        if named is not None and replaced is None and self.core.config.tells_unknown_replaces:
+            self.core.emit(RequestReceived(tx.id, request, flow, named.dialog))
+        elif named is None or replaced is None or (replaced.dialog.is_early and not replaced.dialog.is_caller):
             # "If the dialog is early and was not initiated by this UA, it returns 481."
             self.answer(tx, 481, now)
         elif named.is_early_only and not replaced.dialog.is_early:

@@ -13,6 +13,7 @@ _STATEMENTS: Final = (
     "DELETE FROM idempotency WHERE created_at < $1",
     "DELETE FROM node_commands WHERE done_at < $1",
     "DELETE FROM registrations WHERE expires_at < $1",
+    "DELETE FROM parked_calls WHERE parked_at < $1",
 )
 
 
@@ -22,7 +23,8 @@ async def organisations(connection: Connection) -> list[OrgId]:
 
 
 async def remove_older_than(connection: Connection, moment: datetime) -> int:
-    """Removes answers kept for repeated requests, commands that were carried out, registrations that ran out; and events, later.
+    """Removes answers kept for repeated requests, commands that were carried out, registrations that ran out, slots of gateways
+    that never came back; and events, later.
 
     Returns how many rows went.
     """

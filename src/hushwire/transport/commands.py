@@ -57,6 +57,10 @@ class Commands:
         self.flush()
         return key
 
+    def release(self, tx: TxId) -> tuple[Request, Flow] | None:
+        """See UserAgent.release."""
+        return self.ua.release(tx)
+
     def refuse(self, request: Request, flow: Flow, status: int, *, headers: Iterable[Line] = ()) -> None:
         """See UserAgent.refuse."""
         self.ua.refuse(request, flow, status, now=self.now(), headers=headers)

@@ -371,6 +371,11 @@ class SipEndpoint(Commands):
 
     # ------------------------------------------------------------------------------------------------------- effects
 
+    def pass_on(self, sends: Iterable[Send]) -> None:
+        """Send what is another gateway's to answer: the engine has given it up."""
+        for send in sends:
+            self._send(send)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Tell and send nothing of what is commanded meanwhile before the end."""
