@@ -36,6 +36,10 @@ async def states(world: World) -> list[str]:
     return [row["state"] for row in await world.rows("messages", "created_at")]
 
 
+async def of_states(world: World, wanted: list[str]) -> bool:
+    return await states(world) == wanted
+
+
 async def is_delivered(world: World, count: int) -> bool:
     return await states(world) == ["delivered"] * count and await world.rows("text_deliveries", "message_id") == []
 
@@ -111,6 +115,26 @@ async def test_a_text_that_no_phone_takes_waits_and_comes_with_the_next_phone(da
         other = await TextPhone.open(world, "ben", instance='"<urn:uuid:00000000-0000-1000-8000-00000000000a>"')
         assert said(await other.got()) == (ANNA, "Bist du da?")
         await until(lambda: is_delivered(world, 1))
+
+
+async def test_a_text_that_a_phone_refuses_for_good_holds_up_no_later_one_and_waits_for_another_phone(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with texting(databases, tmp_path) as (world, _):
+        anna = await TextPhone.open(world, "anna")
+        for word in ("one", "bad", "two"):
+            assert (await anna.text("ben", word)).status == 202
+        ben = await TextPhone.open(world, "ben")
+        ben.refuses = {b"bad": 415}
+        first = [said(await ben.got(20))[1] for _ in range(3)]
+        assert first == ["one", "bad", "two"]
+        await until(lambda: of_states(world, ["delivered", "queued", "delivered"]))
+        assert (await anna.text("ben", "three")).status == 200
+        assert said(await ben.got())[1] == "three"
+        second = await TextPhone.open(world, "ben", instance='"<urn:uuid:00000000-0000-1000-8000-00000000000a>"')
+        assert said(await second.got(20))[1] == "bad"
+        await until(lambda: is_delivered(world, 4))
+        assert ben.texts.empty(), "it is not asked again"
 
 
 async def test_a_text_that_its_phone_repeats_to_the_gateway_that_came_after_is_one_text(databases: Databases, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ class TextPhone:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.status = 200
+        self.refuses: dict[bytes, int] = {}
+        """What it answers to texts of these words."""
         self.texts: asyncio.Queue[Request] = asyncio.Queue()
         self.responses: asyncio.Queue[sip.Responded] = asyncio.Queue()
         self._sorting = asyncio.create_task(self._sort())
@@ -76,8 +78,8 @@ class TextPhone:
             event = await self.peer.events.get()
             if isinstance(event, sip.RequestReceived) and event.request.method == "MESSAGE":
                 self.texts.put_nowait(event.request)
-                if self.status:
-                    self.endpoint.respond(event.tx, self.status)
+                if status := self.refuses.get(event.request.body, self.status):
+                    self.endpoint.respond(event.tx, status)
             elif isinstance(event, sip.Responded):
                 self.responses.put_nowait(event)
 

@@ -2,14 +2,15 @@
 
 Rows say what waits (store/text_deliveries.py); a gateway looks when one is told of, when a phone of the agent registers with it, and now
 and then. It claims what is due, asks for what it says, and brings it in order. Where no phone takes it, it is tried again ever later,
-and at once when another phone comes.
+and at once when another phone comes. A phone that refuses a text for good is not asked to take that one again, and gets the later ones.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Final
 from uuid import UUID
 
@@ -42,6 +43,10 @@ LEASE: Final = timedelta(seconds=60)
 BACK_OFF: Final = tuple(timedelta(seconds=s) for s in (30, 120, 600, 3600))
 LOOK_S: Final = 15.0
 MOST_AT_ONCE: Final = 100
+MOST_REFUSED: Final = 10_000
+"""Texts of which is remembered which phones refused them; a phone that is forgotten is asked once more."""
+_NOT_NOW: Final = frozenset((408, 423, 429, 480, 486, 487, 491, 600))
+"""Of 4xx and 6xx those that say nothing of the text (RFC 3261 sections 21.4 and 21.6): it is tried again."""
 AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +58,15 @@ class Brought:
     sender: NameAddr = field(repr=False)
     text: str = field(repr=False)
     at: datetime | None = None
+
+
+class Taking(Enum):
+    """What became of a text that was brought to an agent's phones."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    """A phone that is there does not want it, and none took it: it waits for another phone, and holds up no later one."""
+    NOT_NOW = "not now"
 
 
 class TextDelivery:
@@ -82,28 +96,37 @@ class TextDelivery:
         self._came: set[AgentId] = set()
         self._told_of: set[AgentId] = set()
         self._serving: dict[AgentId, asyncio.Task[None]] = {}
-        self._others: set[asyncio.Task[bool]] = set()
+        self._others: set[asyncio.Task[Taking]] = set()
+        self._refused: dict[UUID, set[Hashable]] = {}
+        """Phones that want a message no more, by message."""
         self._wake = asyncio.Event()
         self.brought = 0
         """Messages that a phone took since the start."""
 
     # To the phones.
 
-    async def bring(self, org: Organisation, agent: Agent, what: Brought) -> bool:
-        """Send it to all of the agent's phones; whether one of them took it. The others go on being told when the first has it."""
+    async def bring(self, org: Organisation, agent: Agent, message_id: UUID, what: Brought) -> Taking:
+        """Send it to all of the agent's phones that did not refuse it. The others go on being told when the first has it."""
         tasks = {
-            asyncio.create_task(self._to_device(org, agent, device, what), name="text")
-            for device in self._devices(agent.id)
+            asyncio.create_task(self._to_device(org, agent, device, message_id, what), name="text")
+            for device in self._willing(agent.id, message_id)
         }  # fmt: skip
         self._others |= tasks
         for task in tasks:
             task.add_done_callback(self._others.discard)
+        is_refused = False
         while tasks:
             done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if any(task.result() for task in done):
+            results = {task.result() for task in done}
+            is_refused |= Taking.REFUSED in results
+            if Taking.TAKEN in results:
                 self.brought += 1
-                return True
-        return False
+                return Taking.TAKEN
+        return Taking.REFUSED if is_refused else Taking.NOT_NOW
+
+    def _willing(self, agent_id: AgentId, message_id: UUID) -> list[Device]:
+        refused = self._refused.get(message_id, ())
+        return [device for device in self._devices(agent_id) if _named(device) not in refused]
 
     def responded(self, event: Responded) -> bool:
         """Whether it is the answer to a MESSAGE of these."""
@@ -114,7 +137,7 @@ class TextDelivery:
             future.set_result(event.status)
         return True
 
-    async def _to_device(self, org: Organisation, agent: Agent, device: Device, what: Brought) -> bool:
+    async def _to_device(self, org: Organisation, agent: Agent, device: Device, message_id: UUID, what: Brought) -> Taking:
         name = NameAddr(SipUri(f"{org.slug}.{self._directory.domain}", escape_user(agent.username.reveal())))
         headers: list[Line] = [("Route", value) for value in device.routes]
         if what.at is not None:
@@ -130,9 +153,19 @@ class TextDelivery:
                 body=piece.encode(), content_type=texts.CONTENT_TYPE, silence_s=SILENCE_S,
             )  # fmt: skip
             future = self._responses[request] = asyncio.get_running_loop().create_future()
-            if not 200 <= await future < 300:
-                return False
-        return True
+            status = await future
+            if (400 <= status < 500 or status >= 600) and status not in _NOT_NOW:
+                self._remember(message_id, device)
+                return Taking.REFUSED
+            if not 200 <= status < 300:
+                return Taking.NOT_NOW
+        return Taking.TAKEN
+
+    def _remember(self, message_id: UUID, device: Device) -> None:
+        _log.info("text.refused_by_phone", message_id=str(message_id))
+        self._refused.setdefault(message_id, set()).add(_named(device))
+        if len(self._refused) > MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
 
     # What waits.
 
@@ -217,18 +250,28 @@ class TextDelivery:
             claimed = await table.claim(connection, agent_id, now, now + LEASE, BATCH)
         if not claimed:
             return False
-        said = await self._asking.read(org_id, agent_id, [one.message_id for one in claimed])
-        for place, one in enumerate(claimed):
+        # What each phone that is there has refused is not even opened: it waits for another one.
+        unwanted = [one for one in claimed if not self._willing(agent_id, one.message_id)]
+        for one in unwanted:
+            await self._put_back(org_id, agent_id, [one.message_id], one.attempts)
+        wanted = [one for one in claimed if one not in unwanted]
+        said = await self._asking.read(org_id, agent_id, [one.message_id for one in wanted]) if wanted else {}
+        for place, one in enumerate(wanted):
             found = None if said is None else said.get(one.message_id)
-            if said is None or (found is not None and not await self.bring(org, agent, self._shown(org, one, found))):
-                await self._put_back(org_id, agent_id, [each.message_id for each in claimed[place:]], one.attempts)
+            taking = Taking.TAKEN if found is None else await self.bring(org, agent, one.message_id, self._shown(org, one, found))
+            if said is None or taking is Taking.NOT_NOW:
+                await self._put_back(org_id, agent_id, [each.message_id for each in wanted[place:]], one.attempts)
                 return False
-            await self.settle(org_id, agent_id, one.message_id, is_internal=one.sender_id is not None and found is not None)
+            if taking is Taking.REFUSED:
+                await self._put_back(org_id, agent_id, [one.message_id], one.attempts)
+            else:
+                await self.settle(org_id, agent_id, one.message_id, is_internal=one.sender_id is not None and found is not None)
         return True
 
     async def settle(self, org_id: OrgId, agent_id: AgentId, message_id: UUID, *, is_internal: bool) -> None:
         """A message was brought, or is gone: nobody tries it any more, and a colleague's counts as delivered."""
         now = self._clock.now()
+        self._refused.pop(message_id, None)
         async with self._db.organisation(org_id) as connection:
             await table.remove(connection, agent_id, [message_id])
             if is_internal and (advanced := await messages.conclude(connection, message_id, "delivered", None, now)) is not None:
@@ -256,6 +299,11 @@ class TextDelivery:
             with suppress(ValueError):
                 self._told_of.add(AgentId(UUID(payload)))
         self._wake.set()
+
+
+def _named(device: Device) -> Hashable:
+    """What tells a phone from the agent's others for as long as it stays registered."""
+    return device.row_id or (device.credential_id, device.instance, device.contact)
 
 
 async def expire(main: Database, clock: Clock, random: Random) -> int:

@@ -22,7 +22,7 @@ from hushwire.services.directory import Agent, Directory, Organisation
 from hushwire.services.identity import Authenticator, Known, Unknown
 from hushwire.services.message_sealing import Draft, sealed
 from hushwire.services.message_sending import Accepted, Refused
-from hushwire.services.text_delivery import AWAY, LEASE, Brought, TextDelivery
+from hushwire.services.text_delivery import AWAY, LEASE, Brought, Taking, TextDelivery
 from hushwire.services.verdicts import Admit, Judge, unlimited, verdict_for
 from hushwire.sip import refusals
 from hushwire.sip.effects import TxId
@@ -173,7 +173,7 @@ class Texting:
 
     async def _bring(self, org: Organisation, callee: Agent, message_id: UUID, what: Brought) -> bool:
         """Bring what is committed and claimed already; what no phone takes waits for one."""
-        is_brought = await self._delivery.bring(org, callee, what)
+        is_brought = await self._delivery.bring(org, callee, message_id, what) is Taking.TAKEN
         try:
             if is_brought:
                 await self._delivery.settle(org.id, callee.id, message_id, is_internal=True)
