@@ -112,12 +112,12 @@ class alignas(kLine) Bridge {
     // what the one before asked for.
     void fetch() const {
         prefetch_up_to(this, &legs_[2]);
-        __builtin_prefetch(keypads_.data());
+        prefetch(keypads_.data());
     }
     void fetch_legs(unsigned leg) const {
         legs_[leg]->fetch_receiver();
         if (const auto* out = listener(leg)) out->fetch_output();
-        __builtin_prefetch(keypads_[leg].get());
+        prefetch(keypads_[leg].get());
     }
     void fetch_sender(unsigned leg) const {
         if (const auto* out = listener(leg)) out->fetch_sender();

@@ -278,7 +278,7 @@ class alignas(kLine) Leg {
         fetch();
         prefetch_up_to(&set_us_, &reporting_);
         reporting_.fetch();
-        __builtin_prefetch(&settings_.media_timeout_ms);
+        prefetch(&settings_.media_timeout_ms);
     }
     /// What a packet to the party takes.
     void fetch_output() const {
@@ -338,8 +338,8 @@ class alignas(kLine) Leg {
     bool is_keyed() const { return sender_ || !settings_.is_dtls; }
     void count(srtp::Outcome outcome);
     void fetch_for_both() const {
-        __builtin_prefetch(&counters);
-        __builtin_prefetch(&settings_);
+        prefetch(&counters);
+        prefetch(&settings_);
     }
 
     Random random_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/hash.hpp"
+#include "core/prefetch.hpp"
 
 namespace hushwire {
 
@@ -61,7 +62,7 @@ class SeatTable {
         return kNoSeat;
     }
     /// Asks for the memory that `find` will look at.
-    void fetch(const Key& key) const { __builtin_prefetch(&slots_[home(key)]); }
+    void fetch(const Key& key) const { prefetch(&slots_[home(key)]); }
     /// Every seat under the key, until `visit` returns false.
     template <typename Visit>
     void each(const Key& key, Visit visit) const {

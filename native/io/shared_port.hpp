@@ -5,6 +5,7 @@
 
 #include "core/budget.hpp"
 #include "core/demux.hpp"
+#include "core/prefetch.hpp"
 #include "io/batch.hpp"
 #include "io/fd.hpp"
 
@@ -49,7 +50,7 @@ struct SharedPort {
 
     // What a packet for this seat will touch, asked for in steps that need each other's results.
     void fetch_place(Seat seat) const {
-        if (seat != kNoSeat) __builtin_prefetch(&places[seat]);
+        if (seat != kNoSeat) prefetch(&places[seat]);
     }
     void fetch_host(Seat seat) const {
         if (seat == kNoSeat) return;

@@ -123,8 +123,8 @@ class Worker {
         }
         void fetch_legs(unsigned leg) const {
             bridge.fetch_legs(leg);
-            for (unsigned i = 0; i < 2; i++) __builtin_prefetch(lines[i].get());
-            __builtin_prefetch(recorder.get());
+            for (unsigned i = 0; i < 2; i++) prefetch(lines[i].get());
+            prefetch(recorder.get());
         }
         void fetch_sender(unsigned leg) const {
             bridge.fetch_sender(leg);
