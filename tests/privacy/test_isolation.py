@@ -170,6 +170,8 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "fraud_facts", id=uuid4(), org_id=org, **did)
         day = {"day": NOW.date(), "currency": "EUR", "talk_ms": 1, "spent_micros": 1}
         await insert(connection, "fraud_days", org_id=org, agent_id=agent, **day)
+        texts = {"day": NOW.date(), "parts": 1, "spent_micros": 1, "minute": 1, "minute_parts": 1, "before_parts": 0}
+        await insert(connection, "fraud_texts", org_id=org, agent_id=agent, **texts)
         habit = {"kind": "hour", "key": "9", "calls": 1, "days": 1, "last_day": NOW.date()}
         await insert(connection, "fraud_habits", org_id=org, agent_id=agent, **habit)
         number, session = uuid4(), uuid4()

@@ -36,6 +36,9 @@ class Signal(StrEnum):
     COUNTRY = "unusual-country"  # one that the agent never calls
     HOURS = "unusual-hours"  # at which the agent never calls
     NETWORKS = "two-networks"  # one credential at work in two places
+    TEXTS = "texts-per-minute"  # parts of messages
+    TEXTS_A_DAY = "texts-per-day"
+    TEXT_SPEND = "text-spend-per-day"  # as the organisation states its prices
     SUSPICION = "suspicion"  # several of these together, each with its weight
 
 
@@ -64,6 +67,8 @@ Bounds = Mapping[Signal, Bound]
 
 COUNTED: Final = frozenset({Signal.CONCURRENT, Signal.ATTEMPTS, Signal.MINUTES, Signal.SPEND})
 """What teams and organisations are held to as well as agents."""
+OF_TEXTS: Final = frozenset({Signal.TEXTS, Signal.TEXTS_A_DAY, Signal.TEXT_SPEND})
+"""What is counted where texts are accepted (services/fraud_texts.py), of agents and organisations: it warns or refuses."""
 STANDING: Final = frozenset({Signal.COUNTRY, Signal.HOURS, Signal.NETWORKS})
 """What is so or is not: its bound is no number."""
 
@@ -79,6 +84,9 @@ EACH_AGENT: Final[Bounds] = {
     Signal.COUNTRY: Bound(None, Action.WARN),
     Signal.HOURS: Bound(None, Action.WARN),
     Signal.NETWORKS: Bound(None, Action.WARN),
+    Signal.TEXTS: Bound(300, Action.REFUSE),
+    Signal.TEXTS_A_DAY: Bound(5_000, Action.REFUSE),
+    Signal.TEXT_SPEND: Bound(100, Action.REFUSE),
     Signal.SUSPICION: Bound(1, Action.LOCK),
 }
 EACH_TEAM: Final[Bounds] = {
@@ -92,6 +100,9 @@ ORGANISATION: Final[Bounds] = {
     Signal.ATTEMPTS: Bound(6_000, Action.REFUSE),
     Signal.MINUTES: Bound(100_000, Action.REFUSE),
     Signal.SPEND: Bound(2_000, Action.CUT),
+    Signal.TEXTS: Bound(None, Action.REFUSE),
+    Signal.TEXTS_A_DAY: Bound(None, Action.REFUSE),
+    Signal.TEXT_SPEND: Bound(None, Action.REFUSE),
 }
 
 WEIGHTS: Final[Mapping[Signal, float]] = {

@@ -5,10 +5,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from hushwire.policy.breaker import COUNTED, EACH_AGENT, EACH_TEAM, ORGANISATION, STANDING, Action, Bound, Bounds, LimitBook, Signal
+from hushwire.policy.breaker import (
+    COUNTED,
+    EACH_AGENT,
+    EACH_TEAM,
+    OF_TEXTS,
+    ORGANISATION,
+    STANDING,
+    Action,
+    Bound,
+    Bounds,
+    LimitBook,
+    Signal,
+)
 
 MOST: Final = 1_000_000_000
 LEVELS: Final = ("organisation", "each-team", "each-agent", "team", "agent")
+_OF_TEXTS: Final = (Action.OFF, Action.WARN, Action.REFUSE)
 _DEFAULTS: Final[Mapping[str, Bounds]] = {
     "organisation": ORGANISATION,
     "each-team": EACH_TEAM,
@@ -23,8 +36,10 @@ class LimitsUnreadableError(ValueError):
 
 
 def signals_of(level: str) -> frozenset[Signal]:
-    """What may be set at a level: teams and organisations are held to counts alone."""
-    return frozenset(Signal) if level in ("agent", "each-agent") else COUNTED
+    """What may be set at a level: teams and organisations are held to counts alone, and texts are of no team."""
+    if level in ("agent", "each-agent"):
+        return frozenset(Signal)
+    return COUNTED | OF_TEXTS if level == "organisation" else COUNTED
 
 
 def read(said: Any, level: str) -> dict[Signal, Bound]:
@@ -89,9 +104,12 @@ def _most(signal: Signal, value: Any) -> float | None:
 
 def _action(signal: Signal, value: Any) -> Action:
     try:
-        return Action(value)
+        action = Action(value)
     except ValueError:
         raise LimitsUnreadableError(f"{signal.value}: action must be one of {', '.join(Action)}") from None
+    if signal in OF_TEXTS and action not in _OF_TEXTS:
+        raise LimitsUnreadableError(f"{signal.value}: action must be one of {', '.join(_OF_TEXTS)}: a text is no call to cut")
+    return action
 
 
 def _words(level: str) -> str:

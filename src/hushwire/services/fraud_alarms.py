@@ -61,8 +61,13 @@ class FraudAlarms:
             if row is None:
                 return None
             if row.undone_at is None:
-                undone = await table.undo(connection, row.agent_id, now, actor, now.astimezone(UTC).date())
-                fields: audit.Fields = {"agent": str(row.agent_id), "signal": row.signal, "alarms": undone}
+                day = now.astimezone(UTC).date()
+                if row.agent_id is None:
+                    undone = await table.undo_nobodys(connection, row.subject_id, now, actor, day)
+                else:
+                    undone = await table.undo(connection, row.agent_id, now, actor, day)
+                agent = None if row.agent_id is None else str(row.agent_id)
+                fields: audit.Fields = {"agent": agent, "signal": row.signal, "alarms": undone}
                 await audit.append(connection, org_id, now, actor, audit.Action.FRAUD_UNDONE, f"fraud-alarm:{alarm_id}", fields)
                 row = replace(row, undone_at=now, undone_by=actor)
         return Alarm(row, is_locked=False)
@@ -76,7 +81,7 @@ class FraudAlarms:
             row = await table.alarm(connection, alarm_id)
         if row is None:
             return None
-        if row.credential_id is None:
+        if row.credential_id is None or row.agent_id is None:
             return NoCredential()
         minted = await self._devices.replace(org_id, row.agent_id, row.credential_id, actor=actor, waits=waits)
         if isinstance(minted, Minted):
@@ -86,5 +91,7 @@ class FraudAlarms:
 
 
 def _alarm(row: AlarmRow, locked: set[tuple[UUID, UUID]]) -> Alarm:
+    if row.agent_id is None:
+        return Alarm(row, is_locked=False)
     wanted = table.EVERYTHING if row.credential_id is None else row.credential_id
     return Alarm(row, row.undone_at is None and (row.agent_id, wanted) in locked)

@@ -43,7 +43,13 @@ class FraudUpkeep:
                     NoticeKind.FRAUD_ALARM,
                     "fraud-alarm",
                     row.id,
-                    {"alarm": row.id, "signal": row.signal, "action": row.action, "agent": row.agent_id, "first_at": row.first_at},
+                    {
+                        "alarm": row.id,
+                        "signal": row.signal,
+                        "action": row.action,
+                        "agent": row.agent_id or "none",
+                        "first_at": row.first_at,
+                    },
                 )
             if rows:
                 await table.note_noticed(connection, [row.id for row in rows], self._clock.now())

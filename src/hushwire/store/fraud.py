@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from hushwire.core.ids import AgentId, NodeId, OrgId
+from hushwire.store import fraud_texts
 from hushwire.store.database import Connection
 
 CHANNEL: Final = "hushwire_fraud"
@@ -58,7 +59,7 @@ class AlarmRow:
     id: UUID
     level: str
     subject_id: UUID
-    agent_id: UUID
+    agent_id: UUID | None
     credential_id: UUID | None
     signal: str
     action: str
@@ -113,7 +114,9 @@ async def facts(connection: Connection, since: datetime, *, but: NodeId | None =
 
 async def undone(connection: Connection, since: datetime) -> dict[AgentId, datetime]:
     """Until when what agents did is not held against them, of those whose alarms were undone since then."""
-    rows = await connection.fetch("SELECT agent_id, max(undone_at) AS at FROM fraud_alarms WHERE undone_at > $1 GROUP BY agent_id", since)
+    rows = await connection.fetch(
+        "SELECT agent_id, max(undone_at) AS at FROM fraud_alarms WHERE undone_at > $1 AND agent_id IS NOT NULL GROUP BY agent_id", since
+    )
     return {AgentId(row["agent_id"]): row["at"] for row in rows}
 
 
@@ -164,10 +167,15 @@ async def habits(connection: Connection) -> list[HabitRow]:
 
 async def put_alarm(connection: Connection, org_id: OrgId, row: AlarmRow) -> UUID | None:
     """Raise an alarm; its id. One that stands for the same thing within the hour counts on instead. None: the agent is gone."""
+    same = (
+        "(org_id, subject_id, signal, hour) WHERE undone_at IS NULL AND agent_id IS NULL"
+        if row.agent_id is None
+        else "(org_id, subject_id, signal, hour, agent_id, coalesce(credential_id, agent_id)) WHERE undone_at IS NULL"
+    )
     found: UUID | None = await connection.fetchval(
-        "INSERT INTO fraud_alarms AS f (org_id, id, level, subject_id, agent_id, credential_id, signal, action, seen, most, times, hour,"
-        " first_at, last_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM agents WHERE id = $5"
-        " ON CONFLICT (org_id, subject_id, signal, hour, agent_id, coalesce(credential_id, agent_id)) WHERE undone_at IS NULL"
+        "INSERT INTO fraud_alarms AS f (org_id, id, level, subject_id, agent_id, credential_id, signal, action, seen, most, times, hour,"  # noqa: S608 (ours)
+        " first_at, last_at) SELECT $1, $2, $3, $4, $5::uuid, $6, $7, $8, $9, $10, $11, $12, $13, $14"
+        f" WHERE $5::uuid IS NULL OR EXISTS (SELECT 1 FROM agents WHERE id = $5) ON CONFLICT {same}"
         " DO UPDATE SET times = f.times + excluded.times, last_at = greatest(f.last_at, excluded.last_at),"
         " seen = greatest(f.seen, excluded.seen), action = excluded.action RETURNING id",
         org_id,
@@ -239,9 +247,11 @@ async def alarms(
     return [AlarmRow(**dict(row)) for row in rows]
 
 
-async def locked(connection: Connection, agents: Iterable[UUID]) -> set[tuple[UUID, UUID]]:
+async def locked(connection: Connection, agents: Iterable[UUID | None]) -> set[tuple[UUID, UUID]]:
     """What is locked of these agents."""
-    rows = await connection.fetch("SELECT agent_id, credential_id FROM fraud_locks WHERE agent_id = ANY($1::uuid[])", list(agents))
+    rows = await connection.fetch(
+        "SELECT agent_id, credential_id FROM fraud_locks WHERE agent_id = ANY($1::uuid[])", [one for one in agents if one is not None]
+    )
     return {(row["agent_id"], row["credential_id"]) for row in rows}
 
 
@@ -250,8 +260,21 @@ async def undo(connection: Connection, agent_id: UUID, now: datetime, by: str, d
     await connection.execute("DELETE FROM fraud_locks WHERE agent_id = $1", agent_id)
     await connection.execute("DELETE FROM fraud_facts WHERE agent_id = $1", agent_id)
     await connection.execute("DELETE FROM fraud_days WHERE agent_id = $1 AND day = $2", agent_id, day)
+    await fraud_texts.forget(connection, agent_id, day)
     tag = await connection.execute(
         "UPDATE fraud_alarms SET undone_at = $2, undone_by = $3 WHERE agent_id = $1 AND undone_at IS NULL", agent_id, now, by
+    )
+    return _count(tag)
+
+
+async def undo_nobodys(connection: Connection, subject_id: UUID, now: datetime, by: str, day: date) -> int:
+    """As `undo`, of alarms that no agent's doing raised: texts of programs."""
+    await fraud_texts.forget(connection, None, day)
+    tag = await connection.execute(
+        "UPDATE fraud_alarms SET undone_at = $2, undone_by = $3 WHERE agent_id IS NULL AND subject_id = $1 AND undone_at IS NULL",
+        subject_id,
+        now,
+        by,
     )
     return _count(tag)
 
@@ -287,6 +310,7 @@ async def lapse(connection: Connection, facts_before: datetime, days_before: dat
     """Remove what says nothing any more: facts, days and habits, and alarms that were undone long ago; how many rows."""
     removed = _count(await connection.execute("DELETE FROM fraud_facts WHERE at < $1", facts_before))
     removed += _count(await connection.execute("DELETE FROM fraud_days WHERE day < $1", days_before))
+    removed += await fraud_texts.lapse(connection, days_before)
     removed += _count(await connection.execute("DELETE FROM fraud_habits WHERE last_day < $1", habits_before))
     # An alarm stays for as long as something is locked for it.
     return removed + _count(

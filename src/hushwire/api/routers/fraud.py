@@ -31,7 +31,7 @@ class FraudAlarm(BaseModel):
     id: UUID
     level: Level
     subject_id: UUID = Field(description="The agent, team or organisation whose limit it was.")
-    agent_id: UUID = Field(description="Whose attempt it was.")
+    agent_id: UUID | None = Field(description="Whose attempt it was; null: a program's, such as texts that were sent by API.")
     credential_id: UUID | None = Field(description="The device that showed it; the agent's id for its own password; null: none did.")
     signal: Signal
     action: Action

@@ -39,6 +39,8 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(_FRAUD, "at kind")
     | same(_MARK, "destination_index tail_mark head_mark"),
     "fraud_days": same(replace(_USED, form=Form.PSEUDONYM), "org_id agent_id") | same(_USED, "day currency talk_ms spent_micros"),
+    "fraud_texts": same(replace(_USED, form=Form.PSEUDONYM), "org_id agent_id")
+    | same(_USED, "day parts spent_micros minute minute_parts before_parts"),
     "fraud_habits": same(replace(_HABIT, form=Form.PSEUDONYM), "org_id agent_id") | same(_HABIT, "kind key calls days last_day"),
     "fraud_alarms": same(replace(_ALARM, form=Form.PSEUDONYM), "id org_id subject_id agent_id credential_id replacement_id undone_by")
     | same(_ALARM, "level signal action seen most times hour first_at last_at undone_at replaced_at noticed_at"),
