@@ -31,6 +31,7 @@ from hushwire.services.agreement import Agreement
 from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
+from hushwire.services.call_requests import CallRequests
 from hushwire.services.carrier_callbacks import CarrierCallbacks
 from hushwire.services.clocks import Clocks
 from hushwire.services.consents import Consents
@@ -163,6 +164,8 @@ async def made_means(house: House) -> Means:
     voice_security, actions = VoiceSecurity(main, keyring, house.clock, own_hosts, notices), CallActions(main, house.clock, Chance())
     await voice_security.listen()
     await actions.listen()
+    call_requests = CallRequests(main, keyring, house.clock, Chance())
+    await call_requests.listen()
     erasures = await house.erasures("api")
     rights = Rights.of(main, keyring, erasures, house.blobs(), house.clock, Chance())
     posture = Posture({"HTTP API": "TLS 1.2 or newer"}, ("*",), "file", False, True, timedelta(hours=24), lambda: house.clock.now())
@@ -175,7 +178,8 @@ async def made_means(house: House) -> Means:
         queries=queries, voicemail=VoicemailQueries(main, queries, house.clock), greetings=Greetings(main),
         recordings=await house.recordings(), spool=house.spool, erasures=erasures,
         voice_security=voice_security, simulation=Simulation(main, keyring, voice_security, house.clock),
-        access_requests=AccessRequests(main, house.clock, Chance()), actions=actions, rights=rights,
+        access_requests=AccessRequests(main, house.clock, Chance()), actions=actions, call_requests=call_requests,
+        rights=rights,
         forwarding=AgentForwarding(main, keyring, voice_security, house.clock, Chance()),
         retention=RetentionRules(main, house.clock, Chance()), holds=Holds(main, keyring, house.clock, Chance()), metrics=Metrics(),
         custodian=Custodian(main, keyring, house.clock, Chance()), sealed=await house.sealed(),

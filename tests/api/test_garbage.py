@@ -28,8 +28,8 @@ MARKER: Final = "QzMarkerQz"
 NUMBER: Final = "+493023125999"
 FUTURE: Final = "2030-01-01T00:00:00Z"
 SHARES: Final = 4
-# Paths whose example can't be accepted: their right body is something that is made elsewhere.
-UNFIT: Final = ("/v1/privacy/custody/keys", "/v1/privacy/termination")
+# Paths whose example can't be accepted: their right body is something that is made elsewhere, or would be waited for by a gateway.
+UNFIT: Final = ("/v1/calls", "/v1/privacy/custody/keys", "/v1/privacy/termination")
 
 # What a body of each path looks like when it is right; `{name}` stands for the id of a thing that is there.
 BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
@@ -44,6 +44,7 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("POST", "/v1/agents/{agent_id}/devices"): {"name": "n", "ttl_s": 600, "waits": True},
     ("POST", "/v1/agents/{agent_id}/devices/{device_id}/link"): {"ttl_s": 600},
     ("POST", "/v1/calls/erase"): {"number": "+493023125111", "agent": None, "from": None, "to": None, "ids": None, "note": "n"},
+    ("POST", "/v1/calls"): {"agent": "nobody", "to": "+493023125111", "auto_answer": True, "telemarketing": False},
     ("POST", "/v1/calls/search"): {
         "number": NUMBER, "from": None, "to": FUTURE, "state": "ended", "direction": None, "limit": 5, "cursor": None
     },

@@ -40,6 +40,7 @@ PATHS = {
     ("GET", "/v1/audit/export"): "audit",
     ("GET", "/v1/audit/heads"): "audit",
     ("GET", "/v1/calls"): "calls",
+    ("POST", "/v1/calls"): "calls-make",
     ("GET", "/v1/calls/{call_id}"): "calls",
     ("DELETE", "/v1/calls/{call_id}"): "erasure",
     ("POST", "/v1/calls/erase"): "erasure",

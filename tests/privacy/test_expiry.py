@@ -9,7 +9,7 @@ from tests.store.rows import add_agent, add_call, insert
 
 __all__ = ["house"]
 
-TABLES = ("idempotency", "node_commands", "registrations")
+TABLES = ("call_requests", "idempotency", "node_commands", "registrations")
 
 
 async def counts(house: House) -> list[int]:
@@ -33,6 +33,8 @@ async def test_rows_that_have_served_go_after_a_day_and_open_ones_stay(house: Ho
                 created_at=now,
                 done_at=done,
             )
+        asked = {"agent_id": agent, "destination_sealed": b"s", "asked_at": now, "take_by": now}
+        await insert(connection, "call_requests", id=uuid4(), org_id=house.org, **asked)
         await insert(connection, "idempotency", org_id=house.org, key="k", request_hash=b"h", status=200, response="{}", created_at=now)
         for life in (timedelta(minutes=5), timedelta(days=7)):
             await insert(
@@ -52,7 +54,7 @@ async def test_rows_that_have_served_go_after_a_day_and_open_ones_stay(house: Ho
     worker = await house.main("worker")
     house.clock.ahead += timedelta(hours=23)
     assert await expire(worker, house.clock) == 0
-    assert await counts(house) == [1, 2, 2]
+    assert await counts(house) == [1, 1, 2, 2]
     house.clock.ahead += timedelta(hours=2)
-    assert await expire(worker, house.clock) == 3
-    assert await counts(house) == [0, 1, 1]
+    assert await expire(worker, house.clock) == 4
+    assert await counts(house) == [0, 0, 1, 1]

@@ -135,6 +135,8 @@ async def _fill_main(main: Database, org: OrgId) -> None:
             public_key=mark * 2, asked_at=NOW, sealed=mark,
         )  # fmt: skip
         await add_command(connection, org, node)
+        asked = {"agent_id": agent, "destination_sealed": mark, "asked_at": NOW, "take_by": NOW}
+        await insert(connection, "call_requests", id=uuid4(), org_id=org, **asked)
         await add_event(connection, org)
         hook = uuid4()
         asked = {"message_ids": [hook], "public_key": mark * 2, "asked_at": NOW}

@@ -85,7 +85,13 @@ class Socket(asyncio.DatagramProtocol):
     def send(self, text: str, target: tuple[str, int]) -> None:
         self._transport.sendto(text.encode(errors="surrogateescape"), target)
 
+    def answer_again(self) -> None:
+        """Answer the INVITE that came last, once more, as `reply` says now."""
+        text = next(text for text in reversed(self.seen) if text.startswith("INVITE "))
+        self._answer(text, self._last_from)
+
     def _answer(self, text: str, addr: tuple[str, int]) -> None:
+        self._last_from = addr
         method = text.split(" ", 1)[0]
         if method == "ACK":
             return

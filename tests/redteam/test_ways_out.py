@@ -58,6 +58,10 @@ class House:
 
         await until(known, timeout_s=10, what="the list in force")
 
+    async def click(self, agent: str, to: str) -> int:
+        """Ask by the API that an agent calls somebody; the status."""
+        return (await self.deployment.api().ask("POST", "/v1/calls", {"agent": agent, "to": to})).status
+
     def invited(self) -> list[str]:
         return [text for text in self.carrier.seen if text.startswith("INVITE ")]
 
@@ -326,6 +330,58 @@ async def test_digits_in_a_call_are_no_way_out(house: House) -> None:
         assert await anna.within(dialog, "REFER", f"Refer-To: <sip:{ALLOWED}@{HOST}>\r\n") == 202
         await anna.transferred()
         assert house.invited(), "the call could lead out all the time"
+
+
+async def test_click_to_call_gets_out_by_none_of_them_and_rings_no_phone_for_them(house: House) -> None:
+    anna = await house.phone("anna")
+    anna.reply = lambda _request: "200"
+
+    async def click(text: str) -> None:
+        anna.seen.clear()
+        status = await house.click("anna", text.format(host=HOST))
+        if status == 201:
+            await until(lambda: any(text.startswith("ACK ") for text in house.carrier.seen), what="the carrier's refusal is taken")
+            await until(lambda: any(text.startswith("BYE ") for text in anna.seen), what="the agent is told")
+        else:
+            assert status in (403, 422)
+            assert not anna.seen, "a phone rang for what may not be called"
+
+    await tried(house, (*NUMBERS[::2], *URIS), click)
+
+
+async def test_what_is_forbidden_between_click_and_answer_is_not_called(house: House) -> None:
+    anna = await house.phone("anna")
+    anna.reply = lambda _request: None
+    assert await house.click("anna", ALLOWED) == 201
+    await until(lambda: any(text.startswith("INVITE ") for text in anna.seen), what="the agent's phone rings")
+    await house.allow("DE")
+    await until_refused(house, anna, f"sip:{ALLOWED}@{HOST}")
+    house.carrier.seen.clear()
+    anna.reply = lambda _request: "200"
+    anna.answer_again()
+    await until(lambda: any(text.startswith("BYE ") for text in anna.seen), what="the agent is told")
+    assert not house.carrier.seen
+    await house.allow("DE", "GB")
+
+    async def clicked() -> bool:
+        return await house.click("anna", ALLOWED) == 201
+
+    await until(clicked, what="the wider list")
+    await until(house.invited, what="the same click is a call")
+
+
+async def test_a_phone_that_was_rung_by_a_click_gets_nothing_else_out(house: House) -> None:
+    anna, there = await house.phone("anna"), f"127.0.0.1:{house.deployment.carrier_port}"
+    redirections = [f"302 <{whole(text)}>" for trick in NUMBERS[::4] for text in (trick.sent, trick.twin)]
+    for reply in (*redirections, f"302 <sip:+5371234567@{there}>", f"302 <tel:{ALLOWED}>", "380 Alternative Service", "603 Decline"):
+        anna.reply = lambda _request, reply=reply: reply  # type: ignore[misc]
+        assert await house.click("anna", ALLOWED) == 201
+        await until(lambda: any(text.startswith("ACK ") for text in anna.seen), what="the phone's answer is taken")
+        assert not house.carrier.seen, reply
+        anna.seen.clear()
+    anna.reply = lambda _request: "200"
+    assert await house.click("anna", ALLOWED) == 201
+    await until(house.invited, what="a phone that takes the call calls out")
 
 
 async def test_requests_without_a_call_are_no_way_out(house: House) -> None:

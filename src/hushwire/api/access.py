@@ -15,6 +15,7 @@ class Permission(StrEnum):
 
     CALLS = "calls"
     CALL_CONTROL = "call-control"
+    CALLS_MAKE = "calls-make"  # to have agents' phones ring and call somebody
     SUPERVISION = "supervision"  # to listen to calls while they are made, and to speak in them
     RECORDINGS = "recordings"
     CONTENT = "content"
@@ -82,7 +83,8 @@ PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
     "owner": _EVERYTHING,
     "admin": _EVERYTHING - {Permission.CUSTODY},
     "supervisor": _READING
-    | {Permission.CALL_CONTROL, Permission.SUPERVISION, Permission.CONTENT, Permission.CONTACTS_CHANGE, Permission.MESSAGES_SEND},
+    | {Permission.CALL_CONTROL, Permission.CALLS_MAKE, Permission.SUPERVISION, Permission.CONTENT}
+    | {Permission.CONTACTS_CHANGE, Permission.MESSAGES_SEND},
     "auditor": _READING | {Permission.CONTENT, Permission.AUDIT, Permission.RECEIPTS, Permission.ORGANISATION},
     # A key of this role names no agent, so there is nothing that would be its own.
     "agent": frozenset({Permission.SELF, Permission.CHECK}),

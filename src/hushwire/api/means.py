@@ -21,6 +21,7 @@ from hushwire.services.audit_exports import AuditExports
 from hushwire.services.audits import Audits
 from hushwire.services.breaches import Breaches
 from hushwire.services.call_actions import CallActions
+from hushwire.services.call_requests import CallRequests
 from hushwire.services.carrier_callbacks import CarrierCallbacks
 from hushwire.services.clocks import Clocks
 from hushwire.services.consents import Consents
@@ -79,6 +80,7 @@ class Means:
     simulation: Simulation
     access_requests: AccessRequests
     actions: CallActions
+    call_requests: CallRequests
     rights: Rights
     audit_exports: AuditExports
     custodian: Custodian

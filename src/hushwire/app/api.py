@@ -32,6 +32,7 @@ from hushwire.services.agreement import Agreement
 from hushwire.services.annexes import Annexes
 from hushwire.services.audit_exports import AuditExports
 from hushwire.services.call_actions import CallActions
+from hushwire.services.call_requests import CallRequests
 from hushwire.services.carrier_callbacks import CarrierCallbacks
 from hushwire.services.clocks import Clocks
 from hushwire.services.consents import Consents
@@ -137,7 +138,9 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
     actions = CallActions(wired.main, wired.clock, wired.random)
     await erasures.listen()
     await voice_security.listen()
+    call_requests = CallRequests(wired.main, wired.keyring, wired.clock, wired.random)
     await actions.listen()
+    await call_requests.listen()
     rights = Rights.of(wired.main, wired.keyring, erasures, blobs, wired.clock, wired.random)
     dpa = Dpa(wired.main, wired.clock, posture(wired.config))
     queries = Queries(wired.main, wired.keyring, wired.clock, wired.random)
@@ -161,6 +164,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         simulation=Simulation(wired.main, wired.keyring, voice_security, wired.clock),
         access_requests=AccessRequests(wired.main, wired.clock, wired.random),
         actions=actions,
+        call_requests=call_requests,
         rights=rights,
         forwarding=AgentForwarding(wired.main, wired.keyring, voice_security, wired.clock, wired.random),
         groups=GroupSettings(wired.main, wired.keyring, wired.clock, wired.random),

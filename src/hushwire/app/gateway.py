@@ -28,6 +28,7 @@ from hushwire.services import adoption
 from hushwire.services.access_news import AccessNews
 from hushwire.services.bans import Bans
 from hushwire.services.bindings import Bindings
+from hushwire.services.call_taking import CallTaking
 from hushwire.services.calling import Calling
 from hushwire.services.colleagues import Colleagues
 from hushwire.services.commands import Commands
@@ -159,6 +160,7 @@ class Gateway:
                 ("bindings-followed", self.bindings.follow),
                 ("bans", self.guard.run),
                 ("commands", self.commands.run),
+                ("call-requests", self.call_taking.run),
                 ("orphans", self.orphans.run),
                 ("heartbeat", self.heartbeat.run),
                 ("keys", self._prepare_keys),
@@ -395,6 +397,7 @@ class Gateway:
         self.colleagues.watched = lambda: self.notifier.watched(DIALOG, PRESENCE)
         self.calling.journal.watcher = self.colleagues.changed
         self.commands = Commands(wired.main, self.calling, wired.clock, wired.node_id)
+        self.call_taking = CallTaking(wired.main, self.calling, self.directory, self.records, wired.clock, wired.node_id)
         self.heartbeat = Heartbeat(
             wired.main,
             self.link,

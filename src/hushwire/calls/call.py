@@ -10,7 +10,9 @@ Every path ends in exactly one `Ended`. What a state does with an event is one m
 about; `talk.py` is what its parties do then, `machine.py` what both have in common.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
 from hushwire.calls import effects, events, failures
 from hushwire.calls.diversion import DiversionReason
@@ -39,6 +41,9 @@ class Call(Talk):
 
     `fingerprint` is that of the certificate that DTLS handshakes of this call show; None: no leg of it does DTLS.
     """
+
+    steps: ClassVar[Mapping[tuple[State, type[Any]], str]] = STEPS
+    """The method that takes an event in a state."""
 
     def __init__(self, plan: Plan, offer: bytes, random: Random, fingerprint: Fingerprint | None = None) -> None:
         super().__init__(plan, random, fingerprint)
@@ -69,7 +74,7 @@ class Call(Talk):
 
     def handle(self, event: Event) -> list[Effect]:
         """What follows from an event; nothing where the call's state has no use for it (crossing events are no error)."""
-        name = STEPS.get((self.state, type(event)))
+        name = self.steps.get((self.state, type(event)))
         if name is not None:
             getattr(self, name)(event)
         elif isinstance(event, events.Accepted):
@@ -289,6 +294,10 @@ class Call(Talk):
             self._told_status = status
             self._do(effects.Respond(status, body))
 
+    def side_of(self, branch: int) -> Side:
+        """On which side of the call the party of this target is."""
+        return Side.CALLEE
+
     def awaits(self, branch: int) -> bool:
         """Whether an answer of this target would be taken."""
         return self.state is State.RINGING and self._branches[branch].is_open
@@ -421,6 +430,9 @@ class Call(Talk):
     def _nobody_answered(self, _event: events.RingTimeout) -> None:
         self._cancel_branches(None)
         self._not_taken(480, EndReason.NO_ANSWER)
+
+    def _came(self, _event: events.CallerCame) -> None:
+        """Who calls is there from the beginning."""
 
     def _picking_up(self, _event: events.PickingUp) -> None:
         self._cancel_branches(str(reasons.ELSEWHERE))

@@ -137,6 +137,13 @@ class AskDiversion:
 
 
 @dataclass(frozen=True, slots=True)
+class CallerThere:
+    """Who calls is there, by this branch or out of another call: whom does it want to reach? Diverted, NotDiverted or Stopped follows."""
+
+    branch: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """The call is answered: `winner` is the target's branch, None for echo. Write it down, and record if the plan says so."""
 
@@ -195,6 +202,7 @@ Effect = (
     | ByeBranch
     | ArmRing
     | AskDiversion
+    | CallerThere
     | Answered
     | FormatChanged
     | Announce

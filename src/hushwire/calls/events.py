@@ -197,6 +197,16 @@ class Diverted:
         return f"Diverted({SHOWN})"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class CallerCame:
+    """Who calls comes out of another call: its media is `end`, which is in this call's bridge already."""
+
+    end: End
+
+    def __repr__(self) -> str:
+        return "CallerCame()"
+
+
 @dataclass(frozen=True, slots=True)
 class AnsweredHere:
     """Nobody else is rung: something of ours takes the call."""
@@ -244,6 +254,7 @@ Event = (
     | HungUp
     | NeverAcknowledged
     | Diverted
+    | CallerCame
     | AnsweredHere
     | NotDiverted
     | RingTimeout

@@ -69,6 +69,7 @@ class EndReason(StrEnum):
     BUSY = "busy"
     DECLINED = "declined"
     NO_ANSWER = "no-answer"
+    AGENT_NOT_REACHED = "agent-not-reached"  # a call begun in its name: none of its own phones took it
     UNAVAILABLE = "unavailable"  # no device registered, or none that may be called without protection
     NOT_FOUND = "not-found"  # the far side knows no such number
     REJECTED = "rejected"  # the far side refuses for a reason of its own

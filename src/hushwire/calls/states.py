@@ -11,6 +11,7 @@ class State(StrEnum):
 
     NEW = "new"
     OPENING = "opening"
+    SUMMONING = "summoning"
     ANNOUNCING = "announcing"
     RINGING = "ringing"
     DIVERTING = "diverting"
@@ -28,6 +29,13 @@ STEPS: Final[dict[tuple[State, type[Any]], str]] = {
     (State.OPENING, events.MediaFailed): "_failed",
     (State.OPENING, events.Cancelled): "_cancelled",
     (State.OPENING, events.Stopped): "_stopped",
+    (State.SUMMONING, events.MediaFailed): "_failed",
+    (State.SUMMONING, events.Accepted): "_accepted",
+    (State.SUMMONING, events.CallerCame): "_came",
+    (State.SUMMONING, events.Rejected): "_rejected",
+    (State.SUMMONING, events.RingTimeout): "_nobody_answered",
+    (State.SUMMONING, events.PortsMoved): "_ports_moved",
+    (State.SUMMONING, events.Stopped): "_stopped",
     (State.ANNOUNCING, events.MediaFailed): "_failed",
     (State.ANNOUNCING, events.Announced): "_announced",
     (State.ANNOUNCING, events.Reoffered): "_reoffered_early",

@@ -32,7 +32,7 @@ from hushwire.services.trunk_attempts import TrunkAttempt
 from hushwire.sip import refusals
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.errors import ParseError
-from hushwire.sip.flow import Flow
+from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.message import Request
 from hushwire.sip.parse import parse
 from hushwire.store.calls import CallEnd
@@ -180,6 +180,7 @@ class Adoption:
             route=route,
             call=Call.adopted(talk.call, self._random, certificate.fingerprint),
             flow=None if talk.flow is None else self._endpoint.adopted(talk.flow),
+            caller_hop=self._hop(talk.caller_hop),
             tx=None,
             started_at=kept.new.started_at,
             started=gone - max(0.0, (answered_at - kept.new.started_at).total_seconds()),
@@ -211,8 +212,11 @@ class Adoption:
                 live.segments = max(live.segments, running.segment + 1)
         return live
 
+    def _hop(self, hop: Hop | None) -> Hop | None:
+        return self._endpoint.adopted(hop) if isinstance(hop, Flow) else hop
+
     def _party(self, org: Organisation, kept: KeptParty) -> Party:
-        hop = self._endpoint.adopted(kept.hop) if isinstance(kept.hop, Flow) else kept.hop
+        hop = self._hop(kept.hop)
         shown, number = (None if text is None else Personal(text) for text in (kept.shown, kept.number))
         trunk = next((trunk for trunk in self._directory.trunks if trunk.id == kept.trunk_id), None)
         agent = None if kept.agent_id is None else org.by_id.get(kept.agent_id)

@@ -1,7 +1,7 @@
 """What the calls' machines want, carried out: SIP sent, media stated, rows written."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Final, assert_never
 
@@ -78,6 +78,8 @@ class CallEffects:
         self._on_left = on_left
         self.on_answered_ourselves: Callable[[LiveCall], None] = lambda _live: None
         """Told of a call that something of ours answered."""
+        self.on_caller_there: Callable[[LiveCall, int | None], Awaitable[list[events.Event]]] = _nobody
+        """Asked whom a call that we began is to ring, now that its caller is there."""
         self._on_successor = on_successor
         self.on_ended: Callable[[LiveCall], None] = lambda _live: None
         """Told of each call that is over."""
@@ -124,6 +126,9 @@ class CallEffects:
             case effects.AskDiversion():
                 self._stop_ringing(live)
                 self._tasks.spawn(self.fed(live, self._divert(live, effect)), "call-diversion")
+            case effects.CallerThere():
+                self._stop_ringing(live)
+                self._tasks.spawn(self.fed(live, self._caller_there(live, effect.branch)), "call-destination")
             case effects.Answered():
                 self._media.taken(live, live.route.answered_by(live.call.winner))
                 self._answered(live)
@@ -148,6 +153,13 @@ class CallEffects:
         for event in outcome if isinstance(outcome, list) else [outcome]:
             if event is not None:
                 self._feed(live, event)
+
+    async def _caller_there(self, live: LiveCall, branch: int | None) -> list[events.Event]:
+        try:
+            return await self.on_caller_there(live, branch)
+        except Exception as error:
+            _log.error("call.internal_error", exc_info=error)  # the caller waits for this
+            return [events.Stopped(EndReason.INTERNAL_ERROR)]
 
     async def _announce(self, live: LiveCall) -> events.Event:
         try:
@@ -404,6 +416,10 @@ class CallEffects:
         if live.ring is not None:
             live.ring.cancel()
             live.ring = None
+
+
+async def _nobody(_live: LiveCall, _branch: int | None) -> list[events.Event]:
+    return [events.NotDiverted()]
 
 
 def _reasons(value: str | None) -> tuple[Line, ...]:

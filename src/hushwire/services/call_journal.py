@@ -138,6 +138,7 @@ class CallJournal:
             called_later=tuple(number.reveal() for number in route.called_later),
             let_out=route.let_out,
             transfer=None if live.transfer is None else _transfer(live.transfer),
+            caller_hop=live.caller_hop,
             exchange=live.exchange,
         )
 

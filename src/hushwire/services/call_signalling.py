@@ -158,7 +158,7 @@ class CallSignalling:
         live, branch = found
         live.branch_dialogs[branch] = event.dialog
         if live.call.awaits(branch):
-            live.dialogs[Side.CALLEE] = event.dialog
+            live.dialogs[live.call.side_of(branch)] = event.dialog
             self._table.by_dialog[event.dialog] = live
         self._attempts.accepted(live, branch)
         self._handle(live, events.Accepted(branch, _sdp(event.response)))

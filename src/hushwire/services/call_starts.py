@@ -10,6 +10,7 @@ from hushwire.calls import effects, events
 from hushwire.calls.call import Call, State
 from hushwire.calls.guest import Guest
 from hushwire.calls.model import EndReason
+from hushwire.calls.originated import Originated
 from hushwire.calls.room import Room
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId
@@ -25,7 +26,7 @@ from hushwire.services.feature_settings import FeatureSettings
 from hushwire.services.features import Dialled
 from hushwire.services.handing_over import Bearer
 from hushwire.services.identity import Authenticator, Unknown
-from hushwire.services.live import Joining, LiveCall
+from hushwire.services.live import Joining, LiveCall, Wanted
 from hushwire.services.route import Refused, Route, Wish
 from hushwire.services.routing import Router
 from hushwire.services.shaken import Shaken
@@ -163,6 +164,27 @@ class CallStarts:
         joining.host.guests[joining.leg] = live
         self._start(live)
         return True
+
+    async def originate(self, route: Route, wanted: Wanted) -> LiveCall | None:
+        """Begin a call in an agent's name: its own phones ring. None where the gateway takes no calls now.
+
+        It is begun, or over, when this returns, and has the name that it keeps.
+        """
+        if self.is_closed_to(route):
+            return None
+        call = Originated(route.plan, self._random, self._certificates.current.fingerprint)
+        live = self._made(route, call, None, None, MAX_FORWARDS)
+        live.wanted = wanted
+        if self._keys.fill(live):
+            self._start(live)
+        else:
+            await self._start_with_keys(live)
+        return None if self._table.is_closing else live
+
+    def is_closed_to(self, route: Route) -> bool:
+        """Whether no such call is begun here now."""
+        is_emergency = isinstance(route.verdict, Emergency)
+        return self._table.is_closing or self._table.is_full or not self._link.is_up or (self._table.is_draining and not is_emergency)
 
     def succeed(self, route: Route, joining: Joining) -> LiveCall | None:
         """Ring somebody to take a party's place; None where the gateway takes no calls now."""

@@ -51,6 +51,7 @@ from hushwire.services.live import LiveCall
 from hushwire.services.live_rules import is_ruled_out
 from hushwire.services.mailbox_calls import MailboxCalls
 from hushwire.services.mailboxes import NoMailboxes
+from hushwire.services.originating import Originating
 from hushwire.services.own_greetings import OwnGreetings
 from hushwire.services.port_choice import PortChoice
 from hushwire.services.quality_counts import QualityCounts
@@ -122,6 +123,7 @@ class Calling:
     ) -> None:
         shaken = shaken or Shaken()
         self._endpoint = endpoint
+        self._link = link
         self._router = router
         self._records = records
         self._clock = clock
@@ -222,6 +224,9 @@ class Calling:
             self._take,
             lambda request, flow: self._takeovers.bearer(request, flow),
         )
+        self.originating = Originating(router, starts, media)
+        self._effects.on_caller_there = self.originating.caller_there
+        self.originating.is_locked = lambda live: self.is_locked(live)
         self._conferences = Conferences(starts, self.feed)
         self.supervision = Supervision(router, starts, media, rows, self.feed)
         replacing = Replacing(
@@ -288,6 +293,11 @@ class Calling:
         self._is_draining = False
 
     # ------------------------------------------------------------------------------------------------------ what is there
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether calls are begun here now."""
+        return not (self.table.is_closing or self.table.is_draining or self.table.is_full) and self._link.is_up
 
     @property
     def live(self) -> Iterable[LiveCall]:

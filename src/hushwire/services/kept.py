@@ -130,6 +130,8 @@ class Talk:
     called_later: tuple[str, ...] = ()
     let_out: tuple[AgentId, ...] = ()
     transfer: KeptTransfer | None = None
+    caller_hop: Hop | None = None
+    """The way to a caller whom we rang."""
     exchange: Exchange | None = None
     """Legs were being moved: both calls are as they were before, and their legs are to be put back."""
 

@@ -20,7 +20,7 @@ from hushwire.media.dtls import SrtpKeys
 from hushwire.media.formats import leg_codecs
 from hushwire.media.model import IceCredentials, LegSettings, Protection, Suite
 from hushwire.media.ports import IpAddress
-from hushwire.policy.model import Emergency
+from hushwire.policy.model import Channel, Emergency
 from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Crypto, LegMedia
 from hushwire.services.call_quality import CallQuality
@@ -68,6 +68,15 @@ class Joining:
     purpose: str = ""
     is_in: bool = False
     """Its party has answered, and is to hear and be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a call that we began is for: whom its agent wants to reach, and on which way it was asked for."""
+
+    to: Personal[str]
+    channel: Channel
+    is_telemarketing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,10 @@ class LiveCall:
     max_forwards: int
     certificate: Certificate
     """What DTLS handshakes of this call show; the call's SDP names its fingerprint."""
+    wanted: Wanted | None = None
+    """Set where we began it in an agent's name."""
+    caller_hop: Hop | None = None
+    """The way to its caller then, once it is there."""
     key: DataKey | None = None
     recording_key: DataKey | None = None
     remote_index: bytes | None = None
@@ -242,16 +255,16 @@ class LiveCall:
         """The credential of the device that took the call, as the agent's or as the peer agent's."""
         winner = self.call.winner
         target = None if winner is None else self.route.plan.targets[winner]
-        if target is None or target.device_id is None:
-            return None, None
-        return (None, target.device_id) if self.route.peer_agent is not None else (target.device_id, None)
+        rung = self.route.device_id if self.wanted is not None else None
+        taken = None if target is None else target.device_id
+        return (rung, taken) if self.route.peer_agent is not None else (taken or rung, None)
 
     def hop(self, side: Side) -> Hop | None:
         """The way to a party."""
         if side in self.replaced:
             return self.replaced[side].hop
         if side is Side.CALLER:
-            return self.flow
+            return self.flow or self.caller_hop
         winner = self.call.winner
         return None if winner is None else self.route.plan.targets[winner].hop
 

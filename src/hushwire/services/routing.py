@@ -12,7 +12,7 @@ import structlog
 from hushwire.calls.diversion import DiversionReason
 from hushwire.calls.model import AnsweredBy, CallDirection, Plan, Target, Terms
 from hushwire.core.errors import LocalError
-from hushwire.core.ids import AgentId
+from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy import trunk_number
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason, Verdict
@@ -429,6 +429,43 @@ class Router:
             case AllowContact():
                 raise LocalError("the verdict on a REFER was one on a Contact")
 
+    def called_for(
+        self, org: Organisation, agent: Agent, to: str, channel: Channel, *, counts: bool, credential_id: UUID | None = None
+    ) -> Route | Refused:
+        """Where a call leads that we make in an agent's name, under the rules of this moment; its caller's terms and phones follow.
+
+        `to` is what was asked for, a dial string or a URI. `counts`: it is an attempt, which the fraud breaker is told of.
+        """
+        org = self.newest(org)  # a call's own is as it was when the call began
+        terms = Terms(0, Srtp.OPTIONAL, None)
+        verdict = self.verdict(org, agent, Attempt(to, channel))
+        if not isinstance(verdict, Emergency):
+            callee = self.own_agent(org, self.own_name(org, to) or to)
+            if callee is not None:
+                return self._internal(org, agent, callee, terms, hides=agent.hides_identity)
+        if isinstance(verdict, Allow) and self._masked.proxy(org, verdict.number) is not None:
+            # Whose session it is says the number that a phone's call comes from; here is none.
+            words, remote = refusals.header("not-masked"), Personal(verdict.number)
+            return Refused(404, words, "not-masked", CallDirection.OUTBOUND, org, agent, remote=remote)
+        if counts:
+            verdict = self.admit(org, agent, verdict, to, credential_id, None)
+        match verdict:
+            case Allow() | Emergency():
+                if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
+                    return _denied(org, agent, denied(verdict, Reason.RECORDING_CONSENT), to)
+                hides = agent.hides_identity and not isinstance(verdict, Emergency)
+                return self._outbound(org, agent, terms, verdict, hides=hides)
+            case Deny() | Malformed():
+                return _denied(org, agent, verdict, to)
+            case AllowContact():
+                raise LocalError("the verdict on a call was one on a Contact")
+
+    def own_phones(self, org: Organisation, agent: Agent, other: Personal[str], headers: tuple[Line, ...] = ()) -> tuple[Target, ...]:
+        """An agent's own phones, rung to talk with `other`, which they are shown; none whose credential is locked."""
+        from_ = self.internal_name(org, other.reveal())
+        phones = self._agent_targets(org, agent, from_, leg=0, told=headers)
+        return tuple(one for one in phones if one.device_id is None or not self._directory.is_locked(agent.id, one.device_id))
+
     def to_successor(self, org: Organisation, agent: Agent, callee: Agent, shown: NameAddr, leg: int) -> Route | Refused:
         """The way to an agent of the organisation who is to take a party's place, by the right of `agent`, and on as that one has set."""
         org = self.newest(org)
@@ -594,6 +631,10 @@ class Router:
     def _is_left_alone(self, agent: Agent) -> bool:
         wish = agent.forwarding
         return wish.do_not_disturb or (not wish.call_waiting and self.is_talking(agent.id))
+
+    def organisation(self, org_id: OrgId) -> Organisation | None:
+        """An organisation as it is known now."""
+        return self._directory.organisation(org_id)
 
     def newest(self, org: Organisation) -> Organisation:
         """The organisation as it is known now."""

@@ -56,6 +56,7 @@ _REFUSALS: Final = (
     Refusal("busy", 486, REASONS[486]),
     Refusal("declined", 603, REASONS[603]),
     Refusal("no-answer", 480, "Nobody answered"),
+    Refusal("agent-not-reached", 480, "None of the agent's own phones took the call"),
     Refusal("not-found", 404, REASONS[404]),
     Refusal("rejected", 403, REASONS[403]),
     Refusal("cancelled", 487, REASONS[487]),

@@ -12,6 +12,8 @@ EVENTS_KEPT_LONGER: Final = timedelta(days=6)
 _STATEMENTS: Final = (
     "DELETE FROM idempotency WHERE created_at < $1",
     "DELETE FROM node_commands WHERE done_at < $1",
+    "DELETE FROM call_requests WHERE asked_at < $1"
+    " OR (node_id IS NULL AND done_at IS NULL AND take_by < now() - interval '1 minute')",  # nobody withdrew it
     "DELETE FROM registrations WHERE expires_at < $1",
     "DELETE FROM parked_calls WHERE parked_at < $1",
 )

@@ -43,6 +43,11 @@ async def begin(
     return None if row is None else Kept(row["request_hash"], row["status"], json.loads(row["response"]))
 
 
+async def forget(connection: Connection, key: str) -> None:
+    """Nothing was done under the key: it may be used again."""
+    await connection.execute("DELETE FROM idempotency WHERE key = $1", key)
+
+
 async def finish(connection: Connection, key: str, status: int, response: dict[str, Any]) -> None:
     """Keep the answer."""
     await connection.execute("UPDATE idempotency SET status = $2, response = $3::jsonb WHERE key = $1", key, status, json.dumps(response))

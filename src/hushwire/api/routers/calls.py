@@ -5,13 +5,15 @@ from typing import Annotated, Any, Literal, assert_never
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, Means, needs, reader
 from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
-from hushwire.api.problems import Problem, not_found, restricted
+from hushwire.api.problems import RETRY_AFTER_S, Problem, invalid, not_found, restricted
 from hushwire.api.values import (
+    NOBODY,
     AgentQuery,
     Body,
     BodyMoment,
@@ -27,8 +29,10 @@ from hushwire.api.values import (
 )
 from hushwire.core.ids import CallId
 from hushwire.services.call_actions import Accepted, Action, Done, KeyReused, NoCall, Once, Refused
+from hushwire.services.call_requests import Begun, NoAgent, NotBegun, Taken
+from hushwire.services.call_requests import Outcome as CallOutcome
 from hushwire.services.queries import CallView
-from hushwire.services.refusals import explained
+from hushwire.services.refusals import Explained, explained
 from hushwire.store.search import CallFilter
 
 router = APIRouter(prefix="/v1/calls", tags=["calls"])
@@ -37,6 +41,7 @@ State = Literal["ringing", "active", "ended", "refused", "failed"]
 Direction = Literal["outbound", "inbound", "internal", "echo", "supervision", "conference", "voicemail"]
 Reading = Annotated[Caller, Depends(needs(Permission.CALLS))]
 Steering = Annotated[Caller, Depends(needs(Permission.CALL_CONTROL))]
+Making = Annotated[Caller, Depends(needs(Permission.CALLS_MAKE))]
 Supervising = Annotated[Caller, Depends(needs(Permission.SUPERVISION))]
 
 
@@ -140,6 +145,38 @@ class CallSearch(Body):
     cursor: str | None = Field(default=None, max_length=200)
 
 
+class CallWanted(Body):
+    """Whom an agent is to call: the agent's own phones ring first, and then the destination is called."""
+
+    agent: str = Field(min_length=1, max_length=128, description="The agent's username or id. It needs a registered phone.")
+    to: str = Field(
+        min_length=1,
+        max_length=256,
+        description="As the agent would dial it: a number, an extension, a sip or tel URI.",
+    )
+    auto_answer: bool = Field(
+        default=False,
+        description="Ask the agent's phone to take the call by itself (Alert-Info, Call-Info, Answer-Mode); it does where it is set so.",
+    )
+    telemarketing: bool = Field(
+        default=False,
+        description="It is telemarketing, whoever the agent is: the do-not-call set and calling hours hold.",
+    )
+
+
+class CallBegun(BaseModel):
+    """The agent's phones ring. `GET /v1/calls/{id}` and the events of the call say how it goes on."""
+
+    id: UUID
+    state: Literal["ringing"] = "ringing"
+
+
+class CallAccepted(BaseModel):
+    """A gateway has it and has not answered yet: repeat the request under its Idempotency-Key to hear how it went."""
+
+    request_id: UUID
+
+
 class RecordingAction(Body):
     """What to do with the recording of a live call."""
 
@@ -183,6 +220,60 @@ async def list_calls(
     wanted = CallFilter(await agent_of(means.queries, caller, agent), state, direction, since, until)
     page = await means.queries.calls(caller.org_id, reader(caller), wanted, after=read_place(cursor), limit=limit)
     return Page(items=[_call(view) for view in page.items], next=place_cursor(page.next))
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=CallBegun,
+    responses={202: {"model": CallAccepted, "description": "A gateway has it and has not answered yet."}},
+)
+async def begin_call(
+    means: Given, caller: Making, body: CallWanted, response: Response, idempotency_key: IdempotencyKey = None
+) -> CallBegun | JSONResponse:
+    """Click-to-call: ring an agent's own phones, and then call somebody in its name, under its rules.
+
+    The destination is judged before any phone rings: a refusal is answered with its reason, in the words that the phone would be told.
+    It is judged again once the agent is there. `POST /v1/calls/{id}/hangup` ends it at any time.
+    """
+    agent = await agent_of(means.queries, caller, body.agent)
+    flags = f"{body.auto_answer:d}{body.telemarketing:d}"
+    outcome = await means.call_requests.ask(
+        caller.org_id,
+        agent or NOBODY,
+        body.to,
+        actor=caller.actor,
+        answers_itself=body.auto_answer,
+        is_telemarketing=body.telemarketing,
+        once=None if idempotency_key is None else Once(idempotency_key, request_hash(caller, "call", str(agent), flags, body.to)),
+    )
+    return begun(outcome, response)
+
+
+def begun(outcome: CallOutcome, response: Response) -> CallBegun | JSONResponse:
+    """The answer to who asked for a call. Problem where none was begun."""
+    match outcome:
+        case Begun(call_id):
+            response.headers["Location"] = f"/v1/calls/{call_id}"
+            return CallBegun(id=call_id)
+        case Taken(request_id):
+            return JSONResponse({"request_id": str(request_id)}, 202)
+        case NotBegun(why):
+            raise not_called(why)
+        case NoAgent():
+            raise invalid("agent", "the organisation has no such agent")
+        case KeyReused():
+            raise Problem(422, "The Idempotency-Key was used for another request.")
+        case _:
+            assert_never(outcome)
+
+
+def not_called(why: Explained) -> Problem:
+    """A call that is not made, in the words of the catalogue of refusals (GET /v1/refusals)."""
+    statuses = {403: 403, 404: 422, 484: 422, 503: 503, 500: 500}
+    status = statuses.get(why.status or 500, 409)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
+    return Problem(status, why.sentence, headers=headers, type=why.problem, title=why.words, reason=why.code)
 
 
 @router.post("/search")

@@ -34,6 +34,8 @@ from hushwire.privacy.inventory.vocabulary import (
     Holding,
     Purpose,
     Recipient,
+    Retention,
+    Source,
     Subject,
     same,
 )
@@ -125,6 +127,12 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(FAR_INDEX, purpose=Purpose.RECORDING), "remote_index further_indexes"),
     "node_commands": same(COMMAND, "id org_id node_id call_id details")
     | same(replace(COMMAND, form=Form.PLAIN), "action created_at done_at outcome"),
+    "call_requests": same(COMMAND, "id org_id agent_id room_id node_wanted node_id call_id")
+    | same(replace(COMMAND, form=Form.PLAIN), "answers_itself is_telemarketing asked_at take_by taken_at done_at outcome")
+    | same(
+        replace(FAR_NUMBER, source=Source.CUSTOMER, purpose=Purpose.ROUTING, retention=Retention.DELIVERY, erasure=Erasure.EMPTY),
+        "destination_sealed",
+    ),
     "outbox": same(EVENT, "id org_id subject") | same(replace(EVENT, form=Form.PLAIN), "xid seq kind at fields"),
     "audit_log": same(AUDIT, "org_id actor object")
     | same(replace(AUDIT, form=Form.PLAIN), "position at action fields")

@@ -1,0 +1,142 @@
+"""Calls that we begin in an agent's name (click-to-call): the agent's own phones ring first, and then the destination is called.
+
+What is wanted is judged before any phone rings, so that a refusal costs nobody an answered call, and once more when the agent is there:
+rules change meanwhile. Only the verdict of that moment makes ways to a carrier.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+from weakref import WeakValueDictionary
+
+import structlog
+
+from hushwire.calls import events
+from hushwire.calls.model import CallDirection, EndReason, Plan
+from hushwire.core.ids import AgentId, OrgId
+from hushwire.core.personal import Personal
+from hushwire.policy.model import Allow, Channel, Emergency
+from hushwire.services.call_media import CallMedia
+from hushwire.services.call_starts import CallStarts
+from hushwire.services.directory import Agent, Organisation
+from hushwire.services.live import LiveCall, Wanted
+from hushwire.services.ringing import RING_AGENT_S
+from hushwire.services.route import Refused, Route
+from hushwire.services.routing import Router
+from hushwire.sip import refusals
+from hushwire.sip.headers import Line
+
+ANSWERS_ITSELF: Final[tuple[Line, ...]] = (
+    ("Alert-Info", "<http://localhost/>;info=alert-autoanswer;delay=0"),
+    ("Call-Info", "<sip:localhost>;answer-after=0"),
+    ("Answer-Mode", "Auto"),
+)
+"""What phones understand as a wish to be answered without a hand: two customs of the field, and RFC 5373."""
+_log = structlog.get_logger(__name__)
+
+
+class Originating:
+    """This gateway's. `is_locked` says whether the fraud breaker locked what a call goes on by."""
+
+    def __init__(self, router: Router, starts: CallStarts, media: CallMedia) -> None:
+        self._router = router
+        self._starts = starts
+        self._media = media
+        self._turns: WeakValueDictionary[AgentId, asyncio.Lock] = WeakValueDictionary()
+        self.is_locked: Callable[[LiveCall], bool] = lambda _live: False
+
+    async def begin(self, org_id: OrgId, agent_id: AgentId, wanted: Wanted, *, answers_itself: bool = False) -> LiveCall | Refused | None:
+        """Ring the agent's phones to begin a call; None where the gateway takes no calls now, or no longer knows the agent.
+
+        A refusal has its row already. `answers_itself`: the agent's phone is asked to take the call by itself.
+        """
+        turn = self._turns.get(agent_id) or asyncio.Lock()
+        self._turns[agent_id] = turn
+        async with turn:  # each is counted before the next one is judged, however long it waits for keys
+            return await self._begin(org_id, agent_id, wanted, answers_itself=answers_itself)
+
+    async def _begin(self, org_id: OrgId, agent_id: AgentId, wanted: Wanted, *, answers_itself: bool) -> LiveCall | Refused | None:
+        org, agent = self._router.organisation(org_id), self._router.agent(agent_id)
+        if org is None or agent is None or agent.org_id != org_id:
+            return None
+        found = self._judged(org, agent, wanted, counts=True)
+        if isinstance(found, Route):
+            found = self._to_own_phones(found, wanted, answers_itself=answers_itself)
+        if isinstance(found, Refused):
+            self._starts.note_refusal(found)
+            return found
+        return await self._starts.originate(found, wanted)
+
+    async def caller_there(self, live: LiveCall, branch: int | None) -> list[events.Event]:
+        """The caller is there: whom its call's machine is to ring now, by the verdict of this moment; or that it may not."""
+        if branch is not None:
+            target = live.route.plan.targets[branch]
+            live.caller_hop, live.route = target.hop, replace(live.route, device_id=target.device_id)
+            if live.new is not None:
+                live.new = replace(live.new, device_id=target.device_id)
+        wanted = live.wanted
+        if wanted is None:
+            return [events.NotDiverted()]
+        if self.is_locked(live) and not live.is_emergency:
+            return [events.Stopped(EndReason.CREDENTIAL_LOCKED)]
+        agent = self._router.agent(live.route.agent.id)
+        if agent is None or self._router.is_barred(live.route):
+            return [events.Stopped(EndReason.SUSPENDED)]
+        found = self._judged(live.route.org, agent, wanted, counts=False)
+        if isinstance(found, Refused):
+            _log.info("call.ruled_out", call_id=str(live.id), status=found.status)
+            return [events.NotDiverted() if found.verdict is None else events.Stopped(EndReason.RULES_CHANGED)]
+        if number_of(found) != number_of(live.route):
+            return [events.Stopped(EndReason.RULES_CHANGED)]  # the same string names another number now: nobody asked for that one
+        return await self._towards(live, found)
+
+    async def _towards(self, live: LiveCall, found: Route) -> list[events.Event]:
+        tried, plan = live.call.tried, found.plan
+        event = events.Diverted(
+            plan.targets,
+            plan.ring_s,
+            is_serial=plan.is_serial,
+            leads_out=plan.direction is CallDirection.OUTBOUND,
+            is_recorded=plan.is_recorded,
+        )
+        changed = replace(
+            found,
+            plan=replace(plan, caller=live.route.plan.caller, targets=live.route.plan.targets[:tried] + plan.targets),
+            trunks=(None,) * tried + (found.trunks or (None,) * len(plan.targets)),
+            device_id=live.route.device_id,
+        )
+        moved = await self._media.turn(live, changed)
+        return [events.NotDiverted()] if moved is None else [*moved, event]
+
+    def _judged(self, org: Organisation, agent: Agent, wanted: Wanted, *, counts: bool) -> Route | Refused:
+        if agent.is_suspended:
+            status, words = refusals.REFUSALS["suspended"].status or 403, refusals.header("suspended")
+            return Refused(status, words, "suspended", CallDirection.OUTBOUND, org, agent, remote=Personal(wanted.to.reveal()[:256]))
+        if wanted.is_telemarketing:
+            agent = replace(agent, is_telemarketing=True)
+        return self._router.called_for(org, agent, wanted.to.reveal(), wanted.channel, counts=counts)
+
+    def _to_own_phones(self, found: Route, wanted: Wanted, *, answers_itself: bool) -> Route | Refused:
+        other = found.remote or wanted.to
+        # Nobody's hand, nobody's need: an emergency call is begun by a person.
+        headers = ANSWERS_ITSELF if answers_itself and not isinstance(found.verdict, Emergency) else ()
+        phones = self._router.own_phones(found.org, found.agent, other, headers)
+        if not phones:
+            words = refusals.header("agent-not-reached")
+            return Refused(480, words, "agent-not-reached", found.plan.direction, found.org, found.agent, remote=found.remote)
+        plan: Plan = replace(
+            found.plan, caller=phones[0].terms, targets=phones, ring_s=RING_AGENT_S, is_serial=False, rings_with=(), are_several=False
+        )
+        # No way to a carrier is taken before there is somebody to talk there.
+        return replace(found, plan=plan, trunk=None, trunks=())
+
+
+def number_of(route: Route) -> str | None:
+    """The number outside that a route leads to; None for one that stays inside."""
+    return route.verdict.number if isinstance(route.verdict, Allow | Emergency) else None
+
+
+def clicked(to: str, *, is_telemarketing: bool = False) -> Wanted:
+    """What somebody clicked on."""
+    return Wanted(Personal(to), Channel.CLICK_TO_CALL, is_telemarketing)
