@@ -20,7 +20,7 @@ from hushwire.app.folders import Folders, Zone2, write_secret
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.errors import ConfigError, KeyUnavailable
 from hushwire.core.ids import NodeId, uuid7
-from hushwire.store.database import Database
+from hushwire.store.database import BY_KEY, Database
 from hushwire.vault.keyring import Keyring
 from hushwire.vault.providers import EnvironmentProvider, FileProvider, Provider
 from hushwire.vault.root import BucketFolders, RoleKeys, chosen
@@ -68,7 +68,7 @@ async def wired(role: Role, config: Config, *, pool_size: int = 8) -> AsyncItera
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        main = await Database.connect(config.database.dsn, max_size=pool_size)
+        main = await Database.connect(config.database.dsn, max_size=pool_size, settings=BY_KEY if role == "sms" else None)
         stack.push_async_callback(main.close)
         keyring_db = await Database.connect(config.keyring.dsn, max_size=max(2, pool_size // 2))
         stack.push_async_callback(keyring_db.close)

@@ -41,13 +41,17 @@ class Opened(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of one part. `error`: a word of ours or the centre's status, such as ESME_RINVDSTADR; never a text of the centre's."""
+    """What became of one part. `error`: a word of ours or the centre's status, such as ESME_RINVDSTADR; never a text of the centre's.
+
+    `parts`: how many its message has; 0 where whoever tells it doesn't know.
+    """
 
     message_id: UUID
     part: int
     state: PartState
     error: str | None
     at: datetime
+    parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,11 +198,13 @@ class HttpCarriers:
         async with self._main.organisation(org_id) as connection:
             own = await message_parts.settle(connection, self._run.id, settled, now)
             await self._tell(
-                connection, org_id, [Change(one.message_id, one.part, _state(one), one.error, now) for one in own if one.state != "queued"]
+                connection,
+                org_id,
+                [Change(one.message_id, one.part, _state(one), one.error, now, parts) for one, parts in own if one.state != "queued"],
             )
-            if named := {one.receipt_id: (one.message_id, one.part) for one in own if one.receipt_id is not None}:
+            if named := {one.receipt_id: (one.message_id, one.part) for one, _ in own if one.receipt_id is not None}:
                 await Receipts(centre.id, self._main, self._bodies, self._clock).settled_with(connection, org_id, named)
-        self.submitted += sum(one.state == "submitted" for one in own)
+        self.submitted += sum(one.state == "submitted" for one, _ in own)
 
     async def _send(self, centre: HttpCentre, message: OpenedMessage, row: message_parts.Claimed) -> Settled:
         said = {

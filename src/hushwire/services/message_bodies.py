@@ -116,7 +116,10 @@ class MessageBodies:
     async def advance(self, connection: Connection, org_id: OrgId, changes: Sequence[Change]) -> None:
         """Fold the parts' new states into their messages and tell of it, in the transaction that wrote them."""
         now = self._clock.now()
-        advanced = await table.fold(connection, list({change.message_id for change in changes}), now)
+        alone = {change.message_id: (change.state, change.error) for change in changes if change.parts == 1}
+        advanced = await table.follow(connection, alone, now) if alone else []
+        if several := list({change.message_id for change in changes if change.parts != 1}):
+            advanced += await table.fold(connection, several, now)
         await outbox.add_all(connection, [told(org_id, each, now, self._random) for each in advanced if each.state in _KINDS])
 
     async def _withheld(self, org_id: OrgId, going: Sequence[MessageRow], found: Mapping[UUID, OpenedMessage]) -> dict[UUID, str]:

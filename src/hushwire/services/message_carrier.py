@@ -2,15 +2,15 @@
 
     outbox row 'queued' -> opened -> 'sending' committed -> submit_sm -> answer -> 'submitted' committed -> receipt -> 'delivered'
 
-A turn writes the answers of the last one and claims the next parts in one transaction for each organisation, so that a window costs one
-commit rather than two hundred. Parts that are claimed and not settled never exceed the links' windows together: so many, at most, are in
-doubt when this process dies.
+A turn writes the answers so far and claims the next parts in one transaction for each organisation. It waits a moment for half a window
+of answers, so that one half is with the centre while the other one is written: a window costs two commits rather than two hundred. Parts
+that are claimed and not settled never exceed the links' windows together: so many, at most, are in doubt when this process dies.
 """
 
 import asyncio
-from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -22,42 +22,30 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import OrgId
 from hushwire.services.carriage import Bodies, Change, Inbound, Inbox, PartState
+from hushwire.services.message_ahead import LOOK_EVERY_S, Ahead, Ready
 from hushwire.services.message_centres import Centre, LinkSpec
 from hushwire.services.message_receipts import STATES, Receipts
 from hushwire.services.message_runs import Run
-from hushwire.services.message_submission import digits, inbound, receipt_digits, submission, validity
-from hushwire.sms.smpp.bodies import DataSm, DeliverSm, SubmitSm
+from hushwire.services.message_submission import inbound, receipt_digits, validity
+from hushwire.sms.smpp.bodies import DataSm, DeliverSm
 from hushwire.sms.smpp.codes import Status, status_name
 from hushwire.sms.smpp.outcomes import Meaning
 from hushwire.sms.smpp.receipts import canonical, is_receipt, receipt_of
 from hushwire.sms.smpp.session import Accepted, Delivered, Event, Refused, Unanswered
 from hushwire.store import message_parts
 from hushwire.store.database import Connection, Database
-from hushwire.store.message_parts import PartRef, Receipt, Settled
+from hushwire.store.message_parts import Receipt, Settled
 from hushwire.transport.message_link import MessageLink
 from hushwire.vault.keyring import DeploymentKeys
 
-AHEAD: Final = 4
-"""So many windows are opened ahead of what may be sent."""
-STALE_S: Final = 5.0
-"""What was opened longer ago is opened anew: it may be erased meanwhile."""
-LOOK_EVERY_S: Final = 5.0
+LINGER_S: Final = 0.004
+"""So long an answer waits for others to be committed with, while less than half a window of them is there."""
 RETRY_FIRST: Final = timedelta(seconds=15)
 RETRY_MOST: Final = timedelta(minutes=30)
 MOST_DELIVERIES: Final = 500
 _AWAY: Final = (HushwireError, asyncpg.PostgresError, OSError)
 _PAUSE_S: Final = 1.0
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A part opened to be sent."""
-
-    ref: PartRef
-    body: SubmitSm = field(repr=False)
-    index: bytes
-    opened_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +97,12 @@ class MessageCarrier:
         self._receipts = Receipts(centre.id, main, bodies, clock)
         self._links = [_Weighted(spec, link) for spec, link in links(self)]
         self._wake = asyncio.Event()
-        self._ready: deque[Ready] = deque()
+        self._ahead = Ahead(centre, main, keys, bodies, clock, self._wake.set)
         self._outcomes: list[tuple[OrgId, Settled]] = []
         self._late: list[tuple[OrgId, Settled]] = []
         self._in_hand = 0
-        self._may_hold_more = True
+        self._ripening: asyncio.TimerHandle | None = None
+        self._is_ripe = False
         self._texts: list[tuple[Callable[[int, int], None], int, Inbound]] = []
         self._told: list[tuple[Callable[[int, int], None], int, Receipt]] = []
         self._arrived = asyncio.Event()
@@ -123,7 +112,7 @@ class MessageCarrier:
 
     def woken(self) -> None:
         """Something may be due."""
-        self._may_hold_more = True
+        self._ahead.may_hold_more = True
         self._wake.set()
 
     @property
@@ -133,18 +122,21 @@ class MessageCarrier:
     async def work(self) -> None:
         """Hold the links and work until cancelled; then leave the centre, and write what it still answered."""
         links = [asyncio.create_task(one.link.run(), name=f"message-link-{one.link.place.name}") for one in self._links]
-        loops = [asyncio.create_task(self._submit(), name="message-submit"), asyncio.create_task(self._take_in(), name="message-take-in")]
+        out = [
+            asyncio.create_task(self._submit(), name="message-submit"),
+            asyncio.create_task(self._ahead.run(), name="message-ahead"),
+        ]
+        taking_in = asyncio.create_task(self._take_in(), name="message-take-in")
         try:
-            done, _ = await asyncio.wait([*links, *loops], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([*links, *out, taking_in], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # ends only by an error that nobody expected
         finally:
-            loops[0].cancel()
-            for task in links:
+            for task in (*out, *links):
                 task.cancel()
-            await asyncio.gather(*links, loops[0], return_exceptions=True)
-            loops[1].cancel()
-            await asyncio.gather(loops[1], return_exceptions=True)
+            await asyncio.gather(*links, *out, return_exceptions=True)
+            taking_in.cancel()
+            await asyncio.gather(taking_in, return_exceptions=True)
             try:
                 async with asyncio.timeout(2):
                     await self._write([])
@@ -169,8 +161,8 @@ class MessageCarrier:
                 case Delivered():
                     self._delivered(link, event)
                 case _:
-                    pass
-        self._wake.set()
+                    self._wake.set()
+        self._rouse()
 
     def _refused(self, event: Refused) -> None:
         held = event.ref
@@ -181,7 +173,7 @@ class MessageCarrier:
             self._settle(held, "failed", error=word, is_late=event.is_late)
             return
         self.counts.deferred += 1
-        self._may_hold_more = True
+        self._ahead.may_hold_more = True
         if event.meaning is Meaning.BUSY:
             self._settle(held, "queued", is_late=event.is_late)  # as if it had not left: in its old place
         else:
@@ -206,43 +198,63 @@ class MessageCarrier:
 
     # Out.
 
+    def _rouse(self) -> None:
+        """Something came from a link: a turn at once where it is worth one, else in a moment."""
+        if self._is_worth_a_turn():
+            self._wake.set()
+        elif self._ripening is None and (self._outcomes or self._late):
+            self._ripening = asyncio.get_running_loop().call_later(LINGER_S, self._ripen)
+
+    def _ripen(self) -> None:
+        self._ripening, self._is_ripe = None, True
+        self._wake.set()
+
+    def _is_worth_a_turn(self) -> bool:
+        settled = len(self._outcomes)
+        is_enough = self._is_ripe or settled >= self._in_hand or 2 * settled >= self._windows()  # half a window, or all that is under way
+        return (bool(settled or self._late) and is_enough) or (len(self._ahead) > 0 and self._room(0) > 0)
+
     async def _submit(self) -> None:
         while True:
             self._wake.clear()
-            try:
-                is_busy = await self._turn()
-            except _AWAY as error:
-                _log.error("message_carrier.turn_failed", centre=self.centre.name, error=type(error).__name__)
-                await asyncio.sleep(_PAUSE_S)
+            if self._room(len(self._outcomes)) > 0:
+                self._ahead.want(self._windows())
+            if self._is_worth_a_turn():
+                try:
+                    await self._turn()
+                except _AWAY as error:
+                    _log.error("message_carrier.turn_failed", centre=self.centre.name, error=type(error).__name__)
+                    await asyncio.sleep(_PAUSE_S)
                 continue
-            if is_busy or self._wake.is_set():
-                await asyncio.sleep(0)
-                continue
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._until()):
                     await self._wake.wait()
-            except TimeoutError:
-                self._may_hold_more = True
 
     def _until(self) -> float:
         """Seconds until there may be something to do without being woken."""
-        if not (self._ready or self._may_hold_more):
+        if not len(self._ahead) and (not self._ahead.may_hold_more or self._room(len(self._outcomes)) > 0):
             return LOOK_EVERY_S
         now = self._clock.monotonic()
         opening = [at - now for one in self._links if (at := one.link.opens_at()) is not None]
         return max(0.005, min([LOOK_EVERY_S, *opening]))
 
-    async def _turn(self) -> bool:
-        """One round; whether there is reason for another at once. Raises what the database does."""
-        room = self._room(len(self._outcomes))
-        if room > 0:
-            await self._open_ahead(room)
-        batch = [self._ready.popleft() for _ in range(min(self._room(len(self._outcomes)), len(self._ready)))]
+    async def _turn(self) -> None:
+        """Write what was answered, claim what there is room for, and hand it to the links. Raises what the database does."""
+        if self._ripening is not None:
+            self._ripening.cancel()
+        self._ripening, self._is_ripe = None, False
+        batch = self._ahead.take(self._room(len(self._outcomes)))
         if not batch and not self._outcomes and not self._late:
-            return False
-        claimed = await self._write(batch)
+            return  # what was ready was stale
+        try:
+            claimed = await self._write(batch)
+        finally:
+            self._ahead.left(batch)
         self._give(claimed)
-        return bool(claimed)
+
+    def _windows(self) -> int:
+        """How many parts may be with the centre at once."""
+        return sum(one.link.settings.window for one in self._senders())
 
     def _room(self, settling: int) -> int:
         """How many parts may be claimed, once `settling` ones are settled."""
@@ -250,48 +262,6 @@ class MessageCarrier:
         free = sum(one.link.free() for one in senders)
         windows = sum(one.link.settings.window for one in senders)
         return min(free, windows - (self._in_hand - settling))
-
-    async def _open_ahead(self, room: int) -> None:
-        stale = self._clock.monotonic() - STALE_S
-        while self._ready and self._ready[0].opened_at < stale:
-            self._ready.popleft()
-            self._may_hold_more = True
-        if len(self._ready) >= room or not self._may_hold_more:
-            return
-        most = max(room, AHEAD * sum(one.link.settings.window for one in self._links))
-        self._may_hold_more = False
-        async with self._main.transaction() as connection:
-            refs = await message_parts.due(connection, self.centre.id, self._clock.now(), most)
-        self._may_hold_more = self._may_hold_more or len(refs) == most
-        known = {ready.ref for ready in self._ready}
-        by_org: dict[OrgId, list[PartRef]] = defaultdict(list)
-        for ref in refs:
-            if ref not in known:
-                by_org[ref.org_id].append(ref)
-        for org_id, some in by_org.items():
-            await self._open(org_id, some)
-
-    async def _open(self, org_id: OrgId, refs: Sequence[PartRef]) -> None:
-        """Open what is due of one organisation; what can't be sent fails here."""
-        settings, now = self.centre.settings, self._clock.now()
-        opened = await self._bodies.open(org_id, list(dict.fromkeys(ref.message_id for ref in refs)), settings.style)
-        at, failed = self._clock.monotonic(), []
-        for ref in refs:
-            message = opened.get(ref.message_id)
-            if message is None or ref.part > len(message.parts):
-                failed.append((ref, "erased" if message is None else "parts"))
-                continue
-            body = submission(message.parts[ref.part - 1], message.source, message.destination, settings)
-            index = self._keys.text_destination(digits(message.destination.reveal()))
-            self._ready.append(Ready(ref, body, index, at))
-        if failed:
-            async with self._main.organisation(org_id) as connection:
-                for error in {error for _, error in failed}:
-                    refs_of = [ref for ref, why in failed if why == error]
-                    moved = await message_parts.move(connection, refs_of, "queued", "failed", error, now)
-                    await self._bodies.advance(
-                        connection, org_id, [Change(ref.message_id, ref.part, "failed", error, now) for ref in moved]
-                    )
 
     async def _write(self, batch: Sequence[Ready]) -> list[tuple[Held, Ready]]:
         """Commit the outcomes so far and claim `batch`, an organisation at a time; returns what is ours to send."""
@@ -315,7 +285,7 @@ class MessageCarrier:
             doubtful = [ready.ref for ready in batch if ready.ref.org_id in left] + [ready.ref for _, ready in claimed]
             self._outcomes += [(ref.org_id, Settled(ref.message_id, ref.part, "queued")) for ref in doubtful]
             self._in_hand += sum(ref.org_id in left for ref in doubtful)
-            self._may_hold_more = True
+            self._ahead.may_hold_more = True
             raise
         return claimed
 
@@ -340,11 +310,13 @@ class MessageCarrier:
             claimed.append((Held(org_id, row.message_id, row.part, row.attempts, row.attempts >= most_attempts), ready))
         return claimed
 
-    async def _settled(self, connection: Connection, org_id: OrgId, own: Sequence[Settled], now: datetime) -> None:
-        changes = [Change(one.message_id, one.part, _part_state(one.state), one.error, now) for one in own if one.state != "queued"]
+    async def _settled(self, connection: Connection, org_id: OrgId, own: Sequence[tuple[Settled, int]], now: datetime) -> None:
+        changes = [
+            Change(one.message_id, one.part, _part_state(one.state), one.error, now, parts) for one, parts in own if one.state != "queued"
+        ]
         if changes:
             await self._bodies.advance(connection, org_id, changes)
-        if named := {one.receipt_id: (one.message_id, one.part) for one in own if one.receipt_id is not None}:
+        if named := {one.receipt_id: (one.message_id, one.part) for one, _ in own if one.receipt_id is not None}:
             await self._receipts.settled_with(connection, org_id, named)
 
     def _committed_ids(self, receipt_ids: Iterable[str | None]) -> None:
@@ -362,7 +334,7 @@ class MessageCarrier:
             link = self._next_link() if self._run.may_send else None
             if link is None:
                 self._settle(held, "queued")
-                self._may_hold_more = True
+                self._ahead.may_hold_more = True
                 continue
             try:
                 link.submit(held, ready.body)

@@ -116,9 +116,9 @@ class Receipts:
         now = self._clock.now()
         changed = await message_parts.conclude(connection, [(ref, one.state, one.error, one.receipt_id) for ref, one in last.items()], now)
         changes = [
-            Change(ref.message_id, ref.part, _state(one.state), one.error, one.at)
+            Change(ref.message_id, ref.part, _state(one.state), one.error, one.at, parts)
             for ref, one in last.items()
-            if (ref.message_id, ref.part) in changed
+            if (parts := changed.get((ref.message_id, ref.part))) is not None
         ]
         if changes:
             await self._bodies.advance(connection, org_id, changes)

@@ -5,7 +5,7 @@ not a filter that a query could forget. `transaction` sees the operator's tables
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
@@ -27,6 +27,8 @@ AWAY: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
 )
+BY_KEY: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""For a process that asks for rows by their keys alone: a plan that was made while a table was small is still right when it is not."""
 _RECONNECT_FIRST_S: Final = 0.05
 _RECONNECT_MOST_S: Final = 2.0
 _log = structlog.get_logger(__name__)
@@ -43,11 +45,21 @@ class Database:
         self._subscribing = asyncio.Lock()
 
     @classmethod
-    async def connect(cls, dsn: str, *, min_size: int = 1, max_size: int = 8, acquire_timeout_s: float = 5.0) -> "Database":
-        """Connect, or raise Unavailable. `acquire_timeout_s` bounds the wait for a free connection (and for a dead server)."""
+    async def connect(
+        cls, dsn: str, *, min_size: int = 1, max_size: int = 8, acquire_timeout_s: float = 5.0, settings: Mapping[str, str] | None = None
+    ) -> "Database":
+        """Connect, or raise Unavailable. `acquire_timeout_s` bounds the wait for a free connection (and for a dead server).
+
+        `settings` hold in each of its sessions, such as `BY_KEY`.
+        """
         try:
             pool = await asyncpg.create_pool(
-                dsn, min_size=min_size, max_size=max_size, timeout=acquire_timeout_s, connection_class=_Session
+                dsn,
+                min_size=min_size,
+                max_size=max_size,
+                timeout=acquire_timeout_s,
+                connection_class=_Session,
+                server_settings=dict(settings or {}),
             )
         except (*AWAY, OSError, TimeoutError) as error:
             raise Unavailable(f"the database does not answer ({type(error).__name__})") from error

@@ -93,8 +93,9 @@ async def claim(connection: Connection, run_id: UUID, parts: Sequence[tuple[Part
            SET state = 'sending', run_id = $1, attempts = p.attempts + 1, error = NULL, changed_at = $5,
                destination_index = c.destination_index
            FROM unnest($2::uuid[], $3::smallint[], $4::bytea[]) AS c (message_id, part, destination_index)
-           WHERE p.message_id = c.message_id AND p.part = c.part AND p.state = 'queued'
-             AND (p.expires_at IS NULL OR p.expires_at > $5)
+           WHERE p.message_id = c.message_id AND p.part = c.part
+             -- A CASE, so that no plan goes by the index of what is queued: for each window it would read the whole backlog.
+             AND CASE p.state WHEN 'queued' THEN p.expires_at IS NULL OR p.expires_at > $5 ELSE false END
            RETURNING p.message_id, p.part, p.parts, p.attempts, p.expires_at""",
         run_id,
         [ref.message_id for ref, _ in parts],
@@ -105,8 +106,9 @@ async def claim(connection: Connection, run_id: UUID, parts: Sequence[tuple[Part
     return [Claimed(row["message_id"], row["part"], row["parts"], row["attempts"], row["expires_at"]) for row in rows]
 
 
-async def settle(connection: Connection, run_id: UUID, settled: Sequence[Settled], now: datetime) -> list[Settled]:
-    """Write what became of parts that `run_id` was sending, in their organisation's transaction; returns those that were still its own.
+async def settle(connection: Connection, run_id: UUID, settled: Sequence[Settled], now: datetime) -> list[tuple[Settled, int]]:
+    """Write what became of parts that `run_id` was sending, in their organisation's transaction; returns those that were still its own,
+    each with how many parts its message has.
 
     One that did not leave is not counted as an attempt: it is `queued` without a `receipt_id` and without an `error`.
     """
@@ -119,7 +121,7 @@ async def settle(connection: Connection, run_id: UUID, settled: Sequence[Settled
            FROM unnest($2::uuid[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
                 AS s (message_id, part, state, receipt_id, error, due_at)
            WHERE p.message_id = s.message_id AND p.part = s.part AND p.run_id = $1 AND p.state = 'sending'
-           RETURNING p.message_id, p.part""",
+           RETURNING p.message_id, p.part, p.parts""",
         run_id,
         [one.message_id for one in settled],
         [one.part for one in settled],
@@ -129,8 +131,8 @@ async def settle(connection: Connection, run_id: UUID, settled: Sequence[Settled
         [one.due_at for one in settled],
         now,
     )
-    own = {(row["message_id"], row["part"]) for row in rows}
-    return [one for one in settled if (one.message_id, one.part) in own]
+    own = {(row["message_id"], row["part"]): row["parts"] for row in rows}
+    return [(one, parts) for one in settled if (parts := own.get((one.message_id, one.part))) is not None]
 
 
 async def of_receipts(connection: Connection, centre_id: UUID, receipt_ids: Sequence[str]) -> dict[str, PartRef]:
@@ -153,8 +155,12 @@ async def unanswered(connection: Connection, centre_id: UUID, destinations: Sequ
     return found
 
 
-async def conclude(connection: Connection, parts: Sequence[tuple[PartRef, str, str | None, str]], now: datetime) -> set[tuple[UUID, int]]:
-    """Write final or better states (part, state, error, receipt_id), in their organisation's transaction; returns which parts changed.
+async def conclude(
+    connection: Connection, parts: Sequence[tuple[PartRef, str, str | None, str]], now: datetime
+) -> dict[tuple[UUID, int], int]:
+    """Write final or better states (part, state, error, receipt_id), in their organisation's transaction.
+
+    Returns which parts changed, each with how many its message has.
 
     What was delivered, failed or expired stays so, whatever comes later; a part of unknown state was sent after all.
     """
@@ -163,7 +169,7 @@ async def conclude(connection: Connection, parts: Sequence[tuple[PartRef, str, s
                   receipt_id = coalesce(p.receipt_id, c.receipt_id)
            FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[]) AS c (message_id, part, state, error, receipt_id)
            WHERE p.message_id = c.message_id AND p.part = c.part AND p.state IN ('submitted', 'unknown') AND p.state <> c.state
-           RETURNING p.message_id, p.part""",
+           RETURNING p.message_id, p.part, p.parts""",
         [ref.message_id for ref, _, _, _ in parts],
         [ref.part for ref, _, _, _ in parts],
         [state for _, state, _, _ in parts],
@@ -171,11 +177,11 @@ async def conclude(connection: Connection, parts: Sequence[tuple[PartRef, str, s
         [receipt_id for _, _, _, receipt_id in parts],
         now,
     )
-    return {(row["message_id"], row["part"]) for row in rows}
+    return {(row["message_id"], row["part"]): row["parts"] for row in rows}
 
 
-async def late(connection: Connection, settled: Sequence[Settled], now: datetime) -> list[Settled]:
-    """Write what was answered to parts whose state is unknown, in their organisation's transaction; returns those that it still was."""
+async def late(connection: Connection, settled: Sequence[Settled], now: datetime) -> list[tuple[Settled, int]]:
+    """Write what was answered to parts whose state is unknown; otherwise as `settle`."""
     rows = await connection.fetch(
         """UPDATE message_parts AS p
            SET state = s.state, receipt_id = s.receipt_id, error = s.error, due_at = coalesce(s.due_at, p.due_at), destination_index = NULL,
@@ -183,7 +189,7 @@ async def late(connection: Connection, settled: Sequence[Settled], now: datetime
            FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
                 AS s (message_id, part, state, receipt_id, error, due_at)
            WHERE p.message_id = s.message_id AND p.part = s.part AND p.state = 'unknown'
-           RETURNING p.message_id, p.part""",
+           RETURNING p.message_id, p.part, p.parts""",
         [one.message_id for one in settled],
         [one.part for one in settled],
         [one.state for one in settled],
@@ -192,8 +198,8 @@ async def late(connection: Connection, settled: Sequence[Settled], now: datetime
         [one.due_at for one in settled],
         now,
     )
-    own = {(row["message_id"], row["part"]) for row in rows}
-    return [one for one in settled if (one.message_id, one.part) in own]
+    own = {(row["message_id"], row["part"]): row["parts"] for row in rows}
+    return [(one, parts) for one in settled if (parts := own.get((one.message_id, one.part))) is not None]
 
 
 async def keep_early(connection: Connection, centre_id: UUID, receipts: Sequence[Receipt]) -> None:

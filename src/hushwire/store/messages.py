@@ -1,6 +1,6 @@
 """Rows of text messages. Every function runs in a transaction of the organisation; sealed columns come and go closed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final
@@ -184,6 +184,11 @@ async def find(connection: Connection, wanted: Wanted, *, after: Place | None = 
     if wanted.agent_id is not None:
         agent = given(wanted.agent_id)
         conditions.append(f"(m.agent_id = {agent} OR m.peer_agent_id = {agent})")
+    # The indexes of both know no state, so that its changes are cheap.
+    if wanted.state in ("queued", "submitted", "unknown"):
+        conditions.append("m.ended_at IS NULL")
+    elif wanted.state == "failed":
+        conditions.append("m.error IS NOT NULL")
     for column in ("thread_id", "batch_id", "direction", "state"):
         if (value := getattr(wanted, column)) is not None:
             conditions.append(f"m.{column} = {given(value)}")
@@ -232,7 +237,8 @@ WITH folded AS (
         CASE WHEN bool_or(p.state = 'failed') THEN 'failed' WHEN bool_or(p.state = 'expired') THEN 'expired'
              WHEN bool_and(p.state = 'delivered') THEN 'delivered' WHEN bool_or(p.state = 'unknown') THEN 'unknown'
              WHEN bool_and(p.state IN ('submitted', 'delivered')) THEN 'submitted' ELSE 'queued' END AS state,
-        min(p.error) FILTER (WHERE p.state IN ('failed', 'expired')) AS error
+        coalesce(min(p.error) FILTER (WHERE p.state IN ('failed', 'expired')),
+                 CASE WHEN bool_or(p.state = 'failed') THEN 'failed' END) AS error
     FROM message_parts AS p WHERE p.message_id = ANY($1::uuid[]) GROUP BY p.message_id
 ), was AS (
     SELECT m.id, m.state FROM messages AS m JOIN folded AS f ON f.message_id = m.id ORDER BY m.id FOR UPDATE OF m
@@ -254,6 +260,19 @@ async def fold(connection: Connection, ids: Sequence[UUID], at: datetime) -> lis
     # First, and by a statement of its own: who ends another part at the same time is waited for, and what they wrote is seen then.
     await connection.execute(_HOLD, list(ids))
     return [Advanced(**dict(row)) for row in await connection.fetch(_FOLD, list(ids), at)]
+
+
+async def follow(connection: Connection, parts: Mapping[UUID, tuple[str, str | None]], at: datetime) -> list[Advanced]:
+    """Bring messages of one part into its state, (state, error) by their ids; in the transaction that wrote the parts."""
+    ids = sorted(parts)
+    rows = await connection.fetch(
+        "SELECT id, state, error, direction, channel, agent_id, number_id, batch_id FROM message_follows_part($1, $2, $3, $4)",
+        ids,
+        [parts[each][0] for each in ids],
+        [parts[each][1] if parts[each][0] in ("failed", "expired") else None for each in ids],
+        at,
+    )
+    return [Advanced(*row) for row in rows]
 
 
 async def conclude(connection: Connection, message_id: UUID, state: str, error: str | None, at: datetime) -> Advanced | None:
