@@ -16,10 +16,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from hushwire.app import provision_file
-from hushwire.core.errors import ConfigError, Unavailable
+from hushwire.core.errors import ConfigError, Unavailable, Unfinished
 from hushwire.services.carrier_callbacks import MOST_TRIES, CallbackWork
 from hushwire.services.http_carrier import HttpCarriers
 from hushwire.services.message_runs import Run
+from hushwire.services.message_troubles import MessageTroubles
 from hushwire.services.provisioning_centres import CentreSpec, apply_centres
 from hushwire.services.webhook_signing import WINDOW_S
 from hushwire.store import carrier_callbacks, message_parts
@@ -209,6 +210,8 @@ async def test_what_can_not_be_carried_out_holds_up_nothing_and_is_set_aside_in_
         office.house.clock.ahead += timedelta(hours=1)
         assert await carrier.work.carry_out() == 0
     assert await carrier.aside() == 1
+    with pytest.raises(Unfinished, match="1 callbacks of carriers are set aside"):
+        await MessageTroubles(await office.house.main("worker")).look()
     assert await carrier.work.begin() == 1
     assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 1), "a new process tries it once more"
     office.house.clock.ahead += timedelta(days=8)
@@ -236,6 +239,8 @@ async def test_an_organisation_whose_keys_are_away_holds_up_no_other_and_its_tex
     assert await carrier.sending.work() == 1
     assert (await web.request())["headers"]["idempotency-key"] == theirs
     assert await office.rows("SELECT state, error FROM message_parts") == [{"state": "queued", "error": "key-unavailable"}]
+    with pytest.raises(Unfinished, match="1 parts of 1 organisations wait for keys"):
+        await MessageTroubles(await house.main("worker")).look()
     for path in secrets:
         (away / path.name).rename(path)
     assert await carrier.sending.work() == 0
@@ -244,6 +249,7 @@ async def test_an_organisation_whose_keys_are_away_holds_up_no_other_and_its_tex
     assert await carrier.sending.work() == 1
     assert (await web.request())["headers"]["idempotency-key"] == mine
     assert await carrier.states() == [("submitted", None)]
+    assert await MessageTroubles(await house.main("worker")).look() == 0
 
 
 async def test_nothing_is_believed_that_the_carrier_did_not_sign_just_now(office: Office, web: WebPeer) -> None:

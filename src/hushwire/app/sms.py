@@ -21,6 +21,7 @@ from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.message_carriers import Means, MessageCarriers
 from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.message_runs import BEAT_S, GivenUp, Run
+from hushwire.services.message_troubles import MessageTroubles
 from hushwire.services.risk_packs import RiskPacks
 from hushwire.services.standing_work import StandingWork
 from hushwire.services.voice_security import VoiceSecurity
@@ -70,6 +71,7 @@ async def run(means: Wired) -> None:
         Job("message-assembly", inbox.give_up_waiting, 30.0),
         Job("http-carriers", by_https.work, 5.0, "message-parts"),
         Job("http-carriers-upkeep", by_https.upkeep, 15.0),
+        Job("messages-held-up", MessageTroubles(means.main).look, 30.0),
         Job("carrier-callbacks", callbacks.carry_out, 15.0, "carrier-callbacks"),
     ]
 

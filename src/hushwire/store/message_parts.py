@@ -315,6 +315,11 @@ async def later(connection: Connection, refs: Sequence[PartRef], due_at: datetim
     )
 
 
+async def held_up(connection: Connection) -> dict[OrgId, int]:
+    """How many parts wait because they could not be opened, by organisation. In a transaction of no organisation."""
+    return {OrgId(row["org_id"]): row["parts"] for row in await connection.fetch("SELECT org_id, parts FROM message_parts_held_up()")}
+
+
 async def withhold(connection: Connection, message_ids: Sequence[UUID], error: str, now: datetime) -> list[PartRef]:
     """Fail what is still queued of these messages, in their organisation's transaction; returns those parts."""
     rows = await connection.fetch(
