@@ -22,6 +22,7 @@ from tests.api.serving import Office, problem, shown
 from tests.polling import until
 from tests.recorded import Chance
 from tests.sms.test_keywords import OTHERS, STOPS
+from tests.store.rows import insert
 
 BEFORE_ALL = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
 """What no row can hold."""
@@ -429,6 +430,60 @@ async def test_of_what_a_carrier_brings_at_once_each_is_taken_that_can_be(office
     assert await office_desk.bring(brought) == {0, 2, 3, 4}
     async with office.client() as api:
         assert [message["text"] for message in await inbound(api)] == ["One", "long " * 60]
+
+
+async def test_threads_are_paged_to_the_last_and_an_agents_hold_all_that_it_wrote_in(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    office_desk = await desk(office, agent=anna)
+    numbers = [f"+49151123456{n:02}" for n in range(7)]
+    async with office.client() as api:
+        for number in numbers:
+            await sent(api, to=number, agent="anna")
+        for number in numbers[::2]:
+            await office_desk.receive("one", "two", source=number)
+        await sent(api, "from nobody in particular", to=numbers[1], **{"from": OURS})
+        for query in ({}, {"agent": "anna"}):
+            found, cursor = [], None
+            while True:
+                page = shown(await api.get("/v1/messages/threads", params={"limit": 2} | query | ({"cursor": cursor} if cursor else {})))
+                found += [(thread["newest"]["number"], thread["unread"]) for thread in page["items"]]
+                if (cursor := page["next"]) is None:
+                    break
+            assert sorted(found) == [(number, 0 if n % 2 else 2) for n, number in enumerate(numbers)]
+            assert found[0] == (numbers[1], 0)
+        (oldest,) = shown(await api.get("/v1/messages/threads", params={"limit": 50}))["items"][-1:]
+        messages = shown(await api.get("/v1/messages", params={"thread": oldest["thread_id"], "limit": 1}))
+        assert (messages["next"], len(messages["items"])) == (None, 1)
+
+
+async def test_no_text_goes_to_a_carrier_that_something_of_the_customers_stands_against(office: Office) -> None:
+    office_desk = await desk(office)
+    entry, org = uuid4(), office.house.org
+    async with (await office.house.main("owner")).transaction() as connection:
+        query = 'UPDATE message_centres SET settings = \'{"subprocessor": "texts"}\''
+        await connection.execute(query)
+        await insert(
+            connection, "subprocessors", id=entry, name="texts", purpose="texts", country="DE", categories=["content"],
+            announced_at=datetime.now(UTC),
+        )  # fmt: skip
+    async with office.client() as api:
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x"}), 409)["reason"] == "no-carrier"
+        async with (await office.house.main("owner")).organisation(org) as connection:
+            past = datetime.now(UTC) - timedelta(days=1)
+            await insert(connection, "subprocessor_standings", org_id=org, subprocessor_id=entry, notified_at=past, active_from=past)
+        waiting = await sent(api)
+        async with (await office.house.main("owner")).organisation(org) as connection:
+            await insert(
+                connection, "objections", id=uuid4(), org_id=org, subprocessor_id=entry, actor="api-key:1", grounds_sealed=b"s",
+                objected_at=datetime.now(UTC), state="open",
+            )  # fmt: skip
+        assert await office_desk.queued() == []
+        kept = shown(await api.get(f"/v1/messages/{waiting['id']}"))
+        assert (kept["state"], kept["error"]) == ("failed", "no-carrier")
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x"}), 409)["reason"] == "no-carrier"
+        await office_desk.receive("STOP")
+        assert await office_desk.queued() == [], "obeyed, and not answered by it either"
+        assert shown(await api.post("/v1/privacy/do-not-call/check", json={"number": THEIRS})) == {"listed": True}
 
 
 async def test_every_phrasing_of_stop_is_obeyed_and_nothing_else_is(office: Office) -> None:

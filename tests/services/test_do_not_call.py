@@ -4,18 +4,25 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from hushwire.app.sources import SystemClock
 from hushwire.core.ids import OrgId
+from hushwire.core.personal import Personal
+from hushwire.policy.model import OwnHosts
+from hushwire.services.carriage import Inbound
 from hushwire.services.do_not_call import Changed, DoNotCall, NoNumbers
+from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.verdicts import INDEX
+from hushwire.services.voice_security import VoiceSecurity
 from hushwire.sip import effects as sip
 from hushwire.vault.keyring import Keyring
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import FAR_NUMBER, ROOT, World, need_program, running, specs
+from tests.recorded import Chance, House
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, NODE, ROOT, World, need_program, running, specs
 
 pytestmark = need_program
 NATIONAL = "030 23125999"
@@ -92,6 +99,25 @@ async def test_other_agents_and_other_numbers_are_called_and_who_is_taken_off_th
     await rings(world, "anna", "03023125998")
     await service.remove(OrgId(world.organisation.id), [NATIONAL], actor="api-key:x")
     await until(lambda: not world.organisation.do_not_call, timeout_s=2)
+    await rings(world, "anna")
+
+
+async def test_who_said_stop_by_text_is_not_called_by_telemarketing_either_until_they_say_start(world: World) -> None:
+    await change(world, telemarketing=True)
+    house = House(world.databases, ROOT, world.folder, OrgId(world.organisation.id), NODE)
+    main, keyring = await house.main("worker"), await house.keyring("worker")
+    inbox = MessageInbox(main, keyring, VoiceSecurity(main, keyring, house.clock, lambda _: OwnHosts()), house.clock, Chance())
+
+    async def texts(word: str) -> None:
+        parties = Personal(NATIONAL.replace(" ", "")), Personal(ANNA_NUMBER)
+        assert await inbox.receive(uuid4(), [Inbound(*parties, Personal(word.encode()), 0, False, None, house.clock.now())]) == {0}
+
+    await texts("Stop")
+    await until(lambda: world.organisation.do_not_call, timeout_s=5)
+    assert (await refusal(world)).status == 403
+    await rings(world, "ben")
+    await texts("Start")
+    await until(lambda: not world.organisation.do_not_call, timeout_s=5)
     await rings(world, "anna")
 
 

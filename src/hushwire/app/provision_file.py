@@ -343,6 +343,7 @@ class MessageCentre(Table):
     networks: Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=16)] = []
     country: Country | None = None
     untyped_numbers: Literal["international", "national"] = "international"
+    subprocessor: Name | None = None
 
     @model_validator(mode="after")
     def _sends(self) -> "MessageCentre":
@@ -373,6 +374,7 @@ class HttpCarrier(Table):
     most_attempts: Annotated[int, Field(ge=1, le=20)] = 8
     country: Country | None = None
     untyped_numbers: Literal["international", "national"] = "international"
+    subprocessor: Name | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "HttpCarrier":

@@ -43,6 +43,7 @@ CLAUSES: Final = (
             "api/test_consents.py::test_erasing_a_number_takes_its_consents_and_leaves_it_uncalled_and_unrecorded",
             "api/test_messages.py::test_stop_is_obeyed_at_once_confirmed_once_and_lifted_by_start_alone",
             "api/test_messages.py::test_marketing_needs_a_consent_that_was_not_taken_back",
+            "services/test_do_not_call.py::test_who_said_stop_by_text_is_not_called_by_telemarketing_either_until_they_say_start",
         ),
     ),
     Clause(
@@ -210,6 +211,7 @@ CLAUSES: Final = (
             "privacy/test_erasure_crashes.py::test_killed_between_any_two_steps_an_erasure_is_finished_by_the_next_worker",
             "privacy/test_erasure_bulk.py::test_a_number_takes_its_calls_and_their_recordings_and_nothing_of_anybody_else",
             "privacy/test_erasure_bulk.py::test_an_operation_is_done_when_everything_is_swept_proven_absent_and_renewed",
+            "api/test_messages.py::test_an_erased_message_is_gone_everywhere_and_what_was_not_sent_never_is",
             "vault/test_renewal.py::test_survivors_open_and_copies_of_what_was_erased_are_useless_even_with_the_root_key",
         ),
         probes=(
@@ -255,6 +257,7 @@ CLAUSES: Final = (
             "api/test_agreement.py::test_every_customer_is_told_and_nothing_is_used_before_ten_business_days_are_over",
             "api/test_agreement.py::test_the_public_list_is_versioned_and_its_digest_is_that_of_its_canonical_json",
             "services/test_subprocessor_routing.py::test_before_its_day_it_gets_none_and_from_its_day_on_it_does",
+            "api/test_messages.py::test_no_text_goes_to_a_carrier_that_something_of_the_customers_stands_against",
         ),
         probes=(
             Probe.SUB_PROCESSORS,
@@ -272,6 +275,7 @@ CLAUSES: Final = (
         tests=(
             "api/test_agreement.py::test_an_objection_bars_it_for_that_customer_alone_until_it_is_withdrawn",
             "api/test_agreement.py::test_after_its_day_silence_has_authorised_it",
+            "api/test_messages.py::test_no_text_goes_to_a_carrier_that_something_of_the_customers_stands_against",
         ),
         probes=(Probe.CLOCKS,),
     ),

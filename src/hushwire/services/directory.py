@@ -28,19 +28,18 @@ from hushwire.policy.grants import with_grants
 from hushwire.policy.model import OwnHosts
 from hushwire.policy.risk import RiskPack
 from hushwire.policy.rules import Rules
-from hushwire.privacy.agreement import Standing, Subprocessor, barred
 from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
 from hushwire.privacy.jurisdictions import tags_for_country
 from hushwire.sdp.model import Keying, Srtp
 from hushwire.services.agent_rules import by_agent, grants_by_agent, opened_exceptions, organisation_rules
 from hushwire.services.forwarding import Forwarding, from_json
+from hushwire.services.free_carriers import free_subprocessors
 from hushwire.services.masked import NO_SESSIONS, Masked, MaskedSessions, masked_sessions
 from hushwire.services.ring_groups import RingGroup, Strategy
 from hushwire.services.sound_settings import AnnounceAt, Hearers, RecordFrom, Ringback, SoundSettings
 from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
 from hushwire.store import access_requests as access_rows
-from hushwire.store import agreement as agreement_rows
 from hushwire.store import directory as rows
 from hushwire.store import fraud as fraud_rows
 from hushwire.store import levels as level_rows
@@ -508,7 +507,7 @@ class Directory:
             has_ended = await rows.has_ended(connection)
             group_rows = await rows.groups(connection)
             limit_rows = await fraud_rows.limits(connection)
-            free = None if found is None else await self._free_subprocessors(connection, found[0].residency)
+            free = None if found is None else await free_subprocessors(connection, found[0].residency, self._clock.now())
             listed = None if found is None else await self._do_not_call(connection, *found[:2])
             teams = await level_rows.teams(connection)
             levels = await level_rows.levels(connection)
@@ -599,25 +598,6 @@ class Directory:
                 mend="see GET /v1/privacy/consents/rules and recording_consent",
             )
         self._told[org.id] = org.consent, countries
-
-    async def _free_subprocessors(self, connection: Connection, residency: str) -> frozenset[str]:
-        """Those that nothing stands against at this moment; a day that comes raises the organisation's version (the worker sees to it)."""
-        now = self._clock.now()
-        listed = await agreement_rows.subprocessors(connection)
-        standings, safeguarded = await agreement_rows.barred_facts(connection, now)
-        standing = {name: Standing(active_from, objected) for name, active_from, objected in standings}
-        return frozenset(
-            row.name
-            for row in listed
-            if barred(
-                Subprocessor(row.id, row.name, row.country, row.safeguard, row.withdrawn_at is not None),
-                standing.get(row.name),
-                residency,
-                safeguarded,
-                now,
-            )
-            is None
-        )
 
     def _own_hosts(self, slug: str) -> OwnHosts:
         return OwnHosts(frozenset({self._domain, f"{slug}.{self._domain}"}), self._addresses, self._ports)

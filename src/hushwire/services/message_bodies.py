@@ -17,6 +17,7 @@ from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Channel, Deny
 from hushwire.services.carriage import Change
+from hushwire.services.free_carriers import barred_centres
 from hushwire.services.message_opt_outs import opted_out
 from hushwire.services.message_replies import OPT_OUT
 from hushwire.services.message_sealing import opened
@@ -134,6 +135,8 @@ class MessageBodies:
             pairs = {row.id: (numbers[row.id], found[row.id].source.reveal()) for row in going}
             asked = await opted_out(connection, org_keys, pairs.values())
             gone |= {message_id: "opted-out" for message_id, pair in pairs.items() if pair in asked}
+            barred = await barred_centres(connection, [row.centre_id for row in going if row.centre_id is not None], now)
+            gone |= {row.id: "no-carrier" for row in going if row.centre_id in barred}
             for reason in set(gone.values()):
                 moved = await message_parts.withhold(connection, [id_ for id_, why in gone.items() if why == reason], reason, now)
                 await self.advance(connection, org_id, [Change(ref.message_id, ref.part, "failed", reason, now) for ref in moved])

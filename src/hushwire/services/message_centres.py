@@ -64,6 +64,7 @@ class SmppSettings:
     country: str | None = None
     """Where national numbers that it brings are dialled; None: where the organisation is at home."""
     untyped_numbers: str = "international"
+    subprocessor: str | None = None
 
     @property
     def untyped_is_national(self) -> bool:
@@ -128,12 +129,18 @@ class Way:
     weight: int
     prefixes: tuple[str, ...]
     style: Style
+    subprocessor: str | None = None
+    """Whose it is, where it is a sub-processor's: nothing goes to it that something of the customer's stands against."""
 
 
 async def ways(connection: Connection) -> list[Way]:
     """All carriers of short messages."""
     rows = await connection.fetch("SELECT id, priority, weight, prefixes, settings FROM message_centres ORDER BY priority, name")
-    return [Way(row["id"], row["priority"], row["weight"], tuple(row["prefixes"]), read_style(json.loads(row["settings"]))) for row in rows]
+    found = []
+    for row in rows:
+        said = json.loads(row["settings"])
+        found.append(Way(row["id"], row["priority"], row["weight"], tuple(row["prefixes"]), read_style(said), said.get("subprocessor")))
+    return found
 
 
 def choose(carriers: Sequence[Way], number: str, random: Random) -> list[Way]:

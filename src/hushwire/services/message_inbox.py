@@ -19,6 +19,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import HushwireError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.rounds import for_each
 from hushwire.policy.model import Allow, Channel
 from hushwire.privacy import audit
 from hushwire.privacy.audit import Action
@@ -117,27 +118,26 @@ class MessageInbox:
         return frozenset(taken)
 
     async def give_up_waiting(self) -> int:
-        """Deliver as they are messages of which a part never came; returns how many. What can't be opened now waits for the next time."""
+        """Deliver as they are messages of which a part never came; returns how many.
+
+        Raises Unfinished where some can't be opened now, once all others are through: those wait for the next time.
+        """
         async with self._main.transaction() as connection:
             left = await table.left_arriving(connection, self._clock.now() - self._wait)
-        done = 0
-        for org_id, message_id in left:
-            try:
-                done += await self._give_up(org_id, message_id)
-            except Unavailable:
-                raise
-            except (HushwireError, asyncpg.PostgresError) as error:
-                _log.error("message.not_joined", org_id=str(org_id), message_id=str(message_id), error=type(error).__name__)
-        return done
+        return await for_each(left, self._give_up, "message-assembly")
 
-    async def _give_up(self, org_id: OrgId, message_id: UUID) -> bool:
+    async def _give_up(self, which: tuple[OrgId, UUID]) -> bool:
+        org_id, message_id = which
         keys = await self._keyring.org_context(org_id)
         key = await self._key(org_id, message_id)
         if key is None:
             return False
         async with self._main.organisation(org_id) as connection:
             arriving = await table.arriving_by_id(connection, message_id)
-            return arriving is not None and await self._complete(connection, keys, await read_scene(connection, keys), arriving, key, None)
+            if arriving is None:
+                return False
+            scene = await read_scene(connection, keys, self._clock.now())
+            return await self._complete(connection, keys, scene, arriving, key, None)
 
     # Whose they are.
 
@@ -226,7 +226,7 @@ class MessageInbox:
         now = self._clock.now()
         data_keys = await self._keyring.new_data_keys(org_id, "message", [self._new_id(now) for _ in texts])
         async with self._main.organisation(org_id) as connection:
-            scene = await read_scene(connection, keys)
+            scene = await read_scene(connection, keys, self._clock.now())
             targets = await message_settings.targets(connection, {text.number_id for text in texts})
         rows: list[NewMessage] = []
         asked: list[Found | None] = []
@@ -312,7 +312,7 @@ class MessageInbox:
                 return False
             return True  # the same part again
         if len(await table.parts_of(connection, arriving.id)) == arriving.total:
-            scene = await read_scene(connection, keys)
+            scene = await read_scene(connection, keys, self._clock.now())
             await self._complete(connection, keys, scene, arriving, key, text)
         return True
 

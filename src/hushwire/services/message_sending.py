@@ -18,6 +18,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, OrgId, uuid7
 from hushwire.policy.model import Allow, Channel, Reason, Verdict
 from hushwire.services import message_senders
+from hushwire.services.free_carriers import barred_centres
 from hushwire.services.message_centres import Way, choose, ways
 from hushwire.services.message_opt_outs import Pair, opted_out
 from hushwire.services.message_parties import is_number
@@ -272,7 +273,7 @@ class MessageSending:
         keys = await self._keyring.org_context(org_id)
         agents = sorted({wish.agent for wish in wishes if wish.agent is not None})
         async with self._main.organisation(org_id) as connection:
-            return await read_scene(connection, keys, agents)
+            return await read_scene(connection, keys, self._clock.now(), agents)
 
     async def _ready(self, org_id: OrgId, wishes: Sequence[Wish]) -> tuple[Scene, list["_Ready | Refused"]]:
         scene = await self._scene(org_id, wishes)
@@ -427,12 +428,15 @@ async def _fits_the_day(connection: Connection, scene: Scene, going: Sequence[_R
     return await message_settings.take_from_day(connection, scene.keys.org_id, now.astimezone(UTC).date(), parts, most)
 
 
-async def read_scene(connection: Connection, keys: OrgKeys, agents: Sequence[UUID] = ()) -> Scene:
-    """What holds now, in the caller's transaction of the organisation."""
+async def read_scene(connection: Connection, keys: OrgKeys, now: datetime, agents: Sequence[UUID] = ()) -> Scene:
+    """What holds now, in the caller's transaction of the organisation; without carriers that something of the customer's stands against."""
     said = await message_settings.settings(connection)
     rows = await message_settings.numbers(connection)
     callers = await message_settings.caller_ids(connection, agents) if agents else {}
     carriers = await ways(connection)
+    if any(way.subprocessor is not None for way in carriers):
+        barred = await barred_centres(connection, [way.id for way in carriers], now)
+        carriers = [way for way in carriers if way.id not in barred]
     name = await connection.fetchval("SELECT name FROM orgs WHERE id = $1", keys.org_id) or ""
 
     def opened(sealed_: bytes, table: str, column: str, row: UUID) -> str:

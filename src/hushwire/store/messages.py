@@ -220,7 +220,8 @@ async def newest_of_threads(
         " FROM messages AS m WHERE m.thread_id IS NOT NULL AND m.state <> 'receiving' AND m.erased_at IS NULL"
         " AND NOT EXISTS (SELECT 1 FROM messages AS n WHERE n.thread_id = m.thread_id AND n.state <> 'receiving'"
         "  AND (n.created_at, n.id) > (m.created_at, m.id))"
-        " AND ($1::uuid IS NULL OR m.agent_id = $1 OR m.peer_agent_id = $1)"
+        " AND ($1::uuid IS NULL OR m.agent_id = $1 OR m.peer_agent_id = $1 OR EXISTS (SELECT 1 FROM messages AS a"
+        "  WHERE a.thread_id = m.thread_id AND $1 IN (a.agent_id, a.peer_agent_id)))"
         " AND ($2::timestamptz IS NULL OR (m.created_at, m.id) < ($2, $3::uuid)) ORDER BY m.created_at DESC, m.id DESC LIMIT $4",
         agent_id,
         None if after is None else after.started_at,
