@@ -11,7 +11,6 @@ about; `talk.py` is what its parties do then, `machine.py` what both have in com
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from hushwire.calls import effects, events, failures
@@ -27,6 +26,7 @@ from hushwire.calls.reoffer import Reoffer
 from hushwire.calls.states import LIVE, STEPS, State
 from hushwire.calls.talk import Talk
 from hushwire.core.clock import Random
+from hushwire.core.values import replace
 from hushwire.sdp.dtls import Fingerprint
 from hushwire.sdp.offer_answer import Direction, LegMedia, Refusal, Srtp
 from hushwire.sip import reason as reasons

@@ -1,14 +1,13 @@
 """What a call asks for; carried out in order."""
 
-from dataclasses import dataclass
-
 from hushwire.calls.diversion import DiversionReason
 from hushwire.calls.model import EndReason, Side, Target
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sdp.offer_answer import LegMedia
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenMedia:
     """Open the bridge and its legs; MediaOpened or MediaFailed follows."""
 
@@ -16,7 +15,7 @@ class OpenMedia:
     legs: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class LegStatement:
     """How one leg stands from now on. `payload_types`: (received here, sent to the other leg) where they differ."""
 
@@ -29,14 +28,14 @@ class LegStatement:
         return f"LegStatement({self.leg}, {SHOWN})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetLegs:
     """State these legs to the media process."""
 
     legs: tuple[LegStatement, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class SendInvite:
     """Ring a target; Progressed, Accepted and Rejected of this `branch` follow."""
 
@@ -48,7 +47,7 @@ class SendInvite:
         return f"SendInvite({self.branch})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendCancel:
     """Take a branch back."""
 
@@ -56,7 +55,7 @@ class SendCancel:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Respond:
     """Answer the caller's INVITE. `reason` is a Reason header's value (RFC 3326)."""
 
@@ -68,7 +67,7 @@ class Respond:
         return f"Respond({self.status})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class RespondReinvite:
     """Answer a re-INVITE."""
 
@@ -80,7 +79,7 @@ class RespondReinvite:
         return f"RespondReinvite({self.status})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class SendReinvite:
     """Offer anew; Reanswered follows."""
 
@@ -91,7 +90,7 @@ class SendReinvite:
         return f"SendReinvite({self.side})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArmRetry:
     """RetryDue shall come after this time: a re-INVITE to this party met one of its own."""
 
@@ -99,7 +98,7 @@ class ArmRetry:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendBye:
     """End a party's dialog. `reason` is a Reason header's value."""
 
@@ -107,7 +106,7 @@ class SendBye:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Succeed:
     """The dialog of a party's successor is that side's from now on; the one before is ended. `reason` is a Reason header's value."""
 
@@ -115,52 +114,52 @@ class Succeed:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ByeBranch:
     """End the dialog of a target that answered when nobody needed it any more."""
 
     branch: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArmRing:
     """RingTimeout shall come after this time."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AskDiversion:
     """Nobody takes the call, for this reason: is there somebody else to ring? Diverted or NotDiverted follows."""
 
     reason: DiversionReason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallerThere:
     """Who calls is there, by this branch or out of another call: whom does it want to reach? Diverted, NotDiverted or Stopped follows."""
 
     branch: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answered:
     """The call is answered: `winner` is the target's branch, None for echo. Write it down, and record if the plan says so."""
 
     winner: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FormatChanged:
     """Payload types or codecs are others now: a running recording must hold the new format."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Announce:
     """The caller was answered early, and nobody is rung yet: let it hear the announcement. Announced follows, heard or not."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Ring:
     """The caller was answered early, as `media` says: let it hear ringing until the other side is heard or answers."""
 
@@ -170,17 +169,17 @@ class Ring:
         return f"Ring({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopRinging:
     """The other side is heard itself, before its answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MediaRenewed:
     """Both parties agreed to the new bridge's ports and keys: what was recorded goes on as the next segment."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """The call is over: close its media, write it down, forget it. `status` is the SIP status that ended its set-up, if it did."""
 

@@ -7,7 +7,6 @@ all other codecs too, and a caller that has none of what the callee chose is ans
 
 import base64
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -15,6 +14,7 @@ import orjson
 from hushwire.calls.kept import KeptEnd
 from hushwire.calls.model import Ports, Terms
 from hushwire.core.clock import Random
+from hushwire.core.values import replace
 from hushwire.sdp.codecs import events_beside, is_noise, noise_beside
 from hushwire.sdp.dtls import Fingerprint, LocalDtls, Setup
 from hushwire.sdp.ice import IceCredentials

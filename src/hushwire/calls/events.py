@@ -1,36 +1,35 @@
 """What happens to a call, from wherever it comes."""
 
-from dataclasses import dataclass
-
 from hushwire.calls.ends import End
 from hushwire.calls.model import AnsweredBy, EndReason, Ports, Side, Target
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sip.reason import Reason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MediaOpened:
     """The bridge stands; `ports` in the order of `Plan.legs`."""
 
     ports: tuple[Ports, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MediaFailed:
     """The media process refused something that the call needs."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MediaLost:
     """The media process is gone with the call's bridge. MediaOpened follows once another holds a new one, or Stopped."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Announced:
     """What the caller was to hear before anybody is rung is over, or can't be heard by it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Progressed:
     """A target sent 101-199; `body` is an early answer or empty. `is_heard`: the caller is to hear what is played with it."""
 
@@ -40,7 +39,7 @@ class Progressed:
     is_heard: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accepted:
     """A target sent 2xx."""
 
@@ -48,7 +47,7 @@ class Accepted:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejected:
     """A target came to nothing. `is_silent`: no answer or no connection, and `status` is what the engine made of that."""
 
@@ -59,14 +58,14 @@ class Rejected:
     """Why, in the peer's words as far as they may travel on (`sip.reason.carried`); here and below."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cancelled:
     """The caller took its INVITE back; it is answered already."""
 
     said: tuple[Reason, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Acknowledged:
     """A party acknowledged our 2xx; `body` is its answer where our 2xx held the offer."""
 
@@ -74,7 +73,7 @@ class Acknowledged:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reoffered:
     """A party sent a re-INVITE, to be answered under `tx`; an empty body asks for our offer."""
 
@@ -83,7 +82,7 @@ class Reoffered:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reanswered:
     """The final response to our re-INVITE. 491 also where it could not be sent because another was under way.
 
@@ -96,21 +95,21 @@ class Reanswered:
     retry_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryDue:
     """The time of an ArmRetry has come."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefreshDue:
     """A party's session ends soon unless we say by re-INVITE that it goes on (RFC 4028)."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PortsMoved:
     """A leg has other ports from now on: its party has to be told by a re-INVITE."""
 
@@ -118,7 +117,7 @@ class PortsMoved:
     ports: Ports
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Replaced:
     """Another takes the place of the party on `side`: its media is `end`, which is in this call's bridge already.
 
@@ -133,12 +132,12 @@ class Replaced:
         return f"Replaced({self.side})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PickingUp:
     """Somebody else answers instead of those who are rung, as soon as its leg is here: PickedUp follows, or Stopped."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class PickedUp:
     """Somebody answers instead of those who were rung: its media is `end`, which is in this call's bridge; `target` stands for it."""
 
@@ -149,7 +148,7 @@ class PickedUp:
         return "PickedUp()"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoodAside:
     """The party on `side` is out of the call, and somebody else is to take its place; the other one waits. `is_gone`: by its own BYE."""
 
@@ -157,14 +156,14 @@ class StoodAside:
     is_gone: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Yielded:
     """The party on `side` goes on in another call, which has its media and its dialog: this one is over."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HungUp:
     """A party sent BYE; it is answered already."""
 
@@ -172,14 +171,14 @@ class HungUp:
     said: tuple[Reason, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NeverAcknowledged:
     """A party never acknowledged our 2xx; it was sent BYE already."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Diverted:
     """Ring these next. `is_serial` and `are_several` as in a plan; `leads_out`: they are ways to a carrier.
 
@@ -197,7 +196,7 @@ class Diverted:
         return f"Diverted({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class CallerCame:
     """Who calls comes out of another call: its media is `end`, which is in this call's bridge already."""
 
@@ -207,24 +206,24 @@ class CallerCame:
         return "CallerCame()"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnsweredHere:
     """Nobody else is rung: something of ours takes the call."""
 
     by: AnsweredBy
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NotDiverted:
     """There is nobody else: what those who were rung said stands."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RingTimeout:
     """Nobody answered in time."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stopped:
     """We end the call: by command, shutdown, or because something that it needs is gone."""
 

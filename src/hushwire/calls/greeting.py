@@ -7,10 +7,11 @@ Keys, once something was recorded or there is a greeting: 1 keep, 2 again, 3 rem
 key is played to callers. Who hangs up before that leaves everything as it was: whoever runs this discards drafts that were not kept.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 from uuid import UUID
+
+from hushwire.core.values import frozen
 
 LONGEST_S: Final = 60.0
 """No greeting is longer: who calls waits for its end."""
@@ -48,52 +49,52 @@ class Prompt(StrEnum):
 # What happens.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """The greeting that callers hear now; None: the agent has none of its own."""
 
     greeting: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """What was begun last, a prompt or a greeting, is not played any more, or could not be."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recording:
     """The recording runs, or could not be begun."""
 
     is_on: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recorded:
     """The recording has ended, and this is what there is of it; None: nothing that can be used."""
 
     draft: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Changed:
     """What was to change did, or could not."""
 
     is_done: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pressed:
     """A key."""
 
     digit: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TimeIsUp:
     """The greeting is as long as it may be."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WaitIsOver:
     """No key came."""
 
@@ -104,69 +105,69 @@ Event = Found | Ended | Recording | Recorded | Changed | Pressed | TimeIsUp | Wa
 # What is to be done.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """Find the present greeting; Found follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Say:
     """Let the owner hear a prompt, instead of whatever it hears; Ended follows."""
 
     prompt: Prompt
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Play:
     """Let the owner hear a greeting, instead of whatever it hears; Ended follows."""
 
     greeting: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """Record the owner from now on; Recording follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Beep:
     """Let the owner hear the tone, and tell TimeIsUp after so many seconds."""
 
     longest_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stop:
     """End the recording; Recorded follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keep:
     """Callers hear this from now on; Changed follows."""
 
     draft: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Discard:
     """A draft is to go for good."""
 
     draft: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remove:
     """Callers hear none of the agent's own from now on, and it is to go for good; Changed follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wait:
     """WaitIsOver after so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HangUp:
     """There is nothing more."""
 

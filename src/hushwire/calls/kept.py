@@ -4,14 +4,13 @@ Only a call whose parties talk is kept so: one that is being set up has no state
 descriptions that is under way is not kept either: the request that began it is given to the adopted call once more.
 """
 
-from dataclasses import dataclass
-
 from hushwire.calls.model import Plan, Side, Terms
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sdp.offer_answer import Keying, LegMedia, LocalMedia
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class KeptEnd:
     """One party's media: what we described last, and what was agreed on last."""
 
@@ -24,7 +23,7 @@ class KeptEnd:
         return f"KeptEnd({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class KeptCall:
     """A call as its machine stood. `plan` has the target that answered, and no other; `unmoved` still have to hear of new ports."""
 

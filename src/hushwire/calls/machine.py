@@ -1,7 +1,5 @@
 """What every state of a call has: its two ends, the effects that it yields, and how it ends."""
 
-from dataclasses import replace
-
 from hushwire.calls import effects, events, failures
 from hushwire.calls.effects import Effect, LegStatement
 from hushwire.calls.ends import End, payload_map
@@ -9,6 +7,7 @@ from hushwire.calls.model import EndReason, Plan, Ports, Side
 from hushwire.calls.reoffer import Reoffer
 from hushwire.calls.states import State
 from hushwire.core.clock import Random
+from hushwire.core.values import replace
 from hushwire.sdp.dtls import Fingerprint
 from hushwire.sdp.offer_answer import Direction, LegMedia
 from hushwire.sip import reason as reasons

@@ -5,10 +5,11 @@
 Keys work at any time from the first message on: 1 the next one, 2 once more, 7 delete, # or * end. Who presses nothing hears the next one.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 from uuid import UUID
+
+from hushwire.core.values import frozen
 
 END: Final = frozenset({"#", "*"})
 WAIT_S: Final = 4.0
@@ -41,7 +42,7 @@ class Prompt(StrEnum):
 # What happens.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """What lies in the mailbox, in the order in which it is to be heard; `new` of them were not heard yet."""
 
@@ -49,31 +50,31 @@ class Found:
     new: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """What was begun last, a prompt or a message, is not played any more, or could not be."""
 
     was_heard: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unplayable:
     """The message can't be had now."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gone:
     """The message was erased while it was played."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pressed:
     """A key."""
 
     digit: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WaitIsOver:
     """No key came."""
 
@@ -84,47 +85,47 @@ Event = Found | Ended | Unplayable | Gone | Pressed | WaitIsOver
 # What is to be done.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """Find the messages; Found follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Say:
     """Let the caller hear a prompt, instead of whatever it hears; Ended follows."""
 
     prompt: Prompt
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Play:
     """Let the caller hear a message, instead of whatever it hears; Ended, Unplayable or Gone follows."""
 
     message: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MarkHeard:
     """The message was heard."""
 
     message: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Erase:
     """The message is to go for good."""
 
     message: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wait:
     """WaitIsOver after so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HangUp:
     """There is nothing more."""
 

@@ -1,12 +1,12 @@
 """What a call is made of: sides, parties' terms, plans, and how it may end. Frozen values, no decision."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from hushwire.calls.diversion import DiversionReason
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.sip.digest import Credentials
 from hushwire.sip.flow import Hop
@@ -97,7 +97,7 @@ class EndReason(StrEnum):
     INTERNAL_ERROR = "internal-error"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Terms:
     """What is agreed with one party before any SDP: `leg` is its number in the media process (0 the agent, 1 the other party).
 
@@ -115,7 +115,7 @@ class Terms:
     """Somebody behind a carrier took an agent's place: the leg is not an agent's, whatever its number."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Target:
     """One place to ring: a device of an agent, or the trunk. `terms.srtp` OPTIONAL: tried protected first, then in the clear.
 
@@ -140,7 +140,7 @@ class Target:
         return f"Target({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Plan:
     """What the services decided about a call; the machine carries it out.
 
@@ -188,7 +188,7 @@ class Plan:
         return (self.caller.leg,) if self.is_echo or self.answered_by is not None else (0, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ports:
     """Where hushwire receives on one leg."""
 

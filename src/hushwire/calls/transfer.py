@@ -1,8 +1,9 @@
 """Words of transfers that rows, the journal and services share."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
+
+from hushwire.core.values import frozen
 
 
 class TransferKind(StrEnum):
@@ -17,7 +18,7 @@ class TransferKind(StrEnum):
     MOVE = "move"  # from one of an agent's devices to another
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exchange:
     """Legs on their way: the one of `leg` is put aside, and `from_leg` of another bridge comes in its place."""
 

@@ -7,12 +7,13 @@ recorded of who neither heard the greeting nor cut it short by a key. A message 
 long as it may be, or with the call.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
+from hushwire.core.values import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Lengths:
     """How long what may take, in seconds. `least_s`: with less speech than this there is no message."""
 
@@ -33,35 +34,35 @@ class Phase(StrEnum):
 # What happens.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Greeted:
     """The greeting is not played any more. `was_heard`: to its end."""
 
     was_heard: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recording:
     """The recording runs, or could not be begun."""
 
     is_on: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pressed:
     """The caller pressed a key."""
 
     digit: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quiet:
     """For so long the caller has said nothing."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TimeIsUp:
     """The message is as long as it may be."""
 
@@ -72,34 +73,34 @@ Event = Greeted | Recording | Pressed | Quiet | TimeIsUp
 # What is to be done.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlayGreeting:
     """Let the caller hear the greeting; Greeted follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopGreeting:
     """The caller has heard enough of it; Greeted, which follows all the same, says nothing new."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """Record the caller from now on; Recording follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Beep:
     """Let the caller hear the tone."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listen:
     """Tell how long the caller is quiet, now and then, and TimeIsUp after so many seconds."""
 
     longest_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HangUp:
     """It is over. `is_kept`: there may be a message."""
 

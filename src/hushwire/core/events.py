@@ -1,11 +1,11 @@
 """Domain events: what the outbox carries, by id, never with personal values."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
+from hushwire.core.values import frozen
 
 
 class EventKind(StrEnum):
@@ -58,7 +58,7 @@ class EventKind(StrEnum):
     NOTICE_ACKNOWLEDGED = "notice.acknowledged"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DomainEvent:
     """One fact. `subject` is the id of the call, recording or organisation it is about; `fields` holds no personal data."""
 

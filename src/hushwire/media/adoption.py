@@ -1,10 +1,10 @@
 """A bridge as a controller finds it that did not open it: enough to go on with the call, and never a key."""
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from uuid import UUID
 
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 from hushwire.media.model import BridgeReport, Mode, RecordingState, Suite
 from hushwire.media.ports import IpAddress
 from hushwire.media.wire import Fields, Tag
@@ -19,7 +19,7 @@ def _place(fields: Fields, ip: Tag, port: Tag) -> Personal[tuple[IpAddress, int]
     return None if raw is None else Personal((_ip(raw), fields.integer(port)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LegState:
     """A leg. `digest` is that of `statement.settings_digest`, None where the leg was never stated.
 
@@ -69,7 +69,7 @@ class LegState:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunningRecording:
     """The recording that a bridge is under."""
 
@@ -79,7 +79,7 @@ class RunningRecording:
     file: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BridgeState:
     """A bridge: its legs by number, their counters, its recording. `is_sensitive` while digits and sound are kept from everybody."""
 

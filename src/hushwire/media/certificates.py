@@ -2,7 +2,6 @@
 
 import datetime
 import hashlib
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
@@ -12,6 +11,7 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 
 from hushwire.core.clock import Clock
+from hushwire.core.values import frozen
 from hushwire.sdp.dtls import Fingerprint
 
 LIFE: Final = datetime.timedelta(days=1)
@@ -24,7 +24,7 @@ PROFILES: Final = b"SRTP_AEAD_AES_256_GCM:SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_S
 """What we would protect media with, best first (RFC 5764 section 4.1.2, RFC 7714 section 14.2)."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Certificate:
     """A key pair that handshakes show. `fingerprint` goes into SDP; `context` is OpenSSL's for both roles."""
 

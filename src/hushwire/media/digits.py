@@ -1,10 +1,10 @@
 """Digits of a call: what a leg was heard to key (DIGIT), and what is keyed towards one (SEND_DIGITS)."""
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 from hushwire.media.wire import Field, Fields, Tag, u8, u16
 
 __all__ = ["DIGIT_MS", "GAP_MS", "DigitHeard", "HeardAs", "send_digits"]
@@ -20,7 +20,7 @@ class HeardAs(IntEnum):
     TONES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DigitHeard:
     """A key of a leg, told at its end. Digits may be a card's or a patient's number: they go to no log and no row."""
 

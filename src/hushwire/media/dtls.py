@@ -9,12 +9,12 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from OpenSSL import SSL, crypto
 
+from hushwire.core.values import frozen
 from hushwire.media.certificates import Certificate
 from hushwire.media.model import Protection, Suite
 from hushwire.sdp.dtls import RemoteDtls
@@ -46,7 +46,7 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SrtpKeys:
     """What the handshake gave: our protection for what we send, the peer's for what it sends."""
 

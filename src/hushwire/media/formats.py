@@ -2,9 +2,10 @@
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from hushwire.core.values import frozen
 
 
 class CodecName(IntEnum):
@@ -32,7 +33,7 @@ _RATES[CodecName.TELEPHONE_EVENT] = (8_000, 16_000, 32_000, 48_000)
 MAX_CODECS: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LegCodec:
     """One codec agreed for a leg. `ptime_ms` is the packet time that the party wishes to receive, 10 to 120 ms.
 

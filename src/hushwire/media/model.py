@@ -1,11 +1,11 @@
 """What is said to the media process and what it answers, as values."""
 
-from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
 
 from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 from hushwire.media.digits import DigitHeard
 from hushwire.media.formats import LegCodec
 from hushwire.media.ports import IpAddress, PortTrouble, read_source
@@ -39,7 +39,7 @@ class Suite(IntEnum):
     AEAD_AES_256_GCM = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Protection:
     """SRTP of one direction: suite and master key with salt behind it, raw."""
 
@@ -50,7 +50,7 @@ class Protection:
         return f"Protection({self.suite.name}, <key>)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IceCredentials:
     """What connectivity checks of a leg must carry (RFC 8445 section 5.3). hushwire-media is ICE-lite: it answers checks under the local
     password and makes none of its own, so it has no use for the peer's. Other values are an ICE restart."""
@@ -63,7 +63,7 @@ class IceCredentials:
         return "IceCredentials(<secret>)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LegPorts:
     """What OPEN_LEG gave: `ip` and ports to write into SDP, and the SSRC that the leg will hear. A shared port serves RTP and RTCP."""
 
@@ -74,7 +74,7 @@ class LegPorts:
     is_shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LegSettings:
     """A leg as a whole statement (SET_LEG): what it does not say has its default again.
 
@@ -104,7 +104,7 @@ class LegSettings:
     codecs: tuple[LegCodec, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordingOrder:
     """What START_RECORDING needs. `format` is the JSON that playback reads (docs/hwr.md); `data_key` has 32 bytes."""
 
@@ -129,7 +129,7 @@ class RecordingState(IntEnum):
     FAILED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordingResult:
     """A recording that ended: `digest` is the SHA-256 of the whole file; `gaps` counts packets that were not recorded.
 
@@ -164,7 +164,7 @@ class RecordingResult:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LegStatistics:
     """Counters of one leg (RFC 3550 A.3, A.8). `silent_ms` is None where nothing was ever taken in."""
 
@@ -215,7 +215,7 @@ class LegStatistics:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BridgeReport:
     """Statistics of a bridge, and the recording's end where one was running."""
 
@@ -232,7 +232,7 @@ class BridgeReport:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BridgeEntry:
     """A bridge that the media process holds, and its running recording."""
 
@@ -249,7 +249,7 @@ class BridgeEntry:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DtlsDatagram:
     """What a leg's party sent of its DTLS handshake. Not kept: one that gets lost is sent again by the party, as DTLS does."""
 
@@ -263,7 +263,7 @@ class DtlsDatagram:
         return cls(UUID(bytes=fields.need(Tag.BRIDGE)), fields.integer(Tag.LEG), fields.need(Tag.DATAGRAM))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MediaEvent:
     """Something that happened, kept by the media process until it is acknowledged.
 
@@ -303,7 +303,7 @@ class MediaEvent:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Greeting:
     """Answer to HELLO: which run of the program this is, and how many bridges it holds."""
 

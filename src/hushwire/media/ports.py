@@ -1,10 +1,10 @@
 """Ports of legs: what is wished for, what shared ports count, and why a leg must leave one (native/control/PROTOCOL.md, "Shared ports")."""
 
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 from hushwire.media.wire import Fields, Tag
 
 IpAddress = IPv4Address | IPv6Address
@@ -19,7 +19,7 @@ class PortWish(IntEnum):
     BY_ICE = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LegOpening:
     """A leg to be opened. `signalling_ip` and `remote` (as the party's offer announced it) help to decide whether a port can be shared."""
 
@@ -29,7 +29,7 @@ class LegOpening:
     remote: tuple[Personal[IpAddress], int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SharedPort:
     """A shared port's legs, and its datagrams since the program began; `strangers`, `unproven` and `over_budget` were dropped."""
 

@@ -1,9 +1,9 @@
 """How a leg sounds, as the media process says it: every five seconds, at the end of a call, and when a party is not heard."""
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.media.wire import Fields, Tag
 
 
@@ -24,7 +24,7 @@ class SilenceCause(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LegQuality:
     """Of five seconds, or (in LEG_STATS) the means of a whole call with its worst five seconds. None: not known.
 

@@ -3,10 +3,11 @@
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum, StrEnum
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.media.wire import Fields, Tag
 
 FRAME_MS: Final = 20
@@ -43,7 +44,7 @@ class SoundCodec(StrEnum):
         return next((codec for codec in cls if codec.value.lower() == name.lower()), None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EncodedSound:
     """A sound in one codec: `data` holds each packet's payload behind its length (u16). `id` names exactly this, everywhere."""
 
@@ -91,7 +92,7 @@ class EncodedSound:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlayOrder:
     """What PLAY asks for. `playback` is the controller's name for it; PLAY_ENDED repeats it.
 
@@ -117,7 +118,7 @@ class PlayEnd(IntEnum):
     LEG_CLOSED = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Played:
     """What PLAY_ENDED tells: `sent_ms` of the sound were sent, all times together."""
 

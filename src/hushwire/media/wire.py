@@ -2,11 +2,11 @@
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from hushwire.core.errors import Unavailable
+from hushwire.core.values import frozen
 
 VERSION: Final = 1
 MAX_FRAME: Final = 65_536
@@ -307,7 +307,7 @@ class Fields:
             yield Fields(value)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Frame:
     """One frame, its length field taken off."""
 

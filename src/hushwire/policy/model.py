@@ -1,8 +1,10 @@
 """What the judge is asked, what it knows, and what it answers: frozen values, no decision."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
+
+from hushwire.core.values import frozen
 
 
 class Way(StrEnum):
@@ -231,7 +233,7 @@ SENTENCES: Final[dict[Reason, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OwnHosts:
     """Hosts that a URI may name and mean this gateway. Names and addresses in lower case, IPv6 without brackets, names without a final dot.
 
@@ -244,7 +246,7 @@ class OwnHosts:
     ports: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attempt:
     """A wish to reach somebody. `destination` as it came: a user part, a URI, or a header's value (see `Channel.is_header`).
 
@@ -256,7 +258,7 @@ class Attempt:
     peer: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Allow:
     """It may go out, as `number` and nothing else: +E.164, or a listed short code as it is dialled in the home country.
 
@@ -270,14 +272,14 @@ class Allow:
     rule: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AllowContact:
     """The Contact of a registration names a device that calls may be sent to. No number is reached by it."""
 
     explanation: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deny:
     """It was read and is refused. What the reader found so far is there for the row and the admin."""
 
@@ -290,7 +292,7 @@ class Deny:
     """Which entry of which list decided; empty where no list was asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Emergency:
     """An emergency call: before every other rule, never limited. `number` is the short number to dial in the home country."""
 
@@ -299,7 +301,7 @@ class Emergency:
     explanation: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Malformed:
     """Characters or grammar are wrong: nothing was read."""
 

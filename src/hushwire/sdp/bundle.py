@@ -1,9 +1,9 @@
 """BUNDLE, as far as one audio section needs it (RFC 9143, RFC 5888): groups, `mid`, and where a bundled section's transport stands."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.sdp.session import Attribute, Media, SdpError, Session
 
 # RFC 8839 calls for a token; RFC 9143 section 7 advises three bytes at most, but nobody is held to it.
@@ -11,7 +11,7 @@ _MID: Final = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,32}")
 OUR_MID: Final = "0"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Transport:
     """Where to look for what a section says of its transport, most specific first.
 

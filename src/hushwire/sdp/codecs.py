@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
+from hushwire.core.values import frozen, replace
 from hushwire.sdp.session import Attribute, Media
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Codec:
     """`payload_type` and the encoding of an rtpmap: `name` in its usual spelling, `rate` as SDP says it (G722/8000, opus/48000)."""
 

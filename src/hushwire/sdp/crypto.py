@@ -6,11 +6,11 @@ a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:<key||salt>|2^20|1:4
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 
 
 class Suite(StrEnum):
@@ -37,7 +37,7 @@ _KEY_BYTES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Crypto:
     """One SDES key: `key` is master key and salt, `suite.key_bytes` together."""
 

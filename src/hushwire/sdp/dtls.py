@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sdp.session import Attribute, SdpError
 
 MAX_FINGERPRINTS: Final = 8
@@ -28,7 +28,7 @@ class Setup(StrEnum):
     ACTPASS = "actpass"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fingerprint:
     """The digest of a certificate (DER): `hash_name` as SDP spells it in lower case, `digest` its bytes."""
 
@@ -40,7 +40,7 @@ class Fingerprint:
         return f"{self.hash_name} {self.digest.hex(':').upper()}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LocalDtls:
     """Our certificate's fingerprint. `role` is who we are in the association that stands, None before there is one."""
 
@@ -48,7 +48,7 @@ class LocalDtls:
     role: Setup | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class RemoteDtls:
     """Whom the handshake must prove: the peer's certificate matches one of `fingerprints`, all of one hash function.
 

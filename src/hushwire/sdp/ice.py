@@ -6,10 +6,10 @@ The peer's candidates are not used: where it is, its checks show. They are only 
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sdp.session import Attribute, SdpError
 
 MAX_CANDIDATES: Final = 100
@@ -20,7 +20,7 @@ _PASSWORD: Final = re.compile(r"[A-Za-z0-9+/]{22,256}")
 _HOST_PRIORITY: Final = 126 << 24 | 65535 << 8 | 255
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class IceCredentials:
     """`ufrag` names a side in checks, `password` keys their integrity."""
 

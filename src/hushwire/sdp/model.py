@@ -1,10 +1,10 @@
 """What offers and answers are made of: our end of a leg, what was agreed for it, and why nothing was. Frozen values, no decision."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sdp.codecs import AUDIO_CODECS, Codec
 from hushwire.sdp.crypto import Crypto, Suite
 from hushwire.sdp.dtls import LocalDtls, RemoteDtls
@@ -62,7 +62,7 @@ class Keying(StrEnum):
     WEBRTC = "webrtc"  # UDP/TLS/RTP/SAVPF with a fingerprint, ICE-lite, BUNDLE of one section and RTCP multiplexed (RFC 8829)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class LocalMedia:
     """Our end of a leg: where we receive, and the keys that we would send with (one for each suite that we offer or accept).
 
@@ -91,7 +91,7 @@ class LocalMedia:
         return f"LocalMedia({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class AgreedIce:
     """The credentials that checks on this leg must bear: ours, and the peer's (RFC 8445 section 7)."""
 
@@ -102,7 +102,7 @@ class AgreedIce:
         return f"AgreedIce({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class LegMedia:
     """What offer and answer agreed on for one leg.
 
@@ -158,7 +158,7 @@ class Refusal(StrEnum):
     MALFORMED = "malformed"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Answered:
     """`body` is the answer to send, `media` what it means."""
 

@@ -1,9 +1,9 @@
 """Offers and answers for audio legs (RFC 3264): one stream, in the clear, under SDES keys, or behind DTLS as SIP and WebRTC have it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
+from hushwire.core.values import replace
 from hushwire.sdp import bundle
 from hushwire.sdp.bundle import Transport
 from hushwire.sdp.codecs import (

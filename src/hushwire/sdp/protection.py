@@ -4,9 +4,9 @@ A leg never falls back behind anybody's back: what was offered protected is answ
 UDP/TLS/RTP without a fingerprint that can be checked is no protected section at all.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.sdp import dtls
 from hushwire.sdp.bundle import Transport
 from hushwire.sdp.crypto import Crypto, Suite, parse_crypto
@@ -21,7 +21,7 @@ TLS: Final = ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF")
 SECURE: Final = SAVP + TLS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Protection:
     """What is agreed: `LegMedia`'s fields of the same names, and the `lines` that an answer of ours says it with."""
 

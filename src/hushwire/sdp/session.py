@@ -5,12 +5,12 @@ carries meaning: what stands before the first m= belongs to the session.
 """
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from hushwire.core.errors import MalformedError
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 
 MAX_BYTES: Final = 16384
 MAX_LINES: Final = 400
@@ -27,7 +27,7 @@ class SdpError(MalformedError):
     """Bytes that are no session description."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Media:
     """One m= section. `formats` are payload types as text; `connection` is its own c= address, else None.
 
@@ -58,7 +58,7 @@ class Media:
         return f"Media({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Session:
     """A session description. `address` is the session's own c= address, or None; `origin_address` that of o=."""
 

@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -23,6 +23,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import LocalError
 from hushwire.core.events import DomainEvent
 from hushwire.core.ids import AgentId, NodeId, OrgId, uuid7
+from hushwire.core.values import frozen, replace
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.neighbours import Neighbours
 from hushwire.sip.flow import Flow, Hop, Target, Transport
@@ -40,7 +41,7 @@ AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceEr
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Place:
     """A binding and its row. `node_id` holds its flow; `source` is where its REGISTER came from.
 

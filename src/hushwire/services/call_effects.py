@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from typing import Any, Final, assert_never
 
 import structlog
@@ -10,6 +9,7 @@ import structlog
 from hushwire.calls import effects, events
 from hushwire.calls.model import EndReason, JoinedAs, Side
 from hushwire.core.clock import Clock
+from hushwire.core.values import replace
 from hushwire.media.model import BridgeReport
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Collection, Coroutine, Iterable
-from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -13,6 +12,7 @@ from hushwire.calls.effects import LegStatement
 from hushwire.calls.hearing import hearing, recorded
 from hushwire.calls.model import Ports, Side
 from hushwire.core.errors import Unavailable
+from hushwire.core.values import replace
 from hushwire.media.adoption import BridgeState
 from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink

@@ -1,7 +1,6 @@
 """What the media process says about calls: recordings, silence, sounds, ports, quality, and parties that proved who they are."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -10,6 +9,7 @@ from hushwire.calls import events
 from hushwire.calls.call import State
 from hushwire.calls.model import EndReason
 from hushwire.core.clock import Clock
+from hushwire.core.values import replace
 from hushwire.media.dtls import Failure
 from hushwire.media.handshakes import Handshakes
 from hushwire.media.link import MediaLink

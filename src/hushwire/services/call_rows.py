@@ -1,7 +1,6 @@
 """What the rows of a call say, made from the call; written by `Records`, in order and until the database takes them."""
 
 import asyncio
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from hushwire.core.clock import Clock
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import CallId, NodeId, RecordingId
 from hushwire.core.personal import Personal
+from hushwire.core.values import replace
 from hushwire.media.model import BridgeReport
 from hushwire.policy.model import Allow, Deny, Emergency, NumberClass
 from hushwire.services.call_journal import CallJournal

@@ -1,7 +1,6 @@
 """How calls begin: who asks, by which route, with which keys; and what is answered and written where none begins."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -14,6 +13,7 @@ from hushwire.calls.originated import Originated
 from hushwire.calls.room import Room
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import CallId
+from hushwire.core.values import replace
 from hushwire.media.certificates import Certificates
 from hushwire.media.link import MediaLink
 from hushwire.policy.model import Emergency

@@ -4,10 +4,11 @@ A number that its owner hides reaches nobody but a carrier that the operator tru
 of a caller who hides is used for the law on recording, and then forgotten: no header to an agent, no row and no index holds it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from hushwire.core.personal import SHOWN, Personal
+from hushwire.core.values import replace
 from hushwire.policy import trunk_number
 from hushwire.services.features import DEFAULT, Feature, Features
 from hushwire.services.trunk import Trunk

@@ -6,7 +6,7 @@ never what a call is diverted to, and an emergency call is never diverted.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import Final
 
 import structlog
@@ -16,6 +16,7 @@ from hushwire.calls.diversion import DiversionReason
 from hushwire.calls.model import AnsweredBy, CallDirection, Target
 from hushwire.core.ids import AgentId, CallId
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen, replace
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed
 from hushwire.services.directory import Agent, Organisation
 from hushwire.services.forwarding import MOST_DIVERSIONS, VOICEMAIL, Diversion
@@ -32,7 +33,7 @@ MOST_OUT: Final = 10
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Onward:
     """The call rings somebody else: its route from now on, and what its machine is told."""
 
@@ -40,14 +41,14 @@ class Onward:
     event: events.Diverted
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Nowhere:
     """Nobody else is rung. `diversions` tell how far it came; empty where nothing was set."""
 
     diversions: tuple[Diversion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TakeMessage:
     """Who calls leaves a message: the call's route from now on, and what its machine is told."""
 
@@ -58,7 +59,7 @@ class TakeMessage:
 Answer = Onward | TakeMessage | Nowhere
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Wish:
     """Where a call is to go on to: by a name within the organisation, where it is one, and as the verdict is asked of it."""
 

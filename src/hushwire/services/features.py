@@ -5,11 +5,11 @@ A code begins with * or #, so it is nobody's extension and no number. Emergency 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen, replace
 from hushwire.services.forwarding import Forwarding
 
 _CODE: Final = re.compile(r"[*#][0-9*#]{1,5}", re.ASCII)
@@ -41,7 +41,7 @@ class Feature(StrEnum):
     ASK_ACCESS = "ask_access"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Row:
     """The code by default, and whether something must follow it: a number, a room."""
 
@@ -98,7 +98,7 @@ def changed_by(settings: Forwarding, feature: Feature, wanted: Personal[str] | N
     return replace(settings, **{key: value})  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dialled:
     """A feature, and what was dialled behind its code."""
 

@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Final
 
 from hushwire.calls.diversion import DiversionReason
 from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 
 VOICEMAIL: Final = "voicemail"
 """The destination that is the agent's own mailbox, whatever anybody is called."""
@@ -19,7 +20,7 @@ LONGEST_RING_S: Final = 120
 _DESTINATION: Final = re.compile(r"[A-Za-z0-9+][A-Za-z0-9+._-]{0,63}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Forwarding:
     """An agent's settings. Each destination is an extension, a user name, a number as the agent dials it, or VOICEMAIL; None: no
     diversion then.
@@ -88,7 +89,7 @@ def is_destination(text: str) -> bool:
     return _DESTINATION.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Diversion:
     """An agent's phones did not take the call, or were not to be rung, and it went on. `refused`: why it did not, in a word."""
 

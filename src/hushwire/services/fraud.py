@@ -6,7 +6,7 @@ while the database is away; the row and the other gateways follow. An emergency 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID
@@ -16,6 +16,7 @@ import structlog
 from hushwire.calls.model import EndReason
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import AgentId, CallId, OrgId, TrunkId, uuid7
+from hushwire.core.values import replace
 from hushwire.policy.breaker import Action, Facts, Finding, Level, Signal, judge, refuses, used_up
 from hushwire.policy.breaker_counters import SHORT_S, tail_and_head
 from hushwire.policy.model import Allow, Deny, Malformed, Reason, Verdict

@@ -1,11 +1,11 @@
 """Who sent a request: digest answers and nothing else (RFC 3261 section 22). No address and no other header is believed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from hushwire.core.values import frozen
 from hushwire.services.directory import Agent, Credential, Directory, Organisation
 from hushwire.sip import refusals
 from hushwire.sip.digest import Authorization, Challenger, Outcome, parse_authorization
@@ -18,7 +18,7 @@ from hushwire.sip.uri import SipUri
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """The request is this agent's, from the device whose credential it bears (the agent's own password has the agent's id)."""
 
@@ -27,7 +27,7 @@ class Known:
     credential: Credential
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unknown:
     """Answer `status` with `headers`: a challenge, or a plain refusal."""
 

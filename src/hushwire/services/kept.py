@@ -6,7 +6,7 @@ version wrote it) is not read, and its call is an orphan.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from hushwire.calls.model import Side
 from hushwire.calls.transfer import Exchange, TransferKind
 from hushwire.core.ids import AgentId, OrgId, TrunkId
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.media.dtls import SrtpKeys
 from hushwire.policy.model import Allow, Emergency
 from hushwire.privacy.consent import Places
@@ -29,7 +30,7 @@ from hushwire.store.calls import CallAnswer, CallEnd, NewCall, NewRecording, Rec
 VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Waiting:
     """A request that is not answered yet, as it came."""
 
@@ -40,7 +41,7 @@ class Waiting:
         return f"Waiting({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Keyed:
     """A leg whose DTLS handshake is done."""
 
@@ -52,7 +53,7 @@ class Keyed:
         return f"Keyed({self.leg}, {SHOWN})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tried:
     """One way to a carrier that the call tried before it was answered, or was answered on."""
 
@@ -62,7 +63,7 @@ class Tried:
     attestation: str | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class KeptParty:
     """Who took the place of one of the two parties."""
 
@@ -80,7 +81,7 @@ class KeptParty:
         return f"KeptParty({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeptTransfer:
     """What a party asked for and waits to hear of: `cseq` is the number of its REFER, None where it does not wait."""
 
@@ -93,7 +94,7 @@ class KeptTransfer:
     """Where the other party is parked."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Talk:
     """What two parties' call needs to go on. `reoffer`: one of them waits for our answer to a re-INVITE.
 
@@ -139,7 +140,7 @@ class Talk:
         return f"Talk({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Kept:
     """One call. `talk` while its parties talk; `waiting` is the caller's INVITE before; neither once it is over.
 

@@ -15,6 +15,7 @@ from hushwire.calls.model import SUPERVISING, EndReason, JoinedAs, Side
 from hushwire.calls.transfer import Exchange, TransferKind
 from hushwire.core.ids import AgentId, CallId
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 from hushwire.media.certificates import Certificate
 from hushwire.media.dtls import SrtpKeys
 from hushwire.media.formats import leg_codecs
@@ -70,7 +71,7 @@ class Joining:
     """Its party has answered, and is to hear and be heard."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What a call that we began is for: whom its agent wants to reach, and on which way it was asked for."""
 
@@ -79,7 +80,7 @@ class Wanted:
     is_telemarketing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Party:
     """Who talks on one side of a call: an agent, or somebody behind a carrier. `shown` is what others are told of it."""
 

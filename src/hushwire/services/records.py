@@ -20,6 +20,7 @@ import structlog
 from hushwire.core.errors import Unavailable
 from hushwire.core.events import DomainEvent
 from hushwire.core.ids import OrgId
+from hushwire.core.values import frozen
 from hushwire.store import outbox
 from hushwire.store.calls import Row, Step, write_steps
 from hushwire.store.database import Connection, Database
@@ -48,7 +49,7 @@ LINGER_S: Final = 0.05
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepWrite:
     """One of the steps that every call takes, and what the outbox is told with it."""
 
@@ -57,7 +58,7 @@ class StepWrite:
     events: Sequence[DomainEvent]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Entry:
     kind: str
     write: Write | StepWrite

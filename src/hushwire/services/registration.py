@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import MalformedError
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, OrgId
+from hushwire.core.values import frozen, replace
 from hushwire.policy.model import AllowContact, Attempt, Channel, Verdict
 from hushwire.policy.rules import Rules
 from hushwire.services.bindings import AWAY, Bindings, Place
@@ -41,7 +41,7 @@ Respond = Callable[[int, tuple[Line, ...]], None]
 Judge = Callable[[Attempt, Rules], Verdict]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Device:
     """Where one of an agent's devices can be called: the contact for the Request-URI, the way there, and where it registered from.
 

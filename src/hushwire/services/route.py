@@ -1,11 +1,11 @@
 """What routing decides: a call that may be made, a wish that is no call, or a refusal."""
 
-from dataclasses import dataclass, replace
 from uuid import UUID
 
 from hushwire.calls.model import AnsweredBy, CallDirection, Plan, Target
 from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen, replace
 from hushwire.policy.model import Allow, Deny, Emergency, Malformed
 from hushwire.privacy.consent import Places
 from hushwire.services.directory import Agent, Organisation
@@ -16,7 +16,7 @@ from hushwire.services.trunk import Trunk
 from hushwire.sip.flow import Hop
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """A call that may be made. `remote` and `local` are the numbers or names for the row; `verdict` is None for calls that stay inside."""
 
@@ -157,7 +157,7 @@ class Route:
         return self.trunk if leg == 1 else self.out_trunk
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """A member of a ring group, and its phones."""
 
@@ -165,7 +165,7 @@ class Member:
     targets: tuple[Target, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wish:
     """What an agent dialled is no call but a wish: `wanted` as its own settings from now on, or, without, access to where it was refused
     a moment ago."""
@@ -176,7 +176,7 @@ class Wish:
     wanted: Forwarding | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """A call that is not made: answered at once. With `verdict` it was refused by the rules."""
 

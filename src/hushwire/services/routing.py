@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,6 +13,7 @@ from hushwire.calls.model import AnsweredBy, CallDirection, Plan, Target, Terms
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
+from hushwire.core.values import replace
 from hushwire.policy import trunk_number
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason, Verdict
 from hushwire.sdp.offer_answer import Srtp

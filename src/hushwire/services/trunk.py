@@ -1,9 +1,8 @@
 """One carrier as calls meet it: a snapshot that nothing changes."""
 
-from dataclasses import dataclass, replace
-
 from hushwire.core.ids import TrunkId
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen, replace
 from hushwire.policy.trunk_number import NumberFormat
 from hushwire.sdp.model import Keying
 from hushwire.sip.digest import Credentials
@@ -13,7 +12,7 @@ from hushwire.sip.uri import SipUri, parse_sip_uri
 from hushwire.store.directory import TrunkRow
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trunk:
     """One carrier. `addresses` are the hosts that calls from it come from: what was declared, else the host of its URI.
 

@@ -1,10 +1,11 @@
 """The ways to a carrier that a call tried, one after the other: who had it, for how long, and how that ended."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from hushwire.calls.model import CallDirection
 from hushwire.core.clock import Clock
+from hushwire.core.values import replace
 from hushwire.policy.model import Emergency
 from hushwire.services.live import LiveCall
 from hushwire.services.trunk import Trunk

@@ -2,12 +2,12 @@
 
 import ipaddress
 import re
-from dataclasses import replace
 from typing import Final
 
 from hushwire.calls.model import Target, Terms
 from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
+from hushwire.core.values import replace
 from hushwire.policy import trunk_number
 from hushwire.policy.model import Allow, Emergency, NumberClass
 from hushwire.sdp.offer_answer import Srtp

@@ -4,9 +4,9 @@ From a peer outside the trust domain nothing of this is believed, and to such a 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import Headers, Line
 from hushwire.sip.message import Request
@@ -19,7 +19,7 @@ TRUSTED_ONLY: Final = ("P-Asserted-Identity", "P-Preferred-Identity", "P-Chargin
 _MOST: Final = 2  # one sip or sips URI and one tel URI (RFC 3325 section 9.1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Caller:
     """`identities` are the asserted ones, empty where none is believed; `is_hidden`: they are for the network alone."""
 

@@ -2,11 +2,12 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from hushwire.core.clock import Random
+from hushwire.core.values import frozen, replace
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.effects import DialogKey, Effect, RequestId, Send, TxId
 from hushwire.sip.flow import Address, Flow, Hop, Transport
@@ -26,7 +27,7 @@ _NEVER = float("inf")
 _WILDCARDS = ("0.0.0.0", "::")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UserAgentConfig:
     """`sent_by`: what Via and Contact call us, for each transport that we listen on.
 

@@ -1,9 +1,9 @@
 """Dialogs (RFC 3261 section 12): frozen state that can be journalled and adopted by another process."""
 
-from dataclasses import dataclass, replace
 from typing import Final
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen, replace
 from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey
 from hushwire.sip.flow import Hop
@@ -15,7 +15,7 @@ from hushwire.sip.uri import NameAddr
 FROM_CHANGE: Final = "from-change"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Dialog:
     """One dialog as this end sees it.
 

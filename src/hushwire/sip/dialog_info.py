@@ -1,12 +1,12 @@
 """Dialog-info (RFC 4235): which calls somebody is in, as XML for a NOTIFY, whole or only what changed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen, replace
 from hushwire.sip.effects import DialogKey
 
 CONTENT_TYPE: Final = "application/dialog-info+xml"
@@ -21,7 +21,7 @@ class DialogState(StrEnum):
     TERMINATED = "terminated"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class DialogInfo:
     """One call of the watched party. `id` is its name in these documents alone; `remote` is who is at the other end, if that is told."""
 

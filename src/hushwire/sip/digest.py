@@ -18,6 +18,7 @@ from typing import Final
 
 from hushwire.core.clock import Random
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sip.errors import ParseError
 from hushwire.sip.uri import SipUri, parse_uri, quote, unquote
 
@@ -38,7 +39,7 @@ class Outcome(StrEnum):
     REPLAY = "replay"  # right password, but this nonce count was used before
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Credentials:
     """What may answer a trunk's challenge: only where the realm is `realm`, or any realm if that is None."""
 
@@ -50,7 +51,7 @@ class Credentials:
         return f"Credentials({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Authorization:
     """A parsed Authorization or Proxy-Authorization value."""
 
@@ -68,7 +69,7 @@ class Authorization:
         return f"Authorization({self.algorithm})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Challenge:
     """A parsed WWW-Authenticate or Proxy-Authenticate value that we can answer."""
 

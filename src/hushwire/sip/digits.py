@@ -3,10 +3,10 @@
 No RFC: RFC 6086 calls it legacy usage (section 3), carried without an Info-Package. Telephones that send it know no RFC 4733.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 
 __all__ = ["Keyed", "parse_info"]
 
@@ -20,7 +20,7 @@ _NUMBERED: Final = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15":
 _KEYS: Final = frozenset("0123456789*#ABCD")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keyed:
     """One key, and for how long it was held."""
 

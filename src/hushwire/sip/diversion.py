@@ -4,10 +4,10 @@ Both tell who was called first, which is a person's business: as an asserted ide
 How often a call was diverted is counted from anybody: it only bounds how often it goes on.
 """
 
-from dataclasses import dataclass, replace
 from typing import Final
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen, replace
 from hushwire.sip import asserted
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import Line
@@ -34,7 +34,7 @@ _WORDS: Final = {
 _OF_CAUSE: Final = {302: "unconditional", 408: "no-answer", 480: "deflection", 486: "user-busy", 487: "deflection", 503: "unavailable"}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Diverted:
     """The last diversion of a call. `by` is None where it is not to be told; `times` counts all of the call's."""
 

@@ -1,10 +1,10 @@
 """What the user agent asks for and tells: messages to send, and events for the layer above."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.message import Request, Response
 
@@ -39,7 +39,7 @@ class Cause(StrEnum):
     CANCELLED = "cancelled"  # we took it back; status is 487
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Send:
     """Bytes to send. `transaction` names the transaction to blame in `UserAgent.send_failed`; None where nobody minds.
 
@@ -52,7 +52,7 @@ class Send:
     fallback: Hop | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestReceived:
     """A request outside dialogs: INVITE, REGISTER, MESSAGE, SUBSCRIBE... Answer it with `UserAgent.respond`.
 
@@ -66,7 +66,7 @@ class RequestReceived:
     replaces: DialogKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelReceived:
     """The peer took its INVITE back: CANCEL is answered 200 and the INVITE 487 already; `tx` can't be answered any more.
 
@@ -77,7 +77,7 @@ class CancelReceived:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AckReceived:
     """The peer acknowledged our 2xx to its INVITE or re-INVITE. The body is an answer if our 2xx held the offer."""
 
@@ -85,7 +85,7 @@ class AckReceived:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InDialogRequest:
     """A request within a dialog (re-INVITE, UPDATE, INFO, REFER, NOTIFY, MESSAGE...). Answer it with `UserAgent.respond`."""
 
@@ -95,7 +95,7 @@ class InDialogRequest:
     flow: Flow
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DialogEnded:
     """The peer's BYE; it is answered 200 already and the dialog is gone."""
 
@@ -103,7 +103,7 @@ class DialogEnded:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Progress:
     """A 101-199 to our INVITE. `dialog` is the early dialog, one for each fork; None where the peer sent no To tag."""
 
@@ -112,7 +112,7 @@ class Progress:
     dialog: DialogKey | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accepted:
     """The first 2xx to our INVITE. It is acknowledged already, unless our INVITE had no body: then call `UserAgent.ack` with the answer."""
 
@@ -121,7 +121,7 @@ class Accepted:
     response: Response
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejected:
     """Our INVITE came to nothing. `response` is None unless `cause` is RESPONSE (or the 487 of a cancelled one)."""
 
@@ -131,7 +131,7 @@ class Rejected:
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Responded:
     """The final response to a request of ours other than an INVITE outside dialogs. A 2xx to a re-INVITE is acknowledged already.
 
@@ -146,7 +146,7 @@ class Responded:
     retry_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DialogTimedOut:
     """The peer never acknowledged our 2xx (RFC 3261 section 13.3.1.4), or nobody refreshed the session in time (RFC 4028 section 10).
 
@@ -156,14 +156,14 @@ class DialogTimedOut:
     dialog: DialogKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefreshDue:
     """The session is to be refreshed by us, and its peer takes no UPDATE: send a re-INVITE with what is agreed (RFC 4028 section 7.4)."""
 
     dialog: DialogKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SubscriptionRefreshed:
     """A subscriber asked for more time, or with `expires_s` 0 for the last word; 200 is sent already. Answer with `UserAgent.notify`."""
 
@@ -171,14 +171,14 @@ class SubscriptionRefreshed:
     expires_s: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NotifyTaken:
     """The subscriber took our NOTIFY, and no other is under way: what it was told last is what it knows."""
 
     subscription: SubscriptionId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SubscriptionEnded:
     """A subscription is over without our doing: `timeout` (its last NOTIFY is sent already) or `rejected` (nobody takes NOTIFYs there)."""
 
@@ -186,7 +186,7 @@ class SubscriptionEnded:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Notified:
     """A NOTIFY for a subscription of ours; 200 is sent already. `is_over`: it was the last one."""
 

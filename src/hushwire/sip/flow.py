@@ -1,10 +1,10 @@
 """Where messages come from and go to: values that the pure engine passes around and the transport understands."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 
 
 class Transport(StrEnum):
@@ -51,7 +51,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Flow:
     """One two-way path (RFC 5626 section 2): a remote address on one of our UDP sockets, or one TCP or TLS connection.
 
@@ -70,7 +70,7 @@ class Flow:
         return f"Flow({self.transport}, {self.id})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Target:
     """A place to send to that has no flow yet. `host` is a name or a numeric address without brackets.
 

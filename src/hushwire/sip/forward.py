@@ -22,10 +22,10 @@ import binascii
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from hushwire.core.values import frozen
 from hushwire.sip.effects import Send
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
@@ -44,7 +44,7 @@ _REMEMBERED: Final = 4096
 _WAYS: Final = {name.upper(): name for name in Transport}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Token:
     """Whom a forwarded request concerns: the device's binding, and the gateway that calls it."""
 

@@ -7,16 +7,16 @@ token that no two of them share, so that two calls can't be told to come from on
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.sip.uri import SipUri, escape_user
 
 _TEMPORARY: Final = "tgruu."
 _INSTANCE: Final = re.compile(r"<([A-Za-z0-9:._\-]{1,200})>", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Gruus:
     """What one device is told of its addresses."""
 

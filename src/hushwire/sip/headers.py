@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Transport
 from hushwire.sip.uri import Params, format_params, parse_host_port, parse_params, split_quoted
@@ -194,7 +194,7 @@ def display_name(name: str) -> str:
     return _DISPLAY.get(SPELLINGS.get(name) or name.lower(), name)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Via:
     """One Via value (RFC 3261 section 20.42). `host` and `port` are the sent-by; `transport` is upper case as on the wire."""
 
@@ -271,7 +271,7 @@ def parse_via(text: str) -> Via:
     return Via(transport.upper(), host, port, parse_params(tail[1:]) if tail else ())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CSeq:
     """Sequence number (0 to 2**31 - 1) and method (RFC 3261 section 20.16)."""
 

@@ -4,9 +4,10 @@ Text is UTF-8 with surrogate escapes, so that a message which nobody changed goe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import Any, Final, TypeVar
 
+from hushwire.core.values import frozen, replace
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import CSeq, Headers, Via, parse_cseq, parse_number, parse_via
 from hushwire.sip.uri import NameAddr, SipUri, Uri, parse_name_addr, parse_sip_uri, parse_uri, split_quoted
@@ -226,7 +227,7 @@ class _Message:
         return None if value is None else value.partition(";")[0].replace(" ", "").lower()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Request(_Message):
     """A request. `uri` is the Request-URI's text; `request_uri` is it parsed."""
 
@@ -261,7 +262,7 @@ class Request(_Message):
         return f"<Request {self.method}>"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Response(_Message):
     """A response."""
 

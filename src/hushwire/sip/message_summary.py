@@ -1,12 +1,13 @@
 """Message waiting (RFC 3842): how many messages a mailbox holds, as the body of a NOTIFY."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from hushwire.core.values import frozen
 
 CONTENT_TYPE: Final = "application/simple-message-summary"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageCounts:
     """What a mailbox holds. `new` were not heard yet; those of them, and of the `old`, that are urgent are counted in both."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import SPELLINGS, Headers, Line, display_name, header_key, is_token, parse_cseq, parse_number, parse_via
 from hushwire.sip.message import Message, Request, Response
@@ -172,7 +173,7 @@ def _length(headers: Headers, body: bytes, is_stream: bool) -> int:
 _SPELLINGS: Final = {spelling: (key, display_name(spelling)) for spelling, key in SPELLINGS.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ping:
     """A double CRLF between messages, which asks for one CRLF back (RFC 5626 section 3.5.1)."""
 

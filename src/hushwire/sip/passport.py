@@ -7,7 +7,6 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from hushwire.core.errors import MalformedError
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 
 LONGEST: Final = 4096
 """Octets of a token; SHAKEN's have about 400."""
@@ -60,7 +60,7 @@ class PassportError(MalformedError):
         self.defect = defect
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Passport:
     """The claims. Numbers are digits without "+" (RFC 8224 section 8.3); `iat` in seconds since 1970; `x5u` is the certificate's URL.
 
@@ -80,7 +80,7 @@ class Passport:
         return f"Passport({self.ppt}, {SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Token:
     """A passport as somebody says it, with what is signed and the signature (its two halves)."""
 

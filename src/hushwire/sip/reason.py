@@ -1,16 +1,16 @@
 """Reason (RFC 3326): why a request or response says what it says, in the words of SIP or of the telephone network (Q.850)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.sip import q850
 from hushwire.sip.errors import ParseError
 from hushwire.sip.message import REASONS, Request, Response
 from hushwire.sip.uri import parse_params, quote
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reason:
     """One value: `protocol` is `SIP` or `Q.850`, `cause` a status or cause value, `text` words for people (a peer's: never logged)."""
 

@@ -4,11 +4,11 @@ What a Refer-To names is a way out: its reader asks the verdict about it, as abo
 """
 
 import re
-from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen, replace
 from hushwire.sip.effects import DialogKey
 from hushwire.sip.errors import ParseError
 from hushwire.sip.message import REASONS, Request
@@ -20,7 +20,7 @@ _STATUS_LINE: Final = re.compile(rb"SIP/2\.0 ([1-6][0-9]{2})(?: |\r|\n|$)")
 _PLAIN: Final = "-_.!~*'()[]/?:+$"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Replaces:
     """The dialog that a new one takes the place of, as its other end names it: `to_tag` is the reader's own."""
 
@@ -41,7 +41,7 @@ class Replaces:
         return f"Replaces({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class ReferTo:
     """Whom a REFER asks us to call: `uri` without its headers, and of those the only one that is read."""
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from hushwire.core.values import replace
 from hushwire.sip.core import Core, Session
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.effects import DialogTimedOut, RefreshDue

@@ -4,10 +4,10 @@ With what RFC 5626 (outbound: instance and reg-id), RFC 3327 (Path) and RFC 5627
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen, replace
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow
 from hushwire.sip.gruu import Gruus
@@ -18,7 +18,7 @@ from hushwire.sip.uri import NameAddr, SipUri, parse_name_addr, parse_sip_uri, q
 MOST_PATHS: Final = 8
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Binding:
     """One device of an agent. `expires_at` is in the seconds of `register`'s `now`.
 
@@ -46,7 +46,7 @@ class Binding:
         return f"Binding({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bounds:
     """Registration lifetimes in seconds and the number of devices of one agent."""
 
@@ -56,7 +56,7 @@ class Bounds:
     max_bindings: int = 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Registered:
     """Answer 200 with `headers`. `bindings` is the whole new set; `stored` were added or refreshed, `removed` left it.
 
@@ -70,7 +70,7 @@ class Registered:
     replaced: tuple[Binding | None, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RegisterRefused:
     """Answer `status` with `headers`; the bindings stay as they are."""
 

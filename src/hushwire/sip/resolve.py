@@ -7,11 +7,11 @@ port                    A, AAAA                        also where there is no SR
 
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from hushwire.core.clock import Random
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sip.flow import Target, Transport
 from hushwire.sip.routing import numeric
 from hushwire.sip.uri import SipUri
@@ -25,7 +25,7 @@ _SERVICES: Final = {"SIPS+D2T": Transport.TLS, "SIP+D2T": Transport.TCP, "SIP+D2
 _SRV_OF: Final = {Transport.TLS: "_sips._tcp.", Transport.TCP: "_sip._tcp.", Transport.UDP: "_sip._udp."}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Naptr:
     """One NAPTR record (RFC 3403). `replacement` without the final dot."""
 
@@ -36,7 +36,7 @@ class Naptr:
     replacement: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Srv:
     """One SRV record (RFC 2782). `target` without the final dot; empty: the service is decidedly not there."""
 
@@ -46,7 +46,7 @@ class Srv:
     target: str
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Way:
     """One place to try. Lower `priority` first; among equals by `weight` and chance."""
 

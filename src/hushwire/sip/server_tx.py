@@ -1,8 +1,8 @@
 """One server transaction: what it is found by, where its responses go, and the 2xx that it repeats until ACK."""
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hushwire.core.values import frozen, replace
 from hushwire.sip.core import BRANCH_COOKIE, Session
 from hushwire.sip.effects import TxId
 from hushwire.sip.flow import Address, Flow, Hop, Target
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Key = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """A 2xx that waits until our reliable 1xx with a session description is acknowledged (RFC 3262 section 3)."""
 

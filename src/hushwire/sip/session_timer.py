@@ -5,9 +5,9 @@ The negotiation is pure functions; `SessionWatch` keeps the times of all dialogs
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from hushwire.core.values import frozen
 from hushwire.sip.headers import Line, parse_number
 from hushwire.sip.message import Request, Response
 from hushwire.sip.uri import parse_params
@@ -24,7 +24,7 @@ MOST_S: Final = 86_400
 OPTION: Final = "timer"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionTimer:
     """What both ends agreed to: the interval in seconds, and whether we are who refreshes."""
 
@@ -32,7 +32,7 @@ class SessionTimer:
     is_ours: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionExpires:
     """A Session-Expires value; `refresher` is None where it was left open."""
 

@@ -6,12 +6,12 @@ confirm     and with it: authority over the number, signature
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen, replace
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import Headers
 from hushwire.sip.passport import DIV, SHAKEN, Attestation, PassportError, Token, canonical_number, parse, verifies
@@ -33,7 +33,7 @@ class Standing(StrEnum):
     UNVERIFIED = "unverified"  # nothing was said, or it could not be checked
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """`reason` is a word, None where it passed. `attestation` is told only where it passed, and so is `signer`: the provider's codes."""
 
@@ -43,7 +43,7 @@ class Verdict:
     signer: str | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class Statement:
     """A statement to check, and where its certificate is. `diversions` are those that came along of who sent the call elsewhere."""
 

@@ -4,7 +4,6 @@ They are no web certificates: no host name, no key purpose. What makes one is it
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -13,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from hushwire.core.values import frozen
 from hushwire.sip.tn_authority import TN_AUTHORITY, Numbers, numbers_of
 
 E = TypeVar("E", bound=x509.ExtensionType)
@@ -42,7 +42,7 @@ class Fault(StrEnum):
     NO_AUTHORITY = "certificate-no-authority"  # over telephone numbers
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signer:
     """Who signs: the key, for which numbers, and until when the chain counts."""
 
@@ -51,7 +51,7 @@ class Signer:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Revoked:
     """Certificates that count no more: by issuer's name and serial number."""
 

@@ -5,9 +5,9 @@ As subscriber: the implicit subscription of a REFER of ours. A dialog lives as l
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from hushwire.core.values import frozen
 from hushwire.sip.core import Core, Session
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.effects import Notified, NotifyTaken, SubscriptionEnded, SubscriptionId, SubscriptionRefreshed
@@ -25,7 +25,7 @@ _MOST: Final = 8
 _GRACE_S: Final = 32.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventName:
     """An Event value (RFC 6665 section 8.4): the package in lower case, and the id that tells subscriptions of one dialog apart."""
 
@@ -49,7 +49,7 @@ def event_name(request: Request) -> EventName:
     return EventName(package.strip(" \t").lower(), dict(parse_params(tail)).get("id") if semicolon else None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldSubscription:
     """A subscription of a peer's as another process needs it, with the seconds that it has left."""
 
@@ -64,7 +64,7 @@ def parse_event(text: str) -> EventName:
     return EventName(package, tail if semicolon else None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _State:
     body: bytes
     content_type: str

@@ -1,11 +1,12 @@
 """Texts by MESSAGE (RFC 3428): what a request says, how one is written, and parts that fit a datagram. Pure."""
 
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 
@@ -22,7 +23,7 @@ _CHARSETS: Final = frozenset(("utf-8", "us-ascii"))
 _JOINED: Final = "\u200d"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Text:
     """What a MESSAGE says. `expires_s`: for how long it is worth delivering (RFC 3428 section 4), where it says so."""
 
@@ -30,7 +31,7 @@ class Text:
     expires_s: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NoText:
     """Why it says nothing that is taken here: the answer, and a reason of `sip.refusals`."""
 

@@ -1,7 +1,8 @@
 """Timer values of transactions (RFC 3261 table 4, RFC 6026 section 7.1), in seconds."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from hushwire.core.values import frozen
 
 
 class Timer(StrEnum):
@@ -22,7 +23,7 @@ class Timer(StrEnum):
     TRYING = "100"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timings:
     """`t1` round-trip estimate, `t2` longest retransmission interval, `t4` longest life of a message in the network."""
 

@@ -1,9 +1,10 @@
 """Which telephone numbers a certificate may sign for: its TNAuthList, read from DER (RFC 8226 section 9)."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
+
+from hushwire.core.values import frozen
 
 TN_AUTHORITY: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.26")
 """id-pe-TNAuthList."""
@@ -13,7 +14,7 @@ _SEQUENCE, _INTEGER, _IA5 = 0x30, 0x02, 0x16
 _CODE, _RANGE, _ONE = 0xA0, 0xA1, 0xA2  # explicitly tagged
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Numbers:
     """What a TNAuthList holds: provider codes, and numbers from the first to the last, both of as many digits."""
 

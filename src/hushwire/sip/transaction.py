@@ -4,10 +4,10 @@ A machine is driven by `start`, `receive`, `respond` and `fire`; each returns wh
 user above, or a Failed. It keeps its own timers: `deadline` says when `fire` is due. A machine in TERMINATED is to be dropped.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from hushwire.core.values import frozen
 from hushwire.sip.message import Request, Response
 from hushwire.sip.timers import Timer, Timings
 
@@ -25,7 +25,7 @@ class State(StrEnum):
     TERMINATED = "terminated"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """The transaction gave up: its last timer fired without what it waited for."""
 

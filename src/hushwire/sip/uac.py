@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 
+from hushwire.core.values import replace
 from hushwire.sip.challenges import Challenges
 from hushwire.sip.core import BRANCH_COOKIE, Core, Offer, Session, compose
 from hushwire.sip.dialog import Dialog, dialog_of_caller

@@ -1,9 +1,9 @@
 """The server half of the user agent: matching, the checks that come before anybody above is asked, responses, 2xx until ACK."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
+from hushwire.core.values import replace
 from hushwire.sip.core import Core, Offer, Session
 from hushwire.sip.dialog import dialog_of_callee
 from hushwire.sip.effects import (

@@ -6,12 +6,13 @@ another keeps is how numbers are smuggled past a check. Escapes are kept as they
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from hushwire.core.personal import SHOWN
+from hushwire.core.values import frozen
 from hushwire.sip.errors import ParseError
 
 Params = tuple[tuple[str, str | None], ...]
@@ -45,7 +46,7 @@ _KEPT: Final = 1024
 _KEPT_LONGEST: Final = 256
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class SipUri:
     """`sip:user@host:port;params?headers`. `host` is lower case, IPv6 in brackets; `params` names are lower case."""
 
@@ -130,7 +131,7 @@ class SipUri:
         return f"SipUri({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class TelUri:
     """`tel:number;params` (RFC 3966). `number` keeps its visual separators; `digits` does not."""
 
@@ -154,7 +155,7 @@ class TelUri:
         return f"TelUri({SHOWN})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class OtherUri:
     """A URI of another scheme, kept as it came (RFC 3261 section 25.1, absoluteURI)."""
 
@@ -303,7 +304,7 @@ def _canonical(text: str | None) -> str:
     return escape_user(unquote_to_bytes(text).decode("latin-1"))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@frozen(repr=False)
 class NameAddr:
     """`"display" <uri>;params`, as From, To, Contact, Route and Refer-To carry it (RFC 3261 section 20.10).
 

@@ -13,9 +13,9 @@ No method blocks, reads a clock or sends. What it does by itself, so that nobody
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from hushwire.core.clock import Random
+from hushwire.core.values import replace
 from hushwire.sip.core import Core, Offer, Session, UserAgentConfig
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.digest import Credentials

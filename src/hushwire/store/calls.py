@@ -5,20 +5,21 @@ Every write may be repeated: a gateway whose commit was lost on the way writes t
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import IntEnum
 from typing import Final
 from uuid import UUID
 
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, TrunkId
+from hushwire.core.values import frozen
 from hushwire.store.database import Connection
 
 Facts = Mapping[str, str | int | float | bool | None]
 Attempts = Sequence[Facts]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewCall:
     """A call as it begins, or as it was refused: then `ended_at`, `sip_status` and the verdict are set already."""
 
@@ -62,7 +63,7 @@ class NewCall:
     caller_signer: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallAnswer:
     """What is known once a call is answered."""
 
@@ -80,7 +81,7 @@ class CallAnswer:
     """Who is in the call: of a call that was diverted not who was called first."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transferred:
     """Where the other party of a call that is over goes on, how, and on which agent's wish.
 
@@ -93,7 +94,7 @@ class Transferred:
     leg_ended_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallEnd:
     """How a call ended. `state` is `ended` where it was answered, else `failed`."""
 
@@ -112,7 +113,7 @@ class CallEnd:
     """Parties of other calls went on in this one: their legs end with it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewRecording:
     """A recording as it begins; its key is committed to the keyring already."""
 
@@ -135,7 +136,7 @@ class NewRecording:
     """Of parties outside beside the far one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordingEnd:
     """A recording that the media process closed, or left behind: then everything but the id and the time is None."""
 
@@ -147,7 +148,7 @@ class RecordingEnd:
     digest: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LiveCall:
     """What a restarted gateway finds of a call that it no longer holds."""
 
@@ -159,7 +160,7 @@ class LiveCall:
     started_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Engagement:
     """An agent's part in a call that lives."""
 

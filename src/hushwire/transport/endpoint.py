@@ -6,13 +6,14 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import Any, Final, TypeVar
 
 import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError, LocalError
+from hushwire.core.values import frozen, replace
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.effects import Event, InDialogRequest, RequestReceived, Send, SubscriptionId
 from hushwire.sip.errors import ParseError
@@ -52,7 +53,7 @@ URGENT_PER_S: Final = 2.0
 URGENT_BURST: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listen:
     """One listener, as `udp://127.0.0.1:5060` in the configuration; port 0 takes any free one."""
 
@@ -61,7 +62,7 @@ class Listen:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndpointConfig:
     """What the endpoint listens on, and the limits that come before any state.
 

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
+from hushwire.core.values import frozen
 from hushwire.sip.resolve import Naptr, Srv
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class Unanswered(Exception):
     """No server said anything that can be used: not that there is nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer(Generic[T]):
     """Records, empty where there are decidedly none, and for how many seconds that holds."""
 

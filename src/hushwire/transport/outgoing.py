@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 import h11
 
 from hushwire.core.errors import PeerError
+from hushwire.core.values import frozen
 from hushwire.sip.resolve import may_lead_to
 from hushwire.sip.routing import numeric
 from hushwire.transport.locating import Dns
@@ -39,7 +40,7 @@ class NotReached(PeerError):
         self.is_sent = is_sent
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """What the server answered. Header names are in lower case."""
 
