@@ -260,7 +260,8 @@ class Simulation:
             assert agent._client.invites == {}
             assert agent._server.transactions == {}
             assert agent._server.waiting == {}
-            assert agent._server._merged == {}
+            assert agent._server._merged == set()
+            assert len(agent._server.answered) == 0
             assert agent._server._unacked == {}
             assert len(agent._subscriptions) == 0
             assert agent._core.watch._due == {}

@@ -364,7 +364,8 @@ def test_nothing_is_left_when_all_is_over() -> None:
     assert world.ua.deadline() is None
     assert world.ua._server.transactions == {}
     assert world.ua._server.waiting == {}
-    assert world.ua._server._merged == {}
+    assert world.ua._server._merged == set()
+    assert len(world.ua._server.answered) == 0
     assert world.ua._server._unacked == {}
     assert world.ua._core.sessions == {}
 

@@ -202,6 +202,10 @@ class Core:
         # Looked at once the message or command is dealt with: its timers may change several times before.
         self._touched[timed] = None
 
+    def forget(self, timed: Timed) -> None:
+        """It has no timers any more."""
+        self._touched.pop(timed, None)
+
     def _settle(self) -> None:
         for timed in self._touched:
             self._enter(timed)

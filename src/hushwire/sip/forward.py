@@ -85,7 +85,7 @@ def route_to(node: Target, user: str) -> str:
     return f"<{SipUri(host, user, node.port, params)}>"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pass:
     """Who wants a call that another gateway holds, on the word of the gateway `node` that asked: good for one INVITE and for no other."""
 
@@ -116,7 +116,7 @@ def _passing(said: str, request: Request) -> str:
     return f"pass {said} {request.call_id} {request.from_tag} {request.cseq.number}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Handed:
     """A transaction of a device that is another gateway's: where its INVITE went, CANCEL and the ACK to a failure go too."""
 

@@ -79,6 +79,12 @@ class InviteServer(Transaction):
             self.timers[Timer.H] = now + self.timings.timeout
         return [data]
 
+    def remains(self) -> tuple[bytes, float] | None:
+        """Nothing to be said, and until when, once a retransmission or an ACK changes nothing (timers I and L)."""
+        if self.state is State.CONFIRMED:
+            return b"", self.timers[Timer.I]
+        return (b"", self.timers[Timer.L]) if self.state is State.ACCEPTED else None
+
     def _fired(self, timer: Timer, at: float, now: float) -> list[Action]:
         if timer is Timer.TRYING:
             self._last = response_to(self.request, 100).to_bytes()

@@ -60,6 +60,10 @@ class RequestServer(Transaction):
             self.timers[Timer.J] = now + self.timings.timeout
         return [data] if self._last else NOTHING
 
+    def remains(self) -> tuple[bytes, float] | None:
+        """The answer that each retransmission gets, and until when, once nothing else can happen (Timer J)."""
+        return (self._last, self.timers[Timer.J]) if self.state is State.COMPLETED else None
+
     def _fired(self, timer: Timer, at: float, now: float) -> list[Action]:
         if timer is Timer.TRYING:
             self.state = State.PROCEEDING

@@ -203,7 +203,12 @@ class Client:
                     self._deliver(tx, tx.outgoing, action, now)
             elif isinstance(action, Failed):
                 self.failed(tx, Cause.TIMEOUT)
-        if tx.machine.state is State.TERMINATED:
+        state = tx.machine.state
+        if state is State.COMPLETED and isinstance(tx.machine, RequestClient):
+            # Timer K would have more of the same answer taken in silence; so is an answer to nothing.
+            tx.machine.terminate()
+            state = State.TERMINATED
+        if state is State.TERMINATED:
             self.transactions.pop(tx.key, None)
             outgoing = tx.outgoing
             if outgoing is not None and outgoing.tx is tx and outgoing.is_initial_invite:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hushwire.core.values import replace
+from hushwire.sip.answered import Answered, AnsweredRequests
 from hushwire.sip.core import Core, Offer, Session
 from hushwire.sip.dialog import dialog_of_callee
 from hushwire.sip.effects import (
@@ -61,7 +62,8 @@ class Server:
         self.transactions: dict[Key, ServerTx] = {}
         self.waiting: dict[TxId, ServerTx] = {}
         self._pracks = Pracks(core, self.answer, self.carry)
-        self._merged: dict[Key, ServerTx] = {}
+        self.answered = AnsweredRequests(self._forgotten)
+        self._merged: set[Key] = set()
         self._unacked: dict[DialogKey, ServerTx] = {}
 
     # -------------------------------------------------------------------------------------------------------- inputs
@@ -73,11 +75,16 @@ class Server:
         if tx is not None:
             self.carry(tx, tx.machine.receive(request, now), now)
             return
+        answered = self.answered.find(key, now)
+        if answered is not None:
+            if answered.data and request.method != "ACK":
+                self.core.send(answered.hop, answered.data)
+            return
         if request.method == "ACK":
             self._acknowledged(request, now)
             return
         request, hop = stamped(request, flow)
-        if len(self.transactions) >= self.core.config.max_transactions:
+        if len(self.transactions) + len(self.answered) >= self.core.config.max_transactions:
             self._stateless(request, hop, 503, [("Retry-After", "5")])
             return
         tx = self._begin(request, key, flow, hop, now)
@@ -89,7 +96,7 @@ class Server:
     def refuse(self, request: Request, flow: Flow, status: int, now: float, headers: Iterable[Line]) -> None:
         """Answer what another process took and can't answer any more; without a word to anybody above."""
         key = transaction_key(request)
-        if key not in self.transactions:
+        if key not in self.transactions and self.answered.find(key, now) is None:
             request, hop = stamped(request, flow)
             self.answer(self._begin(request, key, flow, hop, now), status, now, headers=headers)
 
@@ -293,7 +300,7 @@ class Server:
             if merge_key in self._merged:
                 self.answer(tx, 482, now)
                 return
-            self._merged[merge_key] = tx
+            self._merged.add(merge_key)
             tx.merge_key = merge_key
             if self._is_looped(request):
                 # What we sent ourselves and still wait for came back to us (section 16.3, step 4).
@@ -452,13 +459,14 @@ class Server:
 
     def _cancelled(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
         """CANCEL (RFC 3261 section 9.2): found by the INVITE's branch and sent-by, and believed only from the INVITE's own source."""
-        invite = self.transactions.get((*tx.key[:-1], "INVITE"))
+        key = (*tx.key[:-1], "INVITE")
+        invite = self.transactions.get(key) or self.answered.find(key, now)
         if invite is None or invite.flow.remote.host != flow.remote.host or invite.flow.transport is not flow.transport:
             self.answer(tx, 481, now)
             return
         tx.to_tag = invite.to_tag
         self.answer(tx, 200, now)
-        if invite.is_answered:
+        if isinstance(invite, Answered) or invite.is_answered:
             # "If the original request has a final response already, the CANCEL has no effect."
             return
         held, session = invite.held, invite.session
@@ -480,6 +488,7 @@ class Server:
         unacked = self._unacked.pop(key, None)
         if unacked is not None:
             unacked.ok_at = None
+            self.carry(unacked, [], now)
         if session.farewell is not None:
             self.core.emit(Responded(session.farewell[0], 200, None, Cause.RESPONSE))
             return
@@ -495,6 +504,7 @@ class Server:
         tx = self._unacked.pop(key, None)
         if tx is not None:
             tx.ok_at = None
+            self.carry(tx, [], now)
         if session.farewell is not None:
             self._say_farewell(session, now)
             return
@@ -582,15 +592,36 @@ class Server:
                 self.core.send(tx.hop, action, None, other)
             elif isinstance(action, Failed):
                 pass  # Timer H: nobody acknowledged a refusal, which changes nothing
-        if tx.machine.state is State.TERMINATED and tx.ok_at is None:
-            if self.transactions.get(tx.key) is tx:
-                del self.transactions[tx.key]
-            self.waiting.pop(tx.id, None)
-            if tx.merge_key is not None:
-                self._merged.pop(tx.merge_key, None)
-                tx.merge_key = None
-        else:
+        if tx.ok_at is not None:
             self.core.schedule(tx)
+            return
+        machine = tx.machine
+        if machine.state is State.TERMINATED:
+            self._drop(tx)
+            if tx.merge_key is not None:
+                self._merged.discard(tx.merge_key)
+                tx.merge_key = None
+            return
+        last = machine.remains()
+        if last is None:
+            self.core.schedule(tx)
+            return
+        self._drop(tx)
+        data, expires_at = last
+        answered = Answered(tx.key, expires_at, tx.flow, tx.hop, data, tx.to_tag, tx.merge_key)
+        machine.terminate()
+        self.core.forget(tx)
+        if self.answered.remember(answered, now):
+            self.core.schedule(self.answered)
+
+    def _drop(self, tx: ServerTx) -> None:
+        if self.transactions.get(tx.key) is tx:
+            del self.transactions[tx.key]
+        self.waiting.pop(tx.id, None)
+
+    def _forgotten(self, answered: Answered) -> None:
+        if answered.merge_key is not None:
+            self._merged.discard(answered.merge_key)
 
 
 def _takes_sdp(request: Request) -> bool:

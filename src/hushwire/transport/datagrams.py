@@ -46,6 +46,9 @@ class Datagrams:
         self._soon: deque[_Item] = deque()
         self._later: deque[_Item] = deque()
         self._is_due = False
+        # Read into the same place each time: 64 kB asked of the heap for each datagram would be cold, and given back to the system.
+        self._into = bytearray(_MOST_BYTES)
+        self._view = memoryview(self._into)
         self.family: int = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(self.family, socket.SOCK_DGRAM)
         try:
@@ -79,14 +82,15 @@ class Datagrams:
         self._later.clear()
 
     def _readable(self) -> None:
+        into, view = self._into, self._view
         for _ in range(_READ_AT_ONCE):
             try:
-                data, address = self._socket.recvfrom(_MOST_BYTES)
+                size, address = self._socket.recvfrom_into(into)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
                 continue  # ICMP errors can be forged; the transaction's own timers decide
-            remote = Address(address[0], address[1])
+            remote, data = Address(address[0], address[1]), bytes(view[:size])
             if not self._admits(data, remote):
                 continue
             queue, most = (self._later, MOST_LATER) if data.startswith(b"REGISTER ") else (self._soon, MOST_SOON)

@@ -4,8 +4,8 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import field
 from typing import Any, Final, TypeVar
 
@@ -142,6 +142,7 @@ class SipEndpoint(Commands):
         self._alarm_at = float("inf")
         self._is_flushing = False
         self._holders = 0
+        self._held = _Held(self)
         self._is_closed = False
         self._next_id = 0
         self.forward: Callable[[Message, Flow], Sequence[Send] | None] | None = None
@@ -377,15 +378,18 @@ class SipEndpoint(Commands):
         for send in sends:
             self._send(send)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Tell and send nothing of what is commanded meanwhile before the end."""
+        return self._held
+
+    def hold(self) -> None:
+        """As `held` begins."""
         self._holders += 1
-        try:
-            yield
-        finally:
-            self._holders -= 1
-            self.flush()
+
+    def let_go(self) -> None:
+        """As it ends."""
+        self._holders -= 1
+        self.flush()
 
     def flush(self) -> None:
         """Carry out what the engine asks for, tell what it tells, and set the alarm."""
@@ -555,6 +559,19 @@ class SipEndpoint(Commands):
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id
+
+
+class _Held(AbstractContextManager[None]):
+    """The one that every `with endpoint.held()` enters: they may be within each other."""
+
+    def __init__(self, endpoint: SipEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def __enter__(self) -> None:
+        self._endpoint.hold()
+
+    def __exit__(self, *_: object) -> None:
+        self._endpoint.let_go()
 
 
 def _report(name: str, error: Exception, **fields: str) -> None:
