@@ -555,6 +555,31 @@ async def test_a_days_limit_counts_parts_and_what_does_not_fit_is_refused_as_a_w
         assert (await api.post("/v1/messages/bulk", json=several)).json()["accepted"] == 3
 
 
+async def test_texts_by_api_keep_to_the_parts_a_minute_and_the_spend_a_day_that_the_breaker_lets_through(office: Office) -> None:
+    await desk(office)
+    several = {"text": "x", "recipients": [{"to": f"+491511234567{n}"} for n in range(3)]}
+    keys = "SELECT count(*) AS n FROM messages"
+    async with office.client() as api:
+        shown(await api.put("/v1/voice-security/limits", json={"organisation": {"texts-per-minute": {"most": 4}}}))
+        await sent(api, "a" * 200)
+        said = problem(await api.post("/v1/messages/bulk", json=several), 429)
+        assert (said["reason"], "/v1/voice-security/limits" in said["detail"]) == ("limit", True)
+        await sent(api, "a" * 200)
+        problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x"}), 429)
+        assert await office.rows(keys) == [{"n": 2}]
+        shown(await api.put("/v1/messages/settings", json={"prices": {"DE": "0.5"}, "currency": "EUR"}))
+        limits = {"texts-per-minute": None, "text-spend-per-day": {"most": 2}}
+        shown(await api.put("/v1/voice-security/limits", json={"organisation": limits}))
+        problem(await api.post("/v1/messages/bulk", json=several | {"text": "a" * 200}), 429)
+        await sent(api, "a" * 200)
+        problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "a" * 400}), 429)
+        alarms = shown(await api.get("/v1/voice-security/alarms"))["items"]
+    assert {alarm["signal"] for alarm in alarms} == {"texts-per-minute", "text-spend-per-day"}
+    assert await office.rows(keys) == [{"n": 3}]
+    async with (await office.house.db("keyring", "owner")).organisation(office.house.org) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM data_keys WHERE kind = 'message'") == 3, "a refusal leaves no key behind"
+
+
 async def test_an_erased_message_is_gone_everywhere_and_what_was_not_sent_never_is(office: Office) -> None:
     office_desk = await desk(office)
     async with office.client() as api:

@@ -18,6 +18,7 @@ from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, OrgId, uuid7
 from hushwire.policy.model import Allow, Channel, Reason, Verdict
 from hushwire.services import message_senders
+from hushwire.services.fraud_texts import Over, TextCounters, TextUse
 from hushwire.services.free_carriers import barred_centres
 from hushwire.services.message_centres import Way, choose, ways
 from hushwire.services.message_opt_outs import Pair, opted_out
@@ -190,6 +191,7 @@ class MessageSending:
         self._verdicts = verdicts
         self._clock = clock
         self._random = random
+        self._counters = TextCounters(self.new_id)
 
     async def estimate(self, org_id: OrgId, wish: Wish) -> Estimate | Refused:
         """What would become of it. Nothing is written, counted or sent."""
@@ -218,8 +220,7 @@ class MessageSending:
                 if known is None:
                     refused = await self._too_late(connection, scene.keys, going)
                     kept = [(row, ready) for row, ready in zip(rows, going, strict=True) if ready.pair not in refused]
-                    if not await _fits_the_day(connection, scene, [ready for _, ready in kept], now):
-                        raise _OverLimit
+                    await self._count(connection, scene, [ready for _, ready in kept], None, now)
                     outcomes = _outcomes(found, rows, going, refused)
                     if batch_id is not None:
                         counts = _counted(outcomes)
@@ -228,9 +229,10 @@ class MessageSending:
                     if not is_batch:
                         refusals = [self._refusal(org_id, each, actor, now) for each in outcomes if isinstance(each, Refused)]
                         await outbox.add_all(connection, refusals)
-        except _OverLimit:
+        except _OverLimit as error:
             await self._destroy(org_id, [row.id for row in rows])
-            return Sent(tuple(each if isinstance(each, Refused) else OVER_LIMIT for each in found))
+            await self._tell(org_id, error.over, now)
+            return Sent(tuple(each if isinstance(each, Refused) else error.refused for each in found))
         except BaseException:
             await self._destroy(org_id, [row.id for row in rows])
             raise
@@ -256,18 +258,35 @@ class MessageSending:
         index = scene.keys.index(_RECEIVED, f"{agent}:{received_as.hex()}")
         (row,) = await self._sealed(scene, [ready], None, f"agent:{agent}", now)
         row = replace(row, received_as=index)
-        async with self._main.organisation(org_id) as connection:
-            if await self._too_late(connection, scene.keys, [ready]):
-                return OPTED_OUT
-            if not await _fits_the_day(connection, scene, [ready], now):
-                return OVER_LIMIT
-            if row.id not in await messages.insert_all(connection, org_id, [row]):
-                earlier = await messages.received_as(connection, index)
-                if earlier is None:
-                    return Refused("erased", "The message was erased.")
-                return Accepted(earlier, ready.size.parts, ready.size.encoding.name, ready.sender.kind)
-            await _enqueue(connection, org_id, [(row, ready)], now)
+        try:
+            async with self._main.organisation(org_id) as connection:
+                if await self._too_late(connection, scene.keys, [ready]):
+                    return OPTED_OUT
+                if row.id not in await messages.insert_all(connection, org_id, [row]):
+                    earlier = await messages.received_as(connection, index)
+                    if earlier is None:
+                        return Refused("erased", "The message was erased.")
+                    return Accepted(earlier, ready.size.parts, ready.size.encoding.name, ready.sender.kind)
+                await self._count(connection, scene, [ready], agent, now)
+                await _enqueue(connection, org_id, [(row, ready)], now)
+        except _OverLimit as error:
+            await self._tell(org_id, error.over, now)
+            return error.refused
         return Accepted(row.id, ready.size.parts, ready.size.encoding.name, ready.sender.kind)
+
+    async def _count(self, connection: Connection, scene: Scene, going: Sequence[_Ready], agent: AgentId | None, now: datetime) -> None:
+        """Count these in the transaction that accepts them. Raises _OverLimit, which rolls it back."""
+        if not await _fits_the_day(connection, scene, going, now):
+            raise _OverLimit(OVER_LIMIT)
+        uses = [TextUse(agent, ready.size.parts, _micros(scene.price(ready.allowed.country, ready.size.parts))) for ready in going]
+        over = await self._counters.count(connection, scene.keys.org_id, uses, now)
+        if over is not None:
+            raise _OverLimit(TOO_MANY, over)
+
+    async def _tell(self, org_id: OrgId, over: Over | None, now: datetime) -> None:
+        if over is not None:
+            async with self._main.organisation(org_id) as connection:
+                await self._counters.tell(connection, org_id, over, now)
 
     async def _scene(self, org_id: OrgId, wishes: Sequence[Wish]) -> Scene:
         keys = await self._keyring.org_context(org_id)
@@ -416,8 +435,20 @@ OPTED_OUT: Final = Refused("opted-out", "Whoever has this number asked for no mo
 OVER_LIMIT: Final = Refused("limit", "The organisation accepts no more messages today: see most_per_day in /v1/messages/settings.")
 
 
+TOO_MANY: Final = Refused("limit", "More texts, or a higher cost, than the limits of /v1/voice-security/limits let through.")
+
+
 class _OverLimit(Exception):
-    """Nothing is accepted."""
+    """Nothing is accepted. `over`: what the breaker's counters have against it."""
+
+    def __init__(self, refused: Refused, over: Over | None = None) -> None:
+        super().__init__(refused.reason)
+        self.refused = refused
+        self.over = over
+
+
+def _micros(price: Decimal | None) -> int:
+    return 0 if price is None else int(price * 1_000_000)
 
 
 async def _fits_the_day(connection: Connection, scene: Scene, going: Sequence[_Ready], now: datetime) -> bool:

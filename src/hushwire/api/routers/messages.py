@@ -31,7 +31,7 @@ from hushwire.api.values import (
 )
 from hushwire.core.ids import AgentId
 from hushwire.services.message_queries import MessageView, ThreadView
-from hushwire.services.message_sending import AT_ONCE, LATEST, LONGEST_TEXT, OVER_LIMIT, Accepted, Estimate, Refused, Repeated, Wish
+from hushwire.services.message_sending import AT_ONCE, LATEST, LONGEST_TEXT, Accepted, Estimate, Refused, Repeated, Wish
 from hushwire.services.once import KeyReused, Once
 from hushwire.store.messages import Wanted
 
@@ -269,7 +269,7 @@ async def send_bulk(means: Given, caller: Sending, body: Bulk, idempotency_key: 
             batch = await _batch(means, caller, batch_id)
             return BatchMade(id=batch.id, accepted=batch.accepted, refused=batch.refused, outcomes=None)
         case _ if found.batch_id is None:
-            raise refused(OVER_LIMIT)
+            raise refused(next(each for each in found.outcomes if isinstance(each, Refused) and each.reason == "limit"))
         case _:
             return _made(found.batch_id, found.outcomes)
 
