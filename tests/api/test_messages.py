@@ -626,6 +626,23 @@ async def test_a_held_message_is_kept_and_a_restricted_one_is_hidden_and_not_sho
         assert await office_desk.bodies.texts(office.house.org, [UUID(one["id"])], why) == {}
 
 
+async def test_stop_is_obeyed_whatever_stands_in_the_way_of_reading_it(office: Office) -> None:
+    office_desk = await desk(office)
+    second = "+4915112345679"
+    async with office.client() as api:
+        await office_desk.receive("Hello")
+        assert (await api.post("/v1/privacy/restrictions", json={"number": THEIRS})).status_code == 201
+        await office_desk.receive("STOP")
+        assert problem(await api.post("/v1/messages", json={"to": THEIRS, "text": "x"}), 403)["reason"] == "opted-out"
+        assert all(item["is_restricted"] and item["text"] is None for item in await inbound(api)), "nobody reads it"
+        await office_desk.receive("Hello", "STOP", source=second)
+        shown(await api.post("/v1/messages/erase", json={"number": second, "reason": "data-subject-request"}))
+        await office_desk.receive("start", source=second)
+        await sent(api, to=second)
+        await office_desk.receive("  s.t.o.p!", "Stop", source=second)
+        assert problem(await api.post("/v1/messages", json={"to": second, "text": "x"}), 403)["reason"] == "opted-out"
+
+
 async def test_retention_of_messages_is_reported_like_that_of_calls(office: Office) -> None:
     await desk(office)
     async with office.client() as api:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
@@ -26,7 +27,7 @@ from hushwire.privacy.audit import Action
 from hushwire.services.carriage import Inbound
 from hushwire.services.message_bodies import DELIVERY, told
 from hushwire.services.message_opt_outs import opt_in, opt_out
-from hushwire.services.message_parties import is_number, party
+from hushwire.services.message_parties import Form, is_number, party
 from hushwire.services.message_replies import OPT_OUT, reply
 from hushwire.services.message_sealing import Draft, seal_body, sealed
 from hushwire.services.message_sending import VALID_FOR, Scene, Verdicts, carriers_for, read_scene, style_of
@@ -102,7 +103,7 @@ class MessageInbox:
         self._random = random
         self._to_phones = to_phones
         self._wait = wait
-        self._homes_known: tuple[float, Sequence[str]] | None = None
+        self._homes_known: tuple[float, tuple[str, ...]] | None = None
         self._known: dict[UUID, DataKey] = {}
         """Keys of messages that arrive here, so that not every part opens it anew; kept for seconds."""
 
@@ -144,7 +145,11 @@ class MessageInbox:
     async def _whose(self, texts: Sequence[Inbound]) -> tuple[dict[OrgId, list["_Addressed"]], set[int]]:
         deployment = await self._keyring.deployment()
         homes = await self._homes() if any(text.country is None for text in texts) else ()
-        readings = [(place, number, home) for place, text in enumerate(texts) for number, home in _ours(text, homes)]
+        readings = [
+            (place, number, home)
+            for place, text in enumerate(texts)
+            for number, home in _ours(text.destination.reveal(), text.destination_form, text.country, text.untyped_is_national, homes)
+        ]
         async with self._main.transaction() as connection:
             rows = await connection.fetch(
                 "SELECT place, org_id, number_id FROM find_numbers_at_home($1::bytea[], $2::text[])",
@@ -163,14 +168,14 @@ class MessageInbox:
             _log.warning("message.for_nobody", messages=len(nobodys))
         return found, nobodys
 
-    async def _homes(self) -> Sequence[str]:
+    async def _homes(self) -> tuple[str, ...]:
         """Where organisations of this deployment are at home."""
         now = self._clock.monotonic()
         if self._homes_known is None or now - self._homes_known[0] > HOMES_KNOWN_FOR_S:
             countries = sorted(SUPPORTED_REGIONS)
             async with self._main.transaction() as connection:
                 rows = await connection.fetch("SELECT place FROM homes_among($1::text[])", countries)
-            self._homes_known = (now, [countries[row["place"] - 1] for row in rows])
+            self._homes_known = (now, tuple(countries[row["place"] - 1] for row in rows))
         return self._homes_known[1]
 
     # Taking them.
@@ -485,16 +490,21 @@ class _Addressed:
     number_id: UUID
 
 
-def _ours(text: Inbound, homes: Sequence[str]) -> list[tuple[str, str | None]]:
+@lru_cache(maxsize=1024)
+def _ours(
+    written: str,
+    form: Form,
+    country: str | None,
+    untyped_is_national: bool,
+    homes: tuple[str, ...],
+) -> tuple[tuple[str, str | None], ...]:
     """Which number of ours it may be for, the likeliest first; with the country that its owner must be at home in."""
-    written, form = text.destination.reveal(), text.destination_form
-    sure = party(written, form, text.country, untyped_is_national=text.untyped_is_national)
-    found: list[tuple[str, str | None]] = [(sure, None)]
-    if text.country is None:
-        at_home = [(party(written, form, home, untyped_is_national=text.untyped_is_national), home) for home in homes]
-        national = [(number, home) for number, home in at_home if number != sure]
-        found = [*national, *found] if text.untyped_is_national else [*found, *national]
-    return found
+    sure = party(written, form, country, untyped_is_national=untyped_is_national)
+    if country is not None:
+        return ((sure, None),)
+    at_home = [(party(written, form, home, untyped_is_national=untyped_is_national), home) for home in homes]
+    national = [(number, home) for number, home in at_home if number != sure]
+    return (*national, (sure, None)) if untyped_is_national else ((sure, None), *national)
 
 
 def _read_one(one: _Addressed, home: str) -> _Text | None:
