@@ -294,7 +294,7 @@ CLAUSES: Final = (
         ),
         probes=(Probe.RESIDENCY,),
         scope=Scope.PARTLY,
-        why="webhooks, the other way out of a region, do not exist yet",
+        why="where a webhook leads is the customer's own instruction, and is not compared with the region",
     ),
     Clause(
         "annexes",
