@@ -19,7 +19,7 @@ from hushwire.services.text_reading import TextAsking
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.sip.text import MOST_BYTES, Text
 from hushwire.sip.uri import NameAddr, SipUri
-from hushwire.store import text_deliveries
+from hushwire.store import fraud, text_deliveries
 from tests.databases import Databases
 from tests.polling import until
 from tests.recorded import Chance
@@ -34,6 +34,16 @@ LONG = "Grüße 👋 und ein langer Text, der in kein Datagramm passt. " * 40
 
 async def states(world: World) -> list[str]:
     return [row["state"] for row in await world.rows("messages", "created_at")]
+
+
+async def carried(world: World) -> None:
+    """There is a carrier of texts."""
+    owner = await asyncpg.connect(world.databases.dsn("main", "administrator"))
+    await owner.execute(
+        "INSERT INTO message_centres (id, name, kind, settings, created_at, updated_at) VALUES ($1, 'c', 'http', '{}', now(), now())",
+        uuid4(),
+    )
+    await owner.close()
 
 
 async def of_states(world: World, wanted: list[str]) -> bool:
@@ -182,12 +192,7 @@ async def test_a_text_to_a_number_that_the_rules_allow_is_sealed_into_the_outbox
         anna = await TextPhone.open(world, "anna")
         none = await anna.text("03023125999", "Kein Weg")
         assert (none.status, "No carrier takes messages" in reason(none)) == (503, True)
-        owner = await asyncpg.connect(world.databases.dsn("main", "administrator"))
-        await owner.execute(
-            "INSERT INTO message_centres (id, name, kind, settings, created_at, updated_at) VALUES ($1, 'c', 'http', '{}', now(), now())",
-            uuid4(),
-        )
-        await owner.close()
+        await carried(world)
         assert (await anna.text("03023125999", LONG[:300])).status == 202
         (row,) = await world.rows("messages")
         assert (row["direction"], row["channel"], row["state"], row["country"]) == ("outbound", "sms", "queued", "DE")
@@ -227,6 +232,24 @@ async def test_an_agent_texts_so_often_and_no_more(databases: Databases, tmp_pat
         answers = [(await anna.text("ben", "x")).status for _ in range(4)]
         assert answers == [200, 200, 200, 503]
         assert (await ben.text("anna", "x")).status == 200
+
+
+async def test_texts_to_numbers_are_counted_by_the_breaker_and_one_too_many_is_refused_and_told(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with texting(databases, tmp_path) as (world, house):
+        anna = await TextPhone.open(world, "anna")
+        agent = world.organisation.by_username["anna"].id
+        await carried(world)
+        async with world.owner.organisation(house.org) as connection:
+            said = {"texts-per-minute": {"most": 3}}
+            await fraud.put_limits(connection, house.org, "agent", agent, said, datetime.now(UTC))
+        assert [(await anna.text(FAR_NUMBER, "Hallo")).status for _ in range(3)] == [202] * 3
+        refused = await anna.text(FAR_NUMBER, "Hallo")
+        assert (refused.status, "limits" in reason(refused)) == (403, True)
+        assert await states(world) == ["queued"] * 3
+        (alarm,) = await world.rows("fraud_alarms", "first_at")
+        assert (alarm["signal"], alarm["agent_id"]) == ("texts-per-minute", agent)
 
 
 async def test_a_text_goes_through_the_gateway_that_holds_the_phone_and_none_is_brought_twice(databases: Databases, tmp_path: Path) -> None:
