@@ -68,12 +68,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Job:
-    """Something that is done again and again. `topic`: the notification that wakes it; `period_s`: the longest it sleeps."""
+    """Something that is done again and again. `topic`: the notification that wakes it; `period_s`: the longest it sleeps.
+
+    `apart_s`: what is woken again sooner after its last beginning waits for so long: what is told meanwhile is done in one go.
+    """
 
     name: str
     work: Callable[[], Awaitable[int]]
     period_s: float
     topic: str | None = None
+    apart_s: float = 0.0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     done: int = 0
 
@@ -82,6 +86,7 @@ class Job:
         delay_s = 1.0
         while True:
             self.wake.clear()
+            begun = asyncio.get_running_loop().time()
             try:
                 self.done += await self.work()
             except Exception as error:
@@ -98,6 +103,8 @@ class Job:
                     await self.wake.wait()
             except TimeoutError:
                 continue
+            if (early_s := begun + self.apart_s - asyncio.get_running_loop().time()) > 0:
+                await asyncio.sleep(early_s)
 
 
 async def run(means: Wired) -> None:
@@ -169,7 +176,7 @@ async def made_jobs(means: Wired) -> list[Job]:
     contents = (MessageContents(bodies), CallContents(queries))
     hooks = WebhookDelivery(means.main, means.keyring, outgoing(means.config), means.clock, means.random, contents)
     jobs = [
-        Job("outbox", lambda: project(means.main), 5.0, "outbox"),
+        Job("outbox", lambda: project(means.main), 5.0, "outbox", apart_s=0.1),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),
         Job("erasures", upkeep.carry_on, 10.0, "erasures"),
         Job("retention", retention.run_all, 3600.0, "retention"),
@@ -178,7 +185,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("retired-keys", rights.contacts.destroy_retired, 60.0, "retired-keys"),
         Job("fraud-alarms", fraud.tell_all, 60.0, "fraud"),
         Job("fraud", fraud.lapse_all, 300.0),
-        Job("emergencies", EmergencyAlarms(notices).tell, 2.0, "outbox"),
+        Job("emergencies", EmergencyAlarms(notices).tell, 2.0, "outbox", apart_s=0.1),
         Job("notices", sending.send, 15.0, "notices"),
         Job("access-requests", AccessWatch(means.main, notices, means.clock).look, 60.0, "access-requests"),
         Job("account-deletions", deletions.carry_on, 60.0, "account-deletions"),
@@ -191,7 +198,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("uploads", shipping.abort_stale_uploads, 3600.0),
         Job("voicemail", lambda: erase_voicemail(messages, greetings), 300.0, "voicemail"),
         Job("voicemail-readings", Answering(means.main, playing, means.clock).answer_all, 30.0, "voicemail-readings"),
-        Job("webhooks", hooks.deliver, 2.0, "webhooks"),
+        Job("webhooks", hooks.deliver, 2.0, "webhooks", apart_s=0.1),
         Job("webhooks-tidied", hooks.tidy, 3600.0),
         Job("text-readings", TextAnswering(means.main, bodies, means.clock).answer_all, 30.0, "text-readings"),
         Job("texts-overdue", lambda: text_delivery.expire(means.main, means.clock, means.random), 60.0),

@@ -40,6 +40,9 @@ from hushwire.vault.keyring import DeploymentKeys
 
 LINGER_S: Final = 0.004
 """So long an answer waits for others to be committed with, while less than half a window of them is there."""
+GATHER_MOST: Final = 4
+ENOUGH: Final = 50
+"""Deliveries that come one by one are gathered for so many times `LINGER_S` at the most, or until so many are there."""
 RETRY_FIRST: Final = timedelta(seconds=15)
 RETRY_MOST: Final = timedelta(minutes=30)
 MOST_DELIVERIES: Final = 500
@@ -387,6 +390,7 @@ class MessageCarrier:
             if not (self._texts or self._told):
                 self._arrived.clear()
                 await self._arrived.wait()
+                await self._gather()
             texts, self._texts = self._texts[:MOST_DELIVERIES], self._texts[MOST_DELIVERIES:]
             told, self._told = self._told[:MOST_DELIVERIES], self._told[MOST_DELIVERIES:]
             if texts:
@@ -397,6 +401,16 @@ class MessageCarrier:
                 taken = await self._committed(self._receipts.take([receipt for _, _, receipt in told]))
                 for place, (acknowledge, sequence, _) in enumerate(told):
                     acknowledge(sequence, Status.ESME_ROK if place in taken else Status.ESME_RX_T_APPN)
+
+    async def _gather(self) -> None:
+        """A moment more, while deliveries keep coming: what is written together costs one commit."""
+        before = 0
+        for _ in range(GATHER_MOST):
+            count = len(self._texts) + len(self._told)
+            if count == before or count >= ENOUGH:
+                break
+            before = count
+            await asyncio.sleep(LINGER_S)
 
     async def _committed(self, writing: Awaitable[frozenset[int]]) -> frozenset[int]:
         """The places of what was taken: each delivery is answered by itself, so that one that is not to be had doubles no other."""

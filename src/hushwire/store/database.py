@@ -27,8 +27,14 @@ AWAY: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
 )
-BY_KEY: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-"""For a process that asks for rows by their keys alone: a plan that was made while a table was small is still right when it is not."""
+BY_KEY: Final = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+"""For a process that asks for rows by their keys alone, many times a second: a plan that was made while a table was small is still right
+when it is not, so that each statement is planned once a session."""
 _RECONNECT_FIRST_S: Final = 0.05
 _RECONNECT_MOST_S: Final = 2.0
 _log = structlog.get_logger(__name__)
