@@ -41,6 +41,7 @@ from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa, Posture
 from hushwire.services.event_feed import EventFeed
 from hushwire.services.fraud_alarms import FraudAlarms
+from hushwire.services.greeting_uploads import Bounds, GreetingUploads
 from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
@@ -176,6 +177,9 @@ async def made_means(house: House) -> Means:
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         messages=Messages.of(main, keyring, voice_security, house.clock, Chance()),
         queries=queries, voicemail=VoicemailQueries(main, queries, house.clock), greetings=Greetings(main),
+        greeting_uploads=GreetingUploads(
+            main, keyring, house.spool, erasures, house.clock, Chance(), house.node, lambda _slug: Bounds(60, 1 << 20)
+        ),
         recordings=await house.recordings(), spool=house.spool, erasures=erasures,
         voice_security=voice_security, simulation=Simulation(main, keyring, voice_security, house.clock),
         access_requests=AccessRequests(main, house.clock, Chance()), actions=actions, call_requests=call_requests,

@@ -336,10 +336,15 @@ async def described(office: Office) -> dict[tuple[str, str], dict[str, Any]]:
     return {(method.upper(), path): operation for path, methods in paths.items() for method, operation in methods.items()}
 
 
+def takes_json(operation: dict[str, Any]) -> bool:
+    """Whether a path takes a body that is no file."""
+    return "application/json" in operation.get("requestBody", {}).get("content", {})
+
+
 @pytest.mark.parametrize("share", range(SHARES))
 async def test_garbage_in_any_place_of_any_body_is_refused_or_kept_and_never_fails_or_is_repeated(office: Office, share: int) -> None:
     operations = await described(office)
-    assert {key for key, operation in operations.items() if "requestBody" in operation} == BODIES.keys()
+    assert {key for key, operation in operations.items() if takes_json(operation)} == BODIES.keys()
     async with office.client() as api:
         things, sweep = await things_of(office, api), Sweep(office, api)
         with structlog.testing.capture_logs() as logged:

@@ -33,6 +33,7 @@ PATHS = {
     ("GET", "/v1/agents/{agent_id}/forwarding"): "directory",
     ("PUT", "/v1/agents/{agent_id}/forwarding"): "directory-change",
     ("GET", "/v1/agents/{agent_id}/greeting"): "recordings",
+    ("PUT", "/v1/agents/{agent_id}/greeting"): "directory-change",
     ("DELETE", "/v1/agents/{agent_id}/greeting"): "erasure",
     ("POST", "/v1/agents/{agent_id}/resume"): "directory-change",
     ("POST", "/v1/agents/{agent_id}/suspend"): "directory-change",

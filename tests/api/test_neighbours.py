@@ -8,7 +8,7 @@ import httpx
 
 from hushwire.projections.outbox import project
 from tests.api.serving import Office, as_json, shown
-from tests.api.test_garbage import BODIES, described, filled, things_of
+from tests.api.test_garbage import BODIES, described, filled, takes_json, things_of
 from tests.api.test_masking import pool, wanted
 
 # What the operator publishes to every organisation alike.
@@ -72,7 +72,8 @@ async def test_a_neighbours_id_is_answered_like_one_that_nobody_has_and_changes_
             if names & OF_ALL:
                 continue
             body = filled(BODIES.get((method, template), {}), {})
-            more = as_json(body) if "requestBody" in operation else {}
+            file = {"content": b"RIFF", "headers": {"Content-Type": "audio/wav"}}
+            more = as_json(body) if takes_json(operation) else file if "requestBody" in operation else {}
             query = "?token=x" if template == "/v1/privacy/exports/{export_id}" else ""
             answers = [
                 await theirs.request(method, filled(template, ids) + query, **more)

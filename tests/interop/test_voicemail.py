@@ -115,3 +115,20 @@ async def test_what_one_stack_leaves_another_hears_by_phone_and_the_api_plays_th
         return not is_listed and (await api.ask("GET", f"/v1/recordings/{message['id']}")).status == 410
 
     await until(gone, timeout_s=10, what="the message is erased")
+
+
+async def test_a_greeting_that_was_given_as_a_file_is_what_callers_hear(answering: Deployment, tmp_path: Path) -> None:
+    api, given = answering.api(), 610.0
+    (ben,) = (agent for agent in (await api.get("/v1/agents"))["items"] if agent["username"] == "ben")
+    path, file = f"/v1/agents/{ben['id']}/greeting", tone_file(tmp_path / "given.wav", given, 1.5).read_bytes()
+    api.accepted(await api.ask("PUT", path, file, {"Content-Type": "audio/wav"}), "PUT", path)
+    try:
+        async with answering.phone("anna", speech=tone(MESSAGE["pjsua2"])) as anna:
+            call = await anna.call(answering.uri("*98102"))
+            await anna.expect_state(call, "confirmed")
+            greeted = await heard(anna, call, TONE, 0.2)
+            assert seconds_of(greeted, given) >= 1.0
+            assert not seconds_of(greeted, GREETING)
+            await anna.hangup(call)
+    finally:
+        api.accepted(await api.ask("DELETE", path), "DELETE", path)

@@ -5,6 +5,7 @@ Nothing of a path, query or body is logged: the line has the route's template, a
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
@@ -25,6 +26,9 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import KeyUnavailable, Unavailable
 
 MOST_BODY: Final = 1 << 20
+MOST_FILE: Final = 16 << 20
+"""Of what is given as a file; which of them how large may be is the path's own affair."""
+_FILES: Final = re.compile(r"/v1/agents/[^/]+/greeting", re.ASCII)
 BODY_WITHIN_S: Final = 20.0
 _LEFT: Final = 499
 CHECK_PATH: Final = "/v1/voice-security/check"
@@ -79,7 +83,7 @@ class Gate:
             if problem is not None:
                 await problems.response(problem)(scope, receive, sending)
             else:
-                await self._app(scope, _limited(receive), sending)
+                await self._app(scope, _limited(receive, MOST_FILE if _is_file(scope) else MOST_BODY), sending)
         except ClientDisconnect:
             # Gone before its body was whole: nobody is left to answer, and no fault of ours.
             status = _LEFT
@@ -97,7 +101,7 @@ class Gate:
     async def _refused(self, scope: Scope) -> Problem | None:
         """Why the request goes no further; sets the caller in the scope's state where it may."""
         headers = Headers(scope=scope)
-        if problem := _body_problem(scope["method"], headers):
+        if problem := _body_problem(scope, headers):
             return problem
         path = scope["path"]
         address = scope["client"][0] if scope.get("client") else ""
@@ -147,24 +151,30 @@ def _route(scope: MutableMapping[str, Any]) -> str:
     return found if isinstance(found, str) else "none"
 
 
-def _body_problem(method: str, headers: Headers) -> Problem | None:
+def _is_file(scope: Scope) -> bool:
+    """Whether the body is a file rather than JSON."""
+    return scope["method"] == "PUT" and _FILES.fullmatch(scope["path"]) is not None
+
+
+def _body_problem(scope: Scope, headers: Headers) -> Problem | None:
+    method, is_file = scope["method"], _is_file(scope)
     length = headers.get("content-length")
     if length is not None and (not length.isascii() or not length.isdigit()):
         return Problem(400, "Content-Length is not a number.")
-    if length is not None and int(length[:20]) > MOST_BODY:
-        return Problem(413, "The body is larger than 1 MiB.")
+    if length is not None and int(length[:20]) > (MOST_FILE if is_file else MOST_BODY):
+        return Problem(413, "The file is larger than 16 MiB." if is_file else "The body is larger than 1 MiB.")
     has_body = (length not in (None, "0")) or "transfer-encoding" in headers
     if has_body and method in ("POST", "PUT", "PATCH"):
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
+        if not is_file and media_type != "application/json":
             return Problem(415, "Send the body as application/json.")
         if headers.get("content-encoding", "identity").strip().lower() != "identity":
             return Problem(415, "Send the body without a Content-Encoding.")
     return None
 
 
-def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
-    """The body in bounds: at most `MOST_BODY` bytes, whole within `BODY_WITHIN_S` of its first reading."""
+def _limited(receive: Receive, most: int) -> Callable[[], Awaitable[Message]]:
+    """The body in bounds: at most `most` bytes, whole within `BODY_WITHIN_S` of its first reading."""
     size, is_whole, until = 0, False, 0.0
 
     async def receiving() -> Message:
@@ -180,7 +190,7 @@ def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
         is_whole = message["type"] != "http.request" or not message.get("more_body", False)
         if message["type"] == "http.request":
             size += len(message.get("body", b""))
-            if size > MOST_BODY:
+            if size > most:
                 raise HTTPException(413)
         return message
 

@@ -32,6 +32,7 @@ from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.event_feed import EventFeed
 from hushwire.services.fraud_alarms import FraudAlarms
+from hushwire.services.greeting_uploads import GreetingUploads
 from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
@@ -108,6 +109,7 @@ class Means:
     links: ProvisioningLinks
     voicemail: VoicemailQueries
     greetings: Greetings
+    greeting_uploads: GreetingUploads
     webhooks: Webhooks
     callbacks: CarrierCallbacks
     events: EventFeed

@@ -43,6 +43,7 @@ from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.event_feed import EventFeed
 from hushwire.services.fraud_alarms import FraudAlarms
+from hushwire.services.greeting_uploads import GreetingUploads
 from hushwire.services.greetings import Greetings
 from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
@@ -151,6 +152,16 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         clock=wired.clock,
         queries=queries,
         greetings=Greetings(wired.main),
+        greeting_uploads=GreetingUploads(
+            wired.main,
+            wired.keyring,
+            spool,
+            erasures,
+            wired.clock,
+            wired.random,
+            wired.node_id,
+            wired.config.voicemail.greeting_bounds,
+        ),
         webhooks=Webhooks(wired.main, wired.keyring, wired.clock, wired.random, outgoing(wired.config).fault),
         events=EventFeed(wired.main, wired.clock),
         callbacks=CarrierCallbacks(wired.main, wired.keyring, wired.clock, wired.random),

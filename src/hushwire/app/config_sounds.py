@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from hushwire.app.config_values import SLUG, FilePath, Section, Source
 from hushwire.calls.voicemail import Lengths
 from hushwire.policy.model import Reason
+from hushwire.services.greeting_uploads import Bounds
 from hushwire.services.sound_library import PARK_WORDS, VOICEMAIL_WORDS, SoundFiles
 from hushwire.sip.shaken import is_https
 
@@ -109,11 +110,24 @@ class Shaken(Section):
         return self
 
 
+class GreetingBounds(Section):
+    greeting_s: Annotated[int, Field(ge=1, le=300)] | None = None
+    greeting_kib: Annotated[int, Field(ge=16, le=16 << 10)] | None = None
+
+
 class Voicemail(Section):
     longest_s: Annotated[int, Field(ge=5, le=3600)] = 180
     silence_s: Annotated[int, Field(ge=2, le=60)] = 6
     least_s: Annotated[int, Field(ge=0, le=60)] = 1
     messages: Annotated[int, Field(ge=1, le=10_000)] = 200
+    greeting_s: Annotated[int, Field(ge=1, le=300)] = 60
+    greeting_kib: Annotated[int, Field(ge=16, le=16 << 10)] = 10 << 10
+    orgs: dict[str, GreetingBounds] = Field(default_factory=dict)
+
+    def greeting_bounds(self, slug: str) -> Bounds:
+        """Of the greetings that an organisation may give as files."""
+        own = self.orgs.get(slug, GreetingBounds())
+        return Bounds(own.greeting_s or self.greeting_s, (own.greeting_kib or self.greeting_kib) << 10)
 
     def lengths(self) -> Lengths:
         """As the gateway takes them."""

@@ -56,17 +56,17 @@ def read_file(path: Path) -> Samples:
         raise UnusableSound(f"{path}: can't be read ({error.strerror})") from None
 
 
-def read(name: str, file: BinaryIO) -> Samples:
+def read(name: str, file: BinaryIO, *, most_s: int = MAX_SECONDS) -> Samples:
     """As `read_file`, of something that is open already; `name` is for the words of UnusableSound."""
     try:
-        return _decoded(name, file)
+        return _decoded(name, file, most_s)
     except av.FFmpegError as error:
         raise UnusableSound(f"{name}: is no sound that can be read ({error.strerror or type(error).__name__})") from None
     except (ValueError, OverflowError, MemoryError, UnicodeError):
         raise UnusableSound(f"{name}: is no sound that can be read") from None
 
 
-def _decoded(name: str, file: BinaryIO) -> Samples:
+def _decoded(name: str, file: BinaryIO, most_s: int) -> Samples:
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
     with av.open(file, "r", container_options=options, metadata_errors="ignore") as container:
         if not container.streams.audio:
@@ -78,8 +78,9 @@ def _decoded(name: str, file: BinaryIO) -> Samples:
             for part in resampler.resample(frame):
                 blocks.append(part.to_ndarray().reshape(-1))
                 count += len(blocks[-1])
-            if count > MAX_SECONDS * MASTER_RATE:
-                raise UnusableSound(f"{name}: is longer than {MAX_SECONDS // 60} minutes: shorten it")
+            if count > most_s * MASTER_RATE:
+                longest = f"{most_s // 60} minutes" if most_s >= 120 else f"{most_s} seconds"
+                raise UnusableSound(f"{name}: is longer than {longest}: shorten it")
         blocks += [part.to_ndarray().reshape(-1) for part in resampler.resample(None)]
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not len(samples):

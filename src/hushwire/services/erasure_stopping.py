@@ -72,7 +72,7 @@ class Stopping:
     async def _ask_again(self, connection: Connection, entry: LedgerEntry) -> bool:
         """Asks the node anew if it never was asked, or answered that it couldn't."""
         recording = await recordings.get(connection, entry.recording_id)
-        if recording is None:
+        if recording is None or recording.call_id is None:
             return False
         wipe = await ledger.last_wipe(connection, recording.call_id, entry.requested_at)
         if wipe is not None and (not wipe.is_done or wipe.outcome == "ok"):

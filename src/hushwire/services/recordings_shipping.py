@@ -47,6 +47,10 @@ PREPARED_FROM_MS: Final = 600_000
 """Shorter recordings are prepared within a second or so when they are first asked for: most never are."""
 MOST_TO_PREPARE: Final = 10_000
 _CHUNK: Final = 1 << 18
+GIVEN: Final = "given-"
+"""Begins the names of files that were made of what somebody gave: those have their rows after they are written, all others before."""
+UNCLAIMED_AFTER: Final = timedelta(hours=7)
+"""Then such a file gets no row any more: its key was not used in time (vault/pool.py)."""
 _log = structlog.get_logger(__name__)
 
 
@@ -221,6 +225,10 @@ class Shipping:
             if identity is None:
                 continue
             recording = await self._get(OrgId(identity.org_id), RecordingId(identity.recording_id))
+            if recording is None and path.name.startswith(GIVEN) and await asyncio.to_thread(_is_unclaimed, path, self._clock.now()):
+                await asyncio.to_thread(path.unlink, missing_ok=True)  # who made it died before its row, and its key is swept by now
+                done += 1
+                continue
             if recording is None or recording.spool_name != path.name:
                 continue
             if recording.state == "erased":
@@ -388,6 +396,13 @@ def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk
+
+
+def _is_unclaimed(path: Path, now: datetime) -> bool:
+    try:
+        return now.timestamp() - path.stat().st_mtime > UNCLAIMED_AFTER.total_seconds()
+    except FileNotFoundError:
+        return False
 
 
 def _named_in(path: Path) -> Identity | None:

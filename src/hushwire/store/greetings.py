@@ -3,12 +3,12 @@
 A greeting is played while its state is `used`, its recording has ended, and no erasure of it is entered.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from hushwire.core.ids import AgentId, OrgId, RecordingId
+from hushwire.core.ids import AgentId, NodeId, OrgId, RecordingId
 from hushwire.store.database import Connection
 
 _THERE: Final = "r.state IN ('closed', 'crashed', 'stored') AND erasing_recording(r.id) IS NULL"
@@ -33,6 +33,45 @@ async def begin(connection: Connection, org_id: OrgId, recording_id: RecordingId
         agent_id,
         at,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A greeting that was given as a file, sealed and closed."""
+
+    id: RecordingId
+    agent_id: AgentId
+    node_id: NodeId
+    spool_name: str
+    region: str
+    made_at: datetime
+    duration_ms: int
+    frames: int
+    size_bytes: int
+    digest: bytes = field(repr=False)
+    key_fingerprint: bytes = field(repr=False)
+    custody: str
+    custody_version: int
+    key_good_until: datetime | None
+
+
+async def place(connection: Connection, org_id: OrgId, given: Uploaded) -> bool:
+    """Have it be the agent's greeting, and the one before go; False, and nothing is written, if its key was sealed under a custody
+    that the organisation has changed since.
+    """
+    tag = await connection.execute(
+        "INSERT INTO recordings (org_id, id, agent_id, node_id, state, spool_name, region, lawful_basis, started_at, ended_at, duration_ms,"
+        " frames, size_bytes, digest, key_fingerprint, custody)"
+        " SELECT $1, $2, $3, $4, 'closed', $5, $6, 'contract', $7, $16, $8, $9, $10, $11, $12, $13"
+        " WHERE custody_admits($14, $15)",
+        org_id, given.id, given.agent_id, given.node_id, given.spool_name, given.region, given.made_at, given.duration_ms, given.frames,
+        given.size_bytes, given.digest, given.key_fingerprint, given.custody, given.custody_version, given.key_good_until,
+        given.made_at + timedelta(milliseconds=given.duration_ms),
+    )  # fmt: skip
+    if tag != "INSERT 0 1":
+        return False
+    await begin(connection, org_id, given.id, given.agent_id, given.made_at)
+    return await keep(connection, given.agent_id, given.id)
 
 
 async def used(connection: Connection, agent: AgentId) -> Greeting | None:

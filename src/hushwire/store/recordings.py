@@ -27,7 +27,8 @@ class Recording:
 
     id: RecordingId
     org_id: OrgId
-    call_id: CallId
+    call_id: CallId | None
+    """None: no call brought it (a greeting that was given as a file)."""
     agent_id: AgentId | None
     peer_agent_id: AgentId | None
     node_id: NodeId

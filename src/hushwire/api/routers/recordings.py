@@ -34,7 +34,7 @@ class Recording(BaseModel):
 
     id: UUID
     org_id: UUID
-    call_id: UUID
+    call_id: UUID | None = Field(description="Null: no call brought it, a greeting that was given as a file.")
     agent_id: UUID | None
     agent: str | None = Field(description="Username of the agent.")
     peer_agent_id: UUID | None

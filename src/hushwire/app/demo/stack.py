@@ -94,7 +94,7 @@ class Api:
             headers.setdefault("Authorization", f"Bearer {self.key}")
         data = None
         if body is not None:
-            data = orjson.dumps(body)
+            data = body if isinstance(body, bytes) else orjson.dumps(body)
             headers.setdefault("Content-Type", "application/json")
         try:
             connection.request(method, path, data, headers)
