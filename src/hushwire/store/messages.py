@@ -267,7 +267,13 @@ async def follow(connection: Connection, parts: Mapping[UUID, tuple[str, str | N
     """Bring messages of one part into its state, (state, error) by their ids; in the transaction that wrote the parts."""
     ids = sorted(parts)
     rows = await connection.fetch(
-        "SELECT id, state, error, direction, channel, agent_id, number_id, batch_id FROM message_follows_part($1, $2, $3, $4)",
+        "UPDATE messages AS m SET state = f.state, error = CASE WHEN f.state = 'failed' THEN coalesce(f.error, 'failed') ELSE f.error END,"
+        " submitted_at = CASE WHEN f.state IN ('submitted', 'delivered', 'unknown') THEN coalesce(m.submitted_at, $4)"
+        "  ELSE m.submitted_at END,"
+        " ended_at = CASE WHEN f.state IN ('delivered', 'failed', 'expired') THEN $4 END"
+        " FROM unnest($1::uuid[], $2::text[], $3::text[]) AS f (id, state, error)"
+        " WHERE m.id = f.id AND m.state <> f.state AND m.erased_at IS NULL"
+        " RETURNING m.id, m.state, m.error, m.direction, m.channel, m.agent_id, m.number_id, m.batch_id",
         ids,
         [parts[each][0] for each in ids],
         [parts[each][1] if parts[each][0] in ("failed", "expired") else None for each in ids],
