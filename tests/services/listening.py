@@ -31,6 +31,7 @@ class Ear:
         self._unprotect: Oracle | None = None
         self._protect: Oracle | None = None
         self._sent = 0
+        self._ssrc = 0xABCD_0000 + self.port
         asyncio.get_running_loop().add_reader(self.sock, self._read)
 
     @property
@@ -46,9 +47,20 @@ class Ear:
 
     def speak(self, payload: bytes, count: int = 1) -> None:
         for _ in range(count):
-            packet = rtp(self._sent, 160 * self._sent, 0xABCD, payload)
+            packet = rtp(self._sent, 160 * self._sent, self._ssrc, payload)
             self._sent += 1
             self.sock.sendto(packet if self._protect is None else self._protect.protect(packet), self.to)
+
+    def key(self, digits: str, payload_type: int = 101) -> None:
+        """Key digits as telephone-events (RFC 4733): each 100 ms long, its end said three times."""
+        for digit in digits:
+            event, at = "0123456789*#".index(digit), 160 * self._sent
+            for duration, is_end in ((160, 0), (480, 0), (800, 128), (800, 128), (800, 128)):
+                payload = bytes((event, is_end | 10)) + duration.to_bytes(2, "big")
+                packet = rtp(self._sent, at, self._ssrc, payload, pt=payload_type)
+                self._sent += 1
+                self.sock.sendto(packet if self._protect is None else self._protect.protect(packet), self.to)
+            self._sent += 10
 
     @classmethod
     def close_all(cls) -> None:

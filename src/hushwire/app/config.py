@@ -245,6 +245,8 @@ class FeatureCodes(Section):
     ask_access: str = _code(Feature.ASK_ACCESS)
     park_slot: str = _code(Feature.PARK_SLOT)
     pickup: str = _code(Feature.PICKUP)
+    transfer_by_keys: str = Field(default="", pattern=r"^(\*[0-9*]{1,4})?$")
+    """Keyed in a call, and a number and # behind it: transfers the other party there."""
 
     @model_validator(mode="after")
     def _clear(self) -> "FeatureCodes":

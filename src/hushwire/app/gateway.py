@@ -351,6 +351,7 @@ class Gateway:
             greetings=Greetings(wired.main),
             lengths=self._config.voicemail.lengths(),
             most_messages=self._config.voicemail.messages,
+            transfer_code=self._config.features.transfer_by_keys or None,
             elsewhere=self.elsewhere,
             handing=handing,
         )

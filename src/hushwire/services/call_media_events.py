@@ -21,6 +21,7 @@ from hushwire.services.call_quality import leg_name
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
+from hushwire.services.keyed_transfers import KeyedTransfers
 from hushwire.services.live import LiveCall
 from hushwire.services.quality_counts import QualityCounts
 from hushwire.services.recorder import Recorder
@@ -52,6 +53,7 @@ class CallMediaEvents:
         clock: Clock,
         feed: Callable[[LiveCall, events.Event], None],
         on_unrecorded: Callable[[LiveCall], None],
+        keyed: KeyedTransfers,
     ) -> None:
         self._link = link
         self._table = table
@@ -67,6 +69,7 @@ class CallMediaEvents:
         self._clock = clock
         self._feed = feed
         self._on_unrecorded = on_unrecorded
+        self._keyed = keyed
 
     def take(self, event: MediaEvent) -> bool:
         """An event of the media process; False where no call here has to do with it (the orphans' business)."""
@@ -93,6 +96,8 @@ class CallMediaEvents:
                 _log.debug("call.digit", call_id=str(live.id), leg=event.leg)
                 if live.answering is not None and event.digit is not None:
                     live.answering.press(event.digit.digit.reveal())
+                elif event.leg is not None and event.digit is not None:
+                    self._keyed.heard(live, event.leg, event.digit)
             case EventType.PLAY_ENDED:
                 if self._sounds.ended(event):
                     return True

@@ -47,6 +47,7 @@ from hushwire.services.greetings import Greetings
 from hushwire.services.handing_over import HandingOver
 from hushwire.services.identity import Authenticator
 from hushwire.services.kept import Kept
+from hushwire.services.keyed_transfers import KeyedTransfers
 from hushwire.services.live import LiveCall
 from hushwire.services.live_rules import is_ruled_out
 from hushwire.services.mailbox_calls import MailboxCalls
@@ -120,6 +121,7 @@ class Calling:
         most_messages: int = 200,
         elsewhere: Elsewhere | None = None,
         handing: HandingOver | None = None,
+        transfer_code: str | None = None,
     ) -> None:
         shaken = shaken or Shaken()
         self._endpoint = endpoint
@@ -255,6 +257,7 @@ class Calling:
             self.feed,
             elsewhere,
         )
+        self._keyed_transfers = KeyedTransfers(transfer_code, self.transfers, link, media, self.sounds, self._tasks, clock)
         self._takeovers = Takeovers(
             endpoint, authenticator, router, starts, self.table, self.transfers.park, router.is_on, self._tasks, elsewhere, handing
         )
@@ -286,6 +289,7 @@ class Calling:
             clock,
             self.feed,
             self._recording_impossible,
+            self._keyed_transfers,
         )
         self.is_locked: Callable[[LiveCall], bool] = lambda _live: False
         """Whether the fraud breaker has locked what a call goes on by."""

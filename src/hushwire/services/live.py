@@ -11,6 +11,7 @@ from hushwire.calls.call import Call
 from hushwire.calls.effects import LegStatement
 from hushwire.calls.ends import recording_format
 from hushwire.calls.hearing import Hearing
+from hushwire.calls.keyed_transfer import KeyedTransfer
 from hushwire.calls.model import SUPERVISING, EndReason, JoinedAs, Side
 from hushwire.calls.transfer import Exchange, TransferKind
 from hushwire.core.ids import AgentId, CallId
@@ -115,6 +116,8 @@ class Transfer:
     """It failed, and the one who is rung now is who asked for it."""
     cseq: int = 0
     """The number of the REFER."""
+    is_keyed: bool = False
+    """It was asked for by keys of a phone, which is told nothing by NOTIFY."""
     slot: str | None = None
     """Where the other party is parked."""
     returns: int = 0
@@ -193,6 +196,9 @@ class LiveCall:
     """And of whose speech is recorded."""
     answering: "Answering | None" = None
     """What of ours talks to the caller."""
+    keyed: dict[Side, KeyedTransfer] = field(default_factory=dict)
+    """What agents key in it, where that may transfer it."""
+    key_pauses: dict[Side, asyncio.TimerHandle] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is answered, or over: who joins it waits for that."""
     arranging: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -409,25 +409,40 @@ class Router:
         `refer_to` is the header's value, `shown` who the called agent is told to talk with; the network is shown the agent's own number.
         """
         org = self.newest(org)  # the call's own is as it was when the call began
-        uri = parse_name_addr(refer_to).uri
-        user = own_user_of(uri, org)
-        verdict = verdict_for(self._judge, org, agent, Attempt(refer_to, Channel.REFER, peer=peer), self._now())
+        user = own_user_of(parse_name_addr(refer_to).uri, org)
+        return self._as_another(org, agent, Attempt(refer_to, Channel.REFER, peer=peer), user, shown, leg, credential_id)
+
+    def keyed(
+        self, org: Organisation, agent: Agent, digits: str, shown: NameAddr, leg: int, credential_id: UUID | None = None
+    ) -> Route | Refused:
+        """The same of what an agent keyed in its call, on the device that shows this credential."""
+        org = self.newest(org)
+        if credential_id is not None and self._directory.is_locked(agent.id, credential_id):
+            words, direction = refusals.header("credential-locked"), CallDirection.OUTBOUND
+            return Refused(403, words, "credential-locked", direction, org, agent, remote=Personal(digits))
+        return self._as_another(org, agent, Attempt(digits, Channel.DTMF), digits, shown, leg, credential_id)
+
+    def _as_another(
+        self, org: Organisation, agent: Agent, attempt: Attempt, user: str | None, shown: NameAddr, leg: int, credential_id: UUID | None
+    ) -> Route | Refused:
+        """The way to whom an agent wants as this leg of a call. `user`: the name or number within the organisation, where it is one."""
+        verdict = self.verdict(org, agent, attempt)
         if user is not None and not isinstance(verdict, Emergency):
-            callee = org.by_extension.get(user) or org.by_username.get(user)
+            callee = self.own_agent(org, user)
             if callee is not None:
                 return self.to_successor(org, agent, callee, shown, leg)
-        verdict = self.admit(org, agent, verdict, user or refer_to, credential_id, peer)
+        verdict = self.admit(org, agent, verdict, user or attempt.destination, credential_id, attempt.peer)
         match verdict:
             case Allow() | Emergency():
                 if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
-                    return _denied(org, agent, denied(verdict, Reason.RECORDING_CONSENT), refer_to)
+                    return _denied(org, agent, denied(verdict, Reason.RECORDING_CONSENT), attempt.destination)
                 hides = agent.hides_identity and not isinstance(verdict, Emergency)
                 found = self._outbound(org, agent, Terms(leg, Srtp.OPTIONAL, None), verdict, hides=hides)
                 return found if isinstance(found, Refused) else _as_leg(found, leg)
             case Deny() | Malformed():
-                return _denied(org, agent, verdict, refer_to)
+                return _denied(org, agent, verdict, attempt.destination)
             case AllowContact():
-                raise LocalError("the verdict on a REFER was one on a Contact")
+                raise LocalError("the verdict on a transfer was one on a Contact")
 
     def called_for(
         self, org: Organisation, agent: Agent, to: str, channel: Channel, *, counts: bool, credential_id: UUID | None = None

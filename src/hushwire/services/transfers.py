@@ -29,7 +29,7 @@ from hushwire.services.live import Joining, LiveCall, Transfer
 from hushwire.services.park import MOST_RETURNS, Park
 from hushwire.services.park_words import ParkWords
 from hushwire.services.replacing import Replacing
-from hushwire.services.route import Refused
+from hushwire.services.route import Refused, Route
 from hushwire.services.routing import Router
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Sounds
@@ -139,6 +139,24 @@ class Transfers:
         if not self._accept(live, transfer, event.tx, event.request):
             live.transfer = None
             return
+        self._ring(live, transfer, route, leg)
+
+    def keyed(self, live: LiveCall, side: Side, number: str) -> str | None:
+        """Transfer to a number that the agent on `side` keyed in the call; why not, by a code of the catalogue of refusals, or None."""
+        party, leg = live.party(side), free_leg(live)
+        if party.agent is None or live.transfer is not None or not is_transferable(live):
+            return "not-transferable"
+        if leg is None or self._table.is_closing:
+            return "closing" if self._table.is_closing else "too-many-parties"
+        route = self._router.keyed(live.route.org, party.agent, number, self._shown(live, side.other), leg, party.device_id)
+        if isinstance(route, Refused):
+            self._starts.note_refusal(route)
+            return route.end_reason if route.verdict is None else route.verdict.reason.value
+        transfer = live.transfer = Transfer(TransferKind.BLIND, side, party.agent, is_keyed=True)
+        self._ring(live, transfer, route, leg)
+        return None
+
+    def _ring(self, live: LiveCall, transfer: Transfer, route: Route, leg: int) -> None:
         _log.info("transfer.begun", call_id=str(live.id), kind=transfer.kind.value)
         transfer.successor = self._starts.succeed(route, Joining(live, leg, JoinedAs.SUCCESSOR))
         if transfer.successor is None or transfer.successor.is_ended:
@@ -332,6 +350,8 @@ class Transfers:
             live.transfer = None
             self.park.taken(live)
             _log.info("transfer.failed", call_id=str(live.id), status=status)
+            if transfer.is_keyed:
+                self._tasks.spawn(self._beep(live, transfer.side), "call-transfer")
             return
         if not transfer.is_return and self.ring_back(live, transfer):
             return
@@ -391,6 +411,12 @@ class Transfers:
             return
 
     # Details.
+
+    async def _beep(self, live: LiveCall, side: Side) -> None:
+        """Who keyed a transfer hears that it came to nothing: no NOTIFY tells it."""
+        end = live.call.end(side)
+        if end is not None and end.agreed is not None and not live.is_ended:
+            await self._sounds.play(live.id, end.terms.leg, end.agreed, SoundKind.BEEP, live.route.org)
 
     def _accept(self, live: LiveCall, transfer: Transfer, tx: TxId, request: Request) -> bool:
         """202, and a subscription unless it is declined (RFC 4488); False where there is no room for one."""
