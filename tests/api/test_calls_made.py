@@ -82,3 +82,22 @@ async def test_nobody_calls_in_the_name_of_who_is_not_there_or_is_a_neighbours(o
         problem(await auditor.post("/v1/calls", json={"agent": "anna", "to": NUMBER}), 403)
     assert not taken
     assert not await office.rows("SELECT 1 FROM call_requests")
+
+
+async def test_somebody_is_called_into_a_conference_that_stands_by_the_gateway_that_holds_it(office: Office) -> None:
+    agent = await office.add_agent("anna")
+    room, over, call = [
+        await office.add_call(direction=direction, state=state)
+        for direction, state in (("conference", "active"), ("conference", "ended"), ("outbound", "active"))
+    ]
+    body = {"agent": "anna", "to": NUMBER}
+    async with gateway(office) as taken, office.client("supervisor") as api, office.client(slug="globex") as theirs:
+        answer = await api.post(f"/v1/calls/{room}/participants", json=body)
+        assert (answer.status_code, answer.json()["id"]) == (201, str(CALL))
+        for nothing in (over, call, uuid4()):
+            problem(await api.post(f"/v1/calls/{nothing}/participants", json=body), 404)
+        problem(await theirs.post(f"/v1/calls/{room}/participants", json=body), 404)
+    ((one),) = taken
+    assert (one.agent_id, one.room_id, one.node_wanted) == (agent, room, office.house.node)
+    async with gateway(office, "not-in-conference"), office.client() as api:
+        assert problem(await api.post(f"/v1/calls/{room}/participants", json=body), 403)["reason"] == "not-in-conference"

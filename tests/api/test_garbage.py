@@ -69,6 +69,7 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("POST", "/v1/calls/{call_id}/recording"): {"action": "pause"},
     ("POST", "/v1/calls/{call_id}/supervise"): {"action": "listen", "agent": "anna"},
     ("POST", "/v1/calls/{call_id}/sensitive"): {"on": True},
+    ("POST", "/v1/calls/{call_id}/participants"): {"agent": "anna", "to": "+493023125111"},
     ("POST", "/v1/contacts"): {
         "name": "n", "numbers": [{"number": NUMBER, "label": "work"}], "notes": "n", "picture": "p", "owner": "{agent_id}",
         "is_minor": False, "jurisdiction": "EU",

@@ -50,6 +50,7 @@ PATHS = {
     ("POST", "/v1/calls/{call_id}/recording"): "call-control",
     ("POST", "/v1/calls/{call_id}/sensitive"): "call-control",
     ("POST", "/v1/calls/{call_id}/supervise"): "supervision",
+    ("POST", "/v1/calls/{call_id}/participants"): "calls-make",
     ("GET", "/v1/contacts"): "contacts",
     ("POST", "/v1/contacts"): "contacts-change",
     ("POST", "/v1/contacts/search"): "contacts",

@@ -384,6 +384,34 @@ async def test_a_phone_that_was_rung_by_a_click_gets_nothing_else_out(house: Hou
     await until(house.invited, what="a phone that takes the call calls out")
 
 
+async def test_nobody_is_called_into_a_conference_by_any_of_them(house: House) -> None:
+    anna, api = await house.phone("anna"), house.deployment.api()
+    _, dialog = await anna.invite(f"sip:*8801@{HOST}")
+    assert dialog is not None
+
+    async def room() -> str:
+        listed = (await api.get("/v1/calls?direction=conference&state=active"))["items"]
+        return next((call["id"] for call in listed if call["joined_call_id"] is None), "")
+
+    path = f"/v1/calls/{await until(room, what='the room')}/participants"
+
+    async def invite(text: str) -> None:
+        status = (await api.ask("POST", path, {"agent": "anna", "to": text.format(host=HOST)})).status
+        if status == 201:
+            await until(lambda: any(text.startswith("ACK ") for text in house.carrier.seen), what="the carrier's refusal is taken")
+        else:
+            assert status in (403, 422)
+
+    await tried(house, (*NUMBERS[1::2], *URIS), invite)
+    house.carrier.seen.clear()
+    for agent in ("ben", "carl", "nobody"):
+        assert (await api.ask("POST", path, {"agent": agent, "to": ALLOWED})).status in (403, 422), "who is not in it invites nobody"
+    assert not house.carrier.seen
+    await anna.within(dialog, "BYE")
+    assert (await api.ask("POST", path, {"agent": "anna", "to": ALLOWED})).status in (404, 422, 403)
+    assert not house.carrier.seen
+
+
 async def test_requests_without_a_call_are_no_way_out(house: House) -> None:
     anna = await house.phone("anna")
     for method in ("REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "UPDATE", "OPTIONS"):

@@ -80,6 +80,8 @@ class CallEffects:
         """Told of a call that something of ours answered."""
         self.on_caller_there: Callable[[LiveCall, int | None], Awaitable[list[events.Event]]] = _nobody
         """Asked whom a call that we began is to ring, now that its caller is there."""
+        self.lets_in: Callable[[LiveCall, LiveCall], Awaitable[bool]] = _everybody
+        """Asked before a member of a conference hears and is heard there."""
         self._on_successor = on_successor
         self.on_ended: Callable[[LiveCall], None] = lambda _live: None
         """Told of each call that is over."""
@@ -332,6 +334,8 @@ class CallEffects:
         if is_told and not await self._sounds.announce(live):
             # Nobody is recorded who was not told: until then it neither hears nor is heard.
             return events.Stopped(EndReason.NO_RECORDING)
+        if joining.role is JoinedAs.MEMBER and not await self.lets_in(live, host):
+            return events.Stopped(EndReason.NO_RECORDING)
         joining.is_in = True
         if not await self._media.arrange(host):
             return events.MediaFailed()
@@ -416,6 +420,10 @@ class CallEffects:
         if live.ring is not None:
             live.ring.cancel()
             live.ring = None
+
+
+async def _everybody(_live: LiveCall, _room: LiveCall) -> bool:
+    return True
 
 
 async def _nobody(_live: LiveCall, _branch: int | None) -> list[events.Event]:

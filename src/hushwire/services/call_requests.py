@@ -15,7 +15,7 @@ from hushwire.privacy import audit
 from hushwire.services.call_actions import KeyReused, Once
 from hushwire.services.refusals import CATALOGUE, Explained
 from hushwire.store import call_requests as table
-from hushwire.store import idempotency
+from hushwire.store import idempotency, search
 from hushwire.store.call_requests import DONE_CHANNEL, CallRequest
 from hushwire.store.database import Connection, Database
 from hushwire.vault.keyring import Keyring, OrgKeys
@@ -115,6 +115,13 @@ class CallRequests:
             return await self._outcome_of(org_id, entered, bell, once)
         finally:
             del self._waiting[bell]
+
+    async def room(self, org_id: OrgId, call_id: CallId) -> Room | None:
+        """The conference that a call is, and its gateway; None where it is none, or over."""
+        async with self._main.organisation(org_id) as connection:
+            call = await search.get_call(connection, call_id)
+        is_room = call is not None and call.direction == "conference" and call.joined_call_id is None and call.state == "active"
+        return Room(call_id, NodeId(call.node_id)) if call is not None and is_room else None
 
     async def _enter(self, connection: Connection, wanted: CallRequest, actor: str, once: Once | None) -> UUID | NoAgent | KeyReused:
         now = self._clock.now()

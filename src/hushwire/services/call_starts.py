@@ -181,6 +181,18 @@ class CallStarts:
             await self._start_with_keys(live)
         return None if self._table.is_closing else live
 
+    async def call_in(self, route: Route, joining: Joining) -> LiveCall | None:
+        """Ring somebody to become a member of a conference; None where the gateway takes no calls now. As `originate`."""
+        if self.is_closed_to(route) or joining.host.is_ended:
+            return None
+        live = self._made(route, Guest(route.plan, self._random, self._certificates.current.fingerprint), None, None, MAX_FORWARDS, joining)
+        joining.host.guests[joining.leg] = live
+        if self._keys.fill(live):
+            self._start(live)
+        else:
+            await self._start_with_keys(live)
+        return live
+
     def is_closed_to(self, route: Route) -> bool:
         """Whether no such call is begun here now."""
         is_emergency = isinstance(route.verdict, Emergency)

@@ -115,6 +115,9 @@ class CallTaking:
         if org is None:
             return NOBODY, None
         to = Personal(opened(org.keys, wanted.id, wanted.destination_sealed))
+        if wanted.room_id is not None:
+            invited = await self._calling.conferences.call_in(org.id, wanted.room_id, wanted.agent_id, to)
+            return (invited, None) if isinstance(invited, str) else outcome_of(invited)
         asked = Wanted(to, Channel.CLICK_TO_CALL, wanted.is_telemarketing)
         begun = await self._calling.originating.begin(wanted.org_id, wanted.agent_id, asked, answers_itself=wanted.answers_itself)
         return outcome_of(begun)

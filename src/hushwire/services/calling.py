@@ -229,7 +229,8 @@ class Calling:
         self.originating = Originating(router, starts, media)
         self._effects.on_caller_there = self.originating.caller_there
         self.originating.is_locked = lambda live: self.is_locked(live)
-        self._conferences = Conferences(starts, self.feed)
+        self.conferences = Conferences(router, starts, self.recorder, self.feed)
+        self._effects.lets_in = self.conferences.lets_in
         self.supervision = Supervision(router, starts, media, rows, self.feed)
         replacing = Replacing(
             endpoint,
@@ -536,10 +537,10 @@ class Calling:
         self.recorder.announced(live, playing)
 
     def _enter(self, tx: TxId, request: Request, flow: Flow, route: Route) -> None:
-        self._conferences.enter(tx, request, flow, route)
+        self.conferences.enter(tx, request, flow, route)
 
     def _left(self, host: LiveCall) -> None:
-        self._conferences.left(host)
+        self.conferences.left(host)
 
     def _take(self, tx: TxId, request: Request, flow: Flow, route: Route, place: Dialled) -> None:
         self._takeovers.dialled(tx, request, flow, route, place)

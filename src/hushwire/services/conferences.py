@@ -1,7 +1,9 @@
 """Conferences: agents of an organisation dial a room's number, and all who are in the room hear each other.
 
-A room is there as long as somebody is in it. It is a call of its own (a row, a bridge, a recording where calls are recorded), and so is
-each member's; a member is a leg of the room's bridge. Nobody is called out of a room, so no trunk is reached from one.
+A room is there as long as an agent is in it. It is a call of its own (a row, a bridge, a recording where calls are recorded), and so is
+each member's; a member is a leg of the room's bridge. An agent who is in it may have somebody called into it: that is one more way out,
+judged as that agent's own call, which pays for it. Who was called from outside stays no longer than agents do, so that no two parties
+outside are left to talk at the organisation's cost.
 """
 
 from collections.abc import Callable
@@ -9,11 +11,16 @@ from dataclasses import replace
 from typing import Final
 
 from hushwire.calls import events
-from hushwire.calls.model import EndReason, JoinedAs
-from hushwire.core.ids import OrgId
+from hushwire.calls.call import State
+from hushwire.calls.model import CallDirection, EndReason, JoinedAs
+from hushwire.core.ids import AgentId, CallId, OrgId
+from hushwire.core.personal import Personal
+from hushwire.policy.model import Allow, Emergency
 from hushwire.services.call_starts import CallStarts
 from hushwire.services.live import Joining, LiveCall
-from hushwire.services.route import Route
+from hushwire.services.recorder import Recorder
+from hushwire.services.route import Refused, Route
+from hushwire.services.routing import Router
 from hushwire.sip.effects import TxId
 from hushwire.sip.flow import Flow
 from hushwire.sip.message import Request
@@ -24,8 +31,10 @@ MOST_MEMBERS: Final = 16
 class Conferences:
     """This gateway's rooms. `feed` gives a call's machine an event."""
 
-    def __init__(self, starts: CallStarts, feed: Callable[[LiveCall, events.Event], None]) -> None:
+    def __init__(self, router: Router, starts: CallStarts, recorder: Recorder, feed: Callable[[LiveCall, events.Event], None]) -> None:
+        self._router = router
         self._starts = starts
+        self._recorder = recorder
         self._feed = feed
         self._rooms: dict[tuple[OrgId, str], LiveCall] = {}
 
@@ -35,16 +44,66 @@ class Conferences:
         room = self._rooms.get(name)
         if room is None or room.is_ended:
             room = self._rooms[name] = self._starts.room(route)
-        leg = next((leg for leg in range(MOST_MEMBERS) if leg not in room.guests), None)
+        leg = _free(room)
         if leg is None:
             self._starts.decline(tx, "conference-full")
             return
         plan = replace(route.plan, caller=replace(route.plan.caller, leg=leg), is_recorded=False, joins=leg)
         self._starts.member(tx, request, flow, replace(route, plan=plan), Joining(room, leg, JoinedAs.MEMBER))
 
+    async def call_in(self, org_id: OrgId, room_id: CallId, agent_id: AgentId, to: Personal[str]) -> LiveCall | Refused | str | None:
+        """Call somebody into a room in the name of an agent who is in it.
+
+        A refusal of the rules has its row already; a word is one of the catalogue of refusals. None: the gateway takes no calls now.
+        """
+        room = next((room for room in self._rooms.values() if room.id == room_id and not room.is_ended), None)
+        if room is None or room.route.org.id != org_id:
+            return "no-conference"
+        member = next((one for one in room.guests.values() if _is_agents(one) and one.route.agent.id == agent_id), None)
+        agent = self._router.agent(agent_id)
+        if member is None or agent is None or agent.is_suspended:
+            return "not-in-conference"
+        leg = _free(room)
+        if leg is None:
+            return "conference-full"
+        route = self._router.invited(room.route.org, agent, to.reveal(), leg)
+        if isinstance(route, Refused):
+            self._starts.note_refusal(route)
+            return route
+        return await self._starts.call_in(route, Joining(room, leg, JoinedAs.MEMBER))
+
+    async def lets_in(self, member: LiveCall, room: LiveCall) -> bool:
+        """Somebody has answered and is about to hear and be heard: what is recorded of the room is found by a number from outside from
+        now on, or ends where the law, or who it is, does not let it go on. False where it could not be written."""
+        verdict = member.route.verdict
+        number = member.route.diverted_to or (member.route.remote if isinstance(verdict, Allow | Emergency) else None)
+        if number is None or not room.route.plan.is_room:
+            return True
+        places = (*room.route.places, *(place for place in member.route.places if place not in room.route.places))
+        room.route = replace(room.route, others=(*room.route.others, number), places=places)
+        if not self._router.may_record(room.route):
+            if room.recording is not None:
+                await self._recorder.objected(room)
+            return True
+        return await self._recorder.take_in(room, number)
+
     def left(self, room: LiveCall) -> None:
-        """A member's leg is closed: the last one ends the room."""
-        if room.route.plan.is_room and not room.guests and not room.is_ended:
+        """A member's leg is closed: the last agent's ends the room."""
+        if room.route.plan.is_room and not room.is_ended and not any(_is_agents(one) for one in room.guests.values()):
             self._feed(room, events.Stopped(EndReason.EVERYBODY_LEFT))
         for name in [name for name, known in self._rooms.items() if known.is_ended]:
             del self._rooms[name]
+
+
+def _free(room: LiveCall) -> int | None:
+    """The number of a leg that nobody has."""
+    return next((leg for leg in range(MOST_MEMBERS) if leg not in room.guests), None)
+
+
+def _is_agents(member: LiveCall) -> bool:
+    """Whether it is an agent who is in the room: one who dialled it, or a colleague who was called into it and answered."""
+    if member.is_ended:
+        return False
+    if member.route.plan.direction is CallDirection.CONFERENCE:
+        return True
+    return member.route.plan.direction is CallDirection.INTERNAL and not member.route.leads_out and member.call.state is State.ACTIVE

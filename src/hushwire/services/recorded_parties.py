@@ -15,6 +15,8 @@ def found_by(live: LiveCall, coming: Coming | None = None) -> tuple[bytes | None
     parties = (coming[1] if coming is not None and coming[0] is side else live.party(side) for side in Side)
     keys = live.route.org.keys
     numbers = [party.number for party in parties if party.agent is None and party.number is not None and not party.is_withheld]
+    if live.route.plan.is_room:
+        numbers += live.route.others  # who was called into the conference
     known = dict.fromkeys(keys.index("calls.remote", number.reveal()) for number in numbers)
     is_as_it_began = coming is None and not live.replaced
     far = live.remote_index if is_as_it_began and live.remote_index is not None else next(iter(known), None)

@@ -18,6 +18,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import LocalError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, uuid7
+from hushwire.core.personal import Personal
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, RecordingState
 from hushwire.policy.model import Emergency
@@ -451,6 +452,21 @@ class Recorder:
         if indexes:
             org_id = live.route.org.id
             self._records.write(org_id, "recording.parties", lambda connection: rows.add_parties(connection, recording_id, indexes))
+
+    async def take_in(self, live: LiveCall, number: Personal[str]) -> bool:
+        """Let what is being recorded be found by the number of who comes into the call; False where that could not be written."""
+        if live.recording is None:
+            return True
+        recording_id, index = RecordingId(live.recording.id), live.route.org.keys.index("calls.remote", number.reveal())
+        org_id = live.route.org.id
+        written = self._records.write(
+            org_id, "recording.parties", lambda connection: rows.add_parties(connection, recording_id, (index,)), at_once=True
+        )
+        try:
+            async with asyncio.timeout(ROW_WAIT_S):
+                return await asyncio.shield(written)
+        except TimeoutError:
+            return False
 
     def put_right(self, live: LiveCall) -> None:
         """The same, and by its agents: the segment may have been begun for somebody who did not come after all."""

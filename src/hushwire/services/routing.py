@@ -422,6 +422,13 @@ class Router:
             return Refused(403, words, "credential-locked", direction, org, agent, remote=Personal(digits))
         return self._as_another(org, agent, Attempt(digits, Channel.DTMF), digits, shown, leg, credential_id)
 
+    def invited(self, org: Organisation, agent: Agent, to: str, leg: int) -> Route | Refused:
+        """The way to whom an agent in a conference invites there, as this leg of it. `to` is what was asked for, a dial string or a URI."""
+        org = self.newest(org)
+        user = self.own_name(org, to) or to
+        shown = self._insider(org, agent, hides=agent.hides_identity)
+        return self._as_another(org, agent, Attempt(to, Channel.CONFERENCE), user, shown, leg, None)
+
     def _as_another(
         self, org: Organisation, agent: Agent, attempt: Attempt, user: str | None, shown: NameAddr, leg: int, credential_id: UUID | None
     ) -> Route | Refused:

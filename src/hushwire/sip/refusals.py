@@ -49,6 +49,8 @@ _REFUSALS: Final = (
     Refusal("trunk-full", 503, "The trunk has no free channel"),
     Refusal("no-recording", 503, "Recording is not possible"),
     Refusal("conference-full", 486, "The conference is full"),
+    Refusal("no-conference", 404, "There is no such conference here"),
+    Refusal("not-in-conference", 403, "Who invites somebody to a conference must be in it"),
     Refusal("conference-failed", 503, "The conference could not be opened"),
     # What the far side said.
     Refusal("no-such-mailbox", 404, "No such mailbox"),

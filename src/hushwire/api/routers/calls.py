@@ -164,6 +164,13 @@ class CallWanted(Body):
     )
 
 
+class Invitation(Body):
+    """Whom an agent who is in a conference calls into it."""
+
+    agent: str = Field(min_length=1, max_length=128, description="The agent's username or id; it must be in the conference.")
+    to: str = Field(min_length=1, max_length=256, description="As the agent would dial it: a number, an extension, a sip or tel URI.")
+
+
 class CallBegun(BaseModel):
     """The agent's phones ring. `GET /v1/calls/{id}` and the events of the call say how it goes on."""
 
@@ -246,6 +253,36 @@ async def begin_call(
         answers_itself=body.auto_answer,
         is_telemarketing=body.telemarketing,
         once=None if idempotency_key is None else Once(idempotency_key, request_hash(caller, "call", str(agent), flags, body.to)),
+    )
+    return begun(outcome, response)
+
+
+@router.post(
+    "/{call_id}/participants",
+    status_code=201,
+    response_model=CallBegun,
+    responses={202: {"model": CallAccepted, "description": "The conference's gateway has it and has not answered yet."}},
+)
+async def invite_participant(
+    means: Given, caller: Making, call_id: Id, body: Invitation, response: Response, idempotency_key: IdempotencyKey = None
+) -> CallBegun | JSONResponse:
+    """Call somebody into a conference, in the name and under the rules of an agent who is in it; the answer names the new member's call.
+
+    `call_id` is the conference's: a call of the direction `conference` that joins none. It ends, with all who were called into it, when
+    the last agent has left.
+    """
+    found = CallId(parsed_id(call_id))
+    room = await means.call_requests.room(caller.org_id, found)
+    if room is None:
+        raise not_found()
+    agent = await agent_of(means.queries, caller, body.agent)
+    outcome = await means.call_requests.ask(
+        caller.org_id,
+        agent or NOBODY,
+        body.to,
+        actor=caller.actor,
+        room=room,
+        once=None if idempotency_key is None else Once(idempotency_key, request_hash(caller, "invite", str(found), str(agent), body.to)),
     )
     return begun(outcome, response)
 

@@ -1,0 +1,80 @@
+"""Keys pressed in a call are a way out where that is switched on: every trick that a keypad has, the carrier's own ears as the proof."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hushwire.policy.limits import signals_of
+from hushwire.sip import effects as sip
+from tests.databases import Databases
+from tests.polling import until
+from tests.redteam.tricks import Trick
+from tests.services.listening import Ear
+from tests.services.running import FAR_NUMBER, World, local_media, need_program, running
+
+pytestmark = need_program
+DIALLED = "00442079460123"
+KEYS = (
+    Trick("the international prefix", "005371234567", DIALLED),
+    Trick("another carrier's prefix", "01013005371234567", DIALLED),
+    Trick("a prefix inside an allowed country", "0044005371234567", DIALLED),
+    Trick("an allowed number with another behind it", "004420794601235371", DIALLED),
+    Trick("an island that shares the country's code", "00441534712345", DIALLED),
+    Trick("a territory of the North American plan", "0017875550123", DIALLED),
+    Trick("a country that shares another one's code", "0077172123456", DIALLED),
+    Trick("premium rate at home", "09001234567", "03023125998", "+493023125998"),
+    Trick("a personal number", "00447012345678", DIALLED),
+    Trick("international freephone", "0080012345678", DIALLED),
+    Trick("a number that no plan knows", "0044999999999999", DIALLED),
+    Trick("an emergency number with more behind it", "1125371234567", DIALLED),
+)
+
+
+@pytest.fixture
+async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
+    async with running(databases, tmp_path, environ={"HUSHWIRE_FEATURES__TRANSFER_BY_KEYS": "*2"}, record="none") as made:
+        yield made
+        Ear.close_all()
+
+
+async def test_no_keys_of_an_agent_get_out_what_the_list_forbids(world: World) -> None:
+    await world.limit(**{signal.value.replace("-", "_"): "off" for signal in signals_of("each-agent")})
+    anna, near, far = await world.peer("anna"), Ear(), Ear()
+    anna.invite(FAR_NUMBER, local=local_media(near.port))
+    _, media = world.carrier.accept(await world.carrier.expect(sip.RequestReceived), local=local_media(far.port, keys=False))
+    far.agree(media)
+    near.agree(anna.answer_of((await anna.expect(sip.Accepted)).response))
+    await world.carrier.expect(sip.AckReceived)
+    (live,) = world.gateway.calling.live
+    for done, trick in enumerate(KEYS):
+        await press(near, f"*2{trick.sent}#")
+        await until(lambda wanted=done + 1: count(world, wanted), what=f"{trick.name} is refused by the judge")  # type: ignore[misc]
+        assert live.transfer is None, trick.name
+        assert world.carrier.events.empty(), f"{trick.name} reached the carrier"
+        if done % 4:
+            continue
+        await press(near, f"*2{trick.twin}#")
+        incoming = await world.carrier.expect(sip.RequestReceived)
+        assert incoming.request.uri.startswith(f"sip:{trick.known_as}@"), trick.name
+        world.carrier.endpoint.respond(incoming.tx, 486)
+        await until(lambda: live.transfer is None, what="the transfer came to nothing")
+    for keys in (f"2{DIALLED}#", f"*2{DIALLED}*", f"*2#{DIALLED}#", "*2*72005371234567#"):
+        await press(near, keys)
+    far.key(f"*2{DIALLED}#")
+    await until(lambda: len([one for one in near.packets if one.pt == 101]) > 10, what="the other party's keys are heard")
+    assert live.transfer is None
+    assert world.carrier.events.empty()
+    assert not live.is_ended, "the call could be transferred all the time"
+
+
+async def press(ear: Ear, keys: str) -> None:
+    """At the pace of a quick hand: the media process tells of 20 keys a second and leg."""
+    for key in keys:
+        ear.key(key)
+        await asyncio.sleep(0.055)
+
+
+async def count(world: World, wanted: int) -> bool:
+    return sum(row["end_reason"] == "refused" for row in await world.rows("calls")) == wanted
