@@ -251,6 +251,7 @@ Controller::Outcome Controller::on_bridge(const std::shared_ptr<Request>& reques
         case Op::close_leg: return close_leg(*request, fields, *bridge);
         case Op::set_recorded: return set_recorded(*request, fields, *bridge);
         case Op::move_leg: return move_leg(request, fields, *bridge);
+        case Op::is_beside: return is_beside(*request, fields, *bridge);
         case Op::set_sensitive: return set_sensitive(*request, fields, *bridge);
         case Op::close_bridge:
             close_bridge(request->connection, request->header, *bridge, Reason::asked_for);

@@ -133,6 +133,7 @@ class Controller {
     Outcome close_leg(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome set_recorded(const Request& request, const Fields& fields, BridgeEntry& bridge);
     Outcome move_leg(const std::shared_ptr<Request>& request, const Fields& fields, BridgeEntry& bridge);
+    Outcome is_beside(const Request& request, const Fields& fields, const BridgeEntry& bridge);
     void move_far(const Request& request, BridgeEntry& bridge, unsigned leg, BridgeEntry& to,
                   unsigned to_leg);
     // ops_sounds.cpp

@@ -76,6 +76,16 @@ Controller::Outcome Controller::move_leg(const std::shared_ptr<Request>& request
     return std::nullopt;
 }
 
+Controller::Outcome Controller::is_beside(const Request& request, const Fields& fields,
+                                          const BridgeEntry& bridge) {
+    auto* to = find(fields.uuid(Tag::to_bridge));
+    if (!to) return Refusal{Status::not_found, "there is no such bridge"};
+    auto frame = ok(request.header);
+    frame.put(Tag::on_one_thread, static_cast<std::uint8_t>(bridge.worker == to->worker));
+    reply(request.connection, std::move(frame));
+    return std::nullopt;
+}
+
 /// By way of this thread, which alone knows that both workers are still there. Nothing else happens to either
 /// bridge meanwhile.
 void Controller::move_far(const Request& request, BridgeEntry& bridge, unsigned leg, BridgeEntry& to,

@@ -93,6 +93,7 @@ constexpr FieldRule kSetHears[] = {{Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag
 constexpr FieldRule kSetRecorded[] = {{Tag::bridge, 16, 16}, {Tag::recorded, 2, 2}};
 constexpr FieldRule kMoveLeg[] = {
     {Tag::bridge, 16, 16}, {Tag::leg, 1, 1}, {Tag::to_bridge, 16, 16}, {Tag::to_leg, 1, 1}};
+constexpr FieldRule kIsBeside[] = {{Tag::bridge, 16, 16}, {Tag::to_bridge, 16, 16}};
 constexpr FieldRule kSetSensitive[] = {{Tag::bridge, 16, 16}, {Tag::is_on, 1, 1}};
 
 std::optional<std::span<const FieldRule>> rules(Op op) {
@@ -125,6 +126,7 @@ std::optional<std::span<const FieldRule>> rules(Op op) {
         case Op::close_leg: return kOneLeg;
         case Op::set_recorded: return kSetRecorded;
         case Op::move_leg: return kMoveLeg;
+        case Op::is_beside: return kIsBeside;
         case Op::set_sensitive: return kSetSensitive;
     }
     return std::nullopt;

@@ -46,6 +46,7 @@ enum class Op : std::uint16_t {
     set_recorded = 73,
     move_leg = 74,
     detect_speech = 79,
+    is_beside = 82,
 };
 
 enum class EventType : std::uint16_t {
@@ -218,6 +219,7 @@ enum class Tag : std::uint16_t {
     seal_lag_us = 240,
     speech_ms = 260,
     quiet_ms = 261,
+    on_one_thread = 275,
     hears = 131,
     concealed_ms = 132,
     recovered_ms = 133,

@@ -608,8 +608,15 @@ struct Worker::Passage {
 /// What comes for it meanwhile waits in its sockets.
 std::shared_ptr<Worker::Passage> Worker::take_out(const Uuid& from, unsigned leg) {
     auto* source = find(from);
-    if (!source || !source->lines[leg] || source->lines[leg]->shared) return nullptr;
-    flush();  // what waits to be sent names the bridge and the sockets
+    auto* moving = source ? source->lines[leg].get() : nullptr;
+    if (!moving || (moving->shared && moving->sends_shared)) return nullptr;
+    flush();               // what waits to be sent names the bridge and the sockets
+    if (moving->shared) {  // its party was told of its own pair: the place on the shared port is over
+        moving->shared->demux.remove(moving->seat);
+        moving->shared->places[moving->seat] = {};
+        moving->shared = nullptr;
+        moving->seat = kNoSeat;
+    }
     auto passage = std::make_shared<Passage>();
     passage->line = std::move(source->lines[leg]);
     for (auto& port : passage->line->own)

@@ -77,7 +77,8 @@ class Worker {
     void move_leg(const Uuid& from, unsigned leg, const Uuid& to, unsigned to_leg);
     /// A leg with sockets of its own on its way to another worker's bridge.
     struct Passage;
-    /// Null, and nothing changed, where it is on a shared port: that one is this worker's.
+    /// Null, and nothing changed, where it is on a shared port: that one is this worker's. One that was
+    /// reopened and set anew since is on it no more.
     std::shared_ptr<Passage> take_out(const Uuid& from, unsigned leg);
     /// Where the number is free.
     void put_in(const Uuid& to, unsigned leg, Passage& passage);

@@ -22,7 +22,7 @@ OPS = {
     "reopen_leg": 24, "get_ports": 25,
     "set_hears": 52, "close_leg": 53,
     "dtls_send": 48, "load_sound": 64, "play": 65, "stop_play": 66, "send_digits": 67, "detect_tones": 68, "set_sensitive": 69,
-    "switch_recording": 70, "set_recorded": 73, "move_leg": 74, "detect_speech": 79,
+    "switch_recording": 70, "set_recorded": 73, "move_leg": 74, "detect_speech": 79, "is_beside": 82,
 }  # fmt: skip
 EVENTS = {
     257: "recording_closed", 258: "recording_failed", 259: "media_timeout", 260: "bridge_closed", 261: "leg_source",
@@ -64,6 +64,7 @@ TAGS: dict[str, tuple[int, str | None]] = {
     "leg_state": (200, "nested"), "settings_digest": (201, None), "source_ip": (202, None), "source_port": (203, "H"),
     "dropped_rtcp_budget": (230, "Q"),
     "is_sensitive": (204, "B"), "recorded": (220, "H"), "to_bridge": (221, None), "to_leg": (222, "B"), "beside": (223, None),
+    "on_one_thread": (275, "B"),
     "seal_lag_us": (240, "I"), "speech_ms": (260, "Q"), "quiet_ms": (261, "Q"),
     "codec": (130, None), "hears": (131, "H"), "concealed_ms": (132, "Q"), "recovered_ms": (133, "Q"), "late": (134, "Q"),
     "playout_delay_us": (135, "I"),

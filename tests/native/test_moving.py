@@ -107,6 +107,40 @@ def test_a_leg_of_a_shared_port_moves_and_is_still_found_by_its_address(media_pr
         assert parse(party.receive()).payload == b"still"
 
 
+def test_a_leg_of_a_shared_port_that_was_given_a_pair_of_its_own_goes_to_another_thread(media_program: str) -> None:
+    keys, sent = Keys("AES_CM_128_HMAC_SHA1_80"), SentIndexes()
+    sent.knows(keys)
+    with running_media(media_program, "--workers", "2") as media, Controller(media.socket) as control:
+        first, party = Call(control), Party()
+        control.closing.callback(party.close)
+        far = Call(control)  # on the other worker
+        assert control.request("is_beside", bridge=first.id, to_bridge=far.id)["on_one_thread"] == 0
+        control.request("close_leg", bridge=first.id, leg=1)
+        shared = control.request("open_leg", bridge=first.id, leg=1, ports=1, remote_ip=LOOPBACK, remote_port=party.port)
+        stated = dict(bridge=first.id, leg=1, remote_ip=LOOPBACK, remote_port=party.port, rtcp_mux=1, **keys.fields())
+        control.request("set_leg", **stated)
+        party.to, party.is_muxed, tx = ("127.0.0.1", int(shared["rtp_port"])), True, written(keys.suite, keys.recv)  # type: ignore[call-overload]
+        party.send(tx.seals_rtp(rtp(1, 160, 5, b"on the shared port"), 1))
+        assert parse(first.a.receive()).payload == b"on the shared port"
+        own = control.request("reopen_leg", bridge=first.id, leg=1)
+        # Until it is stated anew what is sent to it comes from the port that it knows.
+        with pytest.raises(RequestError) as caught:
+            control.request("move_leg", bridge=first.id, leg=1, to_bridge=far.id, to_leg=5)
+        assert caught.value.status == STATE
+        control.request("set_leg", **stated)
+        first.a.send(rtp(1, 160, 6, b"from its own"))
+        assert parse(sent.receive(party)).payload == b"from its own"
+        control.request("close_leg", bridge=far.id, leg=1)
+        control.request("move_leg", bridge=first.id, leg=1, to_bridge=far.id, to_leg=1)
+        party.send(tx.seals_rtp(rtp(2, 320, 5, b"too late"), 2))
+        party.to = ("127.0.0.1", int(own["rtp_port"]))  # type: ignore[call-overload]
+        party.send(tx.seals_rtp(rtp(3, 480, 5, b"over there"), 3))
+        assert parse(far.a.receive()).payload == b"over there"
+        far.a.send(rtp(1, 160, 7, b"and back"))
+        assert parse(sent.receive(party)).payload == b"and back"
+        assert sum(port["count"] for port in control.request("get_ports")["shared_port"]) == 0, "the shared port is left"  # type: ignore[attr-defined]
+
+
 def test_what_can_not_be_moved_is_refused_and_stays(media_program: str) -> None:
     with running_media(media_program, "--workers", "2") as media, Controller(media.socket) as control:
         first = Call(control)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hushwire.calls.call import State
 from hushwire.calls.model import Side
+from hushwire.core.ids import CallId
 from hushwire.services.live import LiveCall
 from hushwire.services.side_by_side import SideBySide
 from hushwire.sip import effects as sip
@@ -68,6 +70,38 @@ async def test_what_came_about_apart_can_be_joined_while_the_organisation_has_fe
     await settled(theirs)
     assert theirs.dialogs[Side.CALLEE].call_id == other_far.call_id != far.call_id
     assert theirs.party(Side.CALLER).agent == world.organisation.by_username["anna"]
+
+
+class Apart(SideBySide):
+    """As in an organisation with so many calls that they can't lie together."""
+
+    def place(self, live: LiveCall) -> CallId | None:
+        super().place(live)
+        return None
+
+
+async def test_a_leg_on_a_shared_port_is_given_its_own_where_a_transfer_wants_it_on_another_thread(world: World) -> None:
+    world.gateway.calling._media.neighbours = Apart()
+    anna, ben, client = await world.peer("anna"), await world.peer("ben"), world.gateway.link.client
+    theirs, near, other_far = await to_carrier(world, ben)
+    ben.invite("101")
+    accept(anna, await anna.expect(sip.RequestReceived))
+    consulted = (await ben.expect(sip.Accepted)).dialog
+    (consultation,) = (live for live in world.gateway.calling.live if live is not theirs)
+    leg = consultation.call.leg(Side.CALLEE)
+    assert leg in consultation.shared_legs, "anna's phone is on a shared port"
+    assert not await client.is_beside(theirs.id, consultation.id)
+    told, _anna = Heard(ben), Heard(anna)
+    await until(lambda: consultation.call.state is State.ACTIVE, what="they talk")
+    refer(ben, near, "101", replaces=consulted)
+    await told.until(lambda heard: heard.is_over and len(heard.ended) == 2, "both of ben's dialogs are over")
+    assert told.statuses[-1] == 200
+    await settled(theirs)
+    assert _anna.reinvites, "anna's phone was told of its ports"
+    assert theirs.dialogs[Side.CALLEE].call_id == other_far.call_id
+    assert theirs.party(Side.CALLER).agent == world.organisation.by_username["anna"]
+    assert not theirs.shared_legs
+    assert [one.leg for one in (await client.bridge(theirs.id)).legs] == [0, 1]
 
 
 async def test_a_call_that_outlives_the_agents_newest_one_is_still_the_neighbour_of_the_next(world: World) -> None:

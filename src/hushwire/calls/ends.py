@@ -138,8 +138,13 @@ class End:
         return False
 
     def move(self, ports: Ports) -> None:
-        """Receive there from now on; the party learns of it by the next description of ours."""
+        """Receive there from now on; the party learns of it by the next description of ours.
+
+        Who chooses its way to us by ICE is told to choose anew (RFC 8839 section 4.4.1.1): the pair that it has works, so it would stay.
+        """
         self.local = replace(self.local, address=ports.address, port=ports.rtp, rtcp_port=ports.rtcp)
+        if self.agreed is not None and self.agreed.ice is not None:
+            self.local = replace(self.local, ice=fresh_credentials(self._random))
 
     def prefer_clear(self) -> None:
         """Offer plain RTP to a party whose protection is optional."""

@@ -86,6 +86,10 @@ class Talk(Machine):
         if self.state is State.ACTIVE:
             self._move_next()
 
+    def is_owed(self, side: Side) -> bool:
+        """Whether a party has yet to agree to an offer of ours."""
+        return side in self._own.owed
+
     def _refresh_due(self, event: events.RefreshDue) -> None:
         """What is agreed is offered again as it is."""
         self._own.owe(event.side)

@@ -176,6 +176,14 @@ class MediaClient:
         ]
         await self._ask(Op.MOVE_LEG, fields)
 
+    async def is_beside(self, bridge_id: UUID, other: UUID) -> bool:
+        """Whether two bridges are on one thread, so that a leg on a shared port can be moved from one to the other.
+
+        Raises MediaRefused (NOT_FOUND).
+        """
+        fields: list[Field] = [(Tag.BRIDGE, bridge_id.bytes), (Tag.TO_BRIDGE, other.bytes)]
+        return bool((await self._ask(Op.IS_BESIDE, fields)).integer(Tag.ON_ONE_THREAD))
+
     async def send_dtls(self, bridge_id: UUID, leg: int, datagrams: Iterable[bytes]) -> None:
         """Send datagrams of a DTLS handshake to where the leg's party is now (RFC 7983: first byte 20-63; at most 1,500 bytes each).
 

@@ -57,6 +57,7 @@ class Op(IntEnum):
     CLOSE_LEG = 53
     SET_RECORDED = 73
     MOVE_LEG = 74
+    IS_BESIDE = 82
     DETECT_SPEECH = 79
 
 
@@ -234,6 +235,7 @@ class Tag(IntEnum):
     TO_BRIDGE = 221
     TO_LEG = 222
     BESIDE = 223
+    ON_ONE_THREAD = 275
     SEAL_LAG_US = 240
     SPEECH_MS = 260
     QUIET_MS = 261

@@ -237,6 +237,19 @@ class CallMedia:
             return []
         return [events.PortsMoved(leg, Ports(str(given.ip), given.rtp_port, given.rtcp_port))]
 
+    async def part(self, live: LiveCall, leg: int) -> list[events.Event]:
+        """Give a leg a pair of its own since it is to go where its shared port can't; its party has to hear of it. Its device is
+        not to blame: its next call is on a shared port again.
+        """
+        live.shared_legs.discard(leg)
+        _log.info("call.ports_moved", call_id=str(live.id), leg=leg, why="transfer")
+        try:
+            given = await self._link.client.reopen_leg(live.bridge_id, leg)
+        except (MediaRefused, Unavailable) as error:
+            _log.warning("call.ports_not_moved", call_id=str(live.id), leg=leg, why=str(error))
+            return []
+        return [events.PortsMoved(leg, Ports(str(given.ip), given.rtp_port, given.rtcp_port))]
+
     def _settings(self, live: LiveCall, leg: LegStatement) -> LegSettings:
         remote = leg.media.dtls
         if remote is None or live.is_ended:

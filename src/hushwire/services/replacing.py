@@ -6,9 +6,11 @@ process what it would have to put right. The recording goes on as its next segme
 segment whose row does not name them; a pause, something sensitive, and what the law says of either party follow the party.
 """
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 import structlog
 
@@ -40,6 +42,9 @@ from hushwire.sip.uri import NameAddr
 from hushwire.store.calls import Transferred
 from hushwire.transport.endpoint import SipEndpoint
 
+PARTED_WITHIN_S: Final = 5.0
+"""So long a party may take to agree to ports of its own."""
+_LOOK_S: Final = 0.02
 TALKING = frozenset({State.ACTIVE, State.WAITING})
 _log = structlog.get_logger(__name__)
 
@@ -94,6 +99,8 @@ class Replacing:
             party, from_leg = source.party(source_side), source.call.leg(source_side)
             if leg is None or from_leg is None or not self._stands(host, source):
                 return "the call is over"
+            if not await self._can_go(host, source, source_side, from_leg):
+                return "its party did not go to ports of its own"
             route = merged(host.route, leg, party, source.route)
             if host.recording is not None and not await self._is_told(host, source, source_side, route):
                 return "the announcement of the recording was not heard"
@@ -130,6 +137,27 @@ class Replacing:
                 await self._link.client.close_leg(host.id, leg)
             except (MediaRefused, Unavailable) as error:
                 _log.warning("call.leg_not_closed", call_id=str(host.id), why=str(error))
+
+    # Ports.
+
+    async def _can_go(self, host: LiveCall, source: LiveCall, side: Side, leg: int) -> bool:
+        """Whether a leg's sockets can go to the bridge of `host`. A port that many share belongs to one thread of the media process: where
+        that is another one the party is asked to use a pair of ports of its own, and both are listened to until it has agreed.
+        """
+        try:
+            if leg not in source.shared_legs or await self._link.client.is_beside(source.bridge_id, host.id):
+                return True
+            for moved in await self._media.part(source, leg):
+                self._feed(source, moved)
+            async with asyncio.timeout(PARTED_WITHIN_S):
+                while source.call.is_owed(side):
+                    if not self._stands(host, source):
+                        return False
+                    await asyncio.sleep(_LOOK_S)
+        except (MediaRefused, Unavailable, TimeoutError) as error:
+            _log.warning("call.leg_not_parted", call_id=str(source.id), error=type(error).__name__)
+            return False
+        return self._stands(host, source)
 
     # The law and the recording.
 
