@@ -46,7 +46,7 @@ class Desk:
         """What waits in the outbox, opened as it leaves."""
         rows = await self.office.rows("SELECT DISTINCT message_id FROM message_parts WHERE state = 'queued' ORDER BY 1")
         found = await self.bodies.open(self.office.house.org, [row["message_id"] for row in rows], Style())
-        return list(found.values())
+        return [one for one in found.values() if one is not None]
 
 
 async def add_number(office: Office, number: str, agent: UUID | None = None, *, org: OrgId | None = None) -> UUID:

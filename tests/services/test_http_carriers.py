@@ -252,6 +252,18 @@ async def test_an_organisation_whose_keys_are_away_holds_up_no_other_and_its_tex
     assert await MessageTroubles(await house.main("worker")).look() == 0
 
 
+async def test_a_text_that_does_not_open_holds_up_none_beside_it(office: Office, web: WebPeer) -> None:
+    carrier = await Carrier.of(office, web, replying({"id": "Carrier-7"}))
+    ids = [await sent(office, f"Hello {number}") for number in range(5)]
+    altered = "UPDATE messages SET body_sealed = set_byte(body_sealed, 20, 255 - get_byte(body_sealed, 20)) WHERE id = $1 RETURNING 1"
+    await office.rows(altered, UUID(ids[2]))
+    assert await carrier.sending.work() == 4
+    said = {(await web.request())["headers"]["idempotency-key"] for _ in range(4)}
+    assert said == {*ids} - {ids[2]}
+    (waiting,) = await office.rows("SELECT message_id, error FROM message_parts WHERE state = 'queued'")
+    assert (str(waiting["message_id"]), waiting["error"]) == (ids[2], "key-unavailable")
+
+
 async def test_nothing_is_believed_that_the_carrier_did_not_sign_just_now(office: Office, web: WebPeer) -> None:
     carrier = await Carrier.of(office, web, "/in")
     said = {"id": "in-1", "from": THEIRS, "to": OURS, "text": "x"}

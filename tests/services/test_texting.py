@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 
+from hushwire.core.ids import OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import OwnHosts
 from hushwire.services import text_delivery
@@ -145,6 +146,21 @@ async def test_a_text_that_a_phone_refuses_for_good_holds_up_no_later_one_and_wa
         assert said(await second.got(20))[1] == "bad"
         await until(lambda: is_delivered(world, 4))
         assert ben.texts.empty(), "it is not asked again"
+
+
+async def test_a_text_that_does_not_open_holds_up_none_of_the_others_of_its_agent(databases: Databases, tmp_path: Path) -> None:
+    async with texting(databases, tmp_path) as (world, _):
+        anna = await TextPhone.open(world, "anna")
+        for word in ("one", "two", "three"):
+            assert (await anna.text("ben", word)).status == 202
+        middle = (await world.rows("messages", "created_at"))[1]["id"]
+        async with world.owner.organisation(OrgId(world.organisation.id)) as connection:
+            altered = "UPDATE messages SET body_sealed = set_byte(body_sealed, 20, 255 - get_byte(body_sealed, 20)) WHERE id = $1"
+            await connection.execute(altered, middle)
+        ben = await TextPhone.open(world, "ben")
+        assert [said(await ben.got(20))[1] for _ in range(2)] == ["one", "three"]
+        await until(lambda: of_states(world, ["delivered", "queued", "delivered"]))
+        assert [row["message_id"] for row in await world.rows("text_deliveries", "message_id")] == [middle]
 
 
 async def test_a_text_that_its_phone_repeats_to_the_gateway_that_came_after_is_one_text(databases: Databases, tmp_path: Path) -> None:

@@ -80,10 +80,10 @@ class Inbound:
 class Bodies(Protocol):
     """Whoever keeps messages, asked by the links."""
 
-    async def open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> Mapping[UUID, Opened]:
+    async def open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> Mapping[UUID, Opened | None]:
         """The messages, cut into parts as `style` says; without those that were erased or called back meanwhile, which then fail.
 
-        Raises Unavailable.
+        None: it can't be opened now, for want of a key, and has to wait. Raises Unavailable.
         """
         ...
 

@@ -21,7 +21,7 @@ import orjson
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import HushwireError, LocalError, Unavailable
+from hushwire.core.errors import HushwireError
 from hushwire.core.ids import OrgId
 from hushwire.services import message_runs, webhook_signing
 from hushwire.services.carriage import Change, PartState
@@ -100,14 +100,6 @@ async def http_centres(connection: Connection, keys: DeploymentKeys) -> list[Htt
     return found
 
 
-class NotOpened(LocalError):
-    """What is due of an organisation can't be opened now. `why` names the error."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__("texts of an organisation can't be opened now")
-        self.why = why
-
-
 class HttpCarriers:
     """The carriers by https of one process."""
 
@@ -149,29 +141,18 @@ class HttpCarriers:
                 for ref in refs:
                     by_org[ref.org_id].append(ref)
                 for org_id, some in by_org.items():
-                    done += await self._of_one(centre, keys, org_id, some)
+                    done += await self._batch(centre, keys, org_id, some)
         except _AWAY as error:
             _log.error("http_carrier.delayed", centre=centre.name, error=type(error).__name__)
         return done
 
-    async def _of_one(self, centre: HttpCentre, keys: DeploymentKeys, org_id: OrgId, refs: Sequence[PartRef]) -> int:
-        """What is due of one organisation. Where its texts can't be opened now they wait, and hold up nobody else's."""
-        try:
-            return await self._batch(centre, keys, org_id, refs)
-        except NotOpened as error:
-            _log.error("http_carrier.not_opened", centre=centre.name, org_id=str(org_id), parts=len(refs), error=error.why)
-            await message_runs.put_off(self._main, org_id, refs, self._clock)
-            return 0
-
     async def _batch(self, centre: HttpCentre, keys: DeploymentKeys, org_id: OrgId, refs: Sequence[PartRef]) -> int:
-        try:
-            opened = await self._bodies.open(org_id, list(dict.fromkeys(ref.message_id for ref in refs)), centre.unknown.style)
-        except HushwireError as error:
-            if isinstance(error, Unavailable):
-                raise
-            raise NotOpened(type(error).__name__) from error
+        opened = await self._bodies.open(org_id, list(dict.fromkeys(ref.message_id for ref in refs)), centre.unknown.style)
         now = self._clock.now()
-        there = [(ref, opened[ref.message_id]) for ref in refs if ref.message_id in opened]
+        there = [(ref, message) for ref in refs if (message := opened.get(ref.message_id)) is not None]
+        if waiting := [ref for ref in refs if opened.get(ref.message_id, ...) is None]:
+            _log.error("http_carrier.not_opened", centre=centre.name, org_id=str(org_id), parts=len(waiting))
+            await message_runs.put_off(self._main, org_id, waiting, self._clock)
         async with self._main.organisation(org_id) as connection:
             gone = [ref for ref in refs if ref.message_id not in opened]
             moved = await message_parts.move(connection, gone, "queued", "failed", "erased", now) if gone else []

@@ -142,9 +142,14 @@ class Ahead:
         """Open what is due of one organisation; what can't be sent fails here."""
         settings, now = self._centre.settings, self._clock.now()
         opened = await self._bodies.open(org_id, list(dict.fromkeys(ref.message_id for ref in refs)), settings.style)
+        if waiting := [ref for ref in refs if opened.get(ref.message_id, ...) is None]:
+            _log.error("message_ahead.not_opened", centre=self._centre.name, org_id=str(org_id), parts=len(waiting))
+            await message_runs.put_off(self._main, org_id, waiting, self._clock)
         at, failed = self._clock.monotonic(), []
         for ref in refs:
             message = opened.get(ref.message_id)
+            if message is None and ref.message_id in opened:
+                continue
             if message is None or ref.part > len(message.parts):
                 failed.append((ref, "erased" if message is None else "parts"))
                 continue

@@ -11,7 +11,7 @@ import structlog
 
 from hushwire.core import purposes
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import RefusedError
+from hushwire.core.errors import HushwireError, RefusedError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
@@ -79,25 +79,52 @@ class MessageBodies:
         self._random = random
         self._verdicts = verdicts
 
-    async def open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> Mapping[UUID, OpenedMessage]:
+    async def open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> Mapping[UUID, OpenedMessage | None]:
         """The messages, cut as `style` says; without those that were erased meanwhile, or that only the customer's key opens.
 
         And without those that must not leave any more: to people who asked for no more since they were accepted (what was with a carrier
         meanwhile may come back into the outbox), from numbers that are not the organisation's any more, and, of those that waited, where
         the rules do not let them out now. They fail here.
+
+        None for those that can't be opened now; one of them does not keep the others of its organisation. Raises Unavailable.
         """
+        try:
+            return await self._open(org_id, message_ids, style)
+        except Unavailable:
+            raise
+        except HushwireError:
+            if len(message_ids) == 1:
+                return {message_ids[0]: None}
+        half = len(message_ids) // 2
+        return {**await self.open(org_id, message_ids[:half], style), **await self.open(org_id, message_ids[half:], style)}
+
+    async def _open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> dict[UUID, OpenedMessage | None]:
         rows, keys = await self._opened(org_id, message_ids, DELIVERY)
         found = await asyncio.to_thread(_cut, org_id, rows, keys, style)
         going = [row for row in rows if row.id in found and row.sent_by != OPT_OUT]
         withheld = await self._withheld(org_id, going, found) if going else {}
         return {id_: message for id_, message in found.items() if id_ not in withheld}
 
-    async def texts(self, org_id: OrgId, message_ids: Sequence[UUID], why: Why) -> Mapping[UUID, OpenedText]:
-        """The messages for a phone; without those that were erased, and those whose processing is restricted."""
+    async def texts(self, org_id: OrgId, message_ids: Sequence[UUID], why: Why) -> Mapping[UUID, OpenedText | None]:
+        """The messages for a phone; without those that were erased, and those whose processing is restricted.
+
+        None for those that can't be opened now, as in `open`.
+        """
+        try:
+            return await self._texts(org_id, message_ids, why)
+        except Unavailable:
+            raise
+        except HushwireError:
+            if len(message_ids) == 1:
+                return {message_ids[0]: None}
+        half = len(message_ids) // 2
+        return {**await self.texts(org_id, message_ids[:half], why), **await self.texts(org_id, message_ids[half:], why)}
+
+    async def _texts(self, org_id: OrgId, message_ids: Sequence[UUID], why: Why) -> dict[UUID, OpenedText | None]:
         async with self._main.organisation(org_id) as connection:
             restricted = {row.id for row in await table.get_all(connection, message_ids) if row.is_restricted}
         rows, keys = await self._opened(org_id, [each for each in message_ids if each not in restricted], why)
-        found = {}
+        found: dict[UUID, OpenedText | None] = {}
         for row in rows:
             if row.sealed_with is None or row.sealed_with not in keys:
                 continue

@@ -242,7 +242,7 @@ class MessageInbox:
             rows.append(self._row(keys, text, centre_id, key, "received", body, is_binary=is_binary, found=found, agent_id=agent))
             asked.append(found)
         answers = {
-            row.id: await self._answer(org_id, scene, text, found, centre_id)
+            row.id: await self._answer_if_any(org_id, scene, text, found, centre_id)
             for row, text, found in zip(rows, texts, asked, strict=True)
             if found is not None
         }
@@ -377,6 +377,16 @@ class MessageInbox:
         await table.insert_all(connection, org_id, [answer.row])
         await message_parts.enqueue_all(connection, org_id, [(answer.row.id, 1, answer.centre_id)], now, now + VALID_FOR)
         return True
+
+    async def _answer_if_any(self, org_id: OrgId, scene: Scene, text: _Text, found: Found, centre_id: UUID) -> "_Answer | None":
+        """An answer that can't be made stands in no way of what was asked for."""
+        try:
+            return await self._answer(org_id, scene, text, found, centre_id)
+        except Unavailable:
+            raise
+        except (HushwireError, asyncpg.PostgresError) as error:
+            _log.error("message.not_answered", org_id=str(org_id), error=type(error).__name__)
+            return None
 
     async def _answer(self, org_id: OrgId, scene: Scene, text: _Text, found: Found, centre_id: UUID) -> "_Answer | None":
         """The one answer, ready to be sent by the carrier that brought the message, where the verdict lets it out; else None."""

@@ -256,13 +256,17 @@ class TextDelivery:
             await self._put_back(org_id, agent_id, [one.message_id], one.attempts)
         wanted = [one for one in claimed if one not in unwanted]
         said = await self._asking.read(org_id, agent_id, [one.message_id for one in wanted]) if wanted else {}
+        if said is None:
+            await self._put_back(org_id, agent_id, [one.message_id for one in wanted], wanted[0].attempts)
+            return False
         for place, one in enumerate(wanted):
-            found = None if said is None else said.get(one.message_id)
+            found = said.get(one.message_id)
+            is_shut = found is None and one.message_id in said
             taking = Taking.TAKEN if found is None else await self.bring(org, agent, one.message_id, self._shown(org, one, found))
-            if said is None or taking is Taking.NOT_NOW:
+            if taking is Taking.NOT_NOW:
                 await self._put_back(org_id, agent_id, [each.message_id for each in wanted[place:]], one.attempts)
                 return False
-            if taking is Taking.REFUSED:
+            if is_shut or taking is Taking.REFUSED:
                 await self._put_back(org_id, agent_id, [one.message_id], one.attempts)
             else:
                 await self.settle(org_id, agent_id, one.message_id, is_internal=one.sender_id is not None and found is not None)

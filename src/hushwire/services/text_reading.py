@@ -49,8 +49,12 @@ class TextAsking:
         self._waiting: dict[UUID, asyncio.Event] = {}
         self._listens = False
 
-    async def read(self, org_id: OrgId, agent_id: AgentId, message_ids: list[UUID], *, wait_s: float = WAIT_S) -> dict[UUID, Said] | None:
-        """What these messages of an agent say; without those that are gone. None where no worker answers.
+    async def read(
+        self, org_id: OrgId, agent_id: AgentId, message_ids: list[UUID], *, wait_s: float = WAIT_S
+    ) -> dict[UUID, Said | None] | None:
+        """What these messages of an agent say, None where one can't be opened now; without those that are gone.
+
+        None where no worker answers.
 
         The question is gone afterwards, whatever becomes of it.
         """
@@ -73,7 +77,9 @@ class TextAsking:
         finally:
             del self._waiting[question_id]
         said = orjson.loads(receiver.open(answer, _place(question_id, org_id, agent_id)))
-        return {UUID(one["id"]): Said(one["remote"], one["text"], datetime.fromisoformat(one["at"])) for one in said}
+        return {
+            UUID(one["id"]): Said(one["remote"], one["text"], datetime.fromisoformat(one["at"])) if "text" in one else None for one in said
+        }
 
     async def _answer(self, question: Question, bell: asyncio.Event) -> bytes:
         while True:
@@ -128,7 +134,9 @@ class TextAnswering:
         why = Why(f"agent:{question.agent_id}", purposes.MESSAGE_DELIVERY)
         found = await self._bodies.texts(org_id, question.message_ids, why)
         said = [
-            {"id": str(message_id), "remote": one.remote.reveal(), "text": one.text.reveal(), "at": one.at.isoformat()}
+            {"id": str(message_id)}
+            if one is None
+            else {"id": str(message_id), "remote": one.remote.reveal(), "text": one.text.reveal(), "at": one.at.isoformat()}
             for message_id, one in found.items()
         ]
         sealed = seal_to(question.public_key, orjson.dumps(said), _place(question_id, org_id, question.agent_id))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hushwire.core.errors import KeyUnavailable
 from hushwire.core.ids import CallId, OrgId
 from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.queries import Queries
@@ -20,7 +21,10 @@ class MessageContents:
         """See `webhook_delivery.Contents`."""
         if not event.kind.startswith("message."):
             return None
-        found = (await self._bodies.texts(org_id, [event.subject], why)).get(event.subject)
+        opened = await self._bodies.texts(org_id, [event.subject], why)
+        found = opened.get(event.subject)
+        if found is None and event.subject in opened:
+            raise KeyUnavailable("a message can't be opened now")
         if found is None:
             return None
         said: dict[str, Any] = {}
