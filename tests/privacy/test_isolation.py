@@ -49,6 +49,7 @@ SHARED: dict[str, set[str]] = {
         "carrier_callbacks",
         "carrier_secrets",
         "message_runs",
+        "message_link_states",
         "nodes",
         "replay",
         "schema_migrations",

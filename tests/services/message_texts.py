@@ -106,7 +106,13 @@ class Carrying:
     async def bound(self, links: int = 1) -> None:
         await until(lambda: sum(link.is_bound for one in self.carriers.carriers for link in one.links) >= links, what="links bound")
 
-    async def send(
+    async def send(self, *numbers: str, **more: Any) -> list[UUID]:
+        """`send_before`, told to the links at once."""
+        ids = await self.send_before(*numbers, **more)
+        self.carriers.woken()
+        return ids
+
+    async def send_before(
         self, *numbers: str, text: bytes = b"hello", expires_at: datetime | None = None, parts: int = 1, **more: Any
     ) -> list[UUID]:
         """Messages to these numbers, put into the outbox in one transaction."""
@@ -122,7 +128,6 @@ class Carrying:
                 [(one, self.house.org, now, parts) for one in ids],
             )
             await message_parts.enqueue_all(connection, self.house.org, [(one, parts, centre) for one in ids], now, expires_at)
-        self.carriers.woken()
         return ids
 
     async def states(self) -> dict[UUID, str]:

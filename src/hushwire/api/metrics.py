@@ -5,6 +5,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector, generate_latest
 
+from hushwire.api.message_link_metrics import MessageLinkCollector
 from hushwire.api.quality_metrics import QualityCollector
 from hushwire.api.trunk_metrics import TrunkCollector
 from hushwire.store.work_states import WorkState
@@ -25,6 +26,8 @@ class Metrics:
         self.registry.register(self.quality)
         self.trunks = TrunkCollector()
         self.registry.register(self.trunks)
+        self.message_links = MessageLinkCollector()
+        self.registry.register(self.message_links)
         self._requests = Counter("hushwire_http_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry)
         self._seconds = Histogram(
             "hushwire_http_seconds", "Time to the end of the answer", ["route"], buckets=_SECONDS, registry=self.registry

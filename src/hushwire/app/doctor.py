@@ -16,6 +16,7 @@ from hushwire.app import (
     certificates,
     doctor_emergency,
     doctor_keys,
+    doctor_messages,
     doctor_shaken,
     doctor_trunks,
     doctor_work,
@@ -64,8 +65,15 @@ def examine(config: Config) -> list[Finding]:
         looks.append(("ports", lambda: _ports(config)))
     findings = [_found(name, look) for name, look in looks]
     keys = [Finding(*said) for said in doctor_keys.examine(config, folders, is_running=running)]
-    asked = [*_owed(config), *_trunks(config), _found("work", lambda: doctor_work.in_words(config))] if running else []
+    asked = [*_owed(config), *_trunks(config), *_kept_going(config)] if running else []
     return [*findings, *keys, *_roles(folders, running), *asked]
+
+
+def _kept_going(config: Config) -> list[Finding]:
+    return [
+        _found("carriers of messages", lambda: doctor_messages.in_words(config)),
+        _found("work", lambda: doctor_work.in_words(config)),
+    ]
 
 
 def _found(name: str, look: Callable[[], str]) -> Finding:

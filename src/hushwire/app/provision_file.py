@@ -338,6 +338,7 @@ class MessageCentre(Table):
     unknown_after_s: Annotated[int, Field(ge=1, le=2_592_000)] = 86_400
     when_unknown: Literal["fail", "resend"] = "fail"
     most_attempts: Annotated[int, Field(ge=1, le=20)] = 8
+    move_after_s: Annotated[int, Field(ge=0, le=604_800)] = 120
     statuses: dict[Status, Literal["busy", "later", "refused"]] = {}
     pins: Annotated[list[Pin], Field(max_length=8)] = []
     networks: Annotated[list[Annotated[str, AfterValidator(_network)]], Field(max_length=16)] = []

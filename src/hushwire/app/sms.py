@@ -68,6 +68,8 @@ async def run(means: Wired) -> None:
     jobs = [
         Job("message-centres", carriers.follow, 30.0, "message-centres"),
         Job("message-upkeep", carriers.upkeep, 5.0),
+        Job("message-links", carriers.tell, 5.0),
+        Job("message-carriers-away", carriers.look_away, 15.0),
         Job("message-assembly", inbox.give_up_waiting, 30.0),
         Job("http-carriers", by_https.work, 5.0, "message-parts"),
         Job("http-carriers-upkeep", by_https.upkeep, 15.0),

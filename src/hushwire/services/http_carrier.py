@@ -157,7 +157,7 @@ class HttpCarriers:
             gone = [ref for ref in refs if ref.message_id not in opened]
             moved = await message_parts.move(connection, gone, "queued", "failed", "erased", now) if gone else []
             wanted = [(ref, keys.text_destination(digits(message.destination.reveal()))) for ref, message in there]
-            rows = await message_parts.claim(connection, self._run.id, wanted, now) if wanted else []
+            rows = await message_parts.claim(connection, self._run.id, centre.id, wanted, now) if wanted else []
             await self._tell(connection, org_id, [Change(ref.message_id, ref.part, "failed", "erased", now) for ref in moved])
         messages = {ref.message_id: message for ref, message in there}
         settled = await asyncio.gather(*(self._send(centre, messages[row.message_id], row) for row in rows))

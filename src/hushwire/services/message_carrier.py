@@ -10,7 +10,7 @@ that are claimed and not settled never exceed the links' windows together: so ma
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -34,6 +34,7 @@ from hushwire.sms.smpp.receipts import canonical, is_receipt, receipt_of
 from hushwire.sms.smpp.session import Accepted, Delivered, Event, Refused, Unanswered
 from hushwire.store import message_parts
 from hushwire.store.database import Connection, Database
+from hushwire.store.message_link_states import LinkState
 from hushwire.store.message_parts import Receipt, Settled
 from hushwire.transport.message_link import MessageLink
 from hushwire.vault.keyring import DeploymentKeys
@@ -65,7 +66,7 @@ class Held:
 
 @dataclass(slots=True)
 class Counts:
-    """What this process has done, for metrics."""
+    """What went over one link, for metrics."""
 
     submitted: int = 0
     refused: int = 0
@@ -90,7 +91,6 @@ class MessageCarrier:
         links: Callable[["MessageCarrier"], Sequence[tuple[LinkSpec, MessageLink]]],
     ) -> None:
         self.centre = centre
-        self.counts = Counts()
         self._run = run
         self._main = main
         self._keys = keys
@@ -122,6 +122,35 @@ class MessageCarrier:
     def links(self) -> Sequence[MessageLink]:
         return [one.link for one in self._links]
 
+    @property
+    def counts(self) -> Counts:
+        """Of all links together."""
+        return Counts(*(sum(values) for values in zip(*(astuple(one.counts) for one in self._links), strict=True)))
+
+    def states(self) -> list[LinkState]:
+        """How its links stand."""
+        now, at = self._clock.now(), self._clock.monotonic()
+        return [
+            LinkState(
+                self.centre.id,
+                place,
+                one.link.reason,
+                now - timedelta(seconds=at - one.link.since),
+                one.spec.mode != "receiver",
+                one.link.unanswered,
+                one.link.settings.window,
+                {**asdict(one.counts), "binds": one.link.binds},
+            )
+            for place, one in enumerate(self._links, 1)
+        ]
+
+    def away_s(self) -> float:
+        """For how long no link has been there that sends; 0 while one is."""
+        senders = [one.link for one in self._links if one.spec.mode != "receiver"]
+        if not senders or any(link.is_sender for link in senders):
+            return 0.0
+        return min(self._clock.monotonic() - link.since for link in senders)
+
     async def work(self) -> None:
         """Hold the links and work until cancelled; then leave the centre, and write what it still answered."""
         links = [asyncio.create_task(one.link.run(), name=f"message-link-{one.link.place.name}") for one in self._links]
@@ -150,32 +179,33 @@ class MessageCarrier:
 
     def on_events(self, link: MessageLink, events: Sequence[Event]) -> None:
         """What a link's session tells."""
+        counts = next(one.counts for one in self._links if one.link is link) if events else Counts()
         for event in events:
             match event:
                 case Accepted():
                     receipt_id = canonical(event.message_id, self.centre.settings.answer_ids) if event.message_id else None
                     self._settle(event.ref, "submitted", receipt_id=receipt_id, is_late=event.is_late)
-                    self.counts.submitted += 1
+                    counts.submitted += 1
                 case Refused():
-                    self._refused(event)
+                    self._refused(event, counts)
                 case Unanswered():
                     self._settle(event.ref, "unknown", error="unanswered")
-                    self.counts.unknown += 1
+                    counts.unknown += 1
                 case Delivered():
-                    self._delivered(link, event)
+                    self._delivered(link, event, counts)
                 case _:
                     self._wake.set()
         self._rouse()
 
-    def _refused(self, event: Refused) -> None:
+    def _refused(self, event: Refused, counts: Counts) -> None:
         held = event.ref
         assert isinstance(held, Held)
         word = status_name(event.status)
         if event.meaning is Meaning.REFUSED or (event.meaning is Meaning.LATER and held.is_over):
-            self.counts.refused += 1
+            counts.refused += 1
             self._settle(held, "failed", error=word, is_late=event.is_late)
             return
-        self.counts.deferred += 1
+        counts.deferred += 1
         self._ahead.may_hold_more = True
         if event.meaning is Meaning.BUSY:
             self._settle(held, "queued", is_late=event.is_late)  # as if it had not left: in its old place
@@ -301,7 +331,11 @@ class MessageCarrier:
                 await self._settled(connection, org_id, await message_parts.settle(connection, self._run.id, settled, now), now)
             if late:
                 await self._settled(connection, org_id, await message_parts.late(connection, late, now), now)
-            rows = await message_parts.claim(connection, self._run.id, [(one.ref, one.index) for one in wanted], now) if wanted else []
+            rows = (
+                await message_parts.claim(connection, self._run.id, self.centre.id, [(one.ref, one.index) for one in wanted], now)
+                if wanted
+                else []
+            )
         self._in_hand += len(rows)
         by_part = {(one.ref.message_id, one.ref.part): one for one in wanted}
         most_attempts = self.centre.settings.most_attempts
@@ -363,12 +397,12 @@ class MessageCarrier:
 
     # In.
 
-    def _delivered(self, link: MessageLink, event: Delivered) -> None:
+    def _delivered(self, link: MessageLink, event: Delivered, counts: Counts) -> None:
         settings, body = self.centre.settings, event.body
         acknowledge = link.acknowledger()
         receipt = receipt_of(body, is_told_by_text=settings.receipts_by_text)
         if receipt is not None:
-            self.counts.receipts += 1
+            counts.receipts += 1
             row = self._row_of(body, receipt.message_id, STATES[receipt.fate], receipt.error)
             told = self._waiting.setdefault(row.receipt_id, []) if row.receipt_id in self._settling else self._told
             told.append((acknowledge, event.sequence, row))
@@ -377,7 +411,7 @@ class MessageCarrier:
             _log.warning("message_receipt.unreadable", centre=self.centre.name)
             return
         else:
-            self.counts.received += 1
+            counts.received += 1
             self._texts.append((acknowledge, event.sequence, inbound(body, settings, self._clock.now())))
         self._arrived.set()
 
@@ -430,6 +464,7 @@ class _Weighted:
     spec: LinkSpec
     link: MessageLink
     credit: int = 0
+    counts: Counts = field(default_factory=Counts)
 
 
 def _part_state(text: str) -> PartState:

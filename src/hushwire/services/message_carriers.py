@@ -9,17 +9,21 @@ from typing import Final
 import structlog
 
 from hushwire.core.clock import Clock, Random
-from hushwire.services import message_runs
+from hushwire.core.errors import Unfinished
+from hushwire.services import message_moves, message_runs
 from hushwire.services.carriage import Bodies, Inbox
 from hushwire.services.message_carrier import MessageCarrier
 from hushwire.services.message_centres import Centre, LinkSpec, smpp_centres
 from hushwire.services.message_runs import Run
 from hushwire.sms.smpp.session import Settings
+from hushwire.store import message_link_states
 from hushwire.store.database import Database
 from hushwire.transport.locating import Dns
 from hushwire.transport.message_link import BackOff, MessageLink, Place
 from hushwire.vault.keyring import Keyring
 
+AWAY_AFTER_S: Final = 60.0
+"""So long a carrier may be away before operators are told."""
 _STOP_WITHIN_S: Final = 4.0
 _log = structlog.get_logger(__name__)
 
@@ -98,7 +102,25 @@ class MessageCarriers:
         for one in list(self._working.values()):
             count += await one.carrier.look_again()
             count += await message_runs.resolve_by_rule(self._main, self._bodies, one.centre.id, one.centre.settings, clock)
+            after_s = one.centre.settings.move_after_s
+            if after_s and one.carrier.away_s() >= after_s:
+                count += await message_moves.move_on(self._main, one.centre.id, clock, self._means.random)
+                self.woken()
         return count
+
+    async def tell(self) -> int:
+        """Write how links stand, for metrics and `hushwire doctor`."""
+        states = [state for one in self._working.values() for state in one.carrier.states()]
+        async with self._main.transaction() as connection:
+            await message_link_states.tell(connection, self._run.id, states)
+        return 0
+
+    async def look_away(self) -> int:
+        """0 where no carrier stays away. Raises Unfinished, with how many do: that is how operators are told."""
+        working = list(self._working.values())
+        if away := [one for one in working if one.carrier.away_s() >= AWAY_AFTER_S]:
+            raise Unfinished(f"{len(away)} of {len(working)} carriers of messages stay away")
+        return 0
 
     async def stop(self) -> None:
         """Leave all centres."""

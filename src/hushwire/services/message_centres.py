@@ -58,6 +58,8 @@ class SmppSettings:
     unknown_after_s: int = 86_400
     when_unknown: str = "fail"
     most_attempts: int = 8
+    move_after_s: int = 120
+    """So long it may be away before messages that it has not begun go by another carrier; 0: they wait for it."""
     statuses: Mapping[int, Meaning] = field(default_factory=lambda: MappingProxyType({}))
     pins: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
@@ -131,15 +133,27 @@ class Way:
     style: Style
     subprocessor: str | None = None
     """Whose it is, where it is a sub-processor's: nothing goes to it that something of the customer's stands against."""
+    has_links: bool = True
+    """Whether it is reached by links, which are bound or not."""
 
 
 async def ways(connection: Connection) -> list[Way]:
     """All carriers of short messages."""
-    rows = await connection.fetch("SELECT id, priority, weight, prefixes, settings FROM message_centres ORDER BY priority, name")
+    rows = await connection.fetch("SELECT id, kind, priority, weight, prefixes, settings FROM message_centres ORDER BY priority, name")
     found = []
     for row in rows:
         said = json.loads(row["settings"])
-        found.append(Way(row["id"], row["priority"], row["weight"], tuple(row["prefixes"]), read_style(said), said.get("subprocessor")))
+        found.append(
+            Way(
+                row["id"],
+                row["priority"],
+                row["weight"],
+                tuple(row["prefixes"]),
+                read_style(said),
+                said.get("subprocessor"),
+                row["kind"] == "smpp",
+            )
+        )
     return found
 
 

@@ -83,8 +83,11 @@ async def due(connection: Connection, centre_id: UUID, now: datetime, most: int)
     return _refs(await connection.fetch("SELECT org_id, message_id, part FROM message_parts_due($1, $2, $3)", centre_id, now, most))
 
 
-async def claim(connection: Connection, run_id: UUID, parts: Sequence[tuple[PartRef, bytes]], now: datetime) -> list[Claimed]:
-    """Mark what is still queued of (part, index of its destination) as being sent by `run_id`, in its organisation's transaction.
+async def claim(
+    connection: Connection, run_id: UUID, centre_id: UUID, parts: Sequence[tuple[PartRef, bytes]], now: datetime
+) -> list[Claimed]:
+    """Mark what is still queued for the centre of (part, index of its destination) as being sent by `run_id`, in its organisation's
+    transaction.
 
     To be committed before anything is sent. What was erased meanwhile has no row any more, and is not sent.
     """
@@ -93,7 +96,7 @@ async def claim(connection: Connection, run_id: UUID, parts: Sequence[tuple[Part
            SET state = 'sending', run_id = $1, attempts = p.attempts + 1, error = NULL, changed_at = $5,
                destination_index = c.destination_index
            FROM unnest($2::uuid[], $3::smallint[], $4::bytea[]) AS c (message_id, part, destination_index)
-           WHERE p.message_id = c.message_id AND p.part = c.part
+           WHERE p.message_id = c.message_id AND p.part = c.part AND p.centre_id = $6
              -- A CASE, so that no plan goes by the index of what is queued: for each window it would read the whole backlog.
              AND CASE p.state WHEN 'queued' THEN p.expires_at IS NULL OR p.expires_at > $5 ELSE false END
            RETURNING p.message_id, p.part, p.parts, p.attempts, p.expires_at""",
@@ -102,6 +105,7 @@ async def claim(connection: Connection, run_id: UUID, parts: Sequence[tuple[Part
         [ref.part for ref, _ in parts],
         [index for _, index in parts],
         now,
+        centre_id,
     )
     return [Claimed(row["message_id"], row["part"], row["parts"], row["attempts"], row["expires_at"]) for row in rows]
 
@@ -299,6 +303,31 @@ async def move(connection: Connection, refs: Sequence[PartRef], was: str, state:
         now,
     )
     return _refs(rows)
+
+
+async def not_begun(connection: Connection, centre_id: UUID, now: datetime, most: int) -> list[tuple[OrgId, UUID]]:
+    """Messages due at a centre of which no part has left, nor may have. In a transaction of no organisation."""
+    rows = await connection.fetch("SELECT org_id, message_id FROM messages_not_begun($1, $2, $3)", centre_id, now, most)
+    return [(OrgId(row["org_id"]), row["message_id"]) for row in rows]
+
+
+async def give_to(connection: Connection, message_ids: Sequence[UUID], centre_id: UUID, other_id: UUID, now: datetime) -> int:
+    """Give whole messages to another centre, in their organisation's transaction, unless one of their parts was begun meanwhile.
+
+    Returns how many parts.
+    """
+    held = await connection.fetch(
+        "SELECT message_id, state, attempts, centre_id FROM message_parts WHERE message_id = ANY($1::uuid[])"
+        " ORDER BY message_id, part FOR NO KEY UPDATE",
+        list(message_ids),
+    )
+    begun = {row["message_id"] for row in held if row["state"] != "queued" or row["attempts"] > 0 or row["centre_id"] != centre_id}
+    going = [each for each in message_ids if each not in begun]
+    await connection.execute("UPDATE messages SET centre_id = $2 WHERE id = ANY($1::uuid[])", going, other_id)
+    said = await connection.execute(
+        "UPDATE message_parts SET centre_id = $2, changed_at = $3 WHERE message_id = ANY($1::uuid[])", going, other_id, now
+    )
+    return int(said.removeprefix("UPDATE "))
 
 
 async def later(connection: Connection, refs: Sequence[PartRef], due_at: datetime, error: str, now: datetime) -> None:

@@ -75,6 +75,9 @@ class MessageLink:
         self.reason = "starting"
         """Why it is not bound, in a word; "" while it is."""
         self.since = clock.monotonic()
+        """Since when it is bound, or is not (monotonic)."""
+        self.binds = 0
+        """How often it was bound."""
         self._dns = dns
         self._clock = clock
         self._random = random
@@ -99,7 +102,9 @@ class MessageLink:
             pause_s = self._back_off.pause_s(failures, reason, self._random)
             if reason != self.reason or failures in (1, 5, 20):
                 _log.warning("message_link.down", link=self.place.name, reason=reason, again_in_s=round(pause_s, 1))
-            self.reason, self.since = reason, self._clock.monotonic()
+            if not self.reason:
+                self.since = self._clock.monotonic()
+            self.reason = reason
             await asyncio.sleep(pause_s)
 
     @property
@@ -110,6 +115,11 @@ class MessageLink:
     def is_sender(self) -> bool:
         """Whether it is bound and may submit at all."""
         return self._wire is not None and self._wire.session.is_sender
+
+    @property
+    def unanswered(self) -> int:
+        """How many messages wait for their answers."""
+        return 0 if self._wire is None else self._wire.session.unanswered
 
     def free(self) -> int:
         """How many messages may be submitted now."""
@@ -200,6 +210,7 @@ class MessageLink:
     def _told(self, wire: "_Wire", events: Sequence[Event]) -> None:
         if any(isinstance(event, Bound) for event in events):
             self.reason, self.since = "", self._clock.monotonic()
+            self.binds += 1
             _log.info("message_link.bound", link=self.place.name, mode=self.settings.mode)
         self._on_events(self, events)
 

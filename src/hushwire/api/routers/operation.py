@@ -16,7 +16,7 @@ from hushwire.core.errors import LocalError
 from hushwire.privacy import receipts
 from hushwire.services.obligations import standing
 from hushwire.services.spool_watch import SpoolState, judged, seen
-from hushwire.store import nodes, trunk_states, work_states
+from hushwire.store import message_link_states, nodes, trunk_states, work_states
 from hushwire.store.database import Database
 
 router = APIRouter(tags=["operation"])
@@ -87,6 +87,7 @@ async def scrape(means: Given) -> Response:
                 means.metrics.quality.note(await nodes.told_quality(connection))
                 means.metrics.note_work(await work_states.told(connection))
                 means.metrics.trunks.note(await trunk_states.told(connection, _ALIVE_WITHIN))
+                means.metrics.message_links.note(await message_link_states.told(connection, _ALIVE_WITHIN))
                 owed = await standing(connection, means.clocks)
             for kind, count in owed.overdue.items():
                 means.metrics.note_overdue(kind.value, count)

@@ -35,6 +35,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(UNNAMED, form=Form.HASH), "request_hash")
     | same(replace(UNNAMED, form=Form.SEALED, data_class=DataClass.CONTENT), "body_sealed"),
     "message_runs": same(TECHNICAL, "id node_id started_at seen_at"),
+    "message_link_states": same(TECHNICAL, "run_id centre_id link reason since sends in_window window_size counts"),
     "message_parts": same(replace(PART, form=Form.PSEUDONYM), "org_id message_id centre_id run_id")
     | same(PART, "part parts state error attempts due_at expires_at changed_at")
     | same(replace(PART, form=Form.PSEUDONYM, source=Source.CARRIER), "receipt_id")
