@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -16,10 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
+from hushwire.app.config import Config, Data
+from hushwire.app.config import Webhooks as WebhooksConfig
+from hushwire.app.outgoing import outgoing as outgoing_of
 from hushwire.core.errors import KeyUnavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId
 from hushwire.projections.outbox import project
+from hushwire.services import webhook_delivery
 from hushwire.services.webhook_contents import MessageContents
 from hushwire.services.webhook_delivery import BACK_OFF, LEASE, WebhookDelivery
 from hushwire.services.webhook_signing import is_signed, read_secret
@@ -32,6 +36,7 @@ from hushwire.transport.outgoing import Outgoing
 from hushwire.vault.unseal import Why
 from tests.api.messaging import OURS, THEIRS, desk
 from tests.api.serving import Office, problem, shown
+from tests.polling import until
 from tests.recorded import Chance
 from tests.web_peer import WebPeer, web_peer
 
@@ -389,3 +394,55 @@ async def test_numbers_and_words_of_a_message_are_told_as_far_as_an_owner_grante
     assert await delivered(delivery) == 3
     for _ in range(3):
         assert "content" not in json.loads((await web.request())["body"]), "what was erased meanwhile is not told"
+
+
+def test_only_networks_that_are_named_for_an_organisation_are_reached_by_its_webhooks(tmp_path: Path) -> None:
+    set_up = WebhooksConfig.model_validate({"networks": ["10.4.0.0/16"], "orgs": {"acme": {"networks": ["10.5.0.0/16"]}}})
+    config = Config(data=Data(dir=tmp_path), webhooks=set_up)
+    guarded = outgoing_of(config)
+    for host, slug, is_reached in (
+        ("10.4.0.1", "acme", False),
+        ("10.5.0.1", "acme", True),
+        ("10.5.0.1", "globex", False),
+        ("10.4.0.1", "globex", False),
+        ("[::ffff:10.5.0.1]", "acme", True),
+        ("[::ffff:10.5.0.1]", "globex", False),
+        ("9.9.9.9", "globex", True),
+    ):
+        fault = guarded.fault(f"https://{host}/", config.webhooks.inside(slug))
+        assert (fault is None) is is_reached, (host, slug, fault)
+    assert guarded.fault("https://10.4.0.1/") is None, "the operator's own carriers"
+
+
+async def test_of_lanes_that_are_few_organisations_take_turns(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_delivery, "MOST_LANES", 4)
+    monkeypatch.setattr(webhook_delivery, "MOST_OF_ONE", 3)
+    loud, quiet = OrgId(UUID(int=1)), OrgId(UUID(int=2))
+    house = office.house
+    due = [(loud, UUID(int=number)) for number in range(10, 20)] + [(quiet, UUID(int=30))]
+    delivery = WebhookDelivery(await house.main("worker"), await house.keyring("worker"), None, house.clock, Chance())  # type: ignore[arg-type]
+    going, rounds = asyncio.Event(), []
+
+    async def every(_connection: object, _now: object) -> list[tuple[OrgId, UUID]]:
+        return due
+
+    async def slow(org_id: OrgId, webhook_id: UUID) -> int | None:
+        rounds.append((org_id, webhook_id))
+        await going.wait()
+        return 1
+
+    monkeypatch.setattr("hushwire.services.webhook_delivery.table.due", every)
+    monkeypatch.setattr(delivery, "_round", slow)
+    assert await delivery.deliver() == 4
+    await until(lambda: len(rounds) == 4)
+    assert [org for org, _ in rounds].count(loud) == 3
+    assert (quiet, UUID(int=30)) in rounds
+    # A receiver that is slow but takes what it gets gives its lane up after each round while others wait.
+    first = {webhook for _, webhook in rounds}
+    going.set()
+    await delivery.settled()
+    going.clear()
+    assert await delivery.deliver() == 4
+    await until(lambda: len(rounds) == 8)
+    await delivery.close()
+    assert first

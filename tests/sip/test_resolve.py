@@ -1,11 +1,13 @@
 """Locating SIP servers, the pure part: what is asked, in which order it is tried, and where DNS may not lead."""
 
+import ipaddress
 from collections import Counter
 from random import Random as Chance
 
 import pytest
 
 from hushwire.sip.flow import Transport
+from hushwire.sip.public_addresses import is_public
 from hushwire.sip.resolve import Naptr, asks_srv, by_weight, may_lead_to, services, transport_of
 from hushwire.sip.uri import parse_sip_uri
 
@@ -108,3 +110,32 @@ def test_every_entry_is_there_once_whatever_its_weight(weight: int) -> None:
 )  # fmt: skip
 def test_dns_leads_to_public_addresses_and_to_networks_that_the_operator_named(address: str, networks: tuple[str, ...], may: bool) -> None:
     assert may_lead_to(address, networks) is may
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "168.63.129.16", "169.254.169.254", "100.100.100.200", "192.0.0.192", "192.88.99.1", "192.0.2.1", "198.18.0.1", "198.51.100.9",
+        "203.0.113.200", "240.0.0.1", "255.255.255.255", "0.1.2.3", "100.64.0.1", "172.31.255.255", "224.0.0.1", "127.9.9.9",
+        "::1", "::", "::7f00:1", "::ffff:127.0.0.1", "::ffff:168.63.129.16", "::ffff:0:127.0.0.1", "64:ff9b::a00:1", "64:ff9b::a83f:8110",
+        "64:ff9b:1::8.8.8.8", "100::1", "100:0:0:1::1", "2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:2::1", "2001:10::1",
+        "2001:db8::1", "2002:a00:1::1", "2002:a83f:8110::1", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1",
+        "ff02::1", "4000::1", "a000::1",
+    ],
+)  # fmt: skip
+def test_no_address_of_iana_s_special_registries_nor_a_cloud_s_own_is_public(address: str) -> None:
+    assert not may_lead_to(address, ())
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "168.63.129.17", "192.88.98.1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1", "2606:4700::1111", "2a00:1450::1"],
+)
+def test_addresses_that_anybody_has_are_public(address: str) -> None:
+    assert may_lead_to(address, ())
+
+
+def test_an_address_that_is_mapped_into_ipv6_lies_in_the_networks_that_are_named_for_it() -> None:
+    assert may_lead_to("::ffff:10.5.0.1", ("10.5.0.0/16",))
+    assert not may_lead_to("::ffff:10.6.0.1", ("10.5.0.0/16",))

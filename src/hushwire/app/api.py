@@ -162,7 +162,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
             wired.node_id,
             wired.config.voicemail.greeting_bounds,
         ),
-        webhooks=Webhooks(wired.main, wired.keyring, wired.clock, wired.random, outgoing(wired.config).fault),
+        webhooks=Webhooks(wired.main, wired.keyring, wired.clock, wired.random, outgoing(wired.config).fault, wired.config.webhooks.inside),
         events=EventFeed(wired.main, wired.clock),
         callbacks=CarrierCallbacks(wired.main, wired.keyring, wired.clock, wired.random),
         voicemail=VoicemailQueries(wired.main, queries, wired.clock),

@@ -174,13 +174,25 @@ class Api(Section):
         return value
 
 
-class Webhooks(Section):
-    """Where `transport.outgoing` may lead: webhooks and HTTP carriers."""
+class OwnWebhooks(Section):
+    """What the operator lets one organisation's webhooks reach beside the public internet."""
 
+    networks: Annotated[tuple[Source, ...], Field(strict=False)] = ()
+
+
+class Webhooks(Section):
+    """Where `transport.outgoing` may lead: HTTP carriers (`networks`), and webhooks of organisations (`orgs`)."""
+
+    orgs: dict[str, OwnWebhooks] = Field(default_factory=dict)
     networks: Annotated[tuple[Source, ...], Field(strict=False)] = ()
     ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], Field(strict=False, min_length=1)] = (443, 8443)
     authorities: FilePath | None = None
     timeout_s: Annotated[int, Field(ge=1, le=30)] = 10
+
+    def inside(self, slug: str) -> tuple[str, ...]:
+        """The private networks that an organisation's webhooks may be in: those that are named for it, and no other's."""
+        found = self.orgs.get(slug)
+        return () if found is None else found.networks
 
 
 class Run(Section):

@@ -174,7 +174,9 @@ async def made_jobs(means: Wired) -> list[Job]:
     bodies = MessageBodies(means.main, means.keyring, means.clock, means.random)
     queries = Queries(means.main, means.keyring, means.clock, means.random)
     contents = (MessageContents(bodies), CallContents(queries))
-    hooks = WebhookDelivery(means.main, means.keyring, outgoing(means.config), means.clock, means.random, contents)
+    hooks = WebhookDelivery(
+        means.main, means.keyring, outgoing(means.config), means.clock, means.random, contents, means.config.webhooks.inside
+    )
     jobs = [
         Job("outbox", lambda: project(means.main), 5.0, "outbox", apart_s=0.1),
         Job("shipping", shipping.ship_all, 5.0, "recordings"),

@@ -1,11 +1,13 @@
 """What happens, told to webhooks: signed, at least once, with back-off, and given up after a day; the worker's.
 
-Each webhook has a lane of its own, so that one whose server is slow or away holds up no other. A try is claimed by a commit: a worker
+Each webhook has a lane of its own, so that one whose server is slow or away holds up no other; where lanes are few organisations take
+turns, so that one with many slow ones holds up no other either. A try is claimed by a commit: a worker
 that dies leaves it to be tried again, under the same id, which is the event's. Ids and states are told, and of content only what an owner
 granted to this webhook, opened as it is sent.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +24,7 @@ from hushwire.core.errors import HushwireError
 from hushwire.core.ids import OrgId
 from hushwire.core.rounds import for_each
 from hushwire.services import webhook_signing
-from hushwire.services.webhooks import opened
+from hushwire.services.webhooks import Inside, opened
 from hushwire.store import webhooks as table
 from hushwire.store.database import Database
 from hushwire.store.events import FeedEvent
@@ -34,6 +36,8 @@ from hushwire.vault.unseal import Why
 AT_ONCE: Final = 8
 """So many deliveries of one webhook are under way at once."""
 MOST_LANES: Final = 64
+MOST_OF_ONE: Final = 16
+"""Lanes of one organisation at once, however many webhooks it has."""
 LEASE: Final = timedelta(seconds=60)
 BACK_OFF: Final = tuple(timedelta(seconds=s) for s in (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800))
 """After the n-th try; after the last of them a delivery is dead."""
@@ -64,7 +68,14 @@ class WebhookDelivery:
     """The worker's job."""
 
     def __init__(
-        self, main: Database, keyring: Keyring, outgoing: Outgoing, clock: Clock, random: Random, contents: Sequence[Contents] = ()
+        self,
+        main: Database,
+        keyring: Keyring,
+        outgoing: Outgoing,
+        clock: Clock,
+        random: Random,
+        contents: Sequence[Contents] = (),
+        inside: Inside = lambda _slug: None,
     ) -> None:
         self._main = main
         self._keyring = keyring
@@ -72,7 +83,10 @@ class WebhookDelivery:
         self._clock = clock
         self._random = random
         self._contents = tuple(contents)
+        self._inside = inside
         self._lanes: dict[UUID, asyncio.Task[int]] = {}
+        self._whose: dict[UUID, OrgId] = {}
+        self._is_crowded = False  # others wait for a lane
         self._rests: dict[UUID, _Rest] = {}
         self.delivered = 0
 
@@ -80,15 +94,27 @@ class WebhookDelivery:
         """Begin on every webhook that is due and has no lane yet; returns how many lanes began. They go on by themselves."""
         async with self._main.transaction() as connection:
             due = await table.due(connection, self._clock.now())
-        began, now = 0, self._clock.monotonic()
+        began, left = 0, 0
+        for org_id, webhook_id in self._by_turns(due):
+            if len(self._lanes) >= MOST_LANES or sum(whose == org_id for whose in self._whose.values()) >= MOST_OF_ONE:
+                left += 1
+                continue
+            self._whose[webhook_id] = org_id
+            self._lanes[webhook_id] = asyncio.create_task(self._lane(org_id, webhook_id), name="webhook")
+            began += 1
+        self._is_crowded = left > 0
+        return began
+
+    def _by_turns(self, due: Sequence[tuple[OrgId, UUID]]) -> list[tuple[OrgId, UUID]]:
+        """Those that may begin: of organisations by turns, first who has the fewest lanes. One tenant's receivers hold up no other's."""
+        now, held = self._clock.monotonic(), Counter(self._whose.values())
+        ranked: list[tuple[int, OrgId, UUID]] = []
         for org_id, webhook_id in due:
             rest = self._rests.get(webhook_id)
-            if webhook_id in self._lanes or len(self._lanes) >= MOST_LANES or (rest is not None and rest.until > now):
-                continue
-            task = asyncio.create_task(self._lane(org_id, webhook_id), name="webhook")
-            self._lanes[webhook_id] = task
-            began += 1
-        return began
+            if webhook_id not in self._lanes and (rest is None or rest.until <= now):
+                ranked.append((held[org_id], org_id, webhook_id))
+                held[org_id] += 1
+        return [(org_id, webhook_id) for _, org_id, webhook_id in sorted(ranked, key=lambda one: one[0])]
 
     async def settled(self) -> int:
         """Wait for the lanes that run; returns how many deliveries they made."""
@@ -116,10 +142,13 @@ class WebhookDelivery:
         try:
             while (made := await self._round(org_id, webhook_id)) is not None:
                 done += made
-        except _AWAY as error:
-            _log.error("webhook.delayed", org_id=str(org_id), webhook_id=str(webhook_id), error=type(error).__name__)
+                if self._is_crowded:
+                    break  # somebody else's turn; this one is due again, and comes after who has fewer lanes
+        except Exception as error:
+            _log.error("webhook.delayed", org_id=str(org_id), webhook_id=str(webhook_id), exc_info=error)
         finally:
             del self._lanes[webhook_id]
+            del self._whose[webhook_id]
         return done
 
     async def _round(self, org_id: OrgId, webhook_id: UUID) -> int | None:
@@ -131,12 +160,13 @@ class WebhookDelivery:
             if row is None or row.state != "active":
                 self._rests.pop(webhook_id, None)
                 return None
+            slug = await connection.fetchval("SELECT slug FROM orgs WHERE id = $1", org_id)
             claimed = await table.claim(connection, webhook_id, now, now + LEASE, AT_ONCE if rest is None else 1)
         if not claimed:
             return None
         keys = await self._keyring.org_context(org_id)
         url, secrets = opened(keys, row, now)
-        attempts = await asyncio.gather(*(self._attempt(org_id, row, url, secrets, one) for one in claimed))
+        attempts = await asyncio.gather(*(self._attempt(org_id, row, url, secrets, one, self._inside(slug or "")) for one in claimed))
         is_gone = any(one.status == _GONE for one in attempts)
         async with self._main.organisation(org_id) as connection:
             await table.note(connection, attempts)
@@ -156,7 +186,9 @@ class WebhookDelivery:
         _log.info("webhook.not_now", org_id=str(org_id), webhook_id=str(webhook_id), failure=attempts[0].failure, status=attempts[0].status)
         return None
 
-    async def _attempt(self, org_id: OrgId, row: WebhookRow, url: str, secrets: list[bytes], one: DeliveryRow) -> Attempted:
+    async def _attempt(
+        self, org_id: OrgId, row: WebhookRow, url: str, secrets: list[bytes], one: DeliveryRow, inside: Sequence[str] | None
+    ) -> Attempted:
         try:
             body = orjson.dumps(await self._told(org_id, row, one.event))
         except (*_AWAY, ValueError, TypeError) as error:
@@ -171,7 +203,7 @@ class WebhookDelivery:
         headers += [("Content-Type", "application/json"), ("User-Agent", _PRODUCT)]
         status, failure = None, None
         try:
-            status = (await self._outgoing.ask("POST", url, headers, body, reads_body=False)).status
+            status = (await self._outgoing.ask("POST", url, headers, body, reads_body=False, networks=inside)).status
         except NotReached as error:
             failure = error.reason
         now = self._clock.now()

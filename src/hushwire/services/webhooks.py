@@ -22,8 +22,10 @@ MOST: Final = 20
 MOST_KINDS: Final = 50
 FORMER_FOR: Final = timedelta(hours=24)
 Grant = Literal["numbers", "bodies"]
-Fault = Callable[[str], str | None]
+Fault = Callable[[str, Sequence[str] | None], str | None]
 """Why a URL will never be asked, in a word (`transport.outgoing.Outgoing.fault`)."""
+Inside = Callable[[str], Sequence[str] | None]
+"""By slug: the private networks that the operator named for an organisation's webhooks; None: those of the guard itself."""
 _FIRST: Final = frozenset(kind.value.partition(".")[0] for kind in EventKind)
 _WORDS: Final = {
     "port": "must be an https:// URL, on a port that the operator allows (443 and 8443, unless configured)",
@@ -80,18 +82,21 @@ class Unfit:
 class Webhooks:
     """Changes of one organisation's webhooks. The worker delivers (services/webhook_delivery.py)."""
 
-    def __init__(self, main: Database, keyring: Keyring, clock: Clock, random: Random, fault: Fault) -> None:
+    def __init__(
+        self, main: Database, keyring: Keyring, clock: Clock, random: Random, fault: Fault, inside: Inside = lambda _slug: None
+    ) -> None:
         self._main = main
         self._keyring = keyring
         self._clock = clock
         self._random = random
         self._fault = fault
+        self._inside = inside
 
     async def add(
         self, org_id: OrgId, url: str, kinds: Sequence[str], grants: Sequence[Grant], signs: Signs, *, actor: str
     ) -> Made | TooMany | Unfit:
         """A new webhook, told of what happens from now on."""
-        if (unfit := self._unfit(url, kinds)) is not None:
+        if (unfit := await self._unfit(org_id, url, kinds)) is not None:
             return unfit
         keys, now = await self._keyring.org_context(org_id), self._clock.now()
         webhook_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
@@ -135,7 +140,7 @@ class Webhooks:
         actor: str,
     ) -> WebhookView | Unfit | OwnersOnly | None:
         """Change what is given; None where there is no such webhook. Paused ones are told later what they missed, of a week at most."""
-        if (unfit := self._unfit(url, kinds)) is not None:
+        if (unfit := await self._unfit(org_id, url, kinds)) is not None:
             return unfit
         keys, now = await self._keyring.org_context(org_id), self._clock.now()
         async with self._main.organisation(org_id) as connection:
@@ -195,9 +200,12 @@ class Webhooks:
         async with self._main.organisation(org_id) as connection:
             return await table.again(connection, webhook_id, delivery_id, self._clock.now())
 
-    def _unfit(self, url: str | None, kinds: Sequence[str] | None) -> Unfit | None:
-        if url is not None and (fault := self._fault(url)) is not None:
-            return Unfit("url", _WORDS[fault])
+    async def _unfit(self, org_id: OrgId, url: str | None, kinds: Sequence[str] | None) -> Unfit | None:
+        if url is not None:
+            async with self._main.organisation(org_id) as connection:
+                slug = await connection.fetchval("SELECT slug FROM orgs WHERE id = $1", org_id)
+            if (fault := self._fault(url, self._inside(slug or ""))) is not None:
+                return Unfit("url", _WORDS[fault])
         for kind in kinds or ():
             is_known = kind == "*" or kind in set(EventKind) or (kind.endswith(".*") and kind[:-2] in _FIRST)
             if not is_known:

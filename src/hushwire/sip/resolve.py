@@ -13,14 +13,11 @@ from hushwire.core.clock import Random
 from hushwire.core.personal import SHOWN
 from hushwire.core.values import frozen
 from hushwire.sip.flow import Target, Transport
+from hushwire.sip.public_addresses import is_public
 from hushwire.sip.routing import numeric
 from hushwire.sip.uri import SipUri
 
 T = TypeVar("T")
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-"""An IPv4 address is in its last 32 bits, and a translator on the way goes there (RFC 6052)."""
-_INWARD: Final = tuple(ipaddress.ip_network(text) for text in ("64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "fec0::/10"))
-"""Addresses of other times, and those of translators inside, which the registry does not call private."""
 _SERVICES: Final = {"SIPS+D2T": Transport.TLS, "SIP+D2T": Transport.TCP, "SIP+D2U": Transport.UDP}
 _SRV_OF: Final = {Transport.TLS: "_sips._tcp.", Transport.TCP: "_sip._tcp.", Transport.UDP: "_sip._udp."}
 
@@ -98,16 +95,11 @@ def may_lead_to(address: str, networks: Sequence[str]) -> bool:
     found = numeric(address)
     if found is None or found.is_multicast or found.is_unspecified:
         return False
-    if any(found in ipaddress.ip_network(network) for network in networks):
+    # One address of IPv4 in the clothes of IPv6 is in the same networks.
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    if any((mapped or found) in ipaddress.ip_network(network) for network in networks):
         return True
-    if isinstance(found, ipaddress.IPv6Address):
-        if found in _NAT64:
-            return ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF).is_global
-        if found.sixtofour is not None:
-            return found.sixtofour.is_global
-        if any(found in network for network in _INWARD):
-            return False
-    return found.is_global
+    return is_public(found)
 
 
 def by_weight(entries: Iterable[T], weight: Callable[[T], int], random: Random) -> list[T]:

@@ -68,24 +68,34 @@ class Outgoing:
         self._timeout_s = timeout_s
         self._most_bytes = most_bytes
 
-    def fault(self, url: str) -> str | None:
-        """Why a URL will never be asked, in a word; None where its name decides. Nothing is looked up."""
+    def fault(self, url: str, networks: Sequence[str] | None = None) -> str | None:
+        """Why a URL will never be asked, in a word; None where its name decides. Nothing is looked up.
+
+        `networks`: those inside that are named for who asks, in place of one's own.
+        """
         try:
             parts, _ = self._parts(url)
         except NotReached as error:
             return error.reason
         host = parts.hostname or ""
-        return "inner-address" if numeric(host) is not None and not may_lead_to(host, self._networks) else None
+        return "inner-address" if numeric(host) is not None and not may_lead_to(host, self._inside(networks)) else None
 
     async def ask(
-        self, method: str, url: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"", *, reads_body: bool = True
+        self,
+        method: str,
+        url: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        reads_body: bool = True,
+        networks: Sequence[str] | None = None,
     ) -> Reply:
-        """The answer to one request over https; its body too, unless that does not matter. Raises NotReached."""
+        """The answer to one request over https; its body too, unless that does not matter. `networks` as in `fault`. Raises NotReached."""
         parts, port = self._parts(url)
         reason, sent = "unreachable", _Sent()
         try:
             async with asyncio.timeout(self._timeout_s):
-                for address in await self._addresses(parts.hostname or ""):
+                for address in await self._addresses(parts.hostname or "", self._inside(networks)):
                     try:
                         return await self._converse(address, port, parts, method, list(headers), body, sent, reads_body=reads_body)
                     except ssl.SSLError:
@@ -112,14 +122,17 @@ class Outgoing:
             raise NotReached("url")
         return parts, port
 
-    async def _addresses(self, host: str) -> list[str]:
+    def _inside(self, networks: Sequence[str] | None) -> Sequence[str]:
+        return self._networks if networks is None else networks
+
+    async def _addresses(self, host: str, networks: Sequence[str]) -> list[str]:
         try:
             found = [host] if numeric(host) is not None else list((await self._dns.addresses(host)).records)
         except Unanswered:
             raise NotReached("unresolved") from None
         if not found:
             raise NotReached("unresolved")
-        allowed = [address for address in found if may_lead_to(address, self._networks)]
+        allowed = [address for address in found if may_lead_to(address, networks)]
         if not allowed:
             raise NotReached("inner-address")
         return allowed[:_MOST_ADDRESSES]
