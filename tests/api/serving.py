@@ -197,7 +197,7 @@ async def made_means(house: House) -> Means:
         consents=Consents(main, keyring, house.clock, Chance()), do_not_call=DoNotCall(main, keyring, house.clock),
         account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
         groups=GroupSettings(main, keyring, house.clock, Chance()),
-        teams=TeamSettings(main, house.clock, Chance()),
+        teams=TeamSettings(main, house.clock, Chance(), voice_security.changes),
         devices=devices, fraud_alarms=FraudAlarms(main, devices, house.clock), limits=Limits(main, house.clock), sip_domain="pbx.test",
         masking=Masking(main, keyring, house.clock, Chance()),
         links=ProvisioningLinks(main, keyring, house.clock, Chance(), "pbx.test", parse_sip_uri("sip:sip.pbx.test:5061;transport=tls")),

@@ -179,7 +179,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         rights=rights,
         forwarding=AgentForwarding(wired.main, wired.keyring, voice_security, wired.clock, wired.random),
         groups=GroupSettings(wired.main, wired.keyring, wired.clock, wired.random),
-        teams=TeamSettings(wired.main, wired.clock, wired.random),
+        teams=TeamSettings(wired.main, wired.clock, wired.random, voice_security.changes),
         devices=devices,
         fraud_alarms=FraudAlarms(wired.main, devices, wired.clock),
         limits=Limits(wired.main, wired.clock),

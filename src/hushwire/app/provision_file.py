@@ -529,6 +529,7 @@ class ApiKey(Table):
     purpose: Annotated[str, _matching(re.compile(r"[a-z][a-z0-9-]{0,63}", re.ASCII), 'must be a code such as "customer-service"')] = (
         "customer-service"
     )
+    person: str | None = None
 
 
 class Contact(Table):
@@ -751,6 +752,9 @@ def _contradictions(document: Document, regions: set[str]) -> Iterable[str]:
         )
         yield from (f'{where} jurisdiction: "{tag}" stands twice' for tag in _twice(org.jurisdiction or []))
         usernames = {agent.username for agent in org.agents}
+        for key in org.api_keys:
+            if key.person is not None and key.person not in usernames:
+                yield f'{where} api_keys "{key.name}" person: there is no agent "{key.person}" in this organisation'
         for position, agent in enumerate(org.agents, 1):
             if agent.extension and _is_emergency(agent.extension, org.home_country):
                 yield f'{where} agents[{position}] "{agent.username}" extension: is an emergency number: choose another'
@@ -892,7 +896,7 @@ def _org(org: Org, custody: CustodySpec) -> OrgSpec:
     if org.contacts is not None:
         contacts = tuple((notices.ContactRole(contact.role), Personal(contact.email)) for contact in org.contacts)
     jurisdictions = None if org.jurisdiction is None else tuple(org.jurisdiction)
-    api_keys = tuple(KeySpec(key.name, key.role, key.purpose) for key in org.api_keys)
+    api_keys = tuple(KeySpec(key.name, key.role, key.purpose, key.person) for key in org.api_keys)
     rules = OrgRulesSpec(
         org.time_zone,
         None if org.terms is None else written_terms(terms_of(org.terms)),

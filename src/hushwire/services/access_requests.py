@@ -20,7 +20,7 @@ from hushwire.policy.terms import read_terms
 from hushwire.privacy.notices import NoticeKind, Values
 from hushwire.services.notices import Notices
 from hushwire.store import access_requests as table
-from hushwire.store import outbox
+from hushwire.store import api_keys, outbox
 from hushwire.store import rules as rules_table
 from hushwire.store.access_requests import ASKABLE, AccessRow
 from hushwire.store.database import Connection, Database
@@ -118,7 +118,7 @@ class AccessRequests:
             if row.agreed_by is None and _is_guarded(row, rules):
                 await table.agree(connection, request_id, actor, until)
                 return replace(row, agreed_by=actor, ends_at=until)
-            if row.agreed_by == actor:
+            if row.agreed_by is not None and await api_keys.is_same_person(connection, row.agreed_by, actor):
                 return OwnAgreement()
             ends_at = until if row.ends_at is None else min(until, row.ends_at)
             return await self._decided(connection, org_id, row, "approved", actor, now, ends_at)

@@ -129,6 +129,8 @@ class KeySpec:
     name: str
     role: str
     purpose: str
+    person: str | None = None
+    """The agent, by username, in whose hands it is: keys of one person are one to what two must agree to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +321,7 @@ class Provisioning:
         outcome.changes += await declared.apply(spec.row.slug, spec.teams, {a.username: a.level for a in spec.agents}, agents)
         outcome.changes += await declared.exceptions(spec.row.slug, spec.exceptions)
         outcome.kept += declared.kept
-        await work.api_keys()
+        await work.api_keys(agents)
         await work.profile()
         for action, subject, noted in work.noted:
             await audit.append(connection, org_id, now, OPERATOR, action, subject, noted)
@@ -562,7 +564,7 @@ class _Organisation:
         running = await clocks.start(self.connection, self.org_id, ClockKind.NUMBER_DATA, "number", number_id, self.now)
         await clocks.end_row(self.connection, running, outcome="erased-at-release", evidence={"number": str(number_id)}, at=self.now)
 
-    async def api_keys(self) -> None:
+    async def api_keys(self, agents: Mapping[str, UUID]) -> None:
         """Bring the API keys up to date. A key that was revoked comes back with a new secret, never with its old one.
 
         Whoever provisions a key undertakes confidentiality for who will hold it: that stands in its row of `undertakings`.
@@ -571,7 +573,8 @@ class _Organisation:
         text = await current_text(self.connection)
         for spec in self.spec.api_keys:
             old = known.pop(spec.name, None)
-            if old and not old.revoked and (old.role, old.purpose) == (spec.role, spec.purpose):
+            held_by = None if spec.person is None else agents[spec.person]
+            if old and not old.revoked and (old.role, old.purpose, old.agent_id) == (spec.role, spec.purpose, held_by):
                 continue
             is_new = old is None or old.revoked
             secret_hash = old.secret_hash if old else b""
@@ -580,7 +583,7 @@ class _Organisation:
                 secret_hash = hash_api_secret(secret)
                 self.outcome.api_keys[self._name(spec.name)] = secret
             row_id = old.id if old else self.service.new_id(self.now)
-            row = rows.ApiKeyRow(row_id, spec.name, spec.role, spec.purpose, secret_hash, revoked=False)
+            row = rows.ApiKeyRow(row_id, spec.name, spec.role, spec.purpose, secret_hash, revoked=False, agent_id=held_by)
             await rows.put_api_key(self.connection, self.org_id, row, self.now)
             self.note(Action.API_KEY_MADE if is_new else Action.API_KEY_CHANGED, "api-key", row_id, role=spec.role, purpose=spec.purpose)
             if await signed(

@@ -173,6 +173,16 @@ class Queries:
         async with self._main.organisation(org_id) as connection:
             return await listing.agent_named(connection, keys.index("agents.username", agent))
 
+    async def agent_ids(self, org_id: OrgId, agents: Iterable[str]) -> dict[str, UUID]:
+        """The agents that ids or usernames name, by what names them; who is not known is left out."""
+        keys = await self._keyring.org_context(org_id)
+        named = {name: as_uuid(name) for name in agents}
+        indexes = {keys.index("agents.username", name): name for name, known in named.items() if known is None}
+        async with self._main.organisation(org_id) as connection:
+            found = await listing.agents_named(connection, list(indexes))
+        by_name = {indexes[index]: agent_id for index, agent_id in found.items()}
+        return {name: known or by_name[name] for name, known in named.items() if known is not None or name in by_name}
+
     async def agents(self, org_id: OrgId, why: Why, *, after: UUID | None = None, limit: int = 50) -> tuple[list[AgentView], UUID | None]:
         """A page of agents, and the id after which the next page begins."""
         keys = await self._keyring.org_context(org_id)

@@ -8,7 +8,7 @@ open of what is guarded is told to the organisation's contacts.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -17,14 +17,16 @@ import structlog
 from hushwire.core.clock import Clock
 from hushwire.core.errors import LocalError, Unavailable
 from hushwire.core.ids import OrgId, uuid7
-from hushwire.policy.four_eyes import Lists, Opening, hang_on_zone, held, opened, without
+from hushwire.policy.four_eyes import SHORT_CODES, Lists, Opening, hang_on_zone, held, opened, without
 from hushwire.policy.model import NumberClass
 from hushwire.policy.rules import Term, Terms, Window
-from hushwire.policy.terms import read_terms, said_terms, terms_of, written_hours, written_terms
+from hushwire.policy.terms import read_hours, read_terms, said_terms, terms_of, written_hours, written_terms
 from hushwire.privacy import audit, endings
 from hushwire.privacy.audit import Action
 from hushwire.privacy.notices import NoticeKind, Values
+from hushwire.services import level_proposals
 from hushwire.services.notices import Notices
+from hushwire.store import api_keys
 from hushwire.store import rule_proposals as proposals
 from hushwire.store import rules as table
 from hushwire.store.database import Connection, Database
@@ -90,6 +92,11 @@ class OwnProposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Stale:
+    """What it was proposed of is not as it was: it is outdated, and would have to be proposed anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class Over:
     """It was decided already, or has lapsed."""
 
@@ -116,8 +123,11 @@ class RuleChanges:
                 opening = held(lists_of(before), wanted)
             if opening:
                 wanted = without(lists_of(before), wanted, opening)
-                waits = await self._propose(connection, org_id, before, opening, actor)
             after = await self._put(connection, before, wanted, change, actor, {})
+            if opening:
+                # After the rest is saved: what narrows outdates the proposals that there were.
+                waits = await self.propose(connection, org_id, opening, actor)
+                after = found(await table.get(connection))
             if actor == OPERATOR and (unheld := held(lists_of(before), wanted)):
                 await self.tell_opened(connection, org_id, after, unheld, OPERATOR)
         await self._lift(before, after)
@@ -133,20 +143,28 @@ class RuleChanges:
         async with self._main.organisation(org_id) as connection:
             return await proposals.get(connection, proposal_id) or NoProposal()
 
-    async def approve(self, org_id: OrgId, proposal_id: UUID, *, actor: str) -> Saved | NoProposal | OwnProposal | Over:
-        """Open what was proposed, beside whatever is allowed now."""
+    async def approve(self, org_id: OrgId, proposal_id: UUID, *, actor: str) -> Saved | NoProposal | OwnProposal | Stale | Over:
+        """Open what was proposed, beside whatever is allowed now; what was narrowed since is no part of it."""
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
             before = found(await table.get(connection, for_update=True))
             row = await proposals.get(connection, proposal_id, for_update=True)
             if row is None:
                 return NoProposal()
-            if row.proposed_by == actor:
+            if await api_keys.is_same_person(connection, row.proposed_by, actor):
                 return OwnProposal()
+            if row.state == "outdated":
+                return Stale()
             if not row.is_open(now):
                 return Over()
+            if row.subject is not None and row.base != await level_proposals.base_of(connection, row.subject):
+                await proposals.decide(connection, proposal_id, "outdated", "system", now)
+                return Stale()
             await proposals.decide(connection, proposal_id, "approved", actor, now)
-            opening = Opening(frozenset(row.countries), frozenset(row.classes), frozenset(row.released), opened_terms(row.terms))
+            if row.subject is not None:
+                await self._carry_out(connection, org_id, row, actor, now)
+                return Saved(found(await table.get(connection)))
+            opening = _opening(row)
             noted: dict[str, str | int | bool] = {"proposal": str(proposal_id), "proposed_by": row.proposed_by}
             after = await self._put(connection, before, opened(lists_of(before), opening), Change(), actor, noted)
             await self.tell_opened(connection, org_id, after, opening, f"{actor}, proposed by {row.proposed_by}")
@@ -166,12 +184,30 @@ class RuleChanges:
             await audit.append(connection, org_id, now, actor, Action.RULES_REJECTED, f"proposal:{proposal_id}", _said(row))
         return replace(row, state="rejected", decided_by=actor, decided_at=now)
 
-    async def _propose(self, connection: Connection, org_id: OrgId, before: RulesRow, opening: Opening, actor: str) -> ProposalRow:
+    async def _carry_out(self, connection: Connection, org_id: OrgId, row: ProposalRow, actor: str, now: datetime) -> None:
+        assert row.subject is not None
+        assert row.wanted is not None
+        await level_proposals.carry_out(connection, org_id, row.subject, row.wanted, self._new_id(now), now)
+        noted: audit.Fields = {"proposal": str(row.id), "proposed_by": row.proposed_by}
+        await audit.append(connection, org_id, now, actor, Action.LEVEL_CHANGED, row.subject, noted)
+        opening = Opening(frozenset(row.countries), frozenset(row.classes), short_codes=frozenset(row.short_codes))
+        after = found(await table.get(connection))
+        await self.tell_opened(connection, org_id, after, opening, f"{actor}, proposed by {row.proposed_by}")
+
+    def _new_id(self, now: datetime) -> UUID:
+        if self._notices is None:
+            raise LocalError("a guarded opening was asked for where nobody could be told of it")
+        return uuid7(int(now.timestamp() * 1000), self._notices.random.token_bytes(10))
+
+    async def propose(
+        self, connection: Connection, org_id: OrgId, opening: Opening, actor: str, *, subject: str | None = None, wanted: str | None = None
+    ) -> ProposalRow:
+        """Have what opens wait for a second person. `subject`: the team or agent that it is about, and `wanted` what that is to be."""
         if self._notices is None:
             raise LocalError("a guarded opening was asked for where nobody could be told of it")
         now = self._clock.now()
         row = ProposalRow(
-            id=uuid7(int(now.timestamp() * 1000), self._notices.random.token_bytes(10)),
+            id=self._new_id(now),
             countries=tuple(sorted(opening.countries)),
             classes=tuple(sorted(opening.classes)),
             released=tuple(sorted(opening.released)),
@@ -180,9 +216,15 @@ class RuleChanges:
             proposed_by=actor,
             proposed_at=now,
             expires_at=now + WAITS,
+            short_codes=tuple(sorted(opening.short_codes)),
+            hours=None if opening.hours is None else written_hours(opening.hours),
+            subject=subject,
+            wanted=wanted,
+            base=None if subject is None else await level_proposals.base_of(connection, subject),
         )
         await proposals.insert(connection, org_id, row)
-        values: Values = {"proposal": row.id, "opens": _worded(opening), "proposed_by": actor, "expires_at": row.expires_at}
+        opens = _worded(opening) + ("" if subject is None else f" for {subject}")
+        values: Values = {"proposal": row.id, "opens": opens, "proposed_by": actor, "expires_at": row.expires_at}
         await self._notices.queue(connection, org_id, NoticeKind.RULES_PROPOSED, "proposal", row.id, values)
         await audit.append(connection, org_id, now, actor, Action.RULES_PROPOSED, f"proposal:{row.id}", _said(row))
         return row
@@ -211,8 +253,8 @@ class RuleChanges:
             now,
             time_zone=before.time_zone if change.time_zone is None else change.time_zone,
             terms=written_terms(wanted.terms),
-            hours=before.hours if change.hours is None else written_hours(change.hours),
-            short_codes=before.short_codes if change.short_codes is None else sorted(change.short_codes),
+            hours=written_hours(wanted.hours),
+            short_codes=sorted(wanted.short_codes),
             risk_packs_off=before.risk_packs_off,
         )
         if change.telemarketing_hours is not None:
@@ -251,7 +293,14 @@ def found(row: RulesRow | None) -> RulesRow:
 
 def lists_of(row: RulesRow) -> Lists:
     """What four eyes look at."""
-    return Lists(frozenset(row.allowed_countries), frozenset(row.classes), frozenset(row.four_eyes), read_terms(row.terms))
+    return Lists(
+        frozenset(row.allowed_countries),
+        frozenset(row.classes),
+        frozenset(row.four_eyes),
+        read_terms(row.terms),
+        frozenset(row.short_codes),
+        read_hours(row.hours),
+    )
 
 
 def _lists(before: RulesRow, change: Change) -> Lists:
@@ -261,13 +310,23 @@ def _lists(before: RulesRow, change: Change) -> Lists:
         now.classes if change.classes is None else frozenset(change.classes),
         now.guarded if change.four_eyes is None else change.four_eyes,
         now.terms if change.terms is None else change.terms,
+        now.short_codes if change.short_codes is None else change.short_codes,
+        now.hours if change.hours is None else change.hours,
     )
 
 
 def _worded(opening: Opening) -> str:
     released = (f"{name} without a second person" for name in sorted(opening.released))
     widened = (f"{name} on wider terms" for name, _ in opening.terms if name not in opening.countries | opening.classes)
-    return ", ".join((*sorted(opening.countries), *sorted(opening.classes), *widened, *released))
+    codes = (f"short code {code}" for code in sorted(opening.short_codes) if code != SHORT_CODES)
+    more = (*codes, *([SHORT_CODES] if SHORT_CODES in opening.short_codes else []), *(["other hours"] if opening.hours is not None else []))
+    return ", ".join((*sorted(opening.countries), *sorted(opening.classes), *widened, *released, *more))
+
+
+def _opening(row: ProposalRow) -> Opening:
+    hours = None if row.hours is None else read_hours(row.hours)
+    names = (frozenset(row.countries), frozenset(row.classes), frozenset(row.released))
+    return Opening(*names, opened_terms(row.terms), frozenset(row.short_codes), hours)
 
 
 def opened_terms(text: str) -> Terms:
@@ -277,7 +336,8 @@ def opened_terms(text: str) -> Terms:
 
 def _said(row: ProposalRow) -> dict[str, str]:
     said = {"countries": row.countries, "classes": row.classes, "released": row.released, "terms": tuple(json.loads(row.terms))}
-    return {name: ",".join(values) for name, values in said.items() if values}
+    said |= {"short_codes": row.short_codes, "hours": () if row.hours is None else ("other",), "subject": (row.subject or "",)}
+    return {name: ",".join(values) for name, values in said.items() if any(values)}
 
 
 def _difference(before: RulesRow, after: RulesRow) -> dict[str, str | int | bool]:

@@ -1,10 +1,10 @@
 """Teams, and what teams and agents narrow, as administrators set it besides the provisioning file. Each change stands in the audit log.
 
-A level only narrows what the levels above it let through, so nobody has to agree to it a second time (four eyes are for the organisation's
-own lists).
+What a level narrows takes effect at once. Where it would narrow less of what two must agree to, or a team whose level does be no more or
+lose members, that waits as a proposal.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -12,15 +12,19 @@ import asyncpg
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import OrgId, uuid7
-from hushwire.policy.four_eyes import hang_on_zone
+from hushwire.policy.four_eyes import SHORT_CODES, Narrowed, Opening, lets_more_through
+from hushwire.policy.model import NumberClass
 from hushwire.privacy import audit
 from hushwire.services.contacts import Unfit
+from hushwire.services.level_proposals import level_wanted, narrowed_by, of_members, team_wanted
 from hushwire.services.provisioning_rules import LevelSpec
-from hushwire.services.rule_changes import lists_of
+from hushwire.services.rule_changes import RuleChanges, lists_of
 from hushwire.store import levels, listing
 from hushwire.store import rules as rules_table
 from hushwire.store.database import Connection, Database
 from hushwire.store.levels import LevelRow, TeamRow
+from hushwire.store.rule_proposals import ProposalRow
+from hushwire.store.rules import RulesRow
 
 MOST_TEAMS: Final = 1000
 MOST_MEMBERS: Final = 10_000
@@ -34,7 +38,8 @@ class TooManyTeams:
 class TeamSettings:
     """Teams and levels of organisations. Gateways hear of a change by the organisation's version, within a second."""
 
-    def __init__(self, main: Database, clock: Clock, random: Random) -> None:
+    def __init__(self, main: Database, clock: Clock, random: Random, changes: RuleChanges) -> None:
+        self._changes = changes
         self._main = main
         self._clock = clock
         self._random = random
@@ -50,15 +55,22 @@ class TeamSettings:
 
     async def add(self, org_id: OrgId, name: str, members: tuple[UUID, ...], *, actor: str) -> TeamRow | Unfit | TooManyTeams:
         """A new team."""
-        return await self._put(org_id, self._new_id(), name, members, actor=actor, is_new=True) or TooManyTeams()
+        made = await self._put(org_id, self._new_id(), name, members, actor=actor, is_new=True) or TooManyTeams()
+        assert not isinstance(made, ProposalRow)
+        return made
 
-    async def change(self, org_id: OrgId, team_id: UUID, name: str, members: tuple[UUID, ...], *, actor: str) -> TeamRow | Unfit | None:
-        """Its name and members anew; None where there is no such team."""
+    async def change(
+        self, org_id: OrgId, team_id: UUID, name: str, members: tuple[UUID, ...], *, actor: str
+    ) -> TeamRow | ProposalRow | Unfit | None:
+        """Its name and members anew, or what of that waits; None where there is no such team."""
         return await self._put(org_id, team_id, name, members, actor=actor, is_new=False)
 
-    async def remove(self, org_id: OrgId, team_id: UUID, *, actor: str) -> bool:
-        """Its members are of no team, and what it narrowed is narrowed no more; False where there is no such team."""
+    async def remove(self, org_id: OrgId, team_id: UUID, *, actor: str) -> bool | ProposalRow:
+        """Its members are of no team, and what it narrowed is narrowed no more, or waits; False where there is no such team."""
         async with self._main.organisation(org_id) as connection:
+            team = next((one for one in await levels.teams(connection) if one.id == team_id), None)
+            if team is not None and (waits := await self._of_leaving(connection, org_id, team, None, team.members, actor)):
+                return waits
             if not await levels.remove_team(connection, team_id):
                 return False
             await audit.append(connection, org_id, self._clock.now(), actor, audit.Action.TEAM_REMOVED, f"team:{team_id}")
@@ -74,8 +86,8 @@ class TeamSettings:
 
     async def set_level(
         self, org_id: OrgId, spec: LevelSpec, *, team_id: UUID | None = None, agent_id: UUID | None = None, actor: str
-    ) -> LevelSpec | Unfit | None:
-        """Have a team or an agent narrow this and nothing else; None where there is no such team or agent."""
+    ) -> LevelSpec | ProposalRow | None:
+        """Have a team or an agent narrow this and nothing else, or what waits; None where there is no such team or agent."""
         subject = f"team:{team_id}" if agent_id is None else f"agent:{agent_id}"
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
@@ -84,16 +96,18 @@ class TeamSettings:
             old = await levels.level_of(connection, team_id=team_id, agent_id=agent_id)
             if spec == (LevelSpec() if old is None else _spec(old)):
                 return spec
-            if spec.time_zone not in (None, None if old is None else old.time_zone):
-                rules = await rules_table.get(connection)
-                if rules is not None and spec.time_zone != rules.time_zone and hang_on_zone(lists_of(rules)):
-                    return Unfit("time_zone", "would make other hours of windows that two must agree to")
-            if spec == LevelSpec():
+            lists = (spec.countries, spec.classes, spec.short_codes, spec.terms, spec.hours, spec.time_zone)
+            row = None if spec == LevelSpec() else LevelRow(self._new_id(), team_id, agent_id, *lists)
+            rules = await rules_table.get(connection, for_update=True)
+            assert rules is not None
+            more = lets_more_through(lists_of(rules), _in_zone(narrowed_by(old), rules), _in_zone(narrowed_by(row), rules))
+            if more:
+                return await self._changes.propose(connection, org_id, _named(more), actor, subject=subject, wanted=level_wanted(row))
+            if row is None:
                 await levels.remove_level(connection, team_id=team_id, agent_id=agent_id)
                 await audit.append(connection, org_id, now, actor, audit.Action.LEVEL_REMOVED, subject)
                 return spec
-            lists = (spec.countries, spec.classes, spec.short_codes, spec.terms, spec.hours, spec.time_zone)
-            await levels.put_level(connection, org_id, LevelRow(self._new_id(), team_id, agent_id, *lists), now)
+            await levels.put_level(connection, org_id, row, now)
             counts = {
                 "countries": None if spec.countries is None else len(spec.countries),
                 "classes": None if spec.classes is None else len(spec.classes),
@@ -103,7 +117,7 @@ class TeamSettings:
 
     async def _put(
         self, org_id: OrgId, team_id: UUID, name: str, members: tuple[UUID, ...], *, actor: str, is_new: bool
-    ) -> TeamRow | Unfit | None:
+    ) -> TeamRow | ProposalRow | Unfit | None:
         row, now = TeamRow(team_id, name, tuple(sorted(set(members)))), self._clock.now()
         try:
             async with self._main.organisation(org_id) as connection:
@@ -115,6 +129,10 @@ class TeamSettings:
                     return Unfit("name", "is another team's")
                 if {member for one in others for member in one.members} & set(members):
                     return Unfit("members", "names an agent of another team: an agent is of one team at most")
+                old = known.get(team_id)
+                leaving = () if old is None else tuple({*old.members} - {*members})
+                if old is not None and (waits := await self._of_leaving(connection, org_id, old, row, leaving, actor)):
+                    return waits
                 if row != known.get(team_id):
                     await levels.put_team(connection, org_id, row, now)
                     action = audit.Action.TEAM_MADE if is_new else audit.Action.TEAM_CHANGED
@@ -125,6 +143,17 @@ class TeamSettings:
             return Unfit("name", "was taken by another team just now")
         return row
 
+    async def _of_leaving(
+        self, connection: Connection, org_id: OrgId, team: TeamRow, wanted: TeamRow | None, leaving: tuple[UUID, ...], actor: str
+    ) -> ProposalRow | None:
+        """What waits because members of a team would reach more of what is guarded without it."""
+        rules = await rules_table.get(connection, for_update=True)
+        assert rules is not None
+        more = of_members(lists_of(rules), await levels.level_of(connection, team_id=team.id), leaving)
+        if not more:
+            return None
+        return await self._changes.propose(connection, org_id, _named(more), actor, subject=f"team:{team.id}", wanted=team_wanted(wanted))
+
     def _new_id(self) -> UUID:
         return uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))
 
@@ -133,6 +162,15 @@ async def _exists(connection: Connection, team_id: UUID | None, agent_id: UUID |
     if agent_id is not None:
         return await listing.agent(connection, agent_id) is not None
     return any(row.id == team_id for row in await levels.teams(connection))
+
+
+def _named(more: frozenset[str]) -> Opening:
+    classes = frozenset(more & {one.value for one in NumberClass})
+    return Opening(more - classes - {SHORT_CODES}, classes, short_codes=more & {SHORT_CODES})
+
+
+def _in_zone(level: Narrowed, rules: RulesRow) -> Narrowed:
+    return replace(level, zone=level.zone or rules.time_zone)
 
 
 def _spec(row: LevelRow) -> LevelSpec:

@@ -18,7 +18,7 @@ from hushwire.policy.risk import RiskPack
 from hushwire.policy.rules import Rules
 from hushwire.services.agent_rules import grants_by_agent, narrowed, opened_exceptions, organisation_rules
 from hushwire.services.notices import Notices
-from hushwire.services.rule_changes import Change, NoProposal, Outdated, Over, OwnProposal, RuleChanges, Saved, ZoneGuarded, found
+from hushwire.services.rule_changes import Change, NoProposal, Outdated, Over, OwnProposal, RuleChanges, Saved, Stale, ZoneGuarded, found
 from hushwire.services.verdicts import INDEX, marketed
 from hushwire.store import access_requests, do_not_call, levels, listing
 from hushwire.store import rules as table
@@ -83,7 +83,7 @@ class VoiceSecurity:
         self._known.pop(org_id, None)
         return saved
 
-    async def approve(self, org_id: OrgId, proposal_id: UUID, *, actor: str) -> Saved | NoProposal | OwnProposal | Over:
+    async def approve(self, org_id: OrgId, proposal_id: UUID, *, actor: str) -> Saved | NoProposal | OwnProposal | Stale | Over:
         """Open what was proposed."""
         saved = await self.changes.approve(org_id, proposal_id, actor=actor)
         self._known.pop(org_id, None)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
@@ -50,3 +51,18 @@ async def is_live(connection: Connection, key_id: UUID, role: str, now: datetime
             now,
         )
     )
+
+
+async def is_same_person(connection: Connection, one: str, other: str) -> bool:
+    """Whether two actors are one to what two must agree to: the same key, or keys in one person's hands. In its transaction."""
+    if one == other:
+        return True
+    keys = [UUID(actor.removeprefix(_ACTOR)) for actor in (one, other) if actor.startswith(_ACTOR)]
+    if len(keys) != 2:
+        return False
+    held: int = await connection.fetchval("SELECT count(*) FROM api_keys WHERE id = ANY($1::uuid[]) AND agent_id IS NOT NULL", keys)
+    hands: int = await connection.fetchval("SELECT count(DISTINCT agent_id) FROM api_keys WHERE id = ANY($1::uuid[])", keys)
+    return held == 2 and hands == 1
+
+
+_ACTOR: Final = "api-key:"

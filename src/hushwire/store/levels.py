@@ -74,10 +74,12 @@ async def put_team(connection: Connection, org_id: OrgId, row: TeamRow, now: dat
         now,
     )
     await connection.execute("DELETE FROM team_members WHERE team_id = $1 AND NOT agent_id = ANY($2::uuid[])", row.id, list(row.members))
-    await connection.executemany(
-        "INSERT INTO team_members (org_id, team_id, agent_id) VALUES ($1, $2, $3)"
+    await connection.execute(
+        "INSERT INTO team_members (org_id, team_id, agent_id) SELECT $1, $2, agent_id FROM unnest($3::uuid[]) AS t (agent_id)"
         " ON CONFLICT (agent_id) DO UPDATE SET team_id = EXCLUDED.team_id WHERE team_members.team_id <> EXCLUDED.team_id",
-        [(org_id, row.id, agent_id) for agent_id in row.members],
+        org_id,
+        row.id,
+        sorted(set(row.members)),
     )
 
 

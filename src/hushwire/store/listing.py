@@ -1,5 +1,6 @@
 """What an organisation has: agents with their live registrations, numbers, trunks. Personal columns come out sealed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -77,6 +78,12 @@ async def agent(connection: Connection, agent_id: UUID) -> AgentRow | None:
     """One agent."""
     row = await connection.fetchrow(f"{_AGENT} WHERE id = $1", agent_id)
     return None if row is None else AgentRow(**dict(row))
+
+
+async def agents_named(connection: Connection, username_indexes: Sequence[bytes]) -> dict[bytes, AgentId]:
+    """The agents with these usernames (blind indexes), by them."""
+    rows = await connection.fetch("SELECT username_index, id FROM agents WHERE username_index = ANY($1::bytea[])", list(username_indexes))
+    return {row["username_index"]: AgentId(row["id"]) for row in rows}
 
 
 async def agent_named(connection: Connection, username_index: bytes) -> AgentId | None:

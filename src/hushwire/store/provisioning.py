@@ -136,6 +136,7 @@ class ApiKeyRow:
     purpose: str
     secret_hash: bytes
     revoked: bool
+    agent_id: UUID | None = None
 
 
 async def lock(connection: Connection) -> None:
@@ -274,14 +275,14 @@ async def remove_number(connection: Connection, number_id: UUID) -> None:
 
 async def api_keys(connection: Connection) -> list[ApiKeyRow]:
     """Every API key of the organisation that was entered, revoked ones too."""
-    found = await connection.fetch("SELECT id, name, role, purpose, secret_hash, revoked_at IS NOT NULL AS revoked FROM api_keys")
+    found = await connection.fetch("SELECT id, name, role, purpose, secret_hash, revoked_at IS NOT NULL AS revoked, agent_id FROM api_keys")
     return [ApiKeyRow(**dict(row)) for row in found]
 
 
 async def put_api_key(connection: Connection, org_id: OrgId, row: ApiKeyRow, now: datetime) -> None:
     """Insert, or change and make valid again."""
-    columns = ["org_id", "id", "name", "role", "purpose", "secret_hash", "revoked_at"]
-    values = [org_id, row.id, row.name, row.role, row.purpose, row.secret_hash, now if row.revoked else None]
+    columns = ["org_id", "id", "name", "role", "purpose", "secret_hash", "revoked_at", "agent_id"]
+    values = [org_id, row.id, row.name, row.role, row.purpose, row.secret_hash, now if row.revoked else None, row.agent_id]
     await _put(connection, "api_keys", columns, values, now, has_updated_at=False)
 
 

@@ -10,12 +10,19 @@ from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection
 from hushwire.store.recordings import Place
 
-_COLUMNS: Final = "id, countries, classes, released, terms, state, proposed_by, proposed_at, expires_at, decided_by, decided_at"
+_COLUMNS: Final = (
+    "id, countries, classes, released, terms, state, proposed_by, proposed_at, expires_at, decided_by, decided_at,"
+    " short_codes, hours, subject, wanted, base"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ProposalRow:
-    """One opening. `state`: open, approved or rejected; one that is open after `expires_at` has lapsed."""
+    """One opening. `state`: open, approved, rejected or outdated; one that is open after `expires_at` has lapsed.
+
+    `subject`: the team or agent that it is about (None: the organisation's own lists), `wanted` what that is to be and `base` what it was;
+    `countries`, `classes` and `short_codes` name what of what is guarded it would reach then.
+    """
 
     id: UUID
     countries: tuple[str, ...]
@@ -28,6 +35,11 @@ class ProposalRow:
     decided_by: str | None = None
     decided_at: datetime | None = None
     terms: str = "{}"
+    short_codes: tuple[str, ...] = ()
+    hours: str | None = None
+    subject: str | None = None
+    wanted: str | None = None
+    base: bytes | None = None
 
     def is_open(self, now: datetime) -> bool:
         """Whether it can be decided."""
@@ -37,8 +49,8 @@ class ProposalRow:
 async def insert(connection: Connection, org_id: OrgId, row: ProposalRow) -> None:
     """A new one."""
     await connection.execute(
-        "INSERT INTO rule_proposals (id, org_id, countries, classes, released, proposed_by, proposed_at, expires_at, terms)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO rule_proposals (id, org_id, countries, classes, released, proposed_by, proposed_at, expires_at, terms,"
+        " short_codes, hours, subject, wanted, base) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         row.id,
         org_id,
         list(row.countries),
@@ -48,6 +60,11 @@ async def insert(connection: Connection, org_id: OrgId, row: ProposalRow) -> Non
         row.proposed_at,
         row.expires_at,
         row.terms,
+        list(row.short_codes),
+        row.hours,
+        row.subject,
+        row.wanted,
+        row.base,
     )
 
 

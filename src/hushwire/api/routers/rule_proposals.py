@@ -13,7 +13,7 @@ from hushwire.api.means import Given, needs
 from hushwire.api.paging import Cursor, Limit, Page, place_cursor, read_place
 from hushwire.api.problems import Problem, not_found
 from hushwire.api.values import Id, parsed_id
-from hushwire.services.rule_changes import NoProposal, Over, OwnProposal, Saved
+from hushwire.services.rule_changes import NoProposal, Over, OwnProposal, Saved, Stale
 from hushwire.store.recordings import Place
 from hushwire.store.rule_proposals import ProposalRow
 
@@ -26,11 +26,18 @@ class Proposal(BaseModel):
     """An opening of what is guarded. It lapses unless another key than the one that proposed it approves it in time."""
 
     id: UUID
-    state: Literal["open", "approved", "rejected", "lapsed"]
+    state: Literal["open", "approved", "rejected", "lapsed", "outdated"] = Field(
+        description="outdated: what it would open was narrowed since, or the team or agent is not as it was: propose it anew."
+    )
     countries: list[str] = Field(description="To be allowed.")
     classes: list[str] = Field(description="To be permitted.")
     released: list[str] = Field(description="To be guarded no more.")
     terms: dict[str, Any] = Field(description="To hold from then on; empty ones: none any more.")
+    short_codes: list[str] = Field(description="To be allowed.")
+    hours: list[Any] | None = Field(description="To hold from then on; null: as they are.")
+    subject: str | None = Field(
+        description="team:<id> or agent:<id>: whose lists narrow less then, so that those countries and classes are reached; null: all."
+    )
     proposed_by: str
     proposed_at: datetime
     expires_at: datetime
@@ -59,7 +66,7 @@ async def get_proposal(means: Given, caller: Reading, proposal_id: Id) -> Propos
 
 @router.post("/{proposal_id}/approve")
 async def approve(means: Given, caller: Changing, proposal_id: Id) -> Proposal:
-    """Open it, beside whatever is allowed now. Not with the key that proposed it."""
+    """Open it, beside whatever is allowed now. Not with the key that proposed it, nor with another one of the same person."""
     wanted = parsed_id(proposal_id)
     match await means.voice_security.approve(caller.org_id, wanted, actor=caller.actor):
         case Saved():
@@ -68,6 +75,8 @@ async def approve(means: Given, caller: Changing, proposal_id: Id) -> Proposal:
             raise not_found()
         case OwnProposal():
             raise Problem(403, "Somebody else has to approve what you proposed.", reason="own-proposal")
+        case Stale():
+            raise Problem(409, "What it would open was changed since: have it proposed anew.", reason="outdated")
         case Over():
             raise _over()
         case other:
@@ -97,6 +106,9 @@ def shown(row: ProposalRow, now: datetime) -> Proposal:
         classes=list(row.classes),
         released=list(row.released),
         terms=json.loads(row.terms),
+        short_codes=list(row.short_codes),
+        hours=None if row.hours is None else json.loads(row.hours),
+        subject=row.subject,
         proposed_by=row.proposed_by,
         proposed_at=row.proposed_at,
         expires_at=row.expires_at,

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from hushwire.api.access import Caller, Permission
 from hushwire.api.means import Given, Means, needs
 from hushwire.api.problems import Problem, invalid, not_found
+from hushwire.api.routers.rule_proposals import Proposal, shown
 from hushwire.api.values import Body, ClassName, Country, Id, parsed_id
 from hushwire.core.errors import ConfigError
 from hushwire.policy.groups import GROUPS, expand
@@ -21,6 +23,7 @@ from hushwire.services.contacts import Unfit
 from hushwire.services.provisioning_rules import LevelSpec
 from hushwire.services.team_settings import MOST_MEMBERS, MOST_TEAMS, TooManyTeams
 from hushwire.store.levels import TeamRow
+from hushwire.store.rule_proposals import ProposalRow
 
 router = APIRouter(tags=["voice security"])
 Reading = Annotated[Caller, Depends(needs(Permission.DIRECTORY))]
@@ -125,6 +128,15 @@ class LevelWanted(Body):
         )
 
 
+class Waiting(BaseModel):
+    """Nothing is changed yet: a second person has to agree."""
+
+    waits: Proposal
+
+
+_WAITS: Final[dict[int | str, dict[str, Any]]] = {202: {"model": Waiting, "description": "It waits for a second person."}}
+
+
 @router.get("/v1/teams")
 async def list_teams(means: Given, caller: Reading) -> list[Team]:
     """All teams, by name."""
@@ -146,20 +158,28 @@ async def get_team(means: Given, caller: Reading, team_id: Id) -> Team:
     return _shown(_there(await means.teams.get(caller.org_id, parsed_id(team_id))))
 
 
-@router.put("/v1/teams/{team_id}")
-async def set_team(means: Given, caller: Changing, team_id: Id, body: TeamWanted) -> Team:
-    """Change its name and members. Who is no member any more has the organisation's rules, narrowed by its own lists only."""
+@router.put("/v1/teams/{team_id}", response_model=Team, responses=_WAITS)
+async def set_team(means: Given, caller: Changing, team_id: Id, body: TeamWanted) -> Team | Response:
+    """Change its name and members. Who is no member any more has the organisation's rules, narrowed by its own lists only.
+
+    Where who leaves would reach more of what two must agree to, all of it waits for a second person (202).
+    """
     found, members = parsed_id(team_id), await _members(means, caller, body)
     outcome = await means.teams.change(caller.org_id, found, body.name, members, actor=caller.actor)
     if outcome is None:
         raise not_found()
+    if isinstance(outcome, ProposalRow):
+        return _waiting(means, outcome)
     return _shown(_fit(outcome))
 
 
-@router.delete("/v1/teams/{team_id}", status_code=204)
+@router.delete("/v1/teams/{team_id}", status_code=204, responses=_WAITS)
 async def remove_team(means: Given, caller: Changing, team_id: Id) -> Response:
-    """Remove a team, and what it narrowed."""
-    if not await means.teams.remove(caller.org_id, parsed_id(team_id), actor=caller.actor):
+    """Remove a team, and what it narrowed; what that opens of what two must agree to waits (202)."""
+    removed = await means.teams.remove(caller.org_id, parsed_id(team_id), actor=caller.actor)
+    if isinstance(removed, ProposalRow):
+        return _waiting(means, removed)
+    if not removed:
         raise not_found()
     return Response(status_code=204)
 
@@ -170,12 +190,15 @@ async def get_team_rules(means: Given, caller: RulesReading, team_id: Id) -> Lev
     return _level(_there(await means.teams.level(caller.org_id, team_id=parsed_id(team_id))))
 
 
-@router.put("/v1/voice-security/teams/{team_id}")
-async def set_team_rules(means: Given, caller: RulesChanging, team_id: Id, body: LevelWanted) -> Level:
-    """Have the team narrow this. The next call of a member obeys within a second, on every node."""
+@router.put("/v1/voice-security/teams/{team_id}", response_model=Level, responses=_WAITS)
+async def set_team_rules(means: Given, caller: RulesChanging, team_id: Id, body: LevelWanted) -> Level | Response:
+    """Have the team narrow this. The next call of a member obeys within a second, on every node.
+
+    Where that lets more through of what two must agree to, all of it waits for a second person (202).
+    """
     if body.time_zone is not None:
         raise invalid("time_zone", "is an agent's: a team's hours are meant in the organisation's")
-    return _set(await means.teams.set_level(caller.org_id, body.spec(), team_id=parsed_id(team_id), actor=caller.actor))
+    return _set(means, await means.teams.set_level(caller.org_id, body.spec(), team_id=parsed_id(team_id), actor=caller.actor))
 
 
 @router.get("/v1/voice-security/agents/{agent_id}")
@@ -184,20 +207,20 @@ async def get_agent_rules(means: Given, caller: RulesReading, agent_id: Id) -> L
     return _level(_there(await means.teams.level(caller.org_id, agent_id=parsed_id(agent_id))))
 
 
-@router.put("/v1/voice-security/agents/{agent_id}")
-async def set_agent_rules(means: Given, caller: RulesChanging, agent_id: Id, body: LevelWanted) -> Level:
-    """Have the agent's own lists narrow this. The agent's next call obeys within a second, on every node."""
-    return _set(await means.teams.set_level(caller.org_id, body.spec(), agent_id=parsed_id(agent_id), actor=caller.actor))
+@router.put("/v1/voice-security/agents/{agent_id}", response_model=Level, responses=_WAITS)
+async def set_agent_rules(means: Given, caller: RulesChanging, agent_id: Id, body: LevelWanted) -> Level | Response:
+    """Have the agent's own lists narrow this. The agent's next call obeys within a second, on every node.
+
+    Where that lets more through of what two must agree to, all of it waits for a second person (202).
+    """
+    return _set(means, await means.teams.set_level(caller.org_id, body.spec(), agent_id=parsed_id(agent_id), actor=caller.actor))
 
 
 async def _members(means: Means, caller: Caller, body: TeamWanted) -> tuple[UUID, ...]:
-    members: list[UUID] = []
-    for named in body.members:
-        agent_id = await means.queries.agent_id(caller.org_id, named)
-        if agent_id is None:
-            raise invalid("members", "names somebody who is no agent of the organisation")
-        members.append(agent_id)
-    return tuple(members)
+    found = await means.queries.agent_ids(caller.org_id, body.members)
+    if len(found) < len({*body.members}):
+        raise invalid("members", "names somebody who is no agent of the organisation")
+    return tuple(found.values())
 
 
 def _there(found: T | None) -> T:
@@ -212,10 +235,14 @@ def _fit(outcome: TeamRow | Unfit) -> TeamRow:
     return outcome
 
 
-def _set(outcome: LevelSpec | Unfit | None) -> Level:
-    if isinstance(outcome, Unfit):
-        raise invalid(outcome.field, outcome.message)
+def _set(means: Means, outcome: LevelSpec | ProposalRow | None) -> Level | Response:
+    if isinstance(outcome, ProposalRow):
+        return _waiting(means, outcome)
     return _level(_there(outcome))
+
+
+def _waiting(means: Means, row: ProposalRow) -> Response:
+    return JSONResponse(Waiting(waits=shown(row, means.clock.now())).model_dump(mode="json"), 202)
 
 
 def _shown(row: TeamRow) -> Team:

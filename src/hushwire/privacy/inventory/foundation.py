@@ -72,7 +72,9 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(CREDENTIAL, form=Form.PLAIN), "created_at expires_at used_at"),
     "rule_proposals": same(
         RULE, "id org_id countries classes released terms state proposed_by proposed_at expires_at decided_by decided_at"
-    ),
+    )
+    | same(RULE, "short_codes hours wanted base")
+    | same(replace(RULE, form=Form.PSEUDONYM), "subject"),
     "access_requests": same(replace(AGENT, form=Form.PSEUDONYM), "id org_id agent_id call_id")
     | same(AGENT, "countries state asked_by asked_at expires_at agreed_by decided_by decided_at ends_at noticed_at told_at"),
     "ring_groups": same(RULE, "id org_id name dialled strategy ring_s follows_forwarding created_at updated_at"),
@@ -94,7 +96,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "masking_parties": same(replace(MASKED, form=Form.PSEUDONYM), "id org_id session_id number_id")
     | same(MASKED, "number_sealed")
     | same(replace(MASKED, form=Form.INDEX, recipients=Recipient.NOBODY), "remote_index"),
-    "api_keys": same(replace(API_KEY, form=Form.PSEUDONYM), "id org_id")
+    "api_keys": same(replace(API_KEY, form=Form.PSEUDONYM), "id org_id agent_id")
     | same(API_KEY, "name role purpose revoked_at expires_at created_at")
     | same(replace(API_KEY, form=Form.HASH), "secret_hash"),
     "registrations": same(replace(DEVICE, form=Form.PSEUDONYM), "id org_id agent_id node_id device_id")
