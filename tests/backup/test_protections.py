@@ -28,7 +28,7 @@ from hushwire.vault.tombstones import Tombstone
 from hushwire.vault.unseal import Why
 from tests.backup.test_replay import Older, replay
 from tests.recorded import Chance, Fate, House, Killed, MortalDatabase, house
-from tests.store.rows import insert
+from tests.store.rows import add_agent, insert
 
 __all__ = ["house"]
 
@@ -66,9 +66,9 @@ async def in_force(house: House) -> dict[str, list[dict[str, Any]]]:
 
 
 async def kept(house: House) -> dict[str, int]:
-    """How many of each kind the keyring keeps."""
+    """How many of each kind that protects people the keyring keeps."""
     async with (await house.db("keyring", "owner")).organisation(house.org) as connection:
-        return dict(await connection.fetch("SELECT kind, count(*) FROM kept_protections GROUP BY kind"))
+        return dict(await connection.fetch("SELECT kind, count(*) FROM kept_protections WHERE kind <> 'orgs' GROUP BY kind"))
 
 
 async def test_what_was_placed_since_the_backup_protects_again_before_anything_serves(house: House) -> None:
@@ -235,3 +235,63 @@ async def test_of_an_erased_number_no_index_comes_back_where_only_logs_had_it(ho
         assert await connection.fetchval("SELECT remote_index FROM recordings WHERE id = $1", recording) is None
     assert left == [kept_index]
     await older.drop()
+
+
+async def rules_in_force(house: House) -> dict[str, list[tuple[Any, ...]]]:
+    """What narrows calls, as the main database has it."""
+    asked = {
+        "orgs": "SELECT terms, hours, short_codes, time_zone, four_eyes FROM orgs",
+        "teams": "SELECT name FROM teams ORDER BY name",
+        "members": "SELECT t.name, m.agent_id FROM team_members AS m JOIN teams AS t ON t.id = m.team_id ORDER BY 1, 2",
+        "levels": "SELECT team_id, agent_id, countries, hours FROM rule_levels ORDER BY 1, 2",
+        "limits": "SELECT level, bounds FROM fraud_limits ORDER BY 1",
+    }
+    async with (await house.main("owner")).organisation(house.org) as connection:
+        return {name: [tuple(row) for row in await connection.fetch(query)] for name, query in asked.items()}
+
+
+async def narrow(house: House, statements: list[tuple[str, Any]]) -> None:
+    async with (await house.main("api")).organisation(house.org) as connection:
+        for statement, argument in statements:
+            await connection.execute(statement.replace("ORG", f"'{house.org}'"), argument)
+
+
+async def test_what_was_narrowed_since_the_backup_of_terms_levels_short_codes_guards_and_limits_stays_so(house: House) -> None:
+    owner = await house.main("owner")
+    async with owner.organisation(house.org) as connection:
+        anna, ben = await add_agent(connection, house.org), await add_agent(connection, house.org)
+    first, second, now = uuid4(), uuid4(), house.clock.now()
+    limits = "INSERT INTO fraud_limits (org_id, level, subject_id, bounds, updated_at) VALUES (ORG, 'each-agent', ORG, $1, now())"
+    await narrow(house, [
+        ("UPDATE orgs SET short_codes = $1", ["110110", "22044"]),
+        ("INSERT INTO teams (id, org_id, name, created_at, updated_at) VALUES ($1, ORG, 'sales', now(), now())", first),
+        (f"INSERT INTO team_members (org_id, team_id, agent_id) VALUES (ORG, '{first}', $1)", anna),
+        (limits, '{"concurrent-calls": {"most": 1000, "action": "warn"}}'),
+    ])  # fmt: skip
+    await (await keeping(house)).keep_all()
+    older = await Older(house).keep()
+    level = (
+        "INSERT INTO rule_levels (id, org_id, {0}_id, countries, created_at, updated_at)"
+        " VALUES (gen_random_uuid(), ORG, '{1}', $1, now(), now())"
+    )
+    await narrow(house, [
+        ("UPDATE orgs SET terms = $1", '{"DE":{"ways":"sms"}}'),
+        ("UPDATE orgs SET short_codes = $1, hours = '[{\"days\":[1],\"from\":\"08:00\",\"to\":\"18:00\"}]', four_eyes = '{CU}'", ["22044"]),
+        ("DELETE FROM teams WHERE id = $1", first),
+        ("INSERT INTO teams (id, org_id, name, created_at, updated_at) VALUES ($1, ORG, 'sales', now(), now())", second),
+        (f"INSERT INTO team_members (org_id, team_id, agent_id) VALUES (ORG, '{second}', $1)", anna),
+        (level.format("team", second), ["DE"]),
+        (level.format("agent", ben), []),
+        ("DELETE FROM fraud_limits WHERE updated_at <= $1", datetime.max.replace(tzinfo=now.tzinfo)),
+    ])  # fmt: skip
+    assert await (await keeping(house)).keep_all() == 1
+    wanted = await rules_in_force(house)
+    await older.bring_back()
+    assert await rules_in_force(house) != wanted
+
+    followed = await replay(house, backup=Backup(uuid4(), house.clock.now()))
+    assert followed.was_behind
+    assert await rules_in_force(house) == wanted
+    again = await replay(house, backup=Backup(uuid4(), house.clock.now()))
+    assert again.protections == 0, "a second run changes nothing"
+    assert await rules_in_force(house) == wanted

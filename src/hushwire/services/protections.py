@@ -1,9 +1,11 @@
-"""What protects people outlives the main database: objections, the do-not-call set, restrictions and legal holds in force.
+"""What protects people outlives the main database: objections, the do-not-call set, restrictions and legal holds in force; and what narrows
+calls: terms, hours, short codes, what two must agree to, levels and limits.
 
 The worker keeps the keyring's copy of these rows as they are now, within seconds of each change (`Keeping`): what is lifted or withdrawn
 leaves the copy too, so no history of it comes into being. A main database that counts fewer changes than the keyring was restored from an
 older state: before anything serves it gets back what it lacks (`bring_back`, by services/replay.py). What it has and the keyring no
-longer has stays in force: to protect too much can be mended by hand. docs/adr/0017-protections-outlive-the-main-database.md.
+longer has stays in force: to protect too much can be mended by hand. Rules stand as they did last,
+so that nobody reaches more than then. docs/adr/0017-protections-outlive-the-main-database.md.
 """
 
 from typing import Final
@@ -14,7 +16,7 @@ from hushwire.core.ids import OrgId
 from hushwire.core.rounds import for_each
 from hushwire.store import protections as rows
 from hushwire.store.database import Connection, Database
-from hushwire.store.protections import KINDS, Protecting
+from hushwire.store.protections import KINDS, NARROWING, Protecting
 
 _PAGE: Final = 5000
 _log = structlog.get_logger(__name__)
@@ -43,7 +45,7 @@ class Keeping:
             upto = await rows.changes(main)
             if await rows.kept_changes(keyring) > upto or not await rows.has_organisation(keyring):
                 return False
-            for what in KINDS:
+            for what in (*KINDS, *(narrowing.what for narrowing in NARROWING)):
                 await self._copy(main, keyring, org_id, what)
             await rows.note_kept_changes(keyring, org_id, upto)
         async with self._main.organisation(org_id) as main:
@@ -81,6 +83,10 @@ async def bring_back(main: Database, keyring: Database, org_id: OrgId) -> dict[s
             while page := await rows.kept_page(kept, what, after, None, _PAGE):
                 found[what.table] = found.get(what.table, 0) + await rows.bring_back(connection, what, page.values())
                 after = max(page)
+        rules = {narrowing: await rows.kept_page(kept, narrowing.what, None, None) for narrowing in NARROWING}
+        # A keyring that was never told of rules says nothing about them.
+        for narrowing, said in rules.items() if rules[NARROWING[0]] else ():
+            found[narrowing.what.table] = await rows.put_back(connection, narrowing, said)
         await rows.overtake(connection, org_id, upto)
     _log.warning("protections.brought_back", org_id=str(org_id), **found)
     return {table: count for table, count in found.items() if count}

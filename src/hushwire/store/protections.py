@@ -11,12 +11,28 @@ from hushwire.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class Protecting:
-    """A table of the main database. `key`: the column that its rows are named by; `in_force`: SQL that is true of what protects now."""
+    """A table of the main database. `key`: the column that its rows are named by; `in_force`: SQL that is true of what protects now.
+
+    `said`: SQL of the row as JSON.
+    """
 
     table: str
     key: str
     type: Literal["uuid", "bytea"] = "uuid"
     in_force: str = "true"
+    said: str = "to_jsonb(t)"
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """A table that narrows calls. `puts`: statements that have rows ($1: as JSON) stand as they were kept, whatever stands there.
+
+    `is_exact`: what is not kept goes, since without a row less may be allowed than with one.
+    """
+
+    what: Protecting
+    puts: tuple[str, ...]
+    is_exact: bool = False
 
 
 KINDS: Final = (
@@ -25,6 +41,48 @@ KINDS: Final = (
     Protecting("restricted_subjects", "id", in_force="lifted_at IS NULL"),
     Protecting("legal_holds", "id", in_force="released_at IS NULL"),
 )
+_OF_ORG: Final = ("terms", "hours", "short_codes", "time_zone", "four_eyes", "telemarketing_hours", "risk_packs_off")
+_SAID_OF_ORG: Final = ", ".join(f"'{name}', {name}" for name in ("id", *_OF_ORG))
+_LIMIT_KEY: Final = "convert_to(level || ' ' || subject_id::text, 'UTF8')"
+_KEPT: Final = "unnest($1::text[]) AS s (said), jsonb_populate_record(NULL::{table}, s.said::jsonb) AS k"
+NARROWING: Final = (
+    Narrowing(
+        Protecting("orgs", "id", said=f"jsonb_build_object({_SAID_OF_ORG})"),
+        ("UPDATE orgs AS o SET " + ", ".join(f"{name} = k.{name}" for name in _OF_ORG) + " FROM {kept} WHERE o.id = k.id",),  # noqa: S608 (ours)
+    ),
+    Narrowing(
+        Protecting("teams", "id"),
+        (
+            "DELETE FROM teams AS t USING {kept} WHERE t.name = k.name AND t.id <> k.id",
+            "INSERT INTO teams SELECT k.* FROM {kept} ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+        ),
+    ),
+    Narrowing(
+        Protecting("team_members", "agent_id"),
+        (
+            "INSERT INTO team_members SELECT k.* FROM {kept} WHERE EXISTS (SELECT 1 FROM agents AS a WHERE a.id = k.agent_id)"
+            " AND EXISTS (SELECT 1 FROM teams AS t WHERE t.id = k.team_id) ON CONFLICT (agent_id) DO UPDATE SET team_id = excluded.team_id",
+        ),
+    ),
+    Narrowing(
+        Protecting("rule_levels", "id"),
+        (
+            "DELETE FROM rule_levels AS l USING {kept} WHERE l.id = k.id OR l.team_id = k.team_id OR l.agent_id = k.agent_id",
+            "INSERT INTO rule_levels SELECT k.* FROM {kept} WHERE EXISTS (SELECT 1 FROM agents AS a WHERE a.id = k.agent_id)"
+            " OR EXISTS (SELECT 1 FROM teams AS t WHERE t.id = k.team_id)",
+        ),
+    ),
+    Narrowing(
+        Protecting("fraud_limits", _LIMIT_KEY, "bytea"),
+        (
+            "INSERT INTO fraud_limits SELECT k.* FROM {kept} ON CONFLICT (org_id, level, subject_id)"
+            " DO UPDATE SET bounds = excluded.bounds, updated_at = excluded.updated_at",
+        ),
+        is_exact=True,
+    ),
+)
+"""In the order in which they are put back."""
+_EVERY: Final = 1 << 40
 Rows = dict[bytes, str]
 """By their key, in its order: the row as JSON."""
 
@@ -58,7 +116,7 @@ async def page(connection: Connection, what: Protecting, after: bytes | None, li
     """The next rows in force after a key."""
     place: object = after if after is None or what.type == "bytea" else UUID(bytes=after)
     rows = await connection.fetch(
-        f"SELECT {what.key} AS key, to_jsonb(t)::text AS said FROM {what.table} AS t"  # noqa: S608 (names are ours)
+        f"SELECT {what.key} AS key, ({what.said})::text AS said FROM {what.table} AS t"  # noqa: S608 (names are ours)
         f" WHERE {what.in_force} AND ($1::{what.type} IS NULL OR {what.key} > $1) ORDER BY {what.key} LIMIT $2",
         place,
         limit,
@@ -74,6 +132,19 @@ async def bring_back(connection: Connection, what: Protecting, rows: Collection[
         list(rows),
     )
     return int(tag.rpartition(" ")[2])
+
+
+async def put_back(connection: Connection, narrowing: Narrowing, kept: Rows) -> int:
+    """Have rules stand as they were kept; returns how many rows were others."""
+    what = narrowing.what
+    there = await page(connection, what, None, _EVERY)
+    changed = [said for key, said in kept.items() if there.get(key) != said]
+    for put in narrowing.puts if changed else ():
+        await connection.execute(put.format(kept=_KEPT.format(table=what.table)), changed)
+    gone = list(there.keys() - kept.keys()) if narrowing.is_exact else []
+    if gone:
+        await connection.execute(f"DELETE FROM {what.table} WHERE {what.key} = ANY($1::{what.type}[])", gone)  # noqa: S608 (ours)
+    return len(changed) + len(gone)
 
 
 # In the keyring.
