@@ -1,9 +1,15 @@
-"""Listening for connections: TCP, TLS and WebSocket peers are taken in, each with a place from before its handshake on."""
+"""Listening for connections: TCP, TLS and WebSocket peers are taken in, each with a place from before its handshake on.
+
+After a restart thousands of phones connect in one moment. Begun all together their handshakes would share the processor until none of
+them is done in time, and the next attempts would meet the same. So a few are under way at once, and who comes after them waits: first
+here, with a ClientHello that is not looked at yet, then in the system's queue.
+"""
 
 import asyncio
 import socket
 import ssl
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 import structlog
@@ -13,7 +19,12 @@ from hushwire.sip.flow import Transport
 from hushwire.transport.connection import Connection
 from hushwire.transport.places import Places
 
-_BACKLOG: Final = 1024
+_BACKLOG: Final = 4096
+_HANDSHAKES: Final = 32
+_QUICK_S: Final = 0.25
+"""A handshake that takes longer waits for its peer and not for us: it keeps nobody else waiting."""
+_MOST_WAITING: Final = 256
+_PATIENCE_S: Final = 30.0
 _ACCEPT_AGAIN_S: Final = 0.1
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +54,8 @@ class Listeners:
         self._tls = tls
         self._handshake_s = handshake_s
         self._servers: list[asyncio.Server] = []
+        self._turns = asyncio.Semaphore(_HANDSHAKES)
+        self._room = asyncio.Semaphore(_MOST_WAITING)
 
     async def open(self, transport: Transport, host: str, port: int) -> int:
         """Listen there; the real port. Raises OSError, and ConfigError where there is no certificate to show."""
@@ -77,6 +90,8 @@ class Listeners:
         loop = asyncio.get_running_loop()
         with listener:
             while True:
+                async with self._room:
+                    pass  # not while so many wait that have said their first word
                 try:
                     peer, address = await loop.sock_accept(listener)
                 except OSError as error:
@@ -92,14 +107,48 @@ class Listeners:
 
     async def _secure(self, peer: socket.socket, host: str, connection: Connection, context: ssl.SSLContext) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection, peer, ssl=context, ssl_handshake_timeout=self._handshake_s
-            )
+            async with asyncio.timeout(self._handshake_s):
+                await _spoken(peer)
+            async with self._room, asyncio.timeout(_PATIENCE_S):
+                await self._turns.acquire()
+            with _Turn(self._turns):
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: connection, peer, ssl=context, ssl_handshake_timeout=self._handshake_s
+                )
         except OSError as error:
-            # ssl.SSLError, and the error of a handshake that takes too long, are OSErrors.
+            # ssl.SSLError, TimeoutError, and the error of a handshake that takes too long, are OSErrors.
             _log.debug("sip.handshake_failed", error=type(error).__name__)
         finally:
             if connection.flow is None:
                 peer.close()
                 self._places.proven(connection.id)
                 self._host.leaves(host)
+
+
+class _Turn(AbstractContextManager[None]):
+    """A place among the handshakes under way, given up after a while or at the end."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._timer = asyncio.get_running_loop().call_later(_QUICK_S, self._give_up)
+        self._is_over = False
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._places.release()
+
+
+async def _spoken(peer: socket.socket) -> None:
+    """Return once there is something to read: who connects and says nothing must not keep those waiting who do."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(peer.fileno(), lambda: None if readable.done() else readable.set_result(None))
+    try:
+        await readable
+    finally:
+        loop.remove_reader(peer.fileno())
