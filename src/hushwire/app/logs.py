@@ -5,6 +5,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
 import orjson
@@ -13,6 +14,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 Form = Literal["console", "json"]
 LIBRARY: Final = "library.message"
+_LEVELS: Final = {"warn": "warning", "exception": "error"}
 
 
 def chosen(form: Literal["auto", "console", "json"], stream: TextIO | None = None) -> Form:
@@ -29,19 +31,22 @@ def configure(form: Form, role: str, *, level: int = logging.INFO) -> None:
         event.setdefault("role", role)
         return event
 
-    shared: list[Processor] = [
+    def line(_logger: WrappedLogger, method: str, event: EventDict) -> str:
+        """All of it in one go: a call writes three lines."""
+        event.setdefault("role", role)
+        event["level"] = _LEVELS.get(method, method)
+        event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        return _json(safe_exception(_logger, method, event) if "exc_info" in event else event, repr)
+
+    people: list[Processor] = [
         name_role,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         safe_exception,
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28),
     ]
-    last: Processor = (
-        structlog.processors.JSONRenderer(_json)
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
-    )
     structlog.configure(
-        processors=[*shared, last],
+        processors=[line] if form == "json" else people,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,

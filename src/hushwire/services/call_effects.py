@@ -141,7 +141,7 @@ class CallEffects:
             case effects.Ring():
                 self._tasks.spawn(self._sounds.ring(live, effect.media), "call-ringing")
             case effects.StopRinging():
-                self._tasks.spawn(self._sounds.stop_ringing(live), "call-ringing")
+                self._stop_sounds(live)
             case effects.MediaRenewed():
                 self._renewed(live)
             case effects.Ended():
@@ -291,7 +291,7 @@ class CallEffects:
 
     def _answered(self, live: LiveCall) -> None:
         self._stop_ringing(live)
-        self._tasks.spawn(self._sounds.stop_ringing(live), "call-ringing")
+        self._stop_sounds(live)
         live.answered_at, live.answered = self._clock.now(), self._clock.monotonic()
         live.settled.set()
         live.facts = agent, peer = live.legs()
@@ -415,6 +415,10 @@ class CallEffects:
             self._journal.drop(live.id)
             if live.joining is not None:
                 self._on_left(live.joining.host)
+
+    def _stop_sounds(self, live: LiveCall) -> None:
+        if self._sounds.knows(live.id):
+            self._tasks.spawn(self._sounds.stop_ringing(live), "call-ringing")
 
     def _stop_ringing(self, live: LiveCall) -> None:
         if live.ring is not None:

@@ -5,9 +5,9 @@ repeats when it has ended. A sound that can't be played never harms its call: wh
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -195,13 +195,19 @@ class Sounds:
             return False
         return True
 
-    async def ring(self, live: LiveCall, media: LegMedia) -> None:
+    def ring(self, live: LiveCall, media: LegMedia) -> Coroutine[Any, Any, None]:
         """Let the caller hear ringing from now on, until `stop_ringing`."""
-        sounds = self._of_call.setdefault(live.id, CallSounds())
+        return self._ring(live, media, self._of_call.setdefault(live.id, CallSounds()))
+
+    async def _ring(self, live: LiveCall, media: LegMedia, sounds: CallSounds) -> None:
         async with sounds.working:
             if sounds.ringing is None and not live.is_ended and live.answered_at is None:
                 leg = live.route.plan.caller.leg
                 sounds.ringing = await self.play(live.bridge_id, leg, media, SoundKind.RINGBACK, live.route.org, times=0)
+
+    def knows(self, call_id: UUID) -> bool:
+        """Whether anything was played in a call, or is about to be."""
+        return call_id in self._of_call
 
     async def stop_ringing(self, live: LiveCall) -> None:
         """The other side answers, or is heard itself."""

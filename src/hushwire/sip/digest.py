@@ -319,7 +319,7 @@ _LENGTH: Final = {Algorithm.SHA256: 64, Algorithm.MD5: 32}
 _NC: Final = re.compile(r"[0-9A-Fa-f]{1,8}")
 # auth-param = token EQUAL ( token / quoted-string ); the branches begin with different characters.
 _PARAM: Final = re.compile(
-    r"[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\",;=]+=*))[ \t]*(?:,|$)", re.DOTALL
+    r"[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*=[ \t]*(?:\"([^\"\\]*(?:\\.[^\"\\]*)*)\"|([^\s\",;=]+=*))[ \t]*(?:,|$)", re.DOTALL
 )
 
 
@@ -328,19 +328,20 @@ def _parse_digest(value: str) -> dict[str, str]:
     if scheme.lower() != "digest":
         raise ParseError("the authentication scheme is not Digest", status=401)
     params: dict[str, str] = {}
-    index = 0
-    while index < len(rest):
-        match = _PARAM.match(rest, index)
-        if match is None:
-            if rest[index:].strip(" \t,"):
-                raise ParseError("an authentication header does not follow its grammar")
-            break
+    index, match = 0, _PARAM.match(rest)
+    while match is not None:
         name, quoted, plain = match.groups()
         name = name.lower()
         if name in params:
             raise ParseError("an authentication parameter stands twice")
-        params[name] = plain if quoted is None else unquote(f'"{quoted}"')
+        if quoted is None:
+            params[name] = plain
+        else:
+            params[name] = unquote(f'"{quoted}"') if "\\" in quoted else quoted
         index = match.end()
+        match = _PARAM.match(rest, index) if index < len(rest) else None
+    if rest[index:].strip(" \t,"):
+        raise ParseError("an authentication header does not follow its grammar")
     return params
 
 

@@ -3,16 +3,17 @@
 Text is UTF-8 with surrogate escapes, so that a message which nobody changed goes out byte for byte as it came in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import field
 from typing import Any, Final, TypeVar
 
 from hushwire.core.values import frozen, replace
 from hushwire.sip.errors import ParseError
-from hushwire.sip.headers import CSeq, Headers, Via, parse_cseq, parse_number, parse_via
+from hushwire.sip.headers import CSeq, Headers, Line, Via, parse_cseq, parse_number, parse_via
 from hushwire.sip.uri import NameAddr, SipUri, Uri, parse_name_addr, parse_sip_uri, parse_uri, split_quoted
 
 T = TypeVar("T")
+_NONE: Final = [""]
 
 REASONS: Final = {
     100: "Trying",
@@ -307,19 +308,25 @@ def response_to(request: Request, status: int, reason: str | None = None, *, to_
 
     `to_tag` is added to To where it has none; 100 carries none.
     """
-    lines: list[tuple[str, str]] = [("Via", value) for value in request.headers.all("Via")]
-    lines.append(("From", request.headers.get("From") or ""))
-    to = request.headers.get("To") or ""
+    return Response(status, REASONS.get(status, "Unknown") if reason is None else reason, Headers(copied(request, status, to_tag)))
+
+
+def copied(request: Request, status: int, to_tag: str | None = None) -> list[Line]:
+    """The lines of such a response."""
+    index = request.headers.index
+    lines: list[Line] = [("Via", value) for value in index.get("via", ())]
+    to = index.get("to", _NONE)[0]
     if to_tag is not None and status != 100 and not request.to_tag:
         to = f"{to};tag={to_tag}"
-    lines.append(("To", to))
-    lines.append(("Call-ID", request.call_id))
-    lines.append(("CSeq", request.headers.get("CSeq") or ""))
-    if status == 100:
-        timestamp = request.headers.get("Timestamp")
-        if timestamp is not None:
-            lines.append(("Timestamp", timestamp))
-    return Response(status, REASONS.get(status, "Unknown") if reason is None else reason, Headers(lines))
+    lines += [("From", index.get("from", _NONE)[0]), ("To", to), ("Call-ID", request.call_id), ("CSeq", index.get("cseq", _NONE)[0])]
+    if status == 100 and "timestamp" in index:
+        lines.append(("Timestamp", index["timestamp"][0]))
+    return lines
+
+
+def response_bytes(status: int, reason: str | None, lines: Iterable[Line], body: bytes = b"") -> bytes:
+    """A response as sent, of lines that nobody looks up any more. Raises ValueError when a value would break its line."""
+    return _serialise(f"SIP/2.0 {status} {REASONS.get(status, 'Unknown') if reason is None else reason}", lines, body)
 
 
 def _parse_top_via(text: str) -> Via:
@@ -334,7 +341,7 @@ def _parse_route(text: str) -> NameAddr:
     return route
 
 
-def _serialise(start: str, headers: Headers, body: bytes) -> bytes:
+def _serialise(start: str, headers: Iterable[Line], body: bytes) -> bytes:
     lines = [start]
     lines += [f"{name}: {value}" for name, value in headers if name != "Content-Length"]
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")

@@ -25,7 +25,7 @@ from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Headers, Line, parse_via
 from hushwire.sip.invite_server import InviteServer
-from hushwire.sip.message import REASONS, Request, Response, response_to
+from hushwire.sip.message import REASONS, Request, Response, copied, response_bytes
 from hushwire.sip.pracks import Pracks
 from hushwire.sip.refer import replaces_of
 from hushwire.sip.reliable import OPTION as RELIABLE
@@ -172,8 +172,7 @@ class Server:
                 return tx.session.dialog.key
             tx.held = None
             tx.reliable.stop()
-        response = response_to(request, status, reason, to_tag=tx.to_tag)
-        lines = list(response.headers)
+        lines = copied(request, status, tx.to_tag)
         is_invite = request.method == "INVITE"
         reliable: ReliableResponses | None = None
         if is_invite and 100 < status < 300:
@@ -210,7 +209,7 @@ class Server:
             lines.append(("Server", core.config.product))
         if body:
             lines.append(("Content-Type", content_type))
-        data = Response(status, response.reason, Headers(lines), body).to_bytes()
+        data = response_bytes(status, reason, lines, body)
         if reliable is not None:
             reliable.push(data, now, has_description=bool(body))
             core.schedule(reliable)

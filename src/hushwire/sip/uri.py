@@ -235,6 +235,10 @@ def _parse_tel(rest: str) -> TelUri:
 
 def parse_host_port(text: str) -> tuple[str, int | None]:
     """Host in lower case (IPv6 in brackets) and port, of `host[:port]`. Raises ParseError."""
+    return _kept_host_port(text) if len(text) <= _KEPT_LONGEST else _read_host_port(text)
+
+
+def _read_host_port(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
         host, bracket, rest = text.partition("]")
         host += bracket
@@ -252,6 +256,9 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 5 or not 0 < int(digits) < 65536:
         raise ParseError("a port is not a number from 1 to 65535")
     return host.lower(), int(digits)
+
+
+_kept_host_port: Final = lru_cache(_KEPT)(_read_host_port)
 
 
 def _ipv6_reference(text: str) -> str:
@@ -374,6 +381,10 @@ def parse_name_addr(text: str) -> NameAddr:
 
     In the addr-spec form what follows the first semicolon belongs to the header (RFC 3261 section 20.10).
     """
+    return _kept_name_addr(text) if len(text) <= _KEPT_LONGEST else _read_name_addr(text)
+
+
+def _read_name_addr(text: str) -> NameAddr:
     text = text.strip(_LWS)
     if len(text) > _LONGEST:
         raise ParseError("an address is too long")
@@ -409,6 +420,9 @@ def parse_name_addr(text: str) -> NameAddr:
             raise ParseError("something that is no parameter follows a URI")
         params = parse_params(tail[1:])
     return NameAddr(parse_uri(rest[1:close]), display, params)
+
+
+_kept_name_addr: Final = lru_cache(_KEPT)(_read_name_addr)
 
 
 def parse_params(text: str) -> Params:

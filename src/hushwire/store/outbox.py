@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import orjson
+
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection
@@ -35,7 +37,7 @@ async def add_all(connection: Connection, events: Sequence[DomainEvent]) -> None
 
 
 def _row(event: DomainEvent) -> tuple[UUID, UUID, str, UUID, datetime, str]:
-    return event.id, event.org_id, event.kind.value, event.subject, event.at, json.dumps(event.fields)
+    return event.id, event.org_id, event.kind.value, event.subject, event.at, orjson.dumps(event.fields).decode()
 
 
 async def take(connection: Connection, limit: int) -> list[DomainEvent]:
