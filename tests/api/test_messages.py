@@ -11,10 +11,14 @@ import httpx
 import pytest
 
 from hushwire.core import purposes
-from hushwire.policy.model import Reason
+from hushwire.core.errors import Unfinished
+from hushwire.core.personal import Personal
+from hushwire.policy.model import OwnHosts, Reason
 from hushwire.services.carriage import Change
 from hushwire.services.message_bodies import MessageBodies
+from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.message_parties import Form
+from hushwire.services.voice_security import VoiceSecurity
 from hushwire.sms.text.segmentation import Numbering, Style
 from hushwire.vault.unseal import Why
 from tests.api.messaging import OURS, THEIRS, Desk, add_number, delivery, desk, parts_of
@@ -484,6 +488,27 @@ async def test_no_text_goes_to_a_carrier_that_something_of_the_customers_stands_
         await office_desk.receive("STOP")
         assert await office_desk.queued() == [], "obeyed, and not answered by it either"
         assert shown(await api.post("/v1/privacy/do-not-call/check", json={"number": THEIRS})) == {"listed": True}
+
+
+async def test_an_organisation_whose_keys_are_away_takes_nothing_from_the_others_that_a_carrier_brings_for(office: Office) -> None:
+    office_desk = await desk(office)
+    house, theirs = office.house, "+493023125970"
+    await add_number(office, theirs, org=office.other)
+    long = parts_of("long " * 60)[:1]
+    assert await office_desk.bring([*long, *(replace(one, destination=Personal(theirs)) for one in long)]) == {0, 1}
+    async with (await house.db("keyring", "owner")).organisation(house.org) as connection:
+        await connection.execute("DELETE FROM org_keys WHERE org_id = $1", house.org)
+    # As a process that came after, which remembers no key.
+    main, keyring = await house.main("worker"), await house.keyring("worker")
+    verdicts = VoiceSecurity(main, keyring, house.clock, lambda _: OwnHosts())
+    inbox = MessageInbox(main, keyring, verdicts, house.clock, Chance())
+    house.clock.ahead += timedelta(minutes=6)
+    with pytest.raises(Unfinished):
+        await inbox.give_up_waiting()
+    assert await inbox.receive(office_desk.centre, [*parts_of("One"), *parts_of("Two", to=theirs)]) == {1}
+    states = [row["state"] for row in await office.rows("SELECT state FROM messages ORDER BY created_at", org=office.other)]
+    assert states == ["received", "received"]
+    assert await office.rows("SELECT state FROM messages") == [{"state": "receiving"}]
 
 
 async def test_every_phrasing_of_stop_is_obeyed_and_nothing_else_is(office: Office) -> None:

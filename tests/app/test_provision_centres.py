@@ -25,6 +25,9 @@ languages = ["turkish"]
 receipt_ids = "hex"
 statuses = { "0x00000455" = "busy" }
 prefixes = ["+49"]
+country = "DE"
+untyped_numbers = "national"
+subprocessor = "carrier-one"
 """
 
 
@@ -45,6 +48,7 @@ def test_a_carrier_reads_as_it_is_declared_with_tls_unless_it_says_otherwise(tmp
     ]
     assert (settings.window, settings.style.numbering, settings.style.languages) == (50, Numbering.SAR, frozenset({Language.TURKISH}))
     assert (settings.receipt_ids, settings.statuses[0x455], settings.when_unknown) == ("hex", Meaning.BUSY, "fail")
+    assert (settings.country, settings.untyped_is_national, settings.subprocessor) == ("DE", True, "carrier-one")
     assert "secret" not in repr(spec)
 
 
@@ -57,6 +61,8 @@ def test_a_carrier_reads_as_it_is_declared_with_tls_unless_it_says_otherwise(tmp
         ("0x00000455", "455", "must be a status"),
         ("window = 50", 'pins = ["sha256:' + "0" * 64 + '"]', "over TLS"),
         ("window = 50", "windows = 50", "windows"),
+        ('country = "DE"', 'country = "de"', "country"),
+        ('"national"', '"regional"', "untyped_numbers"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, was: str, wrong: str, said: str) -> None:

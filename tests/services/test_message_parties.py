@@ -1,8 +1,12 @@
 """Numbers as carriers write them: +E.164 where that is sure, and as they came where it is not."""
 
-import pytest
+import re
 
-from hushwire.services.message_parties import Form, form_of, party
+import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import booleans, from_regex, sampled_from, text
+
+from hushwire.services.message_parties import Form, form_of, is_number, party
 
 I, N, U, O = Form.INTERNATIONAL, Form.NATIONAL, Form.UNTYPED, Form.OTHER  # noqa: E741
 
@@ -43,6 +47,21 @@ def test_untyped_numbers_are_read_as_the_carrier_writes_them() -> None:
     # A number of Egypt, and one of Connecticut in national form.
     assert party("2032123456", U, "US") == "+2032123456"
     assert party("2032123456", U, "US", untyped_is_national=True) == "+12032123456"
+
+
+@given(
+    written=text(max_size=24) | from_regex(r"[+0-9 ]{1,18}", fullmatch=True),
+    form=sampled_from(Form),
+    country=sampled_from([None, "DE", "US", "IT", "ZZ", "001"]),
+    is_national=booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_written_becomes_a_number_or_itself_and_never_a_number_that_begins_with_zero(
+    written: str, form: Form, country: str | None, is_national: bool
+) -> None:
+    found = party(written, form, country, untyped_is_national=is_national)
+    assert re.fullmatch(r"\+[1-9][0-9]{6,14}", found, re.ASCII) or found == written.strip().lstrip("+")
+    assert party(found, Form.UNTYPED, country) == found or not is_number(found)
 
 
 def test_types_of_numbers_are_those_of_smpp() -> None:
