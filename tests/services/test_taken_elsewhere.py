@@ -24,8 +24,8 @@ from tests.databases import Databases
 from tests.polling import until
 from tests.services.running import ANNA_NUMBER, NODE, Peer, Srtp, World, need_program, running
 from tests.services.test_takeovers import named
-from tests.services.test_transfers import Heard, refer, settled, to_carrier
-from tests.services.test_two_gateways import OTHER, another, port
+from tests.services.test_transfers import Heard, accept, refer, settled, to_carrier
+from tests.services.test_two_gateways import OTHER, another, known, port
 
 pytestmark = need_program
 
@@ -262,3 +262,36 @@ def seen() -> Request:
     message = parse(("\r\n".join(("INVITE sip:*691@b SIP/2.0", *lines)) + "\r\nContent-Length: 0\r\n\r\n").encode())
     assert isinstance(message, Request)
     return message
+
+
+async def test_who_talks_by_one_gateway_consults_there_from_a_phone_of_another_and_transfers(world: World, tmp_path: Path) -> None:
+    async with another(world.databases, tmp_path / "b") as b:
+        await acquainted(world, b)
+        anna, ben = await phone_of(world, b, "anna"), await phone_of(world, b, "ben")
+        await known(world.gateway, "anna")
+        await known(world.gateway, "ben")
+        world.carrier.invite(f"sip:{ANNA_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+        near = accept(anna, await anna.expect(sip.RequestReceived))
+        await world.carrier.expect(sip.Accepted)
+        await anna.expect(sip.AckReceived)
+        (host,) = world.gateway.calling.live
+        talks = world.organisation.by_username["anna"].id
+        await until(lambda: b.counts.engaged_at(talks) == NODE, what="the other gateway knows where anna talks")
+        anna.invite("*43")
+        echo = (await anna.expect(sip.Accepted)).dialog
+        assert len(list(b.calling.live)) == 1, "what a code does is done where it is dialled"
+        anna.endpoint.bye(echo)
+        await anna.expect(sip.Responded)
+        await until(lambda: not list(b.calling.live), what="the echo is over")
+        anna.invite("102")
+        accept(ben, await ben.expect(sip.RequestReceived))
+        consulted = (await anna.expect(sip.Accepted)).dialog
+        await ben.expect(sip.AckReceived)
+        assert not list(b.calling.live), "her second call is where her first one is"
+        refer(anna, near, "102", replaces=consulted)
+        told, heard = Heard(anna), Heard(ben)
+        await told.until(lambda phone: phone.is_over and len(phone.ended) == 2, "both of anna's dialogs are over")
+        assert told.statuses[-1] == 200
+        await settled(host)
+        assert host.party(Side.CALLEE).agent == world.organisation.by_username["ben"]
+        await heard.stop()

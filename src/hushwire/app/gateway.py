@@ -456,7 +456,7 @@ class Gateway:
 
     def _counted(self) -> Mapping[Count, int]:
         limited = {trunk.id for trunk in self.directory.trunks if trunk.channels is not None}
-        return self.calling.table.counted(limited)
+        return self.calling.table.counted(limited, tells_engaged=bool(self.neighbours.nodes))
 
     def _way_to_binding(self, row_id: UUID) -> Hop | None:
         place = self.bindings.own(row_id)

@@ -12,7 +12,7 @@ from hushwire.calls.model import EndReason
 from hushwire.calls.originated import Originated
 from hushwire.calls.room import Room
 from hushwire.core.clock import Clock, Random
-from hushwire.core.ids import CallId
+from hushwire.core.ids import AgentId, CallId, NodeId
 from hushwire.core.values import replace
 from hushwire.media.certificates import Certificates
 from hushwire.media.link import MediaLink
@@ -25,7 +25,7 @@ from hushwire.services.call_tasks import CallTasks
 from hushwire.services.feature_settings import FeatureSettings
 from hushwire.services.features import Dialled
 from hushwire.services.handing_over import Bearer
-from hushwire.services.identity import Authenticator, Unknown
+from hushwire.services.identity import Authenticator, Known, Unknown
 from hushwire.services.live import Joining, LiveCall, Wanted
 from hushwire.services.route import Refused, Route, Wish
 from hushwire.services.routing import Router
@@ -81,6 +81,8 @@ class CallStarts:
         on_successor: Callable[[LiveCall], None],
         take: Callable[[TxId, Request, Flow, Route, Dialled], None],
         bearer: Callable[[Request, Flow], Bearer | None] = lambda _request, _flow: None,
+        engaged_at: Callable[[AgentId], NodeId | None] = lambda _agent: None,
+        hand_over: Callable[[TxId, Flow, Known, NodeId], bool] = lambda _tx, _flow, _known, _node: False,
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -106,6 +108,8 @@ class CallStarts:
         self._on_successor = on_successor
         self._take = take
         self._bearer = bearer
+        self._engaged_at = engaged_at
+        self._hand_over = hand_over
 
     def request(self, tx: TxId, request: Request, flow: Flow) -> None:
         """A request outside any dialog."""
@@ -131,19 +135,19 @@ class CallStarts:
             return
         route: Route | Refused | Wish | None = None
         if known is not None:
+            if bearer is None and not known.credential.is_locked and self._goes_elsewhere(tx, request, flow, known):
+                return
             seen = flow if bearer is None else bearer.seen
             route = self._router.from_agent(known.org, known.agent, request, seen, known.credential)
             if isinstance(route, Route):
                 route = replace(route, device_id=known.credential.id, through=None if bearer is None else bearer.through)
-            if bearer is not None and not (isinstance(route, Route) and route.place is not None):
-                route = None  # by a pass a call that is here is taken, and nothing else begins
         elif trunk is not None:
             route = self._router.from_trunk(trunk, request, flow)
         match route:
             case None:
                 self._endpoint.respond(tx, 404, headers=[_reason("no-such-number")])
             case Refused():
-                self._refuse(tx, request, flow, route)
+                self._refuse(tx, request, flow if bearer is None else bearer.seen, route)
             case Wish():
                 self._tasks.spawn(self._settings.begin(tx, request, flow, route), "call-setting")
             case Route() if self._table.is_draining and not isinstance(route.verdict, Emergency):
@@ -154,6 +158,13 @@ class CallStarts:
                 self._enter(tx, request, flow, route)
             case Route():
                 self._begin(tx, request, flow, route)
+
+    def _goes_elsewhere(self, tx: TxId, request: Request, flow: Flow, known: Known) -> bool:
+        """An agent's further call begins at the gateway that has the one that it is in: so it can transfer from one to the other."""
+        node_id = self._engaged_at(known.agent.id)
+        if node_id is None or self._table.is_talking(known.agent.id):
+            return False
+        return self._router.may_begin_elsewhere(known.org, known.agent, request, flow) and self._hand_over(tx, flow, known, node_id)
 
     def join(self, route: Route, joining: Joining) -> bool:
         """Ring somebody to join another call; False where the gateway takes no calls now."""

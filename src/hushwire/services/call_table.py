@@ -58,8 +58,12 @@ class CallTable:
         )
         return any(agent.id == agent_id for route in routes for leg in (0, 1) if (agent := route.agent_at(leg)) is not None)
 
-    def counted(self, limited: Collection[TrunkId]) -> Counter[Count]:
-        """What other gateways must know of these calls, since it is bounded over all of them. `limited`: trunks with so many channels."""
+    def counted(self, limited: Collection[TrunkId], *, tells_engaged: bool = False) -> Counter[Count]:
+        """What other gateways must know of these calls, since it is bounded over all of them. `limited`: trunks with so many channels.
+
+        `tells_engaged`: there are others, who are to send further calls of who is in one here to this gateway, as long as it takes calls.
+        """
+        tells_engaged = tells_engaged and not (self.is_draining or self.is_closing or self.is_full)
         found: Counter[Count] = Counter()
         for live in self.calls.values():
             if live.is_ended:
@@ -73,8 +77,10 @@ class CallTable:
             if route.mailbox is not None and route.plan.answered_by in _VISITS:
                 found[Counted.VISIT, route.mailbox.id] += 1
             if live.answered is not None and not route.plan.is_room:
-                agents = (route.agent_at(leg) for leg in (0, 1))
-                found.update((Counted.TALKING, agent.id) for agent in agents if agent is not None and not agent.forwarding.call_waiting)
+                agents = [agent for leg in (0, 1) if (agent := route.agent_at(leg)) is not None]
+                found.update((Counted.TALKING, agent.id) for agent in agents if not agent.forwarding.call_waiting)
+                if tells_engaged and live.joining is None:
+                    found.update((Counted.ENGAGED, agent.id) for agent in agents)
         return found
 
     def out_for(self, agent_id: AgentId) -> int:

@@ -225,6 +225,8 @@ class Calling:
             self._successor,
             self._take,
             lambda request, flow: self._takeovers.bearer(request, flow),
+            lambda agent: None if counts is None else counts.engaged_at(agent),
+            lambda tx, flow, known, node: handing is not None and handing.over(tx, flow, known.agent.id, known.credential.id, node),
         )
         self.originating = Originating(router, starts, media)
         self._effects.on_caller_there = self.originating.caller_there

@@ -138,6 +138,15 @@ class Router:
         _, request = caller_id.asked_for(request, own_user(request, org), self._features)
         return emergencies.calls_for_help(self._judge, org, request, flow)
 
+    def may_begin_elsewhere(self, org: Organisation, agent: Agent, request: Request, flow: Flow) -> bool:
+        """Whether an agent's INVITE is a call like others: neither for help, which goes out where it arrives, nor a feature code."""
+        _, request = caller_id.asked_for(request, own_user(request, org), self._features)
+        user = own_user(request, org)
+        if user is not None and (user == ECHO or self._features.read(user) is not None):
+            return False
+        verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host), self._now())
+        return not isinstance(verdict, Emergency)
+
     def _served(self, org: Organisation, agent: Agent, terms: Terms, dialled: Dialled, user: str) -> Route | Refused | Wish | None:
         """What a feature code leads to; None where it leads nowhere, and the string is looked at as any other."""
         if dialled.feature is Feature.ECHO:

@@ -33,12 +33,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Counted(StrEnum):
-    """What is counted, each by an id."""
+    """What is counted, each by an id. ENGAGED is told beside the others: agents who are in a call, where further calls of theirs belong."""
 
     TRUNK = "trunk"
     MASKED = "masked"
     TALKING = "talking"
     VISIT = "visit"
+    ENGAGED = "engaged"
 
 
 Count = tuple[Counted, UUID]
@@ -72,6 +73,11 @@ class SharedCounts:
         """How often an agent is at its mailbox by way of other gateways."""
         return self._sum(Counted.VISIT, agent_id)
 
+    def engaged_at(self, agent_id: AgentId) -> NodeId | None:
+        """Another gateway at which an agent is in a call, where there is one that takes further calls."""
+        key = (Counted.ENGAGED, agent_id)
+        return next((node for node, counts in self._elsewhere.items() if counts.get(key)), None)
+
     def _sum(self, kind: Counted, id_: UUID) -> int:
         return sum(counts.get((kind, id_), 0) for counts in self._elsewhere.values())
 
@@ -102,8 +108,10 @@ class SharedCounts:
         async with self._db.transaction() as connection:
             for portion in portions:
                 calls = {str(id_): count for (kind, id_), count in portion if kind is Counted.TRUNK}
-                others = {f"{kind.value} {id_}": count for (kind, id_), count in portion if kind is not Counted.TRUNK}
-                told = json.dumps({"node": str(self._node_id), "calls": calls, "others": others}, separators=(",", ":"))
+                others = {f"{kind.value} {id_}": count for (kind, id_), count in portion if kind not in (Counted.TRUNK, Counted.ENGAGED)}
+                engaged = {str(id_): count for (kind, id_), count in portion if kind is Counted.ENGAGED}
+                said = {"node": str(self._node_id), "calls": calls, "others": others, "engaged": engaged}
+                told = json.dumps(said, separators=(",", ":"))
                 await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, told)
 
     def _hear(self, payload: str) -> None:
@@ -117,6 +125,7 @@ class SharedCounts:
             for name, count in told.get("others", {}).items():
                 kind, _, id_ = name.partition(" ")
                 counts[Counted(kind), UUID(id_)] = max(0, int(count))
+            counts |= {(Counted.ENGAGED, UUID(name)): max(0, int(count)) for name, count in told.get("engaged", {}).items()}
         except (ValueError, TypeError, KeyError, AttributeError):
             _log.warning("counts.unread")
             return
