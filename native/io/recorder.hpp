@@ -1,4 +1,4 @@
-// The packet thread's half of a recording: entries gather in a chunk of memory; full or 330 ms old, it goes
+// The packet thread's half of a recording: entries gather in a chunk of memory; full or 370 ms old, it goes
 // to the writer thread. No lock, no allocation, no system call here.
 #pragma once
 #include <cstdint>
@@ -54,6 +54,9 @@ class ChunkExchange {
 /// One cache line, which is fetched ahead of each packet.
 class alignas(kLine) Recorder final : public Tap {
   public:
+    static constexpr std::int64_t kTurnUs = 90'000;
+    static constexpr std::int64_t kMaxAgeUs = 370'000;  ///< of a packet: four turns and a moment
+
     /// Why nothing is recorded for a while; it goes on when no reason is left.
     enum class Pause : std::uint8_t { asked = 1, sensitive = 2 };
 
@@ -75,9 +78,11 @@ class alignas(kLine) Recorder final : public Tap {
     }
     bool is_paused(Pause why) const { return pauses_ & static_cast<std::uint8_t>(why); }
     void format(ConstBytes json, std::int64_t now_us) { add(hwr::Kind::format, hwr::kNoLeg, json, now_us); }
-    /// Hands over what is older than 330 ms, where no packet comes that does.
-    void flush_old(std::int64_t now_us) {
-        if (chunk_ && now_us - chunk_since_us_ >= kMaxAgeUs) flush();
+    /// To be called each kTurnUs: hands over what would be too old by the next time. So nearly all is handed
+    /// over here, a few recordings after the other, however many began at once, and whether or not packets go
+    /// on.
+    void take_turn(std::int64_t now_us) {
+        if (chunk_ && now_us + kTurnUs > due_us_) flush();
     }
     /// Hands over all.
     void flush() {
@@ -94,16 +99,18 @@ class alignas(kLine) Recorder final : public Tap {
     std::uint64_t gaps() const { return gaps_; }
 
   private:
-    static constexpr std::int64_t kMaxAgeUs = 330'000;
-
     void add(hwr::Kind kind, std::uint8_t leg, ConstBytes data, std::int64_t now_us) {
         auto time = static_cast<std::uint32_t>((now_us - start_us_) / 100);
-        if (chunk_ && append(kind, leg, time, data)) return flush_old(now_us);
+        if (chunk_ && append(kind, leg, time, data)) {
+            if (now_us >= due_us_) flush();
+            return;
+        }
         flush();
         chunk_ = exchange_.take_free();
         if (chunk_) {
             chunk_->recording = id_;
-            chunk_->since_us = chunk_since_us_ = now_us;
+            chunk_->since_us = now_us;
+            due_us_ = now_us + kMaxAgeUs;
             used_ = 0;
         }
         if (!chunk_ || !append(kind, leg, time, data)) gaps_++;
@@ -118,7 +125,7 @@ class alignas(kLine) Recorder final : public Tap {
     ChunkExchange& exchange_;
     std::int64_t start_us_;
     Chunk* chunk_ = nullptr;
-    std::int64_t chunk_since_us_ = 0;
+    std::int64_t due_us_ = 0;  // of the chunk, at the writer
     std::uint64_t gaps_ = 0;
     std::uint32_t used_ = 0;  // of the chunk
     std::uint8_t pauses_ = 0;

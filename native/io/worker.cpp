@@ -16,7 +16,7 @@ namespace hushwire::io {
 namespace {
 
 constexpr int kMaxEvents = 512;
-constexpr std::int64_t kSweepUs = 100'000;
+constexpr std::int64_t kSweepUs = Recorder::kTurnUs;
 constexpr unsigned kQuietTicks = 8;
 constexpr std::uint64_t kIsShared = 1;  // in the data of an epoll event: a pointer's lowest bit is free
 
@@ -430,7 +430,7 @@ void Worker::sweep(Host& host) {
     send_reports(host);
     follow_up(host);
     look_for_unheard(host);
-    if (host.recorder) host.recorder->flush_old(now_us_);
+    if (host.recorder) host.recorder->take_turn(now_us_);
 }
 
 /// Media that never comes on a shared port may come from where it can't be told from other legs'.
