@@ -88,7 +88,7 @@ def main() -> None:
     if "verdict" in wanted:
         figures["verdict"] = verdict.run()
     if "sms" in wanted:
-        figures["sms"] = asyncio.run(sms.run(**({"messages": 1000, "kills": 2} if options.quick else {})))
+        figures["sms"] = asyncio.run(sms.run(**({"messages": 1000, "loaded_s": 10, "kills": 2} if options.quick else {})))
     figures |= {"machine": machine(), "day": datetime.now(UTC).date().isoformat()}
     for name, text in page.TEXTS.items():
         if name in figures:

@@ -148,6 +148,13 @@ def sms_text(figures: dict[str, Any]) -> str:
         f"CPU of one message, receipt included | API {cpu['api']:.0f} us, `sms` {cpu['sms']:.0f} us",
         f"received, committed and acknowledged | {figures['inbound_per_s']:,.0f} a second, {figures['inbound_lost']:.0f} lost",
     ]
+    if figures["loaded_s"]:
+        mb = ", ".join(
+            f"{figures[name]:.0f} MB {words}"
+            for name, words in (("mb_first", "after a quarter"), ("mb_most", "at its most"), ("mb_last", "at the end"))
+        )
+        rate = f"{figures['loaded_per_s']:,.0f} a second sent and a quarter as many received"
+        lines.append(f"memory of `sms` over {figures['loaded_s']:.0f} s, {rate} | {mb}")
     if kills is not None:
         said = f"{kills['lost']} lost, {kills['doubled']} doubled, at most {kills['most_in_doubt']} in doubt"
         lines.append(f"kill -9 of `sms` under load, {kills['kills']} times | {said}")

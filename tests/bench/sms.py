@@ -1,4 +1,5 @@
-"""Text messages over one link, window 50, to npm's `smpp` as message centre: by the bulk endpoint, receipts, received, kill -9.
+"""Text messages over one link, window 50, to npm's `smpp` as message centre: by the bulk endpoint, receipts, received, minutes of
+load with an eye on memory, kill -9.
 
 The centre and the client that hands messages in share the machine with hushwire; CPU time is that of hushwire's own processes.
 """
@@ -10,6 +11,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from provisioned import cpu_seconds
@@ -19,6 +21,9 @@ from tests.interop.message_centre import MessageCentre, message_centre
 
 AT_ONCE = 1000
 PER_KILL = 500
+WARM = 1000
+"""So many first: connections are made and statements planned once."""
+LOAD_PER_S = 800
 ORG = """\
 [[message_centres]]
 name = "smsc"
@@ -79,7 +84,7 @@ async def reported(smsc: MessageCentre, what: str, count: int) -> None:
         await asyncio.sleep(0.05)
 
 
-async def run(*, messages: int = 10_000, kills: int = 20) -> dict[str, Any]:
+async def run(*, messages: int = 10_000, loaded_s: float = 180.0, kills: int = 20) -> dict[str, Any]:
     """The figures of one run."""
     async with (
         message_centre(policy={"receipt": "tlv", "quiet": True}) as smsc,
@@ -87,17 +92,18 @@ async def run(*, messages: int = 10_000, kills: int = 20) -> dict[str, Any]:
     ):
         await smsc.event("bind")
         pids = running.stack.children()
-        await hand_in(running, 90_000_000, 100)
-        await all_are(running, "delivered", 100, 60)
+        await hand_in(running, 90_000_000, WARM)
+        await all_are(running, "delivered", WARM, 60)
         cpu = {name: cpu_seconds(pids[name]) for name in ("api", "sms")}
         begun = time.monotonic()
         accepted = await hand_in(running, 0, messages)
         accepting_s = time.monotonic() - begun
-        await reported(smsc, "messages", accepted + 100)
+        await reported(smsc, "messages", accepted + WARM)
         submitting_s = time.monotonic() - begun
-        done = await all_are(running, "delivered", accepted + 100, 300)
+        done = await all_are(running, "delivered", accepted + WARM, 300)
         used = {name: cpu_seconds(pids[name]) - before for name, before in cpu.items()}
         received = await inbound(running, smsc, messages)
+        memory = await loaded(running, smsc, loaded_s)
         return {
             "messages": accepted,
             "accepted_per_s": accepted / accepting_s,
@@ -105,6 +111,7 @@ async def run(*, messages: int = 10_000, kills: int = 20) -> dict[str, Any]:
             "receipts_per_s": accepted / (done - begun),
             "cpu_us": {name: 1e6 * seconds / accepted for name, seconds in used.items()},
             **received,
+            **memory,
             "kills": await killed(running, smsc, kills) if kills else None,
         }
 
@@ -119,6 +126,30 @@ async def inbound(running: Deployment, smsc: MessageCentre, count: int) -> dict[
     async with running.database("main") as connection:
         rows = await connection.fetchval("SELECT count(*) FROM messages WHERE direction = 'inbound'")
     return {"inbound_per_s": count / took, "inbound_lost": count - rows}
+
+
+async def loaded(running: Deployment, smsc: MessageCentre, duration_s: float) -> dict[str, float]:
+    """The memory of `sms` (MB) while messages go out and come in for minutes: once it is under load, at its most, and at the end."""
+    pid = running.stack.children()["sms"]
+    before = (await counts(running))["delivered"]
+    smsc.do("load", count=int(duration_s * LOAD_PER_S / 4), first=491530000000, to="493023125000", text="hello there", window=20)
+    begun, handed, seen = time.monotonic(), 0, []
+    while (now := time.monotonic() - begun) < duration_s:
+        # A thousand at a time, as the rate has it, and never more than two thousand ahead of the receipts.
+        if handed <= now * LOAD_PER_S and handed - ((await counts(running))["delivered"] - before) <= AT_ONCE:
+            handed += await hand_in(running, 10_000_000 + handed, AT_ONCE)
+        seen.append(resident_mb(pid))
+        await asyncio.sleep(0.2)
+    rate = ((await counts(running))["delivered"] - before) / duration_s
+    await all_are(running, "delivered", before + handed, 300)
+    settled = seen[len(seen) // 4 :]
+    return {"loaded_s": duration_s, "loaded_per_s": rate, "mb_first": settled[0], "mb_most": max(settled), "mb_last": settled[-1]}
+
+
+def resident_mb(pid: int) -> float:
+    """What a process holds in memory."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 async def killed(running: Deployment, smsc: MessageCentre, kills: int) -> dict[str, int]:

@@ -55,3 +55,50 @@ async def test_messages_go_out_and_come_in_over_a_link_to_it(house: House) -> No
             assert (text.source.reveal(), text.source_form, text.payload.reveal()) == ("491701234567", Form.INTERNATIONAL, b"stop")
     finally:
         await server.stop()
+
+
+async def test_long_and_ucs_2_messages_go_both_ways_and_their_receipts_are_matched(house: House) -> None:
+    server = smpp34.Server("127.0.0.1", (port := free_port()), system_id="smsc")
+    await server.start()
+    try:
+        async with carrying(house) as here:
+            await here.provision(port)
+            await here.start()
+            esme = await server.next()
+            assert isinstance(esme, smpp34.Esme)
+            wide, first = "Grüße 🐍".encode("utf-16-be"), b"\x05\x00\x03\x07\x02\x01" + b"x" * 134
+            ids = [
+                *await here.send("+4930123450", text=wide, coding=8),
+                *await here.send("+4930123451", text=first, coding=8, udh=True),
+                *await here.send("+4930123452", text=b"part", sar=(300, 2, 1)),
+                *await here.send("+4930123453", text=b"y" * 400),
+            ]
+            seen = {}
+            for number in range(len(ids)):
+                event = await server.next()
+                seen[event.destination_addr] = event
+                event.accept(f"{number:08X}")
+            found = [seen[f"493012345{number}"] for number in range(4)]
+            assert [(event.short_message, event.data_coding, event.esm_class) for event in found] == [
+                (wide, 8, 0), (first, 8, 0x40), (b"part", 0, 0), (b"", 0, 0),
+            ]  # fmt: skip
+            assert [[(tlv.tag, tlv.value) for tlv in event.tlvs] for event in found] == [
+                [], [], [(0x020C, b"\x01\x2c"), (0x020E, b"\2"), (0x020F, b"\1")], [(0x0424, b"y" * 400)],
+            ]  # fmt: skip
+            await here.is_state(ids, "submitted")
+            for number in range(4):
+                tlvs = [smpp34.Tlv(smpp34.TLV_RECEIPTED_MESSAGE_ID, b"%08x\0" % number), smpp34.Tlv(smpp34.TLV_MESSAGE_STATE, b"\2")]
+                answer = await esme.deliver_sm("493023125000", b"", source_addr=f"493012345{number}", esm_class=4, tlvs=tlvs)
+                assert answer.command_status == 0
+            await here.is_state(ids, "delivered")
+            sar = [smpp34.Tlv(0x020C, b"\x01\x2c"), smpp34.Tlv(0x020E, b"\2"), smpp34.Tlv(0x020F, b"\1")]
+            payload = [smpp34.Tlv(smpp34.TLV_MESSAGE_PAYLOAD, b"z" * 400)]
+            for said in ({"data_coding": 8}, {"data_coding": 8, "esm_class": 0x40}, {"tlvs": sar}, {"tlvs": payload}):
+                text = first if "esm_class" in said else b"" if said.get("tlvs") is payload else wide
+                answer = await esme.deliver_sm("493023125000", text, source_addr="491701234567", source_addr_ton=1, **said)
+                assert answer.command_status == 0
+            assert [(text.payload.reveal(), text.data_coding, text.has_udh, text.sar) for text in here.texts.received] == [
+                (wide, 8, False, None), (first, 8, True, None), (wide, 0, False, (300, 2, 1)), (b"z" * 400, 0, False, None),
+            ]  # fmt: skip
+    finally:
+        await server.stop()
