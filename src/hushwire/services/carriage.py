@@ -6,13 +6,13 @@ acknowledge once it is committed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 from hushwire.services.message_parties import Form
 from hushwire.sms.text.segmentation import Segment, Style
 from hushwire.store.database import Connection
@@ -39,7 +39,7 @@ class Opened(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """What became of one part. `error`: a word of ours or the centre's status, such as ESME_RINVDSTADR; never a text of the centre's.
 
@@ -54,7 +54,7 @@ class Change:
     parts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inbound:
     """One short message, or one part of one, as a carrier brought it.
 

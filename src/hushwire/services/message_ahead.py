@@ -7,7 +7,7 @@ that the links ran out of opened parts, half as far each time that some had to w
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import asyncpg
@@ -16,6 +16,7 @@ import structlog
 from hushwire.core.clock import Clock
 from hushwire.core.errors import HushwireError, Unavailable
 from hushwire.core.ids import OrgId
+from hushwire.core.values import frozen
 from hushwire.services import message_runs
 from hushwire.services.carriage import Bodies, Change
 from hushwire.services.message_centres import Centre
@@ -37,7 +38,7 @@ _AWAY: Final = (HushwireError, asyncpg.PostgresError, OSError)
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ready:
     """A part opened to be sent."""
 

@@ -15,6 +15,7 @@ from hushwire.core.errors import HushwireError, RefusedError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 from hushwire.policy.model import Allow, Channel, Deny
 from hushwire.services.carriage import Change
 from hushwire.services.free_carriers import barred_centres
@@ -46,7 +47,7 @@ _KINDS: Final = {
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenedMessage:
     """A message that is about to leave (`carriage.Opened`)."""
 

@@ -21,6 +21,7 @@ import structlog
 from hushwire.core.clock import Clock
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import OrgId
+from hushwire.core.values import frozen
 from hushwire.services.carriage import Bodies, Change, Inbound, Inbox, PartState
 from hushwire.services.message_ahead import LOOK_EVERY_S, Ahead, Ready
 from hushwire.services.message_centres import Centre, LinkSpec
@@ -52,7 +53,7 @@ _PAUSE_S: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """A part in the hands of a link."""
 

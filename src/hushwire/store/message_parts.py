@@ -1,19 +1,19 @@
 """The outbox of parts: put in with their message, taken out by whoever holds links to their centre."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
+from hushwire.core.values import frozen
 from hushwire.store.database import Connection
 
 NOT_OPENED: Final = "key-unavailable"
 """Why a part waits that could not be opened."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PartRef:
     """One part, and whose."""
 
@@ -22,7 +22,7 @@ class PartRef:
     part: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claimed:
     """A part that is ours to send now, committed as such."""
 
@@ -33,7 +33,7 @@ class Claimed:
     expires_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settled:
     """What became of a part that was being sent. `due_at` where it is `queued` again."""
 
@@ -45,7 +45,7 @@ class Settled:
     due_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Receipt:
     """What a centre said became of a part. `receipt_id` in the form that is compared."""
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from hushwire.core.ids import AgentId, OrgId
+from hushwire.core.values import frozen
 from hushwire.store.database import Connection
 from hushwire.store.recordings import Place
 
@@ -19,7 +20,7 @@ _COLUMNS: Final = (
 _RESTRICTED: Final = ", is_restricted(m.remote_index, m.id) AS is_restricted"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewMessage:
     """A message as it begins; its key is committed to the keyring already."""
 
@@ -69,7 +70,7 @@ _INSERT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageRow:
     """One row. `is_erasing` from the moment that the ledger holds its erasure."""
 
@@ -128,7 +129,7 @@ class Wanted:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Advanced:
     """A message whose state changed."""
 

@@ -3,16 +3,17 @@
 Text is Latin-1 both ways, so that no byte is lost on the way; a length that its field does not allow is an error either way.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Protocol
 
+from hushwire.core.values import frozen
 from hushwire.sms.smpp.codes import Status
 from hushwire.sms.smpp.errors import PduError
 
 TIME_CHARACTERS: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """A party: type of number, numbering plan, and its digits or letters (sections 5.2.5 to 5.2.9)."""
 
@@ -21,7 +22,7 @@ class Address:
     text: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tlv:
     """One optional parameter, known or not (section 5.3.1)."""
 

@@ -4,9 +4,9 @@ command_length 4 | command_id 4 | command_status 4 | sequence_number 4 | body
 """
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
+from hushwire.core.values import frozen
 from hushwire.sms.smpp.bodies import BODIES, Body, Unknown
 from hushwire.sms.smpp.codes import RESPONSE, Status
 from hushwire.sms.smpp.errors import PduError
@@ -19,7 +19,7 @@ LAST_SEQUENCE: Final = 0x7FFF_FFFF
 _HEADER: Final = struct.Struct(">IIII")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pdu:
     """One PDU. `sequence` pairs a response with its request; `status` is 0 in requests."""
 

@@ -9,10 +9,10 @@ receipts than in answers: hexadecimal there and decimal here, with leading zeros
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
+from hushwire.core.values import frozen
 from hushwire.sms.smpp.bodies import DataSm, DeliverSm
 from hushwire.sms.smpp.codes import DELIVERY_RECEIPT, INTERMEDIATE_NOTIFICATION, TYPE_MASK, MessageState, Tag
 
@@ -60,7 +60,7 @@ _WORDS: Final[tuple[tuple[str, MessageState], ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Receipt:
     """One receipt. `message_id` as it stands there; `error` a short code of the network's or the centre's, None where it says none."""
 

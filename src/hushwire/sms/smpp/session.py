@@ -14,6 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
+from hushwire.core.values import frozen
 from hushwire.sms.smpp.bodies import (
     AlertNotification,
     BindReceiver,
@@ -83,7 +84,7 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Send:
     """Bytes for the peer."""
 
@@ -97,7 +98,7 @@ class Bound:
     system_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accepted:
     """The centre took a message over, and calls it `message_id`. `is_late`: it was `Unanswered` before."""
 
@@ -106,7 +107,7 @@ class Accepted:
     is_late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """The centre did not take a message, and what that means."""
 
@@ -116,14 +117,14 @@ class Refused:
     is_late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unanswered:
     """Nobody knows whether the centre took a message: no answer in time, or none before the end."""
 
     ref: object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivered:
     """Something came in: a message or a receipt. It waits for `acknowledge`."""
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from hushwire.core.errors import RefusedError
+from hushwire.core.values import frozen
 from hushwire.sms.text.alphabets import Language
 from hushwire.sms.text.encoding import (
     CONCATENATION_OCTETS,
@@ -42,7 +43,7 @@ class Style:
 PLAIN_STYLE: Final = Style()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Segment:
     """What one submit carries. `payload`: the header, where `has_udh`, and the text. `sar`: reference, total, number from 1."""
 
