@@ -17,6 +17,8 @@ from hushwire.core.errors import LocalError
 
 Pcm = NDArray[np.int16]
 SOFTPHONE: Final = (sys.executable, "-P", "-m", "hushwire.app.demo.softphone")
+WITHIN_S: Final = 30.0
+"""How long a busy machine may take for what is due at once."""
 
 
 class PartyError(LocalError):
@@ -75,7 +77,7 @@ class Party:
     def pid(self) -> int:
         return self.process.pid
 
-    async def tell(self, command: str, timeout_s: float = 10.0, **fields: Any) -> dict[str, Any]:
+    async def tell(self, command: str, timeout_s: float = WITHIN_S, **fields: Any) -> dict[str, Any]:
         """Carries out one command and returns its answer. Raises PartyError when it is refused."""
         number = next(self._ids)
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -97,7 +99,7 @@ class Party:
         return result
 
     async def expect(
-        self, event: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True, *, since: int = 0, timeout_s: float = 10.0
+        self, event: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True, *, since: int = 0, timeout_s: float = WITHIN_S
     ) -> dict[str, Any]:
         """The first event of that name, from index `since` on, that fits; waits for it. Raises PartyError after `timeout_s`."""
 
@@ -115,7 +117,7 @@ class Party:
             raise PartyError(f"{self.name}: the softphone process has ended")
         return found
 
-    async def expect_state(self, call: int, state: str, timeout_s: float = 10.0) -> dict[str, Any]:
+    async def expect_state(self, call: int, state: str, timeout_s: float = WITHIN_S) -> dict[str, Any]:
         """Waits until `call` reaches `state` (calling, early, confirmed, disconnected)."""
         return await self.expect("state", lambda e: e["call"] == call and e["state"] == state, timeout_s=timeout_s)
 
