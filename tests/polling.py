@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def until(fact: Callable[[], T | Awaitable[T]], *, timeout_s: float = 10.0, every_s: float = 0.02, what: str = "") -> T:
+async def until(fact: Callable[[], T | Awaitable[T]], *, timeout_s: float = 30.0, every_s: float = 0.02, what: str = "") -> T:
     """The first truthy value that `fact` (plain or async) gives. Fails the test after `timeout_s`."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout_s

@@ -300,7 +300,7 @@ async def test_a_revoked_key_is_refused_a_second_later_at_most(office: Office) -
         async def is_refused() -> bool:
             return (await api.get("/v1/calls")).status_code == 401
 
-        await until(is_refused, timeout_s=2)
+        await until(is_refused)
 
 
 async def test_every_answer_has_its_security_headers_and_no_cookie(office: Office) -> None:

@@ -142,7 +142,7 @@ async def test_a_change_is_saved_with_a_new_version_an_audit_entry_and_a_wake_up
         assert entry["action"] == "rules.changed"
         assert entry["fields"]["countries_added"] == "GB"
         assert entry["fields"]["countries_removed"] == "AT"
-        await until(lambda: str(office.house.org) in heard, timeout_s=1)
+        await until(lambda: str(office.house.org) in heard)
         said = shown(await api.post(CHECK, **as_json({"destination": "+4312345678", "channel": "invite"})))
         assert said["verdict"] == "deny"
         same = shown(await api.put("/v1/voice-security", json=after))
@@ -160,7 +160,7 @@ async def test_a_change_by_somebody_else_is_obeyed_within_a_second(office: Offic
         async def is_allowed() -> bool:
             return bool(shown(await api.post(CHECK, **as_json(question)))["verdict"] == "allow")
 
-        await until(is_allowed, timeout_s=1)
+        await until(is_allowed)
 
 
 async def test_a_change_of_an_outdated_version_is_refused(office: Office) -> None:

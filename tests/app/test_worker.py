@@ -46,15 +46,15 @@ async def test_the_worker_ships_what_is_closed_and_sweeps_what_is_erased_as_soon
     async def state() -> bool:
         return (await house.row(recording)).state == "stored"
 
-    await until(state, timeout_s=3)
+    await until(state)
     assert isinstance(await (await house.erasures()).erase(house.org, recording, actor="api-key:1", reason="request"), Erased)
-    await until(lambda: not house.ciphertext(recording), timeout_s=3)
+    await until(lambda: not house.ciphertext(recording))
 
     async def is_written() -> bool:
         async with (await house.main("api")).organisation(house.org) as connection:
             return bool(await connection.fetchval("SELECT count(*) = 2 FROM audit_log"))
 
-    await until(is_written, timeout_s=3)
+    await until(is_written)
     means.stop.set()
     async with asyncio.timeout(3):
         await task

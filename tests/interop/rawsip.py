@@ -56,7 +56,7 @@ class RawSip:
             f"Max-Forwards: 70\r\n{more}{auth}Content-Length: 0\r\n\r\n"
         ).encode()
 
-    async def ask(self, message: bytes, timeout_s: float = 5) -> str:
+    async def ask(self, message: bytes, timeout_s: float = 20) -> str:
         """The final answer to a request, which is sent again each half second (RFC 3261 section 17.1.2: T1)."""
         async with asyncio.timeout(timeout_s):
             while True:

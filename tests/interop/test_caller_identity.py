@@ -65,6 +65,6 @@ async def test_a_caller_who_hides_is_anonymous_to_the_phone_and_nobody_in_the_ap
             row: dict[str, Any] = (await deployment.api().get("/v1/calls?direction=inbound"))["items"][0]
             return row if row["end_reason"] == "answered-elsewhere" else None
 
-        row = await until(ended, timeout_s=5, what="the call's row")
+        row = await until(ended, what="the call's row")
         assert (row["remote"], row["caller_hidden"]) == (None, True)
         assert row["explanation"] == "Call completed elsewhere."

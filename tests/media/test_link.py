@@ -160,7 +160,7 @@ async def test_a_program_that_stays_silent_is_told_apart_from_one_that_is_gone(r
     link, observer = await rig.link()
     instance = link.instance
     with stopped(rig.program):
-        await until(lambda: observer.told == ["ready", "silent"], timeout_s=5)
+        await until(lambda: observer.told == ["ready", "silent"])
     await until(lambda: observer.told == ["ready", "silent", "ready"], timeout_s=10)
     assert link.instance == instance
 
@@ -172,7 +172,7 @@ async def test_a_successor_that_does_not_answer_yet_is_not_taken_for_the_program
     rig.program.socket.unlink(missing_ok=True)
     taken: list[asyncio.StreamWriter] = []
     async with await asyncio.start_unix_server(lambda _, writer: taken.append(writer), rig.program.socket):
-        await until(lambda: len(observer.told) > 1, timeout_s=5)
+        await until(lambda: len(observer.told) > 1)
         assert observer.told == ["ready", "lost"]
         for writer in taken:
             writer.close()

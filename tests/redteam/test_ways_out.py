@@ -39,7 +39,7 @@ class House:
         status, dialog = await anna.invite(f"sip:102@{HOST}")
         assert status == 200
         assert dialog is not None
-        await until(lambda: ben.dialogs, timeout_s=5, what="Ben's call")
+        await until(lambda: ben.dialogs, what="Ben's call")
         yield anna, dialog, ben, next(iter(ben.dialogs.values()))
         await anna.within(dialog, "BYE")
 

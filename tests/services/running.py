@@ -162,7 +162,7 @@ class World:
         said = {name.replace("_", "-"): bound for name, bound in bounds.items()}
         async with self.owner.organisation(org.id) as connection:
             assert await fraud.put_limits(connection, org.id, level, subject or org.id, said, SystemClock().now())
-        await until(lambda: self.organisation.rules.version > org.rules.version, timeout_s=5, what="the gateway knows the limits")
+        await until(lambda: self.organisation.rules.version > org.rules.version, what="the gateway knows the limits")
 
     async def row(self, table: str, **wanted: Any) -> asyncpg.Record:
         """The only row, once its columns are these."""
@@ -171,7 +171,7 @@ class World:
             rows = await self.rows(table)
             return rows[0] if len(rows) == 1 and all(rows[0][name] == value for name, value in wanted.items()) else None
 
-        result = await until(found, timeout_s=5, what=f"the row of {table} with {wanted}")
+        result = await until(found, what=f"the row of {table} with {wanted}")
         assert result is not None
         return result
 
@@ -281,7 +281,7 @@ class Peer:
     def hop(self) -> Target:
         return Target(Transport.UDP, "127.0.0.1", self.gateway_port)
 
-    async def expect(self, kind: type[E], timeout_s: float = 5.0) -> E:
+    async def expect(self, kind: type[E], timeout_s: float = 30.0) -> E:
         """The next event, which must be of this kind."""
         async with asyncio.timeout(timeout_s):
             event = await self.events.get()

@@ -47,7 +47,7 @@ async def administrators(world: World) -> AccessRequests:
 
 
 async def knows(world: World, version: int) -> None:
-    await until(lambda: world.organisation.rules.version > version, timeout_s=5, what="the gateway knows of the decision")
+    await until(lambda: world.organisation.rules.version > version, what="the gateway knows of the decision")
 
 
 async def told(phone: Peer) -> str:

@@ -55,7 +55,7 @@ async def test_an_agent_that_hides_is_asserted_to_a_trusted_carrier_and_shown_wh
     desired = with_anna(world, hides_identity=True)
     trunks = with_trunk(world, trusted=True).trunks
     await world.provisioning.apply(replace(desired, trunks=trunks))
-    await until(lambda: world.organisation.by_username["anna"].hides_identity and world.gateway.directory.trunks[0].trusted, timeout_s=5)
+    await until(lambda: world.organisation.by_username["anna"].hides_identity and world.gateway.directory.trunks[0].trusted)
     anna = await world.peer("anna")
     anna.invite(FAR_NUMBER)
     request = (await world.carrier.expect(sip.RequestReceived)).request
@@ -71,7 +71,7 @@ async def test_an_agent_that_hides_is_asserted_to_a_trusted_carrier_and_shown_wh
 
 async def test_a_caller_from_outside_who_hides_is_seen_by_no_phone_and_kept_in_no_row(world: World) -> None:
     await world.provisioning.apply(with_trunk(world, trusted=True))
-    await until(lambda: world.gateway.directory.trunks[0].trusted, timeout_s=5, what="the trunk is trusted")
+    await until(lambda: world.gateway.directory.trunks[0].trusted, what="the trunk is trusted")
     anna = await world.peer("anna")
     world.carrier.user = "+4930111222333"
     headers = [("P-Asserted-Identity", f"<sip:{FAR_NUMBER}@carrier.example>"), ("Privacy", "id")]
@@ -129,7 +129,7 @@ async def test_who_forwards_a_call_out_is_told_to_a_trusted_carrier_alone_and_hi
 
 async def test_a_phone_is_told_who_forwarded_the_call_to_it_by_a_colleague_or_a_trusted_carrier(world: World) -> None:
     await world.provisioning.apply(with_trunk(world, trusted=True))
-    await until(lambda: world.gateway.directory.trunks[0].trusted, timeout_s=5, what="the trunk is trusted")
+    await until(lambda: world.gateway.directory.trunks[0].trusted, what="the trunk is trusted")
     anna, ben = await world.peer("anna"), await world.peer("ben")
     world.carrier.user = FAR_NUMBER
     by_carrier = [("Diversion", '"The boss" <tel:+49-30-999999>;reason=time-of-day;x=secret')]

@@ -288,7 +288,7 @@ async def command(world: World, action: str) -> str:
         found = [row["outcome"] for row in await world.rows("node_commands") if row["id"] == command_id]
         return found[0] if found else None
 
-    result = await until(outcome, timeout_s=3)
+    result = await until(outcome)
     assert result is not None
     return result
 

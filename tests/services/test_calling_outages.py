@@ -181,7 +181,7 @@ async def test_without_row_and_journal_nothing_is_recorded_and_the_organisation_
             assert "Recording is not possible" in (ended.request.headers.get("Reason") or "")
             await until_ended(world.carrier)
         else:
-            await until(lambda: all(live.recording is None for live in world.gateway.calling.live), timeout_s=5)
+            await until(lambda: all(live.recording is None for live in world.gateway.calling.live))
             anna.endpoint.bye(accepted.dialog)
             await until_ended(world.carrier)
         await reachable(databases, allow=True)
@@ -273,7 +273,7 @@ async def test_thirty_calls_that_end_in_every_way_leave_nothing_behind(world: Wo
     table = world.gateway.calling.table
     assert [len(names) for names in (table.by_tx, table.by_invite, table.by_dialog, table.by_request)] == [0, 0, 0, 0]
     assert [entry async for entry in world.gateway.link.client.bridges()] == []
-    await until(lambda: not world.gateway.endpoint.ua._core.sessions, timeout_s=5)
+    await until(lambda: not world.gateway.endpoint.ua._core.sessions)
     await world.gateway.records.drain(5)
     rows = await world.rows("calls")
     assert len(rows) == 30

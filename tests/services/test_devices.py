@@ -65,7 +65,7 @@ async def minted(world: World, devices: Devices, name: str = "desk", ttl_s: int 
     assert org is not None
     found = await devices.add(org.id, agent_of(world), name, actor=ACTOR, ttl_s=ttl_s)
     assert isinstance(found, Minted)
-    await until(lambda: world.directory.find_credential(found.login, org.slug + "." + DOMAIN), timeout_s=5, what="the gateway knows it")
+    await until(lambda: world.directory.find_credential(found.login, org.slug + "." + DOMAIN), what="the gateway knows it")
     return found
 
 
@@ -118,7 +118,7 @@ async def test_the_agents_own_password_is_its_first_device_and_can_be_revoked_al
         one = await minted(world, devices)
         assert [await Phone().register(world), await phone_of(one, port=40001, call_id="one").register(world)] == [200, 200]
         assert await devices.revoke(org.id, agent, agent, actor=ACTOR)
-        await until(lambda: world.registrations.count(agent) == 1, timeout_s=5, what="the own password's binding has ended")
+        await until(lambda: world.registrations.count(agent) == 1, what="the own password's binding has ended")
         assert await Phone().register(world) == 401
         assert await phone_of(one, port=40001, call_id="one", cseq=9).register(world) == 200
     views = await devices.listed(org.id, agent, WHY)

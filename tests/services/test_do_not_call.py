@@ -42,7 +42,7 @@ async def change(world: World, *, telemarketing: bool = False, **org: Any) -> No
     spec = desired.orgs[0]
     anna = replace(spec.agents[0], telemarketing=telemarketing)
     await world.provisioning.apply(replace(desired, orgs=(replace(spec, agents=(anna, *spec.agents[1:])),)))
-    await until(lambda: world.organisation.rules.version > before, timeout_s=2)
+    await until(lambda: world.organisation.rules.version > before)
 
 
 async def listing(world: World) -> DoNotCall:
@@ -55,7 +55,7 @@ async def listed(world: World, number: str = FAR_NUMBER) -> DoNotCall:
     service = await listing(world)
     assert isinstance(await service.add(OrgId(world.organisation.id), [number], actor="api-key:x"), Changed)
     index = world.organisation.keys.index(INDEX, number)
-    await until(lambda: index in world.organisation.do_not_call, timeout_s=2)
+    await until(lambda: index in world.organisation.do_not_call)
     return service
 
 
@@ -98,7 +98,7 @@ async def test_other_agents_and_other_numbers_are_called_and_who_is_taken_off_th
     await rings(world, "ben")
     await rings(world, "anna", "03023125998")
     await service.remove(OrgId(world.organisation.id), [NATIONAL], actor="api-key:x")
-    await until(lambda: not world.organisation.do_not_call, timeout_s=2)
+    await until(lambda: not world.organisation.do_not_call)
     await rings(world, "anna")
 
 
@@ -113,11 +113,11 @@ async def test_who_said_stop_by_text_is_not_called_by_telemarketing_either_until
         assert await inbox.receive(uuid4(), [Inbound(*parties, Personal(word.encode()), 0, False, None, house.clock.now())]) == {0}
 
     await texts("Stop")
-    await until(lambda: world.organisation.do_not_call, timeout_s=5)
+    await until(lambda: world.organisation.do_not_call)
     assert (await refusal(world)).status == 403
     await rings(world, "ben")
     await texts("Start")
-    await until(lambda: not world.organisation.do_not_call, timeout_s=5)
+    await until(lambda: not world.organisation.do_not_call)
     await rings(world, "anna")
 
 

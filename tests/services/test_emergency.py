@@ -66,7 +66,7 @@ async def provisioned(world: World, *, record_emergency: bool = False, **more: o
     anna = replace(spec.agents[0], address=ADDRESS)
     marked = replace(desired.trunks[0], **more)  # type: ignore[arg-type]
     await world.provisioning.apply(replace(desired, trunks=(marked,), orgs=(replace(spec, agents=(anna, *spec.agents[1:])),)))
-    await until(lambda: world.organisation.rules.version > before and world.gateway.directory.trunks != trunks, timeout_s=5)
+    await until(lambda: world.organisation.rules.version > before and world.gateway.directory.trunks != trunks)
 
 
 async def alarms(world: World) -> EmergencyAlarms:

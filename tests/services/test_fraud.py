@@ -91,15 +91,15 @@ async def test_a_stolen_credential_that_tries_prefixes_is_locked_and_its_calls_e
     assert "not on the list" in answers[0][1]
     assert answers[-1] == (403, 'SIP;cause=403;text="The credential is locked, since it was used as a stolen one would be"')
     agent = world.organisation.by_username["anna"].id
-    locks = await until(lambda: world.rows("fraud_locks", "agent_id"), timeout_s=5, what="the lock's row")
+    locks = await until(lambda: world.rows("fraud_locks", "agent_id"), what="the lock's row")
     assert [(row["agent_id"], row["credential_id"]) for row in locks] == [(agent, agent)]
-    alarms = await until(lambda: world.rows("fraud_alarms", "signal"), timeout_s=5, what="alarms")
+    alarms = await until(lambda: world.rows("fraud_alarms", "signal"), what="alarms")
     assert [(row["signal"], row["action"], row["agent_id"]) for row in alarms] == [("prefix-cycling", "lock", agent)]
 
     async def cut() -> bool:
         return [row["end_reason"] for row in await world.rows("calls") if row["answered_at"] and row["ended_at"]] == ["credential-locked"]
 
-    await until(cut, timeout_s=5, what="the row of the call that was cut")
+    await until(cut, what="the row of the call that was cut")
     events = [row for row in await world.rows("outbox") if row["kind"] == "fraud.alarm"]
     assert [(row["subject"], json.loads(row["fields"])["locked"]) for row in events] == [(alarms[0]["id"], True)]
 
@@ -118,16 +118,16 @@ async def test_emergency_calls_of_a_locked_credential_go_out_and_nothing_else_do
 async def test_one_undoing_opens_a_locked_credential_on_the_gateway_and_nothing_is_held_against_it(world: World) -> None:
     robber, org = await thief(world), world.organisation
     await pumped(robber)
-    [alarm] = await until(lambda: world.rows("fraud_alarms"), timeout_s=5, what="the alarm")
+    [alarm] = await until(lambda: world.rows("fraud_alarms"), what="the alarm")
     assert await robber.register("anna") == 403
     main = await world.databases.connect("main", "api", max_size=1)
     keyring = Keyring(await world.databases.connect("keyring", "api", max_size=1), ROOT.role_keys(opener=False))
     devices = Devices(main, keyring, SystemClock(), SystemRandom(), DOMAIN)
     assert await FraudAlarms(main, devices, SystemClock()).undo(org.id, alarm["id"], actor="api-key:test")
     anna = org.by_username["anna"].id
-    await until(lambda: not world.gateway.directory.has_locks, timeout_s=5, what="the lock is gone")
+    await until(lambda: not world.gateway.directory.has_locks, what="the lock is gone")
     counts = world.gateway.breaker.counts
-    await until(lambda: not counts.of(org.id).agent(anna).usage.arrivals, timeout_s=5, what="the counters are empty")
+    await until(lambda: not counts.of(org.id).agent(anna).usage.arrivals, what="the counters are empty")
     assert await robber.register("anna") == 200
     assert "not on the list" in (await refused(robber, SPELLINGS[0]))[1]
     robber.invite(FAR_NUMBER)
@@ -165,7 +165,7 @@ async def test_calls_and_attempts_are_counted_by_all_gateways_together_and_after
         for caller in (there, here):
             assert (await refused(caller, FAR_NUMBER))[1] == 'SIP;cause=403;text="Calls are tried faster than they may be"'
     before = len(world.gateway.breaker.counts.of(world.organisation.id).agent(agent).usage.arrivals)
-    await until(lambda: not world.gateway.breaker.unwritten, timeout_s=5, what="all facts are written")
+    await until(lambda: not world.gateway.breaker.unwritten, what="all facts are written")
     await world.kill()
     await world.restart()
     counts = world.gateway.breaker.counts
@@ -177,14 +177,14 @@ async def test_a_day_that_costs_too_much_ends_its_calls_and_begins_no_more(world
     trunk = world.gateway.directory.trunks[0].id
     async with world.owner.transaction() as connection:
         assert await rates.put(connection, trunk, read_csv("prefix,currency,per_minute,connection\n4930,EUR,0.1,0.3\n"))
-    await until(lambda: world.gateway.breaker.rates, timeout_s=5, what="the rates are known")
+    await until(lambda: world.gateway.breaker.rates, what="the rates are known")
     anna = await world.peer("anna")
     await connected(world, anna)
     await connected(world, anna)
     assert [await ended(anna) for _ in range(2)] == ['SIP;cause=403;text="What may be used of calls in a day is used up"'] * 2
     status, reason = await refused(anna, FAR_NUMBER)
     assert (status, reason) == (403, 'SIP;cause=403;text="What calls may cost in a day is used up"')
-    [day] = await until(lambda: world.rows("fraud_days", "day"), timeout_s=5, what="the day's row")
+    [day] = await until(lambda: world.rows("fraud_days", "day"), what="the day's row")
     assert day["currency"] == "EUR"
     assert day["spent_micros"] >= 600_000
 
@@ -214,7 +214,7 @@ async def test_a_credential_at_work_in_two_places_by_turns_raises_an_alarm_and_a
         breaker.admit(world.organisation, anna, ALLOWED, FAR_NUMBER, anna.id, host)
     assert breaker.told()["fraud_alarms"] == 0
     breaker.admit(world.organisation, anna, ALLOWED, FAR_NUMBER, anna.id, "192.0.2.1")
-    await until(signals, timeout_s=5, what="the alarm")
+    await until(signals, what="the alarm")
     assert await signals() == {"two-networks"}
 
 
@@ -229,20 +229,20 @@ async def test_habits_are_learned_from_answered_calls_and_a_new_country_at_a_new
     await world.kill()
     await world.restart()
     counts = world.gateway.breaker.counts
-    await until(lambda: counts.of(org.id).agent(anna.id).habits.are_known, timeout_s=5, what="the habits are read")
+    await until(lambda: counts.of(org.id).agent(anna.id).habits.are_known, what="the habits are read")
     world.gateway.breaker.admit(world.organisation, anna, ALLOWED, FAR_NUMBER, anna.id, "127.0.0.1")
 
     async def signals() -> bool:
         return {row["signal"] for row in await world.rows("fraud_alarms")} == {"unusual-country", "unusual-hours"}
 
-    await until(signals, timeout_s=5, what="both alarms")
+    await until(signals, what="both alarms")
     assert not world.gateway.directory.has_locks
 
 
 async def test_an_erasure_by_number_takes_the_marks_of_the_person_out_of_the_breakers_rows(world: World) -> None:
     anna, org = world.organisation.by_username["anna"], world.organisation
     world.gateway.breaker.admit(org, anna, ALLOWED, FAR_NUMBER, anna.id, "127.0.0.1")
-    await until(lambda: world.rows("fraud_facts"), timeout_s=5, what="the fact's row")
+    await until(lambda: world.rows("fraud_facts"), what="the fact's row")
     async with world.owner.organisation(org.id) as connection:
         await forget_indexes(connection, [org.keys.index("calls.remote", "+493023125111")])
         assert await connection.fetchval("SELECT count(*) FROM fraud_facts") == 1
@@ -271,4 +271,4 @@ async def test_what_is_no_text_at_all_is_counted_and_hurts_nobody(world: World) 
     malformed = Malformed(Reason.CHARACTERS, "")
     for dialled in ("\udcff" * 300, "\0@\0", "", "@" * 70_000, "1" * 70_000, "sip:\ud800@\udfff"):
         assert world.gateway.breaker.admit(org, anna, malformed, dialled, anna.id, "127.0.0.1") is malformed
-    await until(lambda: world.rows("fraud_facts"), timeout_s=5, what="their rows")
+    await until(lambda: world.rows("fraud_facts"), what="their rows")

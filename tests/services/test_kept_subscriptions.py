@@ -69,7 +69,7 @@ async def test_who_was_suspended_while_no_gateway_lived_is_told_the_end_and_no_s
         await world.restart(**listening(port))
         last = await ben.told()
         assert (state_of(last), last.body) == ("terminated;reason=rejected", b"")
-        await until(lambda: world.gateway.endpoint.ua._core.sessions == {}, timeout_s=5, what="nothing is kept")
+        await until(lambda: world.gateway.endpoint.ua._core.sessions == {}, what="nothing is kept")
 
 
 async def test_a_gateway_that_drains_sends_its_subscribers_elsewhere(databases: Databases, tmp_path: Path) -> None:

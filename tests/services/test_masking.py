@@ -40,7 +40,7 @@ async def give_proxies(world: World) -> None:
     (org,) = desired.orgs
     pool = (NumberSpec(PROXY, None, masks=True), NumberSpec(SECOND_PROXY, None, masks=True))
     await world.provisioning.apply(replace(desired, orgs=(replace(org, numbers=(*org.numbers, *pool)),)))
-    proxy = await until(lambda: world.gateway.directory.find_number(PROXY), timeout_s=5, what="the proxy number is known")
+    proxy = await until(lambda: world.gateway.directory.find_number(PROXY), what="the proxy number is known")
     assert proxy.masks
 
 
@@ -55,7 +55,7 @@ async def session(world: World, *parties: str, expires_in_s: int = 600) -> Sessi
     directory = world.gateway.directory
     proxy = directory.find_number(made.number)
     assert proxy is not None
-    await until(lambda: directory.masked(proxy, one), timeout_s=5, what="the gateway knows the session")
+    await until(lambda: directory.masked(proxy, one), what="the gateway knows the session")
     return made
 
 
@@ -109,7 +109,7 @@ async def test_who_is_no_party_or_comes_too_late_reaches_nobody(world: World) ->
         assert await masking.parties(connection) == []
     proxy = world.gateway.directory.find_number(made.number)
     assert proxy is not None
-    await until(lambda: world.gateway.directory.masked(proxy, RIDER) is None, timeout_s=5, what="the gateway forgot the session")
+    await until(lambda: world.gateway.directory.masked(proxy, RIDER) is None, what="the gateway forgot the session")
     call(world, RIDER, made.number)
     assert (await world.carrier.expect(sip.Rejected)).status == 404
 

@@ -202,9 +202,9 @@ async def test_a_phone_that_does_not_subscribe_is_told_all_the_same_until_it_tak
         anna.answers = lambda _request: 489
         await at.now_hold("anna", MessageCounts(3))
         assert (await anna.told()).body == body(MessageCounts(3))
-        await until(lambda: at.world.gateway.waiting._deaf, timeout_s=5, what="the refusal is noted")
+        await until(lambda: at.world.gateway.waiting._deaf, what="the refusal is noted")
         await at.now_hold("anna", MessageCounts(4))
-        await until(lambda: MessageCounts(4) in at.world.gateway.waiting._counts.values(), timeout_s=5, what="the change is seen")
+        await until(lambda: MessageCounts(4) in at.world.gateway.waiting._counts.values(), what="the change is seen")
         assert anna.notifies.empty()
         assert ben.notifies.empty(), "who has no mailbox is not bothered"
 

@@ -31,7 +31,7 @@ async def objected(world: World, number: str = FAR_NUMBER, request: UUID | None 
     async with api.organisation(org.id) as connection:
         index = org.keys.index(REMOTE, number)
         await restrictions.object_to_recording(connection, org.id, uuid4(), index, request, SystemClock().now())
-    await until(lambda: index in world.organisation.unrecorded, timeout_s=1)
+    await until(lambda: index in world.organisation.unrecorded)
     return request
 
 
@@ -100,6 +100,6 @@ async def test_a_withdrawn_objection_lets_the_next_call_be_recorded(world: World
     api = await world.databases.connect("main", "api", max_size=1)
     async with api.organisation(world.organisation.id) as connection:
         assert await restrictions.withdraw_objection(connection, request)
-    await until(lambda: not world.organisation.unrecorded, timeout_s=1)
+    await until(lambda: not world.organisation.unrecorded)
     await called(world, await world.peer("anna"))
     await world.row("recordings", state="live")

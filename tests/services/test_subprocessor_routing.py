@@ -117,7 +117,7 @@ async def test_when_the_agreement_has_ended_nobody_of_it_registers_or_calls(worl
             uuid4(),
         )
         await connection.execute("UPDATE terminations SET suspended_at = now()")
-    await until(lambda: all(agent.is_suspended for agent in world.organisation.by_id.values()), timeout_s=2, what="it is known")
+    await until(lambda: all(agent.is_suspended for agent in world.organisation.by_id.values()), what="it is known")
     anna.invite("03023125999")
     assert (await anna.expect(sip.Rejected)).status == 403
     late = await world.peer()

@@ -59,7 +59,7 @@ async def test_within_a_second_a_suspended_agents_live_call_ends_with_bye_on_bot
 async def test_a_suspended_agent_neither_registers_nor_calls_nor_is_called_until_it_is_resumed(world: World) -> None:
     anna, ben = await world.peer("anna"), await world.peer("ben")
     await suspend(world, "anna")
-    await until(lambda: world.organisation.by_username["anna"].is_suspended, timeout_s=1)
+    await until(lambda: world.organisation.by_username["anna"].is_suspended)
     assert await anna.register("anna") == 403
     anna.invite(FAR_NUMBER)
     assert (await anna.expect(sip.Rejected)).status == 403
@@ -69,7 +69,7 @@ async def test_a_suspended_agent_neither_registers_nor_calls_nor_is_called_until
     assert (await world.carrier.expect(sip.Rejected)).status == 480
     assert len(await world.rows("registrations")) == 1
     await suspend(world, "anna", False)
-    await until(lambda: not world.organisation.by_username["anna"].is_suspended, timeout_s=1)
+    await until(lambda: not world.organisation.by_username["anna"].is_suspended)
     assert await anna.register("anna") == 200
 
 
@@ -79,7 +79,7 @@ async def test_a_revoked_devices_call_ends_and_the_agents_other_devices_talk_on(
     devices = Devices(await world.databases.connect("main", "api", max_size=1), keyring, SystemClock(), SystemRandom(), DOMAIN)
     made = await devices.add(org.id, agent, "stolen", actor="api-key:test")
     assert isinstance(made, Minted)
-    await until(lambda: world.gateway.directory.find_credential(made.login, HOST), timeout_s=5, what="the gateway knows the device")
+    await until(lambda: world.gateway.directory.find_credential(made.login, HOST), what="the gateway knows the device")
     desk, stolen = await world.peer("anna"), await world.peer()
     assert await stolen.register("anna", credentials=Credentials(made.login, made.password)) == 200
     # One call that the stolen device answered, one that the desk phone made.
@@ -96,7 +96,7 @@ async def test_a_revoked_devices_call_ends_and_the_agents_other_devices_talk_on(
     assert await devices.revoke(org.id, agent, made.id, actor="api-key:test")
     await stolen.expect(sip.DialogEnded)
     await world.carrier.expect(sip.DialogEnded)
-    await until(lambda: sum(1 for live in world.gateway.calling.live if not live.is_ended) == 1, timeout_s=5, what="one call is left")
+    await until(lambda: sum(1 for live in world.gateway.calling.live if not live.is_ended) == 1, what="one call is left")
     assert await stolen.register("anna", credentials=Credentials(made.login, made.password)) == 401
     (left,) = [live for live in world.gateway.calling.live if not live.is_ended]
     assert left.route.device_id == agent
@@ -117,7 +117,7 @@ async def test_suspending_one_agent_leaves_the_others_calls_alone(world: World) 
     await connected(world, anna)
     version = world.organisation.rules.version
     await suspend(world, "ben")
-    await until(lambda: world.organisation.rules.version > version, timeout_s=1)
+    await until(lambda: world.organisation.rules.version > version)
     assert [live.is_ended for live in world.gateway.calling.live] == [False]
     assert anna.events.empty()
 
@@ -127,6 +127,6 @@ async def test_an_emergency_call_of_a_suspended_agent_goes_on(world: World) -> N
     await connected(world, anna, "112")
     version = world.organisation.rules.version
     await suspend(world, "anna")
-    await until(lambda: world.organisation.rules.version > version, timeout_s=1)
+    await until(lambda: world.organisation.rules.version > version)
     assert [live.is_ended for live in world.gateway.calling.live] == [False]
     assert anna.events.empty()

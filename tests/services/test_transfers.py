@@ -136,7 +136,7 @@ async def row_of(world: World, live: LiveCall, **wanted: Any) -> Any:
         rows = [row for row in await world.rows("calls") if row["id"] == live.id]
         return rows[0] if rows and all(rows[0][name] == value for name, value in wanted.items()) else None
 
-    return await until(found, timeout_s=5, what=f"the call's row with {wanted}")
+    return await until(found, what=f"the call's row with {wanted}")
 
 
 async def test_a_blind_transfer_to_a_colleague_leaves_the_carriers_party_with_the_colleague(world: World) -> None:
@@ -225,7 +225,7 @@ async def test_a_transfer_that_fails_leaves_the_party_with_who_asked_or_brings_i
     async def said() -> bool:
         return "return" in [row["transferred_as"] for row in await world.rows("calls")]
 
-    await until(said, timeout_s=5, what="the row of the way back says what it was")
+    await until(said, what="the row of the way back says what it was")
 
 
 REFUSED = {
@@ -261,7 +261,7 @@ async def test_nothing_leaves_for_a_refer_that_is_refused_and_the_call_goes_on(w
     async def noted() -> bool:
         return len([row for row in await world.rows("calls") if row["state"] == "refused"]) == 5
 
-    await until(noted, timeout_s=5, what="rows of what the rules refused")
+    await until(noted, what="rows of what the rules refused")
 
 
 async def test_a_refer_is_judged_by_the_rules_of_its_moment_and_not_of_when_the_call_began(world: World) -> None:
@@ -283,7 +283,7 @@ async def test_a_refer_is_judged_by_the_rules_of_its_moment_and_not_of_when_the_
     async def noted() -> bool:
         return "country" in [row["verdict_reason"] for row in await world.rows("calls") if row["state"] == "refused"]
 
-    await until(noted, timeout_s=5, what="the row says why")
+    await until(noted, what="the row says why")
 
 
 async def test_a_dialog_that_is_not_the_agents_own_is_never_replaced(world: World) -> None:

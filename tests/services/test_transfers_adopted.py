@@ -177,7 +177,7 @@ async def test_killed_after_an_attended_transfer_the_two_parties_go_on_and_the_r
     async def said() -> bool:
         return (await row_of(world, second))["leg_ended_at"] is not None
 
-    await until(said, timeout_s=5, what="until when the second leg was there")
+    await until(said, what="until when the second leg was there")
 
 
 async def test_a_call_does_not_go_on_where_who_pays_for_it_was_removed_meanwhile(world: World) -> None:

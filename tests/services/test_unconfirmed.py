@@ -46,7 +46,7 @@ async def test_a_recording_whose_start_was_not_confirmed_is_ended(databases: Dat
         async def is_ended() -> bool:
             return await recorded(world) == [False]
 
-        await until(is_ended, timeout_s=5, what="the unconfirmed recording is ended")
+        await until(is_ended, what="the unconfirmed recording is ended")
 
 
 async def test_while_the_media_process_does_not_answer_no_recording_counts_as_ended(
@@ -67,7 +67,7 @@ async def test_while_the_media_process_does_not_answer_no_recording_counts_as_en
         monkeypatch.setattr(MediaClient, "close_bridge", too_slow)
         await world.restart()
         await world.row("calls", state="ended")
-        await until(lambda: asked >= 2, timeout_s=5, what="it is asked again")
+        await until(lambda: asked >= 2, what="it is asked again")
         await world.row("recordings", state="live")
         monkeypatch.setattr(MediaClient, "close_bridge", close)
         closed = await world.row("recordings", state="closed")

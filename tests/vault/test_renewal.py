@@ -237,7 +237,7 @@ async def test_another_process_forgets_a_destroyed_buckets_private_key_by_itself
     await api.open_data_key(vault.org, "recording", made.id, WHY)
     assert set(api._private) == {old.id}
     await renew_bucket(worker, vault.org, old.id)
-    await until(lambda: not api._private, timeout_s=2, what="the private key is forgotten without a further opening")
+    await until(lambda: not api._private, what="the private key is forgotten without a further opening")
 
 
 async def test_another_organisations_bucket_can_not_be_renewed_from_here(vault: Vault) -> None:
