@@ -75,8 +75,8 @@ def main() -> None:
         rates = (25, 50) if options.quick else (25, 50, 100, 150, 200, 250, 300)
         figures["signalling"] = [asdict(r) for r in asyncio.run(signalling.run(rates, 3 if options.quick else 10))]
     if "registering" in wanted:
-        size = registering.QUICK if options.quick else registering.WHOLE
-        figures["registering"] = asdict(asyncio.run(registering.run(**size)))
+        sizes = registering.QUICK if options.quick else registering.WHOLE
+        figures["registering"] = [asdict(asyncio.run(registering.run(**size))) for size in sizes]
     if "recorded" in wanted:
         figures["recorded"] = asyncio.run(recorded.run(BUILD, calls=10 if options.quick else 50, seconds=5 if options.quick else 60))
     if "store" in wanted:

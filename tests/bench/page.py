@@ -115,12 +115,17 @@ def signalling_text(rows: list[dict[str, Any]]) -> str:
     return table("calls/s asked | finished | failed | gateway CPU ms/call | PDD p50 ms | PDD p99 ms", lines)
 
 
-def registering_text(figures: dict[str, Any]) -> str:
-    """REGISTERs, and the avalanche."""
+def registering_text(figures: list[dict[str, Any]]) -> str:
+    """REGISTERs, and the avalanches."""
+    return "\n".join(_avalanche(one) for one in figures)
+
+
+def _avalanche(figures: dict[str, Any]) -> str:
+    ninety = f"90 % registered again after {figures['back_90_s']:.1f} s, " if figures["back_90_s"] >= 0 else ""
     return (
-        f"{figures['phones']:,} phones over UDP: {figures['first_ms']:.2f} ms of the gateway's CPU for a first registration (challenge and "
-        f"row included), {figures['refresh_ms']:.2f} ms for a refresh. The gateway killed and all of them registering at once: the first "
-        f"call after {figures['served_again_s']:.1f} s, 90 % registered again after {figures['back_90_s']:.1f} s, "
+        f"- {figures['phones']:,} phones over {figures['transport']}: {figures['first_ms']:.2f} ms of the gateway's CPU for a first "
+        f"registration (challenge and row included), {figures['refresh_ms']:.2f} ms for a refresh. The gateway killed and all of them "
+        f"registering at once: the first call after {figures['served_again_s']:.1f} s, {ninety}"
         f"{figures['back']:.2%} after {figures['back_all_s']:.1f} s; of {figures['calls']} calls meanwhile "
         f"{figures['calls_succeeded']:.1%} succeeded."
     )

@@ -1,11 +1,13 @@
 """Listening for connections: TCP, TLS and WebSocket peers are taken in, each with a place from before its handshake on.
 
 After a restart thousands of phones connect in one moment. Begun all together their handshakes would share the processor until none of
-them is done in time, and the next attempts would meet the same. So a few are under way at once, and who comes after them waits: first
-here, with a ClientHello that is not looked at yet, then in the system's queue.
+them is done in time, and the next attempts would meet the same. So a few are under way at once, and the others wait, with a ClientHello
+that is not looked at yet. The newest is next: it has all of its patience left, while who has waited longest is about to give up and try
+again. Who has hung up meanwhile costs no handshake.
 """
 
 import asyncio
+import select
 import socket
 import ssl
 from collections.abc import Coroutine
@@ -23,7 +25,7 @@ _BACKLOG: Final = 4096
 _HANDSHAKES: Final = 32
 _QUICK_S: Final = 0.25
 """A handshake that takes longer waits for its peer and not for us: it keeps nobody else waiting."""
-_MOST_WAITING: Final = 256
+_MOST_WAITING: Final = 1024
 _PATIENCE_S: Final = 30.0
 _ACCEPT_AGAIN_S: Final = 0.1
 _log = structlog.get_logger(__name__)
@@ -54,7 +56,7 @@ class Listeners:
         self._tls = tls
         self._handshake_s = handshake_s
         self._servers: list[asyncio.Server] = []
-        self._turns = asyncio.Semaphore(_HANDSHAKES)
+        self._turns = _Turns(_HANDSHAKES)
         self._room = asyncio.Semaphore(_MOST_WAITING)
 
     async def open(self, transport: Transport, host: str, port: int) -> int:
@@ -110,8 +112,10 @@ class Listeners:
             async with asyncio.timeout(self._handshake_s):
                 await _spoken(peer)
             async with self._room, asyncio.timeout(_PATIENCE_S):
-                await self._turns.acquire()
+                await self._turns.take()
             with _Turn(self._turns):
+                if _has_hung_up(peer):
+                    return
                 await asyncio.get_running_loop().connect_accepted_socket(
                     lambda: connection, peer, ssl=context, ssl_handshake_timeout=self._handshake_s
                 )
@@ -125,10 +129,41 @@ class Listeners:
                 self._host.leaves(host)
 
 
-class _Turn(AbstractContextManager[None]):
-    """A place among the handshakes under way, given up after a while or at the end."""
+class _Turns:
+    """So many at once; of those who wait the newest is next."""
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def take(self) -> None:
+        """Return once it is ours."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.release()  # it was given to us in the moment in which we gave up
+            raise
+
+    def release(self) -> None:
+        """Let somebody else have it."""
+        while self._waiting:
+            turn = self._waiting.pop()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
+class _Turn(AbstractContextManager[None]):
+    """One of them that was taken, given up after a while or at the end."""
+
+    def __init__(self, places: _Turns) -> None:
         self._places = places
         self._timer = asyncio.get_running_loop().call_later(_QUICK_S, self._give_up)
         self._is_over = False
@@ -152,3 +187,10 @@ async def _spoken(peer: socket.socket) -> None:
         await readable
     finally:
         loop.remove_reader(peer.fileno())
+
+
+def _has_hung_up(peer: socket.socket) -> bool:
+    """Whether nobody is there any more to shake hands with."""
+    look = select.poll()
+    look.register(peer, select.POLLRDHUP)
+    return bool(look.poll(0))
