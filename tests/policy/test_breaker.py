@@ -268,3 +268,14 @@ def test_sums_of_a_day_are_put_in_place_of_what_was_reckoned_for_agent_team_and_
     assert counts.agent(AGENT).usage.seconds(NOW) == 60  # type: ignore[arg-type]
     assert counts.teams[TEAM].spent(NOW) == 1.0
     assert (counts.usage.seconds(NOW), counts.usage.spent(NOW)) == (90, 1.5)
+
+
+@pytest.mark.parametrize("behind_s", [20.0, 40.0, 59.0])
+def test_attempts_of_a_gateway_whose_clock_is_behind_or_that_come_late_make_no_false_rate(behind_s: float) -> None:
+    usage = Usage()
+    for number in range(20):
+        usage.attempt(NOW + number)
+        usage.attempt(NOW + number + 0.5 - behind_s)
+        # Two gateways, each an attempt a second, of a limit that both keep to together.
+        assert usage.rate(120, NOW + number) <= 120
+    assert list(usage.arrivals) == sorted(usage.arrivals)

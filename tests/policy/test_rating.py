@@ -69,3 +69,11 @@ def test_no_text_makes_the_reader_raise_anything_else(text: str) -> None:
     for given_text in (text, GOOD + text):
         with contextlib.suppress(RatesUnreadableError):
             read_csv(given_text)
+
+
+def test_a_short_code_is_no_number_of_the_calling_code_that_it_begins_with() -> None:
+    usa, own, dear = Rate("EUR", 10_000), Rate("EUR", 50_000), Rate("EUR", 900_000)
+    table = RateTable({"1": usa, "22044": own, "49900": dear})
+    assert table.find("+12125550100") is usa
+    assert table.find("22044") is own
+    assert table.find("110110") is dear

@@ -79,6 +79,9 @@ def test_a_file_in_the_folder_is_in_force_at_the_next_look_and_the_highest_versi
     # What can't be read leaves what was in force.
     (tmp_path / "b.riskpack").write_bytes(b"torn")
     assert own() == 3
+    # Nor does an older one take its place: who wants to go back takes the file away.
+    (tmp_path / "b.riskpack").write_bytes(signed(text(2), KEY, "b"))
+    assert own() == 3
     os.remove(tmp_path / "b.riskpack")
     assert own() == 1
 

@@ -4,6 +4,7 @@ Destinations are keyed blind indexes, spellings are keyed marks of what was dial
 bounded, so that no flood makes it grow.
 """
 
+from bisect import insort
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,12 +62,16 @@ class Usage:
     """For each rate that was asked about: the theoretical arrival time, and whether the newest attempt was too early."""
 
     def attempt(self, at: float) -> None:
-        """One more attempt to leave the house."""
-        self.arrivals.append(at)
-        while self.arrivals[0] <= at - 60.0 or len(self.arrivals) > _MOST_ARRIVALS:
+        """One more attempt to leave the house. One that is told late, or by a gateway whose clock is behind, takes its place among them."""
+        if self.arrivals and at < self.arrivals[-1]:
+            insort(self.arrivals, at)
+            self._paces.clear()
+        else:
+            self.arrivals.append(at)
+            for per_minute, pace in self._paces.items():
+                self._paces[per_minute] = _paced(pace, at, per_minute)
+        while self.arrivals[0] <= self.arrivals[-1] - 60.0 or len(self.arrivals) > _MOST_ARRIVALS:
             self.arrivals.popleft()
-        for per_minute, pace in self._paces.items():
-            self._paces[per_minute] = _paced(pace, at, per_minute)
 
     def rate(self, per_minute: float, now: float) -> float:
         """Attempts of the last minute where the newest came too early for this rate by GCRA; else no more than it allows.

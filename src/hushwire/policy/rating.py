@@ -57,7 +57,12 @@ class RateTable:
         object.__setattr__(self, "_dearest", dearest)
 
     def find(self, number: str) -> Rate | None:
-        """The rate of a canonical number; what the table does not know costs as its dearest, None where it is empty."""
+        """The rate of a canonical number; what the table does not know costs as its dearest, None where it is empty.
+
+        A short code begins with no calling code: it has an entry of its own, digit by digit, or is not known.
+        """
+        if not number.startswith("+"):
+            return self.rates.get(number) or self._dearest
         digits = number.removeprefix("+")
         for length in range(min(len(digits), self._longest), 0, -1):
             found = self.rates.get(digits[:length])

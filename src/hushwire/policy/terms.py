@@ -30,7 +30,10 @@ def window(days: Iterable[int], opens: str, closes: str) -> Window:
     found = frozenset(days)
     if not found or not found <= EVERY_DAY:
         raise ValueError("days must be ISO 8601 weekdays: 1 (Monday) to 7 (Sunday), one at least")
-    return Window(found, _minute(opens) % _DAY_MIN, _minute(closes) or _DAY_MIN)
+    opens_min = _minute(opens)
+    if opens_min == _DAY_MIN:
+        raise ValueError("from must be a time of day, 00:00 to 23:59: what opens at 24:00 opens at 00:00 of the day after")
+    return Window(found, opens_min, _minute(closes) or _DAY_MIN)
 
 
 def terms_of(said: Mapping[str, Any]) -> Terms:

@@ -165,7 +165,7 @@ class FraudSharing:
         counts = self._breaker.counts.reset(org_id)
         counts.undone = {agent_id: at.timestamp() for agent_id, at in undone.items()}
         waiting = self._breaker.unwritten.get(org_id)
-        for fact in (*map(_fact, facts), *(() if waiting is None else waiting.facts)):
+        for fact in (*(_fact(row, now) for row in facts), *(() if waiting is None else waiting.facts)):
             counts.take(fact, self._directory.team_of(fact.agent_id))
         for agent_id, signals in suspected.items():
             # No row says it: what is undone for one agent, or a connection that was lost, clears nobody else.
@@ -188,7 +188,7 @@ class FraudSharing:
             facts = await rows.facts(connection, since, but=self._node_id) if self._behind[org_id] else []
             days = await rows.days(connection, day_of(now.timestamp())) if are_days_due else None
         counts = self._breaker.counts.of(org_id)
-        for fact in map(_fact, facts):
+        for fact in (_fact(row, now) for row in facts):
             counts.take(fact, self._directory.team_of(fact.agent_id))
         self._read_to[org_id] = now
         if days is None:
@@ -333,9 +333,17 @@ def alarm_writer(records: Records, directory: Directory, new_id: Callable[[], UU
 
         done = records.write(raised.org_id, "fraud.alarm", write, at_once=True)
         if (credential_id := raised.locks) is not None:
-            done.add_done_callback(lambda _: directory.lock_written(raised.agent_id, credential_id))
+            done.add_done_callback(lambda written: _locked(written, directory, raised.agent_id, credential_id))
 
     return write_alarm
+
+
+def _locked(written: "asyncio.Future[bool]", directory: Directory, agent_id: AgentId, credential_id: UUID) -> None:
+    """From the next reading on the row tells, where there is one; a row that was refused leaves the lock to this gateway's memory."""
+    if not written.cancelled() and written.exception() is None and written.result():
+        directory.lock_written(agent_id, credential_id)
+    else:
+        _log.error("fraud.lock_not_written", agent=str(agent_id))
 
 
 async def _rate_table(db: Database, trunk_id: TrunkId) -> RateTable:
@@ -357,10 +365,12 @@ def _row(fact: Fact) -> rows.FactRow:
     return rows.FactRow(fact.id, fact.agent_id, at, fact.kind, fact.destination, fact.tail, fact.head)
 
 
-def _fact(row: rows.FactRow) -> Fact:
+def _fact(row: rows.FactRow, now: datetime) -> Fact:
+    """What a row tells, at our own time: a gateway whose clock is ahead of ours did it now, and not in a while."""
     kind = row.kind
     assert kind in ("out", "refused", "short")
-    return Fact(row.id, row.agent_id, row.at.timestamp(), kind, row.destination_index, row.tail_mark, row.head_mark)  # type: ignore[arg-type]
+    at = min(row.at, now).timestamp()
+    return Fact(row.id, row.agent_id, at, kind, row.destination_index, row.tail_mark, row.head_mark)  # type: ignore[arg-type]
 
 
 def _habits(found: Sequence[rows.HabitRow]) -> dict[AgentId, Habits]:

@@ -71,7 +71,10 @@ class RiskPacks:
                     continue
                 last = None if known is None else known[1]
                 self._seen[path] = (stamp, last)
-                self._seen[path] = (stamp, load(path, self._keys).pack)
+                pack = load(path, self._keys).pack
+                if last is not None and pack.name == last.name and pack.version < last.version:
+                    raise RiskPackError(f"is version {pack.version}, older than {last.version}, which stays: take the file away to go back")
+                self._seen[path] = (stamp, pack)
             except (RiskPackError, OSError) as error:
                 # The file's name is the operator's; what is wrong names lines, and nothing of a call.
                 _log.error("risk_pack.refused", file=path.name, why=str(error) if isinstance(error, RiskPackError) else "can't be read")

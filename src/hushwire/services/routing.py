@@ -110,9 +110,10 @@ class Router:
             words, direction = refusals.header("credential-locked"), CallDirection.OUTBOUND
             remote = Personal(addressed.dialled(request)[:256])
             return Refused(403, words, "credential-locked", direction, org, agent, remote=remote)
+        shown = None if credential is None else credential.id
         if user is not None and not isinstance(verdict, Emergency):
             dialled = Dialled(Feature.ECHO) if user == ECHO else self._features.read(user)
-            if dialled is not None and (served := self._served(org, agent, terms, dialled, user)) is not None:
+            if dialled is not None and (served := self._served(org, agent, terms, dialled, user, shown, flow.remote.host)) is not None:
                 return served
             callee, only = self._own_callee(org, user, request)
             if callee is not None:
@@ -121,7 +122,6 @@ class Router:
                 return self._to_group(org, agent, group, terms, hides=hides)
         if isinstance(verdict, Allow) and (proxy := self._masked.proxy(org, verdict.number)) is not None:
             return self._masked.from_agent(org, agent, terms, proxy)
-        shown = None if credential is None else credential.id
         verdict = self.admit(org, agent, verdict, user or addressed.dialled(request), shown, flow.remote.host)
         match verdict:
             case Allow() | Emergency():
@@ -147,7 +147,9 @@ class Router:
         verdict = verdict_for(self._judge, org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host), self._now())
         return not isinstance(verdict, Emergency)
 
-    def _served(self, org: Organisation, agent: Agent, terms: Terms, dialled: Dialled, user: str) -> Route | Refused | Wish | None:
+    def _served(
+        self, org: Organisation, agent: Agent, terms: Terms, dialled: Dialled, user: str, shown: UUID | None, host: str
+    ) -> Route | Refused | Wish | None:
         """What a feature code leads to; None where it leads nowhere, and the string is looked at as any other."""
         if dialled.feature is Feature.ECHO:
             return Route(Plan(CallDirection.ECHO, terms, (), RING_AGENT_S, False), org, agent, remote=Personal("echo"))
@@ -168,10 +170,10 @@ class Router:
         if dialled.feature is Feature.LEAVE_MESSAGE:
             return self._message(org, agent, terms, dialled.argument)
         if dialled.feature in SETTINGS:
-            return self._wish(org, agent, dialled, user)
+            return self._wish(org, agent, dialled, user, shown, host)
         return None
 
-    def _wish(self, org: Organisation, agent: Agent, dialled: Dialled, user: str) -> Wish | Refused:
+    def _wish(self, org: Organisation, agent: Agent, dialled: Dialled, user: str, shown: UUID | None, host: str) -> Wish | Refused:
         """A setting of the agent's own; refused where calls could never go on there. It is judged again whenever one does."""
         if not TABLE[dialled.feature].takes:
             return Wish(org, agent, dialled.feature, changed_by(agent.forwarding, dialled.feature, None))
@@ -184,6 +186,8 @@ class Router:
                 case Allow():
                     pass
                 case Deny() | Malformed() as verdict:
+                    # Who tries by settings what the rules refuse looks for a way out as who calls does.
+                    self.admit(org, agent, verdict, wanted, shown, host)
                     remote, reason = Personal((verdict.number if isinstance(verdict, Deny) else None) or user), verdict.reason
                     direction = CallDirection.OUTBOUND
                     return Refused(reason.sip_status, reason.sip_reason, "refused", direction, org, agent, remote=remote, verdict=verdict)
