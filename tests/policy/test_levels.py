@@ -220,3 +220,21 @@ def test_terms_that_are_none_are_refused_with_words(said: dict[str, object]) -> 
 def test_hours_that_are_none_are_refused_with_words(said: object) -> None:
     with pytest.raises(ValueError, match=r"."):
         hours_of(said)
+
+
+def test_an_exception_for_a_prefix_opens_no_range_that_is_charged_otherwise_nor_another_territory_of_its_code() -> None:
+    german = NumberException(ExceptionKind.UNASSIGNED, "+49", True, "DE")
+    too_long = PREMIUM + "00000"
+    assert refused(judged(too_long, known(exceptions=(german,)))) == (Reason.CLASS, "organisation classes")
+    assert isinstance(judged(too_long, known(exceptions=(german,), classes=frozenset({NumberClass.PREMIUM}))), Allow)
+    american = NumberException(ExceptionKind.UNASSIGNED, "+1", True, "US")
+    allowed = frozenset({"US", "DE"})
+    for number in ("+18761110000", "+16581110000", "+12421110000"):
+        assert not isinstance(judged(number, known(allowed_countries=allowed, exceptions=(american,))), Allow), number
+
+
+@pytest.mark.parametrize("opens", ["24:00"])
+def test_no_window_opens_at_the_end_of_a_day(opens: str) -> None:
+    with pytest.raises(ValueError, match="23:59"):
+        window((1,), opens, "06:00")
+    assert window((1,), "00:00", "24:00").closes_min == 1440

@@ -8,7 +8,7 @@ from typing import Final
 
 from hushwire.policy.corrections import corrected
 from hushwire.policy.model import PERMITTED_CLASSES, Allow, Deny, NumberClass, Reason, Way
-from hushwire.policy.numbers import Found
+from hushwire.policy.numbers import Found, claimed_by, class_of_kin
 from hushwire.policy.risk import WORDS
 from hushwire.policy.rules import ORGANISATION, ExceptionKind, Level, NumberException, Rules, Term
 from hushwire.policy.territories import named
@@ -56,13 +56,19 @@ def short_code(code: str, rules: Rules, way: Way, now: datetime) -> Allow | Deny
 
 
 def unassigned(number: str, excepted: NumberException) -> Found:
-    """A number that no plan knows, as the exception that is made for it says."""
-    return Found(number, corrected(number) or (excepted.country,), NumberClass.UNKNOWN)
+    """A number that no plan knows, as its exception says. What its range is charged as needs a permission all the same."""
+    number_class = class_of_kin(number, excepted.country) or NumberClass.UNKNOWN
+    return Found(number, corrected(number) or (excepted.country,), number_class)
 
 
 def exception(number: str, kind: ExceptionKind, rules: Rules, now: datetime) -> NumberException | None:
     """The exception of this kind that holds for the number now."""
-    return next((one for one in rules.exceptions if one.kind is kind and one.covers(number, now)), None)
+    found = next((one for one in rules.exceptions if one.kind is kind and one.covers(number, now)), None)
+    if found is None or kind is not ExceptionKind.UNASSIGNED:
+        return found
+    # A prefix of a shared code, such as +1, opens no range of another territory than the one that it was said to lie in.
+    claimed = claimed_by(number)
+    return None if claimed and found.country not in claimed else found
 
 
 _Refusal = tuple[Reason, str, str]

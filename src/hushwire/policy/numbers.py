@@ -13,7 +13,7 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
 from hushwire.policy.corrections import corrected
-from hushwire.policy.model import NumberClass, Reason
+from hushwire.policy.model import PERMITTED_CLASSES, NumberClass, Reason
 
 _MOST_DIGITS: Final = 32  # an international prefix, a carrier code and 15 digits (ITU-T E.164 section 6.2) fit well
 _NOWHERE: Final = "001"  # phonenumbers' name for calling codes of no territory
@@ -95,6 +95,48 @@ def regions_of(number: str) -> tuple[str, ...]:
         return ()
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
     return () if regions == (_NOWHERE,) else regions
+
+
+def is_calling_code(digits: str) -> bool:
+    """Whether these are a calling code of E.164."""
+    return digits.isascii() and digits.isdigit() and int(digits) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+
+
+def claimed_by(number: str) -> frozenset[str]:
+    """The territories of a shared calling code to which the first digits of a +E.164 number belong, assigned or not: +1 876 is Jamaica's.
+
+    None where the code is one territory's, or its digits are the main one's.
+    """
+    shared = regions_of(number)
+    if len(shared) < 2:
+        return frozenset()
+    national = number.removeprefix(f"+{phonenumbers.country_code_for_region(shared[0])}")
+    return frozenset(region for region in shared if (leading := _leading(region)) is not None and leading.match(national))
+
+
+@lru_cache(maxsize=512)
+def _leading(region: str) -> re.Pattern[str] | None:
+    metadata = PhoneMetadata.metadata_for_region(region)
+    digits = None if metadata is None else metadata.leading_digits
+    return re.compile(digits, re.ASCII) if digits else None
+
+
+def class_of_kin(number: str, home: str) -> NumberClass | None:
+    """The class, of those that need a permission, of valid numbers that begin as this one does or with which it begins.
+
+    A number that no plan knows for a digit too many or too few is charged as its range is.
+    """
+    digits = number.removeprefix("+")
+    longer = (digits + more for more in ("0", "1", "00", "12", "000", "123", "0000", "1234", "00000", "12345"))
+    shorter = (digits[:-cut] for cut in range(1, 6))
+    for candidate in (*longer, *shorter):
+        found = international(candidate, home) if len(candidate) >= _SHORTEST else None
+        if isinstance(found, Found) and found.number_class in PERMITTED_CLASSES:
+            return found.number_class
+    return None
+
+
+_SHORTEST: Final = 5
 
 
 def has_numbering(country: str) -> bool:

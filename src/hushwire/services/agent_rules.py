@@ -27,6 +27,16 @@ from hushwire.vault.keyring import OrgKeys
 PLACE: Final = {"table": "number_exceptions", "column": "said_sealed"}
 
 
+LEAST_PREFIX: Final = 2
+"""Digits of a prefix of unassigned numbers, after its calling code."""
+
+
+def code_length(number: str) -> int:
+    """How many digits the calling code of a +E.164 number has, 3 at most."""
+    digits = number.removeprefix("+")
+    return next((length for length in (1, 2, 3) if numbers.is_calling_code(digits[:length])), 3)
+
+
 class OrgLevel(Protocol):
     """What of an organisation's row makes its own level; several row types have it."""
 
@@ -158,6 +168,11 @@ def checked(said: Said, kind: ExceptionKind) -> Said:
     if kind is ExceptionKind.UNASSIGNED and said.country not in shared:
         known = f": its calling code is that of {', '.join(sorted(shared))}" if shared else ""
         raise ConfigError(f"the country of an unassigned number must be one that has its calling code{known}")
+    claimed = numbers.claimed_by(said.number)
+    if kind is ExceptionKind.UNASSIGNED and claimed and said.country not in claimed:
+        raise ConfigError(f"the number begins with digits of {', '.join(sorted(claimed))}: name that as its country")
+    if kind is ExceptionKind.UNASSIGNED and said.is_prefix and len(said.number) < len("+") + code_length(said.number) + LEAST_PREFIX:
+        raise ConfigError(f"the prefix of unassigned numbers needs {LEAST_PREFIX} digits after its calling code at least")
     if not said.reason.strip():
         raise ConfigError("an exception needs its reason in words")
     return said
