@@ -1,5 +1,6 @@
 """Calls that one gateway holds are taken by phones of another: parked ones, ringing ones, and those that a name leads to."""
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from hushwire.calls.model import Side
 from hushwire.core.ids import CallId
 from hushwire.services.live import LiveCall
 from hushwire.services.pickup_names import pickup_name
+from hushwire.services.shared_counts import Counted
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
 from hushwire.sip.flow import Target, Transport
@@ -22,7 +24,7 @@ from hushwire.sip.message import Request
 from hushwire.sip.parse import parse
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import ANNA_NUMBER, NODE, Peer, Srtp, World, need_program, running
+from tests.services.running import ANNA_NUMBER, FAR_NUMBER, NODE, Peer, Srtp, World, need_program, running
 from tests.services.test_takeovers import named
 from tests.services.test_transfers import Heard, accept, refer, settled, to_carrier
 from tests.services.test_two_gateways import OTHER, another, known, port
@@ -295,3 +297,31 @@ async def test_who_talks_by_one_gateway_consults_there_from_a_phone_of_another_a
         await settled(host)
         assert host.party(Side.CALLEE).agent == world.organisation.by_username["ben"]
         await heard.stop()
+
+
+async def nothing(_connection: object) -> None:
+    """No row says otherwise."""
+
+
+async def test_where_the_other_gateway_says_nothing_any_more_a_call_begins_where_it_came_and_is_given_up_there(
+    world: World, request: pytest.FixtureRequest
+) -> None:
+    """It has died, and nobody knows yet."""
+    talks = world.organisation.by_username["anna"].id
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(("127.0.0.1", 0))
+    request.addfinalizer(silent.close)
+    world.gateway.neighbours.refresh = nothing  # type: ignore[method-assign]
+    world.gateway.neighbours._found = {OTHER: Target(Transport.UDP, "127.0.0.1", silent.getsockname()[1])}
+    world.gateway.counts._elsewhere[OTHER] = {(Counted.ENGAGED, talks): 1}
+    anna = await world.peer("anna")
+    anna.invite(FAR_NUMBER)
+    await world.carrier.expect(sip.RequestReceived, timeout_s=10)
+    (live,) = world.gateway.calling.live
+    assert live.route.agent.id == talks
+    cancelled = anna.invite("103")
+    await until(lambda: world.gateway.calling._takeovers._handing._unheard, what="it was handed over")  # type: ignore[union-attr]
+    anna.endpoint.cancel(cancelled)
+    while not isinstance(event := await anna.expect(sip.Event), sip.Rejected):  # type: ignore[arg-type]
+        pass
+    assert event.status == 487

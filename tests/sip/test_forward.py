@@ -8,7 +8,7 @@ import pytest
 
 from hushwire.sip.effects import Send
 from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
-from hushwire.sip.forward import Forwarder, Token, read_token, route_through
+from hushwire.sip.forward import Forwarder, Pass, Token, read_pass, read_token, route_through, route_to
 from hushwire.sip.message import Request, Response
 from hushwire.sip.parse import parse
 from hushwire.sip.uri import NameAddr, SipUri
@@ -175,3 +175,87 @@ def test_a_token_says_nothing_readable_and_is_read_by_who_has_the_key_alone() ->
     assert read_token(text, lambda said: tag(said, b"other")) is None
     for bad in ("", "hwf-", "hwf--", text[:-1], text.upper(), "hwf-a-" + "a" * 16):
         assert read_token(bad, tag) is None
+
+
+# An INVITE of a device that another gateway is to answer.
+
+SAID = Pass(UUID(int=1), UUID(int=2), UUID(int=3))
+DIGEST = 'Authorization: Digest username="ben", nonce="n", response="r"'
+
+
+def handed() -> tuple[Holder, Request]:
+    """Handed over by the gateway that holds the device's flow, and what went to the other one."""
+    holder, invite = Holder(), request(route="", more=DIGEST)
+    hop, passed = sent(holder.forwarder.hand_over(invite, DEVICE, TOKEN, route_to(B, SAID.text(invite, tag))))
+    assert hop == B
+    assert isinstance(passed, Request)
+    return holder, passed
+
+
+def test_an_invite_that_is_handed_over_says_whose_it_is_by_a_pass_and_leads_back_by_a_token_without_the_digest() -> None:
+    _, passed = handed()
+    assert passed.routes[0].sip_uri.host == B.host
+    assert read_pass(passed, tag) == SAID
+    assert passed.record_routes[0].sip_uri.user == TOKEN.text(tag)
+    assert (passed.vias[1].param("received"), passed.vias[1].param("rport")) == ("198.51.100.9", "6000")
+    assert passed.headers.get("Authorization") is None
+    assert passed.max_forwards == 69
+
+
+def test_what_belongs_to_a_handed_over_invite_follows_it_and_nothing_of_anybody_else_does() -> None:
+    holder, passed = handed()
+    for method in ("INVITE", "CANCEL", "ACK"):
+        hop, follower = sent(holder.take(request(method, route="", more=DIGEST), DEVICE))
+        assert (hop, follower.via.branch) == (B, passed.via.branch), method
+        assert follower.headers.get("Authorization") is None
+        if method != "INVITE":
+            assert follower.headers.get("Record-Route") is None
+    stranger = Flow(Transport.UDP, 1, OWN, Address("203.0.113.66", 5060))
+    assert holder.take(request("CANCEL", route=""), stranger) is None
+    assert holder.take(request(route="", branch="z9hG4bKother"), DEVICE) is None, "another transaction is asked about anew"
+    back, _ = sent(holder.take(answer(passed, 486), FROM_B))
+    assert isinstance(back, Flow)
+    assert (back.id, back.remote) == (DEVICE.id, DEVICE.remote)
+    hop, _ = sent(holder.take(request("BYE", to_tag=";tag=t", branch="z9hG4bKbye"), FROM_B))
+    assert hop == DEVICE, "the other gateway reaches the device in the dialog"
+
+
+def test_a_pass_is_good_for_its_own_invite_and_for_no_other() -> None:
+    _, passed = handed()
+    text = passed.to_bytes()
+    for old, new in (
+        (b"Call-ID: c@1", b"Call-ID: c@2"),
+        (b"tag=f", b"tag=g"),
+        (b"CSeq: 1 ", b"CSeq: 2 "),
+        (b"hwp-a", b"hwp-b"),
+        (b"INVITE", b"REFER"),
+    ):
+        forged = parse(text.replace(old, new))
+        assert isinstance(forged, Request)
+        assert read_pass(forged, tag) is None, new
+    assert read_pass(passed, lambda said: tag(said, b"another deployment")) is None
+    assert read_token(passed.routes[0].sip_uri.user or "", tag) is None, "a pass is no token"
+    for user in ("hwp-", "hwp--", "hwp", TOKEN.text(tag).replace("hwf-", "hwp-")):
+        assert read_pass(request(route=route_to(B, user)), tag) is None
+
+
+def test_what_another_gateway_does_not_answer_is_taken_back_and_what_it_says_too_late_reaches_nobody() -> None:
+    holder, passed = handed()
+    heard: list[object] = []
+    holder.forwarder.on_heard = heard.append
+    cancel, was_cancelled = holder.forwarder.take_back(request(route=""), DEVICE)
+    hop, sent_cancel = sent(cancel)
+    assert (hop, sent_cancel.via.branch, was_cancelled) == (B, passed.via.branch, False)
+    assert isinstance(sent_cancel, Request)
+    assert (sent_cancel.method, str(sent_cancel.cseq)) == ("CANCEL", "1 CANCEL")
+    assert holder.take(answer(passed), FROM_B) == []
+    assert heard == []
+    assert holder.take(request("CANCEL", route=""), DEVICE) is None, "the transaction is ours again"
+    other, passed = handed()
+    other.forwarder.on_heard = heard.append
+    sent(other.take(answer(passed, 180), FROM_B))
+    sent(other.take(answer(passed, 200), FROM_B))
+    assert len(heard) == 1
+    third, _ = handed()
+    sent(third.take(request("CANCEL", route=""), DEVICE))
+    assert third.forwarder.take_back(request(route=""), DEVICE)[1]

@@ -82,7 +82,7 @@ class CallStarts:
         take: Callable[[TxId, Request, Flow, Route, Dialled], None],
         bearer: Callable[[Request, Flow], Bearer | None] = lambda _request, _flow: None,
         engaged_at: Callable[[AgentId], NodeId | None] = lambda _agent: None,
-        hand_over: Callable[[TxId, Flow, Known, NodeId], bool] = lambda _tx, _flow, _known, _node: False,
+        hand_over: Callable[[TxId, Flow, Known, NodeId, Callable[[], None]], bool] = lambda _tx, _flow, _known, _node, _otherwise: False,
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -133,21 +133,30 @@ class CallStarts:
         if self._table.is_closing or is_full or not self._link.is_up:
             self._endpoint.respond(tx, 503, headers=[("Retry-After", "5"), _reason("closing")])
             return
-        route: Route | Refused | Wish | None = None
         if known is not None:
-            if bearer is None and not known.credential.is_locked and self._goes_elsewhere(tx, request, flow, known):
-                return
-            seen = flow if bearer is None else bearer.seen
-            route = self._router.from_agent(known.org, known.agent, request, seen, known.credential)
-            if isinstance(route, Route):
-                route = replace(route, device_id=known.credential.id, through=None if bearer is None else bearer.through)
+            self._from_agent(tx, request, flow, known, bearer)
         elif trunk is not None:
-            route = self._router.from_trunk(trunk, request, flow)
+            self._follow(tx, request, flow, self._router.from_trunk(trunk, request, flow))
+
+    def _from_agent(
+        self, tx: TxId, request: Request, flow: Flow, known: Known, bearer: Bearer | None = None, *, may_go: bool = True
+    ) -> None:
+        may_go = may_go and bearer is None and not known.credential.is_locked
+        if may_go and self._goes_elsewhere(tx, request, flow, known):
+            return
+        seen = flow if bearer is None else bearer.seen
+        route = self._router.from_agent(known.org, known.agent, request, seen, known.credential)
+        if isinstance(route, Route):
+            route = replace(route, device_id=known.credential.id, through=None if bearer is None else bearer.through)
+        self._follow(tx, request, flow, route, seen)
+
+    def _follow(self, tx: TxId, request: Request, flow: Flow, route: Route | Refused | Wish | None, seen: Flow | None = None) -> None:
+        """`seen`: as what who calls is seen, where it comes by way of another gateway."""
         match route:
             case None:
                 self._endpoint.respond(tx, 404, headers=[_reason("no-such-number")])
             case Refused():
-                self._refuse(tx, request, flow if bearer is None else bearer.seen, route)
+                self._refuse(tx, request, seen or flow, route)
             case Wish():
                 self._tasks.spawn(self._settings.begin(tx, request, flow, route), "call-setting")
             case Route() if self._table.is_draining and not isinstance(route.verdict, Emergency):
@@ -164,7 +173,9 @@ class CallStarts:
         node_id = self._engaged_at(known.agent.id)
         if node_id is None or self._table.is_talking(known.agent.id):
             return False
-        return self._router.may_begin_elsewhere(known.org, known.agent, request, flow) and self._hand_over(tx, flow, known, node_id)
+        if not self._router.may_begin_elsewhere(known.org, known.agent, request, flow):
+            return False
+        return self._hand_over(tx, flow, known, node_id, lambda: self._from_agent(tx, request, flow, known, may_go=False))
 
     def join(self, route: Route, joining: Joining) -> bool:
         """Ring somebody to join another call; False where the gateway takes no calls now."""

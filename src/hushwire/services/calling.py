@@ -226,7 +226,9 @@ class Calling:
             self._take,
             lambda request, flow: self._takeovers.bearer(request, flow),
             lambda agent: None if counts is None else counts.engaged_at(agent),
-            lambda tx, flow, known, node: handing is not None and handing.over(tx, flow, known.agent.id, known.credential.id, node),
+            lambda tx, flow, known, node, otherwise: (
+                handing is not None and handing.over(tx, flow, known.agent.id, known.credential.id, node, otherwise)
+            ),
         )
         self.originating = Originating(router, starts, media)
         self._effects.on_caller_there = self.originating.caller_there

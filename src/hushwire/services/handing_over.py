@@ -4,6 +4,7 @@ This gateway has asked who it is, says so in a pass, and stays on the way as an 
 and nothing of the call. The gateway that answers believes a pass as it believes the address that it came from: both must be right.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,12 +19,14 @@ from hushwire.services.neighbours import Neighbours
 from hushwire.sip.effects import Send, TxId
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Target, Transport
-from hushwire.sip.forward import Forwarder, Pass, Token, read_pass, route_to
+from hushwire.sip.forward import Forwarder, Pass, Token, Transaction, read_pass, route_to, transaction_of
 from hushwire.sip.headers import parse_via
 from hushwire.sip.message import Request
 from hushwire.sip.routing import numeric
 from hushwire.transport.endpoint import SipEndpoint
 
+SILENT_S: Final = 1.0
+"""So long another gateway may say nothing to an INVITE that was handed over to it: 100 takes it some milliseconds."""
 _COOKIE: Final = "z9hG4bK"
 _TRANSPORTS: Final = {name.upper(): name for name in Transport}
 _log = structlog.get_logger(__name__)
@@ -57,22 +60,49 @@ class HandingOver:
         self._directory = directory
         self._binding_at = binding_at
         self._node_id = node_id
+        self._unheard: dict[Transaction, tuple[TxId, asyncio.TimerHandle]] = {}
+        forwarder.on_heard = self._heard
 
-    def over(self, tx: TxId, flow: Flow, agent_id: AgentId, credential_id: UUID, node_id: NodeId) -> bool:
-        """Have another gateway answer an INVITE of this agent; False where it is gone, or the device is not registered here."""
+    def over(self, tx: TxId, flow: Flow, agent_id: AgentId, credential_id: UUID, node_id: NodeId, otherwise: Callable[[], None]) -> bool:
+        """Have another gateway answer an INVITE of this agent; False where it is gone, or the device is not registered here.
+
+        `otherwise` is called where it says nothing to it within `SILENT_S`: it has died, and nobody knows yet.
+        """
         node = self._neighbours.hop(node_id)
         binding = self._binding_at(agent_id, credential_id, flow)
         if node is None or binding is None:
             _log.info("takeover.not_handed_over", why="no way to that gateway" if node is None else "a device that is not registered here")
             return False
-        released = self._endpoint.release(tx)
-        if released is None:
+        found = self._endpoint.unanswered(tx)
+        if found is None:
             return True  # its caller gave up meanwhile
-        request, came_by = released
+        request, came_by = found
+        if not (request.via.branch or "").startswith(_COOKIE):
+            return False  # CANCEL would not be told from others'
         said = Pass(self._node_id, agent_id, credential_id).text(request, self._neighbours.tag)
-        self._send(self._forwarder.hand_over(request, came_by, Token(binding, node_id), route_to(node, said)))
+        sends = self._forwarder.hand_over(request, came_by, Token(binding, node_id), route_to(node, said))
+        timer = asyncio.get_running_loop().call_later(SILENT_S, self._take_back, tx, request, came_by, otherwise)
+        self._unheard[transaction_of(request)] = tx, timer
+        self._send(sends)
         _log.info("takeover.handed_over", node=str(node_id))
         return True
+
+    def _heard(self, name: Transaction) -> None:
+        """It is the other gateway's from now on."""
+        tx, timer = self._unheard.pop(name, (None, None))
+        if tx is not None and timer is not None:
+            timer.cancel()
+            self._endpoint.release(tx)
+
+    def _take_back(self, tx: TxId, request: Request, flow: Flow, otherwise: Callable[[], None]) -> None:
+        self._unheard.pop(transaction_of(request), None)
+        sends, was_cancelled = self._forwarder.take_back(request, flow)
+        _log.warning("takeover.unanswered", was_cancelled=was_cancelled)
+        self._send(sends)
+        if was_cancelled:
+            self._endpoint.respond(tx, 487)
+        elif self._endpoint.unanswered(tx) is not None:
+            otherwise()
 
     def _send(self, sends: Iterable[Send]) -> None:
         self._endpoint.pass_on(sends)

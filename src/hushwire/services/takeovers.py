@@ -138,7 +138,7 @@ class Takeovers:
     ) -> None:
         node_id = await looking
         credential = route.device_id or route.agent.id
-        if node_id is None or not handing.over(tx, flow, route.agent.id, credential, node_id):
+        if node_id is None or not handing.over(tx, flow, route.agent.id, credential, node_id, lambda: self._refuse(tx, code)):
             self._refuse(tx, code)
 
     def _named(self, org: Organisation, agent: Agent, named: DialogKey) -> tuple[LiveCall, Side, TransferKind] | None:

@@ -33,6 +33,7 @@ from hushwire.sip.headers import Headers, Line, Via, header_key, parse_via
 from hushwire.sip.message import Message, Request, Response, response_to
 from hushwire.sip.uri import NameAddr, SipUri, parse_name_addr
 
+Transaction = tuple[str, ...]
 Tag = Callable[[str], bytes]
 """32 bytes that only gateways of the deployment can compute of a text."""
 
@@ -122,6 +123,8 @@ class _Handed:
 
     token: Token
     route: str
+    branch: str
+    """Ours above the device's."""
 
 
 class Forwarder:
@@ -150,7 +153,12 @@ class Forwarder:
         self._contact = contact
         self._is_open = is_open
         self._lately: OrderedDict[UUID, Hop] = OrderedDict()
-        self._handed: OrderedDict[tuple[str, ...], _Handed] = OrderedDict()
+        self._handed: OrderedDict[Transaction, _Handed] = OrderedDict()
+        self._unheard: dict[str, Transaction] = {}
+        self._cancelled: set[Transaction] = set()
+        self._taken_back: OrderedDict[str, None] = OrderedDict()
+        self.on_heard: Callable[[Transaction], None] = lambda _transaction: None
+        """Told once that the other gateway says something to an INVITE that was handed over."""
 
     def take(self, message: Message, flow: Flow) -> list[Send] | None:
         """What to send for a message that is only passing through; None for one that is meant for us."""
@@ -164,10 +172,34 @@ class Forwarder:
 
         What belongs to its transaction follows it without being asked about again.
         """
-        self._handed[_transaction(request)] = _Handed(token, route)
+        name = transaction_of(request)
+        branch = self._branch(self._stamped(request, flow), flow.id, request.call_id)
+        self._handed[name] = _Handed(token, route, branch)
+        self._unheard[branch] = name
         if len(self._handed) > _REMEMBERED:
-            self._handed.popitem(last=False)
+            gone, oldest = self._handed.popitem(last=False)
+            self._unheard.pop(oldest.branch, None)
+            self._cancelled.discard(gone)
         return self._over(request, flow, token, route)
+
+    def take_back(self, request: Request, flow: Flow) -> tuple[list[Send], bool]:
+        """The other gateway said nothing in time: a CANCEL for it, should it live, and whether the device has given up meanwhile.
+
+        What it says from now on reaches nobody.
+        """
+        name = transaction_of(request)
+        handed = self._handed.pop(name, None)
+        if handed is None:
+            return [], False
+        self._unheard.pop(handed.branch, None)
+        self._taken_back[handed.branch] = None
+        if len(self._taken_back) > _REMEMBERED:
+            self._taken_back.popitem(last=False)
+        was_cancelled = name in self._cancelled
+        self._cancelled.discard(name)
+        kept = [line for line in request.headers if header_key(line[0]) in ("via", "from", "to", "call-id")]
+        cancel = Request("CANCEL", request.uri, Headers([*kept, ("CSeq", f"{request.cseq.number} CANCEL")]), b"")
+        return self._over(cancel, flow, handed.token, handed.route), was_cancelled
 
     # --------------------------------------------------------------------------------------------------------- requests
 
@@ -189,8 +221,11 @@ class Forwarder:
             self._lately.popitem(last=False)
 
     def _request(self, request: Request, flow: Flow) -> list[Send] | None:
-        handed = self._handed.get(_transaction(request)) if self._handed else None
+        name = transaction_of(request) if self._handed else ()
+        handed = self._handed.get(name)
         if handed is not None and request.method in ("INVITE", "CANCEL", "ACK") and self._lately.get(handed.token.binding) == flow:
+            if request.method == "CANCEL" and handed.branch in self._unheard:
+                self._cancelled.add(name)
             return self._over(request, flow, handed.token, handed.route)
         first = request.headers.get("Route")
         if first is None or _MARK not in first:
@@ -224,7 +259,7 @@ class Forwarder:
             # "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response" (RFC 5626 section 5.3).
             return self._refused(request, flow, 430)
         vias = request.headers.listed("Via")
-        stamped = parse_via(vias[0]).received_from(flow.remote.host, flow.remote.port, always=True)
+        stamped = self._stamped(request, flow)
         lines: list[Line] = [("Via", self._via(hop, self._branch(stamped, flow.id, request.call_id)))]
         lines += [("Via", value) for value in (str(stamped), *vias[1:])]
         lines += own
@@ -262,11 +297,22 @@ class Forwarder:
             return []
         if not _same(branch, self._branch(before, int(number), response.call_id)):
             return []  # nobody sends us where he likes
+        if branch in self._taken_back:
+            return []
+        name = self._unheard.pop(branch, None)
+        if name is not None:
+            self._cancelled.discard(name)
+            self.on_heard(name)
         remote = Address(before.param("received") or "", int(port))
         way = Flow(transport, int(number), Address("", 0), remote)
         lines: list[Line] = [("Via", value) for value in values[1:]]
         lines += [line for line in response.headers if header_key(line[0]) != "via"]
         return [Send(way, response.with_headers(Headers(lines)).to_bytes())]
+
+    @staticmethod
+    def _stamped(request: Request, flow: Flow) -> Via:
+        """The device's Via as it goes on: with where it came from."""
+        return parse_via(request.headers.listed("Via")[0]).received_from(flow.remote.host, flow.remote.port, always=True)
 
     def _branch(self, before: Via, flow_id: int, call_id: str) -> str:
         """Our own branch above another's Via (RFC 3261 section 16.11): computed, so that retransmissions, CANCEL and ACK get it too."""
@@ -274,7 +320,8 @@ class Forwarder:
         return f"{_BRANCH}{_proof(self._tag, 'branch ' + ' '.join(str(part) for part in said))}.{flow_id}"
 
 
-def _transaction(request: Request) -> tuple[str, ...]:
+def transaction_of(request: Request) -> Transaction:
+    """What the INVITE of a request's transaction is remembered by."""
     via = request.via
     return via.branch or "", via.sent_by, request.call_id
 

@@ -143,14 +143,19 @@ class Server:
             return None
         return self.answer(tx, status, now, reason, headers, body, content_type, contact, follow_contact)
 
-    def release(self, tx_id: TxId) -> tuple[Request, Flow] | None:
-        """Forget an INVITE that nothing was said to but 100: another one answers it. None where it is answered, or given up."""
+    def unanswered(self, tx_id: TxId) -> tuple[Request, Flow] | None:
+        """A request that nothing was said to but 100; None where it is answered, or given up."""
         tx = self.waiting.get(tx_id)
         if tx is None or tx.is_answered or tx.held is not None or tx.session is not None or tx.reliable is not None:
             return None
-        tx.machine.terminate()
-        self.carry(tx, [], 0.0)
         return tx.request, tx.flow
+
+    def release(self, tx_id: TxId) -> None:
+        """Forget such a request: another one answers it."""
+        tx = self.waiting.get(tx_id)
+        if tx is not None and self.unanswered(tx_id) is not None:
+            tx.machine.terminate()
+            self.carry(tx, [], 0.0)
 
     def answer(
         self,

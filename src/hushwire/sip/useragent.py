@@ -127,12 +127,13 @@ class UserAgent:
         """Answer a request that another process took and never answered, with a refusal (300-699)."""
         self._server.refuse(request, flow, status, now, headers)
 
-    def release(self, tx: TxId) -> tuple[Request, Flow] | None:
-        """Give up a request of which nothing was said but 100, so that another one answers it: what came, and by which flow.
+    def unanswered(self, tx: TxId) -> tuple[Request, Flow] | None:
+        """A request to which nothing was said but 100, and by which flow it came; None where it was answered, or its caller gave up."""
+        return self._server.unanswered(tx)
 
-        None where it was answered, or its caller gave up. What still comes of its transaction is nothing of ours any more.
-        """
-        return self._server.release(tx)
+    def release(self, tx: TxId) -> None:
+        """Give up such a request, since another one answers it: what still comes of its transaction is nothing of ours any more."""
+        self._server.release(tx)
 
     # ------------------------------------------------------------------------------------------------------- client
 

@@ -57,9 +57,13 @@ class Commands:
         self.flush()
         return key
 
-    def release(self, tx: TxId) -> tuple[Request, Flow] | None:
+    def unanswered(self, tx: TxId) -> tuple[Request, Flow] | None:
+        """See UserAgent.unanswered."""
+        return self.ua.unanswered(tx)
+
+    def release(self, tx: TxId) -> None:
         """See UserAgent.release."""
-        return self.ua.release(tx)
+        self.ua.release(tx)
 
     def refuse(self, request: Request, flow: Flow, status: int, *, headers: Iterable[Line] = ()) -> None:
         """See UserAgent.refuse."""
