@@ -4,6 +4,7 @@ from uuid import UUID
 
 from hushwire.calls.mailbox import (
     WAIT_S,
+    CallBack,
     Ended,
     Erase,
     Event,
@@ -13,6 +14,7 @@ from hushwire.calls.mailbox import (
     Look,
     MailboxListening,
     MarkHeard,
+    NotCalledBack,
     Phase,
     Play,
     Pressed,
@@ -87,3 +89,17 @@ def test_before_the_first_message_a_key_passes_what_is_said_and_deletes_nothing(
     assert machine.handle(Pressed("7")) == []
     assert machine.handle(Pressed("1")) == [Play(FIRST)]
     assert machine.phase is Phase.PLAYING
+
+
+def test_a_key_calls_who_left_it_back_and_where_that_fails_the_visit_goes_on_at_that_message() -> None:
+    listening = MailboxListening()
+    listening.begin()
+    first = UUID(int=1)
+    listening.handle(Found((first, UUID(int=2)), 2))
+    listening.handle(Ended(was_heard=True))
+    assert listening.handle(Pressed("8")) == [MarkHeard(first), CallBack(first)]
+    assert listening.handle(Pressed("2")) == [], "it is being called"
+    assert listening.handle(NotCalledBack()) == [Play(first)], "what was pressed meanwhile counts"
+    assert listening.handle(Pressed("8")) == [MarkHeard(first), CallBack(first)]
+    assert listening.handle(NotCalledBack()) == [Wait(WAIT_S)]
+    assert listening.handle(Pressed("#")) == [HangUp()]

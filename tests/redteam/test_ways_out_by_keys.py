@@ -10,9 +10,12 @@ from hushwire.policy.limits import signals_of
 from hushwire.sip import effects as sip
 from tests.databases import Databases
 from tests.polling import until
-from tests.redteam.tricks import Trick
+from tests.redteam.tricks import ALLOWED, NUMBERS, URIS, Trick
 from tests.services.listening import Ear
-from tests.services.running import FAR_NUMBER, World, local_media, need_program, running
+from tests.services.running import FAR_NUMBER, HOST, World, local_media, need_program, running
+from tests.services.test_calling_back import heard, left
+from tests.services.test_mailbox_calls import office
+from tests.services.test_mailbox_calls import press as keyed
 
 pytestmark = need_program
 DIALLED = "00442079460123"
@@ -67,6 +70,27 @@ async def test_no_keys_of_an_agent_get_out_what_the_list_forbids(world: World) -
     assert live.transfer is None
     assert world.carrier.events.empty()
     assert not live.is_ended, "the call could be transferred all the time"
+
+
+async def test_no_caller_whom_a_key_calls_back_gets_out_what_the_list_forbids(databases: Databases, tmp_path: Path) -> None:
+    """Whoever calls chooses what caller id to show: a message from a forged one is bait."""
+    async with office(databases, tmp_path) as (world, _):
+        await world.limit(**{signal.value.replace("-", "_"): "off" for signal in signals_of("each-agent")})
+        await left(world, "+5371234567")
+        phone, accepted, _ = await heard(world)
+        await keyed(phone, accepted, "8")
+        await until(lambda: count(world, 1), what="the forged caller is refused by the judge")
+        assert world.carrier.events.empty()
+        (live,) = (one for one in world.gateway.calling.live if not one.is_ended)
+        tricks = [trick.sent.format(host=HOST) for trick in (*NUMBERS, *URIS) if not trick.sent.startswith("urn:")]
+        for text in tricks:
+            assert await world.gateway.calling.originating.call_back(live, text) is not None, text
+            assert world.carrier.events.empty(), text
+        await until(lambda: count(world, 1 + len(tricks)), what="each is refused by the judge")
+        assert not live.is_ended
+        assert await world.gateway.calling.originating.call_back(live, ALLOWED) is None
+        assert (await world.carrier.expect(sip.RequestReceived)).request.uri.startswith(f"sip:{ALLOWED}@")
+        assert live.is_ended, "the visitor is in a call of its own"
 
 
 async def press(ear: Ear, keys: str) -> None:

@@ -256,3 +256,17 @@ async def test_a_call_goes_on_when_the_gateway_is_killed(world: World, office: O
     world.carrier.endpoint.bye(talk.far)
     await talk.phone.expect(sip.DialogEnded)
     assert (await world.row("calls", state="ended"))["end_reason"] == "bye-peer"
+
+
+async def test_an_agent_who_waits_for_the_destination_is_told_when_the_gateway_was_killed(world: World, office: Office) -> None:
+    anna = await world.peer("anna")
+    _, rung = await ringing(office, anna)
+    anna.accept(rung, srtp=Srtp.REQUIRED)
+    world.carrier.endpoint.respond((await world.carrier.expect(sip.RequestReceived)).tx, 180)
+    await anna.expect(sip.AckReceived)
+    listen = f'["udp://127.0.0.1:{world.port}"]'
+    await world.kill()
+    await world.restart(HUSHWIRE_SIP__LISTEN=listen)
+    await anna.expect(sip.DialogEnded)
+    assert (await world.row("calls", state="ended"))["end_reason"] == "orphaned"
+    assert not list(world.gateway.calling.live), "and nobody is called a second time"

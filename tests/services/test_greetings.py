@@ -11,6 +11,7 @@ import orjson
 from hushwire.privacy.retention import Rule
 from hushwire.services.erasure import Erasures
 from hushwire.services.greetings import GreetingsToErase
+from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.retention import RetentionRules
 from hushwire.services.voicemail_reading import Answering
@@ -37,7 +38,7 @@ async def office(databases: Databases, folder: Path, *, reads: bool = True) -> A
         main, keyring = await house.main("worker"), await house.keyring("worker")
         recordings = Recordings(main, keyring, house.blobs(), house.spool, house.clock)
         erasing = GreetingsToErase(main, Erasures(main, keyring, house.clock, Chance(), ends_organisations=True), house.clock)
-        reading, bell = Answering(main, recordings, house.clock), asyncio.Event()
+        reading, bell = Answering(main, recordings, Queries(main, keyring, house.clock, Chance()), house.clock), asyncio.Event()
         await main.listen("hushwire_work", lambda _topic: bell.set())
 
         async def work() -> None:

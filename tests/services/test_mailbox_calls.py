@@ -9,6 +9,7 @@ import orjson
 
 from hushwire.media.sounds import SoundCodec
 from hushwire.services.erasure import Erasures
+from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.voicemail_boxes import MessagesToErase
 from hushwire.services.voicemail_reading import Answering, Asking, NotRead
@@ -23,7 +24,7 @@ from tests.services.test_voicemail import QUIET, SPEECH, answering, into, messag
 from tests.services.watcher import Watcher
 
 pytestmark = need_program
-PROMPTS = {"new": 700.0, "menu": 1500.0, "deleted": 1900.0, "end": 2300.0, "empty": 2700.0, "unplayable": 3100.0}
+PROMPTS = {"new": 700.0, "menu": 1500.0, "deleted": 1900.0, "end": 2300.0, "empty": 2700.0, "unplayable": 3100.0, "not-called": 3500.0}
 
 
 @asynccontextmanager
@@ -35,7 +36,7 @@ async def office(databases: Databases, folder: Path) -> AsyncIterator[tuple[Worl
         main, keyring = await house.main("worker"), await house.keyring("worker")
         recordings = Recordings(main, keyring, house.blobs(), house.spool, house.clock)
         erasing = MessagesToErase(main, Erasures(main, keyring, house.clock, Chance(), ends_organisations=True))
-        reading, bell = Answering(main, recordings, house.clock), asyncio.Event()
+        reading, bell = Answering(main, recordings, Queries(main, keyring, house.clock, Chance()), house.clock), asyncio.Event()
         await main.listen("hushwire_work", lambda _topic: bell.set())
 
         async def work() -> None:

@@ -199,7 +199,7 @@ async def made_jobs(means: Wired) -> list[Job]:
         Job("spool-watch", SpoolWatch(spool, means.clock).look, 15.0),
         Job("uploads", shipping.abort_stale_uploads, 3600.0),
         Job("voicemail", lambda: erase_voicemail(messages, greetings), 300.0, "voicemail"),
-        Job("voicemail-readings", Answering(means.main, playing, means.clock).answer_all, 30.0, "voicemail-readings"),
+        Job("voicemail-readings", Answering(means.main, playing, queries, means.clock).answer_all, 30.0, "voicemail-readings"),
         Job("webhooks", hooks.deliver, 2.0, "webhooks", apart_s=0.1),
         Job("webhooks-tidied", hooks.tidy, 3600.0),
         Job("text-readings", TextAnswering(means.main, bodies, means.clock).answer_all, 30.0, "text-readings"),

@@ -5,10 +5,10 @@
 A * within the number, a digit too many, or a pause gives up: what was keyed then was meant for somebody else, or is begun again.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 
 PAUSE_S: Final = 5.0
 """So long between two keys, and they belong together no more."""
@@ -17,17 +17,17 @@ LONGEST: Final = 20
 _DIGITS: Final = frozenset("0123456789")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Began:
     """The code is complete: what is keyed from now on is for us."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GaveUp:
     """It is not."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """Transfer to this number, as it was keyed."""
 

@@ -2,7 +2,8 @@
 
     LOOKING -> SAYING (how many there are) -> PLAYING (a message) -> ASKING (what next) -> PLAYING ... -> SAYING (no more) -> OVER
 
-Keys work at any time from the first message on: 1 the next one, 2 once more, 7 delete, # or * end. Who presses nothing hears the next one.
+Keys work at any time from the first message on: 1 the next one, 2 once more, 7 delete, 8 call who left it, # or * end. Who presses nothing
+hears the next one.
 """
 
 from enum import StrEnum
@@ -23,6 +24,7 @@ class Phase(StrEnum):
     SAYING = "saying"
     PLAYING = "playing"
     ASKING = "asking"
+    CALLING = "calling"
     LEAVING = "leaving"
     OVER = "over"
 
@@ -37,6 +39,7 @@ class Prompt(StrEnum):
     DELETED = "deleted"
     UNPLAYABLE = "unplayable"
     END = "end"
+    NOT_CALLED = "not-called"
 
 
 # What happens.
@@ -68,6 +71,11 @@ class Gone:
 
 
 @frozen
+class NotCalledBack:
+    """Who left the message is not called back, and the owner was told why."""
+
+
+@frozen
 class Pressed:
     """A key."""
 
@@ -79,7 +87,7 @@ class WaitIsOver:
     """No key came."""
 
 
-Event = Found | Ended | Unplayable | Gone | Pressed | WaitIsOver
+Event = Found | Ended | Unplayable | Gone | NotCalledBack | Pressed | WaitIsOver
 
 
 # What is to be done.
@@ -119,6 +127,13 @@ class Erase:
 
 
 @frozen
+class CallBack:
+    """Call who left the message; NotCalledBack follows, or the visit is over."""
+
+    message: UUID
+
+
+@frozen
 class Wait:
     """WaitIsOver after so many seconds."""
 
@@ -130,7 +145,7 @@ class HangUp:
     """There is nothing more."""
 
 
-Effect = Look | Say | Play | MarkHeard | Erase | Wait | HangUp
+Effect = Look | Say | Play | MarkHeard | Erase | CallBack | Wait | HangUp
 
 
 class MailboxListening:
@@ -141,6 +156,7 @@ class MailboxListening:
         self._messages: tuple[UUID, ...] = ()
         self._at = -1
         self._was_told = False
+        self._later: str | None = None
 
     def begin(self) -> list[Effect]:
         """The owner was answered."""
@@ -153,12 +169,23 @@ class MailboxListening:
                 return self._looking(event)
             case Phase.SAYING | Phase.PLAYING | Phase.ASKING:
                 return self._key(event.digit) if isinstance(event, Pressed) else self._going_on(event)
+            case Phase.CALLING:
+                return self._calling(event)
             case Phase.LEAVING:
                 return self._over() if isinstance(event, (Ended, Pressed)) else []
             case Phase.OVER:
                 return []
             case _:
                 assert_never(self.phase)
+
+    def _calling(self, event: Event) -> list[Effect]:
+        if isinstance(event, Pressed):
+            self._later = event.digit  # who hears why not may press on already
+        if not isinstance(event, NotCalledBack):
+            return []
+        later, self._later = self._later, None
+        steps = self._ask()
+        return steps if later is None else self._key(later) or steps
 
     def _looking(self, event: Event) -> list[Effect]:
         if not isinstance(event, Found):
@@ -201,6 +228,9 @@ class MailboxListening:
             case "2" if self.phase is not Phase.SAYING:
                 self.phase = Phase.PLAYING
                 return [Play(message)]
+            case "8" if self.phase is not Phase.SAYING:
+                self.phase = Phase.CALLING
+                return [MarkHeard(message), CallBack(message)]
             case "7" if self.phase is not Phase.SAYING:
                 self.phase = Phase.SAYING
                 return [Erase(message), Say(Prompt.DELETED)]

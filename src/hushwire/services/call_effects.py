@@ -358,6 +358,7 @@ class CallEffects:
 
     def _ended(self, live: LiveCall, effect: effects.Ended) -> None:
         live.is_ended = True
+        live.opened.set()
         live.settled.set()
         self.on_ended(live)
         self._attempts.ended(live, effect.reason.value)

@@ -93,7 +93,9 @@ class CallJournal:
         if live.joining is not None and live.dialogs and not live.is_ended:
             parting = tuple(self._dialogs(live).values())
         elif talk is None and not live.is_ended:
-            if live.id in self._waiting:
+            if live.wanted is not None and live.dialogs:
+                parting = tuple(self._dialogs(live).values())  # its caller is there, and nobody has answered it
+            if live.id in self._waiting and not parting:
                 return  # it rings on: nothing else is to be known of it
             self._waiting.add(live.id)
             waiting = None if live.invite is None or live.flow is None else Waiting(live.invite.to_bytes(), live.flow)

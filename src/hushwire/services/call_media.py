@@ -55,6 +55,7 @@ class CallMedia:
                 _log.error("call.no_media", call_id=str(live.id), why=str(error))
                 return events.MediaFailed()
             live.has_bridge = True
+            live.opened.set()
             live.shared_legs = {leg for leg, given in zip(effect.legs, ports, strict=True) if given.is_shared}
             return events.MediaOpened(tuple(Ports(str(leg.ip), leg.rtp_port, leg.rtcp_port) for leg in ports))
 

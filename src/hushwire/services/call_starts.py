@@ -379,6 +379,7 @@ class CallStarts:
 
     def _forget(self, live: LiveCall) -> None:
         live.is_ended = True
+        live.opened.set()
         live.settled.set()
         if live.joining is not None:
             live.joining.host.guests.pop(live.joining.leg, None)

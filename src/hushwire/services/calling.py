@@ -230,9 +230,6 @@ class Calling:
                 handing is not None and handing.over(tx, flow, known.agent.id, known.credential.id, node, otherwise)
             ),
         )
-        self.originating = Originating(router, starts, media)
-        self._effects.on_caller_there = self.originating.caller_there
-        self.originating.is_locked = lambda live: self.is_locked(live)
         self.conferences = Conferences(router, starts, self.recorder, self.feed)
         self._effects.lets_in = self.conferences.lets_in
         self.supervision = Supervision(router, starts, media, rows, self.feed)
@@ -249,6 +246,11 @@ class Calling:
             self.journal,
             self.feed,
         )
+        self.originating = Originating(router, starts, media, replacing, self.feed)
+        self._effects.on_caller_there = self.originating.caller_there
+        self.originating.is_locked = lambda live: self.is_locked(live)
+        if self._mailbox_calls is not None:
+            self._mailbox_calls.call_back = self.originating.call_back
         self.transfers = Transfers(
             endpoint,
             authenticator,

@@ -199,6 +199,8 @@ class LiveCall:
     keyed: dict[Side, KeyedTransfer] = field(default_factory=dict)
     """What agents key in it, where that may transfer it."""
     key_pauses: dict[Side, asyncio.TimerHandle] = field(default_factory=dict)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once its bridge stands, or it is over."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it is answered, or over: who joins it waits for that."""
     arranging: asyncio.Lock = field(default_factory=asyncio.Lock)

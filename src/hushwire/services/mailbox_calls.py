@@ -5,7 +5,7 @@ second it is looked whether it still may be heard: an erasure ends it. What the 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
 from typing import Any, Final, assert_never
 from uuid import UUID
@@ -16,7 +16,7 @@ from hushwire.calls import events, mailbox
 from hushwire.calls.mailbox import MailboxListening
 from hushwire.calls.model import AnsweredBy, EndReason
 from hushwire.core.errors import HushwireError, Unavailable
-from hushwire.core.ids import OrgId
+from hushwire.core.ids import AgentId, OrgId
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused
 from hushwire.media.sounds import EncodedSound, SoundCodec
@@ -32,6 +32,8 @@ from hushwire.services.voicemail_boxes import VoicemailBoxes
 from hushwire.services.voicemail_reading import WAIT_S, Asking, NotRead
 
 CHECK_EACH_S: Final = 1.0
+CALLER_WAIT_S: Final = 5.0
+"""So long who left a message is waited for."""
 LONGEST_S: Final = 3600.0
 """No visit is longer."""
 _log = structlog.get_logger(__name__)
@@ -55,6 +57,8 @@ class MailboxCalls:
         self.boxes = boxes
         self._asking = asking
         self._feed = feed
+        self.call_back: Callable[[LiveCall, str], Awaitable[str | None]] = _not_at_all
+        """Begins a call of the visitor to whom it names; None once the visitor is in it, else why not, by a code of the catalogue."""
 
     def answered(self, live: LiveCall) -> None:
         """A call was answered for whose mailbox it is."""
@@ -115,9 +119,29 @@ class MailboxCalls:
         """End it now."""
         await self._sounds.stop(playing)
 
+    async def caller(self, live: LiveCall, owner: Agent, message: UUID) -> str | NotRead:
+        """Who left a message, as the owner would dial it."""
+        org = live.route.org
+        found = await self._asking.caller(org.id, owner.id, message, CALLER_WAIT_S)
+        if isinstance(found, NotRead) or not found.startswith("agent:"):
+            return found
+        colleague = org.by_id.get(AgentId(UUID(found.removeprefix("agent:"))))
+        return NotRead("gone") if colleague is None else (colleague.extension or colleague.username).reveal()
+
+    async def refuse(self, live: LiveCall, reason: str) -> Playing | None:
+        """Begin to say why somebody is not called, where there are words for it."""
+        found = caller_media(live)
+        if found is None or live.is_ended or not self._sounds.library.has(SoundKind.REFUSAL, live.route.org.slug, reason):
+            return None
+        return await self._sounds.play(live.bridge_id, found[0], found[1], SoundKind.REFUSAL, live.route.org, reason=reason)
+
     def hang_up(self, live: LiveCall) -> None:
         """There is nothing more."""
         self._feed(live, events.Stopped(EndReason.MAILBOX_LEFT))
+
+
+async def _not_at_all(_live: LiveCall, _to: str) -> str | None:
+    return "closing"
 
 
 class _Visit(Visit[mailbox.Event, mailbox.Effect]):
@@ -161,6 +185,9 @@ class _Visit(Visit[mailbox.Event, mailbox.Effect]):
             case mailbox.Erase(message):
                 await self._quiet()
                 await self._tolerant(self._calls.boxes.ask_erasure(self._org, self._owner.id, message))
+            case mailbox.CallBack(message):
+                await self._quiet()
+                await self._call_back(message)
             case mailbox.HangUp():
                 await self._quiet()
                 self._calls.hang_up(self._live)
@@ -211,6 +238,25 @@ class _Visit(Visit[mailbox.Event, mailbox.Effect]):
         finally:
             ending.cancel()
         self._events.put_nowait(mailbox.Ended(ending.result()))
+
+    async def _call_back(self, message: UUID) -> None:
+        try:
+            found = await self._calls.caller(self._live, self._owner, message)
+        except (HushwireError, *AWAY) as error:
+            found = NotRead(type(error).__name__)
+        if isinstance(found, NotRead):
+            _log.info("voicemail.not_called_back", call_id=str(self._live.id), why=found.reason)
+            await self._heard(await self._calls.say(self._live, mailbox.Prompt.NOT_CALLED))
+        else:
+            why = await self._calls.call_back(self._live, found)
+            if why is None:
+                return
+            if not await self._heard(await self._calls.refuse(self._live, why)):
+                await self._heard(await self._calls.say(self._live, mailbox.Prompt.NOT_CALLED))
+        self._events.put_nowait(mailbox.NotCalledBack())
+
+    async def _heard(self, playing: Playing | None) -> bool:
+        return playing is not None and await self._calls.heard(playing)
 
     async def _may_be_heard(self, message: UUID) -> bool:
         try:

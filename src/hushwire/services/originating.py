@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 import structlog
 
 from hushwire.calls import events
-from hushwire.calls.model import CallDirection, EndReason, Plan
+from hushwire.calls.model import CallDirection, EndReason, Plan, Side
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Channel, Emergency
@@ -21,6 +22,7 @@ from hushwire.services.call_media import CallMedia
 from hushwire.services.call_starts import CallStarts
 from hushwire.services.directory import Agent, Organisation
 from hushwire.services.live import LiveCall, Wanted
+from hushwire.services.replacing import Replacing
 from hushwire.services.ringing import RING_AGENT_S
 from hushwire.services.route import Refused, Route
 from hushwire.services.routing import Router
@@ -39,7 +41,11 @@ _log = structlog.get_logger(__name__)
 class Originating:
     """This gateway's. `is_locked` says whether the fraud breaker locked what a call goes on by."""
 
-    def __init__(self, router: Router, starts: CallStarts, media: CallMedia) -> None:
+    def __init__(
+        self, router: Router, starts: CallStarts, media: CallMedia, replacing: Replacing, feed: Callable[[LiveCall, events.Event], None]
+    ) -> None:
+        self._replacing = replacing
+        self._feed = feed
         self._router = router
         self._starts = starts
         self._media = media
@@ -67,6 +73,31 @@ class Originating:
             self._starts.note_refusal(found)
             return found
         return await self._starts.originate(found, wanted)
+
+    async def call_back(self, live: LiveCall, to: str) -> str | None:
+        """Let an agent who hears its messages call somebody, in a call of its own; None, or why not, by a code of the catalogue."""
+        org, agent = self._router.newest(live.route.org), self._router.agent(live.route.agent.id)
+        end = live.call.end(Side.CALLER)
+        if agent is None or end is None:
+            return "closing"
+        wanted = Wanted(Personal(to), Channel.CALLBACK)
+        found = self._judged(org, agent, wanted, counts=True, credential_id=live.route.device_id)
+        if isinstance(found, Refused):
+            self._starts.note_refusal(found)
+            return found.end_reason if found.verdict is None else found.verdict.reason.value
+        plan = replace(found.plan, caller=replace(end.terms, leg=0), targets=(), is_serial=False, rings_with=(), are_several=False)
+        route = replace(found, plan=plan, trunk=None, trunks=(), device_id=live.route.device_id)
+        host = await self._starts.originate(route, wanted)
+        if host is None:
+            return "closing"
+        await host.opened.wait()
+        outcome = "the call is over" if host.is_ended else await self._replacing.bring(live, host)
+        if outcome == "ok":
+            _log.info("call.called_back", call_id=str(host.id), from_call=str(live.id))
+            return None
+        _log.warning("call.not_called_back", call_id=str(live.id), why=outcome)
+        self._feed(host, events.Stopped(EndReason.MEDIA_FAILED))
+        return "media-failed"
 
     async def caller_there(self, live: LiveCall, branch: int | None) -> list[events.Event]:
         """The caller is there: whom its call's machine is to ring now, by the verdict of this moment; or that it may not."""
@@ -109,13 +140,15 @@ class Originating:
         moved = await self._media.turn(live, changed)
         return [events.NotDiverted()] if moved is None else [*moved, event]
 
-    def _judged(self, org: Organisation, agent: Agent, wanted: Wanted, *, counts: bool) -> Route | Refused:
+    def _judged(
+        self, org: Organisation, agent: Agent, wanted: Wanted, *, counts: bool, credential_id: UUID | None = None
+    ) -> Route | Refused:
         if agent.is_suspended:
             status, words = refusals.REFUSALS["suspended"].status or 403, refusals.header("suspended")
             return Refused(status, words, "suspended", CallDirection.OUTBOUND, org, agent, remote=Personal(wanted.to.reveal()[:256]))
         if wanted.is_telemarketing:
             agent = replace(agent, is_telemarketing=True)
-        return self._router.called_for(org, agent, wanted.to.reveal(), wanted.channel, counts=counts)
+        return self._router.called_for(org, agent, wanted.to.reveal(), wanted.channel, counts=counts, credential_id=credential_id)
 
     def _to_own_phones(self, found: Route, wanted: Wanted, *, answers_itself: bool) -> Route | Refused:
         other = found.remote or wanted.to

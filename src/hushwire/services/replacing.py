@@ -99,7 +99,7 @@ class Replacing:
             party, from_leg = source.party(source_side), source.call.leg(source_side)
             if leg is None or from_leg is None or not self._stands(host, source):
                 return "the call is over"
-            if not await self._can_go(host, source, source_side, from_leg):
+            if not await self._can_go(host, source, source_side, from_leg, lambda: self._stands(host, source)):
                 return "its party did not go to ports of its own"
             route = merged(host.route, leg, party, source.route)
             if host.recording is not None and not await self._is_told(host, source, source_side, route):
@@ -138,9 +138,44 @@ class Replacing:
             except (MediaRefused, Unavailable) as error:
                 _log.warning("call.leg_not_closed", call_id=str(host.id), why=str(error))
 
+    async def bring(self, source: LiveCall, host: LiveCall) -> str:
+        """Let the caller of `source`, with whom something of ours talks, be the caller of `host`, which waits for one; `ok`, or why not.
+
+        Its leg, its dialog and its keys go with it: it notices no more than whom it hears.
+        """
+        side, leg, from_leg = Side.CALLER, host.route.plan.caller.leg, source.call.leg(Side.CALLER)
+        async with host.replacing, source.replacing:
+            end = source.call.end(side)
+            if end is None or from_leg is None or _is_over(source, host) or side not in source.dialogs:
+                return "the call is over"
+            if not await self._can_go(host, source, side, from_leg, lambda: not _is_over(source, host)):
+                return "the call is over"
+            client = self._link.client
+            try:
+                await client.close_leg(host.id, leg)
+                await client.move_leg(source.id, from_leg, host.id, leg)
+            except (MediaRefused, Unavailable) as error:
+                _log.error("call.legs_not_moved", call_id=str(host.id), why=str(error))
+                return "hushwire-media did not take it"
+            if _is_over(source, host):  # meanwhile
+                for live in (source, host):
+                    self._feed(live, events.MediaFailed())
+                return "the call is over"
+            with self._endpoint.held():
+                self._handshakes.forget(host.id, leg)
+                self._handshakes.move(source.id, from_leg, host.id, leg)
+                _carry(source, from_leg, host, leg)
+                end.terms = replace(end.terms, leg=leg)
+                host.flow, host.caller_hop = source.flow, source.caller_hop
+                host.dialogs[side] = dialog = source.dialogs.pop(side)
+                self._table.by_dialog[dialog] = host
+                self._feed(source, events.Yielded(side))
+                self._feed(host, events.CallerCame(end))
+            return "ok"
+
     # Ports.
 
-    async def _can_go(self, host: LiveCall, source: LiveCall, side: Side, leg: int) -> bool:
+    async def _can_go(self, host: LiveCall, source: LiveCall, side: Side, leg: int, stands: Callable[[], bool]) -> bool:
         """Whether a leg's sockets can go to the bridge of `host`. A port that many share belongs to one thread of the media process: where
         that is another one the party is asked to use a pair of ports of its own, and both are listened to until it has agreed.
         """
@@ -151,13 +186,13 @@ class Replacing:
                 self._feed(source, moved)
             async with asyncio.timeout(PARTED_WITHIN_S):
                 while source.call.is_owed(side):
-                    if not self._stands(host, source):
+                    if not stands():
                         return False
                     await asyncio.sleep(_LOOK_S)
         except (MediaRefused, Unavailable, TimeoutError) as error:
             _log.warning("call.leg_not_parted", call_id=str(source.id), error=type(error).__name__)
             return False
-        return self._stands(host, source)
+        return stands()
 
     # The law and the recording.
 
@@ -301,6 +336,10 @@ class Replacing:
     def _note(self, host: LiveCall) -> None:
         self._journal.changed(host)
         self._journal.commit()
+
+
+def _is_over(*calls: LiveCall) -> bool:
+    return any(live.is_ended for live in calls)
 
 
 def _carry(source: LiveCall, from_leg: int, host: LiveCall, leg: int) -> None:

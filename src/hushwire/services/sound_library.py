@@ -59,8 +59,9 @@ VOICEMAIL_WORDS: Final[Mapping[str, str]] = {
     "deleted": "The message is deleted.",
     "not-deleted": "The message can not be deleted now.",
     "unplayable": "This message can not be played here.",
-    "menu": "Press one for the next message, two to hear it again, seven to delete it, hash to end.",
+    "menu": "Press one for the next message, two to hear it again, seven to delete it, eight to call back, hash to end.",
     "end": "There are no more messages.",
+    "not-called": "This caller can not be called back.",
     "greeting-record": (
         "Record your greeting after the tone, and press hash when you are done. Say that messages are recorded, since callers must know."
     ),

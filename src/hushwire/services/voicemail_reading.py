@@ -24,7 +24,9 @@ from hushwire.media.sounds import EncodedSound, SoundCodec
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.failures import RecordingError
 from hushwire.services.message_waiting import AWAY
+from hushwire.services.queries import Queries
 from hushwire.services.recordings import Audio, PlaybackEnded, Recordings
+from hushwire.store import voicemail
 from hushwire.store import voicemail_readings as table
 from hushwire.store.database import Database
 from hushwire.store.voicemail_readings import Answer, Question
@@ -34,6 +36,8 @@ from hushwire.vault.unseal import Why
 
 WAIT_S: Final = 20.0
 LOOK_S: Final = 0.5
+CALLER: Final = "caller"
+"""Asked for in the place of a codec: who left the message."""
 LEFT_AFTER: Final = timedelta(seconds=60)
 LONGEST_S: Final = 600
 """So much of a message is read at most."""
@@ -72,9 +76,20 @@ class Asking:
 
         The question is gone afterwards, whatever becomes of it.
         """
+        found = await self._asked(org_id, agent_id, message, codec.value, for_caller=for_caller, wait_s=wait_s)
+        return found if isinstance(found, NotRead) else EncodedSound.from_data(codec, found)
+
+    async def caller(self, org_id: OrgId, agent_id: AgentId, message: UUID, wait_s: float) -> str | NotRead:
+        """Who left a message, for its owner to call back: a number, or `agent:` and the id of a colleague."""
+        found = await self._asked(org_id, agent_id, message, CALLER, for_caller=False, wait_s=wait_s)
+        return found if isinstance(found, NotRead) else found.decode()
+
+    async def _asked(
+        self, org_id: OrgId, agent_id: AgentId, message: UUID, what: str, *, for_caller: bool, wait_s: float
+    ) -> bytes | NotRead:
         now = self._clock.now()
         receiver, question_id = Receiver(), uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
-        question = Question(question_id, org_id, agent_id, RecordingId(message), codec.value, receiver.public, now, for_caller)
+        question = Question(question_id, org_id, agent_id, RecordingId(message), what, receiver.public, now, for_caller)
         bell = self._waiting[question_id] = asyncio.Event()
         try:
             if not self._listens:
@@ -92,7 +107,7 @@ class Asking:
             del self._waiting[question_id]
         if answer.sealed is None:
             return NotRead(answer.refusal or "unknown")
-        return EncodedSound.from_data(codec, receiver.open(answer.sealed, _place(question)))
+        return receiver.open(answer.sealed, _place(question))
 
     async def _answer(self, question: Question, bell: asyncio.Event) -> Answer:
         while True:
@@ -116,8 +131,9 @@ class Asking:
 class Answering:
     """The worker's share."""
 
-    def __init__(self, main: Database, recordings: Recordings, clock: Clock) -> None:
+    def __init__(self, main: Database, recordings: Recordings, queries: Queries, clock: Clock) -> None:
         self._main = main
+        self._queries = queries
         self._recordings = recordings
         self._clock = clock
 
@@ -148,6 +164,8 @@ class Answering:
     async def _given(self, question: Question) -> Answer:
         # A greeting is played to callers by ourselves; all else its owner hears.
         why = Why("system:answering-machine" if question.for_caller else f"agent:{question.agent_id}", purposes.VOICEMAIL)
+        if question.codec == CALLER:
+            return await self._caller(question, why)
         found = await self._recordings.open_audio(question.org_id, question.recording_id, AudioFormat.WAV, why)
         if not isinstance(found, Audio):
             return Answer(None, type(found).__name__.lower())
@@ -157,6 +175,24 @@ class Answering:
         except (PlaybackEnded, RecordingError, UnusableSound) as error:
             return Answer(None, type(error).__name__.lower())
         return Answer(seal_to(question.public_key, sound.data, _place(question)), None)
+
+    async def _caller(self, question: Question, why: Why) -> Answer:
+        """Who may be called back: not who withheld the number, and not a number that nobody vouches for where its carrier was asked."""
+        async with self._main.organisation(question.org_id) as connection:
+            message = await voicemail.get(connection, question.recording_id)
+        if message is None or message.is_restricted:
+            return Answer(None, "restricted" if message is not None else "gone")
+        view = (await self._queries.calls_of(question.org_id, why, [message.call_id])).get(message.call_id)
+        if view is None or view.row.is_restricted:
+            return Answer(None, "restricted")
+        row, remote = view.row, view.remote
+        if row.direction == "internal":
+            remote = None if row.agent_id is None else f"agent:{row.agent_id}"
+        elif row.caller_verdict not in (None, "passed"):
+            return Answer(None, "unverified")
+        if row.caller_hidden or row.masking_session_id is not None or remote is None:
+            return Answer(None, "withheld")
+        return Answer(seal_to(question.public_key, remote.encode(), _place(question)), None)
 
 
 def _coded(wav: bytes, codec: SoundCodec) -> EncodedSound:
