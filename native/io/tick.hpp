@@ -12,7 +12,7 @@ namespace hushwire::io {
 
 class Tick {
   public:
-    static constexpr std::int64_t kShortestUs = 1000, kLongestUs = 2200;
+    static constexpr std::int64_t kShortestUs = 1000, kLongestUs = 2500;
     static constexpr double kWantedPackets = 75;
 
     /// `fixed_us`: always so long; 0: as the traffic asks for.

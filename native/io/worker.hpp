@@ -1,7 +1,7 @@
 // A worker thread: owns its bridges and their sockets, and moves their packets. Nothing here is shared with
 // another worker.
 //
-// Packets are collected on a short tick: while there is traffic the thread sleeps for 1 to 2.2 ms
+// Packets are collected on a short tick: while there is traffic the thread sleeps for 1 to 2.5 ms
 // (io/tick.hpp) and then serves every socket that has something, which costs far fewer wake-ups than a
 // wake-up per packet. Ports that many legs share are read and written in batches over all of their legs; a
 // leg's own port costs a system call per packet.
