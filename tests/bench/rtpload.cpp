@@ -8,7 +8,7 @@
 // by code that it does not share. Flows with one local port and different 127.x.y.z addresses share one socket, which
 // keeps the generator cheaper than what it measures. The result is one JSON object on standard output.
 //
-// A call is PCMU as phones send it: 160-byte payload each 20 ms, starts spread evenly over 20 ms. Latency runs from the
+// A call is PCMU as phones send it: 160-byte payload each 20 ms, starts spread evenly over 20 ms in a fixed random order. Latency runs from the
 // moment before sending to the kernel's receive time stamp, so that a late reader adds nothing. "lateness_us" is the
 // generator's own delay in sending: where its p99 passes 2,000 the run says nothing about the relay.
 #include <arpa/inet.h>
@@ -32,6 +32,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <random>
 #include <sstream>
 #include <string>
 #include <unordered_map>
@@ -509,6 +510,9 @@ int main(int argc, char** argv) {
     flows.push_back(std::move(f));
   }
   if (flows.empty() || flows.size() % 2 != 0) fail("flows come in pairs");
+  // The two sides of a call know nothing of each other: one after the other, the relay would have in its cache for the
+  // second what the first one needed.
+  std::shuffle(flows.begin(), flows.end(), std::mt19937(11));
   if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) std::fprintf(stderr, "rtpload: memory is not locked; expect more lateness\n");
   Load load(std::move(flows), std::move(sockets), std::move(pids));
   load.run(warmup, duration);
