@@ -3,11 +3,13 @@
     outbox row 'queued' -> opened -> 'sending' committed -> submit_sm -> answer -> 'submitted' committed -> receipt -> 'delivered'
 
 A turn writes the answers so far and claims the next parts in one transaction for each organisation. It waits a moment for half a window
-of answers, so that one half is with the centre while the other one is written: a window costs two commits rather than two hundred. Parts
-that are claimed and not settled never exceed the links' windows together: so many, at most, are in doubt when this process dies.
+of answers, so that one half is with the centre while the other one is written, and two may be under way: a window costs two commits rather
+than two hundred. Parts that are claimed and not settled never exceed the links' windows together, whichever of the turns under way are
+committed: so many, at most, are in doubt when this process dies.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, field, replace
@@ -40,6 +42,8 @@ from hushwire.store.message_parts import Receipt, Settled
 from hushwire.transport.message_link import MessageLink
 from hushwire.vault.keyring import DeploymentKeys
 
+LANES: Final = 2
+"""So many turns may be under way at once."""
 LINGER_S: Final = 0.004
 """So long an answer waits for others to be committed with, while less than half a window of them is there."""
 GATHER_MOST: Final = 4
@@ -105,6 +109,7 @@ class MessageCarrier:
         self._outcomes: list[tuple[OrgId, Settled]] = []
         self._late: list[tuple[OrgId, Settled]] = []
         self._in_hand = 0
+        self._turns: list[_Turn] = []
         self._ripening: asyncio.TimerHandle | None = None
         self._is_ripe = False
         self._texts: list[tuple[Callable[[int, int], None], int, Inbound]] = []
@@ -172,7 +177,7 @@ class MessageCarrier:
             await asyncio.gather(taking_in, return_exceptions=True)
             try:
                 async with asyncio.timeout(2):
-                    await self._write([])
+                    await self._write(self._next_turn())
             except (TimeoutError, *_AWAY) as error:
                 _log.error("message_carrier.not_settled", error=type(error).__name__)
 
@@ -236,7 +241,12 @@ class MessageCarrier:
         """Something came from a link: a turn at once where it is worth one, else in a moment."""
         if self._is_worth_a_turn():
             self._wake.set()
-        elif self._ripening is None and (self._outcomes or self._late):
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """See to it that what was answered waits for no more than a moment."""
+        if self._ripening is None and not self._is_ripe and (self._outcomes or self._late):
             self._ripening = asyncio.get_running_loop().call_later(LINGER_S, self._ripen)
 
     def _ripen(self) -> None:
@@ -245,24 +255,43 @@ class MessageCarrier:
 
     def _is_worth_a_turn(self) -> bool:
         settled = len(self._outcomes)
-        is_enough = self._is_ripe or settled >= self._in_hand or 2 * settled >= self._windows()  # half a window, or all that is under way
+        unanswered = self._in_hand - settled - sum(len(turn.outcomes) for turn in self._turns)
+        windows = self._windows()
+        # Half a window; or all that there is to come, unless it is a few that the next turn takes along.
+        is_all = unanswered <= 0 and (not self._turns or 4 * settled >= windows)
+        is_enough = self._is_ripe or is_all or 2 * settled >= windows
         return (bool(settled or self._late) and is_enough) or (len(self._ahead) > 0 and self._room(0) > 0)
 
     async def _submit(self) -> None:
-        while True:
-            self._wake.clear()
-            if self._room(len(self._outcomes)) > 0:
-                self._ahead.want(self._windows())
-            if self._is_worth_a_turn():
-                try:
-                    await self._turn()
-                except _AWAY as error:
-                    _log.error("message_carrier.turn_failed", centre=self.centre.name, error=type(error).__name__)
-                    await asyncio.sleep(_PAUSE_S)
-                continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._until()):
-                    await self._wake.wait()
+        lanes: dict[asyncio.Task[None], _Turn] = {}
+        try:
+            while True:
+                self._wake.clear()
+                for lane in [lane for lane in lanes if lane.done()]:
+                    del lanes[lane]
+                    lane.result()  # raises what nobody expected
+                if self._room(len(self._outcomes)) > 0:
+                    self._ahead.want(self._windows())
+                if len(lanes) < LANES and self._is_worth_a_turn():
+                    turn = self._next_turn((self._windows() + 1) // 2 or len(self._outcomes))
+                    if turn.is_empty:
+                        self._turns.remove(turn)  # what was ready was stale
+                        continue
+                    lane = asyncio.create_task(self._carry_out(turn), name="message-turn")
+                    lane.add_done_callback(lambda _: self._wake.set())
+                    lanes[lane] = turn
+                    continue
+                self._linger()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._until()):
+                        await self._wake.wait()
+        finally:
+            for lane in lanes:
+                lane.cancel()
+            await asyncio.gather(*lanes, return_exceptions=True)
+            for turn in self._turns:  # one that was cancelled before its first step
+                self._outcomes, self._late = turn.outcomes + self._outcomes, turn.late + self._late
+            self._turns.clear()
 
     def _until(self) -> float:
         """Seconds until there may be something to do without being woken."""
@@ -272,19 +301,29 @@ class MessageCarrier:
         opening = [at - now for one in self._links if (at := one.link.opens_at()) is not None]
         return max(0.005, min([LOOK_EVERY_S, *opening]))
 
-    async def _turn(self) -> None:
-        """Write what was answered, claim what there is room for, and hand it to the links. Raises what the database does."""
+    def _next_turn(self, most: int | None = None) -> "_Turn":
+        """What was answered so far and what there is room for, `most` of each; None: all that was answered, and nothing new."""
         if self._ripening is not None:
             self._ripening.cancel()
         self._ripening, self._is_ripe = None, False
-        batch = self._ahead.take(self._room(len(self._outcomes)))
-        if not batch and not self._outcomes and not self._late:
-            return  # what was ready was stale
+        outcomes, self._outcomes = self._outcomes[:most], [] if most is None else self._outcomes[most:]
+        room = 0 if most is None else max(0, min(most, self._room(len(outcomes))))
+        turn = _Turn(self._ahead.take(room), outcomes, self._late)
+        self._late = []
+        self._turns.append(turn)
+        return turn
+
+    async def _carry_out(self, turn: "_Turn") -> None:
+        """Write and claim, and hand what is claimed to the links."""
+        claimed = None
         try:
-            claimed = await self._write(batch)
-        finally:
-            self._ahead.left(batch)
-        self._give(claimed)
+            claimed = await self._write(turn)
+        except _AWAY as error:
+            _log.error("message_carrier.turn_failed", centre=self.centre.name, error=type(error).__name__)
+        if claimed is None:
+            await asyncio.sleep(_PAUSE_S)
+        else:
+            self._give(claimed)
 
     def _windows(self) -> int:
         """How many parts may be with the centre at once."""
@@ -295,14 +334,19 @@ class MessageCarrier:
         senders = self._senders()
         free = sum(one.link.free() for one in senders)
         windows = sum(one.link.settings.window for one in senders)
-        return min(free, windows - (self._in_hand - settling))
+        # Of a turn under way either what it settles is still in hand, or what it claims is already: the larger one counts.
+        claiming = sum(len(turn.batch) for turn in self._turns)
+        beyond = sum(max(0, len(turn.batch) - len(turn.outcomes)) for turn in self._turns)
+        return min(free - claiming, windows - (self._in_hand + beyond - settling))
 
-    async def _write(self, batch: Sequence[Ready]) -> list[tuple[Held, Ready]]:
-        """Commit the outcomes so far and claim `batch`, an organisation at a time; returns what is ours to send."""
-        outcomes, self._outcomes = self._outcomes, []
-        late, self._late = self._late, []
+    async def _write(self, turn: "_Turn") -> list[tuple[Held, Ready]]:
+        """Commit a turn, an organisation at a time; returns what is ours to send."""
+        batch, outcomes, late = turn.batch, turn.outcomes, turn.late
         claimed: list[tuple[Held, Ready]] = []
-        orgs = dict.fromkeys([*(org for org, _ in outcomes), *(org for org, _ in late), *(ready.ref.org_id for ready in batch)])
+        more = Counter(ready.ref.org_id for ready in batch)
+        more.subtract(Counter(org for org, _ in outcomes))
+        # Those first that give back more than they claim: at no commit is more in hand than before or after all of them.
+        orgs = sorted({*more, *(org for org, _ in late)}, key=lambda org: more[org])
         left = list(orgs)
         try:
             for org_id in orgs:
@@ -321,6 +365,9 @@ class MessageCarrier:
             self._in_hand += sum(ref.org_id in left for ref in doubtful)
             self._ahead.may_hold_more = True
             raise
+        finally:
+            self._turns.remove(turn)
+            self._ahead.left(batch)
         return claimed
 
     async def _write_org(
@@ -458,6 +505,19 @@ class MessageCarrier:
     async def look_again(self) -> int:
         """Early receipts, once more."""
         return await self._receipts.look_again()
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """What one turn claims and settles."""
+
+    batch: list[Ready]
+    outcomes: list[tuple[OrgId, Settled]]
+    late: list[tuple[OrgId, Settled]]
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.batch or self.outcomes or self.late)
 
 
 @dataclass(slots=True)
