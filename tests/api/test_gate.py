@@ -9,7 +9,9 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from fastapi.openapi.utils import get_openapi
 
+from hushwire.api import application as described
 from hushwire.api import gate
 from hushwire.api.access import PERMISSIONS
 from hushwire.api.limits import Buckets, Rate
@@ -281,6 +283,15 @@ async def test_every_described_path_is_among_the_tested_ones_and_behind_a_key(of
             answer = await api.request(method, _asked(template))
             problem(answer, 401)
             assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_the_description_is_made_once_however_many_ask_for_it_at_once(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(described, "get_openapi", lambda **told: made.append(1) or get_openapi(**told))
+    async with office.stranger() as api:
+        answers = await asyncio.gather(*(api.get("/openapi.json") for _ in range(5)))
+    assert len({shown(answer)["openapi"] for answer in answers if answer.status_code == 200}) == 1
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize(

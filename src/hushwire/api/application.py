@@ -169,12 +169,14 @@ def application(means: Means, *, is_tls: bool) -> ASGIApp:
         app.include_router(module.router)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     told: list[bytes] = []
+    telling = asyncio.Lock()
 
     @app.get("/openapi.json", include_in_schema=False)
     async def description() -> Response:
-        # Made once, and not on the loop: it takes about a second, and anybody may ask for it.
-        if not told:
-            told.append(await asyncio.to_thread(lambda: orjson.dumps(app.openapi())))
+        # Made once, however many ask at once, and not on the loop: it takes about a second, and anybody may ask for it.
+        async with telling:
+            if not told:
+                told.append(await asyncio.to_thread(lambda: orjson.dumps(app.openapi())))
         return Response(told[0], media_type="application/json")
 
     return Gate(app, Authenticator(means.main, means.clock), means.metrics, means.clock, is_tls=is_tls)
