@@ -40,6 +40,7 @@ from hushwire.services.devices import Devices
 from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa, Posture
 from hushwire.services.event_feed import EventFeed
+from hushwire.services.exception_settings import ExceptionSettings
 from hushwire.services.fraud_alarms import FraudAlarms
 from hushwire.services.greeting_uploads import Bounds, GreetingUploads
 from hushwire.services.greetings import Greetings
@@ -197,6 +198,7 @@ async def made_means(house: House) -> Means:
         consents=Consents(main, keyring, house.clock, Chance()), do_not_call=DoNotCall(main, keyring, house.clock),
         account_deletions=AccountDeletions(main, keyring, erasures, rights.agents, notices, house.clock, Chance()),
         groups=GroupSettings(main, keyring, house.clock, Chance()),
+        exceptions=ExceptionSettings(main, keyring, house.clock, Chance(), voice_security.changes),
         teams=TeamSettings(main, house.clock, Chance(), voice_security.changes),
         devices=devices, fraud_alarms=FraudAlarms(main, devices, house.clock), limits=Limits(main, house.clock), sip_domain="pbx.test",
         masking=Masking(main, keyring, house.clock, Chance()),

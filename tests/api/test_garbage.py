@@ -149,6 +149,9 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
         "url": "https://hooks.example.org/in", "kinds": ["call.ended", "*"], "grants": [], "active": False
     },
     ("POST", "/v1/voice-security/alarms/{alarm_id}/replace"): {"waits": True},
+    ("POST", "/v1/voice-security/exceptions"): {
+        "kind": "unassigned", "number": "+4932", "is_prefix": True, "country": "DE", "reason": "our lines", "until": FUTURE
+    },
     ("POST", "/v1/teams"): {"name": "support", "members": ["anna"]},
     ("PUT", "/v1/teams/{team_id}"): {"name": "sales", "members": []},
     ("PUT", "/v1/voice-security/teams/{team_id}"): {

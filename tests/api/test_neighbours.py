@@ -1,6 +1,7 @@
 """A tenant who knows every id of its neighbour learns and changes nothing by them, on any described path, in any place of a request."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -33,6 +34,9 @@ async def everything_of(office: Office, api: httpx.AsyncClient) -> dict[str, str
     refused = await office.add_call("+38344123456", agent_id=agent, state="refused", verdict_reason="country", country="XK")
     access = await api.post("/v1/voice-security/access-requests", json={"call": str(refused)})
     assert access.status_code == 201, access.text
+    excepted = {"kind": "unassigned", "number": "+4932", "is_prefix": True, "country": "DE", "reason": "ours"}
+    exception = await api.post("/v1/voice-security/exceptions", json=excepted | {"until": f"{datetime.now(UTC).year + 1}-01-01T00:00:00Z"})
+    assert exception.status_code == 201, exception.text
     guarded = {"four_eyes": ["XK"], "allowed_countries": ["DE", "AT"]}
     shown(await api.put("/v1/voice-security", json=guarded))
     proposed = await api.put("/v1/voice-security", json={"allowed_countries": ["DE", "AT", "XK"]})
@@ -42,6 +46,7 @@ async def everything_of(office: Office, api: httpx.AsyncClient) -> dict[str, str
     await project(await office.house.main("worker"))
     deliveries = shown(await api.get(f"/v1/webhooks/{things['webhook_id']}/deliveries"))["items"]
     return things | {
+        "exception_id": exception.json()["id"],
         "delivery_id": deliveries[0]["id"],
         "export_id": shown(await api.get("/v1/privacy/exports"))["items"][0]["id"],
         "erasure_id": erasure.json()["id"],

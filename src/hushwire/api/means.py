@@ -31,6 +31,7 @@ from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.event_feed import EventFeed
+from hushwire.services.exception_settings import ExceptionSettings
 from hushwire.services.fraud_alarms import FraudAlarms
 from hushwire.services.greeting_uploads import GreetingUploads
 from hushwire.services.greetings import Greetings
@@ -104,6 +105,7 @@ class Means:
     devices: Devices
     groups: GroupSettings
     teams: TeamSettings
+    exceptions: ExceptionSettings
     masking: Masking
     messages: Messages
     links: ProvisioningLinks

@@ -42,6 +42,7 @@ from hushwire.services.do_not_call import DoNotCall
 from hushwire.services.dpa import Dpa
 from hushwire.services.erasure import Erasures
 from hushwire.services.event_feed import EventFeed
+from hushwire.services.exception_settings import ExceptionSettings
 from hushwire.services.fraud_alarms import FraudAlarms
 from hushwire.services.greeting_uploads import GreetingUploads
 from hushwire.services.greetings import Greetings
@@ -179,6 +180,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         rights=rights,
         forwarding=AgentForwarding(wired.main, wired.keyring, voice_security, wired.clock, wired.random),
         groups=GroupSettings(wired.main, wired.keyring, wired.clock, wired.random),
+        exceptions=ExceptionSettings(wired.main, wired.keyring, wired.clock, wired.random, voice_security.changes),
         teams=TeamSettings(wired.main, wired.clock, wired.random, voice_security.changes),
         devices=devices,
         fraud_alarms=FraudAlarms(wired.main, devices, wired.clock),

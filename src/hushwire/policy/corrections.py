@@ -2,37 +2,51 @@
 
 A line names every territory that must be allowed. Where two states claim a range, both must be: nobody finds its list widened by a
 dispute, and taking no side is the only answer that does not depend on who reads it (docs/voice-security.md).
+
+Read in November 2026, in stored copies of these pages; [name] in a line:
+
+    ru          https://en.wikipedia.org/wiki/Telephone_numbers_in_Russia, which cites the ITU's copy of the plan (T02020000AD, 2022)
+    plus7       https://en.wikipedia.org/wiki/%2B7
+    abkhazia    https://en.wikipedia.org/wiki/Telephone_numbers_in_Abkhazia
+    karabakh    https://howtophoneto.com/nagorno-karabakh
+    cyprus      https://en.wikipedia.org/wiki/Telephone_numbers_in_Cyprus, "the situation in Northern Cyprus"
+    kosovo      https://en.wikipedia.org/wiki/Telephone_numbers_in_Kosovo
+    san-marino  https://www.wtng.sitindaonnews.com/index.php/3363-san-marino: +378 and +39 0549 lead to the same lines
+
+Lines without a name were not found in a source that could be read; each asks for more territories, and none for fewer.
 """
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised with each change of the table."""
 
 # prefix | territories, the one that answers for the plan first | why, and the source
 _TABLE: Final = """
-+7365    | RU UA | Simferopol in the Russian plan; UN A/RES/68/262 (2014), Ukraine's plan has +380 65 there
-+7869    | RU UA | Sevastopol in the Russian plan; UN A/RES/68/262 (2014)
-+7978    | RU UA | mobile ranges opened in Crimea; UN A/RES/68/262 (2014)
-+7840    | RU GE | Abkhazia in the Russian plan; Georgia's is +995 44 (ITU-T E.164, country code 995)
-+7940    | RU GE | mobile ranges of Abkhazia; Georgia's is +995 44 (ITU-T E.164, country code 995)
++7365    | RU UA | Crimea in the Russian plan [ru]; UN A/RES/68/262 (2014), Ukraine's plan has +380 65 there
++7869    | RU UA | Sevastopol in the Russian plan [ru]; UN A/RES/68/262 (2014)
++7978    | RU UA | mobile ranges opened in Crimea [ru]; UN A/RES/68/262 (2014)
++7840    | RU GE | Abkhazia in the Russian plan [ru] [abkhazia]; Georgia's is +995 44
++7940    | RU GE | mobile ranges of Abkhazia [ru] [abkhazia]; Georgia's is +995 44
++7850    | RU GE | South Ossetia in the Russian plan [plus7]; Georgia's is +995 34
++7998    | RU GE | mobile ranges of South Ossetia [plus7]; Georgia's is +995 34
 +733622  | RU KZ | Baikonur: Russian plan, ground of Kazakhstan (lease agreement of 10 December 1994)
 +37447   | AM AZ | Karabakh in the Armenian plan; UN S/RES/853 (1993)
-+37497   | AM AZ | mobile ranges of Karabakh in the Armenian plan; UN S/RES/853 (1993)
-+90392   | TR CY | the north of Cyprus in the Turkish plan; UN S/RES/550 (1984)
++37497   | AM AZ | mobile ranges of Karabakh in the Armenian plan [karabakh]; UN S/RES/853 (1993)
++90392   | TR CY | the north of Cyprus in the Turkish plan [cyprus]; UN S/RES/550 (1984)
 +905338  | TR CY | mobile ranges of the north of Cyprus in the Turkish plan; UN S/RES/550 (1984)
 +905428  | TR CY | mobile ranges of the north of Cyprus in the Turkish plan; UN S/RES/550 (1984)
 +97256   | IL PS | mobile ranges of Palestinian operators, reached under both codes; ITU-T E.164 (972 and 970)
 +97259   | IL PS | mobile ranges of Palestinian operators, reached under both codes; ITU-T E.164 (972 and 970)
-+37744   | MC XK | Monaco's range that a Kosovan operator used until Kosovo had +383 (ITU-T list of E.164 country codes, 383)
-+37745   | MC XK | Monaco's range that a Kosovan operator used until Kosovo had +383 (ITU-T list of E.164 country codes, 383)
-+38643   | SI XK | Slovenia's range that a Kosovan operator used until Kosovo had +383 (ITU-T list of E.164 country codes, 383)
-+38649   | SI XK | Slovenia's range that a Kosovan operator used until Kosovo had +383 (ITU-T list of E.164 country codes, 383)
-+38128   | RS XK | Mitrovica in the Serbian plan; Kosovo's is +383 28
-+38129   | RS XK | Prizren in the Serbian plan; Kosovo's is +383 29
-+38138   | RS XK | Prishtina in the Serbian plan; Kosovo's is +383 38
-+38139   | RS XK | Peja in the Serbian plan; Kosovo's is +383 39
-+390549  | IT SM | San Marino in the Italian plan, beside +378 (ITU-T E.164, country code 378)
++37744   | MC XK | Monaco's range that a Kosovan operator used until Kosovo had +383 [kosovo]
++37745   | MC XK | Monaco's range that a Kosovan operator used until Kosovo had +383 [kosovo]
++38643   | SI XK | Slovenia's range that a Kosovan operator used until Kosovo had +383 [kosovo]
++38649   | SI XK | Slovenia's range that a Kosovan operator used until Kosovo had +383 [kosovo]
++38128   | RS XK | Mitrovica in the Serbian plan; Kosovo's is +383 28 [kosovo]
++38129   | RS XK | Prizren in the Serbian plan; Kosovo's is +383 29 [kosovo]
++38138   | RS XK | Prishtina in the Serbian plan; Kosovo's is +383 38 [kosovo]
++38139   | RS XK | Peja in the Serbian plan; Kosovo's is +383 39 [kosovo]
++390549  | IT SM | San Marino in the Italian plan, beside +378 [san-marino]
 +6721    | AQ    | stations in Antarctica, which phonenumbers counts to Norfolk Island (ITU-T E.164, country code 672)
 +5399    | CU US | the naval base at Guantanamo Bay, on Cuban ground in the Cuban plan (ITU-T E.164, country code 53)
 """

@@ -144,6 +144,11 @@ def _was_so(name: str, lists: Lists, before: Narrowed, after: Narrowed, then: fr
     return before.zone == after.zone or not has_windows
 
 
+def is_guarded(name: str, lists: Lists) -> bool:
+    """Whether two must agree to a territory or class."""
+    return _is_guarded(name, lists)
+
+
 def _guarded(names: Set[str], before: Lists) -> frozenset[str]:
     return frozenset(name for name in names if _is_guarded(name, before))
 

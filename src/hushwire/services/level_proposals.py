@@ -50,6 +50,8 @@ def team_wanted(row: TeamRow | None) -> str:
 async def base_of(connection: Connection, subject: str) -> bytes:
     """A digest of how a team or agent stands: its level, and for a team its name and members."""
     kind, id_ = _parsed(subject)
+    if kind == "exception":
+        return hashlib.sha256(b"waits" if await levels.waits(connection, id_) else b"").digest()
     row = await levels.level_of(connection, **{f"{kind}_id": id_})
     said: dict[str, Any] = {"level": None if row is None else {name: getattr(row, name) for name in _FIELDS}}
     if kind == "team":
@@ -61,6 +63,9 @@ async def base_of(connection: Connection, subject: str) -> bytes:
 async def carry_out(connection: Connection, org_id: OrgId, subject: str, wanted: str, new_id: UUID, now: datetime) -> None:
     """Have a team or agent be as it was proposed."""
     kind, id_ = _parsed(subject)
+    if kind == "exception":
+        await levels.let_hold(connection, id_)
+        return
     said: Mapping[str, Any] = json.loads(wanted)
     if "team" in said:
         team = said["team"]

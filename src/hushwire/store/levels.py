@@ -144,18 +144,34 @@ async def remove_level(connection: Connection, *, team_id: UUID | None = None, a
 
 
 async def exceptions(connection: Connection) -> list[ExceptionRow]:
-    """Every exception, the oldest first; those that have ended too."""
+    """Every exception that holds, the oldest first; those that have ended too, and none that waits for a second person."""
     rows = await connection.fetch(
-        "SELECT id, kind, said_sealed, remote_index, ends_at, created_at, created_by FROM number_exceptions ORDER BY created_at, id"
+        "SELECT id, kind, said_sealed, remote_index, ends_at, created_at, created_by FROM number_exceptions WHERE waits_for IS NULL"
+        " ORDER BY created_at, id"
     )
     return [ExceptionRow(**dict(row)) for row in rows]
 
 
-async def put_exception(connection: Connection, org_id: OrgId, row: ExceptionRow) -> None:
-    """Add one."""
+async def count_exceptions(connection: Connection) -> int:
+    """How many there are, those that wait too."""
+    return int(await connection.fetchval("SELECT count(*) FROM number_exceptions"))
+
+
+async def waits(connection: Connection, exception_id: UUID) -> bool:
+    """Whether there is such an exception that waits for a second person."""
+    return bool(await connection.fetchval("SELECT waits_for IS NOT NULL FROM number_exceptions WHERE id = $1", exception_id))
+
+
+async def let_hold(connection: Connection, exception_id: UUID) -> None:
+    """It waits no more."""
+    await connection.execute("UPDATE number_exceptions SET waits_for = NULL WHERE id = $1", exception_id)
+
+
+async def put_exception(connection: Connection, org_id: OrgId, row: ExceptionRow, *, waits: bool = False) -> None:
+    """Add one; `waits`: it does not hold before a second person agrees."""
     await connection.execute(
-        "INSERT INTO number_exceptions (id, org_id, kind, said_sealed, remote_index, ends_at, created_at, created_by)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO number_exceptions (id, org_id, kind, said_sealed, remote_index, ends_at, created_at, created_by, waits_for)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         row.id,
         org_id,
         row.kind,
@@ -164,6 +180,7 @@ async def put_exception(connection: Connection, org_id: OrgId, row: ExceptionRow
         row.ends_at,
         row.created_at,
         row.created_by,
+        row.id if waits else None,
     )
 
 

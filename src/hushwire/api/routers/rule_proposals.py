@@ -36,7 +36,7 @@ class Proposal(BaseModel):
     short_codes: list[str] = Field(description="To be allowed.")
     hours: list[Any] | None = Field(description="To hold from then on; null: as they are.")
     subject: str | None = Field(
-        description="team:<id> or agent:<id>: whose lists narrow less then, so that those countries and classes are reached; null: all."
+        description="team:<id> or agent:<id>: whose lists narrow less then; exception:<id>: which holds then; null: everybody's lists."
     )
     proposed_by: str
     proposed_at: datetime

@@ -134,7 +134,7 @@ class Waiting(BaseModel):
     waits: Proposal
 
 
-_WAITS: Final[dict[int | str, dict[str, Any]]] = {202: {"model": Waiting, "description": "It waits for a second person."}}
+WAITS: Final[dict[int | str, dict[str, Any]]] = {202: {"model": Waiting, "description": "It waits for a second person."}}
 
 
 @router.get("/v1/teams")
@@ -158,7 +158,7 @@ async def get_team(means: Given, caller: Reading, team_id: Id) -> Team:
     return _shown(_there(await means.teams.get(caller.org_id, parsed_id(team_id))))
 
 
-@router.put("/v1/teams/{team_id}", response_model=Team, responses=_WAITS)
+@router.put("/v1/teams/{team_id}", response_model=Team, responses=WAITS)
 async def set_team(means: Given, caller: Changing, team_id: Id, body: TeamWanted) -> Team | Response:
     """Change its name and members. Who is no member any more has the organisation's rules, narrowed by its own lists only.
 
@@ -173,7 +173,7 @@ async def set_team(means: Given, caller: Changing, team_id: Id, body: TeamWanted
     return _shown(_fit(outcome))
 
 
-@router.delete("/v1/teams/{team_id}", status_code=204, responses=_WAITS)
+@router.delete("/v1/teams/{team_id}", status_code=204, responses=WAITS)
 async def remove_team(means: Given, caller: Changing, team_id: Id) -> Response:
     """Remove a team, and what it narrowed; what that opens of what two must agree to waits (202)."""
     removed = await means.teams.remove(caller.org_id, parsed_id(team_id), actor=caller.actor)
@@ -190,7 +190,7 @@ async def get_team_rules(means: Given, caller: RulesReading, team_id: Id) -> Lev
     return _level(_there(await means.teams.level(caller.org_id, team_id=parsed_id(team_id))))
 
 
-@router.put("/v1/voice-security/teams/{team_id}", response_model=Level, responses=_WAITS)
+@router.put("/v1/voice-security/teams/{team_id}", response_model=Level, responses=WAITS)
 async def set_team_rules(means: Given, caller: RulesChanging, team_id: Id, body: LevelWanted) -> Level | Response:
     """Have the team narrow this. The next call of a member obeys within a second, on every node.
 
@@ -207,7 +207,7 @@ async def get_agent_rules(means: Given, caller: RulesReading, agent_id: Id) -> L
     return _level(_there(await means.teams.level(caller.org_id, agent_id=parsed_id(agent_id))))
 
 
-@router.put("/v1/voice-security/agents/{agent_id}", response_model=Level, responses=_WAITS)
+@router.put("/v1/voice-security/agents/{agent_id}", response_model=Level, responses=WAITS)
 async def set_agent_rules(means: Given, caller: RulesChanging, agent_id: Id, body: LevelWanted) -> Level | Response:
     """Have the agent's own lists narrow this. The agent's next call obeys within a second, on every node.
 

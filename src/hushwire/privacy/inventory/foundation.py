@@ -83,7 +83,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "team_members": same(replace(AGENT, form=Form.PSEUDONYM), "org_id team_id agent_id"),
     "rule_levels": same(replace(RULE, form=Form.PSEUDONYM), "id org_id team_id agent_id")
     | same(RULE, "countries classes short_codes terms hours time_zone created_at updated_at"),
-    "number_exceptions": same(replace(RULE, form=Form.PSEUDONYM), "id org_id created_by")
+    "number_exceptions": same(replace(RULE, form=Form.PSEUDONYM), "id org_id created_by waits_for")
     | same(RULE, "kind ends_at created_at")
     | same(replace(FAR_NUMBER, purpose=Purpose.VOICE_SECURITY, erasure=Erasure.DELETE_ROW, recipients=Recipient.NOBODY), "said_sealed")
     | same(replace(FAR_INDEX, purpose=Purpose.VOICE_SECURITY, erasure=Erasure.DELETE_ROW), "remote_index"),
