@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hushwire.calls.call import State
 from hushwire.calls.model import Side
 from hushwire.calls.transfer import TransferKind
+from hushwire.services.live import LiveCall
 from hushwire.services.provisioning import AgentSpec, OrgSpec
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
@@ -17,7 +19,7 @@ from hushwire.sip.effects import DialogKey
 from hushwire.sip.refer import Replaces
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import ANNA_NUMBER, DOMAIN, HOST, Peer, Srtp, World, local_media, need_program, running, specs
+from tests.services.running import ANNA_NUMBER, DOMAIN, GROUP_NUMBER, HOST, Peer, Srtp, World, local_media, need_program, running, specs
 from tests.services.test_transfers import Heard, accept, refer, row_of, settled, to_carrier
 
 pytestmark = need_program
@@ -191,3 +193,40 @@ async def test_a_call_whose_phone_hung_up_does_not_wait_for_another_that_can_not
 
     await until(is_over, timeout_s=10, what="nobody is left alone in it")
     assert (await world.carrier.expect(sip.DialogEnded)).dialog == far
+
+
+async def until_row(world: World, live: LiveCall) -> Any:
+    """The call's row once it is answered."""
+
+    async def found() -> Any:
+        return next((row for row in await world.rows("calls") if row["id"] == live.id and row["state"] == "active"), None)
+
+    return await until(found, what="the row is answered")
+
+
+@pytest.mark.parametrize("line", ["600", "102"])
+async def test_a_call_that_rings_at_a_group_is_picked_up_by_the_groups_number_or_by_a_members(world: World, line: str) -> None:
+    anna, ben, sue = await world.peer("anna"), await world.peer("ben"), await world.peer("sue")
+    world.carrier.invite(f"sip:{GROUP_NUMBER}@127.0.0.1:{world.port}", srtp=Srtp.NEVER)
+    for phone in (anna, ben):
+        phone.endpoint.respond((await phone.expect(sip.RequestReceived)).tx, 180)
+    (live,) = world.gateway.calling.live
+    sue.invite("**601")
+    assert await refused(sue) == 404, "the other group's line is quiet"
+    sue.invite(f"**{line}")
+    dialog = (await sue.expect(sip.Accepted)).dialog
+    for phone in (anna, ben):
+        await phone.expect(sip.CancelReceived)
+    while not isinstance(await world.carrier.expect(sip.Event), sip.Accepted):  # type: ignore[arg-type]
+        pass
+    heard = Heard(sue)
+    await settled(live)
+    agent = live.party(Side.CALLEE).agent
+    assert agent is not None
+    assert agent.username.reveal() == "sue"
+    assert live.route.group is None
+    row = await until_row(world, live)
+    assert row["agent_id"] == agent.id, "it is hers, in its row too"
+    sue.endpoint.bye(dialog)
+    await world.carrier.expect(sip.DialogEnded)
+    await heard.stop()

@@ -373,6 +373,10 @@ def merged(route: Route, leg: int, party: Party, source: Route) -> Route:
         route,
         agent=agent,
         peer_agent=peer,
+        # Who picks up a group's call has answered it for the group.
+        group=None,
+        rung=(),
+        callees=(),
         payers=tuple(payers.values()),
         # Who comes from within was let out by nobody.
         let_out=route.let_out if party.trunk is None else (*route.let_out, *source.forwarded_by),

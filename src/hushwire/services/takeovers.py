@@ -77,12 +77,14 @@ class Takeovers:
                 self._come(tx, request, flow, route, host, host.transfer.side, TransferKind.RETRIEVE)
             return
         colleague = route.org.by_extension.get(place.argument) or route.org.by_username.get(place.argument)
-        ringing = None if colleague is None else self._ringing(route.org, colleague)
-        if colleague is None:
+        group = route.org.groups.get(place.argument)
+        line = AgentId(group.id) if group is not None else None if colleague is None else colleague.id
+        ringing = None if line is None else self._ringing(route.org, line)
+        if line is None:
             self._refuse(tx, "nobody-rings")
             return
         if ringing is None:
-            self._look(tx, flow, route, lambda other: other.ringing(route.org.id, colleague.id), "nobody-rings")
+            self._look(tx, flow, route, lambda other: other.ringing(route.org.id, line), "nobody-rings")
             return
         self._come(tx, request, flow, route, ringing, Side.CALLEE, TransferKind.PICKUP)
 
@@ -156,10 +158,10 @@ class Takeovers:
                 return live, Side.CALLEE, TransferKind.PICKUP
         return None
 
-    def _ringing(self, org: Organisation, colleague: Agent) -> LiveCall | None:
-        """The oldest call that rings at a colleague's phones now."""
+    def _ringing(self, org: Organisation, line: AgentId) -> LiveCall | None:
+        """The oldest call that rings at a colleague's phones, or at a group's, now."""
         calls = (live for live in self._table.calls.values() if live.route.org.id == org.id and _may_be_picked_up(live))
-        return next((live for live in calls if colleague.id in _rung(live)), None)
+        return next((live for live in calls if line in _rung(live)), None)
 
     def _come(self, tx: TxId, request: Request, flow: Flow, route: Route, host: LiveCall, side: Side, kind: TransferKind) -> None:
         leg = free_leg(host)
@@ -186,12 +188,14 @@ class Takeovers:
 
 
 def _rung(live: LiveCall) -> set[AgentId]:
-    """Whose phones ring: of a group those of its members that are rung now."""
+    """Whose phones ring: of a group its own line, and those of its members that are rung now."""
     route, call = live.route, live.call
     if route.group is None:
         return set() if route.called is None else {route.called.id}
     branches = range(min(len(route.callees), call.tried))
-    return {member.id for branch in branches if (member := route.callees[branch]) is not None and call.awaits(branch)}
+    return {AgentId(route.group.id)} | {
+        member.id for branch in branches if (member := route.callees[branch]) is not None and call.awaits(branch)
+    }
 
 
 def _may_be_picked_up(live: LiveCall) -> bool:
