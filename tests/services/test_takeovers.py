@@ -10,7 +10,7 @@ import pytest
 
 from hushwire.calls.call import State
 from hushwire.calls.model import Side
-from hushwire.calls.transfer import TransferKind
+from hushwire.calls.transfer import SPARE, TransferKind
 from hushwire.services.live import LiveCall
 from hushwire.services.provisioning import AgentSpec, OrgSpec
 from hushwire.sip import effects as sip
@@ -230,3 +230,30 @@ async def test_a_call_that_rings_at_a_group_is_picked_up_by_the_groups_number_or
     sue.endpoint.bye(dialog)
     await world.carrier.expect(sip.DialogEnded)
     await heard.stop()
+
+
+async def test_what_who_goes_agrees_to_while_its_leg_is_put_aside_ends_no_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer to a re-INVITE of before comes in the very moment in which its leg is nowhere."""
+    anna, desk = await world.peer("anna"), await world.peer()
+    live, near, far = await to_carrier(world, anna)
+    media, client, stated = world.gateway.calling._media, world.gateway.link.client, list[asyncio.Future[Any]]()
+    move_leg = client.move_leg
+
+    async def moving(bridge: Any, leg: int, to: Any, to_leg: int) -> None:
+        await move_leg(bridge, leg, to, to_leg)
+        if to_leg == SPARE:
+            stated.append(asyncio.ensure_future(media.state(live, [live.stated[leg]])))
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(client, "move_leg", moving)
+    desk.user, desk.credentials = "anna", anna.credentials
+    desk.invite(f"sip:anna@{HOST}", headers=named(near))
+    dialog = (await desk.expect(sip.Accepted)).dialog
+    _desk, told = Heard(desk), Heard(anna)
+    await told.until(lambda heard: heard.ended, "the phone that had the call is out of it")
+    await settled(live)
+    (outcome,) = stated
+    assert await outcome == []
+    assert live.dialogs[Side.CALLER].call_id == dialog.call_id
+    world.carrier.endpoint.bye(far)
+    await _desk.until(lambda heard: heard.ended, "the call goes on until the carrier ends it")

@@ -168,6 +168,8 @@ class CallMedia:
         and its party is to be told.
         """
         live.stated |= {leg.leg: leg for leg in legs}
+        if live.exchange is not None:
+            return self._state_later(live, legs)
         stating: Awaitable[None]
         try:
             stating = self._link.client.set_legs(live.bridge_id, [(leg.leg, self._settings(live, leg)) for leg in legs])
@@ -175,6 +177,14 @@ class CallMedia:
             stating = asyncio.get_running_loop().create_future()
             stating.set_exception(error)
         return self._stated(live, legs, stating)
+
+    async def _state_later(self, live: LiveCall, legs: Collection[LegStatement]) -> list[events.Event]:
+        """Legs are being moved, and one of these may be nowhere for a moment: who goes answers a re-INVITE of before. What still holds
+        then is stated once they are where they belong.
+        """
+        async with live.replacing:
+            left = [leg for leg in legs if live.stated.get(leg.leg) is leg]
+        return await self.state(live, left) if left and not live.is_ended else []
 
     async def _stated(self, live: LiveCall, legs: Collection[LegStatement], stating: Awaitable[None]) -> list[events.Event]:
         moved: list[events.Event] = []
