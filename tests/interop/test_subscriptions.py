@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -41,10 +41,14 @@ class OldStack(asyncio.DatagramProtocol):
             self.transport.sendto(re.sub(rb"WWW-Authenticate:[^\r]*SHA-256[^\r]*\r\n", b"", data), self.phone)
 
 
+def old_stack(world: World) -> AbstractAsyncContextManager[OldStack]:
+    return old_stack_towards(world.port)
+
+
 @asynccontextmanager
-async def old_stack(world: World) -> AsyncIterator[OldStack]:
+async def old_stack_towards(port: int) -> AsyncIterator[OldStack]:
     loop = asyncio.get_running_loop()
-    transport, made = await loop.create_datagram_endpoint(lambda: OldStack(world.port), ("127.0.0.1", 0))
+    transport, made = await loop.create_datagram_endpoint(lambda: OldStack(port), ("127.0.0.1", 0))
     try:
         yield made
     finally:

@@ -1,14 +1,21 @@
 """Every way out is tried with every trick. The proof is the carrier's own socket: nothing came; and with an allowed number, it did."""
 
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.deployments import Deployment, start_deployment
+from hushwire.app.demo.party import Party, PartyError
+from hushwire.app.demo.speech import AGENT, bundled
+from tests.deployments import Deployment, need_module, start_deployment
+from tests.interop.sipp import Sipp, sdp
+from tests.interop.test_subscriptions import old_stack_towards
 from tests.polling import until
+from tests.ports import free_port
 from tests.redteam.phones import Dialog, Phone, Socket
 from tests.redteam.tricks import ALLOWED, NUMBERS, URIS, Trick
 from tests.redteam.ways import HOST, MORE, PROVISIONING, SALES, whole
@@ -410,6 +417,96 @@ async def test_nobody_is_called_into_a_conference_by_any_of_them(house: House) -
     await anna.within(dialog, "BYE")
     assert (await api.ask("POST", path, {"agent": "anna", "to": ALLOWED})).status in (404, 422, 403)
     assert not house.carrier.seen
+
+
+@asynccontextmanager
+async def softphone(house: House, user: str) -> AsyncIterator[Party]:
+    """An agent's phone of PJSIP."""
+    need_module("pjsua2")
+    sip = house.deployment.stack.sip("udp")
+    async with await Party.start(user, transport="udp", speech=bundled(AGENT)) as party:
+        await party.tell(
+            "account", uri=f"sip:{user}@{HOST}", proxy=f"sip:{sip[0]}:{sip[1]};transport=udp;lr", username=user,
+            password=f"{user}'s secret", srtp="off", registrar=f"sip:{HOST};transport=udp",
+        )  # fmt: skip
+        assert (await party.expect("registration"))["status"] == 200
+        yield party
+
+
+async def test_a_phone_of_pjsip_gets_out_by_none_of_them(house: House) -> None:
+    ben = await house.phone("ben")
+    ben.reply = lambda _request: "200"
+    async with softphone(house, "anna") as anna:
+
+        async def called(text: str) -> dict[str, object]:
+            try:
+                call = await anna.call(whole(text))
+            except PartyError:
+                return {"status": 400}  # its own parser takes no such URI
+            return await anna.expect_state(call, "disconnected")
+
+        async def refer(text: str) -> None:
+            talk = await anna.call(f"sip:102@{HOST}")
+            await anna.expect_state(talk, "confirmed")
+            try:
+                await anna.tell("transfer", call=talk, to=whole(text))
+                await anna.expect("transferred", lambda event: event["call"] == talk)
+            except PartyError:
+                assert not house.carrier.seen
+            await anna.hangup(talk)
+
+        tricks = [trick for trick in NUMBERS[::4] if "%" not in trick.sent]
+        for trick in tricks:
+            assert int(str((await called(trick.sent))["status"])) >= 400, trick.name
+            assert not house.carrier.seen, trick.name
+        assert (await called(ALLOWED))["status"] == 486
+        assert house.invited(), "the same phone calls out where it may"
+        house.carrier.seen.clear()
+        await refer("+5371234567")
+        assert not house.carrier.seen
+        await refer(ALLOWED)
+        assert house.invited(), "and transfers there"
+
+
+async def test_a_stack_that_sends_whatever_it_is_told_gets_out_by_none_of_them(house: House, tmp_path: Path) -> None:
+    tricks = [trick for trick in (*NUMBERS[::3], *URIS) if trick.sent.startswith(("sip:", "+", "0"))]
+    async with old_stack_towards(house.deployment.stack.sip("udp")[1]) as router:
+
+        async def send(uri: str, statuses: Sequence[int]) -> None:
+            folder = tmp_path / secrets.token_hex(4)
+            options = ["-au", "anna", "-ap", "anna's secret", "-auth_uri", uri.partition(":")[2]]
+            towards = ("127.0.0.1", router.port)
+            stack = await Sipp.start(
+                folder, calling("anna", uri, statuses), port=free_port(), towards=towards, options=options, echo=False, timeout_s=15
+            )
+            await stack.succeeded()
+
+        for trick in tricks:
+            await send(whole(trick.sent), (400, 403, 404, 416, 484))
+            assert not house.carrier.seen, trick.name
+        await send(whole(ALLOWED), (486,))
+        assert house.invited(), "the same stack calls out where it may"
+
+
+def calling(user: str, uri: str, statuses: Sequence[int]) -> list[str]:
+    """A SIPp scenario: an INVITE, challenged once, and refused with one of these."""
+
+    def invite(cseq: int, more: str = "") -> str:
+        head = f"From: <sip:{user}@{HOST}>;tag=[call_number]s\nTo: <{uri}>\nCall-ID: [call_id]\nCSeq: {cseq} INVITE"
+        via = "Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch];rport"
+        body = "Contact: <sip:sipp@[local_ip]:[local_port]>\nMax-Forwards: 70\nContent-Type: application/sdp\nContent-Length: [len]"
+        return f'<send retrans="500">\n<![CDATA[\n\nINVITE {uri} SIP/2.0\n{via}\n{head}\n{more}{body}\n\n{sdp()}\n\n]]>\n</send>'
+
+    def ack(cseq: int) -> str:
+        head = f"[last_Via:]\nFrom: <sip:{user}@{HOST}>;tag=[call_number]s\n[last_To:]\nCall-ID: [call_id]\nCSeq: {cseq} ACK"
+        return f"<send>\n<![CDATA[\n\nACK {uri} SIP/2.0\n{head}\nMax-Forwards: 70\nContent-Length: 0\n\n]]>\n</send>"
+
+    finals = [f'<recv response="{status}" optional="true" next="1"/>' for status in statuses[:-1]]
+    return [
+        invite(1), '<recv response="100" optional="true"/>', '<recv response="401" auth="true"/>', ack(1),
+        invite(2, "[authentication]\n"), '<recv response="100" optional="true"/>', '<recv response="180" optional="true"/>', *finals,
+        f'<recv response="{statuses[-1]}"/>', '<label id="1"/>', ack(2),
+    ]  # fmt: skip
 
 
 async def test_requests_without_a_call_are_no_way_out(house: House) -> None:
