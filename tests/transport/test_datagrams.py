@@ -45,13 +45,29 @@ async def test_registrations_go_on_while_calls_do_not_end() -> None:
     seen: list[bytes] = []
     async with opened(seen) as (made, peer):
         for number in range(40):
-            peer.sendto(REGISTER, made.local)
+            peer.sendto(REGISTER + b"%d" % number, made.local)
             for _ in range(10):
                 peer.sendto(INVITE, made.local)
             if number % 10 == 9:
                 await asyncio.sleep(0)
         await until(lambda: len(seen) == 440, what="all are worked off")
-    assert seen[:300].count(REGISTER) >= 8
+    assert sum(data.startswith(REGISTER) for data in seen[:300]) >= 8
+
+
+async def test_what_a_phone_sends_again_while_it_waits_takes_no_second_place_and_is_heard_once_it_was_answered() -> None:
+    seen: list[bytes] = []
+    async with opened(seen) as (made, peer):
+        made._is_due = True  # busy
+        for _ in range(3):
+            peer.sendto(REGISTER + b"1", made.local)
+        peer.sendto(REGISTER + b"2", made.local)
+        await until(lambda: len(made._later) == 2, what="both wait")
+        made._work()
+        await until(lambda: len(seen) == 2, what="both are worked off")
+        assert made._later_bytes == 0
+        peer.sendto(REGISTER + b"1", made.local)
+        await until(lambda: len(seen) == 3, what="it is heard again")
+    assert seen == [REGISTER + b"1", REGISTER + b"2", REGISTER + b"1"]
 
 
 async def test_the_queue_of_registrations_has_an_end_and_what_is_not_admitted_takes_no_place() -> None:

@@ -3,6 +3,7 @@
 After a restart ten thousand phones register in one moment. The system's buffer holds a few hundred datagrams and drops the rest, calls
 among them; what it drops comes again only after the phones' timers, all together. So everything is read as it comes, which costs little,
 and worked off in slices. REGISTERs wait in a queue of their own, whose end is near enough that no phone has given up on what it holds.
+What waits there is not kept twice: a phone that sends again, since nobody has answered yet, would fill the places of others with itself.
 """
 
 import asyncio
@@ -18,9 +19,11 @@ _MOST_BYTES: Final = 65535
 _READ_AT_ONCE: Final = 512
 _SLICE: Final = 32
 _LATER_AT_LEAST: Final = 4
+_LATER_AT_MOST: Final = 8  # what comes meanwhile is read after that
 MOST_SOON: Final = 4096
-MOST_LATER: Final = 2048
-"""At 0.3 ms each this is what a phone waits for before it sends again twice (T1, 2*T1)."""
+MOST_LATER: Final = 4096
+"""A phone asks for 32 s before it begins anew: on a machine so busy that each takes 5 ms this is two thirds of them."""
+_MOST_LATER_BYTES: Final = 16 << 20
 
 _WILDCARDS: Final = ("0.0.0.0", "::")
 _Item = tuple[bytes, Address]
@@ -45,6 +48,8 @@ class Datagrams:
         self._local_towards = local_towards
         self._soon: deque[_Item] = deque()
         self._later: deque[_Item] = deque()
+        self._kept: set[_Item] = set()
+        self._later_bytes = 0
         self._is_due = False
         # Read into the same place each time: 64 kB asked of the heap for each datagram would be cold, and given back to the system.
         self._into = bytearray(_MOST_BYTES)
@@ -80,6 +85,7 @@ class Datagrams:
             self._socket.close()
         self._soon.clear()
         self._later.clear()
+        self._kept.clear()
 
     def _readable(self) -> None:
         into, view = self._into, self._view
@@ -93,11 +99,19 @@ class Datagrams:
             remote, data = Address(address[0], address[1]), bytes(view[:size])
             if not self._admits(data, remote):
                 continue
-            queue, most = (self._later, MOST_LATER) if data.startswith(b"REGISTER ") else (self._soon, MOST_SOON)
-            if len(queue) < most:
-                queue.append((data, remote))
+            if data.startswith(b"REGISTER "):
+                self._keep((data, remote))
+            elif len(self._soon) < MOST_SOON:
+                self._soon.append((data, remote))
         if not self._is_due:
             self._work()
+
+    def _keep(self, item: _Item) -> None:
+        size = len(item[0])
+        if len(self._later) < MOST_LATER and self._later_bytes + size <= _MOST_LATER_BYTES and item not in self._kept:
+            self._later.append(item)
+            self._kept.add(item)
+            self._later_bytes += size
 
     def _work(self) -> None:
         """One slice: what is not a REGISTER first, but never that alone."""
@@ -107,9 +121,13 @@ class Datagrams:
         while soon and done < _SLICE:
             self._give(*soon.popleft())
             done += 1
-        rest = max(_LATER_AT_LEAST, _SLICE - done)
+        rest = min(max(_LATER_AT_LEAST, _SLICE - done), _LATER_AT_MOST)
         while later and rest:
-            self._give(*later.popleft())
+            item = later.popleft()
+            if item in self._kept:
+                self._kept.discard(item)
+                self._later_bytes -= len(item[0])
+            self._give(*item)
             rest -= 1
         if (soon or later) and not self._is_due:
             self._is_due = True
