@@ -116,8 +116,11 @@ class Headers:
 
         Not for headers whose values hold bare commas (WWW-Authenticate, Authorization, Date and their kin).
         """
+        found = self.index.get(SPELLINGS.get(name) or name.lower())
+        if found is None:
+            return []
         values: list[str] = []
-        for line in self.index.get(SPELLINGS.get(name) or name.lower(), ()):
+        for line in found:
             if "," not in line:
                 values.append(line)
             else:

@@ -114,7 +114,7 @@ class _Message:
     def _list(self, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
         found = self._typed.get(name)
         if found is None:
-            found = self._typed[name] = tuple(parse(value) for value in self.headers.listed(name))
+            found = self._typed[name] = tuple([parse(value) for value in self.headers.listed(name)])
         return found
 
     def _number(self, name: str) -> int | None:
@@ -178,12 +178,15 @@ class _Message:
     @property
     def contacts(self) -> tuple[NameAddr, ...]:
         """All Contact values; empty also for `*` (see `is_contact_star`)."""
+        found: tuple[NameAddr, ...] | None = self._typed.get("Contact")
+        if found is not None:
+            return found
         return () if self.is_contact_star else self._list("Contact", parse_name_addr)
 
     @property
     def is_contact_star(self) -> bool:
         """Whether Contact is `*` alone (RFC 3261 section 10.2.2)."""
-        return self.headers.all("Contact") == ["*"]
+        return self.headers.index.get("contact") == ["*"]
 
     @property
     def contact(self) -> NameAddr | None:

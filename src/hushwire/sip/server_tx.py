@@ -111,13 +111,15 @@ def stamped(request: Request, flow: Flow) -> tuple[Request, Hop]:
         return request, replace(flow, remote=Address(remote.host, via.port or 5060))
     # A sent-by that is not the source is a NAT: the response goes back the way the request came, asked for or not.
     true = via.received_from(remote.host, remote.port)
-    lines = list(request.headers)
-    for index, (name, value) in enumerate(lines):
+    lines, known = list(request.headers), request.headers.index
+    for place, (name, value) in enumerate(lines):
         if name == "Via":
             rest = split_quoted(value, ",")[1:] if "," in value else []
-            lines[index] = (name, ",".join([str(true), *rest]))
+            said = ",".join([str(true), *rest])
+            lines[place] = (name, said)
+            known = known | {"via": [said, *known["via"][1:]]}
             break
-    marked = Request(request.method, request.uri, Headers(lines), request.body)
+    marked = Request(request.method, request.uri, Headers.of(lines, known), request.body)
     marked._typed.update(request._typed)
     marked._typed["Via"] = true
     marked._typed.pop("vias", None)

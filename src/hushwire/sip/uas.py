@@ -316,10 +316,12 @@ class Server:
         if hops == 0 and request.method in _FORWARDED:
             self.answer(tx, 483, now)
             return
-        wanted = (request.require | request.headers.tokens("Proxy-Require")) - frozenset(core.config.supported)
-        if wanted:
-            self.answer(tx, 420, now, headers=[("Unsupported", ", ".join(sorted(wanted)))])
-            return
+        index = request.headers.index
+        if "require" in index or "proxy-require" in index:
+            wanted = (request.require | request.headers.tokens("Proxy-Require")) - frozenset(core.config.supported)
+            if wanted:
+                self.answer(tx, 420, now, headers=[("Unsupported", ", ".join(sorted(wanted)))])
+                return
         encoding = request.headers.get("Content-Encoding")
         if encoding is not None and encoding.lower() != "identity":
             self.answer(tx, 415, now, headers=[("Accept-Encoding", "identity")])
@@ -436,6 +438,9 @@ class Server:
 
     def _is_looped(self, request: Request) -> bool:
         """Whether a Via below the top one is that of a request of ours under way."""
+        vias = request.headers.index["via"]
+        if len(vias) == 1 and "," not in vias[0]:
+            return False
         try:
             below = request.headers.listed("Via")[1:]
             return any(self.client.is_ours(parse_via(value).branch, request.method) for value in below)

@@ -104,6 +104,8 @@ class SipUri:
 
     def matches(self, other: "Uri") -> bool:
         """Equality of URIs (RFC 3261 section 19.1.4): case, escapes, and parameters that both name."""
+        if self is other:
+            return True  # they are kept: a phone's is the same at each refresh
         if not isinstance(other, SipUri) or self.secure != other.secure or self.host != other.host or self.port != other.port:
             return False
         if (self.user is None) != (other.user is None) or _canonical(self.user) != _canonical(other.user):
