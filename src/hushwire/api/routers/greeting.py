@@ -54,11 +54,12 @@ async def put_greeting(means: Given, caller: Changing, agent_id: Id, request: Re
 
     It is a recording from then on, with all that this means. That callers are recorded is for it to say: they speak after its tone.
     """
+    agent = AgentId(parsed_id(agent_id))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not (kind.startswith("audio/") or kind in ("video/mp4", "application/ogg", "application/octet-stream")):
         raise Problem(415, "Send the file as audio/... or application/octet-stream.")
     file = await request.body()
-    outcome = await means.greeting_uploads.put(caller.org_id, AgentId(parsed_id(agent_id)), file, actor=caller.actor)
+    outcome = await means.greeting_uploads.put(caller.org_id, agent, file, actor=caller.actor)
     match outcome:
         case Greeting():
             return GreetingShown(recording_id=outcome.id, made_at=outcome.made_at, duration_ms=outcome.duration_ms)
