@@ -179,3 +179,9 @@ def test_the_mail_servers_password_comes_from_the_environment_and_shows_in_no_re
     assert (config.mail.password, config.mail.authorities) == ("hunter-two", tmp_path / "ca.pem")
     assert "hunter-two" not in repr(config)
     assert "other" not in repr(config)
+
+
+@pytest.mark.parametrize("code", ["2", "#2", "*2#", "*12345", "* 2"])
+def test_a_code_that_is_keyed_in_calls_begins_with_a_star_and_has_no_hash(code: str) -> None:
+    with pytest.raises(ConfigError):
+        load(None, {"HUSHWIRE_DATA__DIR": "/nowhere", "HUSHWIRE_FEATURES__TRANSFER_BY_KEYS": code})
