@@ -21,7 +21,7 @@ from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
 from hushwire.policy.four_eyes import Lists, held
 from hushwire.policy.rating import Rate
-from hushwire.policy.terms import read_terms
+from hushwire.policy.terms import read_hours, read_terms
 from hushwire.privacy import audit, endings
 from hushwire.privacy.audit import Action
 from hushwire.privacy.clocks import ClockKind
@@ -344,7 +344,8 @@ class Provisioning:
         """What two must agree to and the file opens is open, and the organisation is told (ADR 0048)."""
         rules = found(await rules_table.get(connection))
         now = lists_of(rules)
-        before = Lists(frozenset(old.allowed_countries), frozenset(old.classes), now.guarded, read_terms(old.terms))
+        lists = (frozenset(old.allowed_countries), frozenset(old.classes), now.guarded)
+        before = Lists(*lists, read_terms(old.terms), frozenset(old.short_codes), read_hours(old.hours))
         opening = held(before, now)
         if opening:
             notices = Notices(self.main, self.keyring, Clocks(self.clock, self.random), self.clock, self.random)
