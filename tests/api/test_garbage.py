@@ -150,7 +150,8 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     },
     ("POST", "/v1/voice-security/alarms/{alarm_id}/replace"): {"waits": True},
     ("POST", "/v1/voice-security/exceptions"): {
-        "kind": "unassigned", "number": "+4932", "is_prefix": True, "country": "DE", "reason": "our lines", "until": FUTURE
+        "kind": "unassigned", "number": "+4932", "is_prefix": True, "country": "DE", "reason": "our lines",
+        "until": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
     },
     ("POST", "/v1/teams"): {"name": "support", "members": ["anna"]},
     ("PUT", "/v1/teams/{team_id}"): {"name": "sales", "members": []},
