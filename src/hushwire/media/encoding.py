@@ -51,7 +51,7 @@ def read_file(path: Path) -> Samples:
         if size > MAX_FILE_BYTES:
             raise UnusableSound(f"{path}: has {size >> 20} MiB, a sound at most {MAX_FILE_BYTES >> 20}: shorten or compress it")
         with path.open("rb") as file:
-            return read(str(path), file)
+            return read(str(path), file, most_s=MAX_SECONDS)
     except OSError as error:
         raise UnusableSound(f"{path}: can't be read ({error.strerror})") from None
 
