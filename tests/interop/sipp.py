@@ -1,8 +1,10 @@
 """SIPp as the carrier: scenarios put together from few parts, one process per test, judged by SIPp's own exit status."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +159,26 @@ def request_on(method: str, user: str, caller: str, cseq: int, *, body: str = ""
     )
 
 
+def ack_of_refusal(user: str, caller: str) -> str:
+    """Belongs to the INVITE's transaction, so with its branch and Request-URI (RFC 3261, 17.1.1.3).
+
+    Without it we send the refusal again for 32 s, into whatever scenario has the port by then.
+    """
+    return _send(
+        f"ACK sip:{user}@[remote_ip]:[remote_port] SIP/2.0",
+        [
+            "[last_Via:]",
+            f"From: <sip:{caller}@[local_ip]:[local_port]>;tag=[call_number]carrier",
+            f"To: <sip:{user}@[remote_ip]:[remote_port]>[peer_tag_param]",
+            "Call-ID: [call_id]",
+            "CSeq: 1 ACK",
+        ],
+        ["Max-Forwards: 70"],
+        "",
+        False,
+    )
+
+
 def cancel_of(user: str, caller: str) -> str:
     return _send(
         f"CANCEL sip:{user}@[remote_ip]:[remote_port] SIP/2.0",
@@ -269,3 +291,16 @@ class Sipp:
             assert self.process.returncode is None, f"SIPp did not start:\n{self._said('errors.log')}"
             await asyncio.sleep(0.02)
         raise AssertionError("SIPp does not listen")
+
+
+async def unasked(port: int, seconds: float) -> list[bytes]:
+    """What comes at a carrier's port within so many seconds after its scenario is over."""
+    loop, came = asyncio.get_running_loop(), []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+        ear.setblocking(False)
+        ear.bind(("127.0.0.1", port))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    came.append(await loop.sock_recv(ear, 65_535))
+    return came

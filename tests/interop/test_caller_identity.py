@@ -8,6 +8,7 @@ import pytest
 from tests.deployments import ANNA_NUMBER, FAR_NUMBER, Deployment
 from tests.interop.sipp import (
     Sipp,
+    ack_of_refusal,
     answer,
     cancel_of,
     expect,
@@ -16,7 +17,6 @@ from tests.interop.sipp import (
     pause,
     receive,
     reply_in_dialog,
-    request_on,
     sdp,
 )
 from tests.polling import until
@@ -50,7 +50,7 @@ async def test_a_caller_who_hides_is_anonymous_to_the_phone_and_nobody_in_the_ap
     scenario = [
         invite_to(ANNA_NUMBER, CALLER).replace("Max-Forwards: 70", hidden), expect(100, optional=True), expect(180), pause(300),
         cancel_of(ANNA_NUMBER, CALLER).replace("Max-Forwards: 70", elsewhere), expect(200), expect(487),
-        request_on("ACK", ANNA_NUMBER, CALLER, 1),
+        ack_of_refusal(ANNA_NUMBER, CALLER),
     ]  # fmt: skip
     async with deployment.phone("anna") as anna:
         await anna.tell("policy", status=0)

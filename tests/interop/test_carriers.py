@@ -10,6 +10,7 @@ from tests.deployments import ANNA_NUMBER, FAR_NUMBER, TRUNK_USER, Deployment
 from tests.interop.hearing import hears, lost_nothing
 from tests.interop.sipp import (
     Sipp,
+    ack_of_refusal,
     answer,
     answer_kept,
     cancel_of,
@@ -23,6 +24,7 @@ from tests.interop.sipp import (
     request_back,
     request_on,
     sdp,
+    unasked,
 )
 from tests.polling import until
 
@@ -202,19 +204,21 @@ async def test_a_carrier_changes_early_media_by_an_offer_in_prack(deployment: De
 async def test_a_carrier_that_gives_up_stops_the_agents_ringing(deployment: Deployment, tmp_path: Path) -> None:
     scenario = [
         invite_to(ANNA_NUMBER, CALLER), expect(100, optional=True), expect(180), pause(300),
-        cancel_of(ANNA_NUMBER, CALLER), expect(200), expect(487), request_on("ACK", ANNA_NUMBER, CALLER, 1),
+        cancel_of(ANNA_NUMBER, CALLER), expect(200), expect(487), ack_of_refusal(ANNA_NUMBER, CALLER),
     ]  # fmt: skip
     async with deployment.phone("anna") as anna:
         await anna.tell("policy", status=0)
-        async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port, towards=deployment.stack.sip("udp")):
+        async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port, towards=deployment.stack.sip("udp")) as carrier:
             incoming = await anna.expect("incoming")
             ended = await anna.expect_state(incoming["call"], "disconnected")
             assert ended["status"] == 487
+            await carrier.succeeded()
+        assert await unasked(deployment.carrier_port, 1.2) == [], "what was acknowledged is not sent again"
 
 
 @pytest.mark.parametrize("user", ["+493023125999", "anna", "101", "*43"])
 async def test_a_carrier_reaches_assigned_numbers_and_nothing_else(deployment: Deployment, tmp_path: Path, user: str) -> None:
-    scenario = [invite_to(user, CALLER), expect(100, optional=True), expect(404), request_on("ACK", user, CALLER, 1)]
+    scenario = [invite_to(user, CALLER), expect(100, optional=True), expect(404), ack_of_refusal(user, CALLER)]
     async with deployment.phone("anna") as anna:
         async with await Sipp.start(tmp_path, scenario, port=deployment.carrier_port, towards=deployment.stack.sip("udp")) as carrier:
             await carrier.succeeded()
@@ -224,7 +228,7 @@ async def test_a_carrier_reaches_assigned_numbers_and_nothing_else(deployment: D
 async def test_a_stranger_that_is_no_trunk_is_not_taken_for_a_carrier(deployment: Deployment, tmp_path: Path) -> None:
     from tests.ports import free_port
 
-    scenario = [invite_to(ANNA_NUMBER, CALLER), expect(100, optional=True), expect(401), request_on("ACK", ANNA_NUMBER, CALLER, 1)]
+    scenario = [invite_to(ANNA_NUMBER, CALLER), expect(100, optional=True), expect(401), ack_of_refusal(ANNA_NUMBER, CALLER)]
     async with deployment.phone("anna") as anna:
         async with await Sipp.start(tmp_path, scenario, port=free_port(), towards=deployment.stack.sip("udp")) as stranger:
             await stranger.succeeded()

@@ -14,7 +14,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from tests.deployments import ANNA_NUMBER, FAR_NUMBER, PROVISIONING, start_deployment
-from tests.interop.sipp import Sipp, answer, expect, invite_received, invite_to, receive, request_on
+from tests.interop.sipp import Sipp, ack_of_refusal, answer, expect, invite_received, invite_to, receive
 from tests.polling import until
 from tests.sti import made_by_openssl, repository
 
@@ -72,7 +72,7 @@ wait_ms = 5000
                 seen, known = len(anna.events), len(await rows())
                 invite = invite_to(ANNA_NUMBER, CALLER).replace("Max-Forwards: 70", f"{line}\nMax-Forwards: 70")
                 scenario = [invite, expect(100, optional=True), expect(180, optional=True), expect(183, optional=True),
-                            '<recv response="486"/>', request_on("ACK", ANNA_NUMBER, CALLER, 1)]  # fmt: skip
+                            '<recv response="486"/>', ack_of_refusal(ANNA_NUMBER, CALLER)]  # fmt: skip
                 host, port = running.stack.sip("udp")
                 async with await Sipp.start(tmp_path / name, scenario, port=running.carrier_port, towards=(host, port)) as carrier:
                     await anna.expect("incoming", since=seen)
