@@ -8,7 +8,7 @@ import pytest
 
 from hushwire.sip.effects import Send
 from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
-from hushwire.sip.forward import Forwarder, Pass, Token, read_pass, read_token, route_through, route_to
+from hushwire.sip.forward import Forwarder, Pass, Token, read_pass, read_token, route_through, route_to, transaction_of
 from hushwire.sip.message import Request, Response
 from hushwire.sip.parse import parse
 from hushwire.sip.uri import NameAddr, SipUri
@@ -229,6 +229,7 @@ def test_a_pass_is_good_for_its_own_invite_and_for_no_other() -> None:
         (b"CSeq: 1 ", b"CSeq: 2 "),
         (b"hwp-a", b"hwp-b"),
         (b"INVITE", b"REFER"),
+        (b"sip:anna@", b"sip:+5371234567@"),
     ):
         forged = parse(text.replace(old, new))
         assert isinstance(forged, Request)
@@ -259,3 +260,30 @@ def test_what_another_gateway_does_not_answer_is_taken_back_and_what_it_says_too
     third, _ = handed()
     sent(third.take(request("CANCEL", route=""), DEVICE))
     assert third.forwarder.take_back(request(route=""), DEVICE)[1]
+
+
+def test_what_comes_in_the_name_of_a_handed_over_invite_and_is_another_one_is_asked_about_anew() -> None:
+    """Its transaction is known, its number is not: nobody has seen a digest of that."""
+    holder, _ = handed()
+    for old, new in ((b" sip:anna@198", b" sip:+5371234567@198"), (b"tag=f", b"tag=g"), (b"CSeq: 1 ", b"CSeq: 2 "), (b": 0", b": 2")):
+        text = request(route="").to_bytes().replace(old, new) + (b"v=" if new == b": 2" else b"")
+        assert holder.take(parse(text), DEVICE) is None, new
+    sent(holder.take(request(route=""), DEVICE))
+
+
+def test_an_invite_that_was_handed_over_and_answered_begins_no_second_call_by_its_pass() -> None:
+    holder, passed = handed()
+    sent(holder.take(answer(passed, 486), FROM_B))
+    sent(holder.take(request(route=""), DEVICE))  # the answer may have been lost
+    sent(holder.take(request("ACK", route=""), DEVICE))
+    assert holder.take(request(route=""), DEVICE) == []
+    sent(holder.take(request("ACK", route=""), DEVICE))
+    taken, passed = handed()
+    sent(taken.take(answer(passed, 180), FROM_B))
+    sent(taken.take(request(route=""), DEVICE))
+    sent(taken.take(answer(passed), FROM_B))
+    assert taken.take(request(route=""), DEVICE) == []
+    late, _ = handed()
+    late.forwarder.settle(transaction_of(request(route="")))
+    assert late.take(request(route=""), DEVICE) == []
+    assert sent(late.take(request("CANCEL", route=""), DEVICE))[0] == B

@@ -27,6 +27,8 @@ from hushwire.transport.endpoint import SipEndpoint
 
 SILENT_S: Final = 1.0
 """So long another gateway may say nothing to an INVITE that was handed over to it: 100 takes it some milliseconds."""
+REPEATED_S: Final = 32.0
+"""So long a device sends its INVITE again (64*T1, RFC 3261 section 17.1.1.2); what comes later has to say anew who it is."""
 _COOKIE: Final = "z9hG4bK"
 _TRANSPORTS: Final = {name.upper(): name for name in Transport}
 _log = structlog.get_logger(__name__)
@@ -81,8 +83,9 @@ class HandingOver:
             return False  # CANCEL would not be told from others'
         said = Pass(self._node_id, agent_id, credential_id).text(request, self._neighbours.tag)
         sends = self._forwarder.hand_over(request, came_by, Token(binding, node_id), route_to(node, said))
-        timer = asyncio.get_running_loop().call_later(SILENT_S, self._take_back, tx, request, came_by, otherwise)
-        self._unheard[transaction_of(request)] = tx, timer
+        loop, name = asyncio.get_running_loop(), transaction_of(request)
+        self._unheard[name] = tx, loop.call_later(SILENT_S, self._take_back, tx, request, came_by, otherwise)
+        loop.call_later(REPEATED_S, self._forwarder.settle, name)
         self._send(sends)
         _log.info("takeover.handed_over", node=str(node_id))
         return True

@@ -19,13 +19,14 @@ who it is, and says so in a pass.
 
 import base64
 import binascii
+import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from hushwire.core.values import frozen
+from hushwire.core.values import frozen, replace
 from hushwire.sip.effects import Send
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Address, Flow, Hop, Target, Transport
@@ -114,7 +115,7 @@ def read_pass(request: Request, tag: Tag) -> Pass | None:
 
 
 def _passing(said: str, request: Request) -> str:
-    return f"pass {said} {request.call_id} {request.from_tag} {request.cseq.number}"
+    return f"pass {said} {request.call_id} {request.from_tag} {request.cseq.number} {request.uri}"
 
 
 @frozen
@@ -125,6 +126,10 @@ class _Handed:
     route: str
     branch: str
     """Ours above the device's."""
+    asked: bytes
+    """What its digest was asked for: see `_asked`."""
+    is_settled: bool = False
+    """Its INVITE is sent again no more; CANCEL and the ACK to a failure still follow it."""
 
 
 class Forwarder:
@@ -174,7 +179,7 @@ class Forwarder:
         """
         name = transaction_of(request)
         branch = self._branch(self._stamped(request, flow), flow.id, request.call_id)
-        self._handed[name] = _Handed(token, route, branch)
+        self._handed[name] = _Handed(token, route, branch, _asked(request))
         self._unheard[branch] = name
         if len(self._handed) > _REMEMBERED:
             gone, oldest = self._handed.popitem(last=False)
@@ -201,6 +206,12 @@ class Forwarder:
         cancel = Request("CANCEL", request.uri, Headers([*kept, ("CSeq", f"{request.cseq.number} CANCEL")]), b"")
         return self._over(cancel, flow, handed.token, handed.route), was_cancelled
 
+    def settle(self, name: Transaction) -> None:
+        """An INVITE that was handed over is answered, or can be no retransmission any more: what looks like it is somebody's replay."""
+        handed = self._handed.get(name)
+        if handed is not None:
+            self._handed[name] = replace(handed, is_settled=True)
+
     # --------------------------------------------------------------------------------------------------------- requests
 
     def _over(self, request: Request, flow: Flow, token: Token, route: str) -> list[Send]:
@@ -224,6 +235,12 @@ class Forwarder:
         name = transaction_of(request) if self._handed else ()
         handed = self._handed.get(name)
         if handed is not None and request.method in ("INVITE", "CANCEL", "ACK") and self._lately.get(handed.token.binding) == flow:
+            if request.method == "INVITE" and _asked(request) != handed.asked:
+                return None  # another one in its clothes, whose digest nobody has seen
+            if request.method == "INVITE" and handed.is_settled:
+                return []
+            if request.method == "ACK":
+                self.settle(name)
             if request.method == "CANCEL" and handed.branch in self._unheard:
                 self._cancelled.add(name)
             return self._over(request, flow, handed.token, handed.route)
@@ -303,6 +320,8 @@ class Forwarder:
         if name is not None:
             self._cancelled.discard(name)
             self.on_heard(name)
+        if 200 <= response.status < 300 and response.cseq.method == "INVITE":
+            self.settle((before.branch or "", before.sent_by, response.call_id))  # who answered says it again until ACK
         remote = Address(before.param("received") or "", int(port))
         way = Flow(transport, int(number), Address("", 0), remote)
         lines: list[Line] = [("Via", value) for value in values[1:]]
@@ -324,6 +343,12 @@ def transaction_of(request: Request) -> Transaction:
     """What the INVITE of a request's transaction is remembered by."""
     via = request.via
     return via.branch or "", via.sent_by, request.call_id
+
+
+def _asked(request: Request) -> bytes:
+    """What tells an INVITE from another one in the same transaction's name."""
+    said = "\0".join((request.from_tag, str(request.cseq.number), request.uri)).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(said + b"\0" + request.body).digest()
 
 
 def _came_by(flow: Flow, hop: Hop) -> bool:
