@@ -1,6 +1,7 @@
 """POST /v1/calls: whose agent's phones ring, and what is answered when a gateway takes it, refuses it, or is not there."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
@@ -101,3 +102,19 @@ async def test_somebody_is_called_into_a_conference_that_stands_by_the_gateway_t
     assert (one.agent_id, one.room_id, one.node_wanted) == (agent, room, office.house.node)
     async with gateway(office, "not-in-conference"), office.client() as api:
         assert problem(await api.post(f"/v1/calls/{room}/participants", json=body), 403)["reason"] == "not-in-conference"
+
+
+async def test_what_is_kept_under_an_idempotency_key_is_no_hash_that_numbers_could_be_tried_against(office: Office) -> None:
+    agent, body = await office.add_agent("anna"), {"agent": "anna", "to": NUMBER}
+    room = await office.add_call(direction="conference", state="active")
+    async with gateway(office) as taken, office.client("supervisor") as api:
+        for path in ("/v1/calls", f"/v1/calls/{room}/participants"):
+            for _ in range(2):
+                assert (await api.post(path, json=body, headers={"Idempotency-Key": path})).status_code == 201
+    assert len(taken) == 2
+    kept = {bytes(row["request_hash"]) for row in await office.rows("SELECT request_hash FROM idempotency")}
+    asked = ("call", str(agent), "00", NUMBER), ("invite", str(room), str(agent), NUMBER)
+    callers = [str(row["id"]) for row in await office.rows("SELECT id FROM api_keys")]
+    tried = {hashlib.sha256("\0".join((caller, *said)).encode()).digest() for caller in callers for said in asked}
+    assert len(kept) == 2
+    assert not kept & tried

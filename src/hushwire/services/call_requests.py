@@ -5,7 +5,7 @@ when nobody waits for it any more. A gateway takes a request once: what it took 
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -94,6 +94,9 @@ class CallRequests:
         now = self._clock.now()
         request_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
         keys = await self._keyring.org_context(org_id)
+        if once is not None:
+            # It stands for a number, and numbers can all be tried: a keyed hash, as in services/once.py.
+            once = replace(once, request_hash=keys.index("idempotency.request_hash", once.request_hash.hex()))
         wanted = CallRequest(
             request_id,
             org_id,
