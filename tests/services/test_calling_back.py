@@ -112,3 +112,21 @@ async def test_who_withheld_the_number_can_not_be_called_back(databases: Databas
         await press(phone, accepted, "#")
         await phone.expect(sip.DialogEnded)
         assert [row["direction"] for row in await world.rows("calls", "started_at")] == ["inbound", "voicemail"]
+
+
+@pytest.mark.parametrize("shown", ["112", "102"])
+async def test_who_shows_an_emergency_number_or_an_extension_from_outside_is_not_called_back(
+    databases: Databases, tmp_path: Path, shown: str
+) -> None:
+    """Callers show the number that they like: a key pressed at a message calls neither for help nor a colleague."""
+    async with office(databases, tmp_path) as (world, _):
+        await left(world, shown)
+        phone, accepted, ear = await heard(world)
+        await press(phone, accepted, "8")
+        await ear.hears(PROMPTS["not-called"], packets=5)
+        (live,) = (one for one in world.gateway.calling.live if not one.is_ended)
+        assert await world.gateway.calling.originating.call_back(live, "112") == "no-such-number"
+        assert world.carrier.events.empty()
+        await press(phone, accepted, "#")
+        await phone.expect(sip.DialogEnded)
+        assert [row["direction"] for row in await world.rows("calls", "started_at")] == ["inbound", "voicemail"]

@@ -85,6 +85,9 @@ class Originating:
         if isinstance(found, Refused):
             self._starts.note_refusal(found)
             return found.end_reason if found.verdict is None else found.verdict.reason.value
+        if isinstance(found.verdict, Emergency):
+            # Whoever calls shows the number that it likes; help is called by a person who means it.
+            return "no-such-number"
         plan = replace(found.plan, caller=replace(end.terms, leg=0), targets=(), is_serial=False, rings_with=(), are_several=False)
         route = replace(found, plan=plan, trunk=None, trunks=(), device_id=live.route.device_id)
         host = await self._starts.originate(route, wanted)

@@ -6,6 +6,7 @@ and what for), codes it for the phone, and seals it to that key. No disk holds i
 
 import asyncio
 import io
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -38,6 +39,8 @@ WAIT_S: Final = 20.0
 LOOK_S: Final = 0.5
 CALLER: Final = "caller"
 """Asked for in the place of a codec: who left the message."""
+_OUTSIDE: Final = re.compile(r"\+[1-9][0-9]{3,14}|0[0-9]{3,14}", re.ASCII)
+"""A number of the public network, international or as carriers write it at home: what else a caller shows is said within the house."""
 LEFT_AFTER: Final = timedelta(seconds=60)
 LONGEST_S: Final = 600
 """So much of a message is read at most."""
@@ -190,6 +193,8 @@ class Answering:
             remote = None if row.agent_id is None else f"agent:{row.agent_id}"
         elif row.caller_verdict not in (None, "passed"):
             return Answer(None, "unverified")
+        elif remote is not None and _OUTSIDE.fullmatch(remote) is None:
+            return Answer(None, "no-number")  # who calls from outside is not taken for a colleague, nor for an emergency number
         if row.caller_hidden or row.masking_session_id is not None or remote is None:
             return Answer(None, "withheld")
         return Answer(seal_to(question.public_key, remote.encode(), _place(question)), None)
