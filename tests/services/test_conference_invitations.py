@@ -134,5 +134,23 @@ async def test_who_rings_is_not_rung_on_when_the_last_agent_leaves_and_a_colleag
     await until(lambda: room.is_ended, what="the room is closed")
 
 
+async def test_a_colleague_who_was_called_in_may_invite_and_who_has_left_may_not(world: World) -> None:
+    office = await Office.of(world)
+    anna, accepted, _ = await enter(world, "anna")
+    sue = await world.peer("sue")
+    assert isinstance(await invite(world, office, "103"), Begun)
+    accept(sue, await sue.expect(sip.RequestReceived))
+    room = room_of(world)
+    await until(lambda: len(room.hears.get(0, ())) == 1, what="the colleague is in")
+    anna.endpoint.bye(accepted.dialog)
+    await until(lambda: len(room.guests) == 1, what="she is out")
+    outcome = await invite(world, office, BRITISH)
+    assert isinstance(outcome, NotBegun)
+    assert outcome.why.code == "not-in-conference"
+    assert world.carrier.events.empty()
+    assert isinstance(await invite(world, office, BRITISH, "sue"), Begun)
+    assert (await world.carrier.expect(sip.RequestReceived)).request.uri.startswith(f"sip:{BRITISH}@")
+
+
 def accept(phone: Peer, event: sip.RequestReceived) -> DialogKey:
     return phone.accept(event, srtp=Srtp.REQUIRED)[0]

@@ -59,9 +59,9 @@ class Conferences:
         room = next((room for room in self._rooms.values() if room.id == room_id and not room.is_ended), None)
         if room is None or room.route.org.id != org_id:
             return "no-conference"
-        member = next((one for one in room.guests.values() if _is_agents(one) and one.route.agent.id == agent_id), None)
+        is_in = any(_is_agents(one) and _agent_of(one) == agent_id for one in room.guests.values())
         agent = self._router.agent(agent_id)
-        if member is None or agent is None or agent.is_suspended:
+        if not is_in or agent is None or agent.is_suspended:
             return "not-in-conference"
         leg = _free(room)
         if leg is None:
@@ -107,3 +107,10 @@ def _is_agents(member: LiveCall) -> bool:
     if member.route.plan.direction is CallDirection.CONFERENCE:
         return True
     return member.route.plan.direction is CallDirection.INTERNAL and not member.route.leads_out and member.call.state is State.ACTIVE
+
+
+def _agent_of(member: LiveCall) -> AgentId | None:
+    """Which agent is in the room by this call: of one that was called into it not who called."""
+    route = member.route
+    agent = route.agent if route.plan.direction is CallDirection.CONFERENCE else route.peer_agent
+    return None if agent is None else agent.id
