@@ -9,8 +9,10 @@ import av
 import numpy as np
 import pytest
 
+from hushwire.privacy import audit
 from hushwire.services.greetings import GreetingsToErase
 from hushwire.store import greetings
+from hushwire.store.database import Connection
 from tests.api.serving import Office, office, problem, shown
 from tests.api.test_listening import recorded
 
@@ -176,3 +178,21 @@ async def test_a_file_whose_maker_died_before_its_row_is_removed_after_some_hour
     await shipping.tidy_spool()
     assert not lost.exists()
     assert file.exists(), "that one has a row"
+
+
+async def test_a_greeting_whose_commit_nobody_was_told_of_is_there_with_its_file(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = await office.add_agent("anna")
+
+    async def cut(connection: Connection, *_: object) -> None:
+        await connection.execute("COMMIT")
+        raise ConnectionResetError
+
+    async with office.client() as api:
+        path = f"/v1/agents/{anna}/greeting"
+        with monkeypatch.context() as broken:
+            broken.setattr(audit, "append", cut)
+            answer = await api.put(path, content=sound(1), headers={"Content-Type": "audio/wav"})
+            assert answer.status_code >= 500, answer.text
+        recording = shown(await api.get(path))["recording_id"]
+        assert await (await office.house.shipping()).ship_all() >= 1
+        assert (await api.get(f"/v1/recordings/{recording}/audio?format=wav")).status_code == 200

@@ -157,17 +157,15 @@ class GreetingUploads:
             recording, agent_id, self._node_id, name, region, now, file.duration_ms, file.frames, len(file.data),
             hashlib.sha256(file.data).digest(), key.fingerprint, key.custody, key.custody_version, key.good_until,
         )  # fmt: skip
-        is_placed = False
-        try:
-            async with self._main.organisation(org_id) as connection:
-                if not await table.place(connection, org_id, row):
-                    return Unusable("the organisation's custody changed meanwhile: send it once more")
+        # Where the transaction breaks nobody knows whether it was committed: then the file stays, and the worker sees to it.
+        async with self._main.organisation(org_id) as connection:
+            is_placed = await table.place(connection, org_id, row)
+            if is_placed:
                 fields = {"fields": "greeting"}
                 await audit.append(connection, org_id, now, actor, audit.Action.AGENT_RECTIFIED, f"agent:{agent_id}", fields)
-            is_placed = True
-        finally:
-            if not is_placed:
-                await asyncio.to_thread(path.unlink, missing_ok=True)
+        if not is_placed:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+            return Unusable("the organisation's custody changed meanwhile: send it once more")
         _log.info("greeting.given", org_id=str(org_id), recording_id=str(recording), duration_ms=file.duration_ms)
         return Greeting(recording, now, file.duration_ms)
 
