@@ -267,3 +267,31 @@ async def test_members_of_a_conference_are_told_that_it_is_over(world: World) ->
         )
 
     await until(over, what="rows and bridge are closed")
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+async def test_an_answer_that_was_written_and_never_left_reaches_its_caller_afterwards(world: World, gives_up: bool) -> None:
+    anna = await world.peer("anna")
+    call = anna.invite(FAR_NUMBER)
+    incoming = await world.carrier.expect(sip.RequestReceived)
+    world.carrier.endpoint.respond(incoming.tx, 180)
+    await anna.expect(sip.Progress)
+    world.gateway.endpoint._send = lambda _send: None  # type: ignore[method-assign, assignment]
+    world.carrier.accept(incoming)
+    await until(lambda: [live.answered for live in world.gateway.calling.live if live.answered], what="it is answered in the journal")
+    if gives_up:
+        anna.endpoint.cancel(call)
+    await killed_and_back(world)
+    if gives_up:
+        assert (await anna.expect(sip.Rejected)).status == 487
+        async with asyncio.timeout(30):
+            while not isinstance(await world.carrier.events.get(), sip.DialogEnded):  # the ACK may come before, or not at all
+                pass
+        await world.row("calls", state="ended", end_reason="bye-agent")
+        return
+    accepted = await anna.expect(sip.Accepted)
+    anna.answer_of(accepted.response)
+    await world.carrier.expect(sip.AckReceived)
+    await until(lambda: not world.gateway.endpoint.ua._server._unacked, what="its ACK")
+    anna.endpoint.bye(accepted.dialog)
+    await world.carrier.expect(sip.DialogEnded)

@@ -32,7 +32,7 @@ from hushwire.services.trunk_attempts import TrunkAttempt
 from hushwire.sip import refusals
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.errors import ParseError
-from hushwire.sip.flow import Flow, Hop
+from hushwire.sip.flow import Flow, Hop, Transport
 from hushwire.sip.message import Request
 from hushwire.sip.parse import parse
 from hushwire.store.calls import CallEnd
@@ -100,6 +100,9 @@ class Adoption:
                 hop = kept.talk.dialogs[side].hop if side in kept.talk.dialogs else None
                 if isinstance(hop, Flow):
                     self._registrations.left(device_id, self._endpoint.adopted(hop))
+            for said in kept.talk.unacknowledged:
+                if said.flow.transport is Transport.UDP:  # a connection ended with the process, and what was begun over it
+                    self._endpoint.say_again(replace(said, flow=self._endpoint.adopted(said.flow)))
             if kept.talk.reoffer is not None:
                 self._repeat(kept.talk.reoffer.request, kept.talk.reoffer.flow)
         if calls:

@@ -142,6 +142,7 @@ class CallJournal:
             transfer=None if live.transfer is None else _transfer(live.transfer),
             caller_hop=live.caller_hop,
             exchange=live.exchange,
+            unacknowledged=tuple(said for key in live.dialogs.values() if (said := self._endpoint.unacknowledged(key)) is not None),
         )
 
     def _dialogs(self, live: LiveCall) -> dict[Side, Dialog]:

@@ -25,6 +25,7 @@ from hushwire.sdp.dtls import RemoteDtls
 from hushwire.services.forwarding import Diversion
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.flow import Flow, Hop
+from hushwire.sip.server_tx import Unacknowledged
 from hushwire.store.calls import CallAnswer, CallEnd, NewCall, NewRecording, RecordingEnd
 
 VERSION: Final = 1
@@ -133,6 +134,8 @@ class Talk:
     transfer: KeptTransfer | None = None
     caller_hop: Hop | None = None
     """The way to a caller whom we rang."""
+    unacknowledged: tuple[Unacknowledged, ...] = ()
+    """What was said to a party's INVITE, or is being said in this moment: this process may end before it leaves."""
     exchange: Exchange | None = None
     """Legs were being moved: both calls are as they were before, and their legs are to be put back."""
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from hushwire.core.personal import SHOWN
 from hushwire.core.values import frozen, replace
 from hushwire.sip.core import BRANCH_COOKIE, Session
 from hushwire.sip.effects import TxId
@@ -29,6 +30,19 @@ class Held:
     body: bytes
     content_type: str
     contact: NameAddr | None
+
+
+@frozen(repr=False)
+class Unacknowledged:
+    """A 2xx to an INVITE that is said until its ACK comes, or until the monotonic second `until`; both messages as they are on the wire."""
+
+    request: bytes
+    flow: Flow
+    response: bytes
+    until: float
+
+    def __repr__(self) -> str:
+        return f"Unacknowledged({SHOWN})"
 
 
 class ServerTx:

@@ -1,6 +1,7 @@
 """The server half of the user agent: matching, the checks that come before anybody above is asked, responses, 2xx until ACK."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from hushwire.core.values import replace
@@ -26,13 +27,14 @@ from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Headers, Line, parse_via
 from hushwire.sip.invite_server import InviteServer
 from hushwire.sip.message import REASONS, Request, Response, copied, response_bytes
+from hushwire.sip.parse import parse
 from hushwire.sip.pracks import Pracks
 from hushwire.sip.refer import replaces_of
 from hushwire.sip.reliable import OPTION as RELIABLE
 from hushwire.sip.reliable import ReliableResponses
 from hushwire.sip.request_server import RequestServer
 from hushwire.sip.routing import next_hop
-from hushwire.sip.server_tx import Held, Key, ServerTx, fallback, stamped, transaction_key
+from hushwire.sip.server_tx import Held, Key, ServerTx, Unacknowledged, fallback, stamped, transaction_key
 from hushwire.sip.session_timer import OPTION as TIMER
 from hushwire.sip.session_timer import SessionTimer, agree, is_too_brief, least
 from hushwire.sip.subscriptions import Subscriptions, event_name
@@ -99,6 +101,28 @@ class Server:
         if key not in self.transactions and self.answered.find(key, now) is None:
             request, hop = stamped(request, flow)
             self.answer(self._begin(request, key, flow, hop, now), status, now, headers=headers)
+
+    def unacknowledged(self, dialog: DialogKey) -> Unacknowledged | None:
+        """Our 2xx to the INVITE in a dialog whose ACK we wait for."""
+        tx = self._unacked.get(dialog)
+        return None if tx is None else Unacknowledged(tx.request.to_bytes(), tx.flow, tx.ok_data, tx.ok_until)
+
+    def say_again(self, said: Unacknowledged, now: float) -> None:
+        """Say what another process said last, or was about to: the peer may never have got it, and waits. Until its ACK, or its time is
+        over: who acknowledged it to the other process may do no more of it, so nothing follows from silence.
+        """
+        with suppress(ParseError):
+            request, response = parse(said.request), parse(said.response)
+            key = DialogKey(response.call_id, response.to_tag, response.from_tag)
+            if not isinstance(request, Request) or now >= said.until or self.core.call(key) is None:
+                return
+            request, hop = stamped(request, said.flow)
+            tx = self._begin(request, transaction_key(request), said.flow, hop, now)
+            tx.to_tag, tx.is_answered = key.local_tag, True
+            self.waiting.pop(tx.id, None)
+            self._await_ack(tx, key, said.response, now)
+            tx.ok_until = said.until
+            self.carry(tx, tx.machine.respond(200, said.response, now), now)
 
     def _begin(self, request: Request, key: Key, flow: Flow, hop: Hop, now: float) -> ServerTx:
         kind = InviteServer if request.method == "INVITE" else RequestServer
@@ -505,15 +529,16 @@ class Server:
 
     def _acknowledged(self, request: Request, now: float) -> None:
         key = DialogKey(request.call_id, request.to_tag, request.from_tag)
+        tx = self._unacked.get(key)
+        if tx is not None and tx.request.cseq.number == request.cseq.number:
+            del self._unacked[key]
+            tx.ok_at = None
+            self.carry(tx, [], now)
         session = self.core.call(key)
         if session is None or session.unacked_cseq != request.cseq.number:
             return
         session.unacked_cseq = None
         session.offer = None
-        tx = self._unacked.pop(key, None)
-        if tx is not None:
-            tx.ok_at = None
-            self.carry(tx, [], now)
         if session.farewell is not None:
             self._say_farewell(session, now)
             return
@@ -544,7 +569,10 @@ class Server:
         if not tx.request.body:
             session.offer = Offer.OURS
         session.unacked_cseq = tx.request.cseq.number
-        self._unacked[session.dialog.key] = tx
+        self._await_ack(tx, session.dialog.key, data, now)
+
+    def _await_ack(self, tx: ServerTx, dialog: DialogKey, data: bytes, now: float) -> None:
+        self._unacked[dialog] = tx
         tx.ok_data = data
         tx.ok_interval = self.core.timings.t1
         tx.ok_at = now + tx.ok_interval
@@ -554,7 +582,8 @@ class Server:
         """RFC 3261 section 13.3.1.4: without ACK for 64*T1 "the dialog is confirmed, but the session SHOULD be terminated": BYE."""
         tx.ok_at = None
         session = tx.session
-        if session is None:
+        if session is None:  # said again for another process
+            self._unacked = {key: other for key, other in self._unacked.items() if other is not tx}
             return
         key = session.dialog.key
         self._unacked.pop(key, None)

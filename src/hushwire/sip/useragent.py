@@ -27,6 +27,7 @@ from hushwire.sip.message import Message, Request
 from hushwire.sip.outgoing import Outgoing
 from hushwire.sip.refer import Replaces, refer_to_line
 from hushwire.sip.reliable import OPTION as RELIABLE
+from hushwire.sip.server_tx import Unacknowledged
 from hushwire.sip.subscriptions import EventName, HeldSubscription, Subscriptions
 from hushwire.sip.uac import Client
 from hushwire.sip.uas import Server
@@ -126,6 +127,14 @@ class UserAgent:
     def refuse(self, request: Request, flow: Flow, status: int, *, now: float, headers: Iterable[Line] = ()) -> None:
         """Answer a request that another process took and never answered, with a refusal (300-699)."""
         self._server.refuse(request, flow, status, now, headers)
+
+    def unacknowledged(self, dialog: DialogKey) -> Unacknowledged | None:
+        """The 2xx to an INVITE in this dialog that is said until its ACK comes, for another process to say; None where there is none."""
+        return self._server.unacknowledged(dialog)
+
+    def say_again(self, said: Unacknowledged, *, now: float) -> None:
+        """Say it in place of another process, in a dialog that was adopted. Nothing follows where no ACK comes."""
+        self._server.say_again(said, now)
 
     def unanswered(self, tx: TxId) -> tuple[Request, Flow] | None:
         """A request to which nothing was said but 100, and by which flow it came; None where it was answered, or its caller gave up."""

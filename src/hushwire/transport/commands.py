@@ -9,6 +9,7 @@ from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.refer import Replaces
+from hushwire.sip.server_tx import Unacknowledged
 from hushwire.sip.subscriptions import EventName, HeldSubscription
 from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.sip.useragent import SDP, UserAgent
@@ -64,6 +65,15 @@ class Commands:
     def release(self, tx: TxId) -> None:
         """See UserAgent.release."""
         self.ua.release(tx)
+
+    def unacknowledged(self, dialog: DialogKey) -> Unacknowledged | None:
+        """See UserAgent.unacknowledged."""
+        return self.ua.unacknowledged(dialog)
+
+    def say_again(self, said: Unacknowledged) -> None:
+        """See UserAgent.say_again."""
+        self.ua.say_again(said, now=self.now())
+        self.flush()
 
     def refuse(self, request: Request, flow: Flow, status: int, *, headers: Iterable[Line] = ()) -> None:
         """See UserAgent.refuse."""
