@@ -14,6 +14,9 @@ from tests.services.listening import tone_file
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
 
+ANNOUNCEMENT_S = 4.0
+"""So long that one who hears most of it heard it, and not once more: a busy machine's phones lose whole tenths of a second of it."""
+MOST_S = 3.0
 WANTED = """\
 agent_srtp = "required"
 recording_consent = "announced"
@@ -27,7 +30,7 @@ async def announcing() -> AsyncIterator[Deployment]:
     with tempfile.TemporaryDirectory(prefix="hushwire-announcing-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        more = f'[sounds]\nannouncement = "{tone_file(folder / "announcement.wav", ANNOUNCEMENT, 1.5)}"\n'
+        more = f'[sounds]\nannouncement = "{tone_file(folder / "announcement.wav", ANNOUNCEMENT, ANNOUNCEMENT_S)}"\n'
         async with start_deployment(more=more, provisioning=PROVISIONING.replace('agent_srtp = "required"\n', WANTED, 1)) as running:
             yield running
 
@@ -54,11 +57,11 @@ async def test_an_agent_who_calls_hears_it_while_nobody_is_rung_and_the_carrier_
         assert not [event for event in carrier.events if event["event"] == "incoming"]
         incoming = (await carrier.expect("incoming"))["call"]
         before = await heard_s(anna, call, ANNOUNCEMENT)
-        assert before >= 1.2
+        assert before >= MOST_S
         await anna.expect_state(call, "confirmed")
-        await hears(carrier, incoming, ANNOUNCEMENT, 1.2)
+        await hears(carrier, incoming, ANNOUNCEMENT, MOST_S)
         assert await evidence(announcing, 1) == ["announcement-played"]  # the other party's
-        assert await heard_s(anna, call, ANNOUNCEMENT) < before + 0.2  # not once more
+        assert await heard_s(anna, call, ANNOUNCEMENT) < before + 1.0  # not once more
         await anna.hangup(call)
 
 
@@ -70,10 +73,10 @@ async def test_who_calls_an_agent_hears_it_before_the_agents_phone_rings(announc
         await hears(carrier, call, ANNOUNCEMENT, 0.5)
         assert not [event for event in anna.events if event["event"] == "incoming"]
         incoming = (await anna.expect("incoming"))["call"]
-        assert await heard_s(carrier, call, ANNOUNCEMENT) >= 1.2
+        assert await heard_s(carrier, call, ANNOUNCEMENT) >= MOST_S
         await carrier.expect_state(call, "confirmed")
         # `both`: who is called hears it at answer. Of what baresip heard, what it hands out has holes.
-        await hears(anna, incoming, ANNOUNCEMENT, 0.8)
+        await hears(anna, incoming, ANNOUNCEMENT, ANNOUNCEMENT_S / 2)
         assert await evidence(announcing, 1) == ["announcement-played"]
         await carrier.hangup(call)
 
