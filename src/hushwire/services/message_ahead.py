@@ -98,9 +98,9 @@ class Ahead:
         self._leaving.update(one.ref for one in taken)
         return taken
 
-    def left(self, taken: Iterable[Ready]) -> None:
-        """These are claimed, committed as such, or not ours."""
-        self._leaving.difference_update(one.ref for one in taken)
+    def left(self, taken: Iterable[PartRef]) -> None:
+        """These are claimed, committed as such, or not ours; or it is written that they did not leave."""
+        self._leaving.difference_update(taken)
 
     async def run(self) -> None:
         """Open what is wanted, until cancelled."""

@@ -38,7 +38,7 @@ from hushwire.sms.smpp.session import Accepted, Delivered, Event, Refused, Unans
 from hushwire.store import message_parts
 from hushwire.store.database import Connection, Database
 from hushwire.store.message_link_states import LinkState
-from hushwire.store.message_parts import Receipt, Settled
+from hushwire.store.message_parts import PartRef, Receipt, Settled
 from hushwire.transport.message_link import MessageLink
 from hushwire.vault.keyring import DeploymentKeys
 
@@ -260,7 +260,7 @@ class MessageCarrier:
         # Half a window; or all that there is to come, unless it is a few that the next turn takes along.
         is_all = unanswered <= 0 and (not self._turns or 4 * settled >= windows)
         is_enough = self._is_ripe or is_all or 2 * settled >= windows
-        return (bool(settled or self._late) and is_enough) or (len(self._ahead) > 0 and self._room(0) > 0)
+        return (bool(settled or self._late_by_now()[0]) and is_enough) or (len(self._ahead) > 0 and self._room(0) > 0)
 
     async def _submit(self) -> None:
         lanes: dict[asyncio.Task[None], _Turn] = {}
@@ -308,10 +308,21 @@ class MessageCarrier:
         self._ripening, self._is_ripe = None, False
         outcomes, self._outcomes = self._outcomes[:most], [] if most is None else self._outcomes[most:]
         room = 0 if most is None else max(0, min(most, self._room(len(outcomes))))
-        turn = _Turn(self._ahead.take(room), outcomes, self._late)
-        self._late = []
+        late, self._late = self._late_by_now()
+        turn = _Turn(self._ahead.take(room), outcomes, late)
         self._turns.append(turn)
         return turn
+
+    def _late_by_now(self) -> tuple[list[tuple[OrgId, Settled]], list[tuple[OrgId, Settled]]]:
+        """The late answers that may be written, and those to parts of which it is not written yet that nobody knew: they come later."""
+        if not self._late:
+            return [], []
+        told = (self._outcomes, *(turn.outcomes for turn in self._turns))
+        unwritten = {(one.message_id, one.part) for outcomes in told for _, one in outcomes}
+        parted: tuple[list[tuple[OrgId, Settled]], list[tuple[OrgId, Settled]]] = ([], [])
+        for org_id, one in self._late:
+            parted[(one.message_id, one.part) in unwritten].append((org_id, one))
+        return parted
 
     async def _carry_out(self, turn: "_Turn") -> None:
         """Write and claim, and hand what is claimed to the links."""
@@ -343,6 +354,7 @@ class MessageCarrier:
         """Commit a turn, an organisation at a time; returns what is ours to send."""
         batch, outcomes, late = turn.batch, turn.outcomes, turn.late
         claimed: list[tuple[Held, Ready]] = []
+        doubtful: list[PartRef] = []
         more = Counter(ready.ref.org_id for ready in batch)
         more.subtract(Counter(org for org, _ in outcomes))
         # Those first that give back more than they claim: at no commit is more in hand than before or after all of them.
@@ -355,6 +367,7 @@ class MessageCarrier:
                 claimed += await self._write_org(org_id, settled, [one for org, one in late if org == org_id], wanted)
                 self._in_hand -= len(settled)
                 left.remove(org_id)
+                self._ahead.left(PartRef(org_id, one.message_id, one.part) for one in settled if one.state == "queued")
                 self._committed_ids(one.receipt_id for org, one in (*outcomes, *late) if org == org_id)
         except BaseException:
             # Not committed, or nobody knows: the same once more changes nothing. What was perhaps claimed has not left.
@@ -367,7 +380,8 @@ class MessageCarrier:
             raise
         finally:
             self._turns.remove(turn)
-            self._ahead.left(batch)
+            # Until it is written that those did not leave nobody claims them anew: what is written then would call back what has left.
+            self._ahead.left({ready.ref for ready in batch} - set(doubtful))
         return claimed
 
     async def _write_org(
