@@ -57,3 +57,17 @@ async def test_a_receipt_under_an_id_that_was_used_before_is_about_the_part_that
     async with worker.transaction() as connection:
         found = await message_parts.of_receipts(connection, centre, ["cSAME", "cOTHER", "cSAME"])
     assert {key: ref.message_id for key, ref in found.items()} == {"cSAME": ids[1]}
+
+
+async def test_messages_that_were_begun_hide_none_that_may_go_by_another_carrier(house: House) -> None:
+    main, worker, centre = await house.main("owner"), await house.main("worker"), uuid4()
+    async with main.transaction() as connection:
+        await insert(connection, "message_centres", id=centre, name="smsc", settings="{}", created_at=NOW, updated_at=NOW)
+    async with main.organisation(house.org) as connection:
+        tried = await queued(connection, house.org, centre, 6, NOW - timedelta(hours=1))
+        await connection.execute("UPDATE message_parts SET attempts = 1 WHERE message_id = ANY($1::uuid[])", tried)
+        free = await queued(connection, house.org, centre, 3, NOW)
+        await queued(connection, house.org, centre, 3, NOW + timedelta(hours=1))
+    async with worker.transaction() as connection:
+        found = await message_parts.not_begun(connection, centre, NOW, 3)
+    assert sorted(found) == sorted((house.org, one) for one in free)
