@@ -51,3 +51,34 @@ async def test_an_exception_in_what_is_guarded_holds_once_a_second_person_agrees
         taken_back = (await first.post(PATH, json=wanted | {"number": "+49329"})).json()["waits"]
         assert (await first.delete(f"{PATH}/{taken_back['subject'].partition(':')[2]}")).status_code == 204
         assert problem(await second.post(f"{RULES}/proposals/{taken_back['id']}/approve"), 409)["reason"] == "outdated"
+
+
+async def test_an_exception_to_a_risk_waits_by_where_its_number_lies_whatever_country_is_said_with_it(office: Office) -> None:
+    end = (office.house.clock.now() + timedelta(days=30)).isoformat()
+    said = {"kind": "risk", "country": "DE", "reason": "ours", "until": end}
+    async with office.client("admin") as first, office.client() as second:
+        shown(await second.put(RULES, json={"four_eyes": ["GB", "JM"]}))
+        for number, is_prefix, guarded in (
+            ("+442079460958", False, ["GB"]),
+            ("+4420", True, ["GB"]),
+            ("+18765551234", False, ["JM"]),
+            ("+1876", True, ["JM"]),
+            ("+1712432", True, ["JM"]),
+        ):
+            answer = await first.post(PATH, json=said | {"number": number, "is_prefix": is_prefix})
+            assert (answer.status_code, answer.json()["waits"]["countries"]) == (202, guarded), number
+        assert (await first.post(PATH, json=said | {"number": "+3312345", "is_prefix": True})).status_code == 201
+
+
+async def test_of_an_exception_that_was_rejected_nothing_stays(office: Office) -> None:
+    end = (office.house.clock.now() + timedelta(days=30)).isoformat()
+    wanted = {"kind": "unassigned", "number": UNASSIGNED, "country": "DE", "reason": "ours", "until": end}
+    async with office.client("admin") as first, office.client() as second:
+        shown(await second.put(RULES, json={"four_eyes": ["DE"]}))
+        rejected = (await first.post(PATH, json=wanted)).json()["waits"]["id"]
+        shown(await second.post(f"{RULES}/proposals/{rejected}/reject"))
+        assert await office.rows("SELECT id FROM number_exceptions") == []
+        await first.post(PATH, json=wanted)
+        office.house.clock.ahead += timedelta(days=8)
+        later = (await first.post(PATH, json=wanted | {"number": UNASSIGNED + "1"})).json()["waits"]["subject"]
+        assert [f"exception:{row['id']}" for row in await office.rows("SELECT id FROM number_exceptions")] == [later], "the other lapsed"

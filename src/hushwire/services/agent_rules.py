@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hushwire.core.errors import ConfigError
 from hushwire.policy import numbers
+from hushwire.policy.corrections import CORRECTIONS
 from hushwire.policy.grants import Grant
-from hushwire.policy.model import NumberClass, OwnHosts
+from hushwire.policy.model import PERMITTED_CLASSES, NumberClass, OwnHosts
 from hushwire.policy.risk import RiskPack
 from hushwire.policy.rules import AGENT, TEAM, ExceptionKind, Level, NumberException, Rules
 from hushwire.policy.terms import read_hours, read_terms
@@ -176,6 +177,22 @@ def checked(said: Said, kind: ExceptionKind) -> Said:
     if not said.reason.strip():
         raise ConfigError("an exception needs its reason in words")
     return said
+
+
+def reached(said: Said, kind: ExceptionKind) -> frozenset[str]:
+    """The territories and classes in which numbers lie that an exception lets through; rather more of them than too few."""
+    number = said.number
+    apart = {code for prefix, codes in CORRECTIONS.items() if number.startswith(prefix) or prefix.startswith(number) for code in codes}
+    names = {said.country, *apart}
+    if kind is ExceptionKind.UNASSIGNED:
+        kin = numbers.class_of_kin(number, said.country)
+        return frozenset(names if kin is None else {*names, kin.value})
+    # Of a range of high risk the country was only said: where it lies is what its digits say.
+    read = None if said.is_prefix else numbers.international(number.removeprefix("+"), said.country)
+    if isinstance(read, numbers.Found):
+        return frozenset({*names, *read.territories, read.number_class.value})
+    shared = numbers.claimed_by(number) or numbers.regions_of(number if not said.is_prefix else number.ljust(9, "0"))
+    return frozenset({*names, *shared, *(one.value for one in PERMITTED_CLASSES)})
 
 
 def _sealed(keys: OrgKeys, row_id: UUID, said: Said) -> bytes:

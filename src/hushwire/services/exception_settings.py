@@ -1,7 +1,8 @@
 """Numbers that one rule does not hold for, as administrators set them besides the provisioning file: with a reason, and an end.
 
-Where what an exception would reach is guarded, it waits for a second person. It stands in its row from then on, and holds once it is
-agreed to; an erasure of its number takes it away before as after.
+Where what an exception would reach is guarded, it waits for a second person: what its number says is looked at, and not only the country
+that is said with it. It stands in its row from then on, and holds once it is agreed to; an erasure of its number takes it away before as
+after, and a proposal that is over takes its row along.
 """
 
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.policy.four_eyes import Opening, is_guarded
+from hushwire.policy.model import NumberClass
 from hushwire.policy.rules import ExceptionKind
 from hushwire.privacy import audit
-from hushwire.services.agent_rules import Said, checked, exception_row, opened
+from hushwire.services.agent_rules import Said, checked, exception_row, opened, reached
 from hushwire.services.contacts import Unfit
 from hushwire.services.rule_changes import RuleChanges, found, lists_of
 from hushwire.store import levels
@@ -75,14 +77,17 @@ class ExceptionSettings:
         row = exception_row(keys, uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10)), kind, said, until, now, actor)
         async with self._main.organisation(org_id) as connection:
             lists = lists_of(found(await rules_table.get(connection, for_update=True)))
+            await levels.remove_unagreed(connection, now)
             if await levels.count_exceptions(connection) >= MOST:
                 return TooMany()
-            waits = is_guarded(said.country, lists)
+            names = frozenset(name for name in reached(said, kind) if is_guarded(name, lists))
+            waits = bool(names)
             await levels.put_exception(connection, org_id, row, waits=waits)
             fields: audit.Fields = {"rule": kind.value, "ends_at": until.isoformat(), "waits": waits}
             await audit.append(connection, org_id, now, actor, audit.Action.EXCEPTION_MADE, f"exception:{row.id}", fields)
             if waits:
-                opening = Opening(frozenset({said.country}))
+                classes = names & {one.value for one in NumberClass}
+                opening = Opening(names - classes, classes)
                 return await self._changes.propose(connection, org_id, opening, actor, subject=f"exception:{row.id}", wanted="{}")
         return View(row, said)
 

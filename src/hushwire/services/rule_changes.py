@@ -26,7 +26,7 @@ from hushwire.privacy.audit import Action
 from hushwire.privacy.notices import NoticeKind, Values
 from hushwire.services import level_proposals
 from hushwire.services.notices import Notices
-from hushwire.store import api_keys
+from hushwire.store import api_keys, levels
 from hushwire.store import rule_proposals as proposals
 from hushwire.store import rules as table
 from hushwire.store.database import Connection, Database
@@ -181,6 +181,7 @@ class RuleChanges:
             if not row.is_open(now):
                 return Over()
             await proposals.decide(connection, proposal_id, "rejected", actor, now)
+            await levels.remove_unagreed(connection, now)
             await audit.append(connection, org_id, now, actor, Action.RULES_REJECTED, f"proposal:{proposal_id}", _said(row))
         return replace(row, state="rejected", decided_by=actor, decided_at=now)
 

@@ -167,6 +167,15 @@ async def let_hold(connection: Connection, exception_id: UUID) -> None:
     await connection.execute("UPDATE number_exceptions SET waits_for = NULL WHERE id = $1", exception_id)
 
 
+async def remove_unagreed(connection: Connection, now: datetime) -> None:
+    """Those that wait for nobody any more: what was proposed was rejected, has lapsed, or is outdated."""
+    await connection.execute(
+        "DELETE FROM number_exceptions AS e WHERE e.waits_for IS NOT NULL AND NOT EXISTS (SELECT 1 FROM rule_proposals AS p"
+        " WHERE p.subject = 'exception:' || e.id::text AND p.state = 'open' AND p.expires_at > $1)",
+        now,
+    )
+
+
 async def put_exception(connection: Connection, org_id: OrgId, row: ExceptionRow, *, waits: bool = False) -> None:
     """Add one; `waits`: it does not hold before a second person agrees."""
     await connection.execute(
