@@ -446,3 +446,27 @@ async def test_of_lanes_that_are_few_organisations_take_turns(office: Office, mo
     await until(lambda: len(rounds) == 8)
     await delivery.close()
     assert first
+
+
+async def test_who_has_more_webhooks_than_lanes_takes_none_of_another_organisations_turns(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_delivery, "MOST_OF_ONE", 2)
+    loud, quiet = OrgId(UUID(int=1)), OrgId(UUID(int=2))
+    house = office.house
+    due = [(loud, UUID(int=number)) for number in range(10, 14)] + [(quiet, UUID(int=30))]
+    delivery = WebhookDelivery(await house.main("worker"), await house.keyring("worker"), None, house.clock, Chance())  # type: ignore[arg-type]
+    rounds: list[OrgId] = []
+
+    async def every(_connection: object, _now: object) -> list[tuple[OrgId, UUID]]:
+        return due
+
+    async def three(org_id: OrgId, webhook_id: UUID) -> int | None:
+        rounds.append(org_id)
+        return 1 if rounds.count(org_id) < 3 else None
+
+    monkeypatch.setattr("hushwire.services.webhook_delivery.table.due", every)
+    monkeypatch.setattr(delivery, "_round", three)
+    assert await delivery.deliver() == 3
+    await delivery.settled()
+    assert (rounds.count(quiet), rounds.count(loud)) == (3, 2)

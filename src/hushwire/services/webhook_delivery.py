@@ -87,6 +87,7 @@ class WebhookDelivery:
         self._lanes: dict[UUID, asyncio.Task[int]] = {}
         self._whose: dict[UUID, OrgId] = {}
         self._is_crowded = False  # others wait for a lane
+        self._crowding: frozenset[OrgId] = frozenset()  # whose own others wait for one of its lanes
         self._rests: dict[UUID, _Rest] = {}
         self.delivered = 0
 
@@ -94,15 +95,18 @@ class WebhookDelivery:
         """Begin on every webhook that is due and has no lane yet; returns how many lanes began. They go on by themselves."""
         async with self._main.transaction() as connection:
             due = await table.due(connection, self._clock.now())
-        began, left = 0, 0
+        began, is_crowded, crowding = 0, False, set[OrgId]()
         for org_id, webhook_id in self._by_turns(due):
-            if len(self._lanes) >= MOST_LANES or sum(whose == org_id for whose in self._whose.values()) >= MOST_OF_ONE:
-                left += 1
+            if len(self._lanes) >= MOST_LANES:
+                is_crowded = True
+                continue
+            if sum(whose == org_id for whose in self._whose.values()) >= MOST_OF_ONE:
+                crowding.add(org_id)
                 continue
             self._whose[webhook_id] = org_id
             self._lanes[webhook_id] = asyncio.create_task(self._lane(org_id, webhook_id), name="webhook")
             began += 1
-        self._is_crowded = left > 0
+        self._is_crowded, self._crowding = is_crowded, frozenset(crowding)
         return began
 
     def _by_turns(self, due: Sequence[tuple[OrgId, UUID]]) -> list[tuple[OrgId, UUID]]:
@@ -142,7 +146,7 @@ class WebhookDelivery:
         try:
             while (made := await self._round(org_id, webhook_id)) is not None:
                 done += made
-                if self._is_crowded:
+                if self._is_crowded or org_id in self._crowding:
                     break  # somebody else's turn; this one is due again, and comes after who has fewer lanes
         except Exception as error:
             _log.error("webhook.delayed", org_id=str(org_id), webhook_id=str(webhook_id), exc_info=error)
