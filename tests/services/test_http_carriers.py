@@ -214,8 +214,11 @@ async def test_what_can_not_be_carried_out_holds_up_nothing_and_is_set_aside_in_
         await MessageTroubles(await office.house.main("worker")).look()
     assert await carrier.work.begin() == 1
     assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 1), "a new process tries it once more"
-    office.house.clock.ahead += timedelta(days=8)
-    assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 0)
+    office.house.clock.ahead += timedelta(days=5)
+    assert await carrier.work.begin() == 1
+    assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 1)
+    office.house.clock.ahead += timedelta(days=5)
+    assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 0), "however often a process begins"
 
 
 async def test_an_organisation_whose_keys_are_away_holds_up_no_other_and_its_texts_leave_once_they_are_back(

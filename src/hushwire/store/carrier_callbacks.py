@@ -84,6 +84,10 @@ async def done(connection: Connection, ids: Sequence[UUID], at: datetime) -> Non
 
 
 async def forget(connection: Connection, before: datetime, aside_before: datetime) -> int:
-    """Remove marks of requests that can't come again, and what is set aside for too long; returns how many."""
-    query = "DELETE FROM carrier_callbacks WHERE done_at < $1 OR set_aside_at < $2"
+    """Remove marks of requests that can't come again, and what is set aside for too long, however often it was tried once more; returns
+    how many."""
+    query = (
+        "DELETE FROM carrier_callbacks WHERE done_at < $1 OR set_aside_at < $2"
+        " OR set_aside_at IS NOT NULL AND received_at < $2 - interval '1 day'"
+    )
     return int((await connection.execute(query, before, aside_before)).rpartition(" ")[2])
