@@ -1,6 +1,8 @@
 """/v1/messages: accepted in one commit, sealed, found by number and thread, erased for good; and whoever says stop is left alone."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import permutations
@@ -11,15 +13,21 @@ import httpx
 import pytest
 
 from hushwire.core import purposes
-from hushwire.core.errors import Unfinished
+from hushwire.core.errors import Unavailable, Unfinished
+from hushwire.core.ids import OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import OwnHosts, Reason
 from hushwire.services.carriage import Change
 from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.message_inbox import MessageInbox
+from hushwire.services.message_opt_outs import MARK_INDEX
 from hushwire.services.message_parties import Form
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.sms.text.segmentation import Numbering, Style
+from hushwire.store import do_not_call
+from hushwire.store import messages as messages_table
+from hushwire.store.database import Connection
+from hushwire.store.messages import NewMessage
 from hushwire.vault.unseal import Why
 from tests.api.messaging import OURS, THEIRS, Desk, add_number, delivery, desk, parts_of
 from tests.api.serving import Office, problem, shown
@@ -67,6 +75,37 @@ async def test_a_message_is_accepted_shown_found_by_number_and_thread_and_leaves
     (going,) = await office_desk.queued()
     assert (going.source.reveal(), going.destination.reveal()) == (OURS, THEIRS)
     assert [(part.data_coding, part.has_udh) for part in going.parts] == [(0, False)]
+
+
+async def test_a_message_whose_commit_was_not_answered_is_there_and_can_be_read_and_sent(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office_desk = await desk(office)
+    sending, main, is_written = office.means.messages.sending, office.means.messages.sending._main, asyncio.Event()
+    insert_all = messages_table.insert_all
+
+    async def inserting(connection: Connection, org_id: OrgId, rows: Sequence[NewMessage]) -> set[UUID]:
+        is_written.set()
+        return await insert_all(connection, org_id, rows)
+
+    class Losing:
+        @asynccontextmanager
+        async def organisation(self, org_id: OrgId) -> AsyncIterator[Connection]:
+            async with main.organisation(org_id) as connection:
+                yield connection
+            if is_written.is_set():
+                raise Unavailable("the answer to COMMIT was lost")
+
+    monkeypatch.setattr(messages_table, "insert_all", inserting)
+    monkeypatch.setattr(sending, "_main", Losing())
+    body, headers = {"to": THEIRS, "text": "Once"}, {"Idempotency-Key": "lost"}
+    async with office.client() as api:
+        problem(await api.post("/v1/messages", json=body, headers=headers), 503)
+        monkeypatch.undo()
+        answer = await api.post("/v1/messages", json=body, headers=headers)
+        assert (answer.status_code, answer.json()["text"]) == (202, "Once")
+    (going,) = await office_desk.queued()
+    assert going.text.reveal() == "Once"
 
 
 async def test_under_an_idempotency_key_a_message_is_sent_once_also_at_once(office: Office) -> None:
@@ -407,6 +446,22 @@ async def test_stop_from_a_short_code_holds_between_it_and_the_number_that_it_wr
         await office_desk.receive("START", source="72727")
         await sent(api, to="72727", **{"from": OURS})
     assert await office.rows("SELECT count(*) AS n FROM do_not_call") == [{"n": 0}]
+
+
+async def test_a_stop_of_a_short_code_that_was_kept_for_all_numbers_is_obeyed_still_until_it_is_lifted(office: Office) -> None:
+    office_desk = await desk(office)
+    keys = await (await office.house.keyring("owner")).org_context(office.house.org)
+    async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+        mark = keys.index(MARK_INDEX, "72727")
+        await do_not_call.add(connection, office.house.org, [mark], office.house.clock.now(), do_not_call.MARK)
+    async with office.client() as api:
+        version = shown(await api.get("/v1/voice-security"))["version"]
+        said = {"allowed_countries": ["DE"], "short_codes": ["72727"], "version": version}
+        shown(await api.put("/v1/voice-security", json=said))
+        refused = await api.post("/v1/messages", json={"to": "72727", "text": "x", "from": OURS})
+        assert problem(refused, 403)["reason"] == "opted-out"
+        await office_desk.receive("START", source="72727")
+        await sent(api, to="72727", **{"from": OURS})
 
 
 async def test_whoever_stops_and_starts_all_day_is_obeyed_each_time_and_answered_five_times(office: Office) -> None:

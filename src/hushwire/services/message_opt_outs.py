@@ -5,7 +5,8 @@ whatever they are about. Neither names anybody; both outlive the erasure of all 
 organisation listed by itself.
 
 Who writes under a name, a short code, or digits that no plan knows is nobody's number, and somebody else elsewhere: what such a sender
-asks for holds between it and the number that it wrote to, and is no entry of the list.
+asks for holds between it and the number that it wrote to, and is no entry of the list. (Once it was marked for all of our numbers: those
+marks are obeyed as they stand.)
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,8 @@ async def opted_out(connection: Connection, keys: OrgKeys, pairs: Iterable[Pair]
     """Who of these must get no message at all."""
     marks: dict[bytes, list[Pair]] = {}
     for pair in set(pairs):
-        marks.setdefault(_mark(keys, *pair), []).append(pair)
+        for mark in {_mark(keys, *pair), keys.index(MARK_INDEX, pair[0])}:
+            marks.setdefault(mark, []).append(pair)
     return {pair for index in await do_not_call.among(connection, list(marks)) for pair in marks[index]}
 
 
@@ -53,7 +55,7 @@ async def opt_in(connection: Connection, keys: OrgKeys, remote: str, local: str)
     await do_not_call.lock(connection)
     if is_number(remote):
         await do_not_call.remove_added_by(connection, keys.index(INDEX, remote), OPT_OUT)
-    return await do_not_call.remove(connection, [_mark(keys, remote, local)]) == 1
+    return await do_not_call.remove(connection, [*{_mark(keys, remote, local), keys.index(MARK_INDEX, remote)}]) > 0
 
 
 def _mark(keys: OrgKeys, remote: str, local: str) -> bytes:

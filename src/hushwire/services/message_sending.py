@@ -206,7 +206,8 @@ class MessageSending:
     ) -> Sent | Repeated | KeyReused:
         """Accept these, as far as each may be sent; committed when this returns.
 
-        With `once` an earlier request under the key is answered by what it made. Raises Unavailable, and nothing was accepted then.
+        With `once` an earlier request under the key is answered by what it made. Raises Unavailable: nothing was accepted then, or it was
+        and the answer was lost. So no key is destroyed, which may be a message's; those made in vain are swept (services/unused_keys.py).
         """
         scene, found = await self._ready(org_id, wishes)
         going = [each for each in found if isinstance(each, _Ready)]
@@ -233,9 +234,6 @@ class MessageSending:
             await self._destroy(org_id, [row.id for row in rows])
             await self._tell(org_id, error.over, now)
             return Sent(tuple(each if isinstance(each, Refused) else error.refused for each in found))
-        except BaseException:
-            await self._destroy(org_id, [row.id for row in rows])
-            raise
         if known is not None:
             await self._destroy(org_id, [row.id for row in rows])
             return known if isinstance(known, KeyReused) else Repeated(known)
