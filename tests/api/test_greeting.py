@@ -1,7 +1,9 @@
 """/v1/agents/{id}/greeting: an agent's own greeting, told and erased as the recording that it is."""
 
+import asyncio
 import io
 import wave
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -15,6 +17,7 @@ from hushwire.store import greetings
 from hushwire.store.database import Connection
 from tests.api.serving import Office, office, problem, shown
 from tests.api.test_listening import recorded
+from tests.polling import until
 
 __all__ = ["office"]
 
@@ -196,3 +199,21 @@ async def test_a_greeting_whose_commit_nobody_was_told_of_is_there_with_its_file
         recording = shown(await api.get(path))["recording_id"]
         assert await (await office.house.shipping()).ship_all() >= 1
         assert (await api.get(f"/v1/recordings/{recording}/audio?format=wav")).status_code == 200
+
+
+async def test_of_an_organisation_one_file_at_a_time_is_read_from_its_first_byte_on(office: Office) -> None:
+    """However many its keys send at once: what waits in memory is one file of each."""
+    anna, ben = await office.add_agent("anna"), await office.add_agent("ben")
+    kind, rest = {"Content-Type": "audio/wav"}, asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield sound(1)[:100]
+        await rest.wait()
+        yield sound(1)[100:]
+
+    async with office.client() as api:
+        first = asyncio.create_task(api.put(f"/v1/agents/{anna}/greeting", content=slowly(), headers=kind))
+        await until(lambda: office.house.org in office.means.greeting_uploads._busy, what="the first one is being read")
+        problem(await api.put(f"/v1/agents/{ben}/greeting", content=sound(1), headers=kind), 429)
+        rest.set()
+        shown(await first)

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -97,8 +97,10 @@ class GreetingUploads:
         self._decoding = asyncio.Semaphore(AT_ONCE)
         self._busy: set[OrgId] = set()
 
-    async def put(self, org_id: OrgId, agent_id: AgentId, file: bytes, *, actor: str) -> Outcome:
-        """Have the agent's callers hear this file from now on, and erase what they heard before; None where there is no such agent."""
+    async def put(self, org_id: OrgId, agent_id: AgentId, read: Callable[[], Awaitable[bytes]], *, actor: str) -> Outcome:
+        """Have the agent's callers hear the file that `read` gives from now on, and erase what they heard before; None where there is no
+        such agent. Of an organisation one file at a time is read: many at once would fill the memory that is everybody's.
+        """
         if org_id in self._busy:
             return Busy()
         self._busy.add(org_id)
@@ -108,6 +110,7 @@ class GreetingUploads:
                 if found is None or await agents.forwarding(connection, agent_id) is None:
                     return None
             bounds = self._bounds(found.slug)
+            file = await read()
             if len(file) > bounds.size:
                 return TooLarge(bounds.size)
             packets = await self._decoded(file, bounds.seconds)

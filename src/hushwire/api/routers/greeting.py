@@ -58,8 +58,7 @@ async def put_greeting(means: Given, caller: Changing, agent_id: Id, request: Re
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not (kind.startswith("audio/") or kind in ("video/mp4", "application/ogg", "application/octet-stream")):
         raise Problem(415, "Send the file as audio/... or application/octet-stream.")
-    file = await request.body()
-    outcome = await means.greeting_uploads.put(caller.org_id, agent, file, actor=caller.actor)
+    outcome = await means.greeting_uploads.put(caller.org_id, agent, request.body, actor=caller.actor)
     match outcome:
         case Greeting():
             return GreetingShown(recording_id=outcome.id, made_at=outcome.made_at, duration_ms=outcome.duration_ms)
