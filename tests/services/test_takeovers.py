@@ -13,6 +13,7 @@ from hushwire.calls.model import Side
 from hushwire.calls.transfer import SPARE, TransferKind
 from hushwire.services.live import LiveCall
 from hushwire.services.provisioning import AgentSpec, OrgSpec
+from hushwire.services.shared_counts import Counted
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey
@@ -20,6 +21,7 @@ from hushwire.sip.refer import Replaces
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.running import ANNA_NUMBER, DOMAIN, GROUP_NUMBER, HOST, Peer, Srtp, World, local_media, need_program, running, specs
+from tests.services.test_diversion import forward
 from tests.services.test_transfers import Heard, accept, refer, row_of, settled, to_carrier
 
 pytestmark = need_program
@@ -74,6 +76,26 @@ async def test_a_parked_call_waits_in_its_slot_and_is_taken_by_who_dials_it(worl
     await _ben.stop()
     ben.endpoint.bye(dialog)
     assert (await world.carrier.expect(sip.DialogEnded)).dialog == far
+
+
+async def test_who_parked_a_call_is_not_in_it_any_more_and_without_call_waiting_free_to_the_next(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    await forward(world, "anna", call_waiting=False)
+    live, near, _ = await to_carrier(world, anna)
+    engaged, table = (Counted.ENGAGED, live.route.agent.id), world.gateway.calling.table
+    assert table.counted((), tells_engaged=True)[engaged] == 1
+    ben.invite("101")
+    assert await refused(ben) == 486
+    refer(anna, near, "*68")
+    told = Heard(anna)
+    await told.until(lambda heard: heard.is_over and heard.ended, "anna is out of the call")
+    await told.stop()
+    await until(lambda: live.call.state is State.WAITING, what="the carrier's party waits")
+    assert table.counted((), tells_engaged=True)[engaged] == 0, "her next call belongs nowhere"
+    ben.invite("101")
+    accept(anna, await anna.expect(sip.RequestReceived))
+    await ben.expect(sip.Accepted)
+    assert table.counted((), tells_engaged=True)[engaged] == 1
 
 
 async def test_a_parked_call_that_nobody_takes_comes_back_to_who_parked_it(world: World) -> None:

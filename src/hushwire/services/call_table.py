@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
+from hushwire.calls.call import State
 from hushwire.calls.model import AnsweredBy, Side
 from hushwire.core.ids import AgentId, CallId, TrunkId
+from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall
 from hushwire.services.shared_counts import Count, Counted
 from hushwire.sip.effects import DialogKey, InviteId, RequestId, TxId
@@ -53,10 +55,8 @@ class CallTable:
 
     def is_talking(self, agent_id: AgentId) -> bool:
         """Whether an agent is in a call that was answered, by one of its devices."""
-        routes = (
-            live.route for live in self.calls.values() if live.answered is not None and not live.is_ended and not live.route.plan.is_room
-        )
-        return any(agent.id == agent_id for route in routes for leg in (0, 1) if (agent := route.agent_at(leg)) is not None)
+        talks = (live for live in self.calls.values() if live.answered is not None and not live.is_ended and not live.route.plan.is_room)
+        return any(agent.id == agent_id for live in talks for agent in _agents_in(live))
 
     def counted(self, limited: Collection[TrunkId], *, tells_engaged: bool = False) -> Counter[Count]:
         """What other gateways must know of these calls, since it is bounded over all of them. `limited`: trunks with so many channels.
@@ -77,7 +77,7 @@ class CallTable:
             if route.mailbox is not None and route.plan.answered_by in _VISITS:
                 found[Counted.VISIT, route.mailbox.id] += 1
             if live.answered is not None and not route.plan.is_room:
-                agents = [agent for leg in (0, 1) if (agent := route.agent_at(leg)) is not None]
+                agents = _agents_in(live)
                 found.update((Counted.TALKING, agent.id) for agent in agents if not agent.forwarding.call_waiting)
                 if tells_engaged and live.joining is None:
                     found.update((Counted.ENGAGED, agent.id) for agent in agents)
@@ -113,3 +113,11 @@ class CallTable:
     def coming_and_there(self) -> list[LiveCall]:
         """Calls that are not over, those included that have not begun: whatever keeps them waiting."""
         return [live for live in {*self.calls.values(), *self.by_tx.values()} if not live.is_ended]
+
+
+def _agents_in(live: LiveCall) -> list[Agent]:
+    """Who of us is in it; not who parked it, or asked for a transfer and hung up."""
+    call, left = live.call, None
+    if call.state is State.WAITING:
+        left = next((call.leg(side) for side in Side if call.end(side) is None), None)
+    return [agent for leg in (0, 1) if leg != left and (agent := live.route.agent_at(leg)) is not None]
