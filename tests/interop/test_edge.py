@@ -11,9 +11,11 @@ import pytest
 from hushwire.app.demo.party import Party
 from hushwire.app.demo.speech import AGENT, CARRIER, Voice, bundled
 from hushwire.app.gateway import Gateway
+from hushwire.calls.call import State
 from hushwire.core.ids import AgentId
 from hushwire.services.handing_over import HandingOver
-from hushwire.sip.flow import Transport
+from hushwire.sip.effects import TxId
+from hushwire.sip.flow import Flow, Transport
 from tests.databases import Databases
 from tests.interop.authorities import ThrowAway
 from tests.interop.edge import Edge, edge
@@ -56,6 +58,25 @@ class Behind:
         """Which gateways have a call."""
         return {at for at, gateway in enumerate(self.gateways) if any(not live.is_ended for live in gateway.calling.live)}
 
+    async def are_free(self, *users: str) -> None:
+        """Until nobody is in a call, and each gateway has heard so of the other: it hands an agent's further call over to that one."""
+        agents = [self.agent(user) for user in users]
+
+        def is_so() -> bool:
+            return not self.carrying() and not any(gateway.counts.engaged_at(agent) for gateway in self.gateways for agent in agents)
+
+        await until(is_so, what="the call before is over, and both gateways know")
+
+    def agent(self, user: str) -> AgentId:
+        return self.world.organisation.by_username[user].id
+
+    def has_taken(self, user: str) -> bool:
+        """Whether an agent has the place of somebody in a call, with whoever stayed in it."""
+        replacing = (
+            live.replaced.values() for gateway in self.gateways for live in gateway.calling.live if live.call.state is State.ACTIVE
+        )
+        return any(party.agent is not None and party.agent.id == self.agent(user) for parties in replacing for party in parties)
+
     async def everybody_knows(self, *users: str) -> None:
         for gateway in self.gateways:
             org = gateway.directory.default_organisation
@@ -84,7 +105,7 @@ async def test_phones_behind_one_address_call_each_other_by_whichever_gateway_ge
         carried: set[int] = set()
         for _ in range(12):
             seen = len(ben.events)
-            await until(lambda: not behind.carrying(), what="the call before is over in its gateway")
+            await behind.are_free("anna", "ben")
             call = await anna.call(f"sip:102@{HOST}")
             incoming = await ben.expect("incoming", since=seen, timeout_s=20)
             await anna.expect_state(call, "confirmed", timeout_s=20)
@@ -100,15 +121,20 @@ async def test_phones_behind_one_address_call_each_other_by_whichever_gateway_ge
 
 
 async def test_a_parked_call_is_taken_by_whichever_gateway_gets_who_takes_it(behind: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
-    handed: list[object] = []
+    handed: list[AgentId] = []
     over = HandingOver.over
-    monkeypatch.setattr(HandingOver, "over", lambda self, *asked: handed.append(asked) or over(self, *asked))
+
+    def noting(self: HandingOver, tx: TxId, flow: Flow, agent_id: AgentId, *asked: Any) -> bool:
+        handed.append(agent_id)
+        return over(self, tx, flow, agent_id, *asked)
+
+    monkeypatch.setattr(HandingOver, "over", noting)
     async with behind.phone("anna") as anna, behind.phone("ben", CARRIER) as ben, behind.phone("sue") as sue:
         await ben.tell("policy", status=200, ring_s=0.1)
         await behind.everybody_knows("anna", "ben", "sue")
         for _ in range(10):
             seen = len(ben.events)
-            await until(lambda: not behind.carrying(), what="the call before is over in its gateway")
+            await behind.are_free("anna", "ben", "sue")
             call = await anna.call(f"sip:102@{HOST}")
             incoming = await ben.expect("incoming", since=seen, timeout_s=20)
             await anna.expect_state(call, "confirmed", timeout_s=20)
@@ -116,6 +142,9 @@ async def test_a_parked_call_is_taken_by_whichever_gateway_gets_who_takes_it(beh
             await anna.expect_state(call, "disconnected", timeout_s=20)
             taken = await sue.call(f"sip:*691@{HOST}")
             await sue.expect_state(taken, "confirmed", timeout_s=20)
+            # Who takes it is answered before it has the parker's place, and where it hangs up in between the call waits on.
+            await until(lambda: behind.has_taken("sue"), what="sue has the parker's place")
+            assert set(handed) <= {behind.agent("sue")}, "nobody else had a call to go to"
             if handed:
                 await hears(sue, taken, CARRIER, AGENT)
                 await hears(ben, incoming["call"], AGENT, CARRIER)
