@@ -146,6 +146,18 @@ def test_who_diverts_before_anybody_is_rung_has_the_announcement_heard_once_and_
     assert [effect.branch for effect in driven.all(effects.SendInvite)] == [0, 1]
 
 
+def test_who_is_rung_after_an_announcement_is_offered_first_what_the_caller_heard_it_in() -> None:
+    callee = Party(5000)
+    driven = Driven(Call(replace(plan(target()), announces_with=("PCMA",)), Party(4000, Srtp.REQUIRED).offer(), Counted()))
+    driven.done += driven.call.start(announces=True)
+    driven.feed(events.MediaOpened(tuple(Ports("127.0.0.1", 20000 + 2 * leg, 20001 + 2 * leg) for leg in (0, 1))))
+    driven.feed(events.Announced())
+    driven.feed(events.Accepted(0, callee.answer(driven.last(effects.SendInvite).body)))
+    assert driven.all(effects.SendReinvite) == [], "it takes the first, and needs to be told nothing else"
+    agreed = {leg.leg: leg.media.codecs[0].name for leg in driven.last(effects.SetLegs).legs}
+    assert agreed == {0: "PCMA", 1: "PCMA"}
+
+
 def test_a_call_that_does_not_divert_asks_nobody() -> None:
     driven = begun(diverts=False)
     driven.feed(events.RingTimeout())

@@ -175,7 +175,7 @@ class Call(Talk):
         target = self.plan.targets[index]
         end = End(target.terms, self._ports[target.terms.leg], self._random, self._fingerprint)
         self._branches.append(Branch(index, end))
-        self._do(effects.SendInvite(index, target, end.offer(self._offered)))
+        self._do(effects.SendInvite(index, target, end.offer(self._to_offer())))
 
     def _answer_echo(self, caller: End) -> None:
         if not self._offer:
@@ -287,6 +287,15 @@ class Call(Talk):
         self._tell(183, body)
         return True
 
+    def _to_offer(self) -> LegMedia | None:
+        """What a callee is offered: the caller's codecs, and before the others the one that the caller was answered with already.
+
+        Whoever takes the first needs no second offer, within which it would hear of an announcement at answer nothing.
+        """
+        if self._offered is None or self._early_codec is None:
+            return self._offered
+        return replace(self._offered, codecs=tuple(sorted(self._offered.codecs, key=lambda codec: codec.name != self._early_codec)))
+
     def _tell(self, status: int, body: bytes = b"") -> None:
         # RFC 3261 section 13.2.1: once there is an answer, it is the same in every later response.
         body = body or self._answer
@@ -391,7 +400,7 @@ class Call(Talk):
         if is_about_media and (branch.end.fall_back() or self._begin_transcoding(branch)):
             # This protection is not understood there: once more with the next, or in the clear where it was optional. In the end
             # with codecs that the caller lacks.
-            offer = branch.end.offer(self._offered, with_others=branch.may_transcode)
+            offer = branch.end.offer(self._to_offer(), with_others=branch.may_transcode)
             self._do(effects.SendInvite(branch.index, self.plan.targets[branch.index], offer))
             return
         branch.is_open = False
