@@ -47,7 +47,7 @@ async def test_it_serves_over_tls_says_where_and_ends_within_two_seconds_of_bein
     (address,) = json.loads(said)["api"]
     assert made.authority is not None
     trusted = ssl.create_default_context(cafile=made.authority)
-    async with httpx.AsyncClient(verify=trusted, base_url=address) as api:
+    async with httpx.AsyncClient(verify=trusted, base_url=address, timeout=60) as api:
         ready = await api.get("/readyz")
         assert ready.status_code == 200
         assert ready.headers["strict-transport-security"].startswith("max-age=")
@@ -55,7 +55,7 @@ async def test_it_serves_over_tls_says_where_and_ends_within_two_seconds_of_bein
         old.set_ciphers("ALL:@SECLEVEL=0")
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
-        async with httpx.AsyncClient(verify=old, base_url=address) as outdated:
+        async with httpx.AsyncClient(verify=old, base_url=address, timeout=60) as outdated:
             with pytest.raises(httpx.ConnectError):
                 await outdated.get("/readyz")
         # The client's connection stays open: ending does not wait for it.
