@@ -23,7 +23,7 @@ from tests.services.listening import Ear, tone_file
 from tests.services.running import NODE, ROOT, Peer, World, local_media, need_program
 from tests.services.test_call_sounds import events
 from tests.services.test_mailbox_calls import press, until_asked
-from tests.services.test_voicemail import BEEP, GREETING, QUIET, SPEECH, answering, expected, into, records, say
+from tests.services.test_voicemail import BEEP, GREETING, QUIET, SPEECH, answering, expected, into, newest, records, say
 
 pytestmark = need_program
 PROMPTS = {"record": 700.0, "menu": 1700.0, "kept": 2100.0, "removed": 2500.0, "unchanged": 2900.0}
@@ -61,7 +61,7 @@ async def visit(world: World) -> tuple[Peer, sip.Accepted, Ear]:
     phone, ear = await world.peer("ben"), Ear()
     phone.invite("*96", local=local_media(ear.port))
     accepted = await phone.expect(sip.Accepted)
-    await expected(world, next(live for live in world.gateway.calling.live if live.route.makes_greeting))
+    await expected(world, newest(world, lambda live: live.route.makes_greeting))
     ear.agree(phone.answer_of(accepted.response))
     ear.speak(QUIET, 5)
     return phone, accepted, ear

@@ -21,7 +21,7 @@ from tests.polling import until
 from tests.recorded import Chance, House
 from tests.services.listening import Ear, tone_file
 from tests.services.running import NODE, ROOT, Peer, World, local_media, need_program, until_ended
-from tests.services.test_voicemail import QUIET, SPEECH, answering, expected, into, message_row, records, say
+from tests.services.test_voicemail import QUIET, SPEECH, answering, expected, into, message_row, newest, records, say
 from tests.services.watcher import Watcher
 
 pytestmark = need_program
@@ -68,7 +68,7 @@ async def visit(world: World, name: str = "ben") -> tuple[Peer, sip.Accepted, Ea
     phone, ear = await world.peer(name), Ear()
     phone.invite("*97", local=local_media(ear.port))
     accepted = await phone.expect(sip.Accepted)
-    await expected(world, next(live for live in world.gateway.calling.live if live.route.plan.answered_by is AnsweredBy.MAILBOX))
+    await expected(world, newest(world, lambda live: live.route.plan.answered_by is AnsweredBy.MAILBOX))
     ear.agree(phone.answer_of(accepted.response))
     ear.speak(QUIET, 5)
     return phone, accepted, ear

@@ -1,7 +1,7 @@
 """An answering machine of a whole gateway: it greets, beeps, records who calls and nobody else, and ends by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -65,10 +65,15 @@ async def into(world: World, mailbox: str = "102", name: str = "anna") -> tuple[
     phone, ear = await world.peer(name), Ear()
     phone.invite(f"*98{mailbox}", local=local_media(ear.port))
     accepted = await phone.expect(sip.Accepted)
-    live = next(live for live in world.gateway.calling.live if live.route.mailbox is not None)
+    live = newest(world, lambda live: live.route.mailbox is not None)
     await expected(world, live)
     ear.agree(phone.answer_of(accepted.response))
     return phone, accepted, ear, live
+
+
+def newest(world: World, fits: Callable[[LiveCall], bool]) -> LiveCall:
+    """The call that began last: one before it may be on its way out still."""
+    return [live for live in world.gateway.calling.live if fits(live)][-1]
 
 
 async def expected(world: World, live: LiveCall) -> None:
