@@ -42,7 +42,11 @@ async def test_a_thief_that_pumps_calls_through_many_prefixes_is_locked_out_with
                 lambda: sum(line.startswith('{"status"') for line in thief.lines) == len(ACCESS), timeout_s=20, what="its last call"
             )
         assert event.request.headers.get("Reason") == LOCKED
-        first = min(row["at"] for row in await world.rows("fraud_facts") if row["kind"] == "refused")
+
+        async def refused() -> list[datetime]:
+            return [row["at"] for row in await world.rows("fraud_facts") if row["kind"] == "refused"]
+
+        first = min(await until(refused, what="what was refused is written"))
         [lock] = await until(lambda: world.rows("fraud_locks", "agent_id"), timeout_s=5, what="the lock's row")
         seconds = [(at - first).total_seconds() for at in (lock["created_at"], cut_at)]
         print(f"from the first attempt to the lock {seconds[0]:.3f} s, to the BYE of the live call {seconds[1]:.3f} s")
