@@ -56,7 +56,7 @@ class ThrowAway:
         return cls(folder, file, certificate, key)
 
     def certify(self, *, address: str) -> Certified:
-        """A server's certificate for one IP address."""
+        """A server's certificate for one IP address, in files of its own: a program may read those of before at any time."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _dated(_name("carrier"), self.certificate.subject, key.public_key())
@@ -64,7 +64,8 @@ class ThrowAway:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
             .sign(self.key, hashes.SHA256())
         )
-        made = Certified(self.folder / f"{address}.pem", self.folder / f"{address}.key")
+        name = f"{address}-{certificate.serial_number:x}"
+        made = Certified(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
         made.key.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))

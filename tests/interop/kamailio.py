@@ -117,6 +117,8 @@ async def served(config: str, port: int) -> AsyncIterator[tuple[asyncio.subproce
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
             await process.wait()
+        else:
+            print(f"Kamailio ended by itself with {process.returncode}:", *lines[-20:], sep="\n")
         reading.cancel()
         shutil.rmtree(folder, ignore_errors=True)
 
