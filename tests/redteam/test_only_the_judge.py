@@ -15,12 +15,12 @@ JUDGE = {"policy/judge.py", "policy/levels.py"}
 CALLED_IN = {
     # The only thing that sends an INVITE, and the only one that makes a carrier's target of a verdict.
     "invite": {"services/call_effects.py", "transport/commands.py"},
-    "trunk_target": {"services/routing.py"},
+    "trunk_target": {"services/ways_out.py"},
     # What has a call begun that nobody dialled: asked for by the API, or keyed. Each asks the router, and the router the judge.
     "called_for": {"services/originating.py"},
     "originate": {"services/originating.py"},
     "call_in": {"services/call_taking.py", "services/conferences.py"},
-    "ways_out": {"services/diversion.py", "services/routing.py"},
+    "ways_out": {"services/diversion.py", "services/ways_out.py"},
     # The rows from which messages leave for carriers.
     "enqueue_all": {"services/message_sending.py", "services/message_inbox.py"},
 }

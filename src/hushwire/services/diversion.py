@@ -182,7 +182,7 @@ class Diverting:
 
     def _out(self, org: Organisation, agent: Agent, verdict: Allow, route: Route, tried: int, made: list[Diversion]) -> Answer:
         """Ring a number, as the agent would call it."""
-        trunks, ways = self._router.ways_out(org, agent, verdict, hides=agent.hides_identity, diverted=_told(route, made))
+        trunks, ways = self._router.leaving.ways_out(org, agent, verdict, hides=agent.hides_identity, diverted=_told(route, made))
         targets = tuple(replace(way, terms=replace(way.terms, leg=route.callee_leg)) for way in ways)
         if not targets:
             made[-1] = replace(made[-1], refused="no-trunk")

@@ -30,7 +30,7 @@ theirs, or leads a call round and round, has no more of the organisation's money
 
 
 class WaysOut(Protocol):
-    """`Router.ways_out`."""
+    """`WaysOut.ways_out`."""
 
     def __call__(
         self, org: Organisation, agent: Agent, verdict: Allow | Emergency, *, shown: Personal[str] | None

@@ -14,26 +14,25 @@ from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.core.values import replace
-from hushwire.policy import trunk_number
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason, Verdict
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services import addressed, caller_id, emergencies
 from hushwire.services.addressed import own_user, own_user_of
 from hushwire.services.agent_terms import agent_terms, announces_with, rings_with
 from hushwire.services.directory import Agent, Credential, Directory, Organisation
-from hushwire.services.emergencies import NO_ROUTE
 from hushwire.services.features import DEFAULT, SETTINGS, TABLE, Dialled, Feature, Features, changed_by
 from hushwire.services.forwarding import VOICEMAIL
 from hushwire.services.masked_routes import MaskedRoutes
-from hushwire.services.recording_law import is_emergency_recorded, is_recorded, is_unrecorded, lacks_consent, places_of
+from hushwire.services.recording_law import is_recorded, is_unrecorded, lacks_consent, places_of
 from hushwire.services.registration import Device
 from hushwire.services.ring_groups import RingGroup, Strategy
-from hushwire.services.ringing import RING_AGENT_S, RING_TRUNK_S, ring_s, takes_over
+from hushwire.services.ringing import RING_AGENT_S, ring_s, takes_over
 from hushwire.services.route import Member, Refused, Route, Wish
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
-from hushwire.services.trunk_targets import carries, is_short, leads_to, sends_from, trunk_target, trunk_terms, written_for
+from hushwire.services.trunk_targets import leads_to, sends_from, trunk_terms
 from hushwire.services.verdicts import Admit, Judge, denied, unlimited, verdict_for
+from hushwire.services.ways_out import WaysOut
 from hushwire.sip import asserted, diversion, refusals
 from hushwire.sip.diversion import Diverted
 from hushwire.sip.errors import ParseError
@@ -49,12 +48,6 @@ _ROOM: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 """A conference's room, by its number."""
 MOST_VISITS: Final = 2
 """To one's own mailbox at once, its greeting included: whatever is heard there, the worker has to open first."""
-MOST_WAYS: Final = 6
-"""So many ways to a carrier are tried for one call."""
-PROGRESS_S: Final = 16.0
-"""How long a carrier may say 100 and no more while there is another way."""
-SILENT_LAST_S: Final = 16.0
-"""How long the last of the ways may be silent."""
 log = structlog.get_logger(__name__)
 Devices = Callable[[Agent], Sequence[Device]]
 DeviceFilter = Callable[[Device], bool]
@@ -82,8 +75,10 @@ class Router:
         self._now = now
         self._temporary = temporary
         self._features = features
+        self.leaving = WaysOut(directory, judge, states, now)
+        """The ways by which calls leave for the telephone network."""
         self._masked = MaskedRoutes(
-            directory, judge, states, now, self.ways_out, self.assigned, self._agent_targets, lambda one: self.masked_calls(one)
+            directory, judge, states, now, self.leaving.ways_out, self.assigned, self._agent_targets, lambda one: self.masked_calls(one)
         )
         self.is_talking: Callable[[AgentId], bool] = lambda _agent: False
         """Whether an agent is in a call at this gateway."""
@@ -127,7 +122,7 @@ class Router:
             case Allow() | Emergency():
                 if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
                     return _refused(org, agent, denied(verdict, Reason.RECORDING_CONSENT), request)
-                return self._outbound(org, agent, terms, verdict, hides=hides and not isinstance(verdict, Emergency))
+                return self.leaving.outbound(org, agent, terms, verdict, hides=hides and not isinstance(verdict, Emergency))
             case Deny() | Malformed():
                 return _refused(org, agent, verdict, request)
             case AllowContact():
@@ -253,87 +248,6 @@ class Router:
         org = self._directory.organisation(route.org.id) or route.org
         return route.plan.direction is not CallDirection.INBOUND or not is_unrecorded(org, route.withheld or route.remote)
 
-    def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
-        remote = Personal(verdict.number)
-        trunks, targets = self.ways_out(org, agent, verdict, hides=hides)
-        if not targets:
-            code = NO_ROUTE if isinstance(verdict, Emergency) else "trunk-failed"
-            return Refused(503, refusals.header(code), code, CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
-        places = (verdict.country,)
-        recorded = is_emergency_recorded(org) if isinstance(verdict, Emergency) else is_recorded(org, remote, places)
-        plan = Plan(
-            CallDirection.OUTBOUND,
-            terms,
-            tuple(targets),
-            RING_TRUNK_S,
-            recorded,
-            rings_with(org),
-            announces_with(org),
-            org.sounds.music_on_hold,
-            is_serial=True,
-        )
-        return Route(
-            plan,
-            org,
-            agent,
-            trunk=trunks[0],
-            trunks=tuple(trunks),
-            remote=remote,
-            local=agent.caller_id,
-            verdict=verdict,
-            places=places,
-            hides=hides,
-        )
-
-    def ways_out(
-        self,
-        org: Organisation,
-        agent: Agent,
-        verdict: Allow | Emergency,
-        *,
-        hides: bool = False,
-        shown: Personal[str] | None = None,
-        diverted: Diverted | None = None,
-    ) -> tuple[list[Trunk], list[Target]]:
-        """The ways by which this call may leave, in the order in which they are tried, and the trunk of each.
-
-        `shown`: the number that it shows; None: the agent's. `diverted`: the agent does not call, but diverts a call there.
-        """
-        trunks: list[Trunk] = []
-        targets: list[Target] = []
-        ranked = self._states.in_order(self._directory.trunks)
-        for trunk in emergencies.in_order(ranked, verdict.country) if isinstance(verdict, Emergency) else ranked:
-            # An emergency call goes whatever stands between the customer and a carrier.
-            if isinstance(verdict, Allow) and not (org.may_use(trunk) and carries(trunk, verdict) and not self._states.is_full(trunk)):
-                continue
-            if not self._may_leave(org, agent, trunk, verdict):
-                continue
-            for way in self._states.ways(trunk):
-                trunks.append(trunk)
-                target = trunk_target(trunk, verdict, shown or agent.caller_id, self._directory.domain, way, hides=hides)
-                told = emergencies.location(trunk, agent.address) if isinstance(verdict, Emergency) else ()
-                if diverted is not None:
-                    told = caller_id.diverted_out(trunk, diverted, agent.caller_id, self._directory.domain, target.to.sip_uri, hides=hides)
-                targets.append(replace(target, headers=(*self._states.route(trunk), *target.headers, *told)))
-        trunks, targets = trunks[:MOST_WAYS], targets[:MOST_WAYS]
-        # Nothing comes after the last one: it has more time to say something.
-        for position, target in enumerate(targets):
-            is_last = position == len(targets) - 1
-            targets[position] = replace(target, silence_s=SILENT_LAST_S) if is_last else replace(target, progress_s=PROGRESS_S)
-        return trunks, targets
-
-    def _may_leave(self, org: Organisation, agent: Agent, trunk: Trunk, verdict: Allow | Emergency) -> bool:
-        """Whether what the trunk would read in its own number format is what was judged, and is judged so once more."""
-        text = written_for(trunk, verdict)
-        if text is None:
-            log.warning("trunk.can_not_write_number", trunk=trunk.name, country=verdict.country)
-            return False
-        if isinstance(verdict, Emergency):
-            return text == verdict.number
-        read = text if is_short(verdict) else trunk_number.read(text, trunk.number_format, trunk.country) or ""
-        again = verdict_for(self._judge, org, agent, Attempt(read, Channel.INVITE), self._now())
-        return isinstance(again, Allow) and again.number == verdict.number
-
     def _own_callee(self, org: Organisation, user: str, request: Request) -> tuple[Agent | None, DeviceFilter | None]:
         """The agent that a user part of ours names and, where it is a GRUU, which device alone is meant (RFC 5627 section 5.1)."""
         found = self._temporary(org, user)
@@ -457,7 +371,7 @@ class Router:
                 if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
                     return _denied(org, agent, denied(verdict, Reason.RECORDING_CONSENT), attempt.destination)
                 hides = agent.hides_identity and not isinstance(verdict, Emergency)
-                found = self._outbound(org, agent, Terms(leg, Srtp.OPTIONAL, None), verdict, hides=hides)
+                found = self.leaving.outbound(org, agent, Terms(leg, Srtp.OPTIONAL, None), verdict, hides=hides)
                 return found if isinstance(found, Refused) else _as_leg(found, leg)
             case Deny() | Malformed():
                 return _denied(org, agent, verdict, attempt.destination)
@@ -489,7 +403,7 @@ class Router:
                 if isinstance(verdict, Allow) and lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
                     return _denied(org, agent, denied(verdict, Reason.RECORDING_CONSENT), to)
                 hides = agent.hides_identity and not isinstance(verdict, Emergency)
-                return self._outbound(org, agent, terms, verdict, hides=hides)
+                return self.leaving.outbound(org, agent, terms, verdict, hides=hides)
             case Deny() | Malformed():
                 return _denied(org, agent, verdict, to)
             case AllowContact():

@@ -1,0 +1,126 @@
+"""The ways by which calls leave for the telephone network: what the judge let out, by which carriers, in which order."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from hushwire.calls.model import CallDirection, Plan, Target, Terms
+from hushwire.core.personal import Personal
+from hushwire.core.values import replace
+from hushwire.policy import trunk_number
+from hushwire.policy.model import Allow, Attempt, Channel, Emergency
+from hushwire.services import caller_id, emergencies
+from hushwire.services.agent_terms import announces_with, rings_with
+from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.emergencies import NO_ROUTE
+from hushwire.services.recording_law import is_emergency_recorded, is_recorded
+from hushwire.services.ringing import RING_TRUNK_S
+from hushwire.services.route import Refused, Route
+from hushwire.services.trunk import Trunk
+from hushwire.services.trunk_states import TrunkStates
+from hushwire.services.trunk_targets import carries, is_short, trunk_target, written_for
+from hushwire.services.verdicts import Judge, verdict_for
+from hushwire.sip import refusals
+from hushwire.sip.diversion import Diverted
+
+MOST_WAYS: Final = 6
+"""So many ways to a carrier are tried for one call."""
+PROGRESS_S: Final = 16.0
+"""How long a carrier may say 100 and no more while there is another way."""
+SILENT_LAST_S: Final = 16.0
+"""How long the last of the ways may be silent."""
+log = structlog.get_logger(__name__)
+
+
+class WaysOut:
+    """Finds them under the rules and the carriers' states of this moment."""
+
+    def __init__(self, directory: Directory, judge: Judge, states: TrunkStates, now: Callable[[], datetime]) -> None:
+        self._directory = directory
+        self._judge = judge
+        self._states = states
+        self._now = now
+
+    def outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
+        """The way that a call of an agent goes on this verdict, the caller's terms being these; Refused where no carrier has one."""
+        remote = Personal(verdict.number)
+        trunks, targets = self.ways_out(org, agent, verdict, hides=hides)
+        if not targets:
+            code = NO_ROUTE if isinstance(verdict, Emergency) else "trunk-failed"
+            return Refused(503, refusals.header(code), code, CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
+        places = (verdict.country,)
+        recorded = is_emergency_recorded(org) if isinstance(verdict, Emergency) else is_recorded(org, remote, places)
+        plan = Plan(
+            CallDirection.OUTBOUND,
+            terms,
+            tuple(targets),
+            RING_TRUNK_S,
+            recorded,
+            rings_with(org),
+            announces_with(org),
+            org.sounds.music_on_hold,
+            is_serial=True,
+        )
+        return Route(
+            plan,
+            org,
+            agent,
+            trunk=trunks[0],
+            trunks=tuple(trunks),
+            remote=remote,
+            local=agent.caller_id,
+            verdict=verdict,
+            places=places,
+            hides=hides,
+        )
+
+    def ways_out(
+        self,
+        org: Organisation,
+        agent: Agent,
+        verdict: Allow | Emergency,
+        *,
+        hides: bool = False,
+        shown: Personal[str] | None = None,
+        diverted: Diverted | None = None,
+    ) -> tuple[list[Trunk], list[Target]]:
+        """The ways by which this call may leave, in the order in which they are tried, and the trunk of each.
+
+        `shown`: the number that it shows; None: the agent's. `diverted`: the agent does not call, but diverts a call there.
+        """
+        trunks: list[Trunk] = []
+        targets: list[Target] = []
+        ranked = self._states.in_order(self._directory.trunks)
+        for trunk in emergencies.in_order(ranked, verdict.country) if isinstance(verdict, Emergency) else ranked:
+            # An emergency call goes whatever stands between the customer and a carrier.
+            if isinstance(verdict, Allow) and not (org.may_use(trunk) and carries(trunk, verdict) and not self._states.is_full(trunk)):
+                continue
+            if not self._may_leave(org, agent, trunk, verdict):
+                continue
+            for way in self._states.ways(trunk):
+                trunks.append(trunk)
+                target = trunk_target(trunk, verdict, shown or agent.caller_id, self._directory.domain, way, hides=hides)
+                told = emergencies.location(trunk, agent.address) if isinstance(verdict, Emergency) else ()
+                if diverted is not None:
+                    told = caller_id.diverted_out(trunk, diverted, agent.caller_id, self._directory.domain, target.to.sip_uri, hides=hides)
+                targets.append(replace(target, headers=(*self._states.route(trunk), *target.headers, *told)))
+        trunks, targets = trunks[:MOST_WAYS], targets[:MOST_WAYS]
+        # Nothing comes after the last one: it has more time to say something.
+        for position, target in enumerate(targets):
+            is_last = position == len(targets) - 1
+            targets[position] = replace(target, silence_s=SILENT_LAST_S) if is_last else replace(target, progress_s=PROGRESS_S)
+        return trunks, targets
+
+    def _may_leave(self, org: Organisation, agent: Agent, trunk: Trunk, verdict: Allow | Emergency) -> bool:
+        """Whether what the trunk would read in its own number format is what was judged, and is judged so once more."""
+        text = written_for(trunk, verdict)
+        if text is None:
+            log.warning("trunk.can_not_write_number", trunk=trunk.name, country=verdict.country)
+            return False
+        if isinstance(verdict, Emergency):
+            return text == verdict.number
+        read = text if is_short(verdict) else trunk_number.read(text, trunk.number_format, trunk.country) or ""
+        again = verdict_for(self._judge, org, agent, Attempt(read, Channel.INVITE), self._now())
+        return isinstance(again, Allow) and again.number == verdict.number
