@@ -1,10 +1,10 @@
 """Messages opened to be handed to a carrier or a phone, and what became of them carried back (`services/carriage.py`)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -45,6 +45,9 @@ _KINDS: Final = {
     "received": EventKind.MESSAGE_RECEIVED,
 }
 _log = structlog.get_logger(__name__)
+
+
+T = TypeVar("T")
 
 
 @frozen
@@ -89,15 +92,7 @@ class MessageBodies:
 
         None for those that can't be opened now; one of them does not keep the others of its organisation. Raises Unavailable.
         """
-        try:
-            return await self._open(org_id, message_ids, style)
-        except Unavailable:
-            raise
-        except HushwireError:
-            if len(message_ids) == 1:
-                return {message_ids[0]: None}
-        half = len(message_ids) // 2
-        return {**await self.open(org_id, message_ids[:half], style), **await self.open(org_id, message_ids[half:], style)}
+        return await _each(message_ids, lambda some: self._open(org_id, some, style))
 
     async def _open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> dict[UUID, OpenedMessage | None]:
         rows, keys = await self._opened(org_id, message_ids, DELIVERY)
@@ -111,15 +106,7 @@ class MessageBodies:
 
         None for those that can't be opened now, as in `open`.
         """
-        try:
-            return await self._texts(org_id, message_ids, why)
-        except Unavailable:
-            raise
-        except HushwireError:
-            if len(message_ids) == 1:
-                return {message_ids[0]: None}
-        half = len(message_ids) // 2
-        return {**await self.texts(org_id, message_ids[:half], why), **await self.texts(org_id, message_ids[half:], why)}
+        return await _each(message_ids, lambda some: self._texts(org_id, some, why))
 
     async def _texts(self, org_id: OrgId, message_ids: Sequence[UUID], why: Why) -> dict[UUID, OpenedText | None]:
         async with self._main.organisation(org_id) as connection:
@@ -185,6 +172,22 @@ class MessageBodies:
             rows = await table.to_send(connection, ids)
         wanted = [row.sealed_with for row in rows if row.sealed_with is not None]
         return rows, await self._keyring.open_many(org_id, "message", wanted, why)
+
+
+async def _each(ids: Sequence[UUID], opening: Callable[[Sequence[UUID]], Awaitable[dict[UUID, T | None]]]) -> dict[UUID, T | None]:
+    """What `opening` gives of these, asked for their halves where it fails: one that can't be opened now (None) keeps no other from it.
+
+    Raises Unavailable.
+    """
+    try:
+        return await opening(ids)
+    except Unavailable:
+        raise
+    except HushwireError:
+        if len(ids) <= 1:
+            return dict.fromkeys(ids)
+    half = len(ids) // 2
+    return {**await _each(ids[:half], opening), **await _each(ids[half:], opening)}
 
 
 def told(org_id: OrgId, message: Advanced, now: datetime, random: Random) -> DomainEvent:
