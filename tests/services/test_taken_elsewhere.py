@@ -250,7 +250,7 @@ async def test_nobody_but_a_gateway_is_believed_who_somebody_is(world: World) ->
     await parked(world, anna)
     stranger = await world.peer()
     org, (agent, *_) = world.organisation, world.organisation.by_id
-    made_up, mine = Pass(OTHER, agent, agent), Pass(NODE, agent, agent)
+    made_up, mine = Pass(OTHER, agent, agent, Transport.UDP), Pass(NODE, agent, agent, Transport.UDP)
     for said, tag in ((made_up, lambda _: bytes(32)), (mine, world.gateway.neighbours.tag), (made_up, world.gateway.neighbours.tag)):
         user = said.text(seen(), tag)
         stranger.invite("*691", headers=[("Route", route_to(Target(Transport.UDP, "127.0.0.1", world.port), user))])
@@ -264,6 +264,30 @@ def seen() -> Request:
     message = parse(("\r\n".join(("INVITE sip:*691@b SIP/2.0", *lines)) + "\r\nContent-Length: 0\r\n\r\n").encode())
     assert isinstance(message, Request)
     return message
+
+
+async def test_what_a_phone_came_by_is_what_its_gateway_saw_and_not_what_its_via_says(world: World, tmp_path: Path) -> None:
+    anna = await world.peer("anna")
+    async with another(world.databases, tmp_path / "b") as b:
+        await acquainted(world, b)
+        ben = await phone_of(world, b, "ben")
+        live, *_ = await parked(world, anna)
+        handing, seen = world.gateway.calling._takeovers._handing, []
+        assert handing is not None
+        read = handing.bearer
+        handing.bearer = lambda request, flow: seen.append(read(request, flow)) or seen[-1]  # type: ignore[method-assign,func-returns-value]
+        honest = ben.endpoint.ua._core.via
+        ben.endpoint.ua._core.via = lambda hop, branch: honest(hop, branch).replace("/UDP ", "/TLS ")  # type: ignore[method-assign]
+        ben.invite("*691")
+        dialog = (await ben.expect(sip.Accepted)).dialog
+        heard = Heard(ben)
+        await settled(live)
+        (bearer,) = seen
+        assert bearer is not None
+        assert bearer.seen.transport is Transport.UDP
+        ben.endpoint.bye(dialog)
+        await heard.until(lambda phone: phone.answers, "BYE is answered")
+        await heard.stop()
 
 
 async def test_who_talks_by_one_gateway_consults_there_from_a_phone_of_another_and_transfers(world: World, tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ SILENT_S: Final = 1.0
 REPEATED_S: Final = 32.0
 """So long a device sends its INVITE again (64*T1, RFC 3261 section 17.1.1.2); what comes later has to say anew who it is."""
 _COOKIE: Final = "z9hG4bK"
-_TRANSPORTS: Final = {name.upper(): name for name in Transport}
 _log = structlog.get_logger(__name__)
 
 
@@ -81,7 +80,7 @@ class HandingOver:
         request, came_by = found
         if not (request.via.branch or "").startswith(_COOKIE):
             return False  # CANCEL would not be told from others'
-        said = Pass(self._node_id, agent_id, credential_id).text(request, self._neighbours.tag)
+        said = Pass(self._node_id, agent_id, credential_id, came_by.transport).text(request, self._neighbours.tag)
         sends = self._forwarder.hand_over(request, came_by, Token(binding, node_id), route_to(node, said))
         loop, name = asyncio.get_running_loop(), transaction_of(request)
         self._unheard[name] = tx, loop.call_later(SILENT_S, self._take_back, tx, request, came_by, otherwise)
@@ -123,10 +122,10 @@ class HandingOver:
         through, agent = self._neighbours.hop(said.node), self._directory.agent(AgentId(said.agent))
         org = None if agent is None else self._directory.organisation(agent.org_id)
         credential = None if agent is None else self._directory.credential(agent, said.credential)
-        transport, port = _TRANSPORTS.get(before.transport), before.param("rport") or ""
+        transport, port = said.transport, before.param("rport") or ""
         if agent is None or org is None or credential is None or through is None or agent.is_suspended:
             return None
-        if transport is None or not (port.isascii() and port.isdigit()):
+        if not (port.isascii() and port.isdigit()):
             return None
         seen = Address(before.param("received") or "", int(port))
         host, between = numeric(seen.host), numeric(flow.remote.host)

@@ -43,7 +43,9 @@ _PASS: Final = "hwp-"
 _BRANCH: Final = "z9hG4bKhwf"
 _PROOF: Final = 10
 _REMEMBERED: Final = 4096
-_WAYS: Final = {name.upper(): name for name in Transport}
+_WAYS: Final = {str(number): name for number, name in enumerate(Transport)}
+_NUMBERS: Final = {name: number for number, name in _WAYS.items()}
+"""A Via says what its sender likes: transports are those of the connections, by numbers of ours."""
 
 
 @frozen
@@ -94,10 +96,12 @@ class Pass:
     node: UUID
     agent: UUID
     credential: UUID
+    transport: Transport
+    """What its INVITE came to that gateway by."""
 
     def text(self, request: Request, tag: Tag) -> str:
         """The user part of a Route for this INVITE."""
-        said = _b32(self.node.bytes + self.agent.bytes + self.credential.bytes)
+        said = _b32(self.node.bytes + self.agent.bytes + self.credential.bytes + _NUMBERS[self.transport].encode())
         return f"{_PASS}{said}-{_proof(tag, _passing(said, request))}"
 
 
@@ -111,7 +115,8 @@ def read_pass(request: Request, tag: Tag) -> Pass | None:
     if not _same(proof, _proof(tag, _passing(said, request))):
         return None
     raw = base64.b32decode(said.upper() + "=" * (-len(said) % 8))
-    return Pass(UUID(bytes=raw[:16]), UUID(bytes=raw[16:32]), UUID(bytes=raw[32:]))
+    transport = _WAYS.get(raw[48:].decode("ascii", "replace"))
+    return None if transport is None else Pass(UUID(bytes=raw[:16]), UUID(bytes=raw[16:32]), UUID(bytes=raw[32:48]), transport)
 
 
 def _passing(said: str, request: Request) -> str:
@@ -178,7 +183,7 @@ class Forwarder:
         What belongs to its transaction follows it without being asked about again.
         """
         name = transaction_of(request)
-        branch = self._branch(self._stamped(request, flow), flow.id, request.call_id)
+        branch = self._branch(self._stamped(request, flow), flow, request.call_id)
         self._handed[name] = _Handed(token, route, branch, _asked(request))
         self._unheard[branch] = name
         if len(self._handed) > _REMEMBERED:
@@ -277,7 +282,7 @@ class Forwarder:
             return self._refused(request, flow, 430)
         vias = request.headers.listed("Via")
         stamped = self._stamped(request, flow)
-        lines: list[Line] = [("Via", self._via(hop, self._branch(stamped, flow.id, request.call_id)))]
+        lines: list[Line] = [("Via", self._via(hop, self._branch(stamped, flow, request.call_id)))]
         lines += [("Via", value) for value in (str(stamped), *vias[1:])]
         lines += own
         lines += [("Route", value) for value in routes]
@@ -307,12 +312,12 @@ class Forwarder:
         if len(values) < 2:
             return []
         before = parse_via(values[1])
-        _, _, number = branch.partition(".")
-        transport = _WAYS.get(before.transport)
-        port = before.param("rport") or ""
+        _, _, came_by = branch.partition(".")
+        transport, number, port = _WAYS.get(came_by[:1]), came_by[1:], before.param("rport") or ""
         if not (number.isascii() and number.isdigit() and port.isascii() and port.isdigit()) or transport is None:
             return []
-        if not _same(branch, self._branch(before, int(number), response.call_id)):
+        way = Flow(transport, int(number), Address("", 0), Address(before.param("received") or "", int(port)))
+        if not _same(branch, self._branch(before, way, response.call_id)):
             return []  # nobody sends us where he likes
         if branch in self._taken_back:
             return []
@@ -322,8 +327,6 @@ class Forwarder:
             self.on_heard(name)
         if 200 <= response.status < 300 and response.cseq.method == "INVITE":
             self.settle((before.branch or "", before.sent_by, response.call_id))  # who answered says it again until ACK
-        remote = Address(before.param("received") or "", int(port))
-        way = Flow(transport, int(number), Address("", 0), remote)
         lines: list[Line] = [("Via", value) for value in values[1:]]
         lines += [line for line in response.headers if header_key(line[0]) != "via"]
         return [Send(way, response.with_headers(Headers(lines)).to_bytes())]
@@ -333,10 +336,11 @@ class Forwarder:
         """The device's Via as it goes on: with where it came from."""
         return parse_via(request.headers.listed("Via")[0]).received_from(flow.remote.host, flow.remote.port, always=True)
 
-    def _branch(self, before: Via, flow_id: int, call_id: str) -> str:
+    def _branch(self, before: Via, flow: Flow, call_id: str) -> str:
         """Our own branch above another's Via (RFC 3261 section 16.11): computed, so that retransmissions, CANCEL and ACK get it too."""
-        said = (before.branch, before.sent_by, before.param("received"), before.param("rport"), str(flow_id), call_id)
-        return f"{_BRANCH}{_proof(self._tag, 'branch ' + ' '.join(str(part) for part in said))}.{flow_id}"
+        came_by = f"{_NUMBERS[flow.transport]}{flow.id}"
+        said = (before.branch, before.sent_by, before.param("received"), before.param("rport"), came_by, call_id)
+        return f"{_BRANCH}{_proof(self._tag, 'branch ' + ' '.join(str(part) for part in said))}.{came_by}"
 
 
 def transaction_of(request: Request) -> Transaction:
