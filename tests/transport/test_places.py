@@ -8,7 +8,7 @@ import pytest
 
 from hushwire.sip.effects import Responded
 from hushwire.sip.flow import Target, Transport
-from hushwire.transport.places import Places
+from hushwire.transport.places import Places, Waiting
 from hushwire.transport.tls import client_context, server_context
 from tests.polling import until
 from tests.sip.world import ANNA, BOB
@@ -29,11 +29,23 @@ def test_one_source_has_its_share_and_all_together_have_theirs() -> None:
 def test_the_oldest_that_said_nothing_is_given_up_for_the_newest() -> None:
     places, ended = Places(100, 100, 3), []
     for id_ in range(5):
-        places.expect(id_, lambda id_=id_: ended.append(id_))
+        places.expect(id_, "a", lambda id_=id_: ended.append(id_))
         places.proven(1)
     assert ended == [0]
-    places.expect(5, lambda: ended.append(5))
+    places.expect(5, "a", lambda: ended.append(5))
     assert ended == [0, 2]
+
+
+def test_the_source_that_has_most_loses_its_oldest_and_so_does_one_that_has_all_its_own() -> None:
+    waiting, ended = Waiting(6, 4), []
+    for id_, host in enumerate("abaabcc"):
+        waiting.put(id_, host, lambda id_=id_: ended.append(id_))
+    assert ended == [0]
+    for gone in (2, 3, 1, 4, 5):
+        waiting.drop(gone)
+    for id_ in range(7, 12):
+        waiting.put(id_, "d", lambda id_=id_: ended.append(id_))
+    assert ended == [0, 7]
 
 
 async def is_ended(reader: asyncio.StreamReader) -> bool:

@@ -204,6 +204,7 @@ class Limits(Section):
     calls: Annotated[int, Field(ge=1, le=100_000)] = 2000
     connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     connections_per_source: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    silent_per_source: Annotated[int, Field(ge=1, le=1_000_000)] = 64
     message_bytes: Annotated[int, Field(ge=4096, le=65_535)] = 65_535
     idle_s: Annotated[int, Field(ge=10, le=86_400)] = 600
     requests_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200

@@ -605,6 +605,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
         max_connections=limits.connections,
         max_connections_per_source=limits.connections_per_source,
         max_unproven=max(64, limits.connections // 4),
+        max_silent_per_source=limits.silent_per_source,
         idle_s=float(limits.idle_s),
         origins=config.web_origins(),
         admin_ports=frozenset({config.api.listen.port} - {0}),

@@ -68,9 +68,10 @@ class EndpointConfig:
 
     `advertise` replaces the listening host in Via and Contact. `rate_per_s` and `burst` are messages of one source address;
     `trusted_hosts` (carriers) have no such limit. Connections count from TCP's on, and beside it those that have not said anything yet
-    (`max_unproven`). `handshake_s` is how long TLS's may take, `patience_s` how long one message or the first one, and `idle_s` closes
-    silent connections. `admin_ports` are services of ours on this machine that no message makes us connect to. `origins` are the pages
-    that may connect by WebSocket (None: any); after `ping_s` without a word such a connection is asked for a sign of life.
+    (`max_unproven`), and of one source those whose ClientHello has not come whole (`max_silent_per_source`). `handshake_s` is how long
+    TLS's may take, `patience_s` how long one message or the first one, and `idle_s` closes silent connections.
+    `admin_ports` are services of ours on this machine that no message makes us connect to. `origins` are the pages that may connect by
+    WebSocket (None: any); after `ping_s` without a word such a connection is asked for a sign of life.
     """
 
     listen: tuple[Listen, ...]
@@ -82,6 +83,7 @@ class EndpointConfig:
     max_connections: int = 4096
     max_connections_per_source: int = 512
     max_unproven: int = 1024
+    max_silent_per_source: int = 64
     handshake_s: float = 5.0
     patience_s: float = 32.0
     idle_s: float = 600.0
@@ -137,7 +139,7 @@ class SipEndpoint(Commands):
         self._opening: dict[Target, list[Send]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._names = Names()
-        self._listeners = Listeners(self, self._places, config.server_tls, config.handshake_s)
+        self._listeners = Listeners(self, self._places, config.server_tls, config.handshake_s, config.max_silent_per_source)
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._is_flushing = False
@@ -319,7 +321,7 @@ class SipEndpoint(Commands):
             return False
         self._connections[flow.id] = connection
         if connection.to is None:
-            self._places.expect(flow.id, connection.abort)
+            self._places.expect(flow.id, flow.remote.host, connection.abort)
         return True
 
     def proven(self, flow: Flow) -> None:

@@ -2,12 +2,12 @@
 
 After a restart thousands of phones connect in one moment. Begun all together their handshakes would share the processor until none of
 them is done in time, and the next attempts would meet the same. So a few are under way at once, and the others wait, with a ClientHello
-that is not looked at yet. The newest is next: it has all of its patience left, while who has waited longest is about to give up and try
-again. Who has hung up meanwhile costs no handshake.
+that is not answered yet. Next is who comes from the source with the fewest under way, and of those the newest: it has all of its patience
+left, while who has waited longest is about to give up and try again. Who has hung up meanwhile costs no handshake, and who has not said a
+whole ClientHello does not wait for a turn at all.
 """
 
 import asyncio
-import select
 import socket
 import ssl
 from collections.abc import Coroutine
@@ -18,13 +18,16 @@ import structlog
 
 from hushwire.core.errors import ConfigError
 from hushwire.sip.flow import Transport
+from hushwire.transport import hello
 from hushwire.transport.connection import Connection
-from hushwire.transport.places import Places
+from hushwire.transport.places import Places, Waiting
+from hushwire.transport.sources import source_key
 
 _BACKLOG: Final = 4096
 _HANDSHAKES: Final = 32
 _QUICK_S: Final = 0.25
 """A handshake that takes longer waits for its peer and not for us: it keeps nobody else waiting."""
+_HESITATION_S: Final = 1.0
 _MOST_WAITING: Final = 1024
 _PATIENCE_S: Final = 30.0
 _ACCEPT_AGAIN_S: Final = 0.1
@@ -48,9 +51,9 @@ class Host(Protocol):
 
 
 class Listeners:
-    """The listening sockets of one endpoint. TLS handshakes may take `handshake_s`."""
+    """The listening sockets of one endpoint. TLS handshakes may take `handshake_s`, and so many of one source be without a ClientHello."""
 
-    def __init__(self, host: Host, places: Places, tls: ssl.SSLContext | None, handshake_s: float) -> None:
+    def __init__(self, host: Host, places: Places, tls: ssl.SSLContext | None, handshake_s: float, most_silent_per_source: int) -> None:
         self._host = host
         self._places = places
         self._tls = tls
@@ -58,6 +61,7 @@ class Listeners:
         self._servers: list[asyncio.Server] = []
         self._turns = _Turns(_HANDSHAKES)
         self._room = asyncio.Semaphore(_MOST_WAITING)
+        self._silent = Waiting(1 << 30, most_silent_per_source)  # of all sources together `places` counts them
 
     async def open(self, transport: Transport, host: str, port: int) -> int:
         """Listen there; the real port. Raises OSError, and ConfigError where there is no certificate to show."""
@@ -103,18 +107,19 @@ class Listeners:
                 if self._host.enters(address[0], transport):
                     connection = self._host.connection(transport, has_place=True)
                     task = self._host.spawn(self._secure(peer, address[0], connection, context))
-                    self._places.expect(connection.id, task.cancel)
+                    self._places.expect(connection.id, address[0], task.cancel)
                 else:
                     peer.close()
 
     async def _secure(self, peer: socket.socket, host: str, connection: Connection, context: ssl.SSLContext) -> None:
         try:
             async with asyncio.timeout(self._handshake_s):
-                await _spoken(peer)
+                await self._hello(peer, host, connection.id)
+            source = source_key(host)
             async with self._room, asyncio.timeout(_PATIENCE_S):
-                await self._turns.take()
-            with _Turn(self._turns):
-                if _has_hung_up(peer):
+                await self._turns.take(source)
+            with _Turn(self._turns, source):
+                if hello.has_hung_up(peer):
                     return
                 await asyncio.get_running_loop().connect_accepted_socket(
                     lambda: connection, peer, ssl=context, ssl_handshake_timeout=self._handshake_s
@@ -123,48 +128,81 @@ class Listeners:
             # ssl.SSLError, TimeoutError, and the error of a handshake that takes too long, are OSErrors.
             _log.debug("sip.handshake_failed", error=type(error).__name__)
         finally:
+            self._silent.drop(connection.id)
             if connection.flow is None:
                 peer.close()
                 self._places.proven(connection.id)
                 self._host.leaves(host)
 
+    async def _hello(self, peer: socket.socket, host: str, id_: int) -> None:
+        """Return once it is said. Phones behind one address may connect all at once: who hesitates for a moment only is not counted."""
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            async with asyncio.timeout(_HESITATION_S):
+                await hello.said(peer)
+        except TimeoutError:
+            self._silent.put(id_, host, task.cancel)
+            await hello.said(peer)
+            self._silent.drop(id_)
+
 
 class _Turns:
-    """So many at once; of those who wait the newest is next."""
+    """So many at once; of those who wait who comes from the source with the fewest, and of these the newest, is next."""
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._taken: dict[str, int] = {}
 
-    async def take(self) -> None:
+    async def take(self, source: str) -> None:
         """Return once it is ours."""
         if self._free:
             self._free -= 1
+            self._taken[source] = self._taken.get(source, 0) + 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting.append((source, turn))
         try:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.release()  # it was given to us in the moment in which we gave up
+                self.release(source)  # it was given to us in the moment in which we gave up
             raise
 
-    def release(self) -> None:
+    def release(self, source: str) -> None:
         """Let somebody else have it."""
-        while self._waiting:
-            turn = self._waiting.pop()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+        left = self._taken[source] - 1
+        if left:
+            self._taken[source] = left
+        else:
+            del self._taken[source]
+        best = self._next()
+        if best is None:
+            self._free += 1
+            return
+        source, turn = self._waiting.pop(best)
+        self._taken[source] = self._taken.get(source, 0) + 1
+        turn.set_result(None)
+
+    def _next(self) -> int | None:
+        best, fewest = None, 1 << 30
+        self._waiting = [one for one in self._waiting if not one[1].done()]
+        for place in range(len(self._waiting) - 1, -1, -1):
+            taken = self._taken.get(self._waiting[place][0], 0)
+            if taken < fewest:
+                best, fewest = place, taken
+            if not taken:
+                break
+        return best
 
 
 class _Turn(AbstractContextManager[None]):
     """One of them that was taken, given up after a while or at the end."""
 
-    def __init__(self, places: _Turns) -> None:
-        self._places = places
+    def __init__(self, turns: _Turns, source: str) -> None:
+        self._turns = turns
+        self._source = source
         self._timer = asyncio.get_running_loop().call_later(_QUICK_S, self._give_up)
         self._is_over = False
 
@@ -175,22 +213,4 @@ class _Turn(AbstractContextManager[None]):
     def _give_up(self) -> None:
         if not self._is_over:
             self._is_over = True
-            self._places.release()
-
-
-async def _spoken(peer: socket.socket) -> None:
-    """Return once there is something to read: who connects and says nothing must not keep those waiting who do."""
-    loop = asyncio.get_running_loop()
-    readable: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(peer.fileno(), lambda: None if readable.done() else readable.set_result(None))
-    try:
-        await readable
-    finally:
-        loop.remove_reader(peer.fileno())
-
-
-def _has_hung_up(peer: socket.socket) -> bool:
-    """Whether nobody is there any more to shake hands with."""
-    look = select.poll()
-    look.register(peer, select.POLLRDHUP)
-    return bool(look.poll(0))
+            self._turns.release(self._source)

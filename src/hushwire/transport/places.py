@@ -9,19 +9,18 @@ from hushwire.transport.sources import source_key
 class Places:
     """Counts connections from before their handshake on.
 
-    A connection that has not sent a whole message yet is unproven. Where there are more than `most_unproven` of them the oldest is given
-    up: who opens thousands of silent ones loses them to the phone that comes next, and the phone is let in.
+    A connection that has not sent a whole message yet is unproven. Where there are more than `most_unproven` of them the oldest of the
+    source that has most is given up: who opens thousands of silent ones loses them to the phone that comes next, and the phone is let in.
     """
 
-    __slots__ = ("_most", "_most_per_source", "_most_unproven", "_per_source", "_taken", "_unproven")
+    __slots__ = ("_most", "_most_per_source", "_per_source", "_taken", "_unproven")
 
     def __init__(self, most: int, most_per_source: int, most_unproven: int) -> None:
         self._most = most
         self._most_per_source = most_per_source
-        self._most_unproven = most_unproven
         self._taken = 0
         self._per_source: dict[str, int] = {}
-        self._unproven: OrderedDict[int, Callable[[], object]] = OrderedDict()
+        self._unproven = Waiting(most_unproven)
 
     @property
     def taken(self) -> int:
@@ -48,13 +47,47 @@ class Places:
         else:
             self._per_source.pop(host, None)
 
-    def expect(self, id_: int, give_up: Callable[[], object]) -> None:
+    def expect(self, id_: int, host: str, give_up: Callable[[], object]) -> None:
         """A connection has to prove itself from now on; `give_up` ends it. Said again it only replaces `give_up`."""
-        self._unproven[id_] = give_up
-        while len(self._unproven) > self._most_unproven:
-            _, end = self._unproven.popitem(last=False)
-            end()
+        self._unproven.put(id_, host, give_up)
 
     def proven(self, id_: int) -> None:
         """It sent a message, or is gone."""
-        self._unproven.pop(id_, None)
+        self._unproven.drop(id_)
+
+
+class Waiting:
+    """Connections of which something is waited for: at most so many, and so many of one source. Beyond that the oldest is given up, of
+    that source, or of the one that has most of them."""
+
+    __slots__ = ("_by_source", "_most", "_most_per_source", "_sources")
+
+    def __init__(self, most: int, most_per_source: int | None = None) -> None:
+        self._most = most
+        self._most_per_source = most if most_per_source is None else most_per_source
+        self._sources: dict[int, str] = {}
+        self._by_source: dict[str, OrderedDict[int, Callable[[], object]]] = {}
+
+    def put(self, id_: int, host: str, give_up: Callable[[], object]) -> None:
+        """One more. Said again it only replaces `give_up`."""
+        source = self._sources.setdefault(id_, source_key(host))
+        own = self._by_source.setdefault(source, OrderedDict())
+        own[id_] = give_up
+        if len(own) > self._most_per_source:
+            self._end(source)
+        while len(self._sources) > self._most:
+            self._end(max(self._by_source, key=lambda each: len(self._by_source[each])))
+
+    def drop(self, id_: int) -> None:
+        """It is waited for no more."""
+        source = self._sources.pop(id_, None)
+        if source is not None:
+            own = self._by_source[source]
+            del own[id_]
+            if not own:
+                del self._by_source[source]
+
+    def _end(self, source: str) -> None:
+        id_, give_up = next(iter(self._by_source[source].items()))
+        self.drop(id_)
+        give_up()
