@@ -188,6 +188,7 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         device = {"contact_sealed": mark, "contact_index": mark, "call_id_hash": mark, "cseq": 1, "expires_at": NOW, "created_at": NOW}
         await insert(connection, "registrations", id=uuid4(), org_id=org, agent_id=agent, node_id=node, **device)
         await insert(connection, "parked_calls", org_id=org, slot="1", node_id=node, call_id=uuid4(), parked_at=NOW)
+        await insert(connection, "conference_rooms", org_id=org, room="12", node_id=node, opening=uuid4(), opened_at=NOW)
         phone = uuid4()
         await insert(connection, "devices", id=phone, org_id=org, agent_id=agent, login="d", name_sealed=mark, created_at=NOW)
         link = {"device_id": phone, "token_hash": mark, "created_at": NOW, "expires_at": NOW}

@@ -209,8 +209,9 @@ class Gateway:
             self.subscription_journal.tidy()
 
     async def _tidy_parked(self) -> None:
-        """Once: what the process before this one left in slots."""
+        """Once: what the process before this one left in slots, and its rooms."""
         await self.elsewhere.tidy(self.calling.transfers.park.held)
+        await self.elsewhere.close_rooms_but(self.calling.conferences.has)
         await asyncio.Event().wait()
 
     async def _drain(self) -> None:

@@ -230,7 +230,16 @@ class Calling:
                 handing is not None and handing.over(tx, flow, known.agent.id, known.credential.id, node, otherwise)
             ),
         )
-        self.conferences = Conferences(router, starts, self.recorder, self.feed)
+        self.conferences = Conferences(
+            router,
+            starts,
+            self.recorder,
+            self.feed,
+            self._tasks,
+            lambda tx: endpoint.unanswered(tx) is not None,
+            elsewhere,
+            handing,
+        )
         self._effects.lets_in = self.conferences.lets_in
         self.supervision = Supervision(router, starts, media, rows, self.feed)
         replacing = Replacing(

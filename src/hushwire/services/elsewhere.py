@@ -1,12 +1,13 @@
-"""Calls that other gateways hold and that agents take by dialling: parked ones, and those that ring at a colleague's phones.
+"""Calls that other gateways hold and that agents take by dialling: parked ones, those that ring at a colleague's phones, conferences.
 
-Slots are the organisation's over all gateways: who parks a call has its slot as a row before anybody is told of it. While the database
-is away slots are this gateway's own, as it knows them, and rows follow.
+Slots and rooms are the organisation's over all gateways: who parks a call has its slot as a row before anybody is told of it, and so has
+who opens a room. While the database is away they are this gateway's own, as it knows them, and rows follow.
 """
 
 import asyncio
 from collections.abc import Callable, Collection
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -19,6 +20,7 @@ from hushwire.services.park import SLOTS
 from hushwire.services.records import Records
 from hushwire.sip.effects import DialogKey
 from hushwire.store import parked as rows
+from hushwire.store import rooms
 from hushwire.store.database import Connection, Database
 
 AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
@@ -86,6 +88,42 @@ class Elsewhere:
             if call_id not in held():
                 async with self._db.organisation(org_id) as connection:
                     await rows.forget(connection, self._node_id, call_id)
+
+    # Rooms.
+
+    async def room(self, org_id: OrgId, room: str, opening: UUID, silent: NodeId | None = None) -> NodeId | None:
+        """The gateway whose the room is, by another one's row or by ours of this `opening`; None where it is ours.
+
+        `silent` said nothing to who was handed over to it: it has the room no more.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_S), self._db.organisation(org_id) as connection:
+                found = await rooms.claim(connection, org_id, room, opening, self._node_id, NODE_IS_DEAD_AFTER, silent)
+        except AWAY as error:
+            _log.warning("room.unwritten", error=type(error).__name__)
+
+            async def write(connection: Connection) -> None:
+                await rooms.claim(connection, org_id, room, opening, self._node_id, NODE_IS_DEAD_AFTER)
+
+            self._records.write(org_id, "room", write)
+            return None
+        return None if found == self._node_id else found
+
+    def close_room(self, org_id: OrgId, opening: UUID) -> None:
+        """The room is over."""
+
+        async def write(connection: Connection) -> None:
+            await rooms.free(connection, opening)
+
+        self._records.write(org_id, "room", write, at_once=True)
+
+    async def close_rooms_but(self, is_open: Callable[[UUID], bool]) -> None:
+        """Take away the rows of rooms that ended with the process before this one."""
+        async with self._db.transaction() as connection:
+            found = await rooms.of_node(connection, self._node_id)
+        for org_id, opening in found:
+            if not is_open(opening):
+                self.close_room(org_id, opening)
 
     # Where a call is.
 

@@ -51,6 +51,7 @@ _REFUSALS: Final = (
     Refusal("conference-full", 486, "The conference is full"),
     Refusal("no-conference", 404, "There is no such conference here"),
     Refusal("not-in-conference", 403, "Who invites somebody to a conference must be in it"),
+    Refusal("conference-elsewhere", 480, "The conference is at another gateway, and this phone is not registered here"),
     Refusal("conference-failed", 503, "The conference could not be opened"),
     # What the far side said.
     Refusal("no-such-mailbox", 404, "No such mailbox"),

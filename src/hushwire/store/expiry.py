@@ -16,6 +16,7 @@ _STATEMENTS: Final = (
     " OR (node_id IS NULL AND done_at IS NULL AND take_by < now() - interval '1 minute')",  # nobody withdrew it
     "DELETE FROM registrations WHERE expires_at < $1",
     "DELETE FROM parked_calls WHERE parked_at < $1",
+    "DELETE FROM conference_rooms WHERE opened_at < $1",
 )
 
 

@@ -107,6 +107,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "nodes": same(TECHNICAL, "id started_at seen_at media_instance quality sip registrar"),
     "work_states": same(TECHNICAL, "node_id role task failures error failed_at since"),
     "parked_calls": same(replace(DEVICE, form=Form.PSEUDONYM), "org_id node_id call_id") | same(DEVICE, "slot parked_at"),
+    "conference_rooms": same(replace(DEVICE, form=Form.PSEUDONYM), "org_id node_id opening") | same(DEVICE, "room opened_at"),
     "trunk_states": same(TECHNICAL, "node_id trunk_id standing reason since calls ways outcomes registered_until"),
     "calls": same(CALL_ID, "id org_id agent_id peer_agent_id trunk_id node_id bridge_id recording_id sealed_with joined_call_id")
     | same(CALL_ID, "device_id peer_device_id masking_session_id")
