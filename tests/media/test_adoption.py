@@ -15,7 +15,7 @@ from hushwire.core.errors import Unavailable
 from hushwire.core.personal import Personal
 from hushwire.media.model import LegSettings, MediaRefused, Mode, Protection, RecordingOrder, RecordingState, Suite
 from hushwire.media.statement import settings_digest
-from hushwire.media.wire import EventType, Status
+from hushwire.media.wire import EventType, Frame, FrameReader, Status
 from tests.media.test_link import Rig, started
 from tests.native.call import Party, parse, rtp
 from tests.native.hwr_reader import read
@@ -140,7 +140,7 @@ async def test_the_controller_that_was_taken_over_from_can_do_nothing_any_more(r
     assert [entry.bridge_id async for entry in second.client.bridges()] == [bridge]
 
 
-async def test_no_key_is_ever_told(rig: Rig, parties: tuple[Party, Party]) -> None:
+async def test_no_key_is_ever_told(rig: Rig, parties: tuple[Party, Party], monkeypatch: pytest.MonkeyPatch) -> None:
     keys = os.urandom(30), os.urandom(30)
     order = RecordingOrder(uuid4(), uuid4(), 0, os.urandom(32), "one.hwr", b"{}", 1)
     link, _ = await rig.link()
@@ -149,19 +149,17 @@ async def test_no_key_is_ever_told(rig: Rig, parties: tuple[Party, Party]) -> No
     await link.client.set_leg(bridge, 0, stated(parties[0], keys=keys))
     await link.client.start_recording(bridge, order)
     heard = bytearray()
-    reader = asyncio.StreamReader.feed_data
+    feed = FrameReader.feed
 
-    def spying(self: asyncio.StreamReader, data: bytes) -> None:
+    def spying(self: FrameReader, data: bytes) -> Iterator[Frame]:
         heard.extend(data)
-        reader(self, data)
+        return feed(self, data)
 
-    asyncio.StreamReader.feed_data = spying  # type: ignore[method-assign]
-    try:
-        await link.client.state(bridge)
-        _ = [entry async for entry in link.client.bridges()]
-        await link.client.close_bridge(bridge)
-    finally:
-        asyncio.StreamReader.feed_data = reader  # type: ignore[method-assign]
+    monkeypatch.setattr(FrameReader, "feed", spying)
+    await link.client.state(bridge)
+    _ = [entry async for entry in link.client.bridges()]
+    await link.client.close_bridge(bridge)
+    monkeypatch.undo()
     assert bridge.bytes in heard
     for secret in (*keys, order.data_key):
         assert not any(secret[at : at + 8] in heard for at in range(0, len(secret) - 7, 8))

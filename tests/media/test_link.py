@@ -107,8 +107,8 @@ async def test_a_connection_that_is_cut_is_made_again_and_bridges_stay(rig: Rig)
     bridge = uuid4()
     await link.client.open_call(bridge, Mode.RELAY, (0, 1))
     before = link.client
-    assert before._writer is not None
-    before._writer.transport.abort()
+    assert before._control is not None
+    before._control.transport.abort()
     await until(lambda: link.is_up and link.client is not before, timeout_s=20)
     assert observer.told == ["ready"]
     assert [entry.bridge_id async for entry in link.client.bridges()] == [bridge]

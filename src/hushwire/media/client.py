@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from hushwire.core.errors import Unavailable
@@ -52,10 +52,9 @@ class MediaClient:
     def __init__(self, on_event: Callable[[MediaEvent], None], on_dtls: Callable[[DtlsDatagram], None] | None = None) -> None:
         self._on_event = on_event
         self._on_dtls = on_dtls
-        self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._waiting: dict[int, tuple[_Asked, int]] = {}
         self._next_id = 1
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._control: _Control | None = None
         self.process_id = 0
         """Of the program that we are connected to."""
         self.closed = asyncio.Event()
@@ -63,11 +62,10 @@ class MediaClient:
     async def connect(self, path: Path, epoch: int) -> Greeting:
         """Become the controller. Raises Unavailable where nobody listens, MediaRefused (FENCED) for an old epoch."""
         try:
-            reader, self._writer = await asyncio.open_unix_connection(path)
+            _, self._control = await asyncio.get_running_loop().create_unix_connection(lambda: _Control(self._take, self._lost), str(path))
         except OSError as error:
             raise Unavailable("hushwire-media does not listen on its control socket; is it running?") from error
-        self.process_id = listening_process(self._writer.get_extra_info("socket"))
-        self._reading = asyncio.create_task(self._read(reader), name="media-control")
+        self.process_id = listening_process(self._control.transport.get_extra_info("socket"))
         fields = await self._ask(Op.HELLO, [(Tag.EPOCH, u64(epoch))])
         return Greeting(
             UUID(bytes=fields.need(Tag.INSTANCE)), fields.integer(Tag.COUNT), fields.text(Tag.PROGRAM), _ip(fields.need(Tag.LOCAL_IP))
@@ -75,12 +73,9 @@ class MediaClient:
 
     async def close(self) -> None:
         """Let go of control; bridges go on until the orphan timeout."""
-        if self._writer is not None:
-            self._writer.close()
-            with suppress(OSError):
-                await self._writer.wait_closed()
-        if self._reading is not None:
-            await self._reading
+        if self._control is not None:
+            self._control.transport.close()
+            await self.closed.wait()
 
     async def ping(self, timeout_s: float = ANSWER_S) -> None:
         """Return once the media process has answered."""
@@ -89,7 +84,7 @@ class MediaClient:
     def acknowledge(self, event_ids: Iterable[int]) -> None:
         """Let the media process forget these events. They come again with the next controller if this gets lost."""
         fields: list[Field] = [(Tag.EVENT, u32(event_id)) for event_id in event_ids if event_id]
-        if fields and self._writer is not None and not self.closed.is_set():
+        if fields and self._control is not None and not self.closed.is_set():
             self._send((Op.ACK, fields))
 
     async def open_bridge(self, bridge_id: UUID, mode: Mode = Mode.RELAY, beside: UUID | None = None) -> None:
@@ -119,16 +114,12 @@ class MediaClient:
         """A bridge with these legs, asked for in one go. Raises what the first refused request does; then no bridge stays."""
         name = (Tag.BRIDGE, bridge_id.bytes)
         opening = [(Op.OPEN_LEG, [name, *_opening(leg)]) for leg in legs]
-        bridge, *asked = self._begin((Op.OPEN_BRIDGE, _bridge(bridge_id, mode, beside)), *opening)
+        asked = self._begin((Op.OPEN_BRIDGE, _bridge(bridge_id, mode, beside)), *opening)
+        bridge, *answers = await asked.answers
+        _checked(bridge, Op.OPEN_BRIDGE)
         try:
-            await self._finish(Op.OPEN_BRIDGE, bridge)
-        except BaseException:
-            await asyncio.gather(*asked, return_exceptions=True)
-            raise
-        try:
-            return tuple([_ports(await self._finish(Op.OPEN_LEG, answer)) for answer in asked])
+            return tuple([_ports(_checked(answer, Op.OPEN_LEG)) for answer in answers])
         except MediaRefused:
-            await asyncio.gather(*asked, return_exceptions=True)
             with suppress(MediaRefused, Unavailable):
                 await self.close_bridge(bridge_id)
             raise
@@ -141,15 +132,9 @@ class MediaClient:
         name = (Tag.BRIDGE, bridge_id.bytes)
         return self._set(self._begin(*((Op.SET_LEG, [name, (Tag.LEG, u8(leg)), *leg_fields(settings)]) for leg, settings in legs)))
 
-    async def _set(self, asked: list[asyncio.Future[Frame]]) -> None:
-        refused: MediaRefused | None = None
-        for answer in asked:
-            try:
-                await self._finish(Op.SET_LEG, answer)
-            except MediaRefused as error:
-                refused = refused or error
-        if refused is not None:
-            raise refused
+    async def _set(self, asked: "_Asked") -> None:
+        for answer in await asked.answers:
+            _checked(answer, Op.SET_LEG)
 
     async def set_hears(self, bridge_id: UUID, leg: int, others: Iterable[int]) -> None:
         """Whom a leg hears from now on, itself never. Raises MediaRefused (NOT_FOUND, INVALID)."""
@@ -306,65 +291,44 @@ class MediaClient:
         await self._ask(Op.STOP_PLAY, [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), (Tag.PLAYBACK, u32(playback))])
 
     def _send(self, *requests: tuple[Op, Iterable[Field]]) -> list[int]:
-        if self._writer is None or self.closed.is_set():
+        if self._control is None or self.closed.is_set():
             raise Unavailable("hushwire-media is not connected")
         ids, data = [], []
         for op, fields in requests:
             ids.append(self._next_id)
             data.append(encode(op, self._next_id, fields))
             self._next_id = self._next_id % 0xFFFFFFFF + 1
-        self._writer.write(b"".join(data))
+        self._control.transport.write(b"".join(data))
         return ids
 
     async def _ask(self, op: Op, fields: Iterable[Field] = (), timeout_s: float = ANSWER_S) -> Fields:
-        (answer,) = self._begin((op, fields))
+        asked = self._begin((op, fields))
+        silence = asyncio.get_running_loop().call_later(timeout_s, asked.fail, f"did not answer {op.name} within {timeout_s:.0f} s")
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._finish(op, answer)
-        except TimeoutError as error:
-            raise Unavailable(f"hushwire-media did not answer {op.name} within {timeout_s:.0f} s") from error
-
-    def _begin(self, *requests: tuple[Op, Iterable[Field]]) -> list[asyncio.Future[Frame]]:
-        """Send requests in one write. Answers need no timeout where somebody pings beside them: a dead connection fails them all."""
-        answers, loop = [], asyncio.get_running_loop()
-        for request_id in self._send(*requests):
-            answer: asyncio.Future[Frame] = loop.create_future()
-            self._waiting[request_id] = answer
-            answers.append(answer)
-        return answers
-
-    async def _finish(self, op: Op, answer: asyncio.Future[Frame]) -> Fields:
-        frame = await answer
-        status = Status(frame.fields.integer(Tag.STATUS))
-        if frame.opcode != op:
-            raise WireError("the media process answered another request")
-        if status is not Status.OK:
-            raise MediaRefused(status, frame.fields.text(Tag.MESSAGE))
-        return frame.fields
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        frames = FrameReader()
-        try:
-            while data := await reader.read(65_536):
-                for frame in frames.feed(data):
-                    self._take(frame)
-        except (OSError, WireError):
-            pass  # told to everybody who waits, just below
+            (answer,) = await asked.answers
         finally:
-            self.closed.set()
-            if self._writer is not None:
-                self._writer.close()
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(Unavailable("hushwire-media closed the control connection"))
-                    answer.exception()  # known to be looked at, even where nobody waits for it any more
-            self._waiting.clear()
+            silence.cancel()
+        return _checked(answer, op)
+
+    def _begin(self, *requests: tuple[Op, Iterable[Field]]) -> "_Asked":
+        """Send requests in one write. Answers need no timeout where somebody pings beside them: a dead connection fails them all."""
+        ids = self._send(*requests)
+        asked = _Asked(len(ids))
+        for place, request_id in enumerate(ids):
+            self._waiting[request_id] = asked, place
+        return asked
+
+    def _lost(self) -> None:
+        self.closed.set()
+        waiting, self._waiting = self._waiting, {}
+        for asked, _ in waiting.values():
+            asked.fail("closed the control connection")
 
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.REPLY:
-            answer = self._waiting.pop(frame.id, None)
-            if answer is not None and not answer.done():
-                answer.set_result(frame)
+            found = self._waiting.pop(frame.id, None)
+            if found is not None:
+                found[0].take(found[1], frame)
         elif frame.opcode == EventType.DTLS_DATAGRAM:
             if self._on_dtls is not None:
                 self._on_dtls(DtlsDatagram.read(frame.fields))
@@ -372,6 +336,67 @@ class MediaClient:
             self._on_event(MediaEvent.read(frame.id, EventType(frame.opcode), frame.fields))
         elif frame.id:
             self.acknowledge([frame.id])  # an event of a later version: nothing here could handle it
+
+
+class _Control(asyncio.Protocol):
+    """The connection itself: `take` is called with each frame, `lost` once it has ended."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, take: Callable[[Frame], None], lost: Callable[[], None]) -> None:
+        self._take = take
+        self._lost = lost
+        self._frames = FrameReader()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way out."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is of no common class
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on the frames that are whole now."""
+        try:
+            for frame in self._frames.feed(data):
+                self._take(frame)
+        except WireError:
+            self.transport.abort()  # told to everybody who waits
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody who waits."""
+        self._lost()
+
+
+class _Asked:
+    """Requests that went out in one write. `answers` are their replies in order, once the last of them is there."""
+
+    __slots__ = ("_left", "_replies", "answers")
+
+    def __init__(self, count: int) -> None:
+        self.answers: asyncio.Future[list[Frame]] = asyncio.get_running_loop().create_future()
+        self._replies: list[Frame | None] = [None] * count
+        self._left = count
+
+    def take(self, place: int, frame: Frame) -> None:
+        """One of the replies."""
+        self._replies[place] = frame
+        self._left -= 1
+        if not self._left and not self.answers.done():
+            self.answers.set_result([reply for reply in self._replies if reply is not None])
+
+    def fail(self, how: str) -> None:
+        """There will be none: `how` says what hushwire-media did."""
+        if not self.answers.done():
+            self.answers.set_exception(Unavailable(f"hushwire-media {how}"))
+            self.answers.exception()  # known to be looked at, even where nobody waits for it any more
+
+
+def _checked(answer: Frame, op: Op) -> Fields:
+    """A reply's fields. Raises MediaRefused where it says no."""
+    status = answer.fields.integer(Tag.STATUS)
+    if answer.opcode != op:
+        raise WireError("the media process answered another request")
+    if status:
+        raise MediaRefused(Status(status), answer.fields.text(Tag.MESSAGE))
+    return answer.fields
 
 
 def _bridge(bridge_id: UUID, mode: Mode, beside: UUID | None) -> list[Field]:

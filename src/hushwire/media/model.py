@@ -1,6 +1,7 @@
 """What is said to the media process and what it answers, as values."""
 
 from enum import IntEnum
+from typing import Final
 from uuid import UUID
 
 from hushwire.core.errors import LocalError
@@ -164,6 +165,15 @@ class RecordingResult:
         )
 
 
+_COUNTED: Final = (
+    Tag.LEG, Tag.PACKETS_RECEIVED, Tag.PACKETS_SENT, Tag.LOST, Tag.JITTER_US, Tag.DROPPED_REPLAY, Tag.DROPPED_TAG, Tag.DROPPED_SOURCE,
+    Tag.DROPPED_MALFORMED,
+)  # fmt: skip
+_COUNTED_BESIDE: Final = (
+    Tag.RTCP_RECEIVED, Tag.DROPPED_UNCHECKED, Tag.DROPPED_UNKEYED, Tag.STUN_REFUSED, Tag.DTLS_REFUSED, Tag.DTLS_LIMITED, Tag.QUIET_MS,
+)  # fmt: skip
+
+
 @frozen
 class LegStatistics:
     """Counters of one leg (RFC 3550 A.3, A.8). `silent_ms` is None where nothing was ever taken in."""
@@ -192,26 +202,28 @@ class LegStatistics:
     def read(cls, fields: Fields) -> "LegStatistics":
         """From the fields of LEG_STATS."""
         silent, speech = fields.get(Tag.SILENT_MS), fields.get(Tag.SPEECH_MS)
+        leg, received, sent, lost, jitter_us, replay, tag, source, malformed = fields.integers(_COUNTED)
+        rtcp, unchecked, unkeyed, stun_refused, dtls_refused, dtls_limited, quiet_ms = fields.integers(_COUNTED_BESIDE)
         return cls(
-            leg=fields.integer(Tag.LEG),
-            packets_received=fields.integer(Tag.PACKETS_RECEIVED),
-            packets_sent=fields.integer(Tag.PACKETS_SENT),
-            lost=fields.integer(Tag.LOST),
-            jitter_us=fields.integer(Tag.JITTER_US),
-            dropped_replay=fields.integer(Tag.DROPPED_REPLAY),
-            dropped_tag=fields.integer(Tag.DROPPED_TAG),
-            dropped_source=fields.integer(Tag.DROPPED_SOURCE),
-            dropped_malformed=fields.integer(Tag.DROPPED_MALFORMED),
-            silent_ms=None if silent is None else int.from_bytes(silent, "big"),
-            rtcp_received=fields.integer(Tag.RTCP_RECEIVED),
-            dropped_unchecked=fields.integer(Tag.DROPPED_UNCHECKED),
-            dropped_unkeyed=fields.integer(Tag.DROPPED_UNKEYED),
-            stun_refused=fields.integer(Tag.STUN_REFUSED),
-            dtls_refused=fields.integer(Tag.DTLS_REFUSED),
-            dtls_limited=fields.integer(Tag.DTLS_LIMITED),
-            quality=LegQuality.read(fields),
-            speech_ms=None if speech is None else int.from_bytes(speech, "big"),
-            quiet_ms=fields.integer(Tag.QUIET_MS),
+            leg,
+            received,
+            sent,
+            lost,
+            jitter_us,
+            replay,
+            tag,
+            source,
+            malformed,
+            None if silent is None else int.from_bytes(silent, "big"),
+            rtcp,
+            unchecked,
+            unkeyed,
+            stun_refused,
+            dtls_refused,
+            dtls_limited,
+            LegQuality.read(fields),
+            None if speech is None else int.from_bytes(speech, "big"),
+            quiet_ms,
         )
 
 
@@ -225,10 +237,9 @@ class BridgeReport:
     @classmethod
     def read(cls, fields: Fields) -> "BridgeReport":
         """From a reply or event that carries LEG_STATS and, perhaps, RECORDING_RESULT."""
-        result = next(fields.nested(Tag.RECORDING_RESULT), None)
+        result = fields.nested(Tag.RECORDING_RESULT)
         return cls(
-            tuple(LegStatistics.read(leg) for leg in fields.nested(Tag.LEG_STATS)),
-            None if result is None else RecordingResult.read(result),
+            tuple([LegStatistics.read(leg) for leg in fields.nested(Tag.LEG_STATS)]), RecordingResult.read(result[0]) if result else None
         )
 
 

@@ -48,26 +48,14 @@ class LegQuality:
     @classmethod
     def read(cls, fields: Fields) -> "LegQuality":
         """From the fields of LEG_QUALITY or LEG_STATS."""
-
-        def number(tag: Tag, units: int) -> float | None:
-            value = fields.get(tag)
-            return None if value is None else int.from_bytes(value, "big") / units
-
-        return cls(
-            leg=fields.integer(Tag.LEG),
-            jitter_ms=fields.integer(Tag.JITTER_US) / 1000,
-            round_trip_ms=number(Tag.ROUND_TRIP_US, 1000),
-            loss_received=number(Tag.LOSS_RECEIVED, 10_000),
-            loss_reported=number(Tag.LOSS_REPORTED, 10_000),
-            remote_jitter_ms=number(Tag.REMOTE_JITTER_US, 1000),
-            burst_ratio=number(Tag.BURST_RATIO, 100),
-            mos_received=number(Tag.MOS_RECEIVED, 100),
-            mos_heard=number(Tag.MOS_HEARD, 100),
-            round_trip_max_ms=number(Tag.ROUND_TRIP_MAX_US, 1000),
-            jitter_max_ms=number(Tag.JITTER_MAX_US, 1000),
-            mos_received_worst=number(Tag.MOS_RECEIVED_WORST, 100),
-            mos_heard_worst=number(Tag.MOS_HEARD_WORST, 100),
-        )
+        leg, jitter_us = fields.integers((Tag.LEG, Tag.JITTER_US))
+        return cls(leg, jitter_us / 1000, *fields.numbers(_MEASURED))
 
 
+# In the order of LegQuality, with the units that each is told in.
+_MEASURED: Final = (
+    (Tag.ROUND_TRIP_US, 1000), (Tag.LOSS_RECEIVED, 10_000), (Tag.LOSS_REPORTED, 10_000), (Tag.REMOTE_JITTER_US, 1000),
+    (Tag.BURST_RATIO, 100), (Tag.MOS_RECEIVED, 100), (Tag.MOS_HEARD, 100), (Tag.ROUND_TRIP_MAX_US, 1000), (Tag.JITTER_MAX_US, 1000),
+    (Tag.MOS_RECEIVED_WORST, 100), (Tag.MOS_HEARD_WORST, 100),
+)  # fmt: skip
 UNKNOWN: Final = LegQuality(leg=0, jitter_ms=0.0)

@@ -1,7 +1,7 @@
 """Frames of the control protocol of hushwire-media (native/control/PROTOCOL.md), as pure bytes in, values out."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Final
 
@@ -11,7 +11,10 @@ from hushwire.core.values import frozen
 VERSION: Final = 1
 MAX_FRAME: Final = 65_536
 _HEADER: Final = struct.Struct(">BBHI")
+_START: Final = struct.Struct(">IBBHI")  # the length, and the header behind it
+_START_SIZE: Final = _START.size
 _FIELD: Final = struct.Struct(">HH")
+_FIELD_SIZE: Final = _FIELD.size
 
 
 class WireError(Unavailable):
@@ -243,70 +246,71 @@ class Tag(IntEnum):
 
 Field = tuple[Tag, bytes]
 
-
-def u8(value: int) -> bytes:
-    """One byte."""
-    return value.to_bytes(1, "big")
-
-
-def u16(value: int) -> bytes:
-    """Two bytes, big-endian."""
-    return value.to_bytes(2, "big")
-
-
-def u32(value: int) -> bytes:
-    """Four bytes, big-endian."""
-    return value.to_bytes(4, "big")
-
-
-def u64(value: int) -> bytes:
-    """Eight bytes, big-endian."""
-    return value.to_bytes(8, "big")
+# One byte, and two, four and eight bytes big-endian.
+u8: Final[Callable[[int], bytes]] = struct.Struct(">B").pack
+u16: Final[Callable[[int], bytes]] = struct.Struct(">H").pack
+u32: Final[Callable[[int], bytes]] = struct.Struct(">I").pack
+u64: Final[Callable[[int], bytes]] = struct.Struct(">Q").pack
 
 
 class Fields:
     """The fields of a frame. Unknown tags are skipped, as the protocol asks."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_again", "_first")
 
     def __init__(self, data: bytes) -> None:
-        self._values: dict[int, list[bytes]] = {}
-        at = 0
-        while at < len(data):
-            if at + _FIELD.size > len(data):
+        self._first: dict[int, bytes] = {}
+        self._again: list[tuple[int, bytes]] = []
+        first, unpack, end, at = self._first, _FIELD.unpack_from, len(data), 0
+        while at < end:
+            begin = at + _FIELD_SIZE
+            if begin > end:
                 raise WireError("a field of the media process is torn")
-            tag, length = _FIELD.unpack_from(data, at)
-            at += _FIELD.size
-            if at + length > len(data):
+            tag, length = unpack(data, at)
+            at = begin + length
+            if at > end:
                 raise WireError("a field of the media process is torn")
-            self._values.setdefault(tag, []).append(data[at : at + length])
-            at += length
+            if tag in first:
+                self._again.append((tag, data[begin:at]))
+            else:
+                first[tag] = data[begin:at]
 
     def get(self, tag: Tag) -> bytes | None:
         """The first value, or None."""
-        values = self._values.get(tag)
-        return values[0] if values else None
+        return self._first.get(tag)
 
     def need(self, tag: Tag) -> bytes:
         """The first value. Raises WireError where it is missing."""
-        value = self.get(tag)
+        value = self._first.get(tag)
         if value is None:
             raise WireError(f"the media process left out {tag.name}")
         return value
 
     def integer(self, tag: Tag, absent: int = 0) -> int:
         """The value as an unsigned integer of whatever width it has."""
-        value = self.get(tag)
+        value = self._first.get(tag)
         return absent if value is None else int.from_bytes(value, "big")
+
+    def integers(self, tags: tuple[Tag, ...]) -> list[int]:
+        """The values of several tags as unsigned integers; 0 where one is missing."""
+        first, read = self._first, int.from_bytes
+        return [read(first[tag], "big") if tag in first else 0 for tag in tags]
+
+    def numbers(self, units: tuple[tuple[Tag, int], ...]) -> list[float | None]:
+        """The values of several tags, each divided by how many of its units make one; None where one is missing."""
+        first, read = self._first, int.from_bytes
+        return [read(first[tag], "big") / unit if tag in first else None for tag, unit in units]
 
     def text(self, tag: Tag) -> str:
         """The value as text; empty where it is missing."""
-        return (self.get(tag) or b"").decode("utf-8", "replace")
+        return self._first.get(tag, b"").decode("utf-8", "replace")
 
-    def nested(self, tag: Tag) -> Iterator["Fields"]:
+    def nested(self, tag: Tag) -> list["Fields"]:
         """Each value of a repeated tag, read as fields."""
-        for value in self._values.get(tag, ()):
-            yield Fields(value)
+        value = self._first.get(tag)
+        if value is None:
+            return []
+        return [Fields(value), *[Fields(other) for known, other in self._again if known == tag]]
 
 
 @frozen
@@ -325,29 +329,34 @@ def encode(op: Op, request_id: int, fields: Iterable[Field] = ()) -> bytes:
     length = _HEADER.size + len(body)
     if length > MAX_FRAME:
         raise ValueError("a request must fit one frame")
-    return u32(length) + _HEADER.pack(VERSION, Kind.REQUEST, op, request_id) + body
+    return _START.pack(length, VERSION, Kind.REQUEST, op, request_id) + body
+
+
+_KINDS: Final = {int(Kind.REPLY): Kind.REPLY, int(Kind.EVENT): Kind.EVENT}
 
 
 class FrameReader:
     """Cuts a byte stream into frames, however it arrives."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that `data` completes. Raises WireError where the stream breaks the protocol."""
-        self._buffer += data
-        while len(self._buffer) >= 4:
-            length = int.from_bytes(self._buffer[:4], "big")
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        at, end = 0, len(data)
+        while end - at >= _START_SIZE:
+            length, version, number, opcode, frame_id = _START.unpack_from(data, at)
             if not _HEADER.size <= length <= MAX_FRAME:
                 raise WireError("the media process sent a frame of impossible length")
-            if len(self._buffer) < 4 + length:
-                return
-            body = bytes(self._buffer[4 : 4 + length])
-            del self._buffer[: 4 + length]
-            version, kind, opcode, frame_id = _HEADER.unpack_from(body)
+            if end - at < 4 + length:
+                break
             if version != VERSION:
                 raise WireError("the media process speaks another version of the control protocol: install both from one wheel")
-            if kind not in (Kind.REPLY, Kind.EVENT):
+            kind = _KINDS.get(number)
+            if kind is None:
                 raise WireError("the media process sent neither reply nor event")
-            yield Frame(Kind(kind), opcode, frame_id, Fields(body[_HEADER.size :]))
+            at += 4 + length
+            yield Frame(kind, opcode, frame_id, Fields(data[at - 4 - length + _START_SIZE : at]))
+        self._rest = data[at:]
