@@ -31,17 +31,25 @@ from hushwire.sdp.offer_answer import (
     Suite,
     accept_answer,
     answer_offer,
-    build_offer,
+    offer_of,
+    understood,
 )
+from hushwire.sdp.session import SdpError, Session, parse_session
 from hushwire.sip.routing import may_name, numeric
 
 _SDES: Final = frozenset({Keying.SDES, Keying.BEST_EFFORT})
+_KEY_SIZES: Final = tuple((suite, suite.key_bytes) for suite in Suite)
+_KEYS_BYTES: Final = sum(size for _, size in _KEY_SIZES)
 _DTLS: Final = frozenset({Keying.DTLS, Keying.WEBRTC})
 
 
 def fresh_keys(random: Random) -> dict[Suite, bytes]:
     """A master key and salt of our own for each suite."""
-    return {suite: random.token_bytes(suite.key_bytes) for suite in Suite}
+    drawn, keys, at = random.token_bytes(_KEYS_BYTES), {}, 0
+    for suite, size in _KEY_SIZES:
+        keys[suite] = drawn[at : at + size]
+        at += size
+    return keys
 
 
 def fresh_credentials(random: Random) -> IceCredentials:
@@ -55,12 +63,13 @@ class End:
     `fingerprint` is that of the certificate that a DTLS handshake on this leg will show; None: no DTLS here.
     """
 
-    __slots__ = ("_keyings", "_offered_keys", "_pending", "_random", "agreed", "local", "terms")
+    __slots__ = ("_keyings", "_offered", "_offered_keys", "_pending", "_random", "agreed", "local", "terms")
 
     def __init__(self, terms: Terms, ports: Ports, random: Random, fingerprint: Fingerprint | None = None) -> None:
         self.terms = terms
         self.agreed: LegMedia | None = None
-        self._pending = b""
+        self._pending: Session | None = None  # our latest offer
+        self._offered: tuple[bytes, Session] | None = None  # the party's latest, as read
         self._offered_keys: dict[Suite, bytes] = {}
         self._random = random
         keyings = () if terms.srtp is Srtp.NEVER else terms.keyings
@@ -87,7 +96,7 @@ class End:
         """The end that `keep` told of."""
         end = cls.__new__(cls)
         end.terms, end.local, end.agreed = kept.terms, kept.local, kept.agreed
-        end._pending, end._offered_keys, end._random, end._keyings = b"", {}, random, list(kept.keyings)
+        end._pending, end._offered, end._offered_keys, end._random, end._keyings = None, None, {}, random, list(kept.keyings)
         return end
 
     def offer(self, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV, with_others: bool = False) -> bytes:
@@ -106,9 +115,9 @@ class End:
         elif like is not None:  # it speaks none of the other party's: what it speaks is transcoded
             local = _transcoded(local, spoken(_with_others(like.codecs), self.terms))
         srtp, keying = self._protection
-        self._pending = build_offer(local, srtp, direction=direction, keying=keying)
+        self._pending = offer_of(local, srtp, direction=direction, keying=keying)
         self._next_version()
-        return self._pending
+        return self._pending.to_bytes()
 
     def can_offer_more(self, like: LegMedia) -> bool:
         """Whether an offer `with_others` has codecs that the one before lacked."""
@@ -152,7 +161,7 @@ class End:
 
     def take_answer(self, body: bytes) -> Refusal | None:
         """Take the answer to our latest offer; what was agreed before stays where it can't be used."""
-        media = accept_answer(self._pending, body, replace(self.local, keys=self._offered_keys))
+        media = accept_answer(self._pending or b"", body, replace(self.local, keys=self._offered_keys))
         if isinstance(media, Refusal):
             return media
         if self._answers_with is Srtp.REQUIRED and not media.is_protected:
@@ -162,8 +171,9 @@ class End:
 
     def read(self, offer: bytes) -> LegMedia | Refusal:
         """What the party's offer makes possible, before we answer."""
-        outcome = answer_offer(offer, replace(self.local, codecs=spoken(AUDIO_CODECS, self.terms)), self._answers_with)
-        return outcome if isinstance(outcome, Refusal) else outcome.media
+        codecs = spoken(AUDIO_CODECS, self.terms)
+        local = self.local if codecs == self.local.codecs else replace(self.local, codecs=codecs)
+        return understood(self._read(offer), local, self._answers_with)
 
     def answer(self, offer: bytes, like: LegMedia | None = None, *, direction: Direction = Direction.SENDRECV) -> bytes | Refusal:
         """Our answer, with the codecs of the other party (`like`) in that party's order, or with all where it has none of them; agreed from
@@ -175,19 +185,30 @@ class End:
             wanted = {"codecs": spoken(like.codecs, self.terms) or self.local.codecs, "dtmf": like.dtmf is not None}
             # Silence that one party says in words is passed on to who understands them; where speech is transcoded each has its own.
             wanted["noise"] = any(is_noise(codec) for codec in like.events)
-        outcome = answer_offer(offer, replace(self.local, **wanted), self._answers_with, direction=direction, prefer=prefer)
+        read, self._offered = self._read(offer), None
+        outcome = answer_offer(read, replace(self.local, **wanted), self._answers_with, direction=direction, prefer=prefer)
         if outcome is Refusal.NO_COMMON_CODEC and like is not None:
             wanted, prefer = {}, []
-            outcome = answer_offer(offer, self.local, self._answers_with, direction=direction)
+            outcome = answer_offer(read, self.local, self._answers_with, direction=direction)
         if isinstance(outcome, Answered) and self._is_restarted(outcome.media):
             # RFC 8839 section 4.4.3.1.1: who restarts is answered with new credentials.
             self.local = replace(self.local, ice=fresh_credentials(self._random))
-            outcome = answer_offer(offer, replace(self.local, **wanted), self._answers_with, direction=direction, prefer=prefer)
+            outcome = answer_offer(read, replace(self.local, **wanted), self._answers_with, direction=direction, prefer=prefer)
         if isinstance(outcome, Refusal):
             return outcome
         self._agree(outcome.media)
         self._next_version()
         return outcome.body
+
+    def _read(self, offer: bytes) -> bytes | Session:
+        """The offer as it is understood, which is asked before the callee is rung and when it has answered; as it came, if it is none."""
+        known = self._offered
+        if known is None or known[0] != offer:
+            try:
+                known = self._offered = (offer, parse_session(offer))
+            except SdpError:
+                return offer
+        return known[1]
 
     @property
     def _protection(self) -> tuple[Srtp, Keying]:
@@ -267,7 +288,7 @@ def payload_map(here: LegMedia, there: LegMedia) -> tuple[tuple[int, int], ...]:
     """(type received here, type to send there) for each codec that both sides number differently."""
     theirs = {(codec.name, codec.rate): codec.payload_type for codec in reversed(_all(there))}
     pairs = ((codec.payload_type, theirs.get((codec.name, codec.rate))) for codec in _all(here))
-    return tuple((mine, other) for mine, other in pairs if other is not None and other != mine)
+    return tuple([(mine, other) for mine, other in pairs if other is not None and other != mine])
 
 
 def spoken(codecs: tuple[Codec, ...], terms: Terms) -> tuple[Codec, ...]:

@@ -103,12 +103,15 @@ def is_noise(codec: Codec) -> bool:
 
 def is_audio(codec: Codec) -> bool:
     """Whether speech comes in it: all but what stands beside a codec."""
-    return not is_event(codec) and not is_noise(codec)
+    return codec.name != TELEPHONE_EVENT.name and codec.name != COMFORT_NOISE.name
 
 
 def event_for(codec: Codec, events: Iterable[Codec]) -> Codec | None:
     """The telephone-event that shares a codec's clock (RFC 4733 section 2.1)."""
-    return next((event for event in events if is_event(event) and event.rate == codec.rate), None)
+    for event in events:
+        if event.name == TELEPHONE_EVENT.name and event.rate == codec.rate:
+            return event
+    return None
 
 
 def events_beside(audio: Sequence[Codec]) -> tuple[Codec, ...]:
@@ -139,7 +142,7 @@ def codec_lines(codecs: Sequence[Codec]) -> list[Attribute]:
 
 def formats(codecs: Sequence[Codec]) -> tuple[str, ...]:
     """Their payload types, as an m= line has them."""
-    return tuple(str(codec.payload_type) for codec in codecs)
+    return tuple([str(codec.payload_type) for codec in codecs])
 
 
 def _by_number(values: Iterable[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from hushwire.core.values import replace
+from hushwire.core.values import frozen, replace
 from hushwire.sdp import bundle
 from hushwire.sdp.bundle import Transport
 from hushwire.sdp.codecs import (
@@ -22,7 +22,6 @@ from hushwire.sdp.codecs import (
     is_audio,
     is_event,
     is_noise,
-    is_same,
 )
 from hushwire.sdp.crypto import Crypto, Suite
 from hushwire.sdp.dtls import dtls_lines, offer_role
@@ -53,12 +52,19 @@ __all__ = [
     "accept_answer",
     "answer_offer",
     "build_offer",
+    "offer_of",
+    "understood",
 ]
 
 MAX_SSRCS = 8
 
 
 def build_offer(local: LocalMedia, srtp: Srtp, *, direction: Direction = Direction.SENDRECV, keying: Keying = Keying.SDES) -> bytes:
+    """The bytes of `offer_of`."""
+    return offer_of(local, srtp, direction=direction, keying=keying).to_bytes()
+
+
+def offer_of(local: LocalMedia, srtp: Srtp, *, direction: Direction = Direction.SENDRECV, keying: Keying = Keying.SDES) -> Session:
     """An offer of one audio stream: RTP/AVP for `never`, else what `keying` says, made of `local`'s keys or `local.dtls` (and `.ice`).
 
     `optional` offers protection too: who refuses it with 488 is offered less by the caller of this function. Raises ValueError where
@@ -95,7 +101,7 @@ def build_offer(local: LocalMedia, srtp: Srtp, *, direction: Direction = Directi
 
 
 def answer_offer(
-    offer: bytes,
+    offer: bytes | Session,
     local: LocalMedia,
     srtp: Srtp,
     *,
@@ -107,28 +113,46 @@ def answer_offer(
     `direction` is what we would like; the answer narrows it to what the offer allows. `prefer` names the codecs that the other
     leg already speaks: they come first where the offer has them. Where an offer has an SRTP stream and a plain one, SRTP is taken.
     """
+    chosen = _choose(offer, local, srtp, direction, prefer)
+    if isinstance(chosen, Refusal):
+        return chosen
+    session, index, agreed = chosen
     try:
-        session = parse_session(offer)
+        sections = [_answer(agreed, local) if at == index else bundle.refused(section) for at, section in enumerate(session.media)]
+    except SdpError:
+        return Refusal.MALFORMED  # of a section that we don't take
+    return Answered(_describe(local, sections, _session_lines(session, agreed.offered, agreed.media)).to_bytes(), agreed.media)
+
+
+def understood(offer: bytes | Session, local: LocalMedia, srtp: Srtp) -> LegMedia | Refusal:
+    """What `answer_offer` would agree on, without an answer."""
+    chosen = _choose(offer, local, srtp, Direction.SENDRECV, ())
+    return chosen if isinstance(chosen, Refusal) else chosen[2].media
+
+
+def _choose(
+    offer: bytes | Session, local: LocalMedia, srtp: Srtp, direction: Direction, prefer: Sequence[str]
+) -> tuple[Session, int, "_Agreed"] | Refusal:
+    """The section of an offer that we take, its place among the others, and what is agreed on for it."""
+    try:
+        session = parse_session(offer) if isinstance(offer, bytes) else offer
         reason = Refusal.NO_AUDIO
-        order = sorted(range(len(session.media)), key=lambda index: session.media[index].protocol not in SECURE)
-        for index in order:
-            outcome = _answer_media(session, session.media[index], local, srtp, direction, prefer)
-            if isinstance(outcome, Refusal):
-                # The first stream's trouble is the one to tell, unless it was no audio at all.
-                reason = outcome if reason is Refusal.NO_AUDIO else reason
-                continue
-            answer, media = outcome
-            sections = [answer if at == index else bundle.refused(section) for at, section in enumerate(session.media)]
-            return Answered(_describe(local, sections, _session_lines(session, session.media[index], media)), media)
+        places = range(len(session.media))
+        for index in places if len(places) == 1 else sorted(places, key=lambda place: session.media[place].protocol not in SECURE):
+            agreed = _agree(session, session.media[index], local, srtp, direction, prefer)
+            if not isinstance(agreed, Refusal):
+                return session, index, agreed
+            # The first stream's trouble is the one to tell, unless it was no audio at all.
+            reason = agreed if reason is Refusal.NO_AUDIO else reason
     except SdpError:
         return Refusal.MALFORMED
     return reason
 
 
-def accept_answer(offer: bytes, answer: bytes, local: LocalMedia) -> LegMedia | Refusal:
+def accept_answer(offer: bytes | Session, answer: bytes, local: LocalMedia) -> LegMedia | Refusal:
     """What the answer to our `offer` (as sent) agreed on (RFC 3264 section 7)."""
     try:
-        ours = parse_session(offer).media[0]
+        ours = (parse_session(offer) if isinstance(offer, bytes) else offer).media[0]
         session = parse_session(answer)
         if not session.media or session.media[0].kind != "audio":
             return Refusal.NO_AUDIO
@@ -145,21 +169,31 @@ def accept_answer(offer: bytes, answer: bytes, local: LocalMedia) -> LegMedia | 
     if address is None:
         return Refusal.MALFORMED
     offered = codecs_of(ours)
-    agreed = [codec for codec in codecs_of(media) if any(is_same(item, codec) for item in offered)]
-    audio = tuple(codec for codec in agreed if is_audio(codec))
+    known = {(codec.name, codec.rate) for codec in offered}
+    agreed = [codec for codec in codecs_of(media) if (codec.name, codec.rate) in known]
+    audio = tuple([codec for codec in agreed if is_audio(codec)])
     if not audio:
         return Refusal.NO_COMMON_CODEC
-    events = tuple(codec for codec in agreed if not is_audio(codec))
-    direction = _direction_of(Session(0, 0, "", ()), ours).narrowed(_direction_of(session, media).reversed)
+    events = tuple([codec for codec in agreed if not is_audio(codec)])
+    direction = _direction_of(None, ours).narrowed(_direction_of(session, media).reversed)
     return _leg(transport, media, address, audio, events, protection, direction, ours.has("rtcp-mux"))
 
 
 # --------------------------------------------------------------------------------------------------------- answering
 
 
-def _answer_media(
-    session: Session, media: Media, local: LocalMedia, srtp: Srtp, direction: Direction, prefer: Sequence[str]
-) -> tuple[Media, LegMedia] | Refusal:
+@frozen(repr=False)
+class _Agreed:
+    """What is agreed on for the section `offered`."""
+
+    offered: Media
+    media: LegMedia
+    protection: Protection
+    with_mux: bool
+    direction: Direction
+
+
+def _agree(session: Session, media: Media, local: LocalMedia, srtp: Srtp, direction: Direction, prefer: Sequence[str]) -> _Agreed | Refusal:
     address = session.address_of(media)
     if media.kind != "audio" or not bundle.is_open(session, media) or media.protocol not in PLAIN + SECURE:
         return Refusal.NO_AUDIO
@@ -171,29 +205,42 @@ def _answer_media(
     if isinstance(protection, Refusal):
         return protection
     offered = codecs_of(media)
-    audio = [codec for codec in offered if is_audio(codec) and any(is_same(mine, codec) for mine in local.codecs)]
+    known = {(mine.name, mine.rate) for mine in local.codecs}
+    audio = [codec for codec in offered if is_audio(codec) and (codec.name, codec.rate) in known]
     if not audio:
         return Refusal.NO_COMMON_CODEC
-    wishes = [name.lower() for name in prefer]
-    audio.sort(key=lambda codec: wishes.index(codec.name.lower()) if codec.name.lower() in wishes else len(wishes))
+    if prefer and len(audio) > 1:
+        wishes = [name.lower() for name in prefer]
+        audio.sort(key=lambda codec: wishes.index(codec.name.lower()) if codec.name.lower() in wishes else len(wishes))
     clocks = {codec.rate for codec in audio}
     beside = [codec for codec in offered if not is_audio(codec) and codec.rate in clocks]
     events = [codec for codec in beside if (local.dtmf if is_event(codec) else local.noise)]
     agreed = direction.narrowed(_direction_of(session, media).reversed)
+    leg = _leg(transport, media, address, tuple(audio), tuple(events), protection, agreed, local.rtcp_mux)
+    return _Agreed(media, leg, protection, with_mux, agreed)
+
+
+def _answer(agreed: _Agreed, local: LocalMedia) -> Media:
+    """Our section that says so."""
+    audio, events, protection, offered = agreed.media.codecs, agreed.media.events, agreed.protection, agreed.offered
     # What we ask of the peer (fmtp) is what the other party asks of who sends to it, where that is known.
-    wanted = [replace(codec, fmtp=next(mine.fmtp for mine in local.codecs if is_same(mine, codec))) for codec in audio]
+    asked = {(mine.name, mine.rate): mine.fmtp for mine in reversed(local.codecs)}
+    wanted = [_asking(codec, asked[codec.name, codec.rate]) for codec in audio]
     lines = codec_lines([*wanted, *events])
     lines += protection.lines
-    mid = bundle.mid_of(media)
+    mid = bundle.mid_of(offered)
     if mid is not None:
         lines.insert(0, ("mid", mid))
-    lines += [("rtcp-mux", None)] if protection.ice is not None else _rtcp_lines(local, with_mux=with_mux)
-    ptime = media.first("ptime")
+    lines += [("rtcp-mux", None)] if protection.ice is not None else _rtcp_lines(local, with_mux=agreed.with_mux)
+    ptime = offered.first("ptime")
     if ptime is not None and ptime.isascii() and ptime.isdigit() and 10 <= int(ptime[:4]) <= 60:
         lines.append(("ptime", ptime[:4]))
-    lines.append((agreed.value, None))
-    answer = Media("audio", local.port, media.protocol, formats([*audio, *events]), None, tuple(lines))
-    return answer, _leg(transport, media, address, tuple(audio), tuple(events), protection, agreed, local.rtcp_mux)
+    lines.append((agreed.direction.value, None))
+    return Media("audio", local.port, offered.protocol, formats([*audio, *events]), None, tuple(lines))
+
+
+def _asking(codec: Codec, fmtp: str | None) -> Codec:
+    return codec if codec.fmtp == fmtp else replace(codec, fmtp=fmtp)
 
 
 def _session_lines(session: Session, media: Media, agreed: LegMedia) -> list[Attribute]:
@@ -241,8 +288,8 @@ def _leg(
     )
 
 
-def _describe(local: LocalMedia, media: Sequence[Media], attributes: Sequence[Attribute] = ()) -> bytes:
-    return Session(local.session_id, local.version, local.address, tuple(media), local.address, attributes=tuple(attributes)).to_bytes()
+def _describe(local: LocalMedia, media: Sequence[Media], attributes: Sequence[Attribute] = ()) -> Session:
+    return Session(local.session_id, local.version, local.address, tuple(media), local.address, attributes=tuple(attributes))
 
 
 # ---------------------------------------------------------------------------------------------------------- details
@@ -259,15 +306,18 @@ def _rtcp_lines(local: LocalMedia, *, with_mux: bool) -> list[Attribute]:
 
 def _ssrcs(media: Media) -> tuple[int, ...]:
     """The synchronisation sources that `a=ssrc` lines name (RFC 5576 section 4.1), each once."""
-    numbers = (value.partition(" ")[0] for value in media.all("ssrc"))
+    values = media.all("ssrc")
+    if not values:
+        return ()
+    numbers = [value.partition(" ")[0] for value in values]
     found = dict.fromkeys(int(text) for text in numbers if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 1 << 32)
     return tuple(found)[:MAX_SSRCS]
 
 
-def _direction_of(session: Session, media: Media) -> Direction:
+def _direction_of(session: Session | None, media: Media) -> Direction:
     """The section's direction, else the session's, else sendrecv (RFC 8866 section 6.7)."""
-    for attributes in (media.attributes, session.attributes):
-        said = {name for name, _ in attributes}
+    for place in (media, session):
+        said = {name for name, _ in place.attributes} if place is not None else ()
         for name, direction in _DIRECTIONS:
             if name in said:
                 return direction

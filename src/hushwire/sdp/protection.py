@@ -122,6 +122,8 @@ def _ice(transport: Transport, local: LocalMedia) -> AgreedIce | None:
 
 def own_crypto(local: LocalMedia) -> list[Crypto]:
     """Our lines in order of preference, tagged from 1: the same for offer and answer of one LocalMedia."""
+    if not local.keys:
+        return []
     suites = [suite for suite in Suite if suite in local.keys]
     return [Crypto(tag, suite, local.keys[suite]) for tag, suite in enumerate(suites, 1)]
 

@@ -27,6 +27,21 @@ class SdpError(MalformedError):
     """Bytes that are no session description."""
 
 
+# Loops, since these are asked a hundred times a call, and a generator costs five times as much.
+def _first(attributes: tuple[Attribute, ...], name: str) -> str | None:
+    for key, value in attributes:
+        if key == name:
+            return value
+    return None
+
+
+def _has(attributes: tuple[Attribute, ...], name: str) -> bool:
+    for key, _ in attributes:  # noqa: SIM110
+        if key == name:
+            return True
+    return False
+
+
 @frozen(repr=False)
 class Media:
     """One m= section. `formats` are payload types as text; `connection` is its own c= address, else None.
@@ -44,7 +59,7 @@ class Media:
 
     def first(self, name: str) -> str | None:
         """The value of the first such attribute; None where it is absent or has no value."""
-        return next((value for key, value in self.attributes if key == name), None)
+        return _first(self.attributes, name)
 
     def all(self, name: str) -> list[str]:
         """The values of all such attributes."""
@@ -52,7 +67,7 @@ class Media:
 
     def has(self, name: str) -> bool:
         """Whether the attribute stands there."""
-        return any(key == name for key, _ in self.attributes)
+        return _has(self.attributes, name)
 
     def __repr__(self) -> str:
         return f"Media({SHOWN})"
@@ -78,11 +93,11 @@ class Session:
 
     def first(self, name: str) -> str | None:
         """The value of the first such session attribute."""
-        return next((value for key, value in self.attributes if key == name), None)
+        return _first(self.attributes, name)
 
     def has(self, name: str) -> bool:
         """Whether the session attribute stands there."""
-        return any(key == name for key, _ in self.attributes)
+        return _has(self.attributes, name)
 
     def to_bytes(self) -> bytes:
         """The description as sent."""
@@ -96,13 +111,13 @@ class Session:
             lines.append(f"c=IN {_family(self.address)} {self.address}")
         lines += [f"b={value}" for value in self.bandwidths]
         lines.append("t=0 0")
-        lines += [_attribute(item) for item in self.attributes]
+        lines += [f"a={name}" if value is None else f"a={name}:{value}" for name, value in self.attributes]
         for media in self.media:
             lines.append(f"m={media.kind} {media.port} {media.protocol} {' '.join(media.formats)}")
             if media.connection is not None:
                 lines.append(f"c=IN {_family(media.connection)} {media.connection}")
             lines += [f"b={value}" for value in media.bandwidths]
-            lines += [_attribute(item) for item in media.attributes]
+            lines += [f"a={name}" if value is None else f"a={name}:{value}" for name, value in media.attributes]
         text = "\r\n".join(lines) + "\r\n"
         if text.count("\n") != len(lines) or text.count("\r") != len(lines):
             raise ValueError("a session description's value holds a line break")
@@ -116,7 +131,10 @@ def parse_session(data: bytes) -> Session:
     """A session description. Raises SdpError and nothing else."""
     if len(data) > MAX_BYTES:
         raise SdpError("the session description is too long")
-    lines = [line.removesuffix("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]
+    text = data.decode("utf-8", "surrogateescape").replace("\r\n", "\n").removesuffix("\r")
+    if "\r" in text or "\0" in text:
+        raise SdpError("a line holds a control character")
+    lines = text.split("\n")
     while lines and not lines[-1]:
         lines.pop()
     if len(lines) > MAX_LINES:
@@ -133,19 +151,21 @@ def parse_session(data: bytes) -> Session:
     attributes: list[Attribute] = []
     bandwidths: list[str] = []
     for line in head:
-        kind, value = _split(line)
-        if kind == "o":
+        kind, value = line[:2], line[2:]
+        if kind == "a=":
+            attributes.append(_parse_attribute(value))
+        elif kind == "o=":
             if origin is not None:
                 raise SdpError("o= stands twice")
             origin = _origin(value)
-        elif kind == "c":
+        elif kind == "c=":
             address = _connection(value)
-        elif kind == "s":
+        elif kind == "s=":
             name = value
-        elif kind == "a":
-            attributes.append(_parse_attribute(value))
-        elif kind == "b":
+        elif kind == "b=":
             bandwidths.append(value)
+        else:
+            _check_other(line)
     if origin is None:
         raise SdpError("o= is missing")
     username, session_id, version, origin_address = origin
@@ -153,12 +173,9 @@ def parse_session(data: bytes) -> Session:
     return Session(session_id, version, origin_address, sections, address, username, name, tuple(attributes), tuple(bandwidths))
 
 
-def _split(line: str) -> tuple[str, str]:
+def _check_other(line: str) -> None:
     if len(line) < 2 or line[1] != "=" or not line[0].isascii() or not line[0].isalpha():
         raise SdpError("a line is not of the form x=value")
-    if "\r" in line or "\0" in line:
-        raise SdpError("a line holds a control character")
-    return line[0], line[2:]
 
 
 def _origin(value: str) -> tuple[str, int, int, str]:
@@ -189,32 +206,29 @@ def _media(lines: list[str]) -> Media:
     port, slash, count = ports.partition("/")
     if not (_NUMBER.fullmatch(port) and len(port) <= 5 and int(port) < 65536) or (slash and not _NUMBER.fullmatch(count)):
         raise SdpError("m= has no port from 0 to 65535")
-    if not _TOKEN.fullmatch(kind) or not all(_TOKEN.fullmatch(part) for part in protocol.split("/")):
+    if not _TOKEN.fullmatch(kind) or None in map(_TOKEN.fullmatch, protocol.split("/")):
         raise SdpError("m= does not follow its grammar")
-    if not all(_TOKEN.fullmatch(item) for item in formats):
+    if None in map(_TOKEN.fullmatch, formats):
         raise SdpError("m= has a format that is no token")
     connection: str | None = None
     attributes: list[Attribute] = []
     bandwidths: list[str] = []
     for line in lines[1:]:
-        letter, value = _split(line)
-        if letter == "c" and connection is None:
-            connection = _connection(value)
-        elif letter == "a":
+        letter, value = line[:2], line[2:]
+        if letter == "a=":
             attributes.append(_parse_attribute(value))
-        elif letter == "b":
+        elif letter == "c=":
+            connection = connection or _connection(value)
+        elif letter == "b=":
             bandwidths.append(value)
+        else:
+            _check_other(line)
     return Media(kind.lower(), int(port), protocol.upper(), tuple(formats), connection, tuple(attributes), tuple(bandwidths))
 
 
 def _parse_attribute(value: str) -> Attribute:
     name, colon, rest = value.partition(":")
     return name.strip(), rest.strip(" ") if colon else None
-
-
-def _attribute(item: Attribute) -> str:
-    name, value = item
-    return f"a={name}" if value is None else f"a={name}:{value}"
 
 
 def _family(address: str) -> str:

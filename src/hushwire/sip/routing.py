@@ -24,6 +24,7 @@ def numeric(host: str) -> _Address | None:
     return address
 
 
+@lru_cache(maxsize=1024)
 def may_name(peer: str, host: str) -> bool:
     """Whether a peer at the numeric address `peer` may send us to the numeric address `host`.
 
