@@ -73,7 +73,7 @@ async def test_what_a_phone_sends_again_while_it_waits_takes_no_second_place_and
 async def test_the_queue_of_registrations_has_an_end_and_what_is_not_admitted_takes_no_place() -> None:
     seen: list[bytes] = []
     async with opened(seen, refused=b"REGISTER sip:a SIP/2.0\r\nbad") as (made, peer):
-        made._later.extend([(REGISTER, Address("127.0.0.1", peer.getsockname()[1]))] * (MOST_LATER - 1))
+        made._later.extend([(REGISTER, made._flow(("127.0.0.1", peer.getsockname()[1])))] * (MOST_LATER - 1))
         made._is_due = True
         for last in (b"bad", b"good", b"too many"):
             peer.sendto(REGISTER + last, made.local)

@@ -10,28 +10,29 @@ from hushwire.transport.sources import source_key
 class Banned:
     """Canonical sources (transport/sources.py) and the second at which each ban ends. Asked before anything else about a datagram."""
 
-    __slots__ = ("_networks", "_sources", "_until")
+    __slots__ = ("_networks", "_sources", "until")
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self.until: dict[str, float] = {}
+        """Each source that is banned, and the end of it."""
         self._sources: dict[str, float] = {}
         # (version, bits below the prefix) -> prefix -> end: one look-up for each length of prefix that there is.
         self._networks: dict[tuple[int, int], dict[int, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._until)
+        return len(self.until)
 
     def __contains__(self, source: str) -> bool:
-        return source in self._until
+        return source in self.until
 
     def sources(self) -> set[str]:
         """All that are banned."""
-        return set(self._until)
+        return set(self.until)
 
     def add(self, source: str, until: float) -> None:
         """Ban until that second; the later end of two counts."""
-        until = max(until, self._until.get(source, until))
-        self._until[source] = until
+        until = max(until, self.until.get(source, until))
+        self.until[source] = until
         network = ipaddress.ip_network(source)
         if "/" not in source or network.prefixlen == 64:
             self._sources[source] = until
@@ -41,7 +42,7 @@ class Banned:
 
     def remove(self, source: str) -> None:
         """End a ban; what is not banned is passed over."""
-        if self._until.pop(source, None) is None:
+        if self.until.pop(source, None) is None:
             return
         self._sources.pop(source, None)
         network = ipaddress.ip_network(source)
@@ -54,7 +55,7 @@ class Banned:
 
     def prune(self, now: float) -> None:
         """Forget what is over."""
-        for source in [source for source, until in self._until.items() if until <= now]:
+        for source in [source for source, until in self.until.items() if until <= now]:
             self.remove(source)
 
     def covers(self, host: str, now: float) -> bool:

@@ -26,18 +26,19 @@ MOST_LATER: Final = 4096
 _MOST_LATER_BYTES: Final = 16 << 20
 
 _WILDCARDS: Final = ("0.0.0.0", "::")
-_Item = tuple[bytes, Address]
+_MOST_FLOWS: Final = 4096
+_Item = tuple[bytes, Flow]
 
 
 class Datagrams:
-    """`admits` is asked before anything is kept of a datagram; `receive` is given it in its turn."""
+    """`admits` is asked of a datagram and its source's host before anything is kept; `receive` is given it in its turn."""
 
     def __init__(
         self,
         id_: int,
         host: str,
         port: int,
-        admits: Callable[[bytes, Address], bool],
+        admits: Callable[[bytes, str], bool],
         receive: Callable[[bytes, Flow], None],
         local_towards: Callable[[str], str],
     ) -> None:
@@ -48,9 +49,11 @@ class Datagrams:
         self._local_towards = local_towards
         self._soon: deque[_Item] = deque()
         self._later: deque[_Item] = deque()
-        self._kept: set[_Item] = set()
+        self._kept: set[tuple[bytes, Address]] = set()
         self._later_bytes = 0
         self._is_due = False
+        # A peer's flow is one and the same value in all its messages: made once, and found equal at a glance.
+        self._flows: dict[tuple[str, int], Flow] = {}
         # Read into the same place each time: 64 kB asked of the heap for each datagram would be cold, and given back to the system.
         self._into = bytearray(_MOST_BYTES)
         self._view = memoryview(self._into)
@@ -96,21 +99,31 @@ class Datagrams:
                 break
             except OSError:
                 continue  # ICMP errors can be forged; the transaction's own timers decide
-            remote, data = Address(address[0], address[1]), bytes(view[:size])
-            if not self._admits(data, remote):
+            data = bytes(view[:size])
+            if not self._admits(data, address[0]):
                 continue
+            flow = self._flows.get(address) or self._flow(address)
             if data.startswith(b"REGISTER "):
-                self._keep((data, remote))
+                self._keep(data, flow)
             elif len(self._soon) < MOST_SOON:
-                self._soon.append((data, remote))
+                self._soon.append((data, flow))
         if not self._is_due:
             self._work()
 
-    def _keep(self, item: _Item) -> None:
-        size = len(item[0])
-        if len(self._later) < MOST_LATER and self._later_bytes + size <= _MOST_LATER_BYTES and item not in self._kept:
-            self._later.append(item)
-            self._kept.add(item)
+    def _flow(self, address: tuple[str, int]) -> Flow:
+        local, remote = self.local, Address(address[0], address[1])
+        if local.host in _WILDCARDS:
+            local = Address(self._local_towards(remote.host), local.port)
+        if len(self._flows) >= _MOST_FLOWS:
+            self._flows.clear()
+        flow = self._flows[address] = Flow(Transport.UDP, self._id, local, remote)
+        return flow
+
+    def _keep(self, data: bytes, flow: Flow) -> None:
+        size, known = len(data), (data, flow.remote)
+        if len(self._later) < MOST_LATER and self._later_bytes + size <= _MOST_LATER_BYTES and known not in self._kept:
+            self._later.append((data, flow))
+            self._kept.add(known)
             self._later_bytes += size
 
     def _work(self) -> None:
@@ -119,22 +132,17 @@ class Datagrams:
         soon, later = self._soon, self._later
         done = 0
         while soon and done < _SLICE:
-            self._give(*soon.popleft())
+            self._receive(*soon.popleft())
             done += 1
         rest = min(max(_LATER_AT_LEAST, _SLICE - done), _LATER_AT_MOST)
         while later and rest:
-            item = later.popleft()
-            if item in self._kept:
-                self._kept.discard(item)
-                self._later_bytes -= len(item[0])
-            self._give(*item)
+            data, flow = later.popleft()
+            known = (data, flow.remote)
+            if known in self._kept:
+                self._kept.discard(known)
+                self._later_bytes -= len(data)
+            self._receive(data, flow)
             rest -= 1
         if (soon or later) and not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._work)
-
-    def _give(self, data: bytes, remote: Address) -> None:
-        local = self.local
-        if local.host in _WILDCARDS:
-            local = Address(self._local_towards(remote.host), local.port)
-        self._receive(data, Flow(Transport.UDP, self._id, local, remote))

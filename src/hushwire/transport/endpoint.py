@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 
@@ -38,8 +38,6 @@ from hushwire.transport.sources import AddressSet, source_key
 from hushwire.transport.websocket import WebSocketConnection
 
 _log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 _WILDCARDS: Final = ("0.0.0.0", "::")
 _CONNECT_S: Final = 8.0
@@ -116,7 +114,7 @@ class SipEndpoint(Commands):
         before_send: Callable[[], None] | None = None,
     ) -> None:
         self.config = config
-        self._clock = clock
+        self._monotonic = clock.monotonic
         self._random = random
         self._on_event = on_event
         self._on_flow_closed = on_flow_closed
@@ -239,7 +237,7 @@ class SipEndpoint(Commands):
 
     def is_banned(self, host: str) -> bool:
         """Whether what comes from this address gets no answer."""
-        return bool(self.banned) and self.banned.covers(host, self.now()) and host not in self._spared
+        return bool(self.banned.until) and self.banned.covers(host, self._monotonic()) and host not in self._spared
 
     def cut_off(self) -> None:
         """End the connections of who is banned by now."""
@@ -265,15 +263,15 @@ class SipEndpoint(Commands):
 
     def now(self) -> float:
         """The monotonic second that the engine lives in."""
-        return self._clock.monotonic()
+        return self._monotonic()
 
     # -------------------------------------------------------------------------------------------------------- inputs
 
-    def admits_datagram(self, data: bytes, remote: Address) -> bool:
+    def admits_datagram(self, data: bytes, host: str) -> bool:
         """Whether a datagram may be kept until its turn. Keep-alives of empty lines and zero bytes may not."""
-        if not 20 <= len(data) <= self.config.max_message or self.is_banned(remote.host):
+        if not 20 <= len(data) <= self.config.max_message or self.is_banned(host):
             return False
-        return self.admits_message(remote.host, data)
+        return self.admits_message(host, data)
 
     def admits_message(self, host: str, data: bytes) -> bool:
         """As `admits`, of a message that is there. One that may be an emergency call has a rate of its own, which no other uses up."""
@@ -344,11 +342,16 @@ class SipEndpoint(Commands):
             self.ua.flow_closed(hop, self.now())
         self.flush()
         if self._on_flow_closed is not None:
-            self._guarded(self._on_flow_closed, flow)
+            try:
+                self._on_flow_closed(flow)
+            except Exception as error:
+                _report("sip.event_failed", error, event_type="Flow")
 
     def admits(self, host: str, size: int) -> bool:
         """Whether a message of so many bytes may be parsed; False where its source has used up its rate."""
-        return host in self._trusted or self._limiter.admit(source_key(host), self.now(), 1.0 + size // _COST_BYTES)
+        if host in self._trusted:
+            return True
+        return self._limiter.admit(source_key(host) if ":" in host else host, self._monotonic(), 1.0 + size // _COST_BYTES)
 
     def is_open(self, flow: Flow) -> bool:
         """Whether something can be sent by this flow still."""
@@ -398,39 +401,36 @@ class SipEndpoint(Commands):
         if self._is_flushing or self._holders or self._is_closed:
             return
         self._is_flushing = True
+        ua = self.ua
         try:
             sends: list[Send] = []
-            while effects := self.ua.drain():
+            while effects := ua.drain():
                 for effect in effects:
                     if isinstance(effect, Send):
                         sends.append(effect)
                     else:
                         self._tell(effect)
-            if sends and self._before_send is not None:
-                self._before_send()
-            for send in sends:
-                self._send(send)
+            if sends:
+                if self._before_send is not None:
+                    self._before_send()
+                for send in sends:
+                    self._send(send)
         finally:
             self._is_flushing = False
-        self._set_alarm()
+        at = ua.deadline()
+        # A later deadline lets the old alarm ring: that is cheaper than re-arming at each message.
+        if at is not None and at < self._alarm_at:
+            self._set_alarm(at)
 
     def _tell(self, event: Event) -> None:
-        if not self._guarded(self._on_event, event) and isinstance(event, RequestReceived | InDialogRequest):
-            self.ua.respond(event.tx, 500, now=self.now())
-
-    def _guarded(self, callback: Callable[[T], None], value: T) -> bool:
         try:
-            callback(value)
+            self._on_event(event)
         except Exception as error:
-            _report("sip.event_failed", error, event_type=type(value).__name__)
-            return False
-        return True
+            _report("sip.event_failed", error, event_type=type(event).__name__)
+            if isinstance(event, RequestReceived | InDialogRequest):
+                self.ua.respond(event.tx, 500, now=self.now())
 
-    def _set_alarm(self) -> None:
-        at = self.ua.deadline()
-        # A later deadline lets the old alarm ring: that is cheaper than re-arming at each message.
-        if at is None or (self._alarm is not None and self._alarm_at <= at):
-            return
+    def _set_alarm(self, at: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = at

@@ -6,6 +6,8 @@ from typing import Final
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _HOME_BITS: Final = 64
+# Asked of every message: what a source was found to be is remembered of so many.
+_MOST_LOOKED_UP: Final = 4096
 
 
 def source_key(host: str) -> str:
@@ -32,11 +34,12 @@ def parse_source(text: str) -> str | None:
 class AddressSet:
     """Addresses, networks, and addresses with a port (which counts for nothing here), as trunks declare them."""
 
-    __slots__ = ("_hosts", "_networks")
+    __slots__ = ("_hosts", "_looked_up", "_networks")
 
     def __init__(self, entries: Iterable[str] = ()) -> None:
         self._hosts: set[str] = set()
         self._networks: list[_Network] = []
+        self._looked_up: dict[str, bool] = {}
         for entry in entries:
             host = _host(entry)
             try:
@@ -53,6 +56,14 @@ class AddressSet:
             return True
         if not self._networks:
             return False
+        found = self._looked_up.get(host)
+        if found is None:
+            if len(self._looked_up) >= _MOST_LOOKED_UP:
+                self._looked_up.clear()
+            found = self._looked_up[host] = self._is_within(host)
+        return found
+
+    def _is_within(self, host: str) -> bool:
         try:
             address = ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
