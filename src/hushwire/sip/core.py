@@ -11,7 +11,7 @@ from hushwire.core.values import frozen, replace
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.effects import DialogKey, Effect, RequestId, Send, TxId
 from hushwire.sip.flow import Address, Flow, Hop, Transport
-from hushwire.sip.headers import Headers, Line
+from hushwire.sip.headers import CSeq, Headers, Line
 from hushwire.sip.message import Request
 from hushwire.sip.session_timer import SessionTimer, SessionWatch
 from hushwire.sip.timers import Timings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BRANCH_COOKIE = "z9hG4bK"
 _NEVER = float("inf")
+_MOST_NAMES = 1024
 _WILDCARDS = ("0.0.0.0", "::")
 
 
@@ -137,7 +138,9 @@ class Core:
         self.supported = ", ".join(config.supported)
         self.watch = SessionWatch(self._session_due)
         self.on_session_due: Callable[[Session, float], None] = lambda _session, _now: None
+        self._names: dict[tuple[Transport, Address, bool], _Name] = {}
         self._heap: list[tuple[float, int, Timed]] = []
+        self._first: tuple[float, int, Timed] | None = None
         self._touched: dict[Timed, None] = {}
         self._count = 0
 
@@ -207,23 +210,31 @@ class Core:
         self._touched.pop(timed, None)
 
     def _settle(self) -> None:
+        # Entries that became too early are corrected when they come up, which costs less than taking them out of the heap.
         for timed in self._touched:
-            self._enter(timed)
+            if self._first is not None and self._first[2] is timed:
+                self._first = None
+            at = timed.deadline()
+            if at is not None and at < timed.scheduled:
+                self._enter(timed, at)
         self._touched.clear()
 
-    def _enter(self, timed: Timed) -> None:
-        at = timed.deadline()
-        # Entries that became too early are corrected when they come up, which costs less than taking them out of the heap.
-        if at is not None and at < timed.scheduled:
-            timed.scheduled = at
-            heapq.heappush(self._heap, (at, self.number(), timed))
+    def _enter(self, timed: Timed, at: float) -> None:
+        timed.scheduled = at
+        self._count += 1
+        heapq.heappush(self._heap, (at, self._count, timed))
 
     def deadline(self) -> float | None:
-        """The earliest entry."""
-        self._settle()
+        """The earliest entry; looked at closely once it is the earliest, not each time that it still is."""
+        if self._touched:
+            self._settle()
         heap = self._heap
-        while heap and (heap[0][2].scheduled != heap[0][0] or heap[0][2].deadline() is None):
-            at, _, timed = heapq.heappop(heap)
+        while heap and heap[0] is not self._first:
+            at, _, timed = heap[0]
+            if timed.scheduled == at and timed.deadline() is not None:
+                self._first = heap[0]
+                break
+            heapq.heappop(heap)
             if timed.scheduled == at:
                 timed.scheduled = _NEVER
         return heap[0][0] if heap else None
@@ -241,7 +252,9 @@ class Core:
             if due is not None and due <= now:
                 timed.fire(now)
                 self._settle()
-            self._enter(timed)
+                due = timed.deadline()
+            if due is not None and due < timed.scheduled:
+                self._enter(timed, due)
 
     # --------------------------------------------------------------------------------------------------------- names
 
@@ -272,17 +285,38 @@ class Core:
 
     def via(self, hop: Hop, branch: str) -> str:
         """A Via value of ours; rport always (RFC 3581 section 3)."""
-        return f"SIP/2.0/{hop.transport.upper()} {self.sent_by(hop).host_port()};rport;branch={branch}"
+        return self._name(hop, is_sips=False).via + branch
 
     def contact(self, hop: Hop, *, is_sips: bool = False) -> NameAddr:
         """Our Contact on this hop; a SIPS URI where the dialog's own are (RFC 3261 sections 8.1.1.8 and 12.1.1)."""
-        address = self.sent_by(hop)
+        return self._name(hop, is_sips=is_sips).contact
+
+    def _name(self, hop: Hop, *, is_sips: bool) -> "_Name":
+        key = (hop.transport, self.sent_by(hop), is_sips)
+        found = self._names.get(key)
+        if found is None:
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            found = self._names[key] = _Name.of(*key)
+        return found
+
+
+@frozen
+class _Name:
+    """How we name ourselves in one place: a Via up to its branch, and a Contact."""
+
+    via: str
+    contact: NameAddr
+
+    @classmethod
+    def of(cls, transport: Transport, address: Address, is_sips: bool) -> "_Name":
         host = f"[{address.host}]" if ":" in address.host else address.host
-        is_sips = is_sips and hop.transport.is_protected
-        transport = {"udp": None, "wss": "ws"}.get(hop.transport, hop.transport.value)
-        if is_sips and hop.transport is Transport.TLS:
-            transport = None  # sips says it already (RFC 5630 section 3.1.4)
-        return NameAddr(SipUri(host, None, address.port, (("transport", transport),) if transport else (), secure=is_sips))
+        is_sips = is_sips and transport.is_protected
+        param = {"udp": None, "wss": "ws"}.get(transport, transport.value)
+        if is_sips and transport is Transport.TLS:
+            param = None  # sips says it already (RFC 5630 section 3.1.4)
+        uri = SipUri(host, None, address.port, (("transport", param),) if param else (), secure=is_sips)
+        return cls(f"SIP/2.0/{transport.upper()} {address.host_port()};rport;branch=", NameAddr(uri))
 
 
 def compose(
@@ -290,8 +324,8 @@ def compose(
     uri: str,
     *,
     via: str,
-    from_: str,
-    to: str,
+    from_: NameAddr,
+    to: NameAddr,
     call_id: str,
     cseq: int,
     max_forwards: int = 70,
@@ -300,17 +334,20 @@ def compose(
     body: bytes = b"",
     content_type: str = "",
 ) -> Request:
-    """A request with the mandatory headers in their customary order."""
+    """A request with the mandatory headers in their customary order; what they mean is not read again from what is written here."""
+    number = CSeq(cseq, method)
     lines: list[Line] = [
         ("Via", via),
         *routes,
         ("Max-Forwards", str(max_forwards)),
-        ("From", from_),
-        ("To", to),
+        ("From", str(from_)),
+        ("To", str(to)),
         ("Call-ID", call_id),
         ("CSeq", f"{cseq} {method}"),
         *headers,
     ]
     if body:
         lines.append(("Content-Type", content_type))
-    return Request(method, uri, Headers(lines), body)
+    request = Request(method, uri, Headers(lines), body)
+    request._typed.update({"From": from_, "To": to, "Call-ID": call_id, "CSeq": number})
+    return request

@@ -59,7 +59,7 @@ class Dialog:
         """
         contact = message.contact
         target = self.remote_target if contact is None else str(contact.uri)
-        allows_update = self.allows_update if "Allow" not in message.headers else takes_update(message)
+        allows_update = takes_update(message) if "allow" in message.headers.index else self.allows_update
         follows_from = self.follows_from or takes_from_change(message)
         remote = message.from_ if isinstance(message, Request) else self.remote
         if (target, allows_update, follows_from, remote) == (self.remote_target, self.allows_update, self.follows_from, self.remote):
@@ -76,7 +76,10 @@ class Dialog:
 
 def takes_update(message: Request | Response) -> bool:
     """Whether Allow names UPDATE (RFC 3311 section 5.1)."""
-    return any("UPDATE" in line for line in message.headers.all("Allow"))
+    for line in message.headers.index.get("allow", ()):  # noqa: SIM110 - several times a call: a generator costs five times as much
+        if "UPDATE" in line:
+            return True
+    return False
 
 
 def takes_from_change(message: Request | Response) -> bool:

@@ -132,7 +132,9 @@ class Headers:
 
     def tokens(self, name: str) -> frozenset[str]:
         """The values of a list of tokens in lower case: Allow, Supported, Require and their kin."""
-        return frozenset(value.lower() for value in self.listed(name) if value)
+        if (SPELLINGS.get(name) or name.lower()) not in self.index:
+            return _NO_TOKENS
+        return frozenset([value.lower() for value in self.listed(name) if value])
 
     def count(self, name: str) -> int:
         """How many lines carry the header."""
@@ -190,6 +192,9 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({', '.join(name for name, _ in self._lines)})"
+
+
+_NO_TOKENS: Final = frozenset[str]()
 
 
 def display_name(name: str) -> str:

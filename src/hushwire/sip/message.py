@@ -217,12 +217,18 @@ class _Message:
     @property
     def require(self) -> frozenset[str]:
         """Option tags of Require, in lower case."""
-        return self.headers.tokens("Require")
+        found: frozenset[str] | None = self._typed.get("require")
+        if found is None:
+            found = self._typed["require"] = self.headers.tokens("Require")
+        return found
 
     @property
     def supported(self) -> frozenset[str]:
         """Option tags of Supported, in lower case."""
-        return self.headers.tokens("Supported")
+        found: frozenset[str] | None = self._typed.get("supported")
+        if found is None:
+            found = self._typed["supported"] = self.headers.tokens("Supported")
+        return found
 
     @property
     def content_type(self) -> str | None:

@@ -112,19 +112,17 @@ def _request(first: str, headers: Headers, body: bytes, is_stream: bool, defect:
     except ParseError as error:
         raise ParseError(error.words, status=None) from None
     try:
-        for name in ("From", "To", "Call-ID", "CSeq"):
-            if name.lower() not in index:
-                raise ParseError(f"{name} is missing")
+        from_, to, call_id, cseq_text = [_single(index, key) for key in ("from", "to", "call-id", "cseq")]
         if defect is not None:
             raise defect
         if version.upper() != "SIP/2.0":
             raise ParseError("the version is not SIP/2.0", status=505)
-        typed["From"] = parse_name_addr(index["from"][0])
-        typed["To"] = parse_name_addr(index["to"][0])
-        call_id = typed["Call-ID"] = index["call-id"][0]
+        typed["From"] = parse_name_addr(from_)
+        typed["To"] = parse_name_addr(to)
+        typed["Call-ID"] = call_id
         if not call_id:
             raise ParseError("Call-ID is empty")
-        cseq = typed["CSeq"] = parse_cseq(index["cseq"][0])
+        cseq = typed["CSeq"] = parse_cseq(cseq_text)
         if cseq.method != method:
             raise ParseError("CSeq names another method")
         typed["request_uri"] = parse_uri(uri)
@@ -150,20 +148,33 @@ def _response(first: str, headers: Headers, body: bytes, is_stream: bool) -> Res
     try:
         length = _length(headers, body, is_stream)
         response = Response(int(code), reason, headers, body if length == len(body) else body[:length])
-        # A look at each of these makes sure that later ones don't raise.
-        _ = response.via, response.from_, response.to, response.call_id, response.cseq
+        typed, index = response._typed, headers.index
+        # Read now, so that later looks at these don't raise.
+        via = _single(index, "via")
+        typed["Via"] = parse_via(split_quoted(via, ",")[0].strip(" \t") if "," in via else via)
+        typed["From"] = parse_name_addr(_single(index, "from"))
+        typed["To"] = parse_name_addr(_single(index, "to"))
+        typed["Call-ID"] = _single(index, "call-id")
+        typed["CSeq"] = parse_cseq(_single(index, "cseq"))
     except ParseError as error:
         raise ParseError(error.words, status=None, is_fatal=error.is_fatal) from None
     return response
 
 
+def _single(index: dict[str, list[str]], key: str) -> str:
+    values = index.get(key)
+    if values is None:
+        raise ParseError(f"{key} is missing")
+    return values[0]
+
+
 def _length(headers: Headers, body: bytes, is_stream: bool) -> int:
-    value = headers.get("Content-Length")
-    if value is None:
+    values = headers.index.get("content-length")
+    if values is None:
         if is_stream:
             raise ParseError("Content-Length is missing", is_fatal=True)
         return len(body)
-    length = parse_number(value, "Content-Length")
+    length = parse_number(values[0], "Content-Length")
     if length > len(body) or (is_stream and length != len(body)):
         # RFC 3261 section 18.3: a datagram that ends before its body does is a 400.
         raise ParseError("Content-Length does not fit the message", is_fatal=is_stream)

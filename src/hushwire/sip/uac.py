@@ -104,8 +104,8 @@ class Client:
             method,
             hop=dialog.hop,
             uri=dialog.remote_target,
-            from_=str(dialog.local),
-            to=str(dialog.remote),
+            from_=dialog.local,
+            to=dialog.remote,
             call_id=dialog.key.call_id,
             cseq=dialog.local_cseq,
             headers=list(headers),
@@ -133,7 +133,8 @@ class Client:
     def receive(self, response: Response, flow: Flow, now: float) -> None:
         """Take a response; one that matches nothing is dropped (RFC 3261 section 18.1.2)."""
         # A response with more than one Via is not for a user agent (RFC 3261 section 8.1.3.3).
-        if response.headers.count("Via") != 1 or "," in (response.headers.get("Via") or ""):
+        vias = response.headers.index["via"]
+        if len(vias) != 1 or "," in vias[0]:
             return
         branch = response.via.branch
         if branch is None:
@@ -296,13 +297,13 @@ class Client:
     def _send_ack(self, outgoing: Outgoing, dialog: Dialog, invite: Request, body: bytes = b"", content_type: str = "") -> None:
         """The ACK to a 2xx: a request of its own, with the INVITE's CSeq number and credentials (RFC 3261 section 13.2.2.4)."""
         uri, routes = dialog.request_lines()
-        auth = [line for line in invite.headers if line[0] in ("Authorization", "Proxy-Authorization")]
+        auth = [line for line in invite.headers.lines if line[0] in ("Authorization", "Proxy-Authorization")]
         request = compose(
             "ACK",
             uri,
             via=self.core.via(dialog.hop, BRANCH_COOKIE + self.core.token()),
-            from_=str(dialog.local),
-            to=str(dialog.remote),
+            from_=dialog.local,
+            to=dialog.remote,
             call_id=dialog.key.call_id,
             cseq=invite.cseq.number,
             routes=routes,
@@ -361,7 +362,7 @@ class Client:
 
     def _is_new(self, tx: ClientTx, outgoing: Outgoing, response: Response, now: float) -> bool:
         """Acknowledge a reliable 1xx (RFC 3262 section 4). False for a repetition, and for one that came before its predecessor."""
-        if "RSeq" not in response.headers or RELIABLE not in response.require or RELIABLE not in self.core.config.supported:
+        if "rseq" not in response.headers.index or RELIABLE not in response.require or RELIABLE not in self.core.config.supported:
             return True
         try:
             number = parse_number(response.headers.get("RSeq") or "", "RSeq")

@@ -215,7 +215,7 @@ class Server:
                 tx.session.offer = Offer.THEIRS if request.body else None
                 core.sessions[dialog.key] = tx.session
             # "the UAS MUST copy all Record-Route header field values from the request into the response" (section 12.1.1).
-            lines += [("Record-Route", value) for value in request.headers.all("Record-Route")]
+            lines += [("Record-Route", value) for value in request.headers.index.get("record-route", ())]
             lines.append(("Contact", str(contact or tx.session.dialog.contact)))
             if status >= 200:
                 lines.append(("Allow", core.allow))
@@ -346,11 +346,10 @@ class Server:
             if wanted:
                 self.answer(tx, 420, now, headers=[("Unsupported", ", ".join(sorted(wanted)))])
                 return
-        encoding = request.headers.get("Content-Encoding")
-        if encoding is not None and encoding.lower() != "identity":
+        if "content-encoding" in index and index["content-encoding"][0].lower() != "identity":
             self.answer(tx, 415, now, headers=[("Accept-Encoding", "identity")])
             return
-        if request.method in ("INVITE", "UPDATE"):
+        if request.method in ("INVITE", "UPDATE") and ("min-se" in index or "session-expires" in index):
             _ = least(request)
             if is_too_brief(request, core.config.min_se_s):
                 self.answer(tx, 422, now, headers=[("Min-SE", str(core.config.min_se_s))])
@@ -364,8 +363,10 @@ class Server:
                 self.answer(tx, 406, now)
                 return
         # Looked at now, so that nothing raises when the answer is due.
-        _ = request.contacts, request.record_routes, request.routes
-        if request.method == "INVITE" and len(request.contacts) != 1:
+        contacts = request.contacts
+        if "record-route" in index or "route" in index:
+            _ = request.record_routes, request.routes
+        if request.method == "INVITE" and len(contacts) != 1:
             raise ParseError("an INVITE needs exactly one Contact")
         if request.method == "REFER" and len(request.headers.listed("Refer-To")) != 1:
             raise ParseError("a REFER needs exactly one Refer-To")
@@ -379,7 +380,7 @@ class Server:
             self.answer(tx, 200, now, headers=self._abilities())
         elif request.method == "INVITE" and not core.has_room:
             self.answer(tx, 503, now, headers=[("Retry-After", "10")])
-        elif request.method == "INVITE" and "Replaces" in request.headers and "replaces" in core.config.supported:
+        elif request.method == "INVITE" and "replaces" in index and "replaces" in core.config.supported:
             self._replacing(tx, request, flow, now)
         else:
             core.emit(RequestReceived(tx.id, request, flow))
@@ -664,7 +665,7 @@ class Server:
 
 def _takes_sdp(request: Request) -> bool:
     """Whether Accept lets us describe a session (RFC 3261 section 20.1): absent is application/sdp, empty is nothing at all."""
-    if "Accept" not in request.headers:
+    if "accept" not in request.headers.index:
         return True
     ranges = {value.partition(";")[0].replace(" ", "").lower() for value in request.headers.listed("Accept")}
     return not ranges.isdisjoint((_SDP, "application/*", "*/*"))

@@ -46,8 +46,23 @@ _KEPT: Final = 1024
 _KEPT_LONGEST: Final = 256
 
 
+class _Written:
+    """Remembers how a value is written: the names of a call are written into each of its messages."""
+
+    __slots__ = ("_text",)
+
+    def __str__(self) -> str:
+        text: str | None = getattr(self, "_text", None)
+        if text is None:
+            text = self._text = self._write()
+        return text
+
+    def _write(self) -> str:
+        raise NotImplementedError
+
+
 @frozen(repr=False)
-class SipUri:
+class SipUri(_Written):
     """`sip:user@host:port;params?headers`. `host` is lower case, IPv6 in brackets; `params` names are lower case."""
 
     host: str
@@ -121,7 +136,7 @@ class SipUri:
                 return False
         return sorted((self.headers or "").lower().split("&")) == sorted((other.headers or "").lower().split("&"))
 
-    def __str__(self) -> str:
+    def _write(self) -> str:
         user = ""
         if self.user is not None:
             user = f"{self.user}@" if self.password is None else f"{self.user}:{self.password}@"
@@ -297,7 +312,7 @@ def _uri_param(text: str) -> tuple[str, str | None]:
 
 def format_params(params: Params) -> str:
     """`;name=value;name`, or nothing."""
-    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in params])
+    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in params]) if params else ""
 
 
 def escape_user(text: str) -> str:
@@ -314,7 +329,7 @@ def _canonical(text: str | None) -> str:
 
 
 @frozen(repr=False)
-class NameAddr:
+class NameAddr(_Written):
     """`"display" <uri>;params`, as From, To, Contact, Route and Refer-To carry it (RFC 3261 section 20.10).
 
     `display` is unquoted. `params` are the header's, not the URI's; values lose their quotes.
@@ -352,13 +367,13 @@ class NameAddr:
 
     def with_param(self, name: str, value: str | None) -> "NameAddr":
         """The same with one parameter set."""
-        return NameAddr(self.uri, self.display, (*(pair for pair in self.params if pair[0] != name), (name, value)))
+        return NameAddr(self.uri, self.display, (*[pair for pair in self.params if pair[0] != name], (name, value)))
 
-    def __str__(self) -> str:
+    def _write(self) -> str:
         display = "" if self.display is None else f"{quote(self.display)} "
-        params = "".join(
-            f";{name}" if value is None else f";{name}={value if is_plain(value) else quote(value)}" for name, value in self.params
-        )
+        params = ""
+        for name, value in self.params:
+            params += f";{name}" if value is None else f";{name}={value if is_plain(value) else quote(value)}"
         return f"{display}<{self.uri}>{params}"
 
     def __repr__(self) -> str:

@@ -173,14 +173,14 @@ class UserAgent:
         In-dialog requests go to `hop` again, unless `follow_contact`: then to the address in the peer's Record-Route or Contact, where
         that is numeric, allowed and of the same transport.
         """
-        own = contact or self._core.contact(hop, is_sips=str(uri).lower().startswith("sips:"))
+        own = contact or self._core.contact(hop, is_sips=_is_sips(uri))
         outgoing = Outgoing(
             self._core.number(),
             "INVITE",
             hop=hop,
             uri=str(uri),
-            from_=str(from_.with_param("tag", self._core.token())),
-            to=str(to),
+            from_=from_.with_param("tag", self._core.token()),
+            to=to,
             call_id=call_id or self._core.token(16),
             cseq=1,
             headers=[
@@ -316,15 +316,15 @@ class UserAgent:
 
         Contact is sent for REGISTER and where `contact` is given.
         """
-        own = contact or self._core.contact(hop, is_sips=str(uri).lower().startswith("sips:"))
+        own = contact or self._core.contact(hop, is_sips=_is_sips(uri))
         lines = [("Contact", str(own))] if contact is not None or method == "REGISTER" else []
         outgoing = Outgoing(
             self._core.number(),
             method,
             hop=hop,
             uri=str(uri),
-            from_=str(from_.with_param("tag", self._core.token())),
-            to=str(to),
+            from_=from_.with_param("tag", self._core.token()),
+            to=to,
             call_id=call_id or self._core.token(16),
             cseq=cseq,
             headers=[*lines, ("User-Agent", self._core.config.product), *headers],
@@ -428,3 +428,7 @@ class UserAgent:
         session = self._core.sessions.get(key)
         if session is not None:
             session.dialog = replace(session.dialog, hop=hop)
+
+
+def _is_sips(uri: SipUri | str) -> bool:
+    return uri.secure if isinstance(uri, SipUri) else uri[:5].lower() == "sips:"
