@@ -150,9 +150,14 @@ def sms_text(figures: dict[str, Any]) -> str:
         f"accepted by the bulk endpoint and committed | {figures['accepted_per_s']:,.0f} a second",
         f"and submitted, over one link with window 50 | {figures['submitted_per_s']:,.0f} a second",
         f"and their receipts matched and committed | {figures['receipts_per_s']:,.0f} a second",
-        f"CPU of one message, receipt included | API {cpu['api']:.0f} us, `sms` {cpu['sms']:.0f} us",
+        f"CPU of one message, receipt included | API {cpu['api']:.0f} us, `sms` {cpu['sms']:.0f} us, "
+        f"all of hushwire's processes {sum(cpu.values()):.0f} us",
         f"received, committed and acknowledged | {figures['inbound_per_s']:,.0f} a second, {figures['inbound_lost']:.0f} lost",
     ]
+    if figures["pinned_per_s"] is not None:
+        lines.insert(
+            4, f"accepted and submitted with all of hushwire's processes pinned to one core | {figures['pinned_per_s']:,.0f} a second"
+        )
     if figures["loaded_s"]:
         mb = ", ".join(
             f"{figures[name]:.0f} MB {words}"
@@ -161,7 +166,7 @@ def sms_text(figures: dict[str, Any]) -> str:
         rate = f"{figures['loaded_per_s']:,.0f} a second sent and a quarter as many received"
         lines.append(f"memory of `sms` over {figures['loaded_s']:.0f} s, {rate} | {mb}")
     if kills is not None:
-        said = f"{kills['lost']} lost, {kills['doubled']} doubled, at most {kills['most_in_doubt']} in doubt"
+        said = f"{kills['lost']} lost, {kills['doubled']} doubled, at most {kills['most_in_doubt']} in doubt by one"
         lines.append(f"kill -9 of `sms` under load, {kills['kills']} times | {said}")
     return table(f"{figures['messages']:,} messages | ", lines)
 

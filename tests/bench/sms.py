@@ -1,7 +1,9 @@
-"""Text messages over one link, window 50, to npm's `smpp` as message centre: by the bulk endpoint, receipts, received, minutes of
-load with an eye on memory, kill -9.
+"""Text messages over one link, window 50, to npm's `smpp` as message centre: by the bulk endpoint, receipts, all of hushwire on one core,
+received, minutes of load with an eye on memory, kill -9 twenty times.
 
-The centre and the client that hands messages in share the machine with hushwire; CPU time is that of hushwire's own processes.
+The centre, the databases and the client that hands messages in share the machine with hushwire; CPU time is that of hushwire's own
+processes, and what is pinned to one core are these. The kills are of a `hushwire sms` that is started anew at once: under a supervisor
+twenty of them are ten minutes of growing pauses.
 """
 
 from __future__ import annotations
@@ -9,18 +11,28 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
+import shutil
+import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from provisioned import cpu_seconds
 
+from tests.databases import drop_databases, fresh_databases, scratch_cluster
 from tests.deployments import Deployment, start_deployment
 from tests.interop.message_centre import MessageCentre, message_centre
+from tests.polling import until
+from tests.recorded import House, made_house
+from tests.services.message_roles import accept, role
+from tests.services.message_texts import Carrying, numbers
 
 AT_ONCE = 1000
-PER_KILL = 500
+PER_KILL = 400
+WINDOW = 50
+OURS = ("api", "sms", "worker", "gateway", "media")
+"""The processes of `hushwire up`, without the databases."""
 WARM = 1000
 """So many first: connections are made and statements planned once."""
 LOAD_PER_S = 800
@@ -31,8 +43,6 @@ system_id = "esme"
 password = "secret"
 links = [{{{{ host = "127.0.0.1", port = {port}, tls = false }}}}]
 window = 50
-unknown_after_s = 8
-when_unknown = "resend"
 [[orgs]]
 slug = "acme"
 name = "Acme"
@@ -91,10 +101,10 @@ async def run(*, messages: int = 10_000, loaded_s: float = 180.0, kills: int = 2
         start_deployment(provisioning=ORG.format(port=smsc.port)) as running,
     ):
         await smsc.event("bind")
-        pids = running.stack.children()
+        pids = {name: pid for name, pid in running.stack.children().items() if name in OURS}
         await hand_in(running, 90_000_000, WARM)
         await all_are(running, "delivered", WARM, 60)
-        cpu = {name: cpu_seconds(pids[name]) for name in ("api", "sms")}
+        cpu = {name: cpu_seconds(pid) for name, pid in pids.items()}
         begun = time.monotonic()
         accepted = await hand_in(running, 0, messages)
         accepting_s = time.monotonic() - begun
@@ -102,18 +112,42 @@ async def run(*, messages: int = 10_000, loaded_s: float = 180.0, kills: int = 2
         submitting_s = time.monotonic() - begun
         done = await all_are(running, "delivered", accepted + WARM, 300)
         used = {name: cpu_seconds(pids[name]) - before for name, before in cpu.items()}
+        pinned = await on_one_core(running, smsc, pids.values(), messages)
         received = await inbound(running, smsc, messages)
         memory = await loaded(running, smsc, loaded_s)
-        return {
-            "messages": accepted,
-            "accepted_per_s": accepted / accepting_s,
-            "submitted_per_s": accepted / submitting_s,
-            "receipts_per_s": accepted / (done - begun),
-            "cpu_us": {name: 1e6 * seconds / accepted for name, seconds in used.items()},
-            **received,
-            **memory,
-            "kills": await killed(running, smsc, kills) if kills else None,
-        }
+    return {
+        "messages": accepted,
+        "accepted_per_s": accepted / accepting_s,
+        "submitted_per_s": accepted / submitting_s,
+        "receipts_per_s": accepted / (done - begun),
+        "cpu_us": {name: 1e6 * seconds / accepted for name, seconds in used.items()},
+        "pinned_per_s": pinned,
+        **received,
+        **memory,
+        "kills": await killed(kills) if kills else None,
+    }
+
+
+async def on_one_core(running: Deployment, smsc: MessageCentre, pids: Iterable[int], count: int) -> float | None:
+    """Messages a second, accepted and submitted, with all of hushwire's processes on one core together; None where there is but one.
+
+    The databases and the centre keep every core, that one too.
+    """
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        return None
+    threads = [int(task.name) for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+    before = await smsc.ask("report")
+    for thread in threads:
+        os.sched_setaffinity(thread, {min(cores)})
+    begun = time.monotonic()
+    accepted = await hand_in(running, 30_000_000, count)
+    await reported(smsc, "messages", before["messages"] + accepted)
+    took = time.monotonic() - begun
+    for thread in threads:
+        os.sched_setaffinity(thread, cores)
+    await all_are(running, "delivered", before["messages"] + accepted, 300)
+    return accepted / took
 
 
 async def inbound(running: Deployment, smsc: MessageCentre, count: int) -> dict[str, float]:
@@ -152,23 +186,54 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def killed(running: Deployment, smsc: MessageCentre, kills: int) -> dict[str, int]:
-    """kill -9 of the process that holds the link, again and again while messages go out."""
-    before = await counts(running)
-    taken = await smsc.ask("report")
+async def killed(kills: int) -> dict[str, int]:
+    """kill -9 of the process that holds the link, again and again while it sends, each at a moment of chance; it begins anew at once.
+
+    What is in doubt after a kill and was not before it: parts that were being sent, and those whose answer never came.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="hushwire-bench-"))
+    try:
+        with scratch_cluster() as cluster:
+            databases = await fresh_databases(cluster)
+            try:
+                return await _killed(await made_house(databases, folder), kills)
+            finally:
+                await drop_databases(databases)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _killed(house: House, kills: int) -> dict[str, int]:
+    here = Carrying(house)
+
+    async def counted() -> dict[str, int]:
+        async with (await house.main("worker")).organisation(house.org) as connection:
+            return {row["state"]: row["n"] for row in await connection.fetch(PARTS)}
+
+    def in_doubt(counts: dict[str, int]) -> int:
+        return counts.get("sending", 0) + counts.get("unknown", 0)
+
     most = accepted = 0
-    for number in range(kills):
-        accepted += await hand_in(running, 50_000_000 + number * PER_KILL, PER_KILL)
-        await asyncio.sleep(random.uniform(0.0, 0.4))
-        bound = len(smsc.events("bind"))
-        os.kill(running.stack.children()["sms"], signal.SIGKILL)
-        most = max(most, (await counts(running)).get("sending", 0))
-        await smsc.event("bind", bound + 1, timeout_s=90)  # the supervisor's pauses double up to 30 s
-    await all_are(running, "delivered", before["delivered"] + accepted, 300)
-    report = await smsc.ask("report")
-    return {
-        "kills": kills,
-        "most_in_doubt": most,
-        "lost": accepted - (report["distinct"] - taken["distinct"]),
-        "doubled": report["doubled"],
-    }
+    async with message_centre(policy={"receipt": "tlv", "quiet": True}) as smsc:
+        await here.provision(smsc.port, window=WINDOW, unknown_after_s=8, when_unknown="resend")
+        centre = await here.centre_id()
+        for _ in range(kills):
+            accepted += len(await accept(house, centre, numbers(PER_KILL, 491550000000 + accepted)))
+            before, had = in_doubt(await counted()), (await smsc.ask("report"))["messages"]
+            wanted = had + random.randrange(PER_KILL // 10, PER_KILL)
+
+            async def has_sent(wanted: int = wanted) -> bool:
+                return bool((await smsc.ask("report"))["messages"] >= wanted)
+
+            async with role(house):  # which ends by SIGKILL
+                await until(has_sent, timeout_s=90, every_s=0.005)
+                await asyncio.sleep(random.uniform(0.0, 0.02))
+            most = max(most, in_doubt(await counted()) - before)
+        async with role(house):
+
+            async def is_over() -> bool:
+                return await counted() == {"delivered": accepted}
+
+            await until(is_over, timeout_s=300, every_s=0.2, what="all delivered")
+        report = await smsc.ask("report")
+    return {"kills": kills, "most_in_doubt": most, "lost": accepted - report["distinct"], "doubled": report["doubled"]}
