@@ -17,6 +17,7 @@ from hushwire.core.errors import Unavailable, Unfinished
 from hushwire.core.ids import OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import OwnHosts, Reason
+from hushwire.services import message_inbox
 from hushwire.services.carriage import Change
 from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.message_inbox import MessageInbox
@@ -480,6 +481,39 @@ async def test_whoever_stops_and_starts_all_day_is_obeyed_each_time_and_answered
         await office_desk.receive("START")
         await sent(api)
     assert await office.rows(answers) == [{"n": 6}], "a day later it is told again; who never stopped is told nothing"
+
+
+async def test_strangers_are_obeyed_and_answered_so_often_a_day_by_a_number_and_an_organisation_and_no_more(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_inbox, "NUMBER_ANSWERS_A_DAY", 3)
+    office_desk = await desk(office)
+    second, known = "+493023125951", "+4915112340099"
+    await add_number(office, second)
+
+    async def answers() -> int:
+        rows = await office.rows("SELECT count(*) AS n FROM messages WHERE sent_by = 'system:opt-out'")
+        return int(rows[0]["n"])
+
+    async with office.client() as api:
+        shown(await api.put("/v1/messages/settings", json={"answers_per_day": 5}))
+        await sent(api, to=known, **{"from": OURS})
+        await office.rows("UPDATE messages SET submitted_at = created_at RETURNING 1")
+        made_up = [f"+49151123400{number:02}" for number in range(10)]
+        await office_desk.bring([part for number in made_up for part in parts_of("STOP", number)])
+        assert await answers() == 3, "by this number"
+        await office_desk.bring([part for number in made_up for part in parts_of("HELP", number, second)])
+        assert await answers() == 5, "by the organisation"
+        await office_desk.receive("STOP", source=known)
+        assert await answers() == 6, "whom we wrote to gets an answer"
+        bulk = {"text": "x", "from": OURS, "recipients": [{"to": number} for number in (*made_up, known)]}
+        assert (await api.post("/v1/messages/bulk", json=bulk)).json()["refused"] == {"opted-out": 11}, "and all are obeyed"
+        office.house.clock.ahead += timedelta(days=1)
+        await office_desk.receive("STOP", source="+4915112340100")
+        assert await answers() == 7
+        shown(await api.put("/v1/messages/settings", json={"answers_per_day": 0}))
+        await office_desk.receive("STOP", source="+4915112340101")
+        assert await answers() == 7
 
 
 async def test_of_what_a_carrier_brings_at_once_each_is_taken_that_can_be(office: Office) -> None:

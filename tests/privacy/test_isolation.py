@@ -240,6 +240,7 @@ async def _fill_messages(connection: Connection, org: OrgId, number: UUID, agent
     await insert(connection, "message_numbers", org_id=org, number_id=number, target="agent", agent_id=agent, updated_at=NOW)
     await insert(connection, "message_settings", org_id=org, updated_at=NOW)
     await insert(connection, "message_days", org_id=org, day=NOW.date(), parts=1)
+    await insert(connection, "message_answers", org_id=org, number_id=number, day=NOW.date(), answers=1)
     return message
 
 

@@ -7,7 +7,7 @@ they may come in any order, by any link and to any process; what never becomes w
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, Literal, Protocol
 from uuid import UUID
@@ -37,7 +37,7 @@ from hushwire.sms.text.alphabets import Language
 from hushwire.sms.text.decoding import Part, joined, read_part
 from hushwire.sms.text.header import PartOf
 from hushwire.sms.text.segmentation import size
-from hushwire.store import message_parts, message_settings, outbox
+from hushwire.store import do_not_call, message_parts, message_settings, outbox
 from hushwire.store import messages as table
 from hushwire.store.database import Connection, Database
 from hushwire.store.messages import Advanced, Arriving, InboundPart, NewMessage
@@ -52,6 +52,10 @@ _KNOWN_FOR_S: Final = 5.0
 HELP_EVERY: Final = timedelta(hours=1)
 ANSWERS_A_DAY: Final = 5
 """So often whoever writes stop, start and help by turns is answered: another machine that answers would go on for ever."""
+KNOWN_FOR: Final = timedelta(days=30)
+"""Whom we wrote to within this time is no stranger: the first answer to them is in no bound but that of what we sent."""
+NUMBER_ANSWERS_A_DAY: Final = 100
+"""So many answers to strangers one number of ours gives; senders can be made up, and each answer costs money."""
 HOMES_KNOWN_FOR_S: Final = 60.0
 _ASSEMBLY: Final = "messages.assembly"
 _RECEIVED: Final = "messages.received_as"
@@ -371,12 +375,28 @@ class MessageInbox:
             await outbox.add(connection, DomainEvent(self._new_id(now), org_id, kind, message_id, now, {"actor": OPT_OUT}))
         if not is_news or answer is None:
             return False
-        answered = await message_settings.answers_since(connection, index, OPT_OUT, now - timedelta(days=1))
-        if len(answered) >= ANSWERS_A_DAY or (found.keyword is Keyword.HELP and any(at >= now - HELP_EVERY for at in answered)):
+        if not await self._may_answer(connection, org_id, index, text, found, answer, now):
             return False
         await table.insert_all(connection, org_id, [answer.row])
         await message_parts.enqueue_all(connection, org_id, [(answer.row.id, 1, answer.centre_id)], now, now + VALID_FOR)
         return True
+
+    async def _may_answer(
+        self, connection: Connection, org_id: OrgId, index: bytes, text: _Text, found: Found, answer: "_Answer", now: datetime
+    ) -> bool:
+        """Whether this sender, this number and this organisation have an answer left; it counts then."""
+        await do_not_call.lock(connection)
+        answered = await message_settings.answers_since(connection, index, OPT_OUT, now - KNOWN_FOR)
+        today = [at for at in answered if at >= now - timedelta(days=1)]
+        if len(today) >= ANSWERS_A_DAY or (found.keyword is Keyword.HELP and any(at >= now - HELP_EVERY for at in today)):
+            return False
+        if not answered and await message_settings.wrote_to(connection, index, OPT_OUT, now - KNOWN_FOR):
+            return True
+        day = now.astimezone(UTC).date()
+        left = await message_settings.take_answer(connection, org_id, text.number_id, day, NUMBER_ANSWERS_A_DAY, answer.most_a_day)
+        if left == 0:
+            _log.warning("message.answers_used_up", org_id=str(org_id), number_id=str(text.number_id))
+        return left is not None
 
     async def _answer_if_any(self, org_id: OrgId, scene: Scene, text: _Text, found: Found, centre_id: UUID) -> "_Answer | None":
         """An answer that can't be made stands in no way of what was asked for."""
@@ -417,7 +437,7 @@ class MessageInbox:
             country=verdict.country,
             number_class=verdict.number_class.value,
         )
-        return _Answer(sealed(draft, key, scene.keys), way.id)
+        return _Answer(sealed(draft, key, scene.keys), way.id, scene.settings.answers_per_day)
 
     async def _tell(self, connection: Connection, org_id: OrgId, received: Sequence[Advanced]) -> None:
         """Events, and what is for agents to their phones."""
@@ -487,6 +507,7 @@ class MessageInbox:
 class _Answer:
     row: NewMessage
     centre_id: UUID
+    most_a_day: int
 
 
 @dataclass(frozen=True, slots=True)

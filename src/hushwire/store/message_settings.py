@@ -24,6 +24,8 @@ class Settings:
     currency: str | None = None
     most_per_day: int | None = None
     """Parts that are accepted in a UTC day."""
+    answers_per_day: int = 500
+    """Answers to strangers in a UTC day who ask for help, or for no more messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class BatchRow:
 async def settings(connection: Connection) -> Settings:
     """As they stand."""
     row = await connection.fetchrow(
-        "SELECT senders, alphanumeric, languages, folds, needs_consent, prices, currency, most_per_day FROM message_settings"
+        "SELECT senders, alphanumeric, languages, folds, needs_consent, prices, currency, most_per_day, answers_per_day"
+        " FROM message_settings"
     )
     if row is None:
         return Settings()
@@ -79,11 +82,11 @@ async def put_settings(connection: Connection, org_id: OrgId, new: Settings, at:
     """Instead of what there was."""
     await connection.execute(
         "INSERT INTO message_settings (org_id, senders, alphanumeric, languages, folds, needs_consent, prices, currency, most_per_day,"
-        " updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10)"
+        " answers_per_day, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $11, $10)"
         " ON CONFLICT (org_id) DO UPDATE SET senders = EXCLUDED.senders,"
         " alphanumeric = EXCLUDED.alphanumeric, languages = EXCLUDED.languages, folds = EXCLUDED.folds,"
         " needs_consent = EXCLUDED.needs_consent, prices = EXCLUDED.prices, currency = EXCLUDED.currency,"
-        " most_per_day = EXCLUDED.most_per_day, updated_at = EXCLUDED.updated_at",
+        " most_per_day = EXCLUDED.most_per_day, answers_per_day = EXCLUDED.answers_per_day, updated_at = EXCLUDED.updated_at",
         org_id,
         list(new.senders),
         new.alphanumeric,
@@ -94,6 +97,7 @@ async def put_settings(connection: Connection, org_id: OrgId, new: Settings, at:
         new.currency,
         new.most_per_day,
         at,
+        new.answers_per_day,
     )
 
 
@@ -125,6 +129,50 @@ async def take_from_day(connection: Connection, org_id: OrgId, day: date, parts:
         most,
     )
     return row is not None
+
+
+async def wrote_to(connection: Connection, remote_index: bytes, spared: str, since: datetime) -> bool:
+    """Whether a message to this number has left since then, beside those that `spared` sent."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM messages WHERE remote_index = $1 AND direction = 'outbound' AND submitted_at IS NOT NULL"
+            " AND sent_by IS DISTINCT FROM $2 AND created_at >= $3)",
+            remote_index,
+            spared,
+            since,
+        )
+    )
+
+
+async def take_answer(connection: Connection, org_id: OrgId, number_id: UUID, day: date, of_number: int, of_all: int) -> int | None:
+    """Count one answer to a stranger by this number of ours; how many are left that day, None where none was left.
+
+    `of_number` and `of_all` are the day's bounds, of the number and of the organisation. Under `do_not_call.lock`: one at a time.
+    """
+    row = await connection.fetchrow(
+        "SELECT (SELECT answers FROM message_answers WHERE number_id = $1 AND day = $2) AS by_number,"
+        " (SELECT answers FROM message_days WHERE day = $2) AS by_all",
+        number_id,
+        day,
+    )
+    assert row is not None
+    left = min(of_number - (row["by_number"] or 0), of_all - (row["by_all"] or 0))
+    if left <= 0:
+        return None
+    await connection.execute(
+        "INSERT INTO message_answers AS a (org_id, number_id, day, answers) VALUES ($1, $2, $3, 1) ON CONFLICT (number_id) DO UPDATE"
+        " SET day = EXCLUDED.day, answers = CASE WHEN a.day = EXCLUDED.day THEN a.answers ELSE 0 END + 1",
+        org_id,
+        number_id,
+        day,
+    )
+    await connection.execute(
+        "INSERT INTO message_days AS d (org_id, day, parts, answers) VALUES ($1, $2, 0, 1)"
+        " ON CONFLICT (org_id, day) DO UPDATE SET answers = d.answers + 1",
+        org_id,
+        day,
+    )
+    return left - 1
 
 
 async def put_number(

@@ -78,6 +78,9 @@ class MessageSettings(Body):
     ] = Field(default_factory=dict, max_length=300, description="Of one part, by country; * elsewhere.")
     currency: Currency | None = None
     most_per_day: int | None = Field(default=None, ge=0, le=100_000_000, description="Parts accepted in a UTC day; null: no limit.")
+    answers_per_day: int = Field(
+        default=500, ge=0, le=1_000_000, description="Answers to stop and help in a UTC day, to numbers that were not written to."
+    )
 
 
 class MessageTemplate(BaseModel):
@@ -136,6 +139,7 @@ async def put_message_settings(means: Given, caller: Changing, body: MessageSett
         dict(body.prices),
         body.currency,
         body.most_per_day,
+        body.answers_per_day,
     )
     return _settings(await means.messages.settings.put(caller.org_id, new, actor=caller.actor))
 
@@ -209,6 +213,7 @@ def _settings(found: Settings) -> MessageSettings:
         prices=dict(found.prices),
         currency=found.currency,
         most_per_day=found.most_per_day,
+        answers_per_day=found.answers_per_day,
     )
 
 

@@ -58,6 +58,10 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(_TEMPLATE, form=Form.SEALED, erasure=Erasure.DELETE_ROW), "body_sealed"),
     "message_numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "org_id number_id agent_id group_id")
     | same(replace(NUMBER, form=Form.PLAIN), "target is_pooled updated_at"),
-    "message_settings": same(RULE, "org_id senders alphanumeric languages folds needs_consent prices currency most_per_day updated_at"),
-    "message_days": same(RULE, "org_id day parts"),
+    "message_settings": same(
+        RULE, "org_id senders alphanumeric languages folds needs_consent prices currency most_per_day answers_per_day updated_at"
+    ),
+    "message_days": same(RULE, "org_id day parts answers"),
+    "message_answers": same(replace(NUMBER, form=Form.PSEUDONYM), "org_id number_id")
+    | same(replace(NUMBER, form=Form.PLAIN), "day answers"),
 }
