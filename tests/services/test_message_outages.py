@@ -4,12 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
 import smpp34
 
+from hushwire.services import message_ahead, message_carrier, message_runs
 from hushwire.store import message_parts
 from hushwire.store.database import Connection
 from hushwire.store.message_parts import Claimed, PartRef, Settled
@@ -17,6 +18,7 @@ from tests.polling import until
 from tests.ports import free_port
 from tests.recorded import House, house
 from tests.services.message_texts import carrying, numbers
+from tests.store.rows import add_org
 
 __all__ = ["house"]
 
@@ -132,3 +134,57 @@ async def test_a_late_answer_is_written_though_it_is_not_written_yet_that_nobody
         await until(lambda: carrier.counts.submitted == 2)
         is_away = False
         await here.is_state(ids, "submitted", timeout_s=15)
+
+
+async def test_rows_of_one_organisation_that_can_not_be_read_or_written_hold_up_no_other(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_runs, "PUT_OFF_FOR", timedelta(seconds=0.3))
+    for module in (message_ahead, message_carrier):
+        monkeypatch.setattr(module, "LOOK_EVERY_S", 0.3)
+    owner = await house.main("owner")
+    other = await add_org(owner, "globex")
+
+    async def refuse(when: str | None) -> None:
+        async with owner.transaction() as connection:
+            await connection.execute("DROP TRIGGER IF EXISTS refusing ON message_parts")
+            if when is not None:
+                no = "BEGIN RAISE EXCEPTION ''not this one''; END"
+                await connection.execute(f"CREATE OR REPLACE FUNCTION refusing() RETURNS trigger LANGUAGE plpgsql AS '{no}'")
+                await connection.execute(
+                    "CREATE TRIGGER refusing BEFORE UPDATE ON message_parts FOR EACH ROW"
+                    f" WHEN (NEW.org_id = '{house.org}' AND {when}) EXECUTE FUNCTION refusing()"
+                )
+
+    async with serving() as (server, port), carrying(house) as here:
+        await here.provision(port, window=8)
+        # Nothing of the one can be opened, nor can it be written that it waits.
+        here.texts.unreadable = {house.org}
+        await refuse("true")
+        mine = await here.send_before(*numbers(30))
+        theirs = await here.send_before(*numbers(30), org=other)
+        await here.start()
+        assert isinstance(await server.next(), smpp34.Esme)
+
+        async def take() -> None:
+            for number in range(10**6):
+                (await server.next()).accept(f"{number}")
+
+        taking = asyncio.create_task(take())
+        try:
+            await here.is_state(theirs, "submitted", org=other)
+            # What of the one is answered can't be written.
+            here.texts.unreadable = set()
+            await refuse("NEW.state = 'submitted'")
+
+            async def some_left() -> bool:
+                return "sending" in (await here.states()).values()
+
+            await until(some_left, timeout_s=20)
+            theirs = await here.send(*numbers(30), org=other)
+            await here.is_state(theirs, "submitted", org=other)
+            assert set((await here.states()).values()) <= {"queued", "sending"}
+            await refuse(None)
+            await here.is_state(mine, "submitted", timeout_s=40)
+        finally:
+            taking.cancel()

@@ -35,6 +35,8 @@ STALE_S: Final = 5.0
 """What was opened longer ago is opened anew: it may be erased meanwhile."""
 _PAUSE_S: Final = 1.0
 _AWAY: Final = (HushwireError, asyncpg.PostgresError, OSError)
+_OF_ONE: Final = (HushwireError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What may be wrong with one organisation's keys or rows, unless it is Unavailable: nothing of the others'."""
 _log = structlog.get_logger(__name__)
 
 
@@ -66,6 +68,8 @@ class Ahead:
         self._windows = 0
         self._most = 0
         self._looked_at = 0.0
+        self._resting: dict[OrgId, float] = {}
+        """Organisations that are left alone, and until when (monotonic)."""
         self.may_hold_more = True
         """Whether the outbox may have parts that are due, beyond those opened."""
 
@@ -124,20 +128,40 @@ class Ahead:
         self.may_hold_more, self._looked_at = False, self._clock.monotonic()
         async with self._main.transaction() as connection:
             refs = await message_parts.due(connection, self._centre.id, self._clock.now(), most)
-        self.may_hold_more = self.may_hold_more or len(refs) == most
+        resting = self._rest()
+        fresh = [ref for ref in refs if ref not in known and ref.org_id not in resting]
+        # They come by turns: where all that is new is of organisations that rest, nothing of the others is behind it.
+        self.may_hold_more = self.may_hold_more or (len(refs) == most and bool(fresh))
         by_org: dict[OrgId, list[PartRef]] = defaultdict(list)
-        for ref in refs:
-            if ref not in known:
-                by_org[ref.org_id].append(ref)
+        for ref in fresh:
+            by_org[ref.org_id].append(ref)
         for org_id, some in by_org.items():
             try:
                 await self._open(org_id, some)
             except Unavailable:
                 raise
-            except HushwireError as error:
-                # A key that is not to be had concerns its organisation alone.
+            except _OF_ONE as error:
                 _log.error("message_ahead.not_opened", centre=self._centre.name, org_id=str(org_id), error=type(error).__name__)
-                await message_runs.put_off(self._main, org_id, some, self._clock)
+                await self._put_off(org_id, some)
+
+    def rest(self, org_id: OrgId, for_s: float) -> None:
+        """This organisation's rows can't be written: for so long nothing of it is opened or taken, so that it holds up no other."""
+        self._resting[org_id] = self._clock.monotonic() + for_s
+        self._ready = deque(one for one in self._ready if one.ref.org_id != org_id)
+
+    def _rest(self) -> set[OrgId]:
+        now = self._clock.monotonic()
+        self._resting = {org_id: until for org_id, until in self._resting.items() if until > now}
+        return set(self._resting)
+
+    async def _put_off(self, org_id: OrgId, refs: Sequence[PartRef]) -> None:
+        try:
+            await message_runs.put_off(self._main, org_id, refs, self._clock)
+        except Unavailable:
+            raise
+        except _OF_ONE as error:
+            _log.error("message_ahead.not_put_off", centre=self._centre.name, org_id=str(org_id), error=type(error).__name__)
+            self.rest(org_id, message_runs.PUT_OFF_FOR.total_seconds())
 
     async def _open(self, org_id: OrgId, refs: Sequence[PartRef]) -> None:
         """Open what is due of one organisation; what can't be sent fails here."""

@@ -21,7 +21,7 @@ import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import HushwireError
+from hushwire.core.errors import HushwireError, Unavailable
 from hushwire.core.ids import OrgId
 from hushwire.core.values import frozen
 from hushwire.services.carriage import Bodies, Change, Inbound, Inbox, PartState
@@ -53,6 +53,8 @@ RETRY_FIRST: Final = timedelta(seconds=15)
 RETRY_MOST: Final = timedelta(minutes=30)
 MOST_DELIVERIES: Final = 500
 _AWAY: Final = (HushwireError, asyncpg.PostgresError, OSError)
+_OF_ONE: Final = (HushwireError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What may be wrong with one organisation's rows, unless it is Unavailable: nothing of the others'."""
 _PAUSE_S: Final = 1.0
 _log = structlog.get_logger(__name__)
 
@@ -108,6 +110,9 @@ class MessageCarrier:
         self._ahead = Ahead(centre, main, keys, bodies, clock, self._wake.set)
         self._outcomes: list[tuple[OrgId, Settled]] = []
         self._late: list[tuple[OrgId, Settled]] = []
+        # Of organisations whose rows could not be written: outcomes and late answers that come back in a moment.
+        self._aside: tuple[list[tuple[OrgId, Settled]], list[tuple[OrgId, Settled]]] = ([], [])
+        self._returning: asyncio.TimerHandle | None = None
         self._in_hand = 0
         self._turns: list[_Turn] = []
         self._ripening: asyncio.TimerHandle | None = None
@@ -176,6 +181,7 @@ class MessageCarrier:
             taking_in.cancel()
             await asyncio.gather(taking_in, return_exceptions=True)
             try:
+                self._bring_back()
                 async with asyncio.timeout(2):
                     await self._write(self._next_turn())
             except (TimeoutError, *_AWAY) as error:
@@ -355,6 +361,7 @@ class MessageCarrier:
         batch, outcomes, late = turn.batch, turn.outcomes, turn.late
         claimed: list[tuple[Held, Ready]] = []
         doubtful: list[PartRef] = []
+        aside: set[PartRef] = set()
         more = Counter(ready.ref.org_id for ready in batch)
         more.subtract(Counter(org for org, _ in outcomes))
         # Those first that give back more than they claim: at no commit is more in hand than before or after all of them.
@@ -364,7 +371,17 @@ class MessageCarrier:
             for org_id in orgs:
                 settled = [one for org, one in outcomes if org == org_id]
                 wanted = [ready for ready in batch if ready.ref.org_id == org_id]
-                claimed += await self._write_org(org_id, settled, [one for org, one in late if org == org_id], wanted)
+                late_ones = [one for org, one in late if org == org_id]
+                try:
+                    claimed += await self._write_org(org_id, settled, late_ones, wanted)
+                except Unavailable:
+                    raise
+                except _OF_ONE as error:
+                    _log.error("message_carrier.not_written", centre=self.centre.name, org_id=str(org_id), error=type(error).__name__)
+                    self._put_aside(org_id, settled, late_ones, wanted)
+                    aside |= {ready.ref for ready in wanted}
+                    left.remove(org_id)
+                    continue
                 self._in_hand -= len(settled)
                 left.remove(org_id)
                 self._ahead.left(PartRef(org_id, one.message_id, one.part) for one in settled if one.state == "queued")
@@ -381,8 +398,27 @@ class MessageCarrier:
         finally:
             self._turns.remove(turn)
             # Until it is written that those did not leave nobody claims them anew: what is written then would call back what has left.
-            self._ahead.left({ready.ref for ready in batch} - set(doubtful))
+            self._ahead.left({ready.ref for ready in batch} - set(doubtful) - aside)
         return claimed
+
+    def _put_aside(self, org_id: OrgId, settled: Sequence[Settled], late: Sequence[Settled], wanted: Sequence[Ready]) -> None:
+        """What concerns one organisation is written a moment later. What was perhaps claimed counts as in hand until then."""
+        self._ahead.rest(org_id, LOOK_EVERY_S)
+        self._in_hand += len(wanted)
+        gone_back = [Settled(ready.ref.message_id, ready.ref.part, "queued") for ready in wanted]
+        outcomes, late_ones = self._aside
+        outcomes += [(org_id, one) for one in (*settled, *gone_back)]
+        late_ones += [(org_id, one) for one in late]
+        if self._returning is None:
+            self._returning = asyncio.get_running_loop().call_later(_PAUSE_S, self._bring_back)
+
+    def _bring_back(self) -> None:
+        if self._returning is not None:
+            self._returning.cancel()
+        self._returning = None
+        (outcomes, late), self._aside = self._aside, ([], [])
+        self._outcomes, self._late = outcomes + self._outcomes, late + self._late
+        self._rouse()
 
     async def _write_org(
         self, org_id: OrgId, settled: Sequence[Settled], late: Sequence[Settled], wanted: Sequence[Ready]
