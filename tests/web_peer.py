@@ -100,9 +100,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(answer)
+        if self.command != "HEAD":
+            self.wfile.write(answer)
 
-    do_GET = do_POST = do_PUT = _any
+    do_GET = do_HEAD = do_POST = do_PUT = _any
 
     def log_message(self, format: str, *args: object) -> None:
         pass

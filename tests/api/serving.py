@@ -48,6 +48,7 @@ from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
 from hushwire.services.limits import Limits
 from hushwire.services.masking import Masking
+from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.messages import Messages
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
@@ -63,6 +64,7 @@ from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.services.webhooks import Webhooks
 from hushwire.sip.uri import parse_sip_uri
+from hushwire.store import text_deliveries
 from hushwire.transport.lookups import Lookups
 from hushwire.transport.outgoing import Outgoing
 from hushwire.vault.seal import Columns
@@ -174,6 +176,7 @@ async def made_means(house: House) -> Means:
     dpa = Dpa(main, house.clock, posture)
     queries = Queries(main, keyring, house.clock, Chance())
     devices = Devices(main, keyring, house.clock, Chance(), "pbx.test")
+    inbox = MessageInbox(main, keyring, voice_security, house.clock, Chance(), text_deliveries.add_all)
     return Means(
         main=main, keyring_db=await house.db("keyring", "api"), keyring=keyring, clock=house.clock,
         messages=Messages.of(main, keyring, voice_security, house.clock, Chance()),
@@ -205,7 +208,7 @@ async def made_means(house: House) -> Means:
         links=ProvisioningLinks(main, keyring, house.clock, Chance(), "pbx.test", parse_sip_uri("sip:sip.pbx.test:5061;transport=tls")),
         audit_exports=AuditExports(main, keyring, house.clock),
         webhooks=Webhooks(main, keyring, house.clock, Chance(), Outgoing(Lookups(), ssl.create_default_context()).fault),
-        callbacks=CarrierCallbacks(main, keyring, house.clock, Chance()),
+        callbacks=CarrierCallbacks(main, keyring, inbox, house.clock),
         events=EventFeed(main, house.clock, heartbeat_s=0.1, longest_s=0.3),
     )  # fmt: skip
 

@@ -3,12 +3,14 @@
 import asyncio
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+import asyncpg
 
 from hushwire.core.errors import Unavailable
 from hushwire.core.ids import OrgId, uuid7
@@ -44,12 +46,16 @@ class Texts:
     received: list[Inbound] = field(default_factory=list)
     refused: set[bytes] = field(default_factory=set)
     is_away: bool = False
+    unreadable: set[OrgId] = field(default_factory=set)
+    """Organisations whose rows the database does not give out."""
     may_commit: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.may_commit.set()
 
     async def open(self, org_id: OrgId, message_ids: Sequence[UUID], style: Style) -> Mapping[UUID, Text]:
+        if org_id in self.unreadable:
+            raise asyncpg.DataCorruptedError("not this row")
         return {one: self.messages[one] for one in message_ids if one in self.messages}
 
     async def advance(self, connection: Connection, org_id: OrgId, changes: Sequence[Change]) -> None:
@@ -74,16 +80,21 @@ class Carrying:
     carriers: MessageCarriers = None  # type: ignore[assignment]
     run: Run = None  # type: ignore[assignment]
     failures: list[BaseException] = field(default_factory=list)
+    there: set[UUID] = field(default_factory=set)
+    """The carriers by https that answer when they are asked."""
+
+    async def asked(self, ids: Collection[UUID]) -> set[UUID]:
+        return self.there & set(ids)
 
     async def provision(self, port: int, *, name: str = "smsc", links: Sequence[Mapping[str, Any]] = ({},), **said: Any) -> None:
         """A carrier whose links lead to this port unless they say otherwise."""
-        password = said.pop("password", "secret")
+        password, prefixes = said.pop("password", "secret"), said.pop("prefixes", ())
         made = [{"host": "127.0.0.1", "port": port, "tls": False, **link} for link in links]
         settings = {"system_id": "esme", "enquire_every_s": 1, "answer_within_s": 2, "links": made, **said}
         owner = await self.house.db("main", "owner")
         keys = await (await self.house.keyring("owner")).deployment()
         async with owner.transaction() as connection:
-            spec = CentreSpec(name, "smpp", 0, 1, (), settings, password)
+            spec = CentreSpec(name, "smpp", 0, 1, prefixes, settings, password)
             await apply_centres(connection, [spec], keys, self.house.clock.now(), Chance(), prune=False)
 
     async def start(self, verified: ssl.SSLContext | None = None, pinned: ssl.SSLContext | None = None) -> None:
@@ -93,7 +104,7 @@ class Carrying:
         tls = ssl.create_default_context()
         means = Means(Lookups(), clock, Chance(), verified or tls, pinned or tls, BackOff(0.05, 0.2, 0.1))
         self.run = Run(uuid7(int(clock.now().timestamp() * 1000), secrets.token_bytes(10)), house.node, main, clock)
-        self.carriers = MessageCarriers(means, self.run, main, keyring, self.texts, self.texts, self.failures.append)
+        self.carriers = MessageCarriers(means, self.run, main, keyring, self.texts, self.texts, self.failures.append, self.asked)
         await self.run.begin()
         await self.carriers.upkeep()
         await self.carriers.follow()
@@ -120,26 +131,27 @@ class Carrying:
         for one, number in zip(ids, numbers, strict=True):
             segments = tuple(Segment(text, more.get("coding", 0), more.get("udh", False), more.get("sar")) for _ in range(parts))
             self.texts.messages[one] = Text(Personal(more.get("source", SENDER)), Personal(number), segments)
-        centre, now = await self.centre_id(), self.house.clock.now()
-        async with (await self.house.main("worker")).organisation(self.house.org) as connection:
+        centre, now, org = await self.centre_id(), self.house.clock.now(), more.get("org", self.house.org)
+        async with (await self.house.main("worker")).organisation(org) as connection:
             await connection.executemany(
                 "INSERT INTO messages (id, org_id, direction, channel, state, created_at, parts)"
                 " VALUES ($1, $2, 'outbound', 'sms', 'queued', $3, $4)",
-                [(one, self.house.org, now, parts) for one in ids],
+                [(one, org, now, parts) for one in ids],
             )
-            await message_parts.enqueue_all(connection, self.house.org, [(one, parts, centre) for one in ids], now, expires_at)
+            others = dict.fromkeys(ids, more.get("others", ()))
+            await message_parts.enqueue_all(connection, org, [(one, parts, centre) for one in ids], now, expires_at, others)
         return ids
 
-    async def states(self) -> dict[UUID, str]:
-        async with (await self.house.main("worker")).organisation(self.house.org) as connection:
+    async def states(self, org: OrgId | None = None) -> dict[UUID, str]:
+        async with (await self.house.main("worker")).organisation(org or self.house.org) as connection:
             rows = await connection.fetch("SELECT message_id, state FROM message_parts")
         return {row["message_id"]: row["state"] for row in rows}
 
-    async def is_state(self, ids: Sequence[UUID], state: str, *, timeout_s: float = 20.0) -> None:
+    async def is_state(self, ids: Sequence[UUID], state: str, *, timeout_s: float = 20.0, org: OrgId | None = None) -> None:
         """Wait until all these messages are in that state."""
 
         async def are() -> bool:
-            states = await self.states()
+            states = await self.states(org)
             return all(states[one] == state for one in ids)
 
         await until(are, timeout_s=timeout_s, what=f"state {state}")

@@ -17,24 +17,27 @@ from standardwebhooks import Webhook
 
 from hushwire.app import provision_file
 from hushwire.core.errors import ConfigError, Unavailable, Unfinished
-from hushwire.services.carrier_callbacks import MOST_TRIES, CallbackWork
+from hushwire.services import http_carrier
+from hushwire.services.carrier_callbacks import REMEMBERED
 from hushwire.services.http_carrier import HttpCarriers
 from hushwire.services.message_runs import Run
 from hushwire.services.message_troubles import MessageTroubles
 from hushwire.services.provisioning_centres import CentreSpec, apply_centres
 from hushwire.services.webhook_signing import WINDOW_S
-from hushwire.store import carrier_callbacks, message_parts
+from hushwire.store import message_parts
 from hushwire.store.message_parts import Settled
 from hushwire.transport.lookups import Lookups
 from hushwire.transport.outgoing import Outgoing
 from tests.api.messaging import OURS, THEIRS, Desk, add_number, desk
 from tests.api.serving import Office, office, problem, shown
+from tests.polling import until
 from tests.recorded import Chance
 from tests.web_peer import WebPeer, web_peer
 
 __all__ = ["office"]
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 SIGNER = Webhook(SECRET)
+REFUSING = "CREATE FUNCTION refusing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''not this one''; END'"
 
 
 def replying(said: dict[str, Any]) -> str:
@@ -50,8 +53,8 @@ async def web(tmp_path: Path) -> AsyncIterator[WebPeer]:
 class Carrier:
     """The deployment's only carrier, which is this server."""
 
-    def __init__(self, office: Office, web: WebPeer, at: Desk, run: Run, sending: HttpCarriers, work: CallbackWork) -> None:
-        self.office, self.web, self.desk, self.run, self.sending, self.work = office, web, at, run, sending, work
+    def __init__(self, office: Office, web: WebPeer, at: Desk, run: Run, sending: HttpCarriers) -> None:
+        self.office, self.web, self.desk, self.run, self.sending = office, web, at, run, sending
 
     @classmethod
     async def of(cls, office: Office, web: WebPeer, path: str, timeout_s: float = 5.0, **more: Any) -> "Carrier":
@@ -68,8 +71,8 @@ class Carrier:
         guard = Outgoing(Lookups(), ssl.create_default_context(cafile=str(web.authority)), ("127.0.0.0/8",), (web.port,), timeout_s)
         run = Run(uuid4(), house.node, main, house.clock)
         await run.begin()
-        sending = HttpCarriers(run, main, keyring, at.bodies, guard, house.clock)
-        return cls(office, web, at, run, sending, CallbackWork(main, keyring, at.bodies, at.inbox, house.clock))
+        sending = HttpCarriers(run, main, keyring, at.bodies, guard, house.clock, Chance())
+        return cls(office, web, at, run, sending)
 
     async def says(
         self, what: str, said: Any, *, request_id: str = "", at: datetime | None = None, body: str | None = None
@@ -81,10 +84,6 @@ class Carrier:
                    "webhook-signature": SIGNER.sign(request_id, at, json.dumps(said))}  # fmt: skip
         async with self.office.stranger() as carrier:
             return await carrier.post(f"/v1/carriers/{self.desk.centre}/{what}", content=text, headers=headers)
-
-    async def aside(self) -> int:
-        async with (await self.office.house.main("worker")).transaction() as connection:
-            return await carrier_callbacks.aside(connection)
 
     async def states(self) -> list[tuple[str, str | None]]:
         rows = await self.office.rows("SELECT state, error FROM messages WHERE direction = 'outbound' ORDER BY created_at")
@@ -111,7 +110,7 @@ async def test_a_message_leaves_whole_and_signed_and_its_receipt_makes_it_delive
     assert await carrier.states() == [("submitted", None)]
     receipt = {"id": "Carrier-7", "to": THEIRS, "status": "delivered"}
     assert (await carrier.says("receipts", receipt)).status_code == 202
-    assert await carrier.work.carry_out() == 1
+    assert await carrier.sending.receipts() == 1
     assert await carrier.states() == [("delivered", None)]
     assert (await carrier.sending.work(), web.asked.empty()) == (0, True)
 
@@ -163,62 +162,121 @@ async def test_what_a_carrier_answered_is_written_once_the_database_is_there_aga
     assert await carrier.states() == [("submitted", None)]
 
 
-async def test_a_carriers_message_is_received_once_however_often_it_is_brought(office: Office, web: WebPeer) -> None:
+async def test_a_carriers_message_is_received_once_however_often_it_is_brought_and_never_after_its_erasure(
+    office: Office, web: WebPeer
+) -> None:
     carrier = await Carrier.of(office, web, "/in")
     brought = {"id": "in-1", "from": THEIRS, "to": OURS, "text": "Grüße 👋 " + "lang " * 100}
     answers = [await carrier.says("messages", brought, request_id="same") for _ in range(3)]
     answers.append(await carrier.says("messages", brought))
     assert [answer.status_code for answer in answers] == [202] * 4
-    assert await carrier.work.carry_out() == 2
     async with office.client() as api:
         (message,) = shown(await api.get("/v1/messages", params={"direction": "inbound"}))["items"]
-    assert (message["number"], message["own"], message["text"]) == (THEIRS, OURS, brought["text"])
-    assert await office.rows("SELECT count(*) AS n FROM carrier_callbacks WHERE body_sealed IS NOT NULL") == [{"n": 0}]
-    assert (await carrier.says("messages", brought, request_id="same")).status_code == 202
-    assert await carrier.work.carry_out() == 0
+        assert (message["number"], message["own"], message["text"]) == (THEIRS, OURS, brought["text"])
+        shown(await api.post("/v1/messages/erase", json={"number": THEIRS, "reason": "data-subject-request"}))
+        assert (await carrier.says("messages", brought, request_id="same")).status_code == 202
+        assert shown(await api.get("/v1/messages"))["items"] == []
+    assert await office.rows("SELECT count(*) AS n FROM carrier_callbacks") == [{"n": 2}]
+    office.house.clock.ahead += REMEMBERED
+    await carrier.sending.receipts()
+    assert await office.rows("SELECT count(*) AS n FROM carrier_callbacks") == [{"n": 0}]
 
 
-async def test_a_message_that_claims_to_be_older_than_any_calendar_is_kept_as_old_as_may_be_and_holds_up_no_other(
-    office: Office, web: WebPeer
-) -> None:
+async def test_a_message_that_claims_to_be_older_than_any_calendar_is_kept_as_old_as_may_be(office: Office, web: WebPeer) -> None:
     carrier = await Carrier.of(office, web, "/in")
     for number, at in enumerate(("0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z")):
         said = {"id": f"old-{number}", "from": THEIRS, "to": OURS, "text": "STOP", "at": at}
         assert (await carrier.says("messages", said)).status_code == 202
-    assert await carrier.work.carry_out() == 2
     oldest = office.house.clock.now() - timedelta(days=8)
-    assert all(row["created_at"] > oldest for row in await office.rows("SELECT created_at FROM messages WHERE direction = 'inbound'"))
+    kept = await office.rows("SELECT created_at FROM messages WHERE direction = 'inbound'")
+    assert [row["created_at"] > oldest for row in kept] == [True, True]
     assert await office.rows("SELECT count(*) AS n FROM do_not_call") == [{"n": 2}]
 
 
-async def test_what_can_not_be_carried_out_holds_up_nothing_and_is_set_aside_in_the_end(office: Office, web: WebPeer) -> None:
+async def test_a_message_that_can_not_be_taken_is_kept_nowhere_and_is_taken_when_it_is_brought_again(office: Office, web: WebPeer) -> None:
     carrier = await Carrier.of(office, web, "/in", country="DE")
-    said = {"from": "015112345678", "to": "03023125950", "text": "STOP"}
-    for name in ("in-1", "in-2"):
-        assert (await carrier.says("messages", said | {"id": name})).status_code == 202
-    assert (await carrier.says("receipts", {"id": "Carrier-7", "to": THEIRS, "status": "delivered"})).status_code == 202
+    said = {"id": "in-1", "from": "015112345678", "to": "03023125950", "text": "STOP"}
     async with (await office.house.main("owner")).transaction() as connection:
-        await connection.execute(
-            "UPDATE carrier_callbacks SET body_sealed = 'poison' WHERE id = (SELECT id FROM carrier_callbacks ORDER BY received_at LIMIT 1)"
-        )
-    assert await carrier.work.carry_out() == 2
+        await connection.execute(REFUSING)
+        await connection.execute("CREATE TRIGGER refusing BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refusing()")
+    problem(await carrier.says("messages", said, request_id="same"), 503)
+    assert await office.rows("SELECT count(*) AS n FROM carrier_callbacks") == [{"n": 0}]
+    async with (await office.house.main("owner")).transaction() as connection:
+        await connection.execute("DROP TRIGGER refusing ON messages")
+    assert (await carrier.says("messages", said, request_id="same")).status_code == 202
     async with office.client() as api:
         (message,) = shown(await api.get("/v1/messages", params={"direction": "inbound"}))["items"]
-    assert (message["number"], message["own"], message["keyword"]) == (THEIRS, OURS, "stop")
-    for tries in range(2, MOST_TRIES + 1):
-        assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 0), tries
-        office.house.clock.ahead += timedelta(hours=1)
-        assert await carrier.work.carry_out() == 0
-    assert await carrier.aside() == 1
-    with pytest.raises(Unfinished, match="1 callbacks of carriers are set aside"):
-        await MessageTroubles(await office.house.main("worker")).look()
-    assert await carrier.work.begin() == 1
-    assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 1), "a new process tries it once more"
-    office.house.clock.ahead += timedelta(days=5)
-    assert await carrier.work.begin() == 1
-    assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 1)
-    office.house.clock.ahead += timedelta(days=5)
-    assert (await carrier.work.carry_out(), await carrier.aside()) == (0, 0), "however often a process begins"
+        assert (message["number"], message["own"], message["keyword"]) == (THEIRS, OURS, "stop")
+        # What a carrier brings is the organisation's from then on: it is found, exported and erased as all else of the person.
+        shown(await api.post("/v1/messages/erase", json={"number": "0151 12345678", "reason": "data-subject-request"}))
+        assert shown(await api.get("/v1/messages"))["items"] == []
+    assert await office.rows("SELECT count(*) AS n FROM messages WHERE remote_sealed IS NOT NULL") == [{"n": 0}]
+
+
+async def test_a_receipt_is_kept_without_the_number_and_what_came_last_of_one_that_ended_counts(office: Office, web: WebPeer) -> None:
+    carrier = await Carrier.of(office, web, replying({"id": "Carrier-9"}))
+    for status in ("pending", "failed", "pending"):
+        said = {"id": "Carrier-9", "to": THEIRS, "status": status, "error": "gone" if status == "failed" else None}
+        assert (await carrier.says("receipts", said)).status_code == 202
+    (kept,) = await office.rows("SELECT * FROM message_receipts")
+    assert (kept["state"], kept["error"], THEIRS[1:].encode() in kept["destination_index"]) == ("failed", "gone", False)
+    assert await carrier.sending.receipts() == 0
+    await sent(office)
+    assert await carrier.sending.work() == 1
+    assert await carrier.states() == [("failed", "gone")]
+
+
+async def test_rows_of_one_organisation_that_can_not_be_written_hold_up_no_other(
+    office: Office, web: WebPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_carrier, "SETTLE_PAUSE_S", 0.05)
+    carrier = await Carrier.of(office, web, replying({}), window=4)
+    house = office.house
+    await add_number(office, "+493023125970", org=office.other)
+    await office.rows("UPDATE orgs SET allowed_countries = '{DE}', updated_at = now() RETURNING id", org=office.other)
+    mine = [await sent(office, f"Hello {number}") for number in range(6)]
+    async with office.client(slug="globex") as api:
+        theirs = [(await api.post("/v1/messages", json={"to": THEIRS, "text": "Hello"})).json()["id"] for _ in range(6)]
+    async with (await house.main("owner")).transaction() as connection:
+        await connection.execute(REFUSING)
+        await connection.execute(
+            "CREATE TRIGGER refusing BEFORE UPDATE ON message_parts FOR EACH ROW"
+            f" WHEN (NEW.org_id = '{house.org}' AND NEW.state <> 'sending') EXECUTE FUNCTION refusing()"
+        )
+    # Parts of the one are claimed and sent, and what was answered can't be written; those of the other go on beside it.
+    await asyncio.wait_for(carrier.sending.work(), 20)
+    said = {(await web.request())["headers"]["idempotency-key"] for _ in range(web.asked.qsize())}
+    assert said >= {*theirs}
+    rows = await office.rows("SELECT DISTINCT state FROM message_parts", org=office.other)
+    assert [row["state"] for row in rows] == ["submitted"]
+    async with (await house.main("owner")).transaction() as connection:
+        await connection.execute("DROP TRIGGER refusing ON message_parts")
+
+    async def are_written() -> bool:
+        await carrier.sending.work()
+        return await carrier.states() == [("submitted", None)] * len(mine)
+
+    await until(are_written, timeout_s=20)
+    house.clock.ahead += timedelta(seconds=1)
+    assert {*mine, *theirs} == said | {(await web.request())["headers"]["idempotency-key"] for _ in range(web.asked.qsize())}
+
+
+async def test_what_nobody_wants_to_be_sent_any_more_is_asked_for_once_and_not_over_and_over(
+    office: Office, web: WebPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = await Carrier.of(office, web, replying({}))
+    await sent(office)
+    office.house.clock.ahead += timedelta(hours=49)
+    await carrier.run.beat()
+    due, asked = message_parts.due, []
+
+    async def counted(*arguments: Any) -> list[message_parts.PartRef]:
+        asked.append(1)
+        return await due(*arguments)
+
+    monkeypatch.setattr(message_parts, "due", counted)
+    assert await asyncio.wait_for(carrier.sending.work(), 20) == 0
+    assert (len(asked), web.asked.empty()) == (1, True)
 
 
 async def test_an_organisation_whose_keys_are_away_holds_up_no_other_and_its_texts_leave_once_they_are_back(
@@ -274,8 +332,8 @@ async def test_nothing_is_believed_that_the_carrier_did_not_sign_just_now(office
     problem(await carrier.says("messages", said, at=now - timedelta(seconds=WINDOW_S + 5)), 401)
     problem(await carrier.says("messages", said, at=now + timedelta(seconds=WINDOW_S + 5)), 401)
     problem(await carrier.says("messages", said, body=json.dumps(said | {"text": "y"})), 401)
-    other = Carrier(office, web, Desk(office, UUID(int=1), UUID(int=2), carrier.desk.inbox, carrier.desk.bodies), carrier.run,
-                    carrier.sending, carrier.work)  # fmt: skip
+    nobody = Desk(office, UUID(int=1), UUID(int=2), carrier.desk.inbox, carrier.desk.bodies)
+    other = Carrier(office, web, nobody, carrier.run, carrier.sending)
     problem(await other.says("messages", said), 401)
     async with office.client() as owner:
         problem(await owner.post(f"/v1/carriers/{carrier.desk.centre}/messages", json=said), 401)
@@ -284,7 +342,7 @@ async def test_nothing_is_believed_that_the_carrier_did_not_sign_just_now(office
     problem(await carrier.says("receipts", {"id": "a", "to": THEIRS, "status": "lost"}), 422)
     problem(await carrier.says("messages", said | {"text": "a" * 70_000}), 413)
     assert await office.rows("SELECT count(*) AS n FROM carrier_callbacks") == [{"n": 0}]
-    assert await asyncio.wait_for(carrier.work.carry_out(), 10) == 0
+    assert await office.rows("SELECT count(*) AS n FROM messages") == [{"n": 0}]
 
 
 def test_a_provisioning_file_declares_such_carriers_beside_those_by_smpp_and_names_each_mistake(tmp_path: Path) -> None:

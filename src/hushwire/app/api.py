@@ -50,6 +50,7 @@ from hushwire.services.group_settings import GroupSettings
 from hushwire.services.holds import Holds
 from hushwire.services.limits import Limits
 from hushwire.services.masking import Masking
+from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.messages import Messages
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import Organisations
@@ -69,6 +70,7 @@ from hushwire.services.voice_security import VoiceSecurity
 from hushwire.services.voicemail_queries import VoicemailQueries
 from hushwire.services.webhooks import Webhooks
 from hushwire.sip.uri import parse_sip_uri
+from hushwire.store import text_deliveries
 from hushwire.vault.blobs import Blobs
 
 _CONNECTIONS: Final = 2000
@@ -146,6 +148,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
     rights = Rights.of(wired.main, wired.keyring, erasures, blobs, wired.clock, wired.random)
     dpa = Dpa(wired.main, wired.clock, posture(wired.config))
     queries = Queries(wired.main, wired.keyring, wired.clock, wired.random)
+    inbox = MessageInbox(wired.main, wired.keyring, voice_security, wired.clock, wired.random, text_deliveries.add_all)
     return Means(
         main=wired.main,
         keyring_db=wired.keyring_db,
@@ -165,7 +168,7 @@ async def made_means(wired: Wired, packs: RiskPacks) -> Means:
         ),
         webhooks=Webhooks(wired.main, wired.keyring, wired.clock, wired.random, outgoing(wired.config).fault, wired.config.webhooks.inside),
         events=EventFeed(wired.main, wired.clock),
-        callbacks=CarrierCallbacks(wired.main, wired.keyring, wired.clock, wired.random),
+        callbacks=CarrierCallbacks(wired.main, wired.keyring, inbox, wired.clock),
         voicemail=VoicemailQueries(wired.main, queries, wired.clock),
         recordings=Recordings(wired.main, wired.keyring, blobs, spool, wired.clock),
         spool=spool,

@@ -252,6 +252,7 @@ class HttpCarrier(Table):
     unknown_after_s: Annotated[int, Field(ge=1, le=2_592_000)] = 86_400
     when_unknown: Literal["fail", "resend"] = "fail"
     most_attempts: Annotated[int, Field(ge=1, le=20)] = 8
+    move_after_s: Annotated[int, Field(ge=0, le=604_800)] = 120
     country: Country | None = None
     untyped_numbers: Literal["international", "national"] = "international"
     subprocessor: Name | None = None

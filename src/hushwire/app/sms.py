@@ -15,11 +15,11 @@ from hushwire.app.wiring import Wired
 from hushwire.app.worker import Job
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import uuid7
-from hushwire.services.carrier_callbacks import CallbackWork
 from hushwire.services.http_carrier import HttpCarriers
 from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.message_carriers import Means, MessageCarriers
 from hushwire.services.message_inbox import MessageInbox
+from hushwire.services.message_receipts import TOPIC
 from hushwire.services.message_runs import BEAT_S, GivenUp, Run
 from hushwire.services.message_troubles import MessageTroubles
 from hushwire.services.risk_packs import RiskPacks
@@ -59,11 +59,9 @@ async def run(means: Wired) -> None:
         BackOff(),
     )
     held = Run(uuid7(int(clock.now().timestamp() * 1000), means.random.token_bytes(10)), means.node_id, means.main, clock)
-    carriers = MessageCarriers(links, held, means.main, means.keyring, bodies, inbox, fail)
-    by_https = HttpCarriers(held, means.main, means.keyring, bodies, outgoing(config), clock)
-    callbacks = CallbackWork(means.main, means.keyring, bodies, inbox, clock)
+    by_https = HttpCarriers(held, means.main, means.keyring, bodies, outgoing(config), clock, means.random)
+    carriers = MessageCarriers(links, held, means.main, means.keyring, bodies, inbox, fail, by_https.there)
     await held.begin()
-    await callbacks.begin()
     await carriers.upkeep()  # what an earlier process left is in doubt before its receipts come
     jobs = [
         Job("message-centres", carriers.follow, 30.0, "message-centres"),
@@ -73,8 +71,9 @@ async def run(means: Wired) -> None:
         Job("message-assembly", inbox.give_up_waiting, 30.0),
         Job("http-carriers", by_https.work, 5.0, "message-parts"),
         Job("http-carriers-upkeep", by_https.upkeep, 15.0),
+        Job("http-carriers-away", by_https.look_away, 15.0),
         Job("messages-held-up", MessageTroubles(means.main).look, 30.0),
-        Job("carrier-callbacks", callbacks.carry_out, 15.0, "carrier-callbacks"),
+        Job("http-carriers-receipts", by_https.receipts, 15.0, TOPIC),
     ]
 
     def woken(topic: str) -> None:

@@ -1,50 +1,57 @@
-"""What HTTP carriers say: verified and kept by the API, carried out by the process that holds carriers (docs/http-carriers.md).
+"""What HTTP carriers say, verified and taken (docs/http-carriers.md).
 
 A request is believed for its signature (services/webhook_signing.py), made within five minutes of now; the same request again changes
-nothing. It is acknowledged once its row is committed. A message is handed to the inbox and a receipt to the receipts of its carrier, as
-those that come by SMPP are.
+nothing. A message goes to the inbox, and is acknowledged once it is a message of its organisation: what can't be taken now is refused, and
+the carrier brings it again. So nothing of what was said lies anywhere that an erasure does not reach. A receipt is kept as those that come
+by SMPP before their answers are: whom it is about as a keyed hash; the process that holds carriers finds its message.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
-import orjson
-import structlog
-
-from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import HushwireError
-from hushwire.core.ids import uuid7
+from hushwire.core.clock import Clock
 from hushwire.core.personal import Personal
 from hushwire.services import webhook_signing
-from hushwire.services.carriage import Bodies, Inbound, Inbox, PartState
+from hushwire.services.carriage import Inbound, Inbox
 from hushwire.services.message_parties import Form, party
-from hushwire.services.message_receipts import Receipts
+from hushwire.services.message_receipts import STATES, TOPIC
 from hushwire.services.message_submission import digits
-from hushwire.sms.smpp.receipts import canonical
+from hushwire.sms.smpp.receipts import Fate, canonical
 from hushwire.store import carrier_callbacks as table
-from hushwire.store.carrier_callbacks import CallbackRow
-from hushwire.store.database import Connection, Database
+from hushwire.store import message_parts
+from hushwire.store.database import Database
 from hushwire.store.message_parts import Receipt
-from hushwire.vault.keyring import DeploymentKeys, Keyring
+from hushwire.vault.keyring import Keyring
 
 MOST_BODY: Final = 65_536
-AT_ONCE: Final = 200
-RETRY_FIRST: Final = timedelta(seconds=15)
-RETRY_MOST: Final = timedelta(hours=1)
-MOST_TRIES: Final = 20
-"""Half a day: longer than a database is away."""
-KEPT_ASIDE: Final = timedelta(days=7)
 REMEMBERED: Final = timedelta(minutes=15)
 """Longer than a signature is believed, early or late."""
 _UCS2: Final = 8
 _NO_ORG: Final = UUID(int=0)
-_STATES: Final[dict[str, PartState]] = {"pending": "submitted", "delivered": "delivered", "failed": "failed", "expired": "expired"}
-_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A message as a carrier names and writes it. `id` is its own."""
+
+    id: str
+    source: str = field(repr=False)
+    destination: str = field(repr=False)
+    text: str = field(repr=False)
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a carrier says became of a message that it called `id` when it took it."""
+
+    id: str
+    destination: str = field(repr=False)
+    fate: Fate
+    error: str | None
 
 
 def place_of_secret(centre_id: UUID) -> dict[str, Any]:
@@ -53,13 +60,13 @@ def place_of_secret(centre_id: UUID) -> dict[str, Any]:
 
 
 class CarrierCallbacks:
-    """The API's share."""
+    """For the API."""
 
-    def __init__(self, main: Database, keyring: Keyring, clock: Clock, random: Random) -> None:
+    def __init__(self, main: Database, keyring: Keyring, inbox: Inbox, clock: Clock) -> None:
         self._main = main
         self._keyring = keyring
+        self._inbox = inbox
         self._clock = clock
-        self._random = random
 
     async def is_from(self, centre_id: UUID, request_id: str, timestamp: str, signature: str, body: bytes) -> bool:
         """Whether the carrier signed this, just now. Carriers that are none and signatures that are wrong take the same time."""
@@ -70,104 +77,39 @@ class CarrierCallbacks:
         is_signed = webhook_signing.is_signed(request_id, timestamp, signature, body, secret, self._clock.now().timestamp())
         return is_signed and sealed is not None
 
-    async def keep(self, centre_id: UUID, kind: str, request_id: str, said: object) -> bool:
-        """Committed when this returns; False where the same request was kept before."""
+    async def take_message(self, centre_id: UUID, request_id: str, brought: Brought) -> bool:
+        """Committed when this returns True, or taken before; False where it can't be taken now. Raises Unavailable."""
+        marked = _marked(request_id)
+        async with self._main.transaction() as connection:
+            if await table.is_marked(connection, centre_id, marked):
+                return True
+            home = await table.home(connection, centre_id)
+        # The carrier's own id tells one that it brings twice; UCS-2 with surrogates holds any text.
+        dedupe = hashlib.sha256(centre_id.bytes + brought.id.encode()).digest()
+        text = Inbound(
+            Personal(brought.source), Personal(brought.destination), Personal(brought.text.encode("utf-16-be")), _UCS2, False, None,
+            brought.at, dedupe, country=home.country, untyped_is_national=home.untyped_is_national,
+        )  # fmt: skip
+        if not await self._inbox.receive(centre_id, [text]):
+            return False
+        async with self._main.transaction() as connection:
+            await table.mark(connection, centre_id, marked, self._clock.now())
+        return True
+
+    async def take_receipt(self, centre_id: UUID, request_id: str, told: Told) -> bool:
+        """Committed when this returns; False where the same request was taken before. Raises Unavailable."""
         keys, now = await self._keyring.deployment(), self._clock.now()
-        row_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
-        sealed = keys.operational.seal(orjson.dumps(said), **_place(row_id))
-        marked = hashlib.sha256(request_id.encode("utf-8", "surrogateescape")).digest()
         async with self._main.transaction() as connection:
-            return await table.add(connection, CallbackRow(row_id, centre_id, kind, sealed), marked, now)
+            home = await table.home(connection, centre_id)
+            whom = party(told.destination, Form.UNTYPED, home.country, untyped_is_national=home.untyped_is_national)
+            index = keys.text_destination(digits(whom))
+            if not await table.mark(connection, centre_id, _marked(request_id), now):
+                return False
+            receipt = Receipt(canonical(told.id, "exact"), index, STATES[told.fate], told.error, now)
+            await message_parts.keep_early(connection, centre_id, [receipt])
+            await connection.execute("SELECT pg_notify('hushwire_work', $1)", TOPIC)
+        return True
 
 
-class CallbackWork:
-    """The share of the process that holds carriers."""
-
-    def __init__(self, main: Database, keyring: Keyring, bodies: Bodies, inbox: Inbox, clock: Clock) -> None:
-        self._main = main
-        self._keyring = keyring
-        self._bodies = bodies
-        self._inbox = inbox
-        self._clock = clock
-
-    async def carry_out(self) -> int:
-        """Carries out what waits; returns how many. What was begun when a process died is begun again, and doubles nothing.
-
-        What can't be carried out holds up nothing else: it is tried again ever later, and set aside in the end (`set_aside`).
-        """
-        total = 0
-        while True:
-            keys, now = await self._keyring.deployment(), self._clock.now()
-            async with self._main.transaction() as connection:
-                await table.forget(connection, now - REMEMBERED, now - KEPT_ASIDE)
-                rows = await table.waiting(connection, now, AT_ONCE)
-                done = await self._carry(keys, rows, now)
-                await table.done(connection, list(done), now)
-                for row in rows:
-                    if row.id not in done:
-                        await self._put_off(connection, row, now)
-            total += len(done)
-            if len(rows) < AT_ONCE:
-                return total
-
-    async def begin(self) -> int:
-        """Once at the start of a process: what was set aside is tried once more, perhaps by a program that knows better."""
-        async with self._main.transaction() as connection:
-            return await table.take_up(connection, self._clock.now())
-
-    async def _carry(self, keys: DeploymentKeys, rows: Sequence[CallbackRow], now: datetime) -> set[UUID]:
-        """Which of these were carried out."""
-        texts: dict[UUID, list[tuple[UUID, Inbound]]] = defaultdict(list)
-        receipts: dict[UUID, list[tuple[UUID, Receipt]]] = defaultdict(list)
-        for row in rows:
-            try:
-                said = orjson.loads(keys.operational.open(row.body_sealed, **_place(row.id)))
-                if row.kind == "message":
-                    texts[row.centre_id].append((row.id, _inbound(row, said)))
-                else:
-                    receipts[row.centre_id].append((row.id, _receipt(keys, row, said, now)))
-            except (HushwireError, ValueError, KeyError, TypeError) as error:
-                _log.error("carrier_callback.unreadable", callback=str(row.id), kind=row.kind, error=type(error).__name__)
-        done: set[UUID] = set()
-        for centre_id, some in texts.items():
-            taken = await self._inbox.receive(centre_id, [text for _, text in some])
-            done |= {some[place][0] for place in taken}
-        for centre_id, told in receipts.items():
-            done |= await self._take(Receipts(centre_id, self._main, self._bodies, self._clock), told)
-        return done
-
-    async def _take(self, receipts: Receipts, told: Sequence[tuple[UUID, Receipt]]) -> set[UUID]:
-        try:
-            taken = await receipts.take([receipt for _, receipt in told])
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            if len(told) == 1:
-                _log.error("carrier_callback.not_taken", callback=str(told[0][0]), error=type(error).__name__)
-                return set()
-            return {row_id for one in told for row_id in await self._take(receipts, [one])}
-        return {told[place][0] for place in taken}
-
-    async def _put_off(self, connection: Connection, row: CallbackRow, now: datetime) -> None:
-        if row.attempts + 1 >= MOST_TRIES:
-            _log.error("carrier_callback.set_aside", callback=str(row.id), kind=row.kind)
-            await table.set_aside(connection, row.id, now)
-        else:
-            await table.later(connection, row.id, now + min(RETRY_MOST, RETRY_FIRST * 2 ** min(row.attempts, 16)))
-
-
-def _receipt(keys: DeploymentKeys, row: CallbackRow, said: dict[str, str], now: datetime) -> Receipt:
-    whom = party(said["to"], Form.UNTYPED, row.country, untyped_is_national=row.untyped_is_national)
-    state = _STATES[said["status"]]
-    return Receipt(canonical(said["id"], "exact"), keys.text_destination(digits(whom)), state, said["error"], now)
-
-
-def _inbound(row: CallbackRow, said: dict[str, str]) -> Inbound:
-    """As UCS-2 with surrogates, which holds any text; the carrier's own id tells one that it brings twice."""
-    dedupe = hashlib.sha256(row.centre_id.bytes + said["id"].encode()).digest()
-    return Inbound(
-        Personal(said["from"]), Personal(said["to"]), Personal(said["text"].encode("utf-16-be")), _UCS2, False, None,
-        datetime.fromisoformat(said["at"]), dedupe, country=row.country, untyped_is_national=row.untyped_is_national,
-    )  # fmt: skip
-
-
-def _place(row_id: UUID) -> dict[str, Any]:
-    return {"table": "carrier_callbacks", "column": "body_sealed", "row": row_id, "org": _NO_ORG}
+def _marked(request_id: str) -> bytes:
+    return hashlib.sha256(request_id.encode("utf-8", "surrogateescape")).digest()

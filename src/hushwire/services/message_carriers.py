@@ -14,6 +14,7 @@ from hushwire.services import message_moves, message_runs
 from hushwire.services.carriage import Bodies, Inbox
 from hushwire.services.message_carrier import MessageCarrier
 from hushwire.services.message_centres import Centre, LinkSpec, smpp_centres
+from hushwire.services.message_moves import Asking
 from hushwire.services.message_runs import Run
 from hushwire.sms.smpp.session import Settings
 from hushwire.store import message_link_states
@@ -48,7 +49,7 @@ class _Working:
 
 
 class MessageCarriers:
-    """Follows `message_centres`. `on_failure` is told of what nobody expected: then the process has to end."""
+    """Follows `message_centres`. `on_failure` is told of what nobody expected: then the process has to end. `asking`: carriers by https."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class MessageCarriers:
         bodies: Bodies,
         inbox: Inbox,
         on_failure: Callable[[BaseException], None],
+        asking: Asking,
     ) -> None:
         self._means = means
         self._run = run
@@ -67,6 +69,7 @@ class MessageCarriers:
         self._bodies = bodies
         self._inbox = inbox
         self._on_failure = on_failure
+        self._asking = asking
         self._working: dict[str, _Working] = {}
 
     @property
@@ -104,7 +107,7 @@ class MessageCarriers:
             count += await message_runs.resolve_by_rule(self._main, self._bodies, one.centre.id, one.centre.settings, clock)
             after_s = one.centre.settings.move_after_s
             if after_s and one.carrier.away_s() >= after_s:
-                count += await message_moves.move_on(self._main, one.centre.id, clock, self._means.random)
+                count += await message_moves.move_on(self._main, one.centre.id, clock, self._means.random, self._asking)
                 self.woken()
         return count
 

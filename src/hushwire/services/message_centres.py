@@ -1,8 +1,10 @@
 """Carriers of short messages as provisioned: how each is read, and which of them a number is given to."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +20,7 @@ from hushwire.store.database import Connection
 from hushwire.vault.keyring import DeploymentKeys
 
 _NO_ORG: Final = UUID(int=0)
+_BEFORE: Final = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +138,20 @@ class Way:
     """Whose it is, where it is a sub-processor's: nothing goes to it that something of the customer's stands against."""
     has_links: bool = True
     """Whether it is reached by links, which are bound or not."""
+    updated_at: datetime = _BEFORE
+    """When it was changed last."""
+
+    def match(self, number: str) -> int | None:
+        """How many of the number's first characters its longest prefix that fits is, 0 where it takes all; None: it does not take it."""
+        fitting = [len(prefix) for prefix in self.prefixes if number.startswith(prefix)]
+        return max(fitting, default=None) if self.prefixes else 0
 
 
 async def ways(connection: Connection) -> list[Way]:
     """All carriers of short messages."""
-    rows = await connection.fetch("SELECT id, kind, priority, weight, prefixes, settings FROM message_centres ORDER BY priority, name")
+    rows = await connection.fetch(
+        "SELECT id, kind, priority, weight, prefixes, settings, updated_at FROM message_centres ORDER BY priority, name"
+    )
     found = []
     for row in rows:
         said = json.loads(row["settings"])
@@ -152,15 +164,17 @@ async def ways(connection: Connection) -> list[Way]:
                 read_style(said),
                 said.get("subprocessor"),
                 row["kind"] == "smpp",
+                row["updated_at"],
             )
         )
     return found
 
 
 def choose(carriers: Sequence[Way], number: str, random: Random) -> list[Way]:
-    """Which carriers a number may be given to, the one to begin with first: those of the lowest priority by weight and chance."""
-    fitting = [one for one in carriers if not one.prefixes or number.startswith(one.prefixes)]
-    ordered: list[Way] = []
-    for priority in sorted({one.priority for one in fitting}):
-        ordered += by_weight([one for one in fitting if one.priority == priority], lambda one: one.weight, random)
-    return ordered
+    """Which carriers a number may be given to, the one to begin with first: by priority, then those with the longest prefix that fits,
+    then by weight and chance."""
+    ranks: dict[tuple[int, int], list[Way]] = defaultdict(list)
+    for one in carriers:
+        if (matched := one.match(number)) is not None:
+            ranks[one.priority, -matched].append(one)
+    return [one for rank in sorted(ranks) for one in by_weight(ranks[rank], lambda one: one.weight, random)]

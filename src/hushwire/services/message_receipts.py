@@ -29,7 +29,10 @@ STATES: Final[dict[Fate, PartState]] = {
     Fate.EXPIRED: "expired",
     Fate.FAILED: "failed",
 }
+TOPIC: Final = "message-receipts"
+"""Who keeps receipts for another process to look at tells it so."""
 _SETTLES_AFTER: Final = timedelta(seconds=2)
+_PAGES: Final = 20
 _log = structlog.get_logger(__name__)
 
 
@@ -55,20 +58,31 @@ class Receipts:
         left_out = await self._conclude([(found[one.receipt_id], one) for one in everything if one.receipt_id in found])
         return frozenset(place for place, one in enumerate(receipts) if one.receipt_id not in left_out)
 
-    async def look_again(self) -> int:
-        """Receipts that came early, once what they are about can be told; and those that nothing is found for go. Returns how many."""
-        now = self._clock.now()
+    async def look_again(self, *, at_once: bool = False) -> int:
+        """Receipts that came early, once what they are about can be told; and those that nothing is found for go. Returns how many.
+
+        `at_once`: also those that came a moment ago, as when they are told of by the process that kept them. Each is looked at once,
+        so that what can't be written keeps none of the others from it.
+        """
+        now, count, after = self._clock.now(), 0, ""
+        before = now + _SETTLES_AFTER if at_once else now - _SETTLES_AFTER
+        for _ in range(_PAGES):
+            async with self._main.transaction() as connection:
+                kept = await message_parts.early_ones(connection, self._centre_id, before, after, MOST)
+                found = await self._parts_of(connection, kept)
+            told = [(found[one.receipt_id], one) for one in kept if one.receipt_id in found]
+            left_out = await self._conclude(told)
+            async with self._main.transaction() as connection:
+                await message_parts.take_early(
+                    connection, self._centre_id, [one.receipt_id for _, one in told if one.receipt_id not in left_out]
+                )
+            count += len(told)
+            if len(kept) < MOST:
+                break
+            after = kept[-1].receipt_id
         async with self._main.transaction() as connection:
-            kept = await message_parts.early_ones(connection, self._centre_id, now - _SETTLES_AFTER, MOST)
-            found = await self._parts_of(connection, kept)
             await message_parts.forget_receipts(connection, now - KEEP_RECEIPTS)
-        told = [(found[one.receipt_id], one) for one in kept if one.receipt_id in found]
-        left_out = await self._conclude(told)
-        async with self._main.transaction() as connection:
-            await message_parts.take_early(
-                connection, self._centre_id, [one.receipt_id for _, one in told if one.receipt_id not in left_out]
-            )
-        return len(told)
+        return count
 
     async def settled_with(self, connection: Connection, org_id: OrgId, receipt_ids: dict[str, tuple[UUID, int]]) -> None:
         """In the transaction that writes answers: what was said of these parts before."""

@@ -137,6 +137,8 @@ class _Ready:
     text: str = field(repr=False)
     size: Size
     centre: Way
+    others: tuple[UUID, ...]
+    """Carriers that take the number too, and cut the text alike."""
     wish: Wish
 
     @property
@@ -321,13 +323,14 @@ class MessageSending:
         sender = scene.sender(wish, allowed)
         if isinstance(sender, Refused):
             return sender
-        way = next(iter(carriers_for(scene.carriers, allowed.number, self._random)), None)
-        if way is None:
+        fitting = carriers_for(scene.carriers, allowed.number, self._random)
+        if not fitting:
             return Refused("no-carrier", "No carrier takes messages to this number.")
+        way, *rest = fitting
         measured = size(text, style_of(way))
         if measured.parts > MOST_PARTS:
             return Refused("too-long", "The text takes more than 255 parts.")
-        return _Ready(allowed, sender, text, measured, way, wish)
+        return _Ready(allowed, sender, text, measured, way, tuple(one.id for one in rest if one.style == way.style), wish)
 
     async def _verdict(self, org_id: OrgId, wish: Wish) -> "Allow | Refused":
         assert self._verdicts is not None
@@ -535,7 +538,8 @@ async def _enqueue(connection: Connection, org_id: OrgId, kept: Sequence[tuple[N
         due = ready.wish.send_at if ready.wish.send_at is not None and ready.wish.send_at > now else now
         times.setdefault(due, []).append((row.id, ready.size.submits, ready.centre.id))
     for due, parts in times.items():
-        await message_parts.enqueue_all(connection, org_id, parts, due, due + VALID_FOR)
+        others = {row.id: ready.others for row, ready in kept if ready.others}
+        await message_parts.enqueue_all(connection, org_id, parts, due, due + VALID_FOR, others)
 
 
 def _outcomes(

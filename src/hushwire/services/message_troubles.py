@@ -1,7 +1,7 @@
-"""What of messages is held up, for metrics and `hushwire doctor`: by keys that are away; and what carriers said that is set aside."""
+"""What of messages is held up by keys that are away, for metrics and `hushwire doctor`."""
 
 from hushwire.core.errors import Unfinished
-from hushwire.store import carrier_callbacks, message_parts
+from hushwire.store import message_parts
 from hushwire.store.database import Database
 
 
@@ -15,12 +15,6 @@ class MessageTroubles:
         """0 where nothing is held up. Raises Unfinished, with how much is."""
         async with self._main.transaction() as connection:
             held_up = await message_parts.held_up(connection)
-            aside = await carrier_callbacks.aside(connection)
-        told = []
         if held_up:
-            told.append(f"{sum(held_up.values())} parts of {len(held_up)} organisations wait for keys that are away")
-        if aside:
-            told.append(f"{aside} callbacks of carriers are set aside")
-        if told:
-            raise Unfinished(", ".join(told))
+            raise Unfinished(f"{sum(held_up.values())} parts of {len(held_up)} organisations wait for keys that are away")
         return 0

@@ -1,7 +1,8 @@
 """The outbox of parts: put in with their message, taken out by whoever holds links to their centre."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -62,12 +63,16 @@ async def enqueue_all(
     messages: Sequence[tuple[UUID, int, UUID]],
     due_at: datetime,
     expires_at: datetime | None,
+    others: Mapping[UUID, Sequence[UUID]] = MappingProxyType({}),
 ) -> None:
-    """Put in every part of each (message, number of parts, centre), in the caller's transaction; the links are woken by its commit."""
+    """Put in every part of each (message, number of parts, centre), in the caller's transaction; the links are woken by its commit.
+
+    `others`: the centres that fit a message too, the likeliest first, where there are any.
+    """
     await connection.execute(
-        """INSERT INTO message_parts (org_id, message_id, part, parts, centre_id, due_at, expires_at, changed_at)
-           SELECT $1, m.message_id, p.part, m.parts, m.centre_id, $5, $6, $5
-           FROM unnest($2::uuid[], $3::smallint[], $4::uuid[]) AS m (message_id, parts, centre_id),
+        """INSERT INTO message_parts (org_id, message_id, part, parts, centre_id, due_at, expires_at, changed_at, others)
+           SELECT $1, m.message_id, p.part, m.parts, m.centre_id, $5, $6, $5, CASE WHEN p.part = 1 THEN m.others::uuid[] END
+           FROM unnest($2::uuid[], $3::smallint[], $4::uuid[], $7::text[]) AS m (message_id, parts, centre_id, others),
                 LATERAL generate_series(1, m.parts) AS p (part)""",
         org_id,
         [message for message, _, _ in messages],
@@ -75,6 +80,7 @@ async def enqueue_all(
         [centre for _, _, centre in messages],
         due_at,
         expires_at,
+        ["{" + ",".join(map(str, found)) + "}" if (found := others.get(message)) else None for message, _, _ in messages],
     )
 
 
@@ -207,12 +213,16 @@ async def late(connection: Connection, settled: Sequence[Settled], now: datetime
 
 
 async def keep_early(connection: Connection, centre_id: UUID, receipts: Sequence[Receipt]) -> None:
-    """Keep receipts that name no part yet; the last one of each id counts. In a transaction of no organisation."""
+    """Keep receipts that name no part yet; the last one of each id counts, but that it is on its way is no news of one that ended.
+
+    In a transaction of no organisation.
+    """
     await connection.execute(
         """INSERT INTO message_receipts (centre_id, receipt_id, destination_index, state, error, at)
            SELECT $1, * FROM unnest($2::text[], $3::bytea[], $4::text[], $5::text[], $6::timestamptz[])
            ON CONFLICT (centre_id, receipt_id) DO UPDATE
-           SET destination_index = EXCLUDED.destination_index, state = EXCLUDED.state, error = EXCLUDED.error, at = EXCLUDED.at""",
+           SET destination_index = EXCLUDED.destination_index, state = EXCLUDED.state, error = EXCLUDED.error, at = EXCLUDED.at
+           WHERE message_receipts.state = 'submitted' OR EXCLUDED.state <> 'submitted'""",
         centre_id,
         [one.receipt_id for one in receipts],
         [one.destination_index for one in receipts],
@@ -234,17 +244,21 @@ async def take_early(connection: Connection, centre_id: UUID, receipt_ids: Seque
     )
 
 
-async def early_ones(connection: Connection, centre_id: UUID, before: datetime, most: int) -> list[Receipt]:
-    """Receipts that are kept since before `before` and may name a part by now, the oldest first. In a transaction of no organisation."""
+async def early_ones(connection: Connection, centre_id: UUID, before: datetime, after: str, most: int) -> list[Receipt]:
+    """Receipts that are kept since before `before` and may name a part by now, by their ids, those behind `after`.
+
+    In a transaction of no organisation.
+    """
     return _receipts(
         await connection.fetch(
             """SELECT r.receipt_id, r.destination_index, r.state, r.error, r.at FROM message_receipts AS r
-               WHERE r.centre_id = $1 AND r.at <= $2
+               WHERE r.centre_id = $1 AND r.at <= $2 AND r.receipt_id > $3
                  AND (EXISTS (SELECT FROM message_parts_of_receipts($1, ARRAY[r.receipt_id]))
                       OR EXISTS (SELECT FROM message_parts_unanswered($1, ARRAY[r.destination_index])))
-               ORDER BY r.at LIMIT $3""",
+               ORDER BY r.receipt_id LIMIT $4""",
             centre_id,
             before,
+            after,
             most,
         )
     )
@@ -305,10 +319,25 @@ async def move(connection: Connection, refs: Sequence[PartRef], was: str, state:
     return _refs(rows)
 
 
-async def not_begun(connection: Connection, centre_id: UUID, now: datetime, most: int) -> list[tuple[OrgId, UUID]]:
-    """Messages due at a centre of which no part has left, nor may have. In a transaction of no organisation."""
-    rows = await connection.fetch("SELECT org_id, message_id FROM messages_not_begun($1, $2, $3)", centre_id, now, most)
-    return [(OrgId(row["org_id"]), row["message_id"]) for row in rows]
+async def not_begun(
+    connection: Connection, centre_id: UUID, now: datetime, most: int, takers: Sequence[tuple[UUID, UUID, bool]]
+) -> list[tuple[OrgId, UUID, UUID | None]]:
+    """Messages due at a centre of which no part has left, nor may have, and that one of these may take; with the first of these that fitted
+    it when it was accepted.
+
+    `takers`: with the smallest id of a message that a centre may take because it fitted it, and whether it takes all. In a transaction of
+    no organisation.
+    """
+    rows = await connection.fetch(
+        "SELECT org_id, message_id, fitted FROM messages_not_begun($1, $2, $3, $4, $5, $6)",
+        centre_id,
+        now,
+        most,
+        [one for one, _, _ in takers],
+        [floor for _, floor, _ in takers],
+        [is_wide for _, _, is_wide in takers],
+    )
+    return [(OrgId(row["org_id"]), row["message_id"], row["fitted"]) for row in rows]
 
 
 async def give_to(connection: Connection, message_ids: Sequence[UUID], centre_id: UUID, other_id: UUID, now: datetime) -> int:

@@ -1,4 +1,4 @@
-"""/v1/carriers: what HTTP carriers say of messages. A signature opens it, not a key (docs/http-carriers.md)."""
+"""/v1/carriers: what HTTP carriers say of messages, and bring. A signature opens it, not a key (docs/http-carriers.md)."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal, TypeVar
@@ -11,8 +11,9 @@ from pydantic import AwareDatetime, Field, ValidationError
 from hushwire.api.means import Given, Means
 from hushwire.api.problems import Problem
 from hushwire.api.values import Body, Id
-from hushwire.services.carrier_callbacks import MOST_BODY
+from hushwire.services.carrier_callbacks import MOST_BODY, Brought, Told
 from hushwire.services.voice_security import as_uuid
+from hushwire.sms.smpp.receipts import Fate
 
 T = TypeVar("T", bound=Body)
 # Not described: only carriers come here, and what opens it is no key of an organisation.
@@ -50,13 +51,17 @@ class CarrierReceipt(Body):
 async def take_message(
     means: Given, request: Request, carrier_id: Id, request_id: RequestId = None, timestamp: Timestamp = None, signature: Signature = None
 ) -> Response:
-    """A message for one of our numbers. Acknowledged once it is committed; the same request again is acknowledged too."""
+    """A message for one of our numbers. Acknowledged once it is committed; the same request again is acknowledged too.
+
+    503: it can't be taken now, nothing of it was kept, and it is to be brought again.
+    """
     centre_id, body = await _signed(means, request, carrier_id, request_id, timestamp, signature)
     said = _read(CarrierMessage, body)
     now: datetime = means.clock.now()
     at = now if said.at is None else min(max(said.at, now - OLDEST), now)
-    kept = {"id": said.id, "from": said.sender, "to": said.to, "text": said.text, "at": at.isoformat()}
-    await means.callbacks.keep(centre_id, "message", request_id or "", kept)
+    brought = Brought(said.id, said.sender, said.to, said.text, at)
+    if not await means.callbacks.take_message(centre_id, request_id or "", brought):
+        raise Problem(503, "The message can't be taken now: bring it again later.")
     return Response(status_code=202)
 
 
@@ -67,9 +72,7 @@ async def take_receipt(
     """What became of a message of ours."""
     centre_id, body = await _signed(means, request, carrier_id, request_id, timestamp, signature)
     said = _read(CarrierReceipt, body)
-    await means.callbacks.keep(
-        centre_id, "receipt", request_id or "", {"id": said.id, "to": said.to, "status": said.status, "error": said.error}
-    )
+    await means.callbacks.take_receipt(centre_id, request_id or "", Told(said.id, said.to, Fate(said.status), said.error))
     return Response(status_code=202)
 
 

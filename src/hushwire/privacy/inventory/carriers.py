@@ -8,7 +8,6 @@ from hushwire.privacy.inventory.vocabulary import (
     CALL,
     OPERATOR,
     TECHNICAL,
-    DataClass,
     Erasure,
     Form,
     Holding,
@@ -30,13 +29,12 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "message_centres": same(OPERATOR, "id name kind priority weight prefixes settings created_at updated_at")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "carrier_secrets": same(OPERATOR, "centre_id") | same(replace(OPERATOR, form=Form.SEALED), "secret_sealed"),
-    "carrier_callbacks": same(UNNAMED, "id centre_id")
-    | same(replace(UNNAMED, form=Form.PLAIN), "kind received_at done_at attempts due_at set_aside_at")
-    | same(replace(UNNAMED, form=Form.HASH), "request_hash")
-    | same(replace(UNNAMED, form=Form.SEALED, data_class=DataClass.CONTENT), "body_sealed"),
+    "carrier_callbacks": same(UNNAMED, "centre_id")
+    | same(replace(UNNAMED, form=Form.PLAIN), "taken_at")
+    | same(replace(UNNAMED, form=Form.HASH), "request_hash"),
     "message_runs": same(TECHNICAL, "id node_id started_at seen_at"),
     "message_link_states": same(TECHNICAL, "run_id centre_id link reason since sends in_window window_size counts"),
-    "message_parts": same(replace(PART, form=Form.PSEUDONYM), "org_id message_id centre_id run_id")
+    "message_parts": same(replace(PART, form=Form.PSEUDONYM), "org_id message_id centre_id run_id others")
     | same(PART, "part parts state error attempts due_at expires_at changed_at")
     | same(replace(PART, form=Form.PSEUDONYM, source=Source.CARRIER), "receipt_id")
     | same(replace(PART, form=Form.INDEX, subject=Subject.PARTY, retention=Retention.DELIVERY), "destination_index"),
