@@ -256,12 +256,44 @@ async def test_a_refresh_changes_nothing_of_a_row_but_its_count_and_its_end(worl
     assert await phone.register(world) == 200
     (before,) = await registered_rows(world)
     assert await phone.register(world, expires=600) == 200
+    assert await phone.register(world, expires=600) == 200
     await world.bindings.write(world.directory.default_organisation.id)  # type: ignore[union-attr]
     (after,) = await registered_rows(world)
     assert after["cseq"] > before["cseq"]
     assert after["expires_at"] > before["expires_at"]
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {"cseq", "expires_at", "xid"}
+
+
+async def test_what_says_the_same_again_is_answered_the_same_and_not_judged_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone, other = Phone(), Phone(port=40001, call_id="two")
+    assert await phone.register(world) == 200
+    asked: list[object] = []
+    judge = world.registrations._judge
+    monkeypatch.setattr(world.registrations, "_judge", lambda attempt, rules: asked.append(attempt) or judge(attempt, rules))
+    (_, first), cseq = phone.answers[-1], phone.cseq
+    assert await phone.register(world) == 200
+    assert not asked
+    assert phone.answers[-1] == (200, first)
+    assert first == (("Contact", "<sip:anna@127.0.0.1:40000;transport=udp>;expires=300"),)
+    # Beside another device its answer names both; one that comes late, or over another connection, is not taken for a refresh.
+    assert await other.register(world) == 200
+    assert await phone.register(world) == 200
+    assert len(phone.answers[-1][1]) == 2
+    assert len(asked) == 1
+    phone.cseq = cseq - 2
+    assert await phone.register(world) == 500
+    assert len(asked) == 2
+    moved = Phone(cseq=phone.cseq + 10, address="127.0.0.2")
+    assert await moved.register(world, contact="<sip:anna@127.0.0.1:40000;transport=udp>") == 200
+    assert len(asked) == 3
+    # One whose time has passed is bound anew.
+    world.clock.ahead_s = 400
+    assert await moved.register(world, contact="<sip:anna@127.0.0.1:40000;transport=udp>") == 200
+    assert len(asked) == 4
+    assert len(moved.answers[-1][1]) == 1
+    assert await moved.register(world, contact="<sip:anna@127.0.0.1:40000;transport=udp>", expires=0) == 200
+    assert world.registrations.devices(anna_id(world)) == []  # type: ignore[arg-type]
 
 
 async def test_refreshes_of_many_phones_are_written_together(world: World) -> None:

@@ -26,6 +26,7 @@ from hushwire.core.ids import AgentId, NodeId, OrgId, uuid7
 from hushwire.core.values import frozen, replace
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.neighbours import Neighbours
+from hushwire.services.refreshing import Said
 from hushwire.sip.flow import Flow, Hop, Target, Transport
 from hushwire.sip.registrar import Binding
 from hushwire.sip.uri import parse_sip_uri
@@ -55,6 +56,8 @@ class Place:
     source: Hop
     hop: Hop | None
     sealed: bytes = field(default=b"", repr=False)
+    said: Said | None = field(default=None, repr=False, compare=False)
+    """What made it, where the next REGISTER may say the same."""
 
     @property
     def source_address(self) -> tuple[str, int]:
@@ -183,6 +186,16 @@ class Bindings:
         if stored or gone:
             self._dirty.set()
         return is_urgent or bool(gone)
+
+    def refresh(self, org_id: OrgId, agent_id: AgentId, place: Place) -> None:
+        """As `put`, of a binding of this gateway's of which nothing but CSeq and expiry is new. No row must say so first."""
+        waiting = self._waiting[org_id]
+        if place.row_id in waiting.places:
+            waiting.places[place.row_id] = (agent_id, place)
+        else:
+            waiting.refreshed[place.row_id] = place
+        self._places[agent_id][place.row_id] = place
+        self._dirty.set()
 
     def replace(self, agent_id: AgentId, place: Place) -> None:
         """Change what is known here of a binding, and nothing in its row."""

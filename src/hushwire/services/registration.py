@@ -24,6 +24,7 @@ from hushwire.policy.rules import Rules
 from hushwire.services.bindings import AWAY, Bindings, Place
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address
+from hushwire.services.refreshing import said, words
 from hushwire.services.sharing import Seen, Sharing
 from hushwire.sip import gruu, refusals
 from hushwire.sip.errors import ParseError
@@ -147,6 +148,10 @@ class Registrations:
         if isinstance(known, Unknown):
             respond(known.status, known.headers)
             return
+        spoken = words(request)
+        if (headers := self._refreshed(request, flow, known, spoken)) is not None:
+            respond(200, headers)
+            return
         if not is_own_address(request, known, self._directory.domain):
             respond(403, (("Reason", refusals.header("foreign-address")),))
             return
@@ -161,9 +166,27 @@ class Registrations:
             if not isinstance(verdict, AllowContact):
                 respond(403, (("Reason", refusals.header("foreign-contact")),))
                 return
-        self._bind(request, flow, known, respond)
+        self._bind(request, flow, known, spoken, respond)
 
-    def _bind(self, request: Request, flow: Flow, known: Known, respond: Respond) -> None:
+    def _refreshed(self, request: Request, flow: Flow, known: Known, spoken: bytes) -> tuple[Line, ...] | None:
+        """The lines of the 200 to what says again what made a binding, which lasts on now; None for everything else."""
+        agent, now, call_id = known.agent, self._clock.monotonic(), request.call_id
+        places = self._bindings.of(agent.id)
+        found = next((place for place in places if place.binding.call_id == call_id and place.said is not None), None)
+        if found is None or (before := found.said) is None or before.words != spoken or found.hop != flow or self._left:
+            return None
+        if before.agent is not agent or before.rules is not known.org.rules or found.device_id != known.credential.id:
+            return None
+        cseq = request.cseq.number
+        if cseq <= found.binding.cseq or any(place.binding.expires_at <= now for place in places):
+            return None
+        fresh = replace(found, binding=replace(found.binding, cseq=cseq, expires_at=now + before.lasts_s))
+        kept = [fresh if place is found else place for place in places]
+        self._bindings.refresh(known.org.id, agent.id, fresh)
+        self._watch_sharing(known, kept, fresh)
+        return before.answer() if len(kept) == 1 else answer(request, [place.binding for place in kept], (fresh.binding,), now)
+
+    def _bind(self, request: Request, flow: Flow, known: Known, spoken: bytes, respond: Respond) -> None:
         agent_id, device_id, node_id = known.agent.id, known.credential.id, self._bindings.node_id
         places = self._bindings.of(agent_id)
         now = self._clock.monotonic()
@@ -172,10 +195,13 @@ class Registrations:
             respond(outcome.status, outcome.headers)
             return
         by_binding = {id(place.binding): place for place in places}
+        # Temporary addresses are other ones each time, and what ends with its credential lasts less long each time.
+        comes_again = len(outcome.stored) == 1 and known.credential.expires_at is None and not wants_gruu(request)
         stored: list[Place] = []
         for binding, replaced in zip(outcome.stored, outcome.replaced, strict=True):
             row_id = self._bindings.new_id() if replaced is None else by_binding[id(replaced)].row_id
-            stored.append(Place(row_id, binding, device_id, node_id, flow, flow))
+            told = (spoken, known.agent, known.org.rules, binding, now, outcome.bindings, outcome.headers)
+            stored.append(Place(row_id, binding, device_id, node_id, flow, flow, said=said(*told) if comes_again else None))
         by_binding |= {id(place.binding): place for place in stored}
         kept = [by_binding[id(binding)] for binding in outcome.bindings]
         is_urgent = self._bindings.put(known.org.id, agent_id, kept, stored)

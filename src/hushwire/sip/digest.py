@@ -106,10 +106,11 @@ def digest_response(
 
 @dataclass(slots=True)
 class _Seen:
-    """Nonce counts used with one nonce: the highest, and a bit for each of the 64 below it."""
+    """Nonce counts used with one nonce: the highest, and a bit for each of the 64 below it; and when it was issued."""
 
     highest: int
     mask: int
+    issued: float
 
 
 @dataclass(slots=True)
@@ -160,13 +161,15 @@ class Challenger:
         right &= hmac.compare_digest(authorization.realm.encode("utf-8", "surrogateescape"), self.realm.encode())
         right &= authorization.qop == "auth"
         right &= _same_uri(authorization.uri, uri)
-        issued = self._issued(authorization.nonce)
         if not right:
             return Outcome.BAD
+        # One that a right answer has used is ours: the table has its very text.
+        seen = self._seen.get(authorization.nonce)
+        issued = self._issued(authorization.nonce) if seen is None else seen.issued
         # RFC 7616 section 3.3, stale: only someone who knows the password is told that the nonce alone was wrong.
         if issued is None or not issued <= now + 1.0 or now - issued > self.ttl_s:
             return Outcome.STALE
-        return self._count(authorization.nonce, authorization.nc, issued)
+        return self._count(seen, authorization.nonce, authorization.nc, issued)
 
     def is_issued_to(self, nonce: str, source: str, now: float) -> bool:
         """Whether this very address was sent this nonce lately: then who answers from there also receives there."""
@@ -208,8 +211,7 @@ class Challenger:
             return None
         return raw
 
-    def _count(self, nonce: str, nc: int, issued: float) -> Outcome:
-        seen = self._seen.get(nonce)
+    def _count(self, seen: _Seen | None, nonce: str, nc: int, issued: float) -> Outcome:
         if seen is None:
             if issued <= self._floor:
                 return Outcome.STALE
@@ -218,7 +220,7 @@ class Challenger:
                 self._floor = max(self._floor, self._issued(oldest) or self._floor)
                 if issued <= self._floor:
                     return Outcome.STALE
-            self._seen[nonce] = _Seen(nc, 1)
+            self._seen[nonce] = _Seen(nc, 1, issued)
             return Outcome.OK
         if nc > seen.highest:
             seen.mask = ((seen.mask << min(nc - seen.highest, 64)) | 1) & (2**64 - 1)
@@ -321,27 +323,21 @@ _NC: Final = re.compile(r"[0-9A-Fa-f]{1,8}")
 _PARAM: Final = re.compile(
     r"[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*=[ \t]*(?:\"([^\"\\]*(?:\\.[^\"\\]*)*)\"|([^\s\",;=]+=*))[ \t]*(?:,|$)", re.DOTALL
 )
+_PARAMS: Final = re.compile(rf"(?:{_PARAM.pattern})*+[ \t,]*", re.DOTALL)
 
 
 def _parse_digest(value: str) -> dict[str, str]:
     scheme, _, rest = value.strip(" \t").partition(" ")
     if scheme.lower() != "digest":
         raise ParseError("the authentication scheme is not Digest", status=401)
+    if not _PARAMS.fullmatch(rest):
+        raise ParseError("an authentication header does not follow its grammar")
     params: dict[str, str] = {}
-    index, match = 0, _PARAM.match(rest)
-    while match is not None:
-        name, quoted, plain = match.groups()
+    for name, quoted, plain in _PARAM.findall(rest):
         name = name.lower()
         if name in params:
             raise ParseError("an authentication parameter stands twice")
-        if quoted is None:
-            params[name] = plain
-        else:
-            params[name] = unquote(f'"{quoted}"') if "\\" in quoted else quoted
-        index = match.end()
-        match = _PARAM.match(rest, index) if index < len(rest) else None
-    if rest[index:].strip(" \t,"):
-        raise ParseError("an authentication header does not follow its grammar")
+        params[name] = plain or (unquote(f'"{quoted}"') if "\\" in quoted else quoted)
     return params
 
 
