@@ -10,7 +10,7 @@ import pytest
 
 from hushwire.app.gateway import Gateway
 from hushwire.services import heartbeat
-from hushwire.services.kept import Kept, from_bytes
+from hushwire.services.kept import Kept, from_parts
 from hushwire.sip import effects as sip
 from hushwire.vault import journal
 from hushwire.vault.journal import Journal
@@ -43,7 +43,7 @@ async def reachable(databases: Databases, *, allow: bool) -> None:
 def read_journal(gateway: Gateway) -> dict[UUID, Kept]:
     """What another process would find."""
     assert gateway.journal is not None
-    found = {name: from_bytes(data) for name, data in journal.read(gateway.journal._path, gateway.journal._key).items()}
+    found = {name: from_parts(parts) for name, parts in journal.read(gateway.journal._path, gateway.journal._key).items()}
     return {name: kept for name, kept in found.items() if kept is not None}
 
 

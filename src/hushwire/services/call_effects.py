@@ -201,7 +201,7 @@ class CallEffects:
             return [events.NotDiverted()]
         _log.info("call.diverted", call_id=str(live.id), reason=taken.route.diversions[-1].reason.value, leads_out=False)
         self._rows.diverted(live)
-        self._journal.diverted(live)
+        self._journal.changed(live)
         return [*moved, taken.event]
 
     async def _go_on(self, live: LiveCall, onward: Onward) -> list[events.Event]:
@@ -213,7 +213,7 @@ class CallEffects:
             last = onward.route.diversions[-1]
             _log.info("call.diverted", call_id=str(live.id), reason=last.reason.value, leads_out=last.leads_out)
             self._rows.diverted(live)
-            self._journal.diverted(live)
+            self._journal.changed(live)
         return [*moved, onward.event]
 
     def facts_changed(self, live: LiveCall) -> None:

@@ -1,10 +1,11 @@
 """Calls in the journal: written before anybody reads what follows from them, and dropped once their rows say all.
 
-A call is written when it begins, when it is answered, at each event of its life from then on, and when it is over. So wherever this process
-dies, the next one finds what the parties believe (services/adoption.py), and no call is without its rows.
+A call is written when it begins, when it is answered, at each event of its life from then on, and when it is over: each time what is new
+of it. So wherever this process dies, the next one finds what the parties believe (services/adoption.py), and no call is without its rows.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -13,17 +14,29 @@ from hushwire.calls.model import Side
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.media.handshakes import Handshakes
 from hushwire.services import kept
-from hushwire.services.kept import Kept, KeptParty, KeptTransfer, Keyed, Talk, Tried, Waiting
+from hushwire.services.kept import Answered, Begun, KeptParty, KeptTransfer, Keyed, Now, Over, Part, Talk, Tried, Waiting
 from hushwire.services.live import LiveCall, Party, Transfer
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.flow import Flow
-from hushwire.store.calls import NewCall
+from hushwire.store.calls import CallAnswer, CallEnd, NewCall, NewRecording, RecordingEnd
 from hushwire.transport.endpoint import SipEndpoint
 from hushwire.vault.journal import Journal
 
 DeviceAt = Callable[[AgentId, Flow], UUID | None]
 """Which of an agent's devices registered by a flow."""
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Written:
+    """What the journal says of a call: the values themselves, since none of them ever changes."""
+
+    new: NewCall | None = None
+    unwritten: tuple[NewRecording, ...] = ()
+    answer: CallAnswer | None = None
+    is_now: bool = False
+    end: CallEnd | None = None
+    recording: RecordingEnd | None = None
 
 
 class CallJournal:
@@ -35,7 +48,7 @@ class CallJournal:
         self._endpoint = endpoint
         self._handshakes = handshakes
         self._changed: dict[UUID, LiveCall] = {}
-        self._waiting: set[UUID] = set()
+        self._written: dict[UUID, _Written] = {}
         self.watcher: Callable[[LiveCall], None] = lambda _live: None
         """Told of each call to which something happened, journal or not."""
 
@@ -44,11 +57,6 @@ class CallJournal:
         self.watcher(live)
         if self._journal is not None:
             self._changed[live.id] = live
-
-    def diverted(self, live: LiveCall) -> None:
-        """A call that rings on rings somebody else: that is to be known of it."""
-        self._waiting.discard(live.id)
-        self.changed(live)
 
     def commit(self) -> None:
         """Write all that changed. Called before anything is sent; costs nothing where nothing changed."""
@@ -75,34 +83,46 @@ class CallJournal:
     def note(self, org_id: OrgId, new: NewCall) -> None:
         """A call that is over as it begins: its row is all of it."""
         if self._journal is not None:
-            self._journal.put(new.id, kept.to_bytes(Kept(org_id, new)))
+            self._journal.put(new.id, *kept.to_bytes(Begun(org_id, new)))
 
     def drop(self, call_id: UUID) -> None:
         """The rows say all."""
         if self._journal is not None:
             self._changed.pop(call_id, None)
-            self._waiting.discard(call_id)
+            self._written.pop(call_id, None)
             self._journal.drop(call_id)
 
     def _put(self, journal: Journal, live: LiveCall) -> None:
         if live.new is None:
             return  # nothing was opened for it
+        written = self._written.get(live.id)
+        if written is None:
+            written = self._written[live.id] = _Written()
+        unwritten = tuple(live.unwritten.values())
         talk = None if live.is_ended else self._talk(live)
-        waiting: Waiting | None = None
-        parting: tuple[Dialog, ...] = ()
-        if live.joining is not None and live.dialogs and not live.is_ended:
-            parting = tuple(self._dialogs(live).values())
-        elif talk is None and not live.is_ended:
-            if live.wanted is not None and live.dialogs:
-                parting = tuple(self._dialogs(live).values())  # its caller is there, and nobody has answered it
-            if live.id in self._waiting and not parting:
-                return  # it rings on: nothing else is to be known of it
-            self._waiting.add(live.id)
-            waiting = None if live.invite is None or live.flow is None else Waiting(live.invite.to_bytes(), live.flow)
-        word = Kept(
-            live.route.org.id, live.new, live.answer, live.end, live.ended_recording, talk, waiting, parting, tuple(live.unwritten.values())
-        )
-        journal.put(live.id, kept.to_bytes(word))
+        if live.new is not written.new or unwritten != written.unwritten:
+            is_waiting = talk is None and not live.is_ended and live.invite is not None
+            waiting = Waiting(live.invite.to_bytes(), live.flow) if is_waiting and live.invite and live.flow else None
+            journal.put(live.id, *kept.to_bytes(Begun(live.route.org.id, live.new, waiting, unwritten)))
+            written.new, written.unwritten = live.new, unwritten
+        if live.answer is not None and live.answer is not written.answer:
+            journal.put(live.id, *kept.to_bytes(Answered(live.answer)))
+            written.answer = live.answer
+        parting = tuple(self._dialogs(live).values()) if live.dialogs and self._parts(live, talk) else ()
+        if talk is not None or parting:
+            journal.put(live.id, *kept.to_bytes(Now(talk, parting)))
+            written.is_now = True
+        elif written.is_now:
+            journal.put(live.id, b"", Part.NOW)
+            written.is_now = False
+        if live.end is not None and (live.end is not written.end or live.ended_recording is not written.recording):
+            journal.put(live.id, *kept.to_bytes(Over(live.end, live.ended_recording)))
+            written.end, written.recording = live.end, live.ended_recording
+
+    @staticmethod
+    def _parts(live: LiveCall, talk: Talk | None) -> bool:
+        """Whether its dialogs end with this process: of who joined another call, and of who waits in a call of ours that nobody answered."""
+        return not live.is_ended and (live.joining is not None or (talk is None and live.wanted is not None))
 
     def _talk(self, live: LiveCall) -> Talk | None:
         call = live.call.keep()

@@ -7,7 +7,8 @@ version wrote it) is not read, and its call is an orphan.
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Final
+from enum import IntEnum
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -27,8 +28,9 @@ from hushwire.sip.dialog import Dialog
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.server_tx import Unacknowledged
 from hushwire.store.calls import CallAnswer, CallEnd, NewCall, NewRecording, RecordingEnd
+from hushwire.vault.journal import Parts
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @frozen(repr=False)
@@ -145,7 +147,8 @@ class Talk:
 
 @frozen(repr=False)
 class Kept:
-    """One call. `talk` while its parties talk; `waiting` is the caller's INVITE before; neither once it is over.
+    """One call, of all that was written of it. `talk` while its parties talk; `waiting` is the caller's INVITE before; neither once it is
+    over.
 
     `parting` are dialogs that end with this process: of who joined another call, and is not taken along. `unwritten` are recordings
     that began while the database was away.
@@ -160,30 +163,94 @@ class Kept:
     waiting: Waiting | None = None
     parting: tuple[Dialog, ...] = ()
     unwritten: tuple[NewRecording, ...] = ()
-    version: int = field(default=VERSION)
 
     def __repr__(self) -> str:
         return f"Kept({self.new.id})"
 
 
-_FORM: Final = TypeAdapter(tuple[Kept], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
+# The parts of a call in the journal: each is written when it changes.
 
 
-def to_bytes(kept: Kept) -> bytes:
-    """As it stands in the journal."""
-    return _FORM.dump_json((kept,), exclude_defaults=True)
+@frozen(repr=False)
+class Begun:
+    """What is known from the beginning on."""
+
+    org_id: OrgId
+    new: NewCall
+    waiting: Waiting | None = None
+    unwritten: tuple[NewRecording, ...] = ()
+    version: int = field(default=VERSION)
 
 
-def from_bytes(data: bytes) -> Kept | None:
-    """What `to_bytes` wrote; None where this version can't read it."""
+@frozen(repr=False)
+class Answered:
+    """What the row learns as it is answered."""
+
+    answer: CallAnswer
+
+
+@frozen(repr=False)
+class Now:
+    """What the parties have at this moment; nothing is written once they have nothing."""
+
+    talk: Talk | None
+    parting: tuple[Dialog, ...] = ()
+
+
+@frozen(repr=False)
+class Over:
+    """What the row learns at the end."""
+
+    end: CallEnd
+    recording: RecordingEnd | None = None
+
+
+class Part(IntEnum):
+    """Their numbers in the journal."""
+
+    BEGUN = 0
+    ANSWERED = 1
+    NOW = 2
+    OVER = 3
+
+
+_FORM: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+_BEGUN: Final = TypeAdapter(tuple[Begun], config=_FORM)
+_ANSWERED: Final = TypeAdapter(tuple[Answered], config=_FORM)
+_NOW: Final = TypeAdapter(tuple[Now], config=_FORM)
+_OVER: Final = TypeAdapter(tuple[Over], config=_FORM)
+_BY_KIND: Final[dict[type, tuple[Part, TypeAdapter[Any]]]] = {
+    Begun: (Part.BEGUN, _BEGUN),
+    Answered: (Part.ANSWERED, _ANSWERED),
+    Now: (Part.NOW, _NOW),
+    Over: (Part.OVER, _OVER),
+}
+
+
+def to_bytes(word: Begun | Answered | Now | Over) -> tuple[bytes, Part]:
+    """As it stands in the journal, and as which part of its call."""
+    part, form = _BY_KIND[type(word)]
+    return form.dump_json((word,), exclude_defaults=True), part
+
+
+def from_parts(parts: Parts) -> Kept | None:
+    """All of a call, by what `to_bytes` wrote of it; None where this version can't read it."""
     try:
-        (kept,) = _FORM.validate_json(data)
-    except ValidationError:
+        (begun,) = _BEGUN.validate_json(parts[Part.BEGUN])
+        answer = _ANSWERED.validate_json(parts[Part.ANSWERED])[0].answer if parts.get(Part.ANSWERED) else None
+        now = _NOW.validate_json(parts[Part.NOW])[0] if parts.get(Part.NOW) else Now(None)
+        over = _OVER.validate_json(parts[Part.OVER])[0] if parts.get(Part.OVER) else None
+    except (KeyError, ValidationError):
         return None
-    return kept if kept.version == VERSION else None
+    if begun.version != VERSION:
+        return None
+    is_waiting = answer is None and over is None and now.talk is None and not now.parting
+    end, recording = (None, None) if over is None else (over.end, over.recording)
+    waiting = begun.waiting if is_waiting else None
+    return Kept(begun.org_id, begun.new, answer, end, recording, now.talk, waiting, now.parting, begun.unwritten)
 
 
-def read_all(journal: Mapping[UUID, bytes]) -> tuple[dict[UUID, Kept], list[UUID]]:
+def read_all(journal: Mapping[UUID, Parts]) -> tuple[dict[UUID, Kept], list[UUID]]:
     """The calls of a journal, and the names of those that can't be read."""
-    read = {name: from_bytes(data) for name, data in journal.items()}
+    read = {name: from_parts(parts) for name, parts in journal.items()}
     return {name: kept for name, kept in read.items() if kept is not None}, [name for name, kept in read.items() if kept is None]

@@ -72,8 +72,8 @@ class SubscriptionJournal:
         if self._journal is None:
             return []
         found = []
-        for name, data in self._journal.recover().items():
-            kept = _read(data)
+        for name, parts in self._journal.recover().items():
+            kept = _read(parts[0])
             if kept is None:
                 _log.error("journal.subscription_unreadable", why="another version wrote it")
             if kept is None or kept.expires_at <= now:

@@ -1,16 +1,20 @@
-"""A sealed journal of what must outlive this process: the newest word about each thing, and nothing once the thing is over.
+"""A sealed journal of what must outlive this process: the newest words about each thing, and nothing once the thing is over.
 
-It survives the death of the process at any instant, not that of the machine: it is written, never synchronised. One file:
+What is said of a thing may be in parts, so that what changes often is written without what does not. It survives the death of the process
+at any instant, not that of the machine: it is written, never synchronised. One file:
 
-    "hwjournal 1\\n" | file id 16 | record ...        record: length u32 big endian | AES-256-GCM of (id 16 | kind 1 | data)
+    "hwjournal 2\\n" | file id 16 | record ...        record: length u32 big endian | AES-256-GCM of word ...
+    word: id 16 | part 1 | length u32 big endian | data; part 255: the thing is over
 
-The file's key comes from the caller's key and the file's id; the nonce is the number of the record, which is its additional data too. So a
-record opens in its own place alone. What follows a record that does not open is not read: the process died while it wrote that one.
+All that one commit writes is one record. The file's key comes from the caller's key and the file's id; the nonce is the number of the
+record, which is its additional data too. So a record opens in its own place alone. What follows a record that does not open is not read:
+the process died while it wrote that one.
 """
 
 import hmac
 import os
 import secrets
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -20,14 +24,17 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-MAGIC: Final = b"hwjournal 1\n"
+MAGIC: Final = b"hwjournal 2\n"
 NAME: Final = "calls.journal"
 COMPACT_BYTES: Final = 4 << 20
 """The file is written anew once it is this long and four times as long as what still counts in it."""
 
+Parts = Mapping[int, bytes]
+"""What is known of a thing, by the numbers (below 255) of its parts."""
+
 _TAG: Final = 16
-_PUT: Final = b"\x01"
-_DROP: Final = b"\x00"
+_OVER: Final = 255
+_HEAD: Final = struct.Struct(">16sBI")
 _log = structlog.get_logger(__name__)
 
 
@@ -37,9 +44,9 @@ class Journal:
     def __init__(self, folder: Path, key: bytes, name: str = NAME) -> None:
         self._path = folder / name
         self._key = key
-        self._kept: dict[UUID, bytes] = {}
+        self._kept: dict[UUID, dict[int, bytes]] = {}
         self._kept_bytes = 0
-        self._pending: dict[UUID, bytes | None] = {}
+        self._pending: dict[tuple[UUID, int], bytes] = {}
         self._file = -1
         self._cipher: AESGCM | None = None
         self._count = 0
@@ -47,37 +54,41 @@ class Journal:
         self._is_failing = False
         self._has_dropped = False
 
-    def recover(self) -> Mapping[UUID, bytes]:
+    def recover(self) -> Mapping[UUID, Parts]:
         """What the process before this one left. It stays in the journal until it is dropped."""
-        self._kept = dict(read(self._path, self._key))
-        self._kept_bytes = sum(len(data) for data in self._kept.values())
-        return dict(self._kept)
+        self._kept = read(self._path, self._key)
+        self._kept_bytes = sum(len(data) for parts in self._kept.values() for data in parts.values())
+        return {name: dict(parts) for name, parts in self._kept.items()}
 
-    def put(self, name: UUID, data: bytes) -> None:
-        """Have `data` as the newest word about `name`."""
-        self._pending[name] = data
+    def put(self, name: UUID, data: bytes, part: int = 0) -> None:
+        """Have `data` as the newest word about this part of `name`; empty: nothing is to be said of it any more."""
+        self._pending[name, part] = data
 
     def drop(self, name: UUID) -> None:
         """Forget `name`."""
-        if name in self._kept or name in self._pending:
-            self._pending[name] = None
+        for pending in [pending for pending in self._pending if pending[0] == name]:
+            del self._pending[pending]
+        if name in self._kept:
+            self._pending[name, _OVER] = b""
 
     def commit(self) -> bool:
         """Write what is pending; False where the disk does not take it. Then it is tried again by the next commit."""
         if not self._pending:
             return True
         pending, self._pending = self._pending, {}
-        for name, data in pending.items():
-            self._has_dropped = self._has_dropped or data is None
-            self._kept_bytes -= len(self._kept.pop(name, b""))
-            if data is not None:
-                self._kept[name] = data
-                self._kept_bytes += len(data)
+        for (name, part), data in pending.items():
+            if part == _OVER:
+                self._has_dropped = True
+                self._kept_bytes -= sum(map(len, self._kept.pop(name, {}).values()))
+            else:
+                parts = self._kept.setdefault(name, {})
+                self._kept_bytes += len(data) - len(parts.get(part, b""))
+                parts[part] = data
         try:
             if self._file < 0 or self._is_failing or self._size > max(COMPACT_BYTES, 4 * self._kept_bytes):
                 self._begin()
             else:
-                self._append(self._records(pending.items()))
+                self._append(self._record(pending.items()))
         except OSError as error:
             if not self._is_failing:
                 _log.error("journal.not_written", error=type(error).__name__, code=error.errno, mend="free space on the data folder's disk")
@@ -125,7 +136,8 @@ class Journal:
         self.close()
         file_id = secrets.token_bytes(16)
         self._cipher, self._count = _cipher(self._key, file_id), 0
-        data = MAGIC + file_id + self._records(self._kept.items())
+        records = [self._record(((name, part), said) for part, said in parts.items()) for name, parts in self._kept.items()]
+        data = b"".join([MAGIC, file_id, *records])
         fresh = self._path.with_suffix(".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -145,20 +157,18 @@ class Journal:
             raise
         self._size += len(data)
 
-    def _records(self, items: Iterable[tuple[UUID, bytes | None]]) -> bytes:
+    def _record(self, words: Iterable[tuple[tuple[UUID, int], bytes]]) -> bytes:
         cipher = self._cipher
         assert cipher is not None
-        written = bytearray()
-        for name, data in items:
-            place = self._count.to_bytes(12, "big")
-            self._count += 1
-            sealed = cipher.encrypt(place, name.bytes + (_DROP if data is None else _PUT + data), place)
-            written += len(sealed).to_bytes(4, "big") + sealed
-        return bytes(written)
+        place = self._count.to_bytes(12, "big")
+        self._count += 1
+        said = b"".join([_HEAD.pack(name.bytes, part, len(data)) + data for (name, part), data in words])
+        sealed = cipher.encrypt(place, said, place)
+        return len(sealed).to_bytes(4, "big") + sealed
 
 
-def read(path: Path, key: bytes) -> dict[UUID, bytes]:
-    """The newest word about each thing in a journal; nothing where there is no file, or none of this key."""
+def read(path: Path, key: bytes) -> dict[UUID, dict[int, bytes]]:
+    """The newest words about each thing in a journal, by its parts; nothing where there is no file, or none of this key."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -168,27 +178,35 @@ def read(path: Path, key: bytes) -> dict[UUID, bytes]:
         _log.error("journal.unknown", why="not a journal of this version")
         return {}
     cipher = _cipher(key, data[len(MAGIC) : start])
-    kept: dict[UUID, bytes] = {}
+    kept: dict[UUID, dict[int, bytes]] = {}
     count = 0
     while start < len(data):
         length = int.from_bytes(data[start : start + 4], "big")
         sealed = data[start + 4 : start + 4 + length]
         place = count.to_bytes(12, "big")
         try:
-            if len(sealed) < length or length < _TAG + 17:
+            if len(sealed) < length or length < _TAG:
                 raise InvalidTag
             plain = cipher.decrypt(place, sealed, place)
         except InvalidTag:
             _log.warning("journal.cut", records=count, unread_bytes=len(data) - start)
             break
-        name, kind = UUID(bytes=plain[:16]), plain[16:17]
-        if kind == _PUT:
-            kept[name] = plain[17:]
-        else:
-            kept.pop(name, None)
+        _learn(kept, plain)
         count += 1
         start += 4 + length
     return kept
+
+
+def _learn(kept: dict[UUID, dict[int, bytes]], said: bytes) -> None:
+    start = 0
+    while start < len(said):
+        name_bytes, part, length = _HEAD.unpack_from(said, start)
+        start += _HEAD.size + length
+        name = UUID(bytes=name_bytes)
+        if part == _OVER:
+            kept.pop(name, None)
+        else:
+            kept.setdefault(name, {})[part] = said[start - length : start]
 
 
 def _cipher(key: bytes, file_id: bytes) -> AESGCM:
