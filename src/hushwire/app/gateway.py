@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from hushwire.app import shaken
+from hushwire.app import logs, shaken
 from hushwire.app.certificates import served
 from hushwire.app.config import Config, bracketed
 from hushwire.app.processes import first_of
@@ -63,7 +63,7 @@ from hushwire.services.shared_counts import Count, SharedCounts
 from hushwire.services.signing_certificates import SigningCertificates
 from hushwire.services.sound_library import SoundLibrary, check
 from hushwire.services.standing_work import StandingWork
-from hushwire.services.subscriptions import Notifier
+from hushwire.services.subscriptions import OF_SUBSCRIPTIONS, Notifier
 from hushwire.services.text_delivery import TextDelivery
 from hushwire.services.text_reading import TextAsking
 from hushwire.services.texting import Texting
@@ -478,20 +478,27 @@ class Gateway:
                 self.endpoint.respond(event.tx, 503, headers=[("Retry-After", "1")])
             else:
                 self._early.append(event)  # of a dialog that this process goes on with, once it knows its call
-        elif isinstance(event, RequestReceived) and self.calling.table.is_draining and _is_for_others(event.request):
-            self.endpoint.respond(event.tx, 503, headers=[("Retry-After", "5")])
-        elif isinstance(event, RequestReceived) and event.request.method == "REGISTER":
-            tx = event.tx
-            self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
-        elif isinstance(event, RequestReceived) and event.request.method == "SUBSCRIBE":
-            self.notifier.request(event.tx, event.request, event.flow)
-        elif isinstance(event, RequestReceived) and event.request.method == "MESSAGE":
-            self.texting.request(event.tx, event.request, event.flow)
+        elif isinstance(event, RequestReceived):
+            self._requested(event)
         elif isinstance(event, Responded):
             followers = (self.trunks.take, self.keepalive.responded, self.waiting.responded, self.news.responded, self.texts.responded)
             if not any(take(event) for take in followers):
                 self.calling.on_sip(event)
-        elif not self.notifier.take(event):
+        elif not isinstance(event, OF_SUBSCRIPTIONS) or not self.notifier.take(event):
+            self.calling.on_sip(event)
+
+    def _requested(self, event: RequestReceived) -> None:
+        method = event.request.method
+        if self.calling.table.is_draining and _is_for_others(event.request):
+            self.endpoint.respond(event.tx, 503, headers=[("Retry-After", "5")])
+        elif method == "REGISTER":
+            tx = event.tx
+            self.registrations.handle(event.request, event.flow, lambda status, headers: self._answer(tx, status, headers))
+        elif method == "SUBSCRIBE":
+            self.notifier.request(event.tx, event.request, event.flow)
+        elif method == "MESSAGE":
+            self.texting.request(event.tx, event.request, event.flow)
+        else:
             self.calling.on_sip(event)
 
     def _on_flow_closed(self, flow: Flow) -> None:
@@ -628,4 +635,5 @@ async def run(wired: Wired) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 20, 20)
+    logs.settle()
     await Gateway(wired).run()

@@ -17,6 +17,11 @@ def uuid7(unix_ms: int, random: bytes) -> UUID:
 
     Raises ValueError if the time is outside 48 bits or `random` is not 10 bytes long.
     """
+    return UUID(bytes=uuid7_bytes(unix_ms, random))
+
+
+def uuid7_bytes(unix_ms: int, random: bytes) -> bytes:
+    """The 16 bytes of such an id. Raises as `uuid7` does."""
     if not 0 <= unix_ms < 1 << 48:
         raise ValueError("unix_ms must fit 48 bits")
     if len(random) != 10:
@@ -24,4 +29,4 @@ def uuid7(unix_ms: int, random: bytes) -> UUID:
     value = (unix_ms << 80) | int.from_bytes(random, "big")
     value = (value & ~(0xF << 76)) | (0x7 << 76)
     value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    return UUID(int=value)
+    return value.to_bytes(16, "big")

@@ -22,7 +22,7 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import LocalError
 from hushwire.core.events import DomainEvent
-from hushwire.core.ids import AgentId, NodeId, OrgId, uuid7
+from hushwire.core.ids import AgentId, NodeId, OrgId
 from hushwire.core.values import frozen, replace
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.neighbours import Neighbours
@@ -33,6 +33,7 @@ from hushwire.sip.uri import parse_sip_uri
 from hushwire.store import outbox
 from hushwire.store import registrations as rows
 from hushwire.store.database import Database
+from hushwire.store.ids import new_id
 
 BATCH_S: Final = 0.1
 GROUP_S: Final = 0.01
@@ -164,7 +165,7 @@ class Bindings:
 
     def new_id(self) -> UUID:
         """A fresh row id."""
-        return uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))
+        return new_id(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))
 
     def put(self, org_id: OrgId, agent_id: AgentId, kept: Sequence[Place], stored: Sequence[Place]) -> bool:
         """Make `kept` the agent's bindings; `stored` among them were made or refreshed here. Whether a row must say so first."""

@@ -302,10 +302,13 @@ class CallEffects:
         devices = live.devices_that_answered()
         live.answer = answer = CallAnswer(live.id, live.answered_at, peer_agent, agent, peer, trunk, *devices, agent_id=live.route.agent.id)
         if live.call.plan.answered_by is not None:
-            self._recorder.answered_ourselves(live, answer)
+            self._recorder.answered_unrecorded(live, answer)
             self.on_answered_ourselves(live)
             return
-        self._tasks.spawn(self._record(live, answer), "call-answered")
+        if live.recording_key is None:
+            self._recorder.answered_unrecorded(live, answer)
+        else:
+            self._tasks.spawn(self._record(live, answer), "call-answered")
         if live.joining is not None and live.joining.role is JoinedAs.SUCCESSOR:
             self._on_successor(live)
         elif live.joining is not None:

@@ -121,7 +121,7 @@ class CallJournal:
 
     @staticmethod
     def _parts(live: LiveCall, talk: Talk | None) -> bool:
-        """Whether its dialogs end with this process: of who joined another call, and of who waits in a call of ours that nobody answered."""
+        """Whether its dialogs end with this process: of who joined another call, and of who waits in a call that nobody answered."""
         return not live.is_ended and (live.joining is not None or (talk is None and live.wanted is not None))
 
     def _talk(self, live: LiveCall) -> Talk | None:

@@ -20,7 +20,7 @@ from hushwire.calls.effects import SetLegs
 from hushwire.calls.model import EndReason
 from hushwire.calls.voicemail import Lengths
 from hushwire.core.clock import Clock, Random
-from hushwire.core.ids import CallId, NodeId, uuid7
+from hushwire.core.ids import CallId, NodeId
 from hushwire.media.adoption import BridgeState
 from hushwire.media.certificates import Certificates
 from hushwire.media.dtls import Failure
@@ -78,6 +78,7 @@ from hushwire.sip import effects as sip
 from hushwire.sip.effects import TxId
 from hushwire.sip.flow import Flow
 from hushwire.sip.message import Request
+from hushwire.store.ids import new_id
 from hushwire.transport.endpoint import SipEndpoint
 from hushwire.vault.journal import Journal
 from hushwire.vault.pool import KeyPool
@@ -568,7 +569,7 @@ class Calling:
             self.feed(live, events.Stopped(EndReason.NO_RECORDING))
 
     def _new_id(self) -> CallId:
-        return CallId(uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10)))
+        return CallId(new_id(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10)))
 
 
 def _is_renewable(live: LiveCall) -> bool:

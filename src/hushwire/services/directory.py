@@ -21,6 +21,7 @@ from hushwire.core.clock import Clock
 from hushwire.core.errors import ConfigError, LocalError, MalformedError, Unavailable
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import Personal
+from hushwire.core.values import frozen
 from hushwire.policy import calling_hours, limits
 from hushwire.policy.breaker import LimitBook
 from hushwire.policy.calling_hours import CallingHours
@@ -80,7 +81,7 @@ class Agent:
     """Where it calls from, for emergency calls."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credential:
     """What one device of an agent shows that it is the agent's. The agent's own password, as provisioned, has the agent's id."""
 

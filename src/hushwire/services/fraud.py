@@ -15,7 +15,7 @@ import structlog
 
 from hushwire.calls.model import EndReason
 from hushwire.core.clock import Clock, Random
-from hushwire.core.ids import AgentId, CallId, OrgId, TrunkId, uuid7
+from hushwire.core.ids import AgentId, CallId, OrgId, TrunkId
 from hushwire.core.values import replace
 from hushwire.policy.breaker import Action, Facts, Finding, Level, Signal, judge, refuses, used_up
 from hushwire.policy.breaker_counters import SHORT_S, tail_and_head
@@ -29,6 +29,7 @@ from hushwire.services.phone_numbers import REMOTE
 from hushwire.services.sharing import Seen, Sharing
 from hushwire.services.verdicts import denied
 from hushwire.store.fraud import EVERYTHING
+from hushwire.store.ids import new_id
 
 _MARK: Final = "fraud.mark"
 _MARK_BYTES: Final = 8
@@ -427,7 +428,7 @@ class Breaker:
             watched.shared_at = float("-inf")
 
     def _new_id(self, now: float) -> UUID:
-        return uuid7(int(now * 1000), self._random.token_bytes(10))
+        return new_id(int(now * 1000), self._random.token_bytes(10))
 
 
 def _reason(finding: Finding) -> Reason:

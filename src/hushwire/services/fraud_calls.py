@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 from hushwire.calls.model import CallDirection
 from hushwire.core.ids import AgentId, TrunkId
+from hushwire.core.values import frozen
 from hushwire.policy.model import Allow
 from hushwire.policy.rating import Rate, RateTable
 from hushwire.services.live import LiveCall
 from hushwire.services.route import Route
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Paid:
     """One party behind a carrier that was called, and on whose account."""
 

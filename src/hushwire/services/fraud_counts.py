@@ -11,6 +11,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from hushwire.core.ids import AgentId, OrgId
+from hushwire.core.values import frozen
 from hushwire.policy.breaker_counters import DAY_S, AgentCounters, Habits, Usage
 
 KEPT_S: Final = 3600.0
@@ -20,7 +21,7 @@ Kind = Literal["out", "refused", "short"]
 TeamOf = Callable[[AgentId], UUID | None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fact:
     """One thing that an agent did. `at` is wall-clock seconds; the marks are keyed, and say nothing but equality."""
 

@@ -17,7 +17,7 @@ import structlog
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import LocalError, Unavailable
 from hushwire.core.events import DomainEvent, EventKind
-from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, uuid7
+from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId
 from hushwire.core.personal import Personal
 from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused, RecordingOrder, RecordingResult, RecordingState
@@ -36,6 +36,7 @@ from hushwire.store import calls as rows
 from hushwire.store import greetings, voicemail
 from hushwire.store.calls import CallAnswer, NewRecording, RecordingEnd, Step
 from hushwire.store.database import Connection
+from hushwire.store.ids import new_id
 from hushwire.vault.buckets import DataKey
 
 ROW_WAIT_S: Final = 3.0
@@ -129,8 +130,8 @@ class Recorder:
                 return False
             return await self._begin(live, key, None)
 
-    def answered_ourselves(self, live: LiveCall, answer: CallAnswer) -> None:
-        """Write the answer; what is recorded, and when, is decided by what of ours answered."""
+    def answered_unrecorded(self, live: LiveCall, answer: CallAnswer) -> None:
+        """Write the answer of a call that is not to be recorded, or of which what of ours answered decides what is recorded, and when."""
         self._write_answer(live, answer, None)
 
     async def _record(self, live: LiveCall, answer: CallAnswer | None) -> None:
@@ -630,7 +631,7 @@ class Recorder:
 
     def fact(self, org_id: OrgId, kind: EventKind, subject: UUID, at: datetime, facts: dict[str, str | int | bool | None]) -> DomainEvent:
         """A fact for the outbox, with an id of its own."""
-        identity = uuid7(int(at.timestamp() * 1000), self._random.token_bytes(10))
+        identity = new_id(int(at.timestamp() * 1000), self._random.token_bytes(10))
         return DomainEvent(identity, org_id, kind, subject, at, facts)
 
     def announced(self, live: LiveCall, playing: Playing) -> None:
@@ -656,7 +657,7 @@ class Recorder:
 
     def refusal(self, call_id: CallId, refused: Refused, at: datetime) -> DomainEvent:
         """CallRefused, for a call that never was one."""
-        identity = uuid7(int(at.timestamp() * 1000), self._random.token_bytes(10))
+        identity = new_id(int(at.timestamp() * 1000), self._random.token_bytes(10))
         reason = refused.end_reason if refused.verdict is None else refused.verdict.reason.value
         facts: dict[str, str | int | bool | None] = {"direction": refused.direction.value, "status": refused.status, "reason": reason}
         if refused.agent is not None:

@@ -44,7 +44,7 @@ AWAY: Final = (
 
 RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 BATCH: Final = 64
-LINGER_S: Final = 0.05
+LINGER_S: Final = 0.1
 """How long a write that nobody waits for may wait for company."""
 log = structlog.get_logger()
 

@@ -46,7 +46,7 @@ def words(request: Request) -> bytes:
 def said(
     spoken: bytes, agent: Agent, rules: Rules, binding: Binding, now: float, bindings: Sequence[Binding], lines: Sequence[Line]
 ) -> Said:
-    """What to remember of a REGISTER that made `binding`. `lines` are those of its 200: a Contact for each of the `bindings`, and others."""
+    """What to remember of a REGISTER that made `binding`. `lines` are of its 200: a Contact for each of the `bindings`, and others."""
     _, contact = lines[next(place for place, one in enumerate(bindings) if one is binding)]
     before = f"<{binding.contact}>;expires="
     behind = contact[len(before) :].lstrip("0123456789")

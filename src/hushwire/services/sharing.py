@@ -13,6 +13,8 @@ from enum import StrEnum
 from itertools import combinations
 from uuid import UUID
 
+from hushwire.core.values import frozen
+
 
 class Evidence(StrEnum):
     """Why a credential is taken to be shared."""
@@ -21,7 +23,7 @@ class Evidence(StrEnum):
     PLACES = "places"  # two of them, in two places
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """One live binding made with the credential. `host` is None where a proxy hides the device's own address."""
 

@@ -52,6 +52,10 @@ Left = Callable[[UUID, Flow], None]
 _log = structlog.get_logger(__name__)
 
 
+OF_SUBSCRIPTIONS: Final = (sip.SubscriptionRefreshed, sip.NotifyTaken, sip.SubscriptionEnded)
+"""The events that `Notifier.take` has to be asked about."""
+
+
 class Notifier:
     """All subscriptions of one gateway."""
 

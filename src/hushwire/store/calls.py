@@ -11,6 +11,8 @@ from enum import IntEnum
 from typing import Final
 from uuid import UUID
 
+import orjson
+
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId, RecordingId, TrunkId
 from hushwire.core.values import frozen
 from hushwire.store.database import Connection
@@ -199,6 +201,15 @@ class Step(IntEnum):
 
 Row = tuple[object, ...]
 
+
+def as_json(value: object) -> str:
+    """The text of a jsonb column."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a surrogate, or a number of more than 64 bits: the database says what is wrong with it
+        return json.dumps(value)
+
+
 _STEPS: Final = {
     Step.BEGIN: (
         "INSERT INTO calls (org_id, id, agent_id, peer_agent_id, trunk_id, node_id, bridge_id, direction, state, started_at, verdict,"
@@ -267,7 +278,7 @@ def begun(org_id: OrgId, call: NewCall) -> Row:
         call.joined_as,
         call.caller_hidden,
         call.device_id,
-        None if call.diversions is None else json.dumps(call.diversions),
+        None if call.diversions is None else as_json(call.diversions),
         call.diverted_to_sealed,
         call.diverted_to_index,
         call.caller_verdict,
@@ -292,7 +303,7 @@ async def divert(connection: Connection, call: NewCall) -> None:
         call.verdict,
         call.country,
         call.number_class,
-        None if call.diversions is None else json.dumps(call.diversions),
+        None if call.diversions is None else as_json(call.diversions),
         call.diverted_to_sealed,
         call.diverted_to_index,
     )
@@ -328,8 +339,8 @@ def answered(call: CallAnswer) -> Row:
         call.id,
         call.answered_at,
         call.peer_agent_id,
-        json.dumps(call.agent_leg),
-        json.dumps(call.peer_leg),
+        as_json(call.agent_leg),
+        as_json(call.peer_leg),
         call.trunk_id,
         call.device_id,
         call.peer_device_id,
@@ -340,14 +351,14 @@ def answered(call: CallAnswer) -> Row:
 async def update_legs(connection: Connection, call_id: CallId, agent_leg: Facts, peer_leg: Facts) -> None:
     """The legs after a re-INVITE."""
     await connection.execute(
-        "UPDATE calls SET agent_leg = $2::jsonb, peer_leg = $3::jsonb WHERE id = $1", call_id, json.dumps(agent_leg), json.dumps(peer_leg)
+        "UPDATE calls SET agent_leg = $2::jsonb, peer_leg = $3::jsonb WHERE id = $1", call_id, as_json(agent_leg), as_json(peer_leg)
     )
 
 
 async def update_quality(connection: Connection, call_id: CallId, quality: Mapping[str, Facts]) -> None:
     """How a call that is not over sounds."""
     await connection.execute(
-        "UPDATE calls SET quality = $2::jsonb WHERE id = $1 AND state IN ('ringing', 'active')", call_id, json.dumps(quality)
+        "UPDATE calls SET quality = $2::jsonb WHERE id = $1 AND state IN ('ringing', 'active')", call_id, as_json(quality)
     )
 
 
@@ -370,9 +381,9 @@ def ended(call: CallEnd) -> Row:
         call.duration_ms,
         call.sip_status,
         call.end_reason,
-        None if call.quality is None else json.dumps(call.quality),
+        None if call.quality is None else as_json(call.quality),
         call.trunk_id,
-        None if call.trunk_attempts is None else json.dumps(call.trunk_attempts),
+        None if call.trunk_attempts is None else as_json(call.trunk_attempts),
         None if call.transferred is None else call.transferred.to,
         None if call.transferred is None else call.transferred.kind,
         None if call.transferred is None else call.transferred.by,

@@ -8,6 +8,7 @@ every copy ever taken of the private key useless, which is what a receipt promis
 import hmac
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Literal
 from uuid import UUID
 
@@ -56,8 +57,7 @@ class PublicBucket:
 
     def seal(self, data_key: DataKey) -> bytes:
         """The sealed form, bound to organisation, bucket, kind and id."""
-        public = X25519PublicKey.from_public_bytes(self.public_key)
-        return _SUITE.encrypt(data_key.key, public, _info(self.org_id, self.id, data_key.kind, data_key.id))
+        return _SUITE.encrypt(data_key.key, _public(self.public_key), _info(self.org_id, self.id, data_key.kind, data_key.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,12 @@ class PrivateBucket:
         except (InvalidTag, ValueError):
             raise DataKeyError(Failure.NOT_HERE, "a data key does not open: altered, moved, or sealed to another bucket") from None
         return DataKey(data_key_id, kind, key, fingerprint_of(key, data_key_id))
+
+
+@lru_cache(1024)
+def _public(data: bytes) -> X25519PublicKey:
+    """A bucket's public key, of which each call's key has need."""
+    return X25519PublicKey.from_public_bytes(data)
 
 
 def _info(org_id: UUID, bucket_id: UUID, kind: KeyKind, data_key_id: UUID) -> bytes:

@@ -15,7 +15,7 @@ import hmac
 import os
 import secrets
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -46,7 +46,7 @@ class Journal:
         self._key = key
         self._kept: dict[UUID, dict[int, bytes]] = {}
         self._kept_bytes = 0
-        self._pending: dict[tuple[UUID, int], bytes] = {}
+        self._pending: dict[UUID, dict[int, bytes]] = {}
         self._file = -1
         self._cipher: AESGCM | None = None
         self._count = 0
@@ -62,33 +62,33 @@ class Journal:
 
     def put(self, name: UUID, data: bytes, part: int = 0) -> None:
         """Have `data` as the newest word about this part of `name`; empty: nothing is to be said of it any more."""
-        self._pending[name, part] = data
+        self._pending.setdefault(name, {})[part] = data
 
     def drop(self, name: UUID) -> None:
         """Forget `name`."""
-        for pending in [pending for pending in self._pending if pending[0] == name]:
-            del self._pending[pending]
+        self._pending.pop(name, None)
         if name in self._kept:
-            self._pending[name, _OVER] = b""
+            self._pending[name] = {_OVER: b""}
 
     def commit(self) -> bool:
         """Write what is pending; False where the disk does not take it. Then it is tried again by the next commit."""
         if not self._pending:
             return True
         pending, self._pending = self._pending, {}
-        for (name, part), data in pending.items():
-            if part == _OVER:
+        for name, said in pending.items():
+            if _OVER in said:
                 self._has_dropped = True
                 self._kept_bytes -= sum(map(len, self._kept.pop(name, {}).values()))
-            else:
-                parts = self._kept.setdefault(name, {})
-                self._kept_bytes += len(data) - len(parts.get(part, b""))
-                parts[part] = data
+            parts = {part: data for part, data in said.items() if part != _OVER}
+            if parts:
+                kept = self._kept.setdefault(name, {})
+                self._kept_bytes += sum(len(data) - len(kept.get(part, b"")) for part, data in parts.items())
+                kept |= parts
         try:
             if self._file < 0 or self._is_failing or self._size > max(COMPACT_BYTES, 4 * self._kept_bytes):
                 self._begin()
             else:
-                self._append(self._record(pending.items()))
+                self._append(self._record(pending))
         except OSError as error:
             if not self._is_failing:
                 _log.error("journal.not_written", error=type(error).__name__, code=error.errno, mend="free space on the data folder's disk")
@@ -136,7 +136,7 @@ class Journal:
         self.close()
         file_id = secrets.token_bytes(16)
         self._cipher, self._count = _cipher(self._key, file_id), 0
-        records = [self._record(((name, part), said) for part, said in parts.items()) for name, parts in self._kept.items()]
+        records = [self._record({name: parts}) for name, parts in self._kept.items()]
         data = b"".join([MAGIC, file_id, *records])
         fresh = self._path.with_suffix(".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -157,12 +157,12 @@ class Journal:
             raise
         self._size += len(data)
 
-    def _record(self, words: Iterable[tuple[tuple[UUID, int], bytes]]) -> bytes:
+    def _record(self, words: Mapping[UUID, Parts]) -> bytes:
         cipher = self._cipher
         assert cipher is not None
         place = self._count.to_bytes(12, "big")
         self._count += 1
-        said = b"".join([_HEAD.pack(name.bytes, part, len(data)) + data for (name, part), data in words])
+        said = b"".join([_HEAD.pack(name.bytes, part, len(data)) + data for name, parts in words.items() for part, data in parts.items()])
         sealed = cipher.encrypt(place, said, place)
         return len(sealed).to_bytes(4, "big") + sealed
 

@@ -13,7 +13,8 @@ import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import KeyUnavailable, Unavailable
-from hushwire.core.ids import OrgId, uuid7
+from hushwire.core.ids import OrgId
+from hushwire.store.ids import new_id
 from hushwire.vault.buckets import DataKey, KeyKind
 from hushwire.vault.custody import HELD_KINDS
 from hushwire.vault.keyring import Keyring
@@ -145,4 +146,4 @@ class KeyPool:
             ready.extend(made)
 
     def _new_id(self) -> UUID:
-        return uuid7(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))
+        return new_id(int(self._clock.now().timestamp() * 1000), self._random.token_bytes(10))

@@ -24,11 +24,13 @@ _VERSION: Final = b"\x01"
 
 def context(*parts: str | bytes | UUID) -> bytes:
     """The parts joined so that no two lists give the same bytes: each with its length before it."""
-    joined = bytearray()
-    for part in parts:
-        data = part.bytes if isinstance(part, UUID) else part.encode() if isinstance(part, str) else part
-        joined += len(data).to_bytes(4, "big") + data
-    return bytes(joined)
+    return b"".join([len(data).to_bytes(4, "big") + data for data in map(_plain, parts)])
+
+
+def _plain(part: str | bytes | UUID) -> bytes:
+    if isinstance(part, str):
+        return part.encode()
+    return part if isinstance(part, bytes) else part.bytes
 
 
 def seal(key: bytes, plaintext: bytes, place: bytes) -> bytes:
