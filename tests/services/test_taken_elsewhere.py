@@ -337,7 +337,7 @@ async def test_where_the_other_gateway_says_nothing_any_more_a_call_begins_where
     request.addfinalizer(silent.close)
     world.gateway.neighbours.refresh = nothing  # type: ignore[method-assign]
     world.gateway.neighbours._found = {OTHER: Target(Transport.UDP, "127.0.0.1", silent.getsockname()[1])}
-    world.gateway.counts._elsewhere[OTHER] = {(Counted.ENGAGED, talks): 1}
+    world.gateway.counts._elsewhere.hear(OTHER, {(Counted.ENGAGED, talks): 1}, None)
     anna = await world.peer("anna")
     anna.invite(FAR_NUMBER)
     await world.carrier.expect(sip.RequestReceived, timeout_s=10)

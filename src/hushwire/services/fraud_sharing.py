@@ -26,6 +26,7 @@ from hushwire.services.directory import Directory
 from hushwire.services.fraud import MOST_UNWRITTEN, Breaker, Raised, Unwritten
 from hushwire.services.fraud_counts import KEPT_S, DayUse, Fact, day_of
 from hushwire.services.records import Records
+from hushwire.services.told_counts import ToldCounts, place_of, portions
 from hushwire.store import fraud as rows
 from hushwire.store import rates as rate_rows
 from hushwire.store.database import Connection, Database
@@ -40,7 +41,6 @@ FORGET_AFTER_S: Final = 20.0
 AGAIN_S: Final = 5.0
 OVERLAP_S: Final = 10.0
 """A transaction that began earlier may commit later: so far back is looked again."""
-_PORTION: Final = 100
 AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +61,7 @@ class FraudSharing:
         self._read_to: dict[OrgId, datetime] = {}
         self._told: dict[AgentId, int] = {}
         self._told_at = float("-inf")
-        self._elsewhere: dict[NodeId, dict[AgentId, int]] = {}
+        self._elsewhere: ToldCounts[AgentId] = ToldCounts()
         self._heard: dict[NodeId, float] = {}
         self._rates: dict[TrunkId, int] = {}
         self._not_before: dict[OrgId, float] = {}
@@ -69,7 +69,7 @@ class FraudSharing:
 
     def elsewhere(self) -> Mapping[AgentId, int]:
         """How many outside calls other gateways have, by whose account they are on."""
-        return sum((Counter(calls) for calls in self._elsewhere.values()), Counter())
+        return sum((Counter(calls) for calls in self._elsewhere.all().values()), Counter())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -236,10 +236,10 @@ class FraudSharing:
         }
         if not changed:
             return
-        named = [(str(agent_id), count) for agent_id, count in changed.items()]
         async with self._db.transaction() as connection:
-            for at in range(0, len(named), _PORTION):
-                told = json.dumps({"node": str(self._node_id), "calls": dict(named[at : at + _PORTION])}, separators=(",", ":"))
+            for portion, place in portions(changed, is_whole=is_due):
+                said = {"node": str(self._node_id), "calls": {str(agent_id): count for agent_id, count in portion.items()}}
+                told = json.dumps(said if place is None else said | {"whole": place}, separators=(",", ":"))
                 await connection.execute("SELECT pg_notify($1, $2)", CALLS, told)
         self._told = own
         self._told_at = now if is_due else self._told_at
@@ -251,6 +251,7 @@ class FraudSharing:
             told = json.loads(payload)
             node = NodeId(UUID(told["node"]))
             calls = {AgentId(UUID(name)): max(0, int(count)) for name, count in told["calls"].items()}
+            place = place_of(told)
         except (ValueError, TypeError, KeyError, AttributeError):
             _log.warning("fraud.calls_unread")
             return
@@ -258,17 +259,14 @@ class FraudSharing:
         if node != self._node_id:
             if told.get("asks"):
                 self._told_at = float("-inf")
-            known = self._elsewhere.setdefault(node, {})
-            known.update(calls)
-            for agent_id in [agent_id for agent_id, count in calls.items() if not count]:
-                del known[agent_id]
+            self._elsewhere.hear(node, calls, place)
             self._breaker.recount()
 
     def _forget(self, now: float) -> None:
         # A gateway that has calls out says so every few seconds.
         for node in [node for node, heard in self._heard.items() if now - heard > FORGET_AFTER_S]:
             del self._heard[node]
-            self._elsewhere.pop(node, None)
+            self._elsewhere.forget(node)
         for org_id, counts in self._breaker.counts.known():
             counts.forget(self._clock.now().timestamp())
             if self._directory.organisation(org_id) is None:

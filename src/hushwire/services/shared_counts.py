@@ -19,6 +19,7 @@ import structlog
 from hushwire.core.clock import Clock
 from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, NodeId, TrunkId
+from hushwire.services.told_counts import Place, ToldCounts, place_of, portions
 from hushwire.store.database import Database
 
 CHANNEL: Final = "hushwire_channels"
@@ -26,8 +27,6 @@ LOOK_S: Final = 0.1
 TELL_AGAIN_S: Final = 5.0
 FORGET_AFTER_S: Final = 20.0
 """A gateway that is not heard for so long, while others are, has no calls any more."""
-_PORTION: Final = 100
-"""Counts of one notification, which may have 8,000 bytes."""
 AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +53,7 @@ class SharedCounts:
         self._clock = clock
         self._node_id = node_id
         self._told: dict[Count, int] = {}
-        self._elsewhere: dict[NodeId, dict[Count, int]] = {}
+        self._elsewhere: ToldCounts[Count] = ToldCounts()
         self._heard: dict[NodeId, float] = {}
 
     def elsewhere(self, trunk_id: TrunkId) -> int:
@@ -76,10 +75,10 @@ class SharedCounts:
     def engaged_at(self, agent_id: AgentId) -> NodeId | None:
         """Another gateway at which an agent is in a call, where there is one that takes further calls."""
         key = (Counted.ENGAGED, agent_id)
-        return next((node for node, counts in self._elsewhere.items() if counts.get(key)), None)
+        return next((node for node, counts in self._elsewhere.all().items() if counts.get(key)), None)
 
     def _sum(self, kind: Counted, id_: UUID) -> int:
-        return sum(counts.get((kind, id_), 0) for counts in self._elsewhere.values())
+        return sum(counts.get((kind, id_), 0) for counts in self._elsewhere.all().values())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -93,7 +92,7 @@ class SharedCounts:
             changed |= {key: own.get(key, 0) for key in {*own, *self._told} if own.get(key, 0) != self._told.get(key, 0)}
             if changed or is_due:
                 try:
-                    await self._tell(changed)
+                    await self._tell(changed, is_whole=is_due)
                 except AWAY as error:
                     _log.debug("counts.not_told", error=type(error).__name__)
                 else:
@@ -102,17 +101,19 @@ class SharedCounts:
             self._forget()
             await asyncio.sleep(LOOK_S)
 
-    async def _tell(self, counts: Mapping[Count, int]) -> None:
-        named = list(counts.items())
-        portions = [named[at : at + _PORTION] for at in range(0, len(named), _PORTION)] or [[]]
+    async def _tell(self, counts: Mapping[Count, int], *, is_whole: bool) -> None:
         async with self._db.transaction() as connection:
-            for portion in portions:
-                calls = {str(id_): count for (kind, id_), count in portion if kind is Counted.TRUNK}
-                others = {f"{kind.value} {id_}": count for (kind, id_), count in portion if kind not in (Counted.TRUNK, Counted.ENGAGED)}
-                engaged = {str(id_): count for (kind, id_), count in portion if kind is Counted.ENGAGED}
-                said = {"node": str(self._node_id), "calls": calls, "others": others, "engaged": engaged}
-                told = json.dumps(said, separators=(",", ":"))
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, told)
+            for portion, place in portions(counts, is_whole=is_whole):
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, self._said(portion, place))
+
+    def _said(self, counts: Mapping[Count, int], place: Place | None) -> str:
+        said: dict[str, object] = {
+            "node": str(self._node_id),
+            "calls": {str(id_): count for (kind, id_), count in counts.items() if kind is Counted.TRUNK},
+            "others": {f"{kind.value} {id_}": count for (kind, id_), count in counts.items() if kind not in (Counted.TRUNK, Counted.ENGAGED)},
+            "engaged": {str(id_): count for (kind, id_), count in counts.items() if kind is Counted.ENGAGED},
+        }
+        return json.dumps(said if place is None else said | {"whole": place}, separators=(",", ":"))
 
     def _hear(self, payload: str) -> None:
         """What a gateway said. Nothing was said where the connection was made anew: the others speak again soon."""
@@ -126,13 +127,13 @@ class SharedCounts:
                 kind, _, id_ = name.partition(" ")
                 counts[Counted(kind), UUID(id_)] = max(0, int(count))
             counts |= {(Counted.ENGAGED, UUID(name)): max(0, int(count)) for name, count in told.get("engaged", {}).items()}
+            place = place_of(told)
         except (ValueError, TypeError, KeyError, AttributeError):
             _log.warning("counts.unread")
             return
         self._heard[node] = self._clock.monotonic()
         if node != self._node_id:
-            known = {**self._elsewhere.get(node, {}), **counts}
-            self._elsewhere[node] = {key: count for key, count in known.items() if count}
+            self._elsewhere.hear(node, counts, place)
 
     def _forget(self) -> None:
         newest = self._heard.get(self._node_id)
@@ -141,4 +142,4 @@ class SharedCounts:
         # Who does not hear itself either is deaf: then nothing is known of the others.
         for node in [node for node, heard in self._heard.items() if newest - heard > FORGET_AFTER_S]:
             self._heard.pop(node)
-            self._elsewhere.pop(node, None)
+            self._elsewhere.forget(node)
