@@ -2,10 +2,13 @@
 
 What is taken is committed before any phone rings, and the number leaves the row with it. A process that dies after that leaves a request
 that nobody takes again: the next one says that the gateway was restarted, and whoever asked may ask anew.
+
+Organisations take turns, and none has more than its share under way: who asks for hundreds at once waits, and nobody else does.
 """
 
 import asyncio
 import functools
+from collections import Counter
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -31,6 +34,8 @@ from hushwire.store.database import Connection, Database
 
 POLL_S: Final = 1.0
 MOST_AT_ONCE: Final = 50
+MOST_OF_ONE: Final = 10
+"""Of one organisation; each takes its turn with the agent, and waits for keys, for a moment only."""
 AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +52,8 @@ class CallTaking:
         self._node_id = node_id
         self._wake = asyncio.Event()
         self._under_way: dict[UUID, asyncio.Task[None]] = {}
+        self._of: Counter[OrgId] = Counter()
+        self._is_behind = False
         self._is_first = True
 
     async def run(self) -> None:
@@ -57,6 +64,7 @@ class CallTaking:
             self._is_first = False
         while True:
             self._wake.clear()
+            self._is_behind = False
             try:
                 if self._calling.takes_calls:
                     await self._look()
@@ -78,13 +86,23 @@ class CallTaking:
         async with self._db.transaction() as connection:
             waiting = await table.open_for(connection, self._node_id)
         for org_id, request_id in waiting:
-            if request_id not in self._under_way and len(self._under_way) < MOST_AT_ONCE:
+            if request_id in self._under_way:
+                continue
+            if len(self._under_way) < MOST_AT_ONCE and self._of[org_id] < MOST_OF_ONE:
                 task = asyncio.get_running_loop().create_task(self._take(org_id, request_id), name="call-request")
                 self._under_way[request_id] = task
-                task.add_done_callback(functools.partial(self._finished, request_id))
+                self._of[org_id] += 1
+                task.add_done_callback(functools.partial(self._finished, org_id, request_id))
+            else:
+                self._is_behind = True
 
-    def _finished(self, request_id: UUID, _task: asyncio.Task[None]) -> None:
-        self._under_way.pop(request_id, None)
+    def _finished(self, org_id: OrgId, request_id: UUID, _task: asyncio.Task[None]) -> None:
+        del self._under_way[request_id]
+        self._of[org_id] -= 1
+        if not self._of[org_id]:
+            del self._of[org_id]
+        if self._is_behind:
+            self._wake.set()
 
     async def _take(self, org_id: OrgId, request_id: UUID) -> None:
         try:

@@ -60,7 +60,7 @@ async def is_agent(connection: Connection, agent_id: AgentId) -> bool:
 
 
 async def open_for(connection: Connection, node: NodeId) -> list[tuple[OrgId, UUID]]:
-    """What this gateway may take now, oldest first; across tenants, ids only."""
+    """What this gateway may take now: by turns over organisations, of each the oldest first; across tenants, ids only."""
     return [(OrgId(row[0]), row[1]) for row in await connection.fetch("SELECT org_id, request_id FROM call_requests_open($1)", node)]
 
 
