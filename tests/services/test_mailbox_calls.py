@@ -146,7 +146,7 @@ async def test_an_empty_mailbox_says_so_and_a_colleagues_message_is_not_read_out
         assert not isinstance(mine, NotRead)
         assert 1400 <= mine.duration_ms <= 3000
         foreign = asyncio.create_task(asking.read(world.organisation.id, by_name["anna"].id, message["id"], SoundCodec.OPUS))
-        await until(lambda: bool(asking._waiting))
+        await until(lambda: bool(asking._asker._waiting))
         rows = await until_asked(world)
         assert rows[0]["answered_at"] is None
         foreign.cancel()

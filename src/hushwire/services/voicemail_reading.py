@@ -8,7 +8,6 @@ import asyncio
 import io
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -18,7 +17,6 @@ from hushwire.core import purposes
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import AgentId, OrgId, RecordingId, uuid7
-from hushwire.core.rounds import for_each
 from hushwire.media import encoding
 from hushwire.media.encoding import UnusableSound
 from hushwire.media.sounds import EncodedSound, SoundCodec
@@ -27,6 +25,7 @@ from hushwire.recording.failures import RecordingError
 from hushwire.services.message_waiting import AWAY
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Audio, PlaybackEnded, Recordings
+from hushwire.services.sealed_readings import Answerer, Asker
 from hushwire.store import voicemail
 from hushwire.store import voicemail_readings as table
 from hushwire.store.database import Database
@@ -36,12 +35,10 @@ from hushwire.vault.seal import context
 from hushwire.vault.unseal import Why
 
 WAIT_S: Final = 20.0
-LOOK_S: Final = 0.5
 CALLER: Final = "caller"
 """Asked for in the place of a codec: who left the message."""
 _OUTSIDE: Final = re.compile(r"\+[1-9][0-9]{3,14}|0[0-9]{3,14}", re.ASCII)
 """A number of the public network, international or as carriers write it at home: what else a caller shows is said within the house."""
-LEFT_AFTER: Final = timedelta(seconds=60)
 LONGEST_S: Final = 600
 """So much of a message is read at most."""
 _CHANNEL: Final = "hushwire_voicemail_read"
@@ -59,11 +56,9 @@ class Asking:
     """The gateway's share."""
 
     def __init__(self, main: Database, clock: Clock, random: Random) -> None:
-        self._main = main
+        self._asker: Asker[Question, Answer] = Asker(main, table, _CHANNEL)
         self._clock = clock
         self._random = random
-        self._waiting: dict[UUID, asyncio.Event] = {}
-        self._listens = False
 
     async def read(
         self,
@@ -75,10 +70,7 @@ class Asking:
         for_caller: bool = False,
         wait_s: float = WAIT_S,
     ) -> EncodedSound | NotRead:
-        """A message, or a greeting, to be played to its owner; `for_caller`: a greeting, to who calls it.
-
-        The question is gone afterwards, whatever becomes of it.
-        """
+        """A message, or a greeting, to be played to its owner; `for_caller`: a greeting, to who calls it."""
         found = await self._asked(org_id, agent_id, message, codec.value, for_caller=for_caller, wait_s=wait_s)
         return found if isinstance(found, NotRead) else EncodedSound.from_data(codec, found)
 
@@ -93,42 +85,12 @@ class Asking:
         now = self._clock.now()
         receiver, question_id = Receiver(), uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
         question = Question(question_id, org_id, agent_id, RecordingId(message), what, receiver.public, now, for_caller)
-        bell = self._waiting[question_id] = asyncio.Event()
-        try:
-            if not self._listens:
-                await self._main.listen(_CHANNEL, self._told)
-                self._listens = True
-            async with self._main.organisation(org_id) as connection:
-                await table.ask(connection, question)
-            async with asyncio.timeout(wait_s):
-                answer = await self._answer(question, bell)
-        except TimeoutError:
-            async with self._main.organisation(org_id) as connection:
-                await table.forget(connection, question_id)
+        answer = await self._asker.answer(question, wait_s)
+        if answer is None:
             return NotRead("no-answer")
-        finally:
-            del self._waiting[question_id]
         if answer.sealed is None:
             return NotRead(answer.refusal or "unknown")
         return receiver.open(answer.sealed, _place(question))
-
-    async def _answer(self, question: Question, bell: asyncio.Event) -> Answer:
-        while True:
-            bell.clear()
-            async with self._main.organisation(question.org_id) as connection:
-                answer = await table.take(connection, question.id)
-            if answer is not None:
-                return answer
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await bell.wait()
-            except TimeoutError:
-                continue
-
-    def _told(self, payload: str) -> None:
-        for question_id, bell in self._waiting.items():
-            if payload in ("", str(question_id)):
-                bell.set()
 
 
 class Answering:
@@ -138,31 +100,14 @@ class Answering:
         self._main = main
         self._queries = queries
         self._recordings = recordings
-        self._clock = clock
+        self.answer_all = Answerer(main, table, self._answer, clock, "voicemail-readings").answer_all
 
-    async def answer_all(self) -> int:
-        """Answers what waits, and drops what was left behind; returns how many were answered."""
-        async with self._main.transaction() as connection:
-            waiting = await table.waiting(connection)
-            left = await table.left(connection, self._clock.now() - LEFT_AFTER)
-        for org_id, question_id in left:
-            async with self._main.organisation(org_id) as connection:
-                await table.forget(connection, question_id)
-        return await for_each([one for one in waiting if one not in left], lambda one: self._answer(*one), "voicemail-readings")
-
-    async def _answer(self, org_id: OrgId, question_id: UUID) -> bool:
-        async with self._main.organisation(org_id) as connection:
-            question = await table.get(connection, question_id)
-        if question is None:
-            return False
+    async def _answer(self, question: Question) -> Answer:
         try:
-            given = await self._given(question)
+            return await self._given(question)
         except (HushwireError, *AWAY) as error:
             _log.error("voicemail.not_read", recording_id=str(question.recording_id), error=type(error).__name__)
-            given = Answer(None, "failed")
-        async with self._main.organisation(org_id) as connection:
-            await table.answer(connection, question_id, self._clock.now(), given)
-        return True
+            return Answer(None, "failed")
 
     async def _given(self, question: Question) -> Answer:
         # A greeting is played to callers by ourselves; all else its owner hears.
