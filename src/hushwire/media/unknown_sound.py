@@ -34,7 +34,9 @@ def main() -> int:
 
     # What is imported when it is first needed is needed now: no file can be opened any more, whatever a decoder is talked into.
     encoding.encode(encoding.levelled(encoding.read("a sound", io.BytesIO(_SMALLEST))), SoundCodec.OPUS)
+    # Nor can anything be begun beside it, which would outlive the file.
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     try:
         samples = encoding.read("the file", io.BytesIO(sys.stdin.buffer.read()), most_s=int(sys.argv[1]))
         if not len(samples) or abs(samples).max() < QUIETEST:

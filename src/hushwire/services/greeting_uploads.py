@@ -7,33 +7,27 @@ file to the object store as any other. A file whose row was never committed is r
 import asyncio
 import hashlib
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import structlog
 
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import HushwireError
 from hushwire.core.ids import AgentId, NodeId, OrgId, RecordingId, uuid7
-from hushwire.media.sounds import EncodedSound, SoundCodec
-from hushwire.media.unknown_sound import UNUSABLE
 from hushwire.privacy import audit
 from hushwire.recording import made
 from hushwire.recording.hwr import Identity
 from hushwire.services.erasure import Erasures, Held
 from hushwire.services.recordings_shipping import GIVEN, Spool
+from hushwire.services.sound_decoding import Busy, Decoding, Unusable
 from hushwire.store import agents, organisation
 from hushwire.store import greetings as table
 from hushwire.store.database import Database
 from hushwire.store.greetings import Greeting, Uploaded
 from hushwire.vault.keyring import Keyring
 
-DECODED_WITHIN_S: Final = 40.0
-AT_ONCE: Final = 2
-"""So many files are decoded at once."""
 _log = structlog.get_logger(__name__)
 
 
@@ -43,18 +37,6 @@ class Bounds:
 
     seconds: int = 60
     size: int = 10 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """It is no greeting, and why, in one sentence."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """Another greeting of the organisation is being taken just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +76,13 @@ class GreetingUploads:
         self._random = random
         self._node_id = node_id
         self._bounds = bounds
-        self._decoding = asyncio.Semaphore(AT_ONCE)
+        self._decoding = Decoding()
         self._busy: set[OrgId] = set()
 
     async def put(self, org_id: OrgId, agent_id: AgentId, read: Callable[[], Awaitable[bytes]], *, actor: str) -> Outcome:
         """Have the agent's callers hear the file that `read` gives from now on, and erase what they heard before; None where there is no
-        such agent. Of an organisation one file at a time is read: many at once would fill the memory that is everybody's.
+        such agent. Of an organisation one file at a time is read: many at once would fill the memory that is everybody's, and take the
+        places in which files are decoded, of which each has one at most.
         """
         if org_id in self._busy:
             return Busy()
@@ -113,8 +96,8 @@ class GreetingUploads:
             file = await read()
             if len(file) > bounds.size:
                 return TooLarge(bounds.size)
-            packets = await self._decoded(file, bounds.seconds)
-            if isinstance(packets, Unusable):
+            packets = await self._decoding.packets(file, bounds.seconds)
+            if isinstance(packets, Unusable | Busy):
                 return packets
             placed = await self._place(org_id, found.residency, agent_id, packets, actor)
         finally:
@@ -122,28 +105,6 @@ class GreetingUploads:
         if isinstance(placed, Greeting) and before is not None:
             await self._erase(org_id, before.id, actor)
         return placed
-
-    async def _decoded(self, file: bytes, most_s: int) -> list[bytes] | Unusable:
-        command = (sys.executable, "-I", "-m", "hushwire.media.unknown_sound", str(most_s))
-        pipe = asyncio.subprocess.PIPE
-        environment = {"OPENBLAS_NUM_THREADS": "1", "LANG": "C.UTF-8"}
-        async with self._decoding:
-            process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
-            try:
-                async with asyncio.timeout(DECODED_WITHIN_S):
-                    said, words = await process.communicate(file)
-            except TimeoutError:
-                return Unusable("the file: takes too long to read")
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
-        if process.returncode == UNUSABLE:
-            return Unusable(words.decode("utf-8", "replace")[:200])
-        if process.returncode != 0:
-            _log.warning("greeting.file_not_decoded", exit=process.returncode)
-            return Unusable("the file: is no sound that can be read")
-        return EncodedSound.from_data(SoundCodec.OPUS, said).payloads()
 
     async def _place(self, org_id: OrgId, region: str, agent_id: AgentId, packets: list[bytes], actor: str) -> Outcome:
         now = self._clock.now()

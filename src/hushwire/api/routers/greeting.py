@@ -15,7 +15,8 @@ from hushwire.api.problems import Problem, invalid, not_found
 from hushwire.api.routers.recordings import Receipt
 from hushwire.api.values import Id, parsed_id
 from hushwire.core.ids import AgentId
-from hushwire.services.greeting_uploads import Busy, TooLarge, Unopenable, Unusable
+from hushwire.services.greeting_uploads import TooLarge, Unopenable
+from hushwire.services.sound_decoding import Busy, Unusable
 from hushwire.store.greetings import Greeting
 
 router = APIRouter(prefix="/v1/agents/{agent_id}/greeting", tags=["voicemail"])
@@ -45,7 +46,7 @@ async def get_greeting(means: Given, caller: Reading, agent_id: Id) -> GreetingS
         415: {"description": "The body is said to be something else than sound."},
         413: {"description": "The file is larger than a greeting of the organisation may be."},
         422: {"description": "It is no sound, or one that is too long."},
-        429: {"description": "Another greeting of the organisation is being taken just now."},
+        429: {"description": "Another greeting of the organisation is being taken just now, or too many of others."},
     },
     openapi_extra={"requestBody": {"required": True, "content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}}}},
 )
