@@ -15,7 +15,9 @@ NOW = datetime.now(UTC)
 HERE, THERE = NodeId(UUID(int=7)), NodeId(UUID(int=8))
 
 
-async def asked(connection: Connection, org: OrgId, count: int, at: datetime, within_s: float = 60, node: NodeId | None = None) -> list[UUID]:
+async def asked(
+    connection: Connection, org: OrgId, count: int, at: datetime, within_s: float = 60, node: NodeId | None = None
+) -> list[UUID]:
     agent, ids = AgentId(await add_agent(connection, org)), [uuid4() for _ in range(count)]
     for n, one in enumerate(ids):
         wanted = CallRequest(one, org, agent, b"sealed", room_id=None, node_wanted=node)

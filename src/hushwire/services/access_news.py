@@ -8,11 +8,9 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final, Protocol
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId
 from hushwire.policy.territories import named
 from hushwire.services.bindings import Bindings
@@ -22,11 +20,10 @@ from hushwire.sip.flow import Hop
 from hushwire.sip.uri import NameAddr, SipUri, escape_user
 from hushwire.store import access_requests as table
 from hushwire.store.access_requests import AccessRow
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 
 WITHIN: Final = timedelta(days=1)
 LOOK_S: Final = 20.0
-_AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
 _log = structlog.get_logger(__name__)
 
 
@@ -62,7 +59,7 @@ class AccessNews:
             self._wake.clear()
             try:
                 await self._tell_all()
-            except _AWAY as error:
+            except STORE_FAILED as error:
                 _log.warning("access.not_told", error=type(error).__name__)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):

@@ -16,11 +16,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import LocalError
 from hushwire.core.events import DomainEvent
 from hushwire.core.ids import AgentId, NodeId, OrgId
 from hushwire.core.values import frozen, replace
@@ -32,14 +30,13 @@ from hushwire.sip.registrar import Binding
 from hushwire.sip.uri import parse_sip_uri
 from hushwire.store import outbox
 from hushwire.store import registrations as rows
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 from hushwire.store.ids import new_id
 
 BATCH_S: Final = 0.1
 GROUP_S: Final = 0.01
 """How long a new device waits for others that would be written with it: a commit costs more than ten rows."""
 FOLLOW_S: Final = 1.0
-AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
 log = structlog.get_logger()
 
 
@@ -283,7 +280,7 @@ class Bindings:
             self._told.clear()
             try:
                 await self.catch_up()
-            except AWAY as error:
+            except STORE_FAILED as error:
                 log.warning("registrations.unread", error=type(error).__name__)
             with suppress(TimeoutError):
                 async with asyncio.timeout(FOLLOW_S):
@@ -361,7 +358,7 @@ class Bindings:
             for org_id in [org_id for org_id, waiting in self._waiting.items() if waiting]:
                 try:
                     await self.write(org_id)
-                except AWAY as error:
+                except STORE_FAILED as error:
                     log.warning("registrations.unwritten", error=type(error).__name__)
                     await asyncio.sleep(FOLLOW_S)
                     self._dirty.set()

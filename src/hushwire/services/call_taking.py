@@ -13,11 +13,9 @@ from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import LocalError
 from hushwire.core.events import DomainEvent
 from hushwire.core.ids import CallId, NodeId, OrgId
 from hushwire.core.personal import Personal
@@ -30,13 +28,12 @@ from hushwire.services.records import Records
 from hushwire.services.route import Refused
 from hushwire.store import call_requests as table
 from hushwire.store.call_requests import CHANNEL, CallRequest
-from hushwire.store.database import Connection, Database
+from hushwire.store.database import STORE_FAILED, Connection, Database
 
 POLL_S: Final = 1.0
 MOST_AT_ONCE: Final = 50
 MOST_OF_ONE: Final = 10
 """Of one organisation; each takes its turn with the agent, and waits for keys, for a moment only."""
-AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
 
@@ -68,7 +65,7 @@ class CallTaking:
             try:
                 if self._calling.takes_calls:
                     await self._look()
-            except AWAY as error:
+            except STORE_FAILED as error:
                 _log.warning("call_requests.unread", error=type(error).__name__)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
@@ -108,7 +105,7 @@ class CallTaking:
         try:
             async with self._db.organisation(org_id) as connection:
                 wanted = await table.take(connection, request_id, self._node_id, self._clock.now())
-        except AWAY as error:
+        except STORE_FAILED as error:
             # Perhaps it is taken all the same: then nobody begins it, which is the better one of two mistakes.
             _log.warning("call_request.not_taken", error=type(error).__name__)
             return

@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.calls.call import State
 from hushwire.calls.model import SUPERVISING, CallDirection, JoinedAs, Side
-from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Emergency
@@ -30,10 +28,9 @@ from hushwire.sip.dialog_info import DialogState
 from hushwire.sip.effects import DialogKey
 from hushwire.store import calls as rows
 from hushwire.store import parked
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 
 LOOK_S: Final = 1.0
-AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
 _TALKING: Final = frozenset({State.ACTIVE, State.RENEWING, State.OFFERING, State.WAITING})
 _log = structlog.get_logger(__name__)
 
@@ -133,7 +130,7 @@ class Colleagues:
         while True:
             try:
                 await self.look()
-            except AWAY as error:
+            except STORE_FAILED as error:
                 _log.warning("colleagues.unread", error=type(error).__name__)
             await asyncio.sleep(LOOK_S)
 

@@ -9,10 +9,8 @@ from collections.abc import Callable, Collection
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
-from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId
 from hushwire.privacy.erasure import NODE_IS_DEAD_AFTER
 from hushwire.services.neighbours import Neighbours
@@ -21,9 +19,8 @@ from hushwire.services.records import Records
 from hushwire.sip.effects import DialogKey
 from hushwire.store import parked as rows
 from hushwire.store import rooms
-from hushwire.store.database import Connection, Database
+from hushwire.store.database import STORE_FAILED, Connection, Database
 
-AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
 PATIENCE_S: Final = 2.0
 """So long somebody who parks or takes a call waits for the database."""
 _log = structlog.get_logger(__name__)
@@ -59,7 +56,7 @@ class Elsewhere:
                         if await rows.claim(connection, org_id, slot, parked, NODE_IS_DEAD_AFTER) and is_free(slot):
                             return slot
                 return None
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.warning("park.slot_unwritten", error=type(error).__name__)
             slot = next((slot for slot in choice if is_free(slot)), "")
             if slot:
@@ -99,7 +96,7 @@ class Elsewhere:
         try:
             async with asyncio.timeout(PATIENCE_S), self._db.organisation(org_id) as connection:
                 found = await rooms.claim(connection, org_id, room, opening, self._node_id, NODE_IS_DEAD_AFTER, silent)
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.warning("room.unwritten", error=type(error).__name__)
 
             async def write(connection: Connection) -> None:
@@ -149,7 +146,7 @@ class Elsewhere:
         try:
             async with asyncio.timeout(PATIENCE_S), self._db.organisation(org_id) as connection:
                 found = await rows.talking(connection, agent_id, self._neighbours.nodes)
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.warning("elsewhere.unread", error=type(error).__name__)
             return None
         return found[0] if found else None
@@ -163,7 +160,7 @@ class Elsewhere:
         try:
             async with asyncio.timeout(PATIENCE_S), self._db.organisation(org_id) as connection:
                 return await rows.elsewhere(connection, self._neighbours.nodes)
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.warning("elsewhere.unread", error=type(error).__name__)
             return []
 
@@ -171,6 +168,6 @@ class Elsewhere:
         try:
             async with asyncio.timeout(PATIENCE_S), self._db.organisation(org_id) as connection:
                 return await rows.ringing(connection, self._neighbours.nodes)
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.warning("elsewhere.unread", error=type(error).__name__)
             return []

@@ -17,7 +17,6 @@ import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import LocalError
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, NodeId, OrgId, TrunkId
 from hushwire.policy.breaker_counters import Habits
@@ -29,7 +28,7 @@ from hushwire.services.records import Records
 from hushwire.services.told_counts import ToldCounts, place_of, portions
 from hushwire.store import fraud as rows
 from hushwire.store import rates as rate_rows
-from hushwire.store.database import Connection, Database
+from hushwire.store.database import STORE_FAILED, Connection, Database
 
 CALLS: Final = "hushwire_fraud_calls"
 LOOK_S: Final = 0.1
@@ -41,7 +40,6 @@ FORGET_AFTER_S: Final = 20.0
 AGAIN_S: Final = 5.0
 OVERLAP_S: Final = 10.0
 """A transaction that began earlier may commit later: so far back is looked again."""
-AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
 
@@ -82,7 +80,7 @@ class FraudSharing:
                 await self._learn_rates()
                 await self._exchange()
                 await self._tell_calls(now)
-            except AWAY as error:
+            except STORE_FAILED as error:
                 _log.debug("fraud.not_shared", error=type(error).__name__)
             self._forget(now)
             await asyncio.sleep(LOOK_S)
@@ -111,7 +109,7 @@ class FraudSharing:
         """What is wrong with one organisation's rows holds up no other's; it has its turn again a little later."""
         try:
             await work(org_id)
-        except AWAY as error:
+        except STORE_FAILED as error:
             if not isinstance(error, asyncpg.PostgresError):
                 raise  # nobody's can be written or read now
             self._refused(org_id, error)

@@ -23,10 +23,10 @@ from hushwire.services.directory import Agent
 from hushwire.services.greetings import Greetings
 from hushwire.services.live import LiveCall
 from hushwire.services.mailbox_calls import MailboxCalls
-from hushwire.services.message_waiting import AWAY
 from hushwire.services.phone_visits import Visit
 from hushwire.services.recorder import Recorder
 from hushwire.services.voicemail_reading import NotRead
+from hushwire.store.database import STORE_FAILED
 
 LONGEST_S: Final = 900.0
 """No visit is longer."""
@@ -144,7 +144,7 @@ class _Visit(Visit[greeting.Event, greeting.Effect]):
     async def _used(self) -> UUID | None:
         try:
             found = await self._own.greetings.used(self._org, self._owner.id)
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.error("greeting.not_found", call_id=str(self._live.id), error=type(error).__name__)
             return None
         return None if found is None else found.id
@@ -152,14 +152,14 @@ class _Visit(Visit[greeting.Event, greeting.Effect]):
     async def _kept(self, draft: UUID) -> bool:
         try:
             return await self._own.greetings.keep(self._org, self._owner.id, draft)
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.error("greeting.not_kept", call_id=str(self._live.id), error=type(error).__name__)
             return False
 
     async def _is_done(self, work: Coroutine[Any, Any, None]) -> bool:
         try:
             await work
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.error("greeting.not_noted", call_id=str(self._live.id), error=type(error).__name__)
             return False
         return True
@@ -178,7 +178,7 @@ class _Visit(Visit[greeting.Event, greeting.Effect]):
     async def _play(self, wanted: UUID) -> None:
         try:
             sound = await self._calls.fetch(self._live, self._owner, wanted)
-        except (HushwireError, *AWAY) as error:
+        except (HushwireError, *STORE_FAILED) as error:
             sound = NotRead(type(error).__name__)
         if isinstance(sound, NotRead):
             _log.warning("greeting.not_read", call_id=str(self._live.id), recording_id=str(wanted), why=sound.reason)

@@ -10,13 +10,12 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import LocalError
 from hushwire.services.bans import Bans, Why
 from hushwire.sip.flow import Flow
+from hushwire.store.database import STORE_FAILED
 from hushwire.transport.bans import Banned, Strikes
 from hushwire.transport.limits import SourceLimiter
 from hushwire.transport.sources import AddressSet, source_key
@@ -24,7 +23,6 @@ from hushwire.transport.sources import AddressSet, source_key
 POLL_S: Final = 5.0
 SCAN_WEIGHT: Final = 0.5
 """Of the threshold: two proven requests of a program that calls itself a scanner are enough."""
-_AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
 _log = structlog.get_logger(__name__)
 
 
@@ -109,7 +107,7 @@ class Guard:
             try:
                 await self._write()
                 await self._learn()
-            except _AWAY as error:
+            except STORE_FAILED as error:
                 _log.warning("bans.stale", error=type(error).__name__)
                 await asyncio.sleep(1.0)
             with suppress(TimeoutError):

@@ -15,13 +15,12 @@ import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import LocalError
 from hushwire.core.ids import NodeId
 from hushwire.media.link import MediaLink
 from hushwire.services.calling import Calling
 from hushwire.services.trunks import Trunks
 from hushwire.store import nodes, trunk_states
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 
 HEARTBEAT_S: Final = 5.0
 ANSWER_S: Final = 5.0
@@ -29,7 +28,6 @@ RETRY_S: Final = 1.0
 CUT_OFF_AFTER_S: Final = 60.0
 DOWN_FOR_S: Final = 3600.0
 """So long recordings go on without the database, where it is down for everybody."""
-AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
 
@@ -78,7 +76,7 @@ class Heartbeat:
                         registrar=json.dumps(self._registrar()),
                     )
                     await trunk_states.tell(connection, self._node_id, self._trunks.told(self._node_id))
-            except AWAY as error:
+            except STORE_FAILED as error:
                 unseen_s = self._clock.monotonic() - self._seen
                 _log.warning("node.unseen", error=type(error).__name__, unseen_s=round(unseen_s))
                 if is_down(error):

@@ -24,12 +24,12 @@ from hushwire.services.answering import caller_media, listen_for_keys
 from hushwire.services.call_tasks import CallTasks
 from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall
-from hushwire.services.message_waiting import AWAY
 from hushwire.services.phone_visits import Visit
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.voicemail_boxes import VoicemailBoxes
 from hushwire.services.voicemail_reading import WAIT_S, Asking, NotRead
+from hushwire.store.database import STORE_FAILED
 
 CHECK_EACH_S: Final = 1.0
 CALLER_WAIT_S: Final = 5.0
@@ -197,7 +197,7 @@ class _Visit(Visit[mailbox.Event, mailbox.Effect]):
     async def _found(self) -> mailbox.Found:
         try:
             messages, new = await self._calls.boxes.playlist(self._org, self._owner.id)
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.error("voicemail.not_found", call_id=str(self._live.id), error=type(error).__name__)
             return mailbox.Found((), 0)
         return mailbox.Found(messages, new)
@@ -205,7 +205,7 @@ class _Visit(Visit[mailbox.Event, mailbox.Effect]):
     async def _tolerant(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.error("voicemail.not_noted", call_id=str(self._live.id), error=type(error).__name__)
 
     async def _say(self, prompt: mailbox.Prompt) -> None:
@@ -216,7 +216,7 @@ class _Visit(Visit[mailbox.Event, mailbox.Effect]):
     async def _play(self, message: UUID) -> None:
         try:
             sound = await self._calls.fetch(self._live, self._owner, message)
-        except (HushwireError, *AWAY) as error:
+        except (HushwireError, *STORE_FAILED) as error:
             sound = NotRead(type(error).__name__)
         if isinstance(sound, NotRead):
             _log.warning("voicemail.not_read", call_id=str(self._live.id), recording_id=str(message), why=sound.reason)
@@ -242,7 +242,7 @@ class _Visit(Visit[mailbox.Event, mailbox.Effect]):
     async def _call_back(self, message: UUID) -> None:
         try:
             found = await self._calls.caller(self._live, self._owner, message)
-        except (HushwireError, *AWAY) as error:
+        except (HushwireError, *STORE_FAILED) as error:
             found = NotRead(type(error).__name__)
         if isinstance(found, NotRead):
             _log.info("voicemail.not_called_back", call_id=str(self._live.id), why=found.reason)
@@ -261,5 +261,5 @@ class _Visit(Visit[mailbox.Event, mailbox.Effect]):
     async def _may_be_heard(self, message: UUID) -> bool:
         try:
             return await self._calls.boxes.is_there(self._org, self._owner.id, message)
-        except AWAY:
+        except STORE_FAILED:
             return False  # nobody can say whether it was erased: as by the API, nothing is given out then

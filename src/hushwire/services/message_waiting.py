@@ -12,11 +12,9 @@ from contextlib import suppress
 from typing import Final, Protocol
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.services.bindings import Bindings
 from hushwire.services.directory import Directory
@@ -28,7 +26,7 @@ from hushwire.sip.headers import Line
 from hushwire.sip.message_summary import CONTENT_TYPE, MessageCounts, message_summary
 from hushwire.sip.uri import NameAddr, SipUri, escape_user
 from hushwire.store import mailboxes as rows
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 
 PACKAGE: Final = "message-summary"
 LOOK_S: Final = 60.0
@@ -37,7 +35,6 @@ GRACE_S: Final = 3.0
 MOST_AT_ONCE: Final = 200
 """So many agents are looked up together, and their phones told, in one turn of `TURN_S`."""
 TURN_S: Final = 0.5
-AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
 _UNASKED: Final[tuple[Line, ...]] = (("Event", PACKAGE), ("Subscription-State", "terminated;reason=noresource"))
 _log = structlog.get_logger(__name__)
 
@@ -179,7 +176,7 @@ class MessageWaiting:
         for org_id, agent_ids in by_org.items():
             try:
                 found = await self.mailboxes.counts(org_id, agent_ids)
-            except AWAY as error:
+            except STORE_FAILED as error:
                 _log.warning("mailboxes.unread", error=type(error).__name__)
                 self._due |= dict.fromkeys(agent_ids, now + LOOK_S / 6)
                 continue

@@ -8,12 +8,11 @@ import asyncio
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.calls.model import EndReason
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import LocalError, Unavailable
+from hushwire.core.errors import Unavailable
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import CallId, NodeId, OrgId, RecordingId, uuid7
 from hushwire.media.link import MediaLink
@@ -24,10 +23,9 @@ from hushwire.services.calling import Calling
 from hushwire.services.recorder import recording_end
 from hushwire.store import calls, outbox, recordings
 from hushwire.store.calls import CallEnd, RecordingEnd
-from hushwire.store.database import Connection, Database
+from hushwire.store.database import STORE_FAILED, Connection, Database
 
 RETRY_S: Final = 1.0
-AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
 
@@ -66,7 +64,7 @@ class Orphans:
             self._wake.clear()
             try:
                 await self._end_all()
-            except AWAY as error:
+            except STORE_FAILED as error:
                 _log.warning("orphans.delayed", error=type(error).__name__)
                 await asyncio.sleep(RETRY_S)
                 self._wake.set()
@@ -91,7 +89,7 @@ class Orphans:
                     await self._end_call(org_id, call_id)
             if not is_known:
                 raise Unavailable("the media process has not said what it still records")
-        except AWAY:
+        except STORE_FAILED:
             self._events = events + self._events
             raise
         self._link.acknowledge(*(event.id for event in events))

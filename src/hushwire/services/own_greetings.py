@@ -15,9 +15,9 @@ from hushwire.services.directory import Agent
 from hushwire.services.greetings import Greetings
 from hushwire.services.live import LiveCall
 from hushwire.services.mailbox_calls import CHECK_EACH_S, MailboxCalls
-from hushwire.services.message_waiting import AWAY
 from hushwire.services.sounds import Playing
 from hushwire.services.voicemail_reading import NotRead
+from hushwire.store.database import STORE_FAILED
 
 WAIT_S: Final = 2.0
 """So long a caller waits for the greeting."""
@@ -40,7 +40,7 @@ class OwnGreetings:
                 if used is None:
                     return None
                 sound = await self._calls.fetch(live, owner, used.id, for_caller=True, wait_s=WAIT_S)
-        except (HushwireError, TimeoutError, *AWAY) as error:
+        except (HushwireError, TimeoutError, *STORE_FAILED) as error:
             sound = NotRead(type(error).__name__)
         if used is None or isinstance(sound, NotRead):
             _log.warning(
@@ -68,5 +68,5 @@ class OwnGreetings:
     async def _may_be_heard(self, live: LiveCall, owner: Agent, greeting: UUID) -> bool:
         try:
             return await self._greetings.may_be_heard(live.route.org.id, owner.id, greeting, by_callers=True)
-        except AWAY:
+        except STORE_FAILED:
             return False  # nobody can say whether it was erased

@@ -21,7 +21,7 @@ from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.values import frozen, replace
 from hushwire.policy.model import AllowContact, Attempt, Channel, Verdict
 from hushwire.policy.rules import Rules
-from hushwire.services.bindings import AWAY, Bindings, Place
+from hushwire.services.bindings import Bindings, Place
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address
 from hushwire.services.refreshing import said, words
@@ -34,6 +34,7 @@ from hushwire.sip.message import Request
 from hushwire.sip.registrar import Binding, Bounds, RegisterRefused, answer, register, wants_gruu
 from hushwire.sip.routing import numeric
 from hushwire.sip.uri import SipUri
+from hushwire.store.database import STORE_FAILED
 
 _NO_ROW: Final = UUID(int=0)
 log = structlog.get_logger()
@@ -298,7 +299,7 @@ class Registrations:
     async def _commit_then_answer(self, org_id: OrgId, headers: tuple[Line, ...], respond: Respond) -> None:
         try:
             await self._bindings.write(org_id)
-        except AWAY as error:
+        except STORE_FAILED as error:
             # The phone is in memory and can be called; its row comes with a later batch.
             log.warning("registrations.unwritten", error=type(error).__name__)
         respond(200, headers)

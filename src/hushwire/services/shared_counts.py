@@ -13,21 +13,18 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, NodeId, TrunkId
 from hushwire.services.told_counts import Place, ToldCounts, place_of, portions
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 
 CHANNEL: Final = "hushwire_channels"
 LOOK_S: Final = 0.1
 TELL_AGAIN_S: Final = 5.0
 FORGET_AFTER_S: Final = 20.0
 """A gateway that is not heard for so long, while others are, has no calls any more."""
-AWAY: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _log = structlog.get_logger(__name__)
 
 
@@ -93,7 +90,7 @@ class SharedCounts:
             if changed or is_due:
                 try:
                     await self._tell(changed, is_whole=is_due)
-                except AWAY as error:
+                except STORE_FAILED as error:
                     _log.debug("counts.not_told", error=type(error).__name__)
                 else:
                     self._told = own
@@ -110,7 +107,9 @@ class SharedCounts:
         said: dict[str, object] = {
             "node": str(self._node_id),
             "calls": {str(id_): count for (kind, id_), count in counts.items() if kind is Counted.TRUNK},
-            "others": {f"{kind.value} {id_}": count for (kind, id_), count in counts.items() if kind not in (Counted.TRUNK, Counted.ENGAGED)},
+            "others": {
+                f"{kind.value} {id_}": count for (kind, id_), count in counts.items() if kind not in (Counted.TRUNK, Counted.ENGAGED)
+            },
             "engaged": {str(id_): count for (kind, id_), count in counts.items() if kind is Counted.ENGAGED},
         }
         return json.dumps(said if place is None else said | {"whole": place}, separators=(",", ":"))

@@ -14,11 +14,9 @@ from enum import Enum
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.rounds import for_each
 from hushwire.services.bindings import Bindings
@@ -33,7 +31,7 @@ from hushwire.sip.headers import Line
 from hushwire.sip.uri import NameAddr, SipUri, escape_user
 from hushwire.store import messages, outbox
 from hushwire.store import text_deliveries as table
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 from hushwire.store.text_deliveries import CHANNEL, Due
 
 SILENCE_S: Final = 8.0
@@ -47,7 +45,6 @@ MOST_REFUSED: Final = 10_000
 """Texts of which is remembered which phones refused them; a phone that is forgotten is asked once more."""
 _NOT_NOW: Final = frozenset((408, 423, 429, 480, 486, 487, 491, 600))
 """Of 4xx and 6xx those that say nothing of the text (RFC 3261 sections 21.4 and 21.6): it is tried again."""
-AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, LocalError)
 _log = structlog.get_logger(__name__)
 
 
@@ -214,7 +211,7 @@ class TextDelivery:
                 return
             async with self._db.transaction() as connection:
                 due = await table.due(connection, asked, self._clock.now())
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.warning("texts.unread", error=type(error).__name__)
             self._came |= came
             self._told_of |= told_of
@@ -231,7 +228,7 @@ class TextDelivery:
         try:
             while await self._batch(org_id, agent_id):
                 pass
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.warning("texts.delayed", org_id=str(org_id), error=type(error).__name__)
         except Exception as error:
             _log.error("texts.internal_error", org_id=str(org_id), exc_info=error)

@@ -22,7 +22,7 @@ from hushwire.services.directory import Agent, Directory, Organisation
 from hushwire.services.identity import Authenticator, Known, Unknown
 from hushwire.services.message_sealing import Draft, sealed
 from hushwire.services.message_sending import Accepted, Refused
-from hushwire.services.text_delivery import AWAY, LEASE, Brought, Taking, TextDelivery
+from hushwire.services.text_delivery import LEASE, Brought, Taking, TextDelivery
 from hushwire.services.verdicts import Admit, Judge, unlimited, verdict_for
 from hushwire.sip import refusals
 from hushwire.sip.effects import TxId
@@ -34,7 +34,7 @@ from hushwire.sip.text import NoText, Text, read_text
 from hushwire.sip.uri import NameAddr, SipUri, escape_user
 from hushwire.store import messages
 from hushwire.store import text_deliveries as table
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 from hushwire.transport.limits import SourceLimiter
 from hushwire.vault.pool import KeyPool
 
@@ -140,7 +140,7 @@ class Texting:
     async def _to_number(self, tx: TxId, request: Request, known: Known, allowed: Allow, text: Text) -> None:
         try:
             made = await self._outbox.to_number(known.org.id, known.agent.id, allowed, text.body, received_as=_mark(known, request))
-        except AWAY as error:
+        except STORE_FAILED as error:
             self._not_stored(tx, error)
             return
         if isinstance(made, Refused):
@@ -154,7 +154,7 @@ class Texting:
         org, agent = known.org, known.agent
         try:
             made = await self._store(known, callee, text, _mark(known, request))
-        except AWAY as error:
+        except STORE_FAILED as error:
             self._not_stored(tx, error)
             return
         if made is None:
@@ -179,7 +179,7 @@ class Texting:
                 await self._delivery.settle(org.id, callee.id, message_id, is_internal=True)
             else:
                 await self._delivery.not_taken(org.id, callee.id, message_id)
-        except AWAY as error:
+        except STORE_FAILED as error:
             # Its claim lapses by itself: then it is brought, or brought once more.
             _log.warning("text.unwritten", org_id=str(org.id), error=type(error).__name__)
         return is_brought

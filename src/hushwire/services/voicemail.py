@@ -23,12 +23,12 @@ from hushwire.services.call_tasks import CallTasks
 from hushwire.services.directory import Agent, Organisation
 from hushwire.services.live import LiveCall
 from hushwire.services.mailboxes import Mailboxes
-from hushwire.services.message_waiting import AWAY
 from hushwire.services.own_greetings import OwnGreetings
 from hushwire.services.recorder import Recorder
 from hushwire.services.route import Route
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Playing, Sounds
+from hushwire.store.database import STORE_FAILED
 
 MOST_AT_ONCE: Final = 5
 """So many callers speak into one mailbox at a time."""
@@ -100,7 +100,7 @@ class Voicemail:
         """Whether the mailbox holds as much as it may; a database that is away does not keep anybody from speaking."""
         try:
             found = (await self._mailboxes.counts(live.route.org.id, [owner.id])).get(owner.id)
-        except AWAY as error:
+        except STORE_FAILED as error:
             _log.warning("voicemail.not_counted", call_id=str(live.id), error=type(error).__name__)
             return False
         return found is not None and found.new + found.old >= self._most

@@ -22,13 +22,12 @@ from hushwire.media.encoding import UnusableSound
 from hushwire.media.sounds import EncodedSound, SoundCodec
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.failures import RecordingError
-from hushwire.services.message_waiting import AWAY
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Audio, PlaybackEnded, Recordings
 from hushwire.services.sealed_readings import Answerer, Asker
 from hushwire.store import voicemail
 from hushwire.store import voicemail_readings as table
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 from hushwire.store.voicemail_readings import Answer, Question
 from hushwire.vault.handing_over import Receiver, seal_to
 from hushwire.vault.seal import context
@@ -105,7 +104,7 @@ class Answering:
     async def _answer(self, question: Question) -> Answer:
         try:
             return await self._given(question)
-        except (HushwireError, *AWAY) as error:
+        except (HushwireError, *STORE_FAILED) as error:
             _log.error("voicemail.not_read", recording_id=str(question.recording_id), error=type(error).__name__)
             return Answer(None, "failed")
 

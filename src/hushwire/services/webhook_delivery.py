@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-import asyncpg
 import orjson
 import structlog
 
@@ -26,7 +25,7 @@ from hushwire.core.rounds import for_each
 from hushwire.services import webhook_signing
 from hushwire.services.webhooks import Inside, opened
 from hushwire.store import webhooks as table
-from hushwire.store.database import Database
+from hushwire.store.database import STORE_FAILED, Database
 from hushwire.store.events import FeedEvent
 from hushwire.store.webhooks import Attempted, DeliveryRow, WebhookRow
 from hushwire.transport.outgoing import NotReached, Outgoing
@@ -45,7 +44,7 @@ REST_MOST_S: Final = 300.0
 KEPT_FOR: Final = timedelta(days=1)
 _GONE: Final = 410
 _PRODUCT: Final = "hushwire-webhooks"
-_AWAY: Final = (HushwireError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_FAILED: Final = (HushwireError, *STORE_FAILED)
 _log = structlog.get_logger(__name__)
 
 
@@ -195,7 +194,7 @@ class WebhookDelivery:
     ) -> Attempted:
         try:
             body = orjson.dumps(await self._told(org_id, row, one.event))
-        except (*_AWAY, ValueError, TypeError) as error:
+        except (*_FAILED, ValueError, TypeError) as error:
             # This one comes later; those beside it, which may be told already, are noted all the same.
             _log.error("webhook.unread", org_id=str(org_id), event_id=str(one.event.id), error=type(error).__name__)
             now = self._clock.now()

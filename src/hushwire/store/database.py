@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from hushwire.core.errors import Unavailable
+from hushwire.core.errors import LocalError, Unavailable
 from hushwire.core.ids import OrgId
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -27,6 +27,9 @@ AWAY: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
 )
+STORE_FAILED: Final = (LocalError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""How work with rows fails, on this side or the server's, today or for good: what repeats it, or answers for it, catches these. All else
+is a fault in it."""
 BY_KEY: Final = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
