@@ -5,8 +5,10 @@ import json
 import re
 import socket
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
+import fastapi.routing
 import pytest
 import structlog
 from fastapi.openapi.utils import get_openapi
@@ -496,3 +498,19 @@ async def test_what_is_published_is_told_to_an_address_so_often_and_probes_alway
             assert {(await api.get(probe)).status_code for probe in ("/healthz", "/readyz", "/metrics")} == {200}
     async with office.client() as api:
         shown(await api.get("/v1/trunks"))
+
+
+async def test_the_first_request_of_a_process_finds_all_routes_made(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make several hundred of them takes a good part of a second, in which nobody else is answered."""
+    made: list[str] = []
+    make = fastapi.routing.get_dependant
+
+    def noted(**arguments: Any) -> Any:
+        made.append(arguments["path"])
+        return make(**arguments)
+
+    monkeypatch.setattr(fastapi.routing, "get_dependant", noted)
+    async with office.client() as api:
+        problem(await api.get("/v1/nowhere"), 404)
+        shown(await api.get("/v1/organisation"))
+    assert made == []

@@ -168,7 +168,8 @@ def application(means: Means, *, is_tls: bool) -> ASGIApp:
     app.state.means = means
     problems.install(app)
     for module in _ROUTERS:
-        app.include_router(module.router)
+        # Their routes are whole as they are: included, each of hundreds would be made once more while the first request waits.
+        app.router.routes.extend(module.router.routes)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     told: list[bytes] = []
     telling = asyncio.Lock()
