@@ -2,6 +2,8 @@
 
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -11,7 +13,7 @@ from av.audio.resampler import AudioResampler
 
 from hushwire.media import encoding
 from hushwire.media.encoding import MASTER_RATE, PEAK_DBFS, TARGET_DBFS, UnusableSound, encode, levelled, read_file
-from hushwire.media.sounds import SoundCodec
+from hushwire.media.sounds import EncodedSound, SoundCodec
 
 
 def tone(frequency: float, seconds: float, level_dbfs: float) -> np.ndarray:
@@ -139,3 +141,13 @@ def test_a_file_that_is_too_long_or_too_big_is_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(encoding, "MAX_FILE_BYTES", 1000)
     with pytest.raises(UnusableSound, match="MiB"):
         read_file(path)
+
+
+def test_a_format_that_is_decoded_by_several_threads_is_decoded_where_nothing_may_be_begun(tmp_path: Path) -> None:
+    """As a user whom limits hold: root has none."""
+    file = write(tmp_path / "a.wv", "wavpack", tone(500, 2, -20)).read_bytes()
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    command = (sys.executable, "-I", "-m", "hushwire.media.unknown_sound", "10")
+    done = subprocess.run(command, input=file, capture_output=True, cwd="/", check=False, **nobody)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stderr.decode()
+    assert 100 <= len(EncodedSound.from_data(SoundCodec.OPUS, done.stdout).payloads()) <= 102

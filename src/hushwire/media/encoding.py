@@ -71,9 +71,11 @@ def _decoded(name: str, file: BinaryIO, most_s: int) -> Samples:
     with av.open(file, "r", container_options=options, metadata_errors="ignore") as container:
         if not container.streams.audio:
             raise UnusableSound(f"{name}: holds no sound")
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1  # what decodes strangers' files may begin no threads
         resampler = AudioResampler(format="flt", layout="mono", rate=MASTER_RATE)
         blocks, count = [], 0
-        for frame in container.decode(container.streams.audio[0]):
+        for frame in container.decode(stream):
             frame.pts = None
             for part in resampler.resample(frame):
                 blocks.append(part.to_ndarray().reshape(-1))
