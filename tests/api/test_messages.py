@@ -630,6 +630,42 @@ async def test_marketing_needs_a_consent_that_was_not_taken_back(office: Office)
         await sent(api, "Buy!", marketing=True)
 
 
+async def test_what_a_campaign_s_template_number_or_agent_sends_is_marketing_whatever_the_request_says(office: Office) -> None:
+    anna, ben = await office.add_agent("anna"), await office.add_agent("ben")
+    await office.rows("UPDATE agents SET telemarketing = true WHERE id = $1 RETURNING 1", anna)
+    office_desk = await desk(office, agent=anna)
+    second, bens = "+493023125951", "+493023125952"
+    campaign = await add_number(office, second)
+    await add_number(office, bens, ben)
+    body = {"to": THEIRS, "text": "Buy!"}
+    ways: list[dict[str, Any]] = [
+        {"agent": "anna"}, {"agent": "ben", "from": second}, {"agent": "ben", "text": None, "template": "spring"},
+    ]  # fmt: skip
+    async with office.client() as api:
+        assert (await api.post("/v1/messages/templates", json={"name": "spring", "text": "Buy!", "marketing": True})).json()["marketing"]
+        target = shown(await api.put(f"/v1/messages/numbers/{campaign}", json={"target": "nobody", "marketing": True}))
+        assert (target["marketing"], shown(await api.get(f"/v1/messages/numbers/{campaign}"))) == (True, target)
+        assert not (await sent(api, agent="ben"))["is_marketing"]
+        for way in ways:
+            assert problem(await api.post("/v1/messages", json=body | way), 403)["reason"] == "no-consent", way
+            assert problem(await api.post("/v1/messages/preview", json=body | way), 403)["reason"] == "no-consent", way
+        given = {"number": THEIRS, "about": "marketing-messages", "how": "written", "given_at": "2026-01-01T00:00:00Z"}
+        consent = (await api.post("/v1/privacy/consents", json=given)).json()
+        for way in ways:
+            answer = await api.post("/v1/messages", json=body | way)
+            assert answer.json()["is_marketing"], way
+        # What was accepted and has not left when the consent is taken back does not leave.
+        shown(await api.post(f"/v1/privacy/consents/{consent['id']}/withdraw"))
+        assert [going.text.reveal() for going in await office_desk.queued()] == ["Hello"]
+        failed = shown(await api.get("/v1/messages", params={"state": "failed"}))["items"]
+        assert [message["error"] for message in failed] == ["no-consent"] * 3
+        shown(await api.put("/v1/messages/settings", json={"needs_consent": False}))
+        shown(await api.post("/v1/privacy/do-not-call", json={"numbers": [THEIRS]}))
+        for way in ways:
+            assert problem(await api.post("/v1/messages", json=body | way), 403)["reason"] == "do-not-call", way
+        await sent(api, agent="ben")
+
+
 async def test_marketing_keeps_to_the_hours_of_the_recipient_and_other_messages_do_not(office: Office) -> None:
     await desk(office)
     later = (datetime.now(UTC) + timedelta(days=3)).strftime("%a").lower()

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -192,14 +193,15 @@ async def killed(kills: int) -> dict[str, int]:
     What is in doubt after a kill and was not before it: parts that were being sent, and those whose answer never came.
     """
     folder = Path(tempfile.mkdtemp(prefix="hushwire-bench-"))
+    scratch = ExitStack()
     try:
-        with scratch_cluster() as cluster:
-            databases = await fresh_databases(cluster)
-            try:
-                return await _killed(await made_house(databases, folder), kills)
-            finally:
-                await drop_databases(databases)
+        databases = await fresh_databases(await asyncio.to_thread(scratch.enter_context, scratch_cluster()))
+        try:
+            return await _killed(await made_house(databases, folder), kills)
+        finally:
+            await drop_databases(databases)
     finally:
+        await asyncio.to_thread(scratch.close)
         shutil.rmtree(folder, ignore_errors=True)
 
 

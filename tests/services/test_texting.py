@@ -219,6 +219,24 @@ async def test_a_text_to_a_number_that_the_rules_allow_is_sealed_into_the_outbox
         assert (refused.status, len(await world.rows("messages"))) == (403, 1)
 
 
+async def test_a_text_of_an_agent_that_does_telemarketing_needs_a_consent_as_any_marketing(databases: Databases, tmp_path: Path) -> None:
+    async with texting(databases, tmp_path) as (world, house):
+        anna = await TextPhone.open(world, "anna")
+        await carried(world)
+        owner = await house.main("owner")
+        async with owner.organisation(house.org) as connection:
+            await connection.execute("UPDATE agents SET telemarketing = true")
+        refused = await anna.text("03023125999", "Buy!")
+        assert (refused.status, "agreed to messages of marketing" in reason(refused)) == (403, True)
+        async with owner.organisation(house.org) as connection:
+            await connection.execute(
+                "INSERT INTO message_settings (org_id, needs_consent, updated_at) VALUES ($1, false, now())", house.org
+            )
+        assert (await anna.text("03023125999", "Buy!")).status == 202
+        (row,) = await world.rows("messages")
+        assert row["is_marketing"]
+
+
 async def test_what_a_carrier_brings_for_an_agents_number_reaches_its_phone_and_is_opened_for_it_alone(
     databases: Databases, tmp_path: Path
 ) -> None:

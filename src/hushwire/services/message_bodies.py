@@ -23,9 +23,10 @@ from hushwire.services.message_opt_outs import opted_out
 from hushwire.services.message_replies import OPT_OUT
 from hushwire.services.message_sealing import opened
 from hushwire.services.message_sending import Verdicts
+from hushwire.services.phone_numbers import REMOTE
 from hushwire.sms.text.encoding import PLAIN, WIDE, Encoding
 from hushwire.sms.text.segmentation import Segment, Style, segments
-from hushwire.store import message_parts, outbox
+from hushwire.store import message_parts, message_settings, outbox
 from hushwire.store import messages as table
 from hushwire.store.database import Connection, Database
 from hushwire.store.messages import Advanced, MessageRow
@@ -150,6 +151,10 @@ class MessageBodies:
             pairs = {row.id: (numbers[row.id], found[row.id].source.reveal()) for row in going}
             asked = await opted_out(connection, org_keys, pairs.values())
             gone |= {message_id: "opted-out" for message_id, pair in pairs.items() if pair in asked}
+            marketing = {row.id: org_keys.index(REMOTE, numbers[row.id]) for row in going if row.is_marketing and row.id not in gone}
+            if marketing and (await message_settings.settings(connection)).needs_consent:
+                agreed = await message_settings.consenting(connection, list(marketing.values()))
+                gone |= {message_id: "no-consent" for message_id, index in marketing.items() if index not in agreed}
             barred = await barred_centres(connection, [row.centre_id for row in going if row.centre_id is not None], now)
             gone |= {row.id: "no-carrier" for row in going if row.centre_id in barred}
             for reason in set(gone.values()):

@@ -25,6 +25,8 @@ class Own:
     number: str = field(repr=False)
     agent_id: UUID | None
     is_pooled: bool
+    is_marketing: bool = False
+    """Whether campaigns come from it: then all that it sends is marketing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ stands in its row and in the outbox of parts (`store/message_parts.py`) before t
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,17 +16,19 @@ from uuid import UUID
 from hushwire.core.clock import Clock, Random
 from hushwire.core.events import DomainEvent, EventKind
 from hushwire.core.ids import AgentId, OrgId, uuid7
+from hushwire.policy import calling_hours
 from hushwire.policy.model import Allow, Channel, Reason, Verdict
 from hushwire.services import message_senders
 from hushwire.services.fraud_texts import Over, TextCounters, TextUse
 from hushwire.services.free_carriers import barred_centres
 from hushwire.services.message_centres import Way, choose, ways
-from hushwire.services.message_opt_outs import Pair, opted_out
+from hushwire.services.message_opt_outs import Pair, listed, opted_out
 from hushwire.services.message_parties import is_number
 from hushwire.services.message_sealing import Draft, sealed
 from hushwire.services.message_senders import Own, Sender
 from hushwire.services.once import KeyReused, Once, made_before
 from hushwire.services.phone_numbers import REMOTE
+from hushwire.services.verdicts import marketed
 from hushwire.services.voice_security import NoAgent
 from hushwire.sms.text.folding import folded
 from hushwire.sms.text.segmentation import MOST_PARTS, Size, Style, size
@@ -151,7 +153,14 @@ class Scene:
     """What holds for an organisation's messages now: read once for all that are sent together."""
 
     def __init__(
-        self, keys: OrgKeys, settings: Settings, owned: Sequence[Own], callers: Mapping[UUID, str], carriers: Sequence[Way], name: str
+        self,
+        keys: OrgKeys,
+        settings: Settings,
+        owned: Sequence[Own],
+        callers: Mapping[UUID, str],
+        carriers: Sequence[Way],
+        name: str,
+        telemarketers: Collection[UUID] = (),
     ) -> None:
         self.keys = keys
         self.settings = settings
@@ -159,6 +168,11 @@ class Scene:
         self.callers = callers
         self.carriers = carriers
         self.organisation = name
+        self.telemarketers = telemarketers
+
+    def is_of_campaigns(self, sender: Sender) -> bool:
+        """Whether campaigns come from this number."""
+        return any(one.is_marketing for one in self.owned if one.id == sender.number_id)
 
     def sender(self, wish: Wish, allowed: Allow) -> Sender | Refused:
         """Who it comes from."""
@@ -250,11 +264,15 @@ class MessageSending:
         """
         wish = Wish(to=allowed.number, text=text, agent=agent)
         scene = await self._scene(org_id, [wish])
+        wish = replace(wish, is_marketing=agent in scene.telemarketers)
         said = _text(wish, {}, folds=scene.settings.folds)
         ready = said if isinstance(said, Refused) else self._fitted(scene, wish, said, allowed)
+        now = self._clock.now()
+        if not isinstance(ready, Refused) and (ready.wish.is_marketing or scene.is_of_campaigns(ready.sender)):
+            async with self._main.organisation(org_id) as connection:
+                ready = await _as_marketing(connection, scene, ready, now)
         if isinstance(ready, Refused):
             return ready
-        now = self._clock.now()
         index = scene.keys.index(_RECEIVED, f"{agent}:{received_as.hex()}")
         (row,) = await self._sealed(scene, [ready], None, f"agent:{agent}", now)
         row = replace(row, received_as=index)
@@ -296,7 +314,7 @@ class MessageSending:
 
     async def _ready(self, org_id: OrgId, wishes: Sequence[Wish]) -> tuple[Scene, list["_Ready | Refused"]]:
         scene = await self._scene(org_id, wishes)
-        texts = await self._texts(org_id, scene, wishes)
+        texts, wishes = await self._texts(org_id, scene, wishes)
         verdicts: list[Allow | Refused] = []
         for place, wish in enumerate(wishes):
             verdicts.append(await self._verdict(org_id, wish))
@@ -312,12 +330,23 @@ class MessageSending:
             assert isinstance(text, str)
             assert isinstance(verdict, Allow)
             found.append(self._fitted(scene, wish, text, verdict))
+        found = await self._of_campaigns(org_id, scene, found)
         others = [each for each in found if isinstance(each, _Ready) and not is_number(each.allowed.number)]
         if others:
             async with self._main.organisation(org_id) as connection:
                 asked = await self._too_late(connection, scene.keys, others)
             found = [OPTED_OUT if isinstance(each, _Ready) and each.pair in asked else each for each in found]
         return scene, found
+
+    async def _of_campaigns(self, org_id: OrgId, scene: Scene, found: list["_Ready | Refused"]) -> list["_Ready | Refused"]:
+        """What a number of campaigns is to send is marketing, which shows when its sender is known."""
+        marked = [each for each in found if isinstance(each, _Ready) and not each.wish.is_marketing and scene.is_of_campaigns(each.sender)]
+        if not marked:
+            return found
+        now = self._clock.now()
+        async with self._main.organisation(org_id) as connection:
+            made = {id(each): await _as_marketing(connection, scene, each, now) for each in marked}
+        return [made.get(id(each), each) for each in found]
 
     def _fitted(self, scene: Scene, wish: Wish, text: str, allowed: Allow) -> "_Ready | Refused":
         sender = scene.sender(wish, allowed)
@@ -370,21 +399,28 @@ class MessageSending:
             elif verdict.number in asked:
                 found.append(OPTED_OUT)
             elif wish.is_marketing and scene.settings.needs_consent and remote[verdict.number] not in agreed:
-                found.append(Refused("no-consent", "Nobody with this number agreed to messages of marketing: see /v1/privacy/consents."))
+                found.append(NO_CONSENT)
             else:
                 found.append(None)
         return found
 
-    async def _texts(self, org_id: OrgId, scene: Scene, wishes: Sequence[Wish]) -> list["str | Refused"]:
+    async def _texts(self, org_id: OrgId, scene: Scene, wishes: Sequence[Wish]) -> tuple[list["str | Refused"], list[Wish]]:
+        """What each says; and the wishes, marked as marketing where their template or agent is."""
         names = {wish.template for wish in wishes if wish.template is not None}
         bodies: dict[str, str] = {}
+        campaigns: set[str | None] = set()
         if names:
             async with self._main.organisation(org_id) as connection:
                 for name in names:
                     row = await message_settings.template(connection, name)
                     if row is not None:
                         bodies[name] = open_template(scene.keys, row.id, row.body_sealed)
-        return [_text(wish, bodies, folds=scene.settings.folds) for wish in wishes]
+                        campaigns |= {name} if row.is_marketing else set()
+        marked = [
+            wish if wish.is_marketing else replace(wish, is_marketing=wish.template in campaigns or wish.agent in scene.telemarketers)
+            for wish in wishes
+        ]
+        return [_text(wish, bodies, folds=scene.settings.folds) for wish in wishes], marked
 
     async def _sealed(self, scene: Scene, going: Sequence[_Ready], batch_id: UUID | None, actor: str, now: datetime) -> list[NewMessage]:
         if not going:
@@ -433,6 +469,8 @@ class MessageSending:
 
 OPTED_OUT: Final = Refused("opted-out", "Whoever has this number asked for no more messages.")
 
+NO_CONSENT: Final = Refused("no-consent", "Nobody with this number agreed to messages of marketing: see /v1/privacy/consents.")
+
 OVER_LIMIT: Final = Refused("limit", "The organisation accepts no more messages today: see most_per_day in /v1/messages/settings.")
 
 
@@ -452,6 +490,23 @@ def _micros(price: Decimal | None) -> int:
     return 0 if price is None else int(price * 1_000_000)
 
 
+async def _as_marketing(connection: Connection, scene: Scene, ready: _Ready, now: datetime) -> _Ready | Refused:
+    """What was allowed as any message, as one of a campaign: what the do-not-call set, the hours of the recipient and consents say of it.
+
+    Of rows alone, so that a gateway can ask too.
+    """
+    number, keys = ready.allowed.number, scene.keys
+    is_listed = bool(await listed(connection, keys, [number]))
+    hours = [calling_hours.parse(text) for text in await message_settings.telemarketing_hours(connection)]
+    at = now if ready.wish.send_at is None else max(now, ready.wish.send_at)
+    verdict = marketed(ready.allowed, hours, at, is_listed=is_listed)
+    if not isinstance(verdict, Allow):
+        return Refused(verdict.reason.value, verdict.explanation)
+    if scene.settings.needs_consent and not await message_settings.consenting(connection, [keys.index(REMOTE, number)]):
+        return NO_CONSENT
+    return replace(ready, wish=replace(ready.wish, is_marketing=True))
+
+
 async def _fits_the_day(connection: Connection, scene: Scene, going: Sequence[_Ready], now: datetime) -> bool:
     """Whether the day's limit has room for all of these; they are counted then."""
     most, parts = scene.settings.most_per_day, sum(ready.size.parts for ready in going)
@@ -465,6 +520,7 @@ async def read_scene(connection: Connection, keys: OrgKeys, now: datetime, agent
     said = await message_settings.settings(connection)
     rows = await message_settings.numbers(connection)
     callers = await message_settings.caller_ids(connection, agents) if agents else {}
+    telemarketers = await message_settings.telemarketers(connection, agents) if agents else set[UUID]()
     carriers = await ways(connection)
     if any(way.subprocessor is not None for way in carriers):
         barred = await barred_centres(connection, [way.id for way in carriers], now)
@@ -480,12 +536,13 @@ async def read_scene(connection: Connection, keys: OrgKeys, now: datetime, agent
             opened(row.number_sealed, "numbers", "number_sealed", row.id),
             row.agent_id if row.target == "agent" else row.rings if row.target is None else None,
             row.is_pooled,
+            row.is_marketing,
         )
         for row in rows
         if not row.masks
     ]
     shown = {agent: opened(value, "agents", "caller_id_sealed", agent) for agent, value in callers.items()}
-    return Scene(keys, said, owned, shown, carriers, name)
+    return Scene(keys, said, owned, shown, carriers, name, telemarketers)
 
 
 def carriers_for(carriers: Sequence[Way], number: str, random: Random) -> list[Way]:

@@ -25,6 +25,7 @@ class TemplateView:
     text: str = field(repr=False)
     created_at: datetime
     updated_at: datetime
+    is_marketing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Target:
     agent_id: UUID | None = None
     group_id: UUID | None = None
     is_pooled: bool = False
+    is_marketing: bool = False
+    """Whether campaigns come from the number."""
 
 
 class MessageSettings:
@@ -68,7 +71,7 @@ class MessageSettings:
             return None
         if row.target is None:
             return Target("nobody" if row.rings is None else "agent", row.rings)
-        return Target(row.target, row.agent_id, row.group_id, row.is_pooled)
+        return Target(row.target, row.agent_id, row.group_id, row.is_pooled, row.is_marketing)
 
     async def put_target(self, org_id: OrgId, number_id: UUID, wanted: Target, *, actor: str) -> Target | str | None:
         """From the next message on. None: no such number; a word: what of the target the organisation does not have."""
@@ -78,9 +81,17 @@ class MessageSettings:
                 if await table.number(connection, number_id) is None:
                     return None
                 await table.put_number(
-                    connection, org_id, number_id, wanted.target, wanted.agent_id, wanted.group_id, wanted.is_pooled, now
+                    connection,
+                    org_id,
+                    number_id,
+                    wanted.target,
+                    wanted.agent_id,
+                    wanted.group_id,
+                    wanted.is_pooled,
+                    wanted.is_marketing,
+                    now,
                 )
-                said: audit.Fields = {"target": wanted.target, "pooled": wanted.is_pooled}
+                said: audit.Fields = {"target": wanted.target, "pooled": wanted.is_pooled, "marketing": wanted.is_marketing}
                 await audit.append(connection, org_id, now, actor, CHANGED, f"number:{number_id}", said)
         except asyncpg.ForeignKeyViolationError:
             return "agent" if wanted.agent_id is not None else "team"
@@ -94,31 +105,31 @@ class MessageSettings:
         views = []
         for row in rows[:limit]:
             text = open_template(keys, row.id, row.body_sealed)
-            views.append(TemplateView(row.id, row.name, text, row.created_at, row.updated_at))
+            views.append(TemplateView(row.id, row.name, text, row.created_at, row.updated_at, row.is_marketing))
         return views, rows[limit - 1].name if len(rows) > limit else None
 
-    async def add_template(self, org_id: OrgId, name: str, text: str, *, actor: str) -> TemplateView | None:
+    async def add_template(self, org_id: OrgId, name: str, text: str, *, is_marketing: bool, actor: str) -> TemplateView | None:
         """A new one; None if one has this name already."""
         keys = await self._keyring.org_context(org_id)
         now = self._clock.now()
         row_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
         async with self._main.organisation(org_id) as connection:
-            row = TemplateRow(row_id, name, seal_template(keys, row_id, text), now, now)
+            row = TemplateRow(row_id, name, seal_template(keys, row_id, text), now, now, is_marketing)
             if not await table.add_template(connection, org_id, row):
                 return None
             await audit.append(connection, org_id, now, actor, CHANGED, f"message-template:{row_id}", {"what": "template"})
-        return TemplateView(row_id, name, text, now, now)
+        return TemplateView(row_id, name, text, now, now, is_marketing)
 
-    async def put_template(self, org_id: OrgId, template_id: UUID, text: str, *, actor: str) -> TemplateView | None:
+    async def put_template(self, org_id: OrgId, template_id: UUID, text: str, *, is_marketing: bool, actor: str) -> TemplateView | None:
         """Another text for it; None where there is no such template."""
         keys = await self._keyring.org_context(org_id)
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
-            row = await table.change_template(connection, template_id, seal_template(keys, template_id, text), now)
+            row = await table.change_template(connection, template_id, seal_template(keys, template_id, text), is_marketing, now)
             if row is None:
                 return None
             await audit.append(connection, org_id, now, actor, CHANGED, f"message-template:{template_id}", {"what": "template"})
-        return TemplateView(row.id, row.name, text, row.created_at, row.updated_at)
+        return TemplateView(row.id, row.name, text, row.created_at, row.updated_at, row.is_marketing)
 
     async def drop_template(self, org_id: OrgId, template_id: UUID, *, actor: str) -> bool:
         """It is there no more; False if it was not."""

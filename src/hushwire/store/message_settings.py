@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
 from hushwire.core.ids import OrgId
@@ -41,6 +42,8 @@ class OwnNumber:
     group_id: UUID | None
     is_pooled: bool
     masks: bool
+    is_marketing: bool
+    """Whether campaigns come from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class TemplateRow:
     body_sealed: bytes = field(repr=False)
     created_at: datetime
     updated_at: datetime
+    is_marketing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ async def put_settings(connection: Connection, org_id: OrgId, new: Settings, at:
 
 _NUMBERS = (
     "SELECT n.id, n.number_sealed, n.lookup, n.agent_id AS rings, r.target, r.agent_id, r.group_id,"
-    " coalesce(r.is_pooled, false) AS is_pooled, n.masks FROM numbers AS n LEFT JOIN message_numbers AS r ON r.number_id = n.id"
+    " coalesce(r.is_pooled, false) AS is_pooled, n.masks, coalesce(r.is_marketing, false) AS is_marketing"
+    " FROM numbers AS n LEFT JOIN message_numbers AS r ON r.number_id = n.id"
 )
 
 
@@ -183,19 +188,23 @@ async def put_number(
     agent_id: UUID | None,
     group_id: UUID | None,
     is_pooled: bool,
+    is_marketing: bool,
     at: datetime,
 ) -> None:
-    """Where its messages go from now on."""
+    """Where its messages go from now on, and what those that it sends are."""
     await connection.execute(
-        "INSERT INTO message_numbers (org_id, number_id, target, agent_id, group_id, is_pooled, updated_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (number_id) DO UPDATE SET target = EXCLUDED.target, agent_id = EXCLUDED.agent_id,"
-        " group_id = EXCLUDED.group_id, is_pooled = EXCLUDED.is_pooled, updated_at = EXCLUDED.updated_at",
+        "INSERT INTO message_numbers (org_id, number_id, target, agent_id, group_id, is_pooled, is_marketing, updated_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+        " ON CONFLICT (number_id) DO UPDATE SET target = EXCLUDED.target, agent_id = EXCLUDED.agent_id,"
+        " group_id = EXCLUDED.group_id, is_pooled = EXCLUDED.is_pooled, is_marketing = EXCLUDED.is_marketing,"
+        " updated_at = EXCLUDED.updated_at",
         org_id,
         number_id,
         target,
         agent_id,
         group_id,
         is_pooled,
+        is_marketing,
         at,
     )
 
@@ -206,6 +215,17 @@ async def caller_ids(connection: Connection, agent_ids: Sequence[UUID]) -> dict[
         "SELECT id, caller_id_sealed FROM agents WHERE id = ANY($1::uuid[]) AND caller_id_sealed IS NOT NULL", list(agent_ids)
     )
     return {row["id"]: row["caller_id_sealed"] for row in rows}
+
+
+async def telemarketers(connection: Connection, agent_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these agents do telemarketing."""
+    rows = await connection.fetch("SELECT id FROM agents WHERE id = ANY($1::uuid[]) AND telemarketing", list(agent_ids))
+    return {row["id"] for row in rows}
+
+
+async def telemarketing_hours(connection: Connection) -> list[str]:
+    """When telemarketing of the entered organisation may reach whom."""
+    return list(await connection.fetchval("SELECT telemarketing_hours FROM orgs WHERE id = current_org()") or ())
 
 
 async def members(connection: Connection, group_id: UUID) -> list[UUID]:
@@ -245,17 +265,27 @@ async def consenting(connection: Connection, indexes: Sequence[bytes]) -> set[by
     return {row["remote_index"] for row in rows}
 
 
+_TEMPLATE: Final = "id, name, body_sealed, created_at, updated_at, is_marketing"
+_TEMPLATE_OF_NAME: Final = f"SELECT {_TEMPLATE} FROM message_templates WHERE name = $1"  # noqa: S608 (names are ours)
+_PAGE_OF_TEMPLATES: Final = f"SELECT {_TEMPLATE} FROM message_templates WHERE $1::text IS NULL OR name > $1 ORDER BY name LIMIT $2"  # noqa: S608
+_CHANGE_TEMPLATE: Final = (
+    "UPDATE message_templates SET body_sealed = $2, updated_at = $3, is_marketing = $4 WHERE id = $1"  # noqa: S608
+    f" RETURNING {_TEMPLATE}"
+)
+
+
 async def template(connection: Connection, name: str) -> TemplateRow | None:
     """The template of this name."""
-    row = await connection.fetchrow("SELECT id, name, body_sealed, created_at, updated_at FROM message_templates WHERE name = $1", name)
+    row = await connection.fetchrow(
+        "SELECT id, name, body_sealed, created_at, updated_at, is_marketing FROM message_templates WHERE name = $1", name
+    )
     return None if row is None else TemplateRow(**dict(row))
 
 
 async def templates(connection: Connection, *, after: str | None, limit: int) -> list[TemplateRow]:
     """A page of templates, by name."""
     rows = await connection.fetch(
-        "SELECT id, name, body_sealed, created_at, updated_at FROM message_templates WHERE $1::text IS NULL OR name > $1"
-        " ORDER BY name LIMIT $2",
+        _PAGE_OF_TEMPLATES,
         after,
         limit,
     )
@@ -265,7 +295,8 @@ async def templates(connection: Connection, *, after: str | None, limit: int) ->
 async def add_template(connection: Connection, org_id: OrgId, row: TemplateRow) -> bool:
     """A new one; False if one has its name already."""
     status = await connection.execute(
-        "INSERT INTO message_templates (id, org_id, name, body_sealed, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)"
+        "INSERT INTO message_templates (id, org_id, name, body_sealed, created_at, updated_at, is_marketing)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)"
         " ON CONFLICT (org_id, name) DO NOTHING",
         row.id,
         org_id,
@@ -273,18 +304,21 @@ async def add_template(connection: Connection, org_id: OrgId, row: TemplateRow) 
         row.body_sealed,
         row.created_at,
         row.updated_at,
+        row.is_marketing,
     )
     return bool(status == "INSERT 0 1")
 
 
-async def change_template(connection: Connection, template_id: UUID, body_sealed: bytes, at: datetime) -> TemplateRow | None:
+async def change_template(
+    connection: Connection, template_id: UUID, body_sealed: bytes, is_marketing: bool, at: datetime
+) -> TemplateRow | None:
     """Another text for it; None where there is none."""
     row = await connection.fetchrow(
-        "UPDATE message_templates SET body_sealed = $2, updated_at = $3 WHERE id = $1"
-        " RETURNING id, name, body_sealed, created_at, updated_at",
+        _CHANGE_TEMPLATE,
         template_id,
         body_sealed,
         at,
+        is_marketing,
     )
     return None if row is None else TemplateRow(**dict(row))
 

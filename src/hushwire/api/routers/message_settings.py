@@ -89,6 +89,7 @@ class MessageTemplate(BaseModel):
     id: UUID
     name: str
     text: str
+    marketing: bool
     created_at: datetime
     updated_at: datetime
 
@@ -98,12 +99,14 @@ class NewTemplate(Body):
 
     name: TemplateName
     text: Text
+    marketing: bool = Field(default=False, description="Of a campaign: whatever is sent from it is marketing.")
 
 
 class TemplateText(Body):
-    """What a template says from now on."""
+    """What a template says from now on, and whether it is a campaign's."""
 
     text: Text
+    marketing: bool = False
 
 
 class NumberTarget(Body):
@@ -113,6 +116,7 @@ class NumberTarget(Body):
     agent_id: UUID | None = Field(default=None, strict=False)
     group_id: UUID | None = Field(default=None, strict=False, description="A ring group: each member's phones get it.")
     pooled: bool = False
+    marketing: bool = Field(default=False, description="Campaigns come from it: whatever it sends is marketing.")
 
     @model_validator(mode="after")
     def _fits(self) -> "NumberTarget":
@@ -156,7 +160,7 @@ async def list_message_templates(
 @router.post("/templates", status_code=201)
 async def add_message_template(means: Given, caller: Changing, body: NewTemplate) -> MessageTemplate:
     """A new template. 409 where one has this name already."""
-    made = await means.messages.settings.add_template(caller.org_id, body.name, body.text, actor=caller.actor)
+    made = await means.messages.settings.add_template(caller.org_id, body.name, body.text, is_marketing=body.marketing, actor=caller.actor)
     if made is None:
         raise Problem(409, "There is a template of this name.")
     return _template(made)
@@ -165,7 +169,9 @@ async def add_message_template(means: Given, caller: Changing, body: NewTemplate
 @router.put("/templates/{template_id}")
 async def put_message_template(means: Given, caller: Changing, template_id: Id, body: TemplateText) -> MessageTemplate:
     """Another text for it; messages that were sent from it stay as they are."""
-    found = await means.messages.settings.put_template(caller.org_id, parsed_id(template_id), body.text, actor=caller.actor)
+    found = await means.messages.settings.put_template(
+        caller.org_id, parsed_id(template_id), body.text, is_marketing=body.marketing, actor=caller.actor
+    )
     if found is None:
         raise not_found()
     return _template(found)
@@ -191,7 +197,7 @@ async def get_message_target(means: Given, caller: Reading, number_id: Id) -> Nu
 @router.put("/numbers/{number_id}")
 async def put_message_target(means: Given, caller: Changing, number_id: Id, body: NumberTarget) -> NumberTarget:
     """From the next message on."""
-    wanted = Target(body.target, body.agent_id, body.group_id, body.pooled)
+    wanted = Target(body.target, body.agent_id, body.group_id, body.pooled, body.marketing)
     match found := await means.messages.settings.put_target(caller.org_id, parsed_id(number_id), wanted, actor=caller.actor):
         case None:
             raise not_found()
@@ -218,7 +224,14 @@ def _settings(found: Settings) -> MessageSettings:
 
 
 def _template(view: TemplateView) -> MessageTemplate:
-    return MessageTemplate(id=view.id, name=view.name, text=view.text, created_at=view.created_at, updated_at=view.updated_at)
+    return MessageTemplate(
+        id=view.id,
+        name=view.name,
+        text=view.text,
+        marketing=view.is_marketing,
+        created_at=view.created_at,
+        updated_at=view.updated_at,
+    )
 
 
 def _target(found: Target) -> NumberTarget:
@@ -227,4 +240,5 @@ def _target(found: Target) -> NumberTarget:
         agent_id=found.agent_id,
         group_id=found.group_id,
         pooled=found.is_pooled,
+        marketing=found.is_marketing,
     )

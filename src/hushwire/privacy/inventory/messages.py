@@ -54,10 +54,10 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(_BODY, retention=Retention.DELIVERY, erasure=Erasure.DELETE_ROW), "sealed"),
     "message_batches": same(replace(_TEMPLATE, form=Form.PSEUDONYM), "id org_id created_by")
     | same(_TEMPLATE, "created_at accepted refused"),
-    "message_templates": same(_TEMPLATE, "id org_id name created_at updated_at")
+    "message_templates": same(_TEMPLATE, "id org_id name created_at updated_at is_marketing")
     | same(replace(_TEMPLATE, form=Form.SEALED, erasure=Erasure.DELETE_ROW), "body_sealed"),
     "message_numbers": same(replace(NUMBER, form=Form.PSEUDONYM), "org_id number_id agent_id group_id")
-    | same(replace(NUMBER, form=Form.PLAIN), "target is_pooled updated_at"),
+    | same(replace(NUMBER, form=Form.PLAIN), "target is_pooled is_marketing updated_at"),
     "message_settings": same(
         RULE, "org_id senders alphanumeric languages folds needs_consent prices currency most_per_day answers_per_day updated_at"
     ),
