@@ -15,8 +15,9 @@ o=- {n} {n} IN IP4 127.0.0.1
 s=-
 c=IN IP4 127.0.0.1
 t=0 0
-m=audio 40000 RTP/AVP 0
+m=audio 40000 RTP/AVP 0 101
 a=rtpmap:0 PCMU/8000
+a=rtpmap:101 telephone-event/8000
 """.replace("\n", "\r\n")
 
 Reply = Callable[[str], str | None]
@@ -53,10 +54,14 @@ class Socket(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
+        self.is_closed = False
         self.port = int(transport.get_extra_info("sockname")[1])
 
     def close(self) -> None:
         self._transport.close()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.is_closed = True
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         text = data.decode(errors="surrogateescape")

@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email import message_from_string
 from pathlib import Path
 from uuid import UUID
+from xml.etree import ElementTree
 
 import pytest
 
@@ -17,10 +20,12 @@ from hushwire.services.emergencies import EmergencyAlarms, in_order, location
 from hushwire.services.notices import Notices
 from hushwire.services.trunk import Trunk
 from hushwire.sip import effects as sip
+from hushwire.sip.geolocation import pidf_lo
 from hushwire.sip.uri import parse_sip_uri
 from hushwire.vault.keyring import Keyring
 from tests.databases import Databases
 from tests.polling import until
+from tests.redteam.phones import Socket
 from tests.services.running import ROOT, World, need_program, running, specs
 
 ADDRESS = (("country", "DE"), ("A3", "Köln"), ("RD", "Am Dom; 1"), ("PC", "50667"))
@@ -99,6 +104,65 @@ async def test_an_emergency_call_carries_the_address_is_not_recorded_and_is_told
     assert notice["subject_id"] == row["id"]
     anna.endpoint.bye(accepted.dialog)
     await world.row("calls", state="ended")
+
+
+CIVIC = ["country", "A1", "A2", "A3", "A4", "A5", "A6", "PRM", "PRD", "RD", "STS", "POD", "POM", "RDSEC", "RDBR", "RDSUBBR", "HNO", "HNS"]
+CIVIC += ["LMK", "LOC", "FLR", "NAM", "PC", "BLD", "UNIT", "ROOM", "SEAT", "PLC", "PCN", "POBOX", "ADDCODE"]
+"""As the schema of RFC 5139, section 4, wants them one after the other."""
+SPACES = {
+    "p": "urn:ietf:params:xml:ns:pidf",
+    "gp": "urn:ietf:params:xml:ns:pidf:geopriv10",
+    "gbp": "urn:ietf:params:xml:ns:pidf:geopriv10:basicPolicy",
+    "ca": "urn:ietf:params:xml:ns:pidf:geopriv10:civicAddr",
+}
+
+
+@need_program
+async def test_a_carrier_that_asks_for_it_reads_the_address_beside_the_session_description_as_rfc_6442_has_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    carrier = await Socket().bind()
+    await provisioned(world, emergency=True, geolocation=True, uri=f"sip:127.0.0.1:{carrier.port}")
+    anna = await world.peer("anna")
+    anna.invite("112")
+    assert (await anna.expect(sip.Rejected)).status == 486
+    [invite] = {text for text in carrier.seen if text.startswith("INVITE sip:112@")}
+    head, _, body = invite.partition("\r\n\r\n")
+    fields = message_from_string(head.partition("\r\n")[2])
+    said = message_from_string(f"Content-Type: {fields['Content-Type']}\r\nMIME-Version: 1.0\r\n\r\n{body}")
+    assert (said.get_content_type(), int(fields["Content-Length"])) == ("multipart/mixed", len(body.encode()))
+    sdp, location = said.get_payload()  # type: ignore[misc]
+    assert (sdp.get_content_type(), location.get_content_type()) == ("application/sdp", "application/pidf+xml")  # type: ignore[union-attr]
+    assert str(sdp.get_payload()).startswith("v=0\r\n")  # type: ignore[union-attr]
+    reference = location["Content-ID"].strip("<>")  # type: ignore[index, union-attr]
+    assert (fields["Geolocation"], fields["Geolocation-Routing"]) == (f"<cid:{reference}>", "yes")
+    presence = ElementTree.fromstring(str(location.get_payload()).encode())  # type: ignore[union-attr]
+    assert presence.tag == f"{{{SPACES['p']}}}presence"
+    assert presence.get("entity", "").startswith("sip:+493023125000@")
+    geopriv = presence.find("p:tuple/p:status/gp:geopriv", SPACES)
+    assert geopriv is not None
+    assert [child.tag for child in geopriv] == [f"{{{SPACES['gp']}}}{name}" for name in ("location-info", "usage-rules", "method")]
+    civic = geopriv.find("gp:location-info/ca:civicAddress", SPACES)
+    assert civic is not None
+    found = [(part.tag.removeprefix(f"{{{SPACES['ca']}}}"), part.text) for part in civic]
+    assert sorted(found) == sorted(ADDRESS)
+    assert [name for name, _ in found] == sorted((name for name, _ in ADDRESS), key=CIVIC.index)
+    kept = geopriv.findtext("gp:usage-rules/gbp:retention-expiry", "", SPACES)
+    assert timedelta(hours=23) < datetime.fromisoformat(kept) - datetime.now(UTC) <= timedelta(hours=24)
+    assert "Köln" not in caplog.text
+    stored = next(row["address_sealed"] for row in await world.rows("agents") if row["address_sealed"] is not None)
+    assert "Köln".encode() not in stored
+    carrier.close()
+
+
+def test_whatever_an_address_holds_the_document_is_one_and_says_it() -> None:
+    odd = (("A3", 'Köln <&>"]]>'), ("NAM", "\x00a\ud800\ufffe\U0001f690"), ("country", "DE"))
+    read = ElementTree.fromstring(pidf_lo('sip:"<x>@example.org', odd, datetime(2026, 12, 1, tzinfo=UTC)))
+    assert [(part.tag.rpartition("}")[2], part.text) for part in read.iterfind(".//ca:civicAddress/*", SPACES)] == [
+        ("country", "DE"),
+        ("A3", 'Köln <&>"]]>'),
+        ("NAM", "a\U0001f690"),
+    ]
 
 
 @need_program

@@ -134,6 +134,7 @@ class Trunk(Table):
     rates: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     emergency: bool | None = None
     location_header: HeaderName | None = None
+    geolocation: bool = False
 
     @model_validator(mode="after")
     def _fitting(self) -> "Trunk":

@@ -11,6 +11,7 @@ from hushwire.calls.model import EndReason, JoinedAs, Side
 from hushwire.core.clock import Clock
 from hushwire.core.values import replace
 from hushwire.media.model import BridgeReport
+from hushwire.services import emergencies
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_keys import CallKeys
 from hushwire.services.call_media import CallMedia
@@ -25,10 +26,12 @@ from hushwire.services.ring_groups import LONGEST_IN_TURN_S
 from hushwire.services.shaken import Shaken
 from hushwire.services.sounds import Sounds
 from hushwire.services.trunk_attempts import TrunkAttempts
+from hushwire.sip import geolocation
 from hushwire.sip.asserted import ANONYMOUS
 from hushwire.sip.effects import TxId
 from hushwire.sip.headers import Line
 from hushwire.sip.uri import NameAddr
+from hushwire.sip.useragent import SDP
 from hushwire.store.calls import CallAnswer, CallEnd
 from hushwire.transport.endpoint import SipEndpoint
 
@@ -254,13 +257,21 @@ class CallEffects:
         if not self._attempts.begin(live, effect.branch):
             self._feed(live, events.Rejected(effect.branch, 503, is_silent=True))
             return
+        body, content_type, told = effect.body, SDP, self._shaken.headers(live, effect.branch)
+        # Made here, not with the target: what is kept of a call holds no address.
+        where = emergencies.where(live, effect.branch, self._clock.now())
+        if where is not None:
+            name = f"{live.id}/{effect.branch}"
+            body, content_type, lines = geolocation.beside(effect.body, where.reveal(), name, target.from_.sip_uri.host)
+            told = (*told, *lines)
         invite = self._endpoint.invite(
             hop=target.hop,
             uri=target.uri,
             from_=target.from_,
             to=target.to,
-            body=effect.body,
-            headers=self._shaken.headers(live, effect.branch),
+            body=body,
+            content_type=content_type,
+            headers=told,
             credentials=target.credentials,
             max_forwards=live.max_forwards,
             silence_s=SILENT_DEVICE_S if target.silence_s is None else target.silence_s,

@@ -1,13 +1,14 @@
 """Emergency calls beside the verdict: which carrier takes them, where the caller is, and that the organisation is told at once.
 
-The address is one that an administrator stored for the agent, in the words of RFC 5139 (civic addresses). Carriers that take it do so in
-a header of their own that is agreed with them: `country=DE;PC=10115;A3=Berlin;RD=Invalidenstrasse;HNO=1`, percent-encoded UTF-8.
+The address is one that an administrator stored for the agent, in the words of RFC 5139 (civic addresses). A carrier is told it as it asks:
+by RFC 6442, as a document beside the session description; in a header of its own that is agreed with it,
+`country=DE;PC=10115;A3=Berlin;RD=Invalidenstrasse;HNO=1`, percent-encoded UTF-8; or by both.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
@@ -20,10 +21,12 @@ from hushwire.policy.emergency import is_emergency
 from hushwire.policy.model import Attempt, Channel, Emergency
 from hushwire.privacy.notices import NoticeKind
 from hushwire.services.directory import Organisation
+from hushwire.services.live import LiveCall
 from hushwire.services.notices import Notices
 from hushwire.services.trunk import Trunk
 from hushwire.services.verdicts import Judge
 from hushwire.sip.flow import Flow
+from hushwire.sip.geolocation import pidf_lo
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.store import emergencies as table
@@ -31,6 +34,8 @@ from hushwire.store import emergencies as table
 FIELDS: Final = ("country", "A1", "A2", "A3", "A4", "RD", "STS", "HNO", "HNS", "BLD", "FLR", "ROOM", "NAM", "PC", "LOC")
 """Of RFC 5139, in the order in which they are told."""
 
+KEPT: Final = timedelta(hours=24)
+"""So long whoever is told where a caller is may keep it (RFC 4119, section 2.2.2: what holds where nothing is said)."""
 WITHIN: Final = timedelta(days=7)
 """Of older ones nobody is told any more: a database that was upgraded holds those of all the years before."""
 _log = structlog.get_logger(__name__)
@@ -52,6 +57,16 @@ def location(trunk: Trunk, address: Personal[tuple[tuple[str, str], ...]] | None
     if trunk.location_header is None or address is None:
         return ()
     return ((trunk.location_header, ";".join(f"{name}={quote(value, safe='')}" for name, value in address.reveal())),)
+
+
+def where(live: LiveCall, branch: int, now: datetime) -> Personal[bytes] | None:
+    """The PIDF-LO document for the carrier behind a branch of an emergency call; None: it asks for none, or no address is stored."""
+    address = live.route.agent.address
+    trunk = live.route.trunks[branch] if branch < len(live.route.trunks) else None
+    if not live.is_emergency or trunk is None or not trunk.geolocation or address is None or not address.reveal():
+        return None
+    entity = str(live.route.plan.targets[branch].from_.uri)
+    return Personal(pidf_lo(entity, address.reveal(), now + KEPT))
 
 
 def calls_for_help(judge: Judge, org: Organisation, request: Request, flow: Flow | None) -> bool:

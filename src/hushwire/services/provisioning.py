@@ -89,6 +89,7 @@ class TrunkSpec:
     verify: str = "off"
     emergency: bool | None = None
     location_header: str | None = None
+    geolocation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class Trunk:
     """Whether emergency calls go there; None: where no trunk is marked for them."""
     location_header: str | None = None
     """By which it is told where somebody is who calls an emergency number."""
+    geolocation: bool = False
+    """Whether it is told so by a document beside the session description (RFC 6442)."""
 
     @property
     def transport(self) -> Transport:
@@ -138,4 +140,5 @@ def trunk_of_row(row: TrunkRow, password: str | None) -> Trunk:
         row.rates_version,
         row.emergency,
         row.location_header,
+        row.geolocation,
     )

@@ -143,6 +143,7 @@ class TrunkRow:
     verify: str
     emergency: bool | None
     location_header: str | None
+    geolocation: bool
     rates_version: int
 
 

@@ -52,6 +52,7 @@ class TrunkRow:
     verify: str = "off"
     emergency: bool | None = None
     location_header: str | None = None
+    geolocation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "trunks": same(OPERATOR, "id name uri srtp keying username realm addresses media_ports subprocessor created_at updated_at")
     | same(OPERATOR, "priority weight prefixes number_format country caller_id caller_ids caller_id_otherwise channels codecs early_media")
     | same(OPERATOR, "silent_after_s options_every_s down_after up_after register_every_s pins networks trusted")
-    | same(OPERATOR, "signs attest verify rates_version emergency location_header")
+    | same(OPERATOR, "signs attest verify rates_version emergency location_header geolocation")
     | same(replace(OPERATOR, form=Form.SEALED), "password_sealed"),
     "bans": same(BANNED, "reason created_at expires_at")
     | same(replace(BANNED, form=Form.PSEUDONYM), "id")
