@@ -58,6 +58,28 @@ async def test_a_stolen_credential_is_replaced_in_one_step_and_its_lock_has_noth
     assert await office.rows("SELECT * FROM fraud_locks") == []
 
 
+async def test_a_credential_is_locked_by_hand_and_another_one_shown_once_by_one_request(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    async with office.client() as api:
+        device = (await api.post(f"/v1/agents/{anna}/devices", json={"name": "desk"})).json()
+        said = {"agent_id": str(anna), "credential_id": device["id"]}
+        made = (await api.post("/v1/voice-security/alarms", json=said)).json()
+        alarm, minted = made["alarm"], made["minted"]
+        assert minted["password"]
+        assert (alarm["signal"], alarm["action"], alarm["locked"]) == ("by-hand", "replace", True)
+        assert (alarm["credential_id"], alarm["replacement_id"], alarm["secret_waits"]) == (device["id"], minted["id"], False)
+        assert shown(await api.get(f"/v1/voice-security/alarms/{alarm['id']}")) == alarm
+        problem(await api.post("/v1/voice-security/alarms", json=said), 409)
+        problem(await api.post("/v1/voice-security/alarms", json={"agent_id": str(UUID(int=7))}), 404)
+        problem(await api.post("/v1/voice-security/alarms", json=said | {"credential_id": str(UUID(int=7))}), 404)
+        assert len(await office.rows("SELECT * FROM devices")) == 2, "nothing is minted for what is refused"
+        assert shown(await api.post(f"/v1/voice-security/alarms/{alarm['id']}/undo"))["locked"] is False
+        states = {one["id"]: one["state"] for one in shown(await api.get(f"/v1/agents/{anna}/devices"))}
+        assert (states[device["id"]], states[minted["id"]]) == ("active", "active"), "what was handed out stays"
+    logged = await office.rows("SELECT action FROM audit_log WHERE object = $1 ORDER BY position", f"fraud-alarm:{alarm['id']}")
+    assert [row["action"] for row in logged] == ["fraud.locked", "fraud.undone"]
+
+
 async def test_limits_are_set_over_the_defaults_at_every_level_and_taken_back(office: Office) -> None:
     anna, team = await office.add_agent("anna"), await a_team(office)
     async with office.client() as api:

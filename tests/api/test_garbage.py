@@ -148,6 +148,7 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("PATCH", "/v1/webhooks/{webhook_id}"): {
         "url": "https://hooks.example.org/in", "kinds": ["call.ended", "*"], "grants": [], "active": False
     },
+    ("POST", "/v1/voice-security/alarms"): {"agent_id": "{agent_id}", "credential_id": "{device_id}"},
     ("POST", "/v1/voice-security/alarms/{alarm_id}/replace"): {"waits": True},
     ("POST", "/v1/voice-security/exceptions"): {
         "kind": "unassigned", "number": "+4932", "is_prefix": True, "country": "DE", "reason": "our lines",

@@ -208,6 +208,7 @@ PATHS = {
     ("DELETE", "/v1/ring-groups/{group_id}"): "directory-change",
     ("GET", "/v1/trunks"): "directory",
     ("GET", "/v1/voice-security/alarms"): "rules",
+    ("POST", "/v1/voice-security/alarms"): "directory-change",
     ("GET", "/v1/voice-security/alarms/{alarm_id}"): "rules",
     ("POST", "/v1/voice-security/alarms/{alarm_id}/undo"): "rules-change",
     ("POST", "/v1/voice-security/alarms/{alarm_id}/replace"): "directory-change",

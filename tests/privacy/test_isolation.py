@@ -191,6 +191,8 @@ async def _fill_main(main: Database, org: OrgId) -> None:
         await insert(connection, "conference_rooms", org_id=org, room="12", node_id=node, opening=uuid4(), opened_at=NOW)
         phone = uuid4()
         await insert(connection, "devices", id=phone, org_id=org, agent_id=agent, login="d", name_sealed=mark, created_at=NOW)
+        lost = {"device_id": phone, "alarm_id": uuid4(), "agent_id": agent, "credential_id": agent}
+        await insert(connection, "fraud_minted", org_id=org, secret_sealed=mark, created_at=NOW, **lost)
         link = {"device_id": phone, "token_hash": mark, "created_at": NOW, "expires_at": NOW}
         await insert(connection, "provisioning_links", id=uuid4(), org_id=org, **link)
         entry = {"at": NOW, "actor": "a", "object": "o"}

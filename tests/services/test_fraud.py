@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,8 @@ from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.policy.breaker import Signal
 from hushwire.policy.model import Allow, Deny, Malformed, NumberClass, Reason
 from hushwire.policy.rating import Rate, read_csv
-from hushwire.services.devices import Devices
-from hushwire.services.fraud_alarms import FraudAlarms
+from hushwire.services.devices import Devices, Minted
+from hushwire.services.fraud_alarms import AlreadyLocked, FraudAlarms, LockedByHand
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
 from hushwire.store import fraud as table
@@ -104,6 +104,99 @@ async def test_a_stolen_credential_that_tries_prefixes_is_locked_and_its_calls_e
     assert [(row["subject"], json.loads(row["fields"])["locked"]) for row in events] == [(alarms[0]["id"], True)]
 
 
+async def test_a_lock_mints_another_credential_in_its_own_transaction_where_the_limit_says_so_and_it_is_told_once(world: World) -> None:
+    await world.limit(prefix_cycling={"most": 5, "action": "replace"})
+    anna, robber = await world.peer("anna"), await thief(world)
+    await connected(world, anna)
+    await pumped(robber)
+    assert "The credential is locked" in await ended(anna)
+    [lock] = await until(lambda: world.rows("fraud_locks", "agent_id"), what="the lock's row")
+    [alarm], [minted], [waiting] = [await world.rows(*of) for of in (("fraud_alarms",), ("devices",), ("fraud_minted", "created_at"))]
+    assert lock["alarm_id"] == waiting["alarm_id"] == alarm["id"]
+    assert (alarm["action"], alarm["replacement_id"], alarm["replaced_at"]) == ("replace", minted["id"], None)
+    assert (waiting["device_id"], minted["agent_id"]) == (minted["id"], alarm["agent_id"])
+    [event] = [json.loads(row["fields"]) for row in await world.rows("outbox") if row["kind"] == "fraud.alarm"]
+    assert (event["locked"], event["minted"]) == (True, str(minted["id"]))
+    first = min(row["at"] for row in await until(lambda: world.rows("fraud_facts"), what="what was refused is written"))
+    assert lock["created_at"] == minted["created_at"]
+    assert (minted["created_at"] - first).total_seconds() < 2
+    alarms, org = await answering(world), world.organisation
+    shown = await alarms.get(org.id, alarm["id"])
+    assert shown is not None
+    assert (shown.is_locked, shown.waits) == (True, True)
+    told = await alarms.replace(org.id, alarm["id"], actor="api-key:test")
+    assert isinstance(told, Minted)
+    assert told.id == minted["id"]
+    assert told.password is not None
+    assert told.password.encode() not in waiting["secret_sealed"]
+    assert await world.rows("fraud_minted", "created_at") == []
+    phone = await Peer.open(world.port)
+    world.peers.append(phone)
+    asked = Credentials(told.login, told.password)
+
+    async def registers() -> bool:
+        return await phone.register("anna", credentials=asked) == 200
+
+    await until(registers, what="the new credential opens")
+    assert await robber.register("anna") == 403, "the stolen one opens nothing any more"
+    again = await alarms.replace(org.id, alarm["id"], actor="api-key:test")
+    assert isinstance(again, Minted)
+    assert again.password != told.password, "what was told once is told to nobody again"
+
+
+async def test_what_was_minted_with_a_false_alarm_goes_with_it(world: World) -> None:
+    await world.limit(prefix_cycling={"most": 5, "action": "replace"})
+    robber = await thief(world)
+    await pumped(robber)
+    [alarm] = await until(lambda: world.rows("fraud_alarms"), what="the alarm")
+    await until(lambda: world.rows("fraud_minted", "created_at"), what="what was minted")
+    alarms, org = await answering(world), world.organisation
+    undone = await alarms.undo(org.id, alarm["id"], actor="api-key:test")
+    assert undone is not None
+    assert await world.rows("fraud_minted", "created_at") == []
+    [minted] = await world.rows("devices")
+    assert (minted["revoked_at"] is None, minted["ha1_sealed"]) == (False, None)
+
+    async def opens() -> bool:
+        return await robber.register("anna") == 200
+
+    await until(opens, what="the credential of before opens again")
+
+
+async def test_an_administrator_locks_and_mints_in_one_step_and_the_locked_ones_call_ends_within_two_seconds(world: World) -> None:
+    anna = await world.peer("anna")
+    await connected(world, anna)
+    alarms, org = await answering(world), world.organisation
+    agent = org.by_username["anna"].id
+    locked = await alarms.lock(org.id, agent, agent, actor="api-key:test")
+    assert isinstance(locked, LockedByHand)
+    assert "The credential is locked" in await ended(anna)
+    [lock] = await world.rows("fraud_locks", "agent_id")
+
+    async def cut() -> datetime | None:
+        rows = [row for row in await world.rows("calls") if row["end_reason"] == "credential-locked"]
+        return rows[0]["ended_at"] if rows else None
+
+    at = await until(cut, what="the row of the call that was cut")
+    assert at is not None
+    assert timedelta(0) <= at - lock["created_at"] < timedelta(seconds=2)
+    assert await alarms.lock(org.id, agent, agent, actor="api-key:test") == AlreadyLocked()
+    assert len(await world.rows("devices")) == 1, "nothing is minted for a credential that is locked already"
+    assert locked.minted.password is not None
+    phone = await Peer.open(world.port)
+    world.peers.append(phone)
+    assert await phone.register("anna", credentials=Credentials(locked.minted.login, locked.minted.password)) == 200
+    logged = [(row["action"], row["actor"]) for row in await world.rows("audit_log", "position")]
+    assert ("fraud.locked", "api-key:test") in logged
+
+
+async def answering(world: World) -> FraudAlarms:
+    """As the API answers alarms."""
+    main = await world.databases.connect("main", "api", max_size=1)
+    keyring = Keyring(await world.databases.connect("keyring", "api", max_size=1), ROOT.role_keys(opener=False))
+    return FraudAlarms(main, Devices(main, keyring, SystemClock(), SystemRandom(), DOMAIN), SystemClock())
+
+
 async def test_emergency_calls_of_a_locked_credential_go_out_and_nothing_else_does(world: World) -> None:
     robber = await thief(world)
     await pumped(robber)
@@ -120,10 +213,7 @@ async def test_one_undoing_opens_a_locked_credential_on_the_gateway_and_nothing_
     await pumped(robber)
     [alarm] = await until(lambda: world.rows("fraud_alarms"), what="the alarm")
     assert await robber.register("anna") == 403
-    main = await world.databases.connect("main", "api", max_size=1)
-    keyring = Keyring(await world.databases.connect("keyring", "api", max_size=1), ROOT.role_keys(opener=False))
-    devices = Devices(main, keyring, SystemClock(), SystemRandom(), DOMAIN)
-    assert await FraudAlarms(main, devices, SystemClock()).undo(org.id, alarm["id"], actor="api-key:test")
+    assert await (await answering(world)).undo(org.id, alarm["id"], actor="api-key:test")
     anna = org.by_username["anna"].id
     await until(lambda: not world.gateway.directory.has_locks, what="the lock is gone")
     counts = world.gateway.breaker.counts

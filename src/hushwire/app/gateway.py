@@ -37,6 +37,7 @@ from hushwire.services.elsewhere import Elsewhere
 from hushwire.services.emergencies import may_call_for_help
 from hushwire.services.features import Feature
 from hushwire.services.fraud import Breaker
+from hushwire.services.fraud_minting import LockMinting
 from hushwire.services.fraud_sharing import FraudSharing, alarm_writer
 from hushwire.services.greetings import Greetings
 from hushwire.services.guard import Guard
@@ -356,13 +357,14 @@ class Gateway:
             elsewhere=self.elsewhere,
             handing=handing,
         )
+        minting = LockMinting(self.directory, wired.random, self._config.sip.domain)
         self.breaker = Breaker(
             self.directory,
             wired.clock,
             wired.random,
             self.calling.table.coming_and_there,
             self.calling.hang_up,
-            alarm_writer(self.records, self.directory, self.bindings.new_id),
+            alarm_writer(self.records, self.directory, minting, self.bindings.new_id),
         )
         self.fraud = FraudSharing(wired.main, self.directory, self.breaker, wired.clock, wired.node_id)
         router.admit = self.breaker.admit

@@ -50,6 +50,7 @@ class Action(StrEnum):
     REFUSE = "refuse"  # and the attempt is refused, as each one as long as it is too much
     CUT = "cut"  # and the calls that are out end
     LOCK = "lock"  # and the credential opens nothing until an admin has looked
+    REPLACE = "replace"  # and another one is minted in the same step, which waits to be fetched
 
 
 _WEIGHT: Final = {action: weight for weight, action in enumerate(Action)}
@@ -191,7 +192,7 @@ def judge(
             agent.suspected[finding.signal] = facts.now
     score = suspicion(agent.suspected, facts.now)
     bound = _active(bounds, Signal.SUSPICION)
-    is_locked_anyway = any(one.action is Action.LOCK for one in found)
+    is_locked_anyway = any(locks(one.action) for one in found)
     if bound is not None and bound.most is not None and score >= bound.most and not is_locked_anyway:
         found.append(Finding(Level.AGENT, Signal.SUSPICION, score, bound))
     return sorted(found, key=lambda one: -_WEIGHT[one.action])
@@ -205,6 +206,11 @@ def heavier(one: Action, other: Action) -> Action:
 def refuses(action: Action) -> bool:
     """Whether the attempt itself is refused."""
     return _WEIGHT[action] >= _WEIGHT[Action.REFUSE]
+
+
+def locks(action: Action) -> bool:
+    """Whether the credential is locked."""
+    return _WEIGHT[action] >= _WEIGHT[Action.LOCK]
 
 
 def suspicion(suspected: Mapping[str, float], now: float) -> float:

@@ -88,11 +88,13 @@ TEXTS: Final[Mapping[NoticeKind, Text]] = {
 Alarm: {alarm}
 Signal: {signal}
 What was done: {action}
+Credential minted in its place: {minted}
 Agent: {agent}
 First seen: {first_at}
 
 If it was a false alarm, undo it: what is locked opens, and the agent's counters begin anew
-(POST /v1/voice-security/alarms/{alarm}/undo). If the credential was stolen, replace it
+(POST /v1/voice-security/alarms/{alarm}/undo). If the credential was stolen, replace it: that
+takes it away for good, and hands out the one that was minted in its place, or a new one
 (POST /v1/voice-security/alarms/{alarm}/replace).""",
     ),
     NoticeKind.DATA_SUBJECT_REQUEST: Text(

@@ -17,6 +17,7 @@ from hushwire.core.ids import OrgId, uuid7
 from hushwire.privacy import audit, endings
 from hushwire.services.provisioning import credentials
 from hushwire.store import devices as table
+from hushwire.store import fraud_minted
 from hushwire.store.database import Connection, Database
 from hushwire.vault import tombstones
 from hushwire.vault.keyring import Keyring, OrgKeys
@@ -82,20 +83,46 @@ class Devices:
         async with self._main.organisation(org_id) as connection:
             return await self._add(connection, org_id, agent_id, name, actor=actor, ttl_s=ttl_s, waits=waits)
 
-    async def replace(self, org_id: OrgId, agent_id: UUID, device_id: UUID, *, actor: str, waits: bool = False) -> Minted | TooMany | None:
-        """Take a credential away and make another one for the agent, in one transaction; None where there is no such credential.
+    async def replace(
+        self, connection: Connection, org_id: OrgId, agent_id: UUID, device_id: UUID, *, actor: str, waits: bool = False
+    ) -> Minted | TooMany | None:
+        """Take a credential away and make another one for the agent, in this transaction; None where there is no such credential.
 
         As after `revoke`, nothing gives the old one back; where too many others are there, it stays as it is.
         """
-        async with self._main.organisation(org_id) as connection:
-            sealed = await table.sealed_credential(connection, agent_id, device_id)
-            if sealed is False:
-                return None
-            most = MOST_DEVICES + (device_id != agent_id and isinstance(sealed, bytes))
-            minted = await self._add(connection, org_id, agent_id, REPLACEMENT, actor=actor, waits=waits, most=most)
-            if isinstance(minted, Minted):
-                await self._revoke(connection, org_id, agent_id, device_id, actor=actor)
-            return minted
+        minted = await self.mint(connection, org_id, agent_id, device_id, actor=actor, waits=waits)
+        if isinstance(minted, Minted):
+            await self.revoke_in(connection, org_id, agent_id, device_id, actor=actor)
+        return minted
+
+    async def mint(
+        self, connection: Connection, org_id: OrgId, agent_id: UUID, device_id: UUID, *, actor: str, waits: bool = False
+    ) -> Minted | TooMany | None:
+        """Make a credential that is to take this one's place, in this transaction; None where there is no such credential."""
+        sealed = await table.sealed_credential(connection, agent_id, device_id)
+        if sealed is False:
+            return None
+        most = MOST_DEVICES + (device_id != agent_id and isinstance(sealed, bytes))
+        return await self._add(connection, org_id, agent_id, REPLACEMENT, actor=actor, waits=waits, most=most)
+
+    async def hand_out(
+        self, connection: Connection, org_id: OrgId, agent_id: UUID, device_id: UUID, *, actor: str, waits: bool = False
+    ) -> Minted | None:
+        """What was minted when this credential was locked, and waited for this, in this transaction; None where nothing waits.
+
+        It is told once. `waits`: nobody is told, and the device waits for its link instead.
+        """
+        found = await fraud_minted.fetch(connection, agent_id, device_id)
+        if found is None:
+            return None
+        keys, now = await self._keyring.org_context(org_id), self._clock.now()
+        username = _open(keys, found.username_sealed, "agents", "username_sealed", agent_id)
+        password = None if waits else _open(keys, found.secret_sealed, "fraud_minted", "secret_sealed", found.device_id)
+        if waits:
+            await fraud_minted.let_wait(connection, found.device_id)
+        else:
+            await self._note(connection, org_id, now, actor, audit.Action.DEVICE_HANDED_OUT, found.device_id, agent_id)
+        return Minted(found.device_id, username, found.slug, found.login, password, None)
 
     async def _add(
         self,
@@ -118,8 +145,8 @@ class Devices:
         if await table.count_live(connection, agent_id, now) >= most:
             return TooMany()
         username = _open(keys, agent.username_sealed, "agents", "username_sealed", agent_id)
-        device_id = uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
-        login, password = _new_login(self._random), new_password(self._random)
+        device_id = self.new_id(now)
+        login, password = new_login(self._random), new_password(self._random)
         expires_at = None if ttl_s is None else now + timedelta(seconds=ttl_s)
         sealed_name = keys.operational.seal(name.encode(), table="devices", column="name_sealed", row=device_id, org=org_id)
         ha1 = None if waits else sealed_ha1(keys, device_id, login, agent.slug, self._domain, password)
@@ -146,9 +173,10 @@ class Devices:
         It stands in the keyring before the row changes: no restore of an older database gives it back.
         """
         async with self._main.organisation(org_id) as connection:
-            return await self._revoke(connection, org_id, agent_id, device_id, actor=actor)
+            return await self.revoke_in(connection, org_id, agent_id, device_id, actor=actor)
 
-    async def _revoke(self, connection: Connection, org_id: OrgId, agent_id: UUID, device_id: UUID, *, actor: str) -> bool:
+    async def revoke_in(self, connection: Connection, org_id: OrgId, agent_id: UUID, device_id: UUID, *, actor: str) -> bool:
+        """As `revoke`, in this transaction."""
         now = self._clock.now()
         sealed = await table.sealed_credential(connection, agent_id, device_id)
         if sealed is False:
@@ -159,6 +187,10 @@ class Devices:
             stone = endings.credentials_replaced(tombstones.new_id(), agent_id, sealed, now)
             await tombstones.write(self._keyring.db, org_id, [stone])
         return True
+
+    def new_id(self, now: datetime) -> UUID:
+        """In the order of time."""
+        return uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
 
     async def _note(
         self, connection: Connection, org_id: OrgId, now: datetime, actor: str, action: str, device_id: UUID, agent_id: UUID,
@@ -175,7 +207,7 @@ def new_password(random: Random) -> str:
     return base64.b32encode(random.token_bytes(15)).decode().lower()
 
 
-def _new_login(random: Random) -> str:
+def new_login(random: Random) -> str:
     """A digest user name that says nothing of who uses it."""
     return "d" + base64.b32encode(random.token_bytes(10)).decode().lower()
 

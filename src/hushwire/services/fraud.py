@@ -17,7 +17,7 @@ from hushwire.calls.model import EndReason
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import AgentId, CallId, OrgId, TrunkId
 from hushwire.core.values import replace
-from hushwire.policy.breaker import Action, Facts, Finding, Level, Signal, judge, refuses, used_up
+from hushwire.policy.breaker import Action, Facts, Finding, Level, Signal, judge, locks, refuses, used_up
 from hushwire.policy.breaker_counters import SHORT_S, tail_and_head
 from hushwire.policy.model import Allow, Deny, Malformed, Reason, Verdict
 from hushwire.policy.rating import RateTable
@@ -65,6 +65,11 @@ class Raised:
     at: float
     times: int = 1
     locks: UUID | None = None
+
+    @property
+    def mints(self) -> bool:
+        """Whether another credential is made with the lock. Where none was shown there is none to make another one for."""
+        return self.finding.action is Action.REPLACE and self.locks not in (None, EVERYTHING)
 
 
 @dataclass(slots=True)
@@ -158,7 +163,7 @@ class Breaker:
             return denied(verdict, Reason.FRAUD_SUSPECTED)
         if isinstance(verdict, Allow) and refused is not None:
             self._told["fraud_refused"] += 1
-            return denied(verdict, Reason.FRAUD_SUSPECTED if refused.action is Action.LOCK else _reason(refused))
+            return denied(verdict, Reason.FRAUD_SUSPECTED if locks(refused.action) else _reason(refused))
         if is_allowed:
             for usage in counts.usages(agent.id, team_id):
                 usage.calls_out += 1
@@ -227,21 +232,21 @@ class Breaker:
 
     def _act(self, org: Organisation, agent: Agent, finding: Finding, credential_id: UUID | None, now: float) -> None:
         subject = {Level.AGENT: agent.id, Level.ORGANISATION: org.id}.get(finding.level) or org.team_of(agent) or agent.id
-        locks: UUID | None = None
-        if finding.action is Action.LOCK:
-            locks = EVERYTHING if credential_id is None or finding.level is not Level.AGENT else credential_id
+        locked: UUID | None = None
+        if locks(finding.action):
+            locked = EVERYTHING if credential_id is None or finding.level is not Level.AGENT else credential_id
         key = (subject, finding.signal, credential_id)
         known = self._raised.get(key)
-        is_new_lock = locks is not None and not self._directory.is_locked(agent.id, locks)
+        is_new_lock = locked is not None and not self._directory.is_locked(agent.id, locked)
         if known is not None and not is_new_lock and int(known[0].at // 3600) == int(now // 3600):
             self._raised[key] = (replace(known[0], times=known[0].times + 1, finding=finding), now)
         else:
-            raised = Raised(self._new_id(now), org.id, agent.id, subject, credential_id, finding, now, locks=locks)
+            raised = Raised(self._new_id(now), org.id, agent.id, subject, credential_id, finding, now, locks=locked)
             self._raised[key] = (replace(raised, times=0), now)
             self._tell(raised)
-            if locks is not None and is_new_lock:
+            if locked is not None and is_new_lock:
                 self._told["fraud_locks"] += 1
-                self._directory.lock(agent.id, locks)
+                self._directory.lock(agent.id, locked)
             self.write_alarm(raised)
         if is_new_lock:
             self.cut_locked()
@@ -388,7 +393,7 @@ class Breaker:
             if team is not None and team_id is not None:
                 found += used_up(Level.TEAM, org.limits.of_team(team_id), team, wall)
             for finding in found:
-                if finding.action in (Action.CUT, Action.LOCK):
+                if finding.action is Action.CUT or locks(finding.action):
                     self._act(org, agent, finding, None, wall)
 
     def _count_calls(self, *, at_once: bool = False) -> bool:

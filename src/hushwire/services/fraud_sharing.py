@@ -24,6 +24,7 @@ from hushwire.policy.rating import Rate, RateTable
 from hushwire.services.directory import Directory
 from hushwire.services.fraud import MOST_UNWRITTEN, Breaker, Raised, Unwritten
 from hushwire.services.fraud_counts import KEPT_S, DayUse, Fact, day_of
+from hushwire.services.fraud_minting import LockMinting
 from hushwire.services.records import Records
 from hushwire.services.told_counts import ToldCounts, place_of, portions
 from hushwire.store import fraud as rows
@@ -287,8 +288,9 @@ class FraudSharing:
         self._rates = wanted
 
 
-def alarm_writer(records: Records, directory: Directory, new_id: Callable[[], UUID]) -> Callable[[Raised], None]:
-    """What writes an alarm with its lock and its domain event, in one transaction, as soon as the database takes it."""
+def alarm_writer(records: Records, directory: Directory, minting: LockMinting, new_id: Callable[[], UUID]) -> Callable[[Raised], None]:
+    """What writes an alarm with its lock, the credential that is minted for it, and its domain event, in one transaction, as soon as the
+    database takes it."""
 
     def write_alarm(raised: Raised) -> None:
         at, finding = datetime.fromtimestamp(raised.at, UTC), raised.finding
@@ -315,6 +317,7 @@ def alarm_writer(records: Records, directory: Directory, new_id: Callable[[], UU
             is_locked = raised.locks is not None and await rows.lock(connection, raised.org_id, raised.agent_id, raised.locks, alarm_id, at)
             if alarm_id != raised.id and not is_locked:
                 return []
+            minted = await minting.mint(connection, raised, alarm_id) if is_locked and raised.mints else None
             fields: dict[str, str | int | bool | None] = {
                 "agent": str(raised.agent_id),
                 "level": row.level,
@@ -324,6 +327,7 @@ def alarm_writer(records: Records, directory: Directory, new_id: Callable[[], UU
                 "most": None if row.most is None else round(row.most),
                 "credential": None if row.credential_id is None else str(row.credential_id),
                 "locked": is_locked,
+                "minted": None if minted is None else str(minted),
             }
             return [DomainEvent(new_id(), raised.org_id, EventKind.FRAUD_ALARM, alarm_id, at, fields)]
 

@@ -111,6 +111,7 @@ class TextCounters:
             "most": None if row.most is None else round(row.most),
             "credential": None,
             "locked": False,
+            "minted": None,
         }
         await outbox.add(connection, DomainEvent(self._new_id(now), org_id, EventKind.FRAUD_ALARM, alarm_id, now, fields))
 

@@ -47,6 +47,7 @@ class FraudUpkeep:
                         "alarm": row.id,
                         "signal": row.signal,
                         "action": row.action,
+                        "minted": row.replacement_id or "none",
                         "agent": row.agent_id or "none",
                         "first_at": row.first_at,
                     },

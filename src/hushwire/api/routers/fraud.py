@@ -15,7 +15,7 @@ from hushwire.api.routers.devices import MintedDevice, granted, minted
 from hushwire.api.values import Body, Id, parsed_id
 from hushwire.policy.breaker import Action, Level, Signal
 from hushwire.policy.limits import LimitsUnreadableError, read
-from hushwire.services.fraud_alarms import Alarm, NoCredential
+from hushwire.services.fraud_alarms import BY_HAND, Alarm, AlreadyLocked, LockedByHand, NoCredential
 from hushwire.services.limits import OF_ALL, Shown, SubjectLimits
 
 router = APIRouter(prefix="/v1/voice-security", tags=["voice security"])
@@ -33,7 +33,7 @@ class FraudAlarm(BaseModel):
     subject_id: UUID = Field(description="The agent, team or organisation whose limit it was.")
     agent_id: UUID | None = Field(description="Whose attempt it was; null: a program's, such as texts that were sent by API.")
     credential_id: UUID | None = Field(description="The device that showed it; the agent's id for its own password; null: none did.")
-    signal: Signal
+    signal: Signal | Literal["by-hand"]
     action: Action
     seen: float
     most: float | None
@@ -43,8 +43,24 @@ class FraudAlarm(BaseModel):
     locked: bool = Field(description="Whether it keeps something locked now.")
     undone_at: datetime | None
     undone_by: str | None
-    replaced_at: datetime | None
-    replacement_id: UUID | None
+    replaced_at: datetime | None = Field(description="When the credential was taken away for good.")
+    replacement_id: UUID | None = Field(description="The device that was minted in its place.")
+    secret_waits: bool = Field(description="Whether the password of what was minted with the lock waits to be fetched, by `replace`.")
+
+
+class Suspected(Body):
+    """A credential that is to be locked by hand."""
+
+    agent_id: UUID = Field(strict=False)
+    credential_id: UUID | None = Field(default=None, strict=False, description="The device; left out: the agent's own password.")
+    waits: bool = Field(default=False, description="Make no password now: the new device gets it when its link is opened.")
+
+
+class RaisedByHand(BaseModel):
+    """The alarm that stands for the lock, and the credential in the locked one's place. Its password is shown here and never again."""
+
+    alarm: FraudAlarm
+    minted: MintedDevice
 
 
 class Replacement(Body):
@@ -104,6 +120,23 @@ async def list_alarms(
     return Page(items=[_shown(one) for one in found[:limit]], next=None if last is None else write(last.first_at.isoformat(), str(last.id)))
 
 
+@router.post("/alarms", status_code=201)
+async def lock_credential(means: Given, caller: Replacing, body: Suspected) -> RaisedByHand:
+    """Lock a credential and mint another one, in one step: its calls and registrations end on every gateway within a second.
+
+    An alarm stands for it from then on, as for what the breaker finds: `undo` opens the credential again, `replace` takes it away for good.
+    """
+    found = await means.fraud_alarms.lock(
+        caller.org_id, body.agent_id, body.credential_id or body.agent_id, actor=caller.actor, waits=body.waits
+    )
+    if isinstance(found, AlreadyLocked):
+        raise Problem(409, "The credential is locked already: answer the alarm that stands for it.")
+    if isinstance(found, LockedByHand):
+        return RaisedByHand(alarm=_shown(found.alarm), minted=minted(means.sip_domain, found.minted))
+    granted(found)
+    raise AssertionError("unreachable")
+
+
 @router.get("/alarms/{alarm_id}")
 async def get_alarm(means: Given, caller: Reading, alarm_id: Id) -> FraudAlarm:
     """One alarm."""
@@ -121,7 +154,10 @@ async def undo_alarm(means: Given, caller: Changing, alarm_id: Id) -> FraudAlarm
 
 @router.post("/alarms/{alarm_id}/replace", status_code=201)
 async def replace_credential(means: Given, caller: Replacing, alarm_id: Id, body: Replacement) -> MintedDevice:
-    """It was no false alarm: the credential is taken away for good, and another one is made, in one step."""
+    """It was no false alarm: the credential is taken away for good and another one handed out, in one step.
+
+    The one that was minted with the lock, if one waits: its password is shown by this, once. Else one that is made now.
+    """
     found = await means.fraud_alarms.replace(caller.org_id, parsed_id(alarm_id), actor=caller.actor, waits=body.waits)
     if isinstance(found, NoCredential):
         raise Problem(409, "No credential was shown: there is none to replace.")
@@ -220,7 +256,7 @@ def _shown(alarm: Alarm) -> FraudAlarm:
         subject_id=row.subject_id,
         agent_id=row.agent_id,
         credential_id=row.credential_id,
-        signal=Signal(row.signal),
+        signal=BY_HAND if row.signal == BY_HAND else Signal(row.signal),
         action=Action(row.action),
         seen=row.seen,
         most=row.most,
@@ -232,4 +268,5 @@ def _shown(alarm: Alarm) -> FraudAlarm:
         undone_by=row.undone_by,
         replaced_at=row.replaced_at,
         replacement_id=row.replacement_id,
+        secret_waits=alarm.waits,
     )

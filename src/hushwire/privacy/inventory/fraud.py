@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from hushwire.privacy.inventory.vocabulary import (
+    CREDENTIAL,
     OPERATOR,
     RULE,
     DataClass,
@@ -45,5 +46,8 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "fraud_alarms": same(replace(_ALARM, form=Form.PSEUDONYM), "id org_id subject_id agent_id credential_id replacement_id undone_by")
     | same(_ALARM, "level signal action seen most times hour first_at last_at undone_at replaced_at noticed_at"),
     "fraud_locks": same(replace(_ALARM, form=Form.PSEUDONYM), "org_id agent_id credential_id alarm_id") | same(_ALARM, "created_at"),
+    "fraud_minted": same(replace(_ALARM, form=Form.PSEUDONYM), "org_id device_id alarm_id agent_id credential_id")
+    | same(CREDENTIAL, "secret_sealed")
+    | same(_ALARM, "created_at"),
     "trunk_rates": same(OPERATOR, "trunk_id prefix currency minute_micros connection_micros first_s next_s"),
 }
