@@ -210,7 +210,7 @@ def test_what_is_switched_off_is_never_found() -> None:
 def test_of_two_actions_the_one_that_does_more_counts(one: Action, other: Action) -> None:
     order = list(Action)
     assert heavier(one, other) is order[max(order.index(one), order.index(other))]
-    assert refuses(one) == (one in (Action.REFUSE, Action.CUT, Action.LOCK))
+    assert refuses(one) == (one in (Action.REFUSE, Action.CUT, Action.LOCK, Action.REPLACE))
 
 
 @pytest.mark.parametrize(
