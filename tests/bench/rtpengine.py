@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+ANSWERS_WITHIN_S = 10.0
 Value = "int | str | bytes | list[Value] | dict[str, Value]"
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
@@ -74,9 +75,11 @@ class Rtpengine:
         self._cookie = itertools.count()
 
     def command(self, **fields: object) -> dict[str, object]:
+        """Its answer to one command. A daemon that is still starting refuses or is silent: it is asked again for 10 s."""
         cookie = f"{secrets.token_hex(4)}{next(self._cookie)}"
         body = bencode({name.replace("_", "-"): value for name, value in fields.items()})
-        for _ in range(10):
+        give_up = time.monotonic() + ANSWERS_WITHIN_S
+        while time.monotonic() < give_up:
             try:
                 self._socket.send(f"{cookie} ".encode() + body)
                 while True:
@@ -88,7 +91,7 @@ class Rtpengine:
                             raise RuntimeError(f"rtpengine refused: {reply.get('error-reason')}")
                         return reply
             except (TimeoutError, ConnectionRefusedError):
-                time.sleep(0.1)  # a daemon that is still starting: ask again
+                time.sleep(0.1)
         raise RuntimeError("rtpengine does not answer")
 
     def bridge(self, name: str, a: str, b: str, a_key: str | None, b_key: str | None, *, record: bool) -> tuple[Side, Side]:
