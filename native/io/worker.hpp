@@ -192,6 +192,7 @@ class Worker {
     std::size_t scheduled_ = 0;
     std::int64_t now_us_ = 0, swept_until_us_ = 0;
     bool is_stopping_ = false, has_tasks_ = false;
+    bool is_behind_ = false;  // more than one turn's worth waited at a shared port: no sleep before the next
     std::thread thread_;
 };
 
