@@ -25,6 +25,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "src")]
 
 import agreement  # noqa: E402
+import flat  # noqa: E402
 import page  # noqa: E402
 import registering  # noqa: E402
 import signalling  # noqa: E402
@@ -62,7 +63,7 @@ def main() -> None:
     if "media" in wanted:
         figures["media"] = media.run(BUILD, repeat=1 if options.quick else 3, duration_s=3 if options.quick else 8)
     if "flat" in wanted:
-        figures["flat"] = soak.flatness(BUILD, **({"duration_s": 3, "rounds": 1} if options.quick else {}))
+        figures["flat"] = flat.run(BUILD, **({"duration_s": 3, "rounds": 1} if options.quick else {}))
     if "soak" in wanted:
         figures["soak"] = asyncio.run(soak.run(BUILD, **({"calls": 50, "duration_s": 10, "every_s": 2} if options.quick else {})))
     if "threads" in wanted:

@@ -68,10 +68,19 @@ class Line:
 
 def build_load(folder: Path) -> Path:
     """The load generator, compiled once."""
-    program = folder / "rtpload"
-    if not program.exists() or program.stat().st_mtime < (HERE / "rtpload.cpp").stat().st_mtime:
+    return _built(folder, "rtpload", "-lcrypto")
+
+
+def build_awake(folder: Path) -> Path:
+    """What keeps a core from sleeping, compiled once."""
+    return _built(folder, "awake")
+
+
+def _built(folder: Path, name: str, *libraries: str) -> Path:
+    program, source = folder / name, HERE / f"{name}.cpp"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["g++", "-std=c++20", "-O2", "-o", str(program), str(HERE / "rtpload.cpp"), "-lcrypto"], check=True)
+        subprocess.run(["g++", "-std=c++20", "-O2", "-o", str(program), str(source), *libraries], check=True)
     return program
 
 
@@ -212,9 +221,9 @@ async def hushwire_flows(client: MediaClient, case: Case, calls: int) -> list[st
     return flows
 
 
-async def run_hushwire(load: Path, case: Case, calls: int, duration_s: float) -> dict[str, object]:
-    """One run through hushwire-media."""
-    async with hushwire_media() as (pid, client, _):
+async def run_hushwire(load: Path, case: Case, calls: int, duration_s: float, *, under: Sequence[str] = ()) -> dict[str, object]:
+    """One run through hushwire-media, `under` another program."""
+    async with hushwire_media(under=under) as (pid, client, _):
         idle_kb = resident_kb(pid)
         flows = await hushwire_flows(client, case, calls)
         result = await asyncio.to_thread(drive, load, pid, flows, duration_s)
@@ -233,11 +242,11 @@ async def close_all(client: MediaClient) -> int:
     return round(worst_us / 1000)
 
 
-def run_rtpengine(load: Path, case: Case, calls: int, duration_s: float) -> dict[str, object]:
-    """One run through rtpengine."""
+def run_rtpengine(load: Path, case: Case, calls: int, duration_s: float, *, under: Sequence[str] = ()) -> dict[str, object]:
+    """One run through rtpengine, `under` another program."""
     with (
         tempfile.TemporaryDirectory(prefix="hw-bench-") as folder,
-        rtpengine.running(RELAY_CPU, Path(folder) if case.pcap else None, ahead_of_others) as engine,
+        rtpengine.running(RELAY_CPU, Path(folder) if case.pcap else None, ahead_of_others, under) as engine,
     ):
         idle_kb = resident_kb(engine.pid)
         flows = []

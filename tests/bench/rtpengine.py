@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,17 +128,17 @@ def _side(sdp: str) -> tuple[Side, int]:
 
 
 @contextmanager
-def running(cpu: int, record_dir: Path | None, prepare: Callable[[], None] | None = None) -> Iterator[Rtpengine]:
-    """rtpengine pinned to one core, without its kernel module; recording is its pcap method."""
+def running(cpu: int, record_dir: Path | None, prepare: Callable[[], None] | None = None, under: Sequence[str] = ()) -> Iterator[Rtpengine]:
+    """rtpengine pinned to one core, `under` another program, without its kernel module; recording is its pcap method."""
     program = shutil.which("rtpengine")
     if program is None:
         raise RuntimeError("rtpengine is missing: install the Debian package rtpengine-daemon")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["taskset", "-c", str(cpu), program, "--config-file=none", "--foreground", "--log-stderr", "--log-level=2", "--table=-1",
-               "--interface=127.0.0.1", f"--listen-ng=127.0.0.1:{port}", "--port-min=30000", "--port-max=59999", "--num-threads=1",
-               "--timeout=3600"]  # fmt: skip
+    command = ["taskset", "-c", str(cpu), *under, program, "--config-file=none", "--foreground", "--log-stderr", "--log-level=2",
+               "--table=-1", "--interface=127.0.0.1", f"--listen-ng=127.0.0.1:{port}", "--port-min=30000", "--port-max=59999",
+               "--num-threads=1", "--timeout=3600"]  # fmt: skip
     if record_dir is not None:
         command += ["--recording-method=pcap", f"--recording-dir={record_dir}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=prepare)
