@@ -8,9 +8,10 @@ version wrote it) is not read, and its call is an orphan.
 from collections.abc import Mapping
 from dataclasses import field
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
+import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hushwire.calls.kept import KeptCall
@@ -18,6 +19,7 @@ from hushwire.calls.model import Side
 from hushwire.calls.transfer import Exchange, TransferKind
 from hushwire.core.ids import AgentId, OrgId, TrunkId
 from hushwire.core.personal import SHOWN
+from hushwire.core.plain import plain
 from hushwire.core.values import frozen
 from hushwire.media.dtls import SrtpKeys
 from hushwire.policy.model import Allow, Emergency
@@ -214,23 +216,17 @@ class Part(IntEnum):
     OVER = 3
 
 
-_FORM: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+_FORM: Final = ConfigDict(val_json_bytes="base64")
 _BEGUN: Final = TypeAdapter(tuple[Begun], config=_FORM)
 _ANSWERED: Final = TypeAdapter(tuple[Answered], config=_FORM)
 _NOW: Final = TypeAdapter(tuple[Now], config=_FORM)
 _OVER: Final = TypeAdapter(tuple[Over], config=_FORM)
-_BY_KIND: Final[dict[type, tuple[Part, TypeAdapter[Any]]]] = {
-    Begun: (Part.BEGUN, _BEGUN),
-    Answered: (Part.ANSWERED, _ANSWERED),
-    Now: (Part.NOW, _NOW),
-    Over: (Part.OVER, _OVER),
-}
+_PARTS: Final[dict[type, Part]] = {Begun: Part.BEGUN, Answered: Part.ANSWERED, Now: Part.NOW, Over: Part.OVER}
 
 
 def to_bytes(word: Begun | Answered | Now | Over) -> tuple[bytes, Part]:
     """As it stands in the journal, and as which part of its call."""
-    part, form = _BY_KIND[type(word)]
-    return form.dump_json((word,), exclude_defaults=True), part
+    return orjson.dumps((plain(word),), default=str), _PARTS[type(word)]
 
 
 def from_parts(parts: Parts) -> Kept | None:

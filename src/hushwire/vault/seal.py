@@ -24,13 +24,8 @@ _VERSION: Final = b"\x01"
 
 def context(*parts: str | bytes | UUID) -> bytes:
     """The parts joined so that no two lists give the same bytes: each with its length before it."""
-    return b"".join([len(data).to_bytes(4, "big") + data for data in map(_plain, parts)])
-
-
-def _plain(part: str | bytes | UUID) -> bytes:
-    if isinstance(part, str):
-        return part.encode()
-    return part if isinstance(part, bytes) else part.bytes
+    plain = [part.encode() if isinstance(part, str) else part if isinstance(part, bytes) else part.bytes for part in parts]
+    return b"".join([len(data).to_bytes(4, "big") + data for data in plain])
 
 
 def seal(key: bytes, plaintext: bytes, place: bytes) -> bytes:
