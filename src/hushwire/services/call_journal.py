@@ -70,7 +70,8 @@ class CallJournal:
                 except Exception as error:
                     # The call goes on; it would end with this process. No words of the error: they may hold a peer's bytes.
                     _log.error("journal.call_not_kept", call_id=str(live.id), error=type(error).__name__)
-        self._journal.commit()
+        if self._journal.pending:
+            self._journal.commit()
 
     def secure(self, live: LiveCall) -> bool:
         """Write all of a call onto the disk itself, before what has no row yet begins; False where that can't be."""

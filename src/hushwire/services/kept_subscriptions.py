@@ -96,7 +96,7 @@ class SubscriptionJournal:
 
     def commit(self) -> None:
         """Write what is new. Called before anything is sent."""
-        if self._journal is not None:
+        if self._journal is not None and self._journal.pending:
             self._journal.commit()
 
     def tidy(self) -> None:

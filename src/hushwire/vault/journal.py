@@ -46,7 +46,8 @@ class Journal:
         self._key = key
         self._kept: dict[UUID, dict[int, bytes]] = {}
         self._kept_bytes = 0
-        self._pending: dict[UUID, dict[int, bytes]] = {}
+        self.pending: dict[UUID, dict[int, bytes]] = {}
+        """What the next `commit` writes; for who asks before each message whether there is anything."""
         self._file = -1
         self._cipher: AESGCM | None = None
         self._count = 0
@@ -62,19 +63,19 @@ class Journal:
 
     def put(self, name: UUID, data: bytes, part: int = 0) -> None:
         """Have `data` as the newest word about this part of `name`; empty: nothing is to be said of it any more."""
-        self._pending.setdefault(name, {})[part] = data
+        self.pending.setdefault(name, {})[part] = data
 
     def drop(self, name: UUID) -> None:
         """Forget `name`."""
-        self._pending.pop(name, None)
+        self.pending.pop(name, None)
         if name in self._kept:
-            self._pending[name] = {_OVER: b""}
+            self.pending[name] = {_OVER: b""}
 
     def commit(self) -> bool:
         """Write what is pending; False where the disk does not take it. Then it is tried again by the next commit."""
-        if not self._pending:
+        if not self.pending:
             return True
-        pending, self._pending = self._pending, {}
+        pending, self.pending = self.pending, {}
         for name, said in pending.items():
             if _OVER in said:
                 self._has_dropped = True
