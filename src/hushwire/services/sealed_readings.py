@@ -5,7 +5,7 @@ the question. What is asked, and what the worker looks at before it answers, is 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from datetime import datetime, timedelta
 from typing import Final, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -16,6 +16,8 @@ from hushwire.core.rounds import for_each
 from hushwire.store.database import Connection, Database
 
 LOOK_S: Final = 0.5
+AT_ONCE: Final = 4
+"""So many organisations' questions are answered at once."""
 LEFT_AFTER: Final = timedelta(seconds=60)
 """Nobody waits for an answer so long: who asked is gone."""
 
@@ -108,19 +110,43 @@ class Answerer(Generic[Q, A]):
         self._give = give
         self._clock = clock
         self._task = task
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def answer_all(self) -> int:
         """Answers what waits, and drops what was left behind; returns how many were answered.
 
-        Raises Unfinished where some could not be, once the others were: who asked gives up by itself, and asks again.
+        By turns: of each organisation its oldest question, several at once, then what waits then. So a long message of one is no reason
+        for another's callers to wait, nor are its many. Raises Unfinished where some could not be answered, once the others were: who
+        asked gives up by itself, and asks again.
         """
         async with self._main.transaction() as connection:
-            waiting = await self._rows.waiting(connection)
             left = await self._rows.left(connection, self._clock.now() - LEFT_AFTER)
         for org_id, question_id in left:
             async with self._main.organisation(org_id) as connection:
                 await self._rows.forget(connection, question_id)
-        return await for_each([one for one in waiting if one not in left], lambda one: self._answer(*one), self._task)
+        answered, broken, tried = 0, list[BaseException](), set(left)
+        while turn := await self._turn(tried):
+            tried.update(turn)
+            done = await asyncio.gather(*(for_each([one], self._at_once, self._task) for one in turn), return_exceptions=True)
+            answered += sum(one for one in done if isinstance(one, int))
+            broken += [one for one in done if isinstance(one, BaseException)]
+        if broken:
+            raise broken[0]
+        return answered
+
+    async def _turn(self, tried: Set[tuple[OrgId, UUID]]) -> list[tuple[OrgId, UUID]]:
+        """The oldest question of each organisation that is not among these."""
+        async with self._main.transaction() as connection:
+            waiting = await self._rows.waiting(connection)
+        oldest = dict[OrgId, UUID]()
+        for org_id, question_id in waiting:
+            if (org_id, question_id) not in tried:
+                oldest.setdefault(org_id, question_id)
+        return list(oldest.items())
+
+    async def _at_once(self, question: tuple[OrgId, UUID]) -> bool:
+        async with self._places:
+            return await self._answer(*question)
 
     async def _answer(self, org_id: OrgId, question_id: UUID) -> bool:
         async with self._main.organisation(org_id) as connection:
