@@ -41,6 +41,7 @@ SHARED: dict[str, set[str]] = {
     "main": {
         "trunks",
         "trunk_rates",
+        "risk_packs",
         "trunk_states",
         "work_states",
         "bans",

@@ -9,13 +9,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner
 
+from hushwire.app.sources import SystemClock
 from hushwire.cli.commands import application
 from hushwire.core.errors import ConfigError
 from hushwire.policy.judge import decide
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, Reason, Verdict
 from hushwire.policy.risk import RiskPack, RiskPackError, difference, read_pack
 from hushwire.policy.rules import ExceptionKind, NumberException, Rules
-from hushwire.services.risk_packs import RiskPacks, load, newest, public_text, signed, trusted_keys
+from hushwire.services.risk_packs import RiskPacks, forget_kept, load, newest, public_text, signed, trusted_keys
+from hushwire.store.database import Database
+from tests.databases import Databases, RoleName
 from tests.policy.rules import NOW
 
 KEY = Ed25519PrivateKey.generate()
@@ -79,11 +82,51 @@ def test_a_file_in_the_folder_is_in_force_at_the_next_look_and_the_highest_versi
     # What can't be read leaves what was in force.
     (tmp_path / "b.riskpack").write_bytes(b"torn")
     assert own() == 3
-    # Nor does an older one take its place: who wants to go back takes the file away.
-    (tmp_path / "b.riskpack").write_bytes(signed(text(2), KEY, "b"))
-    assert own() == 3
     os.remove(tmp_path / "b.riskpack")
     assert own() == 1
+
+
+async def test_no_restart_and_no_file_that_is_gone_brings_an_older_version_back_but_the_operators_word_does(
+    databases: Databases, tmp_path: Path
+) -> None:
+    gateway, owner = await databases.connect("main", "gateway"), await databases.connect("main")
+    file, clock = tmp_path / "own.riskpack", SystemClock()
+
+    async def started(role: RoleName = "gateway") -> RiskPacks:
+        packs = RiskPacks(tmp_path, [TRUSTED])
+        packs.look()
+        await packs.share(await databases.connect("main", role), clock)
+        return packs
+
+    def own(packs: RiskPacks) -> int | None:
+        return next((pack.version for pack in packs.packs() if pack.name == "own"), None)
+
+    file.write_bytes(signed(text(5), KEY, "own"))
+    running = await started()
+    assert own(running) == 5
+    file.write_bytes(signed(text(4), KEY, "own"))
+    assert [own(await started(role)) for role in ("gateway", "api", "worker")] == [5, 5, 5]
+    file.unlink()
+    assert own(await started()) == 5, "what was obeyed once needs no file"
+    assert RiskPacks(tmp_path).packs() == (await unsigned(tmp_path, gateway, clock)).packs(), (
+        "nor is it obeyed where its key is not trusted"
+    )
+    file.write_bytes(signed(text(4), KEY, "own"))
+    assert await forget_kept(owner, "own", clock.now(), "operator") == 5
+    running.look()
+    await running.share(gateway, clock)
+    assert own(running) == own(await started()) == 4
+    file.write_bytes(signed(text(3), KEY, "own"))
+    assert own(await started()) == 4, "from here on this one is the highest"
+    with pytest.raises(ConfigError, match="no version"):
+        await forget_kept(owner, "other", clock.now(), "operator")
+
+
+async def unsigned(folder: Path, db: Database, clock: SystemClock) -> RiskPacks:
+    """Where nobody's own key is trusted."""
+    packs = RiskPacks(folder)
+    await packs.share(db, clock)
+    return packs
 
 
 def test_only_what_a_trusted_key_signed_is_obeyed_and_every_byte_counts(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ async def run(wired: Wired) -> None:
     listen = wired.config.api.listen
     packs = RiskPacks(wired.config.risk_pack_folder, wired.config.risk_packs.keys)
     await asyncio.to_thread(packs.look)
+    await packs.share(wired.main, wired.clock)
     means = await made_means(wired, packs)
     listener = bound(listen)
     address = f"{listen.scheme}://{_host(listen.host)}:{listener.getsockname()[1]}"
@@ -108,7 +109,7 @@ async def run(wired: Wired) -> None:
     stopping = asyncio.create_task(wired.stop.wait(), name="api-stop")
     standing = StandingWork("api", wired.clock)
     beside = [
-        asyncio.create_task(standing.kept_up("risk-packs", packs.run), name="risk-packs"),
+        asyncio.create_task(standing.kept_up("risk-packs", lambda: packs.run(wired.main, wired.clock)), name="risk-packs"),
         asyncio.create_task(standing.tell(wired.main, wired.node_id), name="work-states"),
     ]
     try:

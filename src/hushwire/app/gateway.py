@@ -147,6 +147,7 @@ class Gateway:
         try:
             await self._assemble()
             await asyncio.to_thread(self.risk_packs.look)
+            await self.risk_packs.share(wired.main, wired.clock)
             await self.directory.load()
             await self.registrations.load()
             self._trust()
@@ -154,7 +155,7 @@ class Gateway:
             await self._adopt(kept, unread, watches)
             for name, work in (
                 ("directory", lambda: self.directory.watch(self._directory_changed)),
-                ("risk-packs", self.risk_packs.run),
+                ("risk-packs", lambda: self.risk_packs.run(wired.main, wired.clock)),
                 ("registrations", self.registrations.run),
                 ("bindings-written", self.bindings.run),
                 ("keepalive", self._keep_alive),

@@ -44,6 +44,7 @@ async def run(means: Wired) -> None:
 
     packs = RiskPacks(config.risk_pack_folder, config.risk_packs.keys)
     await asyncio.to_thread(packs.look)
+    await packs.share(means.main, clock)
     voice_security = VoiceSecurity(means.main, means.keyring, clock, lambda slug: own_hosts(config, slug), packs=packs.packs)
     await voice_security.listen()
     bodies = MessageBodies(means.main, means.keyring, clock, means.random, voice_security)
@@ -88,7 +89,7 @@ async def run(means: Wired) -> None:
     tasks = [asyncio.create_task(job.run(standing), name=f"sms-{job.name}") for job in jobs]
     tasks.append(asyncio.create_task(standing.tell(means.main, means.node_id), name="sms-work-states"))
     tasks.append(asyncio.create_task(_beat(held), name="sms-beat"))
-    tasks.append(asyncio.create_task(standing.kept_up("risk-packs", packs.run), name="sms-risk-packs"))
+    tasks.append(asyncio.create_task(standing.kept_up("risk-packs", lambda: packs.run(means.main, clock)), name="sms-risk-packs"))
     stopped = asyncio.create_task(_until(means.stop), name="sms-stop")
     means.ready()
     try:

@@ -1,5 +1,6 @@
 """`hushwire risk-pack ...`: packs of high-risk ranges, read, compared and signed."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,11 +9,24 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from hushwire.app.deployment import administration
 from hushwire.cli.options import AsJson, ConfigFile, load, people, print_json
 from hushwire.core.errors import ConfigError
 from hushwire.policy.risk import Risk, difference
-from hushwire.services.risk_packs import PROJECT_KEY, SUFFIX, SignedPack, newest, public_text, read_signed, shipped, signed, trusted_keys
+from hushwire.services.risk_packs import (
+    PROJECT_KEY,
+    SUFFIX,
+    SignedPack,
+    forget_kept,
+    newest,
+    public_text,
+    read_signed,
+    shipped,
+    signed,
+    trusted_keys,
+)
 from hushwire.services.risk_packs import load as load_pack
+from hushwire.services.rule_changes import OPERATOR
 
 risk_packs = typer.Typer(help="Packs of high-risk ranges.", no_args_is_help=True)
 
@@ -80,6 +94,26 @@ def sign(file: File, key: SigningKey, json: AsJson = False) -> None:
         print_json(_head(read_signed(made, trusted_keys([public_text(private.public_key())]), file.name)))
     else:
         people.print(f"{file.name} is signed.", markup=False)
+
+
+@risk_packs.command()
+def forget(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As the pack calls itself.", show_default=False)],
+    config: ConfigFile = None,
+    json: AsJson = False,
+) -> None:
+    """Go back: the highest version of NAME that was obeyed here holds no more, but what lies in the folder or ships. In every audit log."""
+    settings = load(config, "risk-pack")
+
+    async def run() -> int:
+        async with administration(settings) as means:
+            return await forget_kept(means.main, name, means.clock.now(), OPERATOR)
+
+    version = asyncio.run(run())
+    if json:
+        print_json({"name": name, "version": version})
+    else:
+        people.print(f"{name} {version} is forgotten: gateways obey what lies in the folder within seconds", markup=False)
 
 
 @risk_packs.command("new-key")

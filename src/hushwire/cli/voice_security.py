@@ -37,7 +37,7 @@ def set_(
     async def run() -> bool:
         async with administration(settings) as means:
             org_id = await _organisation(means, org)
-            service = _service(means, settings)
+            service = await _service(means, settings)
             before = await service.rules(org_id)
             after = await service.change(org_id, Change(allowed_countries=frozenset(wanted)), actor=OPERATOR)
             return not isinstance(after, Saved) or after.rules.version != before.version
@@ -62,7 +62,7 @@ def check(
     async def run() -> Verdict:
         async with administration(settings) as means:
             org_id = await _organisation(means, slug or settings.sip.default_org)
-            found = await _service(means, settings).check(org_id, number, Channel.INVITE, agent=username)
+            found = await (await _service(means, settings)).check(org_id, number, Channel.INVITE, agent=username)
             if isinstance(found, NoAgent):
                 raise ConfigError(f'--agent: there is no agent "{agent}": name it as organisation/username')
             return found
@@ -109,10 +109,11 @@ async def _organisation(means: Administration, slug: str | None) -> OrgId:
     return found
 
 
-def _service(means: Administration, settings: Config) -> VoiceSecurity:
+async def _service(means: Administration, settings: Config) -> VoiceSecurity:
     notices = Notices(means.main, means.keyring, Clocks(means.clock, means.random), means.clock, means.random)
     packs = RiskPacks(settings.risk_pack_folder, settings.risk_packs.keys)
     packs.look()
+    await packs.share(means.main, means.clock)
     return VoiceSecurity(means.main, means.keyring, means.clock, lambda slug: own_hosts(settings, slug), notices, packs.packs)
 
 

@@ -60,6 +60,7 @@ class Action(StrEnum):
     PROVISIONING_APPLIED = "provisioning.applied"
     RULES_CHANGED = "rules.changed"
     LIMITS_CHANGED = "limits.changed"  # fields: limits, their levels and names
+    RISK_PACK_FORGOTTEN = "risk-pack.forgotten"  # older versions hold again, by the operator's command; fields: version
     FRAUD_LOCKED = "fraud.locked"  # by hand, with another credential in its place; fields: agent, credential, minted
     FRAUD_UNDONE = "fraud.undone"  # fields: agent, signal, alarms (a count)
     RULES_PROPOSED = "rules.proposed"  # guarded: it waits for a second person; fields: countries, classes, released

@@ -1,14 +1,17 @@
 """Risk packs as they are obeyed: those that ship, and newer or other ones from a folder, each signed by a key that is trusted here.
 
-A pack needs no release: a file is put into the folder, and is in force within seconds. Of each name the highest version counts, so an
-old file can't take a newer one's place. What is not signed, or can't be read, is named once in the log and changes nothing.
+A pack needs no release: a file is put into the folder, and is in force within seconds. Of each name the highest version counts that was
+ever obeyed here, so an old file can't take a newer one's place: it stands in the database, with its signature, and every process has it
+from there, whatever became of the file. `hushwire risk-pack forget` is the one way back. What is not signed, or can't be read, is named
+once in the log and changes nothing.
 """
 
 import asyncio
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -17,8 +20,13 @@ import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from hushwire.core.clock import Clock
 from hushwire.core.errors import ConfigError
 from hushwire.policy.risk import LONGEST_BYTES, SIGNATURE, RiskPack, RiskPackError, read_pack
+from hushwire.privacy import audit
+from hushwire.store import expiry
+from hushwire.store import risk_packs as table
+from hushwire.store.database import Database
 
 PROJECT_KEY: Final = "ed25519:vMj2XS3ArmRLL+17aYjKu0MN218llHadR/7E3GkaHoY="
 """Signs the packs that ship."""
@@ -31,10 +39,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SignedPack:
-    """A pack whose signature holds, and the id of the key that made it."""
+    """A pack whose signature holds, the id of the key that made it, and all of its bytes."""
 
     pack: RiskPack
     key_id: str
+    data: bytes = field(repr=False)
 
 
 class RiskPacks:
@@ -43,18 +52,22 @@ class RiskPacks:
     def __init__(self, folder: Path | None, trusted: Iterable[str] = ()) -> None:
         self._folder = folder
         self._keys = trusted_keys((PROJECT_KEY, *trusted))
-        self._shipped = tuple(read_signed(data, self._keys, name).pack for name, data in shipped())
-        self._seen: dict[Path, tuple[tuple[int, int], RiskPack | None]] = {}
-        self._packs = newest(self._shipped)
+        self._shipped = tuple(read_signed(data, self._keys, name) for name, data in shipped())
+        self._seen: dict[Path, tuple[tuple[int, int], SignedPack | None]] = {}
+        self._kept: dict[str, SignedPack] = {}
+        self._refused: set[tuple[str, int]] = set()
+        self._unread: set[tuple[str, int]] = set()
+        self._packs = newest(one.pack for one in self._shipped)
 
     def packs(self) -> tuple[RiskPack, ...]:
         """The packs in force, by name."""
         return self._packs
 
-    async def run(self) -> None:
-        """Keep up with the folder until cancelled."""
+    async def run(self, db: Database, clock: Clock) -> None:
+        """Keep up with the folder, and with what was obeyed elsewhere, until cancelled."""
         while True:
             await asyncio.to_thread(self.look)
+            await self.share(db, clock)
             await asyncio.sleep(LOOK_EVERY_S)
 
     def look(self) -> None:
@@ -69,20 +82,79 @@ class RiskPacks:
                 known = self._seen.get(path)
                 if known is not None and known[0] == stamp:
                     continue
-                last = None if known is None else known[1]
-                self._seen[path] = (stamp, last)
-                pack = load(path, self._keys).pack
-                if last is not None and pack.name == last.name and pack.version < last.version:
-                    raise RiskPackError(f"is version {pack.version}, older than {last.version}, which stays: take the file away to go back")
-                self._seen[path] = (stamp, pack)
+                self._seen[path] = (stamp, None if known is None else known[1])
+                self._seen[path] = (stamp, load(path, self._keys))
             except (RiskPackError, OSError) as error:
                 # The file's name is the operator's; what is wrong names lines, and nothing of a call.
                 _log.error("risk_pack.refused", file=path.name, why=str(error) if isinstance(error, RiskPackError) else "can't be read")
-        found = newest([*self._shipped, *(pack for _, pack in self._seen.values() if pack is not None)])
+        self._settle()
+
+    async def share(self, db: Database, clock: Clock) -> None:
+        """Take what was obeyed here or by anybody, and keep what is newer."""
+        async with db.transaction() as connection:
+            versions = await table.versions(connection)
+            newer = [name for name, version in versions.items() if self._version(name) != version and (name, version) not in self._unread]
+            data = {name: await table.data(connection, name) for name in newer}
+        # A row that is gone was taken away by the operator: what lies in the folder counts again, however old.
+        self._kept = {name: one for name, one in self._kept.items() if name in versions}
+        for name, signed_text in data.items():
+            if not await asyncio.to_thread(self._take, name, signed_text or b""):
+                self._unread.add((name, versions[name]))
+        self._settle()
+        for one in self._in_force():
+            if versions.get(one.pack.name, 0) < one.pack.version:
+                async with db.transaction() as connection:
+                    await table.keep(connection, one.pack.name, one.pack.version, one.data, clock.now())
+                self._kept[one.pack.name] = one
+
+    def _version(self, name: str) -> int | None:
+        kept = self._kept.get(name)
+        return None if kept is None else kept.pack.version
+
+    def _take(self, name: str, data: bytes) -> bool:
+        try:
+            self._kept[name] = read_signed(data, self._keys, name)
+        except RiskPackError as error:
+            self._kept.pop(name, None)
+            _log.error("risk_pack.refused", pack=name, why=str(error))
+            return False
+        return True
+
+    def _in_force(self) -> Sequence[SignedPack]:
+        files = [one for _, one in self._seen.values() if one is not None]
+        known = [*self._shipped, *files, *self._kept.values()]
+        found = newest(one.pack for one in known)
+        for one in files:
+            kept = self._version(one.pack.name)
+            if kept is not None and one.pack.version < kept and (one.pack.name, one.pack.version) not in self._refused:
+                self._refused.add((one.pack.name, one.pack.version))
+                why = f"version {one.pack.version} is older than {kept}, which stays; to go back: hushwire risk-pack forget {one.pack.name}"
+                _log.error("risk_pack.refused", pack=one.pack.name, why=why)
+        return [next(one for one in known if one.pack is pack) for pack in found]
+
+    def _settle(self) -> None:
+        found = tuple(one.pack for one in self._in_force())
         for pack in found:
             if pack not in self._packs:
                 _log.info("risk_pack.in_force", pack=pack.name, version=pack.version, ranges=len(pack.risks))
         self._packs = found
+
+
+async def forget_kept(db: Database, name: str, now: datetime, actor: str) -> int:
+    """Let older versions of a pack hold again, and say so in every organisation's audit log; which version was kept.
+
+    Raises ConfigError where none is. Gateways obey within seconds.
+    """
+    async with db.transaction() as connection:
+        organisations = await expiry.organisations(connection)
+        version = await table.forget(connection, name)
+    if version is None:
+        raise ConfigError(f'no version of a risk pack "{name}" is kept')
+    for org_id in organisations:
+        async with db.organisation(org_id) as connection:
+            fields: audit.Fields = {"version": version}
+            await audit.append(connection, org_id, now, actor, audit.Action.RISK_PACK_FORGOTTEN, f"risk-pack:{name}", fields)
+    return version
 
 
 def newest(packs: Iterable[RiskPack]) -> tuple[RiskPack, ...]:
@@ -121,7 +193,7 @@ def read_signed(data: bytes, keys: Mapping[str, Ed25519PublicKey], name: str) ->
         key.verify(base64.b64decode(signature, validate=True), said)
     except (InvalidSignature, ValueError):
         raise RiskPackError(f"{name}: the signature does not hold: the file is not as it was signed") from None
-    return SignedPack(_read(said, name), key_id)
+    return SignedPack(_read(said, name), key_id, data)
 
 
 def signed(text: bytes, key: Ed25519PrivateKey, name: str) -> bytes:
