@@ -72,6 +72,24 @@ async def test_a_guarded_country_takes_two_and_the_earlier_end_counts(office: Of
     assert await verdict(office, "anna") == ("allow", None)
 
 
+async def test_keys_in_one_persons_hands_stay_so_when_that_persons_agent_is_gone(office: Office) -> None:
+    anna, boss, org = await office.add_agent("anna"), await office.add_agent("boss"), office.house.org
+    request = await asked(office, await refusal(office, anna))
+    async with (await office.house.main("owner")).organisation(org) as connection:
+        await connection.execute("UPDATE api_keys SET agent_id = $1 WHERE org_id = $2", boss, org)
+    async with office.client("admin") as first, office.client() as second:
+        shown(await first.put(RULES, json={"four_eyes": ["FR"]}))
+        path = f"{PATH}/{request['id']}/approve"
+        assert (await first.post(path, json={"until": soon(office)})).status_code == 202
+        async with (await office.house.main("owner")).organisation(org) as connection:
+            await connection.execute("DELETE FROM agents WHERE id = $1", boss)
+        assert problem(await second.post(path, json={"until": soon(office)}), 403)["reason"] == "own-agreement"
+        async with (await office.house.main("owner")).organisation(org) as connection:
+            for agent in (anna, None):
+                await connection.execute("UPDATE api_keys SET agent_id = $1 WHERE org_id = $2", agent, org)
+        assert shown(await second.post(path, json={"until": soon(office)}))["state"] == "approved", "the operator names nobody any more"
+
+
 async def test_a_guarded_country_that_is_listed_on_terms_takes_two_as_well(office: Office) -> None:
     anna = await office.add_agent("anna")
     async with office.client("admin") as api:

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 import pytest
 
 from hushwire.policy.model import Allow, AllowContact, Channel, Deny, Emergency, Malformed, Verdict
+from hushwire.policy.numbers import plans_of
 from hushwire.policy.risk import Risk, RiskKind, RiskPack
 from hushwire.policy.rules import ExceptionKind, Level, NumberException, Rules, Term, Ways, Window
 from tests.policy.rules import NOW, judged, rules
@@ -648,3 +649,12 @@ def test_the_table_is_large_and_spans_many_home_countries() -> None:
     table = rows()
     assert len(table) >= 500
     assert len({home for home, *_ in table}) >= 60
+
+
+def test_the_first_digits_of_the_north_american_plan_tell_where_numbers_may_lie_and_where_they_do_not_tell_it_may_be_anywhere() -> None:
+    assert plans_of("+1712432") == {"US", "CA"}
+    assert "JM" in plans_of("+1876")
+    for anywhere in ("+1", "+171", "+1800", "+1900"):
+        assert len(plans_of(anywhere)) == 25, anywhere
+    assert plans_of("+44") == {"GB", "GG", "IM", "JE"}
+    assert plans_of("+4930") == {"DE"}

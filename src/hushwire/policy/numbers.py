@@ -114,6 +114,25 @@ def claimed_by(number: str) -> frozenset[str]:
     return frozenset(region for region in shared if (leading := _leading(region)) is not None and leading.match(national))
 
 
+def plans_of(digits: str) -> frozenset[str]:
+    """The territories in which numbers may lie that begin with `+` and these digits, of those that share their calling code.
+
+    An area code of the North American plan tells; where the digits are fewer, or the code is another one, it may be any of them.
+    """
+    shared = regions_of(digits.ljust(9, "0"))
+    national = digits.removeprefix("+1")
+    if not digits.startswith("+1") or len(national) < _AREA_CODE:
+        return frozenset(shared)
+    # Numbers of no area, such as +1 800 and +1 900, are valid in all: fills that make a number of the range say so.
+    probes = (national + fill[len(national) :] for fill in ("2005550123", "2002345678", "2009876543"))
+    parsed = [PhoneNumber(country_code=1, national_number=int(probe[:10])) for probe in probes]
+    main = {region for region in shared if _leading(region) is None}
+    return frozenset(main | {region for region in shared if any(phonenumbers.is_valid_number_for_region(one, region) for one in parsed)})
+
+
+_AREA_CODE: Final = 3
+
+
 @lru_cache(maxsize=512)
 def _leading(region: str) -> re.Pattern[str] | None:
     metadata = PhoneMetadata.metadata_for_region(region)

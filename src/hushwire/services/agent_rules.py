@@ -191,7 +191,7 @@ def reached(said: Said, kind: ExceptionKind) -> frozenset[str]:
     read = None if said.is_prefix else numbers.international(number.removeprefix("+"), said.country)
     if isinstance(read, numbers.Found):
         return frozenset({*names, *read.territories, read.number_class.value})
-    shared = numbers.claimed_by(number) or numbers.regions_of(number if not said.is_prefix else number.ljust(9, "0"))
+    shared = numbers.claimed_by(number) or (numbers.plans_of(number) if said.is_prefix else frozenset(numbers.regions_of(number)))
     return frozenset({*names, *shared, *(one.value for one in PERMITTED_CLASSES)})
 
 

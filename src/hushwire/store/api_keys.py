@@ -54,14 +54,17 @@ async def is_live(connection: Connection, key_id: UUID, role: str, now: datetime
 
 
 async def is_same_person(connection: Connection, one: str, other: str) -> bool:
-    """Whether two actors are one to what two must agree to: the same key, or keys in one person's hands. In its transaction."""
+    """Whether two actors are one to what two must agree to: the same key, or keys in one person's hands. In its transaction.
+
+    Whoever had both hands on them still has: a person's agent may be gone.
+    """
     if one == other:
         return True
     keys = [UUID(actor.removeprefix(_ACTOR)) for actor in (one, other) if actor.startswith(_ACTOR)]
     if len(keys) != 2:
         return False
-    held: int = await connection.fetchval("SELECT count(*) FROM api_keys WHERE id = ANY($1::uuid[]) AND agent_id IS NOT NULL", keys)
-    hands: int = await connection.fetchval("SELECT count(DISTINCT agent_id) FROM api_keys WHERE id = ANY($1::uuid[])", keys)
+    held: int = await connection.fetchval("SELECT count(*) FROM api_keys WHERE id = ANY($1::uuid[]) AND person_id IS NOT NULL", keys)
+    hands: int = await connection.fetchval("SELECT count(DISTINCT person_id) FROM api_keys WHERE id = ANY($1::uuid[])", keys)
     return held == 2 and hands == 1
 
 

@@ -96,7 +96,7 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "masking_parties": same(replace(MASKED, form=Form.PSEUDONYM), "id org_id session_id number_id")
     | same(MASKED, "number_sealed")
     | same(replace(MASKED, form=Form.INDEX, recipients=Recipient.NOBODY), "remote_index"),
-    "api_keys": same(replace(API_KEY, form=Form.PSEUDONYM), "id org_id agent_id")
+    "api_keys": same(replace(API_KEY, form=Form.PSEUDONYM), "id org_id agent_id person_id")
     | same(API_KEY, "name role purpose revoked_at expires_at created_at")
     | same(replace(API_KEY, form=Form.HASH), "secret_hash"),
     "registrations": same(replace(DEVICE, form=Form.PSEUDONYM), "id org_id agent_id node_id device_id")
