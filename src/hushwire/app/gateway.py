@@ -207,6 +207,7 @@ class Gateway:
         """What is over leaves the journal's file soon: an erasure must not leave its numbers there."""
         while True:
             await asyncio.sleep(TIDY_S)
+            self.calling.journal.tidy()
             self.journal.tidy()
             self.subscription_journal.tidy()
 
@@ -374,6 +375,7 @@ class Gateway:
         self.calling.on_ended(self.breaker.ended)
         self.waiting = MessageWaiting(wired.main, boxes, self.directory, self.bindings, self.endpoint.send, wired.clock)
         ua = self.endpoint.ua
+        ua.on_parted(self.calling.journal.parted)
         pickups = PickupNames(self.neighbours.tag, ua.name, lambda alias: ua.name(alias, None))
         is_offered = router.is_on(Feature.PICKUP)
         self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id, lambda: self.calling.live, pickups if is_offered else None)

@@ -6,8 +6,9 @@ that was being set up is refused now, so that its caller need not wait. Rows tha
 on (its agent is gone, its bridge too) is ended as such a call ends, with BYE to both parties.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -24,7 +25,7 @@ from hushwire.media.model import MediaRefused
 from hushwire.policy.model import Emergency
 from hushwire.services.calling import Calling
 from hushwire.services.directory import Directory, Organisation
-from hushwire.services.kept import Kept, KeptParty, Talk
+from hushwire.services.kept import Kept, KeptFarewell, KeptParty, Talk
 from hushwire.services.live import LiveCall, Party, RecordingRun, end_state
 from hushwire.services.registration import Registrations
 from hushwire.services.route import Route
@@ -32,13 +33,18 @@ from hushwire.services.trunk_attempts import TrunkAttempt
 from hushwire.sip import refusals
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.errors import ParseError
-from hushwire.sip.flow import Flow, Hop, Transport
+from hushwire.sip.farewells import Farewell
+from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.message import Request
 from hushwire.sip.parse import parse
+from hushwire.sip.server_tx import Unacknowledged
 from hushwire.store.calls import CallEnd
 from hushwire.transport.endpoint import SipEndpoint
 from hushwire.vault.buckets import DataKey
 
+SAID_AGAIN_S: Final = 32.0
+"""So long a 2xx of the other process is said again (64*T1, RFC 3261 section 13.3.1.4), from now on: phones need time to come back."""
+LOOK_S: Final = 2.0
 _log = structlog.get_logger(__name__)
 
 
@@ -101,8 +107,10 @@ class Adoption:
                 if isinstance(hop, Flow):
                     self._registrations.left(device_id, self._endpoint.adopted(hop))
             for said in kept.talk.unacknowledged:
-                if said.flow.transport is Transport.UDP:  # a connection ended with the process, and what was begun over it
-                    self._endpoint.say_again(replace(said, flow=self._endpoint.adopted(said.flow)))
+                is_told = self._say_again(said)
+                self._calling.unheard.expect(live, said.dialog, SAID_AGAIN_S + 1.0 if is_told else LOOK_S, is_told=is_told)
+            live.left.update((one.farewell.dialog.key, one.device_id) for one in kept.farewells)
+            self._part(kept.farewells)
             if kept.talk.reoffer is not None:
                 self._repeat(kept.talk.reoffer.request, kept.talk.reoffer.flow)
         if calls:
@@ -230,6 +238,7 @@ class Adoption:
         """A call that was not answered, or was over: its rows are all that is left to do, and an answer to who still waits for one."""
         for dialog in kept.parting:
             self._endpoint.bye(dialog.key)
+        self._part(kept.farewells)
         if kept.waiting is not None:
             self._refuse(kept.waiting.request, kept.waiting.flow)
         if kept.end is None and kept.new.ended_at is None:
@@ -239,9 +248,31 @@ class Adoption:
     def _abandon(self, kept: Kept) -> None:
         """A call that can't go on: both parties hear of it."""
         _log.warning("call.not_adopted", call_id=str(kept.new.id))
-        for dialog in () if kept.talk is None else kept.talk.dialogs.values():
-            self._endpoint.bye(dialog.key)
-        self._calling.write_again(self._ended(kept, EndReason.ORPHANED))
+        talk = kept.talk
+        for said in () if talk is None else talk.unacknowledged:
+            self._say_again(said)
+        parting = [] if talk is None else [KeptFarewell(Farewell(dialog), talk.devices.get(side)) for side, dialog in talk.dialogs.items()]
+        self._part(parting)
+        self._calling.write_again(replace(self._ended(kept, EndReason.ORPHANED), farewells=(*kept.farewells, *parting)))
+
+    def _part(self, farewells: Iterable[KeptFarewell]) -> None:
+        """BYE, once more where the other process had said it already; to who talked over a connection once it comes back."""
+        for one in farewells:
+            farewell, said = one.farewell, one.farewell.unacknowledged
+            hop = self._hop(farewell.dialog.hop) or farewell.dialog.hop
+            if one.device_id is not None and isinstance(hop, Flow):
+                self._registrations.left(one.device_id, hop)
+            if said is not None:
+                said = replace(said, flow=self._endpoint.adopted(said.flow), until=self._clock.monotonic() + SAID_AGAIN_S)
+            self._endpoint.say_farewell(replace(farewell, dialog=replace(farewell.dialog, hop=hop), unacknowledged=said))
+
+    def _say_again(self, said: Unacknowledged) -> bool:
+        """What a caller may never have been told, unless it is long ago. Where its connection is gone it hears it by the next one."""
+        now = self._clock.monotonic()
+        if said.until <= now - SAID_AGAIN_S:
+            return False
+        self._endpoint.say_again(replace(said, flow=self._endpoint.adopted(said.flow), until=now + SAID_AGAIN_S))
+        return True
 
     def _ended(self, kept: Kept, why: EndReason) -> Kept:
         now = self._clock.now()

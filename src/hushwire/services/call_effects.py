@@ -284,6 +284,7 @@ class CallEffects:
         before = live.dialogs.pop(effect.side, None)
         if before is not None:
             self._table.by_dialog.pop(before, None)
+            live.left.setdefault(before, None)
             self._endpoint.bye(before, headers=_reasons(effect.reason))
         if live.newcomer is not None:
             live.dialogs[effect.side] = live.newcomer
@@ -427,7 +428,7 @@ class CallEffects:
                 self._recorder.acknowledge(live)
         finally:
             self._table.calls.pop(live.id, None)
-            self._journal.drop(live.id)
+            self._journal.over(live)
             if live.joining is not None:
                 self._on_left(live.joining.host)
 

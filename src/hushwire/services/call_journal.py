@@ -2,9 +2,10 @@
 
 A call is written when it begins, when it is answered, at each event of its life from then on, and when it is over: each time what is new
 of it. So wherever this process dies, the next one finds what the parties believe (services/adoption.py), and no call is without its rows.
+What is over stays until its parties have answered our BYE, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,9 +15,10 @@ from hushwire.calls.model import Side
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.media.handshakes import Handshakes
 from hushwire.services import kept
-from hushwire.services.kept import Answered, Begun, KeptParty, KeptTransfer, Keyed, Now, Over, Part, Talk, Tried, Waiting
+from hushwire.services.kept import Answered, Begun, KeptFarewell, KeptParty, KeptTransfer, Keyed, Now, Over, Part, Talk, Tried, Waiting
 from hushwire.services.live import LiveCall, Party, Transfer
 from hushwire.sip.dialog import Dialog
+from hushwire.sip.effects import DialogKey
 from hushwire.sip.flow import Flow
 from hushwire.store.calls import CallAnswer, CallEnd, NewCall, NewRecording, RecordingEnd
 from hushwire.transport.endpoint import SipEndpoint
@@ -35,6 +37,7 @@ class _Written:
     unwritten: tuple[NewRecording, ...] = ()
     answer: CallAnswer | None = None
     is_now: bool = False
+    farewells: tuple[KeptFarewell, ...] = ()
     end: CallEnd | None = None
     recording: RecordingEnd | None = None
 
@@ -49,6 +52,8 @@ class CallJournal:
         self._handshakes = handshakes
         self._changed: dict[UUID, LiveCall] = {}
         self._written: dict[UUID, _Written] = {}
+        self._parting: dict[DialogKey, UUID] = {}
+        self._over: dict[UUID, set[DialogKey]] = {}
         self.watcher: Callable[[LiveCall], None] = lambda _live: None
         """Told of each call to which something happened, journal or not."""
 
@@ -86,11 +91,43 @@ class CallJournal:
         if self._journal is not None:
             self._journal.put(new.id, *kept.to_bytes(Begun(org_id, new)))
 
+    def over(self, live: LiveCall) -> None:
+        """The rows say all of it; who was told so by BYE may not have heard it yet."""
+        self.drop_once_heard(live.id, (*live.dialogs.values(), *live.branch_dialogs.values(), *live.left))
+
+    def drop_once_heard(self, call_id: UUID, dialogs: Iterable[DialogKey]) -> None:
+        """The rows say all: forget the call once nobody in these dialogs is to hear BYE any more."""
+        if self._journal is None:
+            return
+        unheard = {dialog for dialog in dialogs if self._endpoint.farewell(dialog) is not None}
+        if not unheard:
+            self.drop(call_id)
+            return
+        self._over[call_id] = unheard
+        self._parting.update((dialog, call_id) for dialog in unheard)
+
+    def parted(self, dialog: DialogKey) -> None:
+        """Somebody has answered our BYE, or will not."""
+        call_id = self._parting.pop(dialog, None)
+        if call_id is None:
+            return
+        unheard = self._over[call_id]
+        unheard.discard(dialog)
+        if not unheard:
+            self.drop(call_id)
+
+    def tidy(self) -> None:
+        """Forget what is over and was waited for in vain."""
+        self._endpoint.forget_unheard()
+        for dialog in [dialog for dialog in self._parting if self._endpoint.farewell(dialog) is None]:
+            self.parted(dialog)
+
     def drop(self, call_id: UUID) -> None:
         """The rows say all."""
         if self._journal is not None:
             self._changed.pop(call_id, None)
             self._written.pop(call_id, None)
+            self._over.pop(call_id, None)
             self._journal.drop(call_id)
 
     def _put(self, journal: Journal, live: LiveCall) -> None:
@@ -110,12 +147,15 @@ class CallJournal:
             journal.put(live.id, *kept.to_bytes(Answered(live.answer)))
             written.answer = live.answer
         parting = tuple(self._dialogs(live).values()) if live.dialogs and self._parts(live, talk) else ()
-        if talk is not None or parting:
-            journal.put(live.id, *kept.to_bytes(Now(talk, parting)))
+        farewells = self._farewells(live) if live.is_ended or live.left or live.branch_dialogs else ()
+        if talk is not None or parting or farewells:
+            if talk is not None or parting or farewells != written.farewells:
+                journal.put(live.id, *kept.to_bytes(Now(talk, parting, farewells)))
+                written.farewells = farewells
             written.is_now = True
         elif written.is_now:
             journal.put(live.id, b"", Part.NOW)
-            written.is_now = False
+            written.is_now, written.farewells = False, ()
         if live.end is not None and (live.end is not written.end or live.ended_recording is not written.recording):
             journal.put(live.id, *kept.to_bytes(Over(live.end, live.ended_recording)))
             written.end, written.recording = live.end, live.ended_recording
@@ -169,15 +209,28 @@ class CallJournal:
     def _dialogs(self, live: LiveCall) -> dict[Side, Dialog]:
         return {side: dialog for side, key in live.dialogs.items() if (dialog := self._endpoint.dialog(key)) is not None}
 
+    def _farewells(self, live: LiveCall) -> tuple[KeptFarewell, ...]:
+        found = []
+        for side, key in live.dialogs.items():
+            if live.is_ended and (farewell := self._endpoint.farewell(key)) is not None:
+                found.append(KeptFarewell(farewell, self.device(live, side)))
+        lost = [(key, None) for key in live.branch_dialogs.values() if key not in live.dialogs.values()]
+        for key, device_id in (*live.left.items(), *lost):
+            if (farewell := self._endpoint.farewell(key)) is not None:
+                found.append(KeptFarewell(farewell, device_id))
+        return tuple(found)
+
     def _devices(self, live: LiveCall) -> dict[Side, UUID]:
-        found = {}
-        for side in live.dialogs:
-            hop, agent = live.hop(side), None if live.call.end(side) is None else live.party(side).agent
-            if agent is not None and isinstance(hop, Flow) and hop.transport.is_reliable:
-                device_id = self._device_at(agent.id, hop)
-                if device_id is not None:
-                    found[side] = device_id
-        return found
+        sides = (side for side in live.dialogs if live.call.end(side) is not None)
+        return {side: device_id for side in sides if (device_id := self.device(live, side)) is not None}
+
+    def device(self, live: LiveCall, side: Side) -> UUID | None:
+        """The device of an agent who talks over a connection."""
+        hop = live.hop(side)
+        if not isinstance(hop, Flow) or not hop.transport.is_reliable:
+            return None
+        agent = live.party(side).agent
+        return None if agent is None else self._device_at(agent.id, hop)
 
     def _keyed(self, live: LiveCall) -> list[Keyed]:
         found = []

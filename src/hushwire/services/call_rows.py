@@ -1,6 +1,7 @@
 """What the rows of a call say, made from the call; written by `Records`, in order and until the database takes them."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from hushwire.services.live import Joining, LiveCall, RecordingRun, end_state
 from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records, StepWrite
 from hushwire.services.route import Refused
+from hushwire.sip.effects import DialogKey
 from hushwire.store import calls as rows
 from hushwire.store import greetings, voicemail
 from hushwire.store.calls import Attempts, CallEnd, Facts, NewCall, RecordingEnd, Step
@@ -308,12 +310,13 @@ class CallRows:
 
         written = self._records.write(kept.org_id, "call.again", write, at_once=True)
         if kept.talk is None:
-            self._dropped(new.id, written)
+            heard = [*(one.farewell.dialog.key for one in kept.farewells), *(dialog.key for dialog in kept.parting)]
+            self._dropped(new.id, written, heard)
         return written
 
-    def _dropped(self, call_id: CallId, written: asyncio.Future[bool]) -> None:
-        """The journal forgets the call once its rows say all."""
-        written.add_done_callback(lambda done: None if done.cancelled() else self._journal.drop(call_id))
+    def _dropped(self, call_id: CallId, written: asyncio.Future[bool], parting: Iterable[DialogKey] = ()) -> None:
+        """The journal forgets the call once its rows say all, and once these have heard its end."""
+        written.add_done_callback(lambda done: None if done.cancelled() else self._journal.drop_once_heard(call_id, parting))
 
     def _new(
         self, live: LiveCall, state: str, ended_at: datetime | None = None, why: EndReason | None = None, status: int | None = None

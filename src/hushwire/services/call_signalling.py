@@ -85,6 +85,7 @@ class CallSignalling:
                     self._deflected(*found, event)
                     self._handle(found[0], events.Rejected(found[1], event.status, is_silent, said))
             case sip.AckReceived():
+                self._heard(event.dialog)
                 self._in_dialog(event.dialog, lambda side: events.Acknowledged(side, _sdp(event.request)))
             case sip.DialogEnded():
                 self._ended(event)
@@ -109,6 +110,11 @@ class CallSignalling:
         side = None if live is None else live.side_of(dialog)
         if live is not None and side is not None:
             self._handle(live, make(side))
+
+    def _heard(self, dialog: DialogKey) -> None:
+        live = self._table.by_dialog.get(dialog)
+        if live is not None and live.unheard and (side := live.side_of(dialog)) is not None:
+            live.unheard.discard(side)
 
     def _ended(self, event: sip.DialogEnded) -> None:
         live = self._table.by_dialog.get(event.dialog)

@@ -71,6 +71,7 @@ from hushwire.services.takeovers import Takeovers
 from hushwire.services.transfers import Transfers
 from hushwire.services.trunk_attempts import TrunkAttempts
 from hushwire.services.trunk_states import TrunkStates
+from hushwire.services.unheard_answers import UnheardAnswers
 from hushwire.services.voicemail import Voicemail
 from hushwire.services.voicemail_boxes import VoicemailBoxes
 from hushwire.services.voicemail_reading import Asking
@@ -154,6 +155,7 @@ class Calling:
         )
         self._spoken = SpokenRefusals(endpoint, link, self.handshakes, certificates, self.sounds, random, self._new_id)
         self._tasks = CallTasks()
+        self.unheard = UnheardAnswers(link, self._tasks, self.feed)
         self._media = media = CallMedia(link, self.handshakes, PortChoice(agent_ports))
         self._rows = rows = CallRows(records, self.recorder, self.journal, clock, node_id, (lengths or Lengths()).least_s)
         attempts = TrunkAttempts(trunks, clock)

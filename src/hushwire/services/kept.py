@@ -27,6 +27,7 @@ from hushwire.privacy.consent import Places
 from hushwire.sdp.dtls import RemoteDtls
 from hushwire.services.forwarding import Diversion
 from hushwire.sip.dialog import Dialog
+from hushwire.sip.farewells import Farewell
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.server_tx import Unacknowledged
 from hushwire.store.calls import CallAnswer, CallEnd, NewCall, NewRecording, RecordingEnd
@@ -99,6 +100,14 @@ class KeptTransfer:
     """Where the other party is parked."""
 
 
+@frozen
+class KeptFarewell:
+    """A party that may not have heard yet that its call is over; `device_id` of an agent's that talked over a connection."""
+
+    farewell: Farewell
+    device_id: UUID | None = None
+
+
 @frozen(repr=False)
 class Talk:
     """What two parties' call needs to go on. `reoffer`: one of them waits for our answer to a re-INVITE.
@@ -153,7 +162,7 @@ class Kept:
     over.
 
     `parting` are dialogs that end with this process: of who joined another call, and is not taken along. `unwritten` are recordings
-    that began while the database was away.
+    that began while the database was away. `farewells`: BYE was said to these, or is being said in this moment.
     """
 
     org_id: OrgId
@@ -165,6 +174,7 @@ class Kept:
     waiting: Waiting | None = None
     parting: tuple[Dialog, ...] = ()
     unwritten: tuple[NewRecording, ...] = ()
+    farewells: tuple[KeptFarewell, ...] = ()
 
     def __repr__(self) -> str:
         return f"Kept({self.new.id})"
@@ -197,6 +207,7 @@ class Now:
 
     talk: Talk | None
     parting: tuple[Dialog, ...] = ()
+    farewells: tuple[KeptFarewell, ...] = ()
 
 
 @frozen(repr=False)
@@ -240,10 +251,11 @@ def from_parts(parts: Parts) -> Kept | None:
         return None
     if begun.version != VERSION:
         return None
-    is_waiting = answer is None and over is None and now.talk is None and not now.parting
+    # Whose call is over may not have heard its refusal either; who has heard one takes a second for the first, said again.
+    is_waiting = answer is None and now.talk is None and not now.parting
     end, recording = (None, None) if over is None else (over.end, over.recording)
     waiting = begun.waiting if is_waiting else None
-    return Kept(begun.org_id, begun.new, answer, end, recording, now.talk, waiting, now.parting, begun.unwritten)
+    return Kept(begun.org_id, begun.new, answer, end, recording, now.talk, waiting, now.parting, begun.unwritten, now.farewells)
 
 
 def read_all(journal: Mapping[UUID, Parts]) -> tuple[dict[UUID, Kept], list[UUID]]:

@@ -154,6 +154,10 @@ class LiveCall:
     answered: float | None = None
     dialogs: dict[Side, DialogKey] = field(default_factory=dict)
     branch_dialogs: dict[int, DialogKey] = field(default_factory=dict)
+    unheard: set[Side] = field(default_factory=set)
+    """Callers of whom it is not known whether the process before this one told them the answer."""
+    left: dict[DialogKey, UUID | None] = field(default_factory=dict)
+    """Dialogs of parties whose place another one took, and their devices where they talked over connections."""
     invites: dict[int, InviteId] = field(default_factory=dict)
     attempts: list["TrunkAttempt"] = field(default_factory=list)
     """The ways to a carrier that were tried, the last one that of now."""

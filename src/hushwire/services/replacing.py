@@ -305,6 +305,8 @@ class Replacing:
             source.has_bridge = False
         self._account(host, side, source, party, kind, by)
         stays = host.party(side.other)
+        if side in host.dialogs:
+            host.left[host.dialogs[side]] = self._journal.device(host, side)
         host.replaced[side] = replace(party, origin=party.origin or source.id)
         host.route = route
         self._media.neighbours.note(host)

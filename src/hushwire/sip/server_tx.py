@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from hushwire.core.personal import SHOWN
 from hushwire.core.values import frozen, replace
 from hushwire.sip.core import BRANCH_COOKIE, Session
-from hushwire.sip.effects import TxId
+from hushwire.sip.effects import DialogKey, TxId
 from hushwire.sip.flow import Address, Flow, Hop, Target
 from hushwire.sip.headers import Headers, Line
 from hushwire.sip.invite_server import InviteServer
@@ -36,6 +36,7 @@ class Held:
 class Unacknowledged:
     """A 2xx to an INVITE that is said until its ACK comes, or until the monotonic second `until`; both messages as they are on the wire."""
 
+    dialog: DialogKey
     request: bytes
     flow: Flow
     response: bytes

@@ -9,6 +9,7 @@ from hushwire.sip.core import BRANCH_COOKIE, Core, Offer, Session, compose
 from hushwire.sip.dialog import Dialog, dialog_of_caller
 from hushwire.sip.effects import Accepted, Cause, DialogKey, InviteId, Progress, Rejected, RequestId, Responded
 from hushwire.sip.errors import ParseError
+from hushwire.sip.farewells import Farewells
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Headers, Line, parse_number
 from hushwire.sip.invite_client import InviteClient
@@ -57,7 +58,7 @@ class ClientTx:
             self.give_up_at = None
             self.machine.terminate()
             was_cancelled = self.outgoing is not None and self.outgoing.cancel_lines is not None
-            self.client.failed(self, Cause.CANCELLED if was_cancelled else Cause.TIMEOUT)
+            self.client.failed(self, Cause.CANCELLED if was_cancelled else Cause.TIMEOUT, now)
             self.client.carry(self, [], now)
             return
         if self.lost_patience_at is not None and self.lost_patience_at <= now:
@@ -72,6 +73,7 @@ class Client:
         self.core = core
         self.transactions: dict[str, ClientTx] = {}
         self.invites: dict[InviteId, Outgoing] = {}
+        self.farewells = Farewells()
         self._challenges = Challenges(core.token)
         self._strays = Strays(core)
         self.refresher = Refresher(core, self._refresh, self._farewell)
@@ -82,6 +84,8 @@ class Client:
         """Send the first try."""
         if outgoing.is_initial_invite:
             self.invites[InviteId(outgoing.id)] = outgoing
+        elif outgoing.method == "BYE":
+            self.farewells.begins(outgoing)
         self._launch(outgoing, self._challenges.known(outgoing), now)
 
     def cancel(self, invite: InviteId, lines: Iterable[Line], now: float) -> None:
@@ -154,7 +158,7 @@ class Client:
         if tx is None or tx.machine.state in (State.COMPLETED, State.ACCEPTED):
             return
         tx.machine.terminate()
-        self.failed(tx, Cause.TRANSPORT)
+        self.failed(tx, Cause.TRANSPORT, now)
         self.carry(tx, [], now)
 
     def flow_closed(self, hop: Hop, now: float) -> None:
@@ -180,7 +184,7 @@ class Client:
         tx.lost_patience_at = None
         if outgoing is None or outgoing.tx is not tx:
             return
-        self.failed(tx, cause)
+        self.failed(tx, cause, now)
         if outgoing.cancel_lines is None:
             outgoing.cancel_lines = []
         tx.machine.forgo_sending()
@@ -203,7 +207,7 @@ class Client:
                 if tx.outgoing is not None:
                     self._deliver(tx, tx.outgoing, action, now)
             elif isinstance(action, Failed):
-                self.failed(tx, Cause.TIMEOUT)
+                self.failed(tx, Cause.TIMEOUT, now)
         state = tx.machine.state
         if state is State.COMPLETED and isinstance(tx.machine, RequestClient):
             # Timer K would have more of the same answer taken in silence; so is an answer to nothing.
@@ -217,9 +221,11 @@ class Client:
         else:
             self.core.schedule(tx)
 
-    def failed(self, tx: ClientTx, cause: Cause) -> None:
+    def failed(self, tx: ClientTx, cause: Cause, now: float) -> None:
         """Tell that no response will come."""
         outgoing = tx.outgoing
+        if outgoing is not None and outgoing.method == "BYE" and outgoing.tx is tx:
+            self.farewells.failed(outgoing, now)
         if outgoing is None or outgoing.is_ended or outgoing.tx is not tx or outgoing.winner is not None:
             return
         outgoing.is_ended = True
@@ -472,6 +478,8 @@ class Client:
         if self.refresher.raise_interval(outgoing, response):
             self._again(outgoing, [], now)
             return
+        if outgoing.method == "BYE":
+            self.farewells.answered(outgoing)
         self._exchanged(outgoing)
         if session is not None and response.is_success and outgoing.method in ("INVITE", "UPDATE") and outgoing.tx is not None:
             with suppress(ParseError):  # a Contact that can't be read leaves the old target

@@ -1,6 +1,6 @@
 """The server half of the user agent: matching, the checks that come before anybody above is asked, responses, 2xx until ACK."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -105,17 +105,18 @@ class Server:
     def unacknowledged(self, dialog: DialogKey) -> Unacknowledged | None:
         """Our 2xx to the INVITE in a dialog whose ACK we wait for."""
         tx = self._unacked.get(dialog)
-        return None if tx is None else Unacknowledged(tx.request.to_bytes(), tx.flow, tx.ok_data, tx.ok_until)
+        return None if tx is None else Unacknowledged(dialog, tx.request.to_bytes(), tx.flow, tx.ok_data, tx.ok_until)
 
     def say_again(self, said: Unacknowledged, now: float) -> None:
         """Say what another process said last, or was about to: the peer may never have got it, and waits. Until its ACK, or its time is
-        over: who acknowledged it to the other process may do no more of it, so nothing follows from silence.
+        over: who acknowledged it to the other process may do no more of it, so nothing follows from silence but a BYE that waited for it.
         """
         with suppress(ParseError):
-            request, response = parse(said.request), parse(said.response)
-            key = DialogKey(response.call_id, response.to_tag, response.from_tag)
-            if not isinstance(request, Request) or now >= said.until or self.core.call(key) is None:
+            request = parse(said.request)
+            key, session = said.dialog, self.core.call(said.dialog)
+            if not isinstance(request, Request) or now >= said.until or session is None:
                 return
+            session.unacked_cseq = request.cseq.number
             request, hop = stamped(request, said.flow)
             tx = self._begin(request, transaction_key(request), said.flow, hop, now)
             tx.to_tag, tx.is_answered = key.local_tag, True
@@ -123,6 +124,12 @@ class Server:
             self._await_ack(tx, key, said.response, now)
             tx.ok_until = said.until
             self.carry(tx, tx.machine.respond(200, said.response, now), now)
+
+    def heard_at(self, is_now_at: Callable[[Hop], bool]) -> None:
+        """Peers came back by another connection: who waits for a 2xx of ours need not wait for the next time that it is said."""
+        for tx in self._unacked.values():
+            if tx.hop.transport.is_reliable and is_now_at(tx.hop):
+                self.core.send(tx.hop, tx.ok_data)
 
     def _begin(self, request: Request, key: Key, flow: Flow, hop: Hop, now: float) -> ServerTx:
         kind = InviteServer if request.method == "INVITE" else RequestServer
@@ -524,6 +531,7 @@ class Server:
             unacked.ok_at = None
             self.carry(unacked, [], now)
         if session.farewell is not None:
+            self.client.farewells.on_over(key)
             self.core.emit(Responded(session.farewell[0], 200, None, Cause.RESPONSE))
             return
         self.core.emit(DialogEnded(key, request))
@@ -584,7 +592,11 @@ class Server:
         tx.ok_at = None
         session = tx.session
         if session is None:  # said again for another process
-            self._unacked = {key: other for key, other in self._unacked.items() if other is not tx}
+            for key in [key for key, other in self._unacked.items() if other is tx]:
+                del self._unacked[key]
+                if (known := self.core.call(key)) is not None:
+                    known.unacked_cseq = None
+                    self._say_farewell(known, now)
             return
         key = session.dialog.key
         self._unacked.pop(key, None)

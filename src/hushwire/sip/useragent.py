@@ -12,7 +12,7 @@ No method blocks, reads a clock or sends. What it does by itself, so that nobody
 - one digest retry (two when `stale`) for requests to a hop that was given credentials, and for no other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from hushwire.core.clock import Random
 from hushwire.core.values import replace
@@ -21,6 +21,7 @@ from hushwire.sip.dialog import Dialog
 from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey, Effect, InviteId, RequestId, SubscriptionId, TxId
 from hushwire.sip.errors import ParseError
+from hushwire.sip.farewells import Farewell
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Message, Request
@@ -135,6 +136,14 @@ class UserAgent:
     def say_again(self, said: Unacknowledged, *, now: float) -> None:
         """Say it in place of another process, in a dialog that was adopted. Nothing follows where no ACK comes."""
         self._server.say_again(said, now)
+
+    def heard_at(self, is_now_at: Callable[[Hop], bool], *, now: float) -> None:
+        """Peers came back by another connection, which `is_now_at` tells by how they were known: say now what could not be said before."""
+        self._server.heard_at(is_now_at)
+        farewells = self._client.farewells
+        for key, hop in farewells.unheard() if farewells else ():
+            if is_now_at(hop) and (farewell := farewells.take(key)) is not None:
+                self.say_farewell(farewell, now=now)
 
     def unanswered(self, tx: TxId) -> tuple[Request, Flow] | None:
         """A request to which nothing was said but 100, and by which flow it came; None where it was answered, or its caller gave up."""
@@ -293,6 +302,33 @@ class UserAgent:
         outgoing = self._client.in_dialog(session, "BYE", headers)
         self._client.start(outgoing, now)
         return RequestId(outgoing.id)
+
+    def farewell(self, dialog: DialogKey) -> Farewell | None:
+        """The BYE of ours in this dialog that its peer has not answered yet, for another process to say; None where there is none."""
+        found = self._client.farewells.of(dialog)
+        if found is not None:
+            return found
+        session = self._core.call(dialog)
+        if session is None or session.farewell is None:
+            return None
+        return Farewell(session.dialog, tuple(session.farewell[1]), self._server.unacknowledged(dialog))
+
+    def say_farewell(self, farewell: Farewell, *, now: float) -> None:
+        """Say BYE in place of another process, or once more. The peer may have answered one already: then it says 481."""
+        key = farewell.dialog.key
+        if self._core.call(key) is None:
+            self._core.sessions[key] = Session(farewell.dialog)
+        if farewell.unacknowledged is not None:
+            self._server.say_again(farewell.unacknowledged, now)
+        self.bye(key, now=now, headers=farewell.lines)
+
+    def on_parted(self, told: Callable[[DialogKey], None]) -> None:
+        """Have somebody told of each dialog whose BYE was answered, or is given up."""
+        self._client.farewells.on_over = told
+
+    def forget_unheard(self, *, now: float) -> None:
+        """Give up BYEs whose peers did not come back in time."""
+        self._client.farewells.expire(now)
 
     def send(
         self,

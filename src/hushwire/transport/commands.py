@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey, InviteId, RequestId, SubscriptionId, TxId
+from hushwire.sip.farewells import Farewell
 from hushwire.sip.flow import Flow, Hop
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
@@ -156,6 +157,19 @@ class Commands:
         request = self.ua.bye(dialog, now=self.now(), headers=headers)
         self.flush()
         return request
+
+    def farewell(self, dialog: DialogKey) -> Farewell | None:
+        """See UserAgent.farewell."""
+        return self.ua.farewell(dialog)
+
+    def say_farewell(self, farewell: Farewell) -> None:
+        """See UserAgent.say_farewell."""
+        self.ua.say_farewell(farewell, now=self.now())
+        self.flush()
+
+    def forget_unheard(self) -> None:
+        """See UserAgent.forget_unheard."""
+        self.ua.forget_unheard(now=self.now())
 
     def send(
         self,

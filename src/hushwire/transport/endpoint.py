@@ -247,7 +247,11 @@ class SipEndpoint(Commands):
 
     def follow(self, old: Flow, new: Flow) -> bool:
         """Send what is meant for `old` by `new`: its peer proved to be there now. False where transports differ: then nothing changes."""
-        return self._moves.note(old, new)
+        if not self._moves.note(old, new):
+            return False
+        self.ua.heard_at(lambda hop: isinstance(hop, Flow) and self._moves.now(hop) == new, now=self.now())
+        self.flush()
+        return True
 
     def can_reach(self, transport: Transport, address: str) -> bool:
         """Whether there is a way to send to such an address at all: UDP goes out by the sockets that are bound."""
