@@ -14,7 +14,6 @@ _HEADER: Final = struct.Struct(">BBHI")
 _START: Final = struct.Struct(">IBBHI")  # the length, and the header behind it
 _START_SIZE: Final = _START.size
 _FIELD: Final = struct.Struct(">HH")
-_FIELD_SIZE: Final = _FIELD.size
 
 
 class WireError(Unavailable):
@@ -253,27 +252,59 @@ u32: Final[Callable[[int], bytes]] = struct.Struct(">I").pack
 u64: Final[Callable[[int], bytes]] = struct.Struct(">Q").pack
 
 
+# How a long frame of so many bytes was laid out last: the next one most likely is the same, and read in one step, not field by field.
+_Layout = tuple[struct.Struct, tuple[int, ...], tuple[int, ...]]
+_LAYOUTS: Final[dict[int, _Layout]] = {}
+_MOST_LAYOUTS: Final = 256
+_MANY_FIELDS: Final = 12
+
+
+def _learn(size: int, fields: list[tuple[int, bytes]]) -> None:
+    if len(_LAYOUTS) < _MOST_LAYOUTS or size in _LAYOUTS:
+        lengths = tuple([len(value) for _, value in fields])
+        form = struct.Struct(">" + "".join([f"HH{length}s" for length in lengths]))
+        _LAYOUTS[size] = form, tuple([tag for tag, _ in fields]), lengths
+
+
+def _walk(data: bytes) -> list[tuple[int, bytes]]:
+    """All fields in order. Raises WireError."""
+    found, at, end = list[tuple[int, bytes]](), 0, len(data)
+    while at < end:
+        begin = at + _FIELD.size
+        if begin > end:
+            raise WireError("a field of the media process is torn")
+        tag, length = _FIELD.unpack_from(data, at)
+        at = begin + length
+        if at > end:
+            raise WireError("a field of the media process is torn")
+        found.append((tag, data[begin:at]))
+    return found
+
+
 class Fields:
     """The fields of a frame. Unknown tags are skipped, as the protocol asks."""
 
     __slots__ = ("_again", "_first")
 
     def __init__(self, data: bytes) -> None:
-        self._first: dict[int, bytes] = {}
-        self._again: list[tuple[int, bytes]] = []
-        first, unpack, end, at = self._first, _FIELD.unpack_from, len(data), 0
-        while at < end:
-            begin = at + _FIELD_SIZE
-            if begin > end:
-                raise WireError("a field of the media process is torn")
-            tag, length = unpack(data, at)
-            at = begin + length
-            if at > end:
-                raise WireError("a field of the media process is torn")
-            if tag in first:
-                self._again.append((tag, data[begin:at]))
+        usual = _LAYOUTS.get(len(data))
+        if usual is not None:
+            struct_, tags, lengths = usual
+            found = struct_.unpack(data)
+            if found[::3] == tags and found[1::3] == lengths:
+                self._first: dict[int, bytes] = dict(zip(tags, found[2::3], strict=True))
+                self._again: tuple[tuple[int, bytes], ...] = ()
+                return
+        self._first, again = {}, []
+        walked = _walk(data)
+        for tag, value in walked:
+            if tag in self._first:
+                again.append((tag, value))
             else:
-                first[tag] = data[begin:at]
+                self._first[tag] = value
+        self._again = tuple(again)
+        if len(walked) >= _MANY_FIELDS and not again:
+            _learn(len(data), walked)
 
     def get(self, tag: Tag) -> bytes | None:
         """The first value, or None."""

@@ -1,7 +1,8 @@
 """Header fields in order, found by any spelling (RFC 3261 section 7.3), and the typed values of the structural ones."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from hushwire.core.personal import SHOWN
@@ -15,6 +16,7 @@ Line = tuple[str, str]
 # Of one line: more than any peer writes, and few enough to be looked at for somebody whom we don't know yet.
 _MOST_VALUES: Final = 128
 _LONGEST_VIA: Final = 4096
+_KEPT_LONGEST: Final = 32
 
 # Compact forms: RFC 3261 section 20, RFC 3515, RFC 6665, RFC 4028, RFC 3892, RFC 3841, RFC 8224.
 _COMPACT: Final = {
@@ -77,18 +79,20 @@ class Headers:
     Names of known headers are written in their usual spelling, others as they came. Values are text as on the wire, folding undone.
     """
 
-    __slots__ = ("_index", "_lines")
+    __slots__ = ("_given", "_index", "_lines")
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
-        self._lines: tuple[Line, ...] = tuple(lines)
+        self._lines: tuple[Line, ...] | None = tuple(lines)
+        self._given: Sequence[Sequence[str]] = ()
         # Made at the first look: most of what we write is never looked up.
         self._index: dict[str, list[str]] | None = None
 
     @classmethod
-    def of(cls, lines: list[Line], index: dict[str, list[str]]) -> "Headers":
-        """Headers whose index the parser has made already: keys as `header_key` gives them."""
+    def of(cls, lines: Sequence[Sequence[str]], index: dict[str, list[str]]) -> "Headers":
+        """Headers whose index the parser has made already: keys as `header_key` gives them. The lines are as they came."""
         made = cls.__new__(cls)
-        made._lines = tuple(lines)
+        made._lines = None  # most of what comes is looked up, and never written again
+        made._given = lines
         made._index = index
         return made
 
@@ -98,7 +102,7 @@ class Headers:
         index = self._index
         if index is None:
             index = self._index = {}
-            for name, value in self._lines:
+            for name, value in self.lines:
                 index.setdefault(SPELLINGS.get(name) or header_key(name), []).append(value)
         return index
 
@@ -142,11 +146,11 @@ class Headers:
 
     def with_line(self, name: str, value: str) -> "Headers":
         """The same with one line more at the end."""
-        return Headers((*self._lines, (name, value)))
+        return Headers((*self.lines, (name, value)))
 
     def with_first(self, name: str, value: str) -> "Headers":
         """The same with one line more on top."""
-        return Headers(((name, value), *self._lines))
+        return Headers(((name, value), *self.lines))
 
     def replaced(self, name: str, value: str) -> "Headers":
         """The same with this as the header's only line, at its old place or else at the end."""
@@ -155,7 +159,7 @@ class Headers:
             return self.with_line(name, value)
         lines: list[Line] = []
         done = False
-        for line in self._lines:
+        for line in self.lines:
             if header_key(line[0]) != key:
                 lines.append(line)
             elif not done:
@@ -163,24 +167,35 @@ class Headers:
                 done = True
         return Headers(lines)
 
+    def with_top(self, name: str, value: str) -> "Headers":
+        """The same with another first line of a header that is there."""
+        key = header_key(name)
+        lines: list[Sequence[str]] = list(self._given if self._lines is None else self._lines)
+        place = next(place for place, line in enumerate(lines) if header_key(line[0]) == key)
+        lines[place] = (name, value)
+        return Headers.of(lines, self.index | {key: [value, *self.index[key][1:]]})
+
     def without(self, *names: str) -> "Headers":
         """The same without these headers."""
         keys = {header_key(name) for name in names}
-        return Headers(line for line in self._lines if header_key(line[0]) not in keys)
+        return Headers(line for line in self.lines if header_key(line[0]) not in keys)
 
     @property
     def lines(self) -> tuple[Line, ...]:
         """All lines in order."""
-        return self._lines
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = tuple([(display_name(name), value.strip(" \t")) for name, value in self._given])
+        return lines
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and header_key(name) in self.index
 
     def __iter__(self) -> Iterator[Line]:
-        return iter(self._lines)
+        return iter(self.lines)
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self.lines)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
@@ -188,10 +203,10 @@ class Headers:
         return [(header_key(name), value) for name, value in self] == [(header_key(name), value) for name, value in other]
 
     def __hash__(self) -> int:
-        return hash(tuple((header_key(name), value) for name, value in self._lines))
+        return hash(tuple((header_key(name), value) for name, value in self.lines))
 
     def __repr__(self) -> str:
-        return f"Headers({', '.join(name for name, _ in self._lines)})"
+        return f"Headers({', '.join(name for name, _ in self.lines)})"
 
 
 _NO_TOKENS: Final = frozenset[str]()
@@ -263,14 +278,22 @@ _VIA: Final = re.compile(
 )
 
 
+# As nearly everybody writes it.
+_USUAL_VIA: Final = re.compile(
+    r"SIP/2\.0/([A-Za-z]++) ([A-Za-z0-9][A-Za-z0-9\-_.]*+(?::[0-9]{1,5})?)"
+    r"((?:;[A-Za-z0-9\-.!%*_+`'~]++(?:=[^ \t\"<>,;@\x00-\x1f]++)?){1,16})"
+)
+_VIA_PARAM: Final = re.compile(r";([^=;]+)=?([^;]*)")
+
+
 def parse_via(text: str) -> Via:
     """One Via value. Raises ParseError."""
-    if text.startswith("SIP/2.0/"):
-        transport, space, rest = text[8:].partition(" ")
-        sent_by, semicolon, tail = rest.partition(";")
-        if space and transport.isalnum() and " " not in sent_by and "\t" not in sent_by:
-            host, port = parse_host_port(sent_by)
-            return Via(transport.upper(), host, port, parse_params(tail) if semicolon else ())
+    usual = _USUAL_VIA.fullmatch(text)
+    if usual is not None:
+        transport, sent_by, tail = usual.groups()
+        params = tuple([(name.lower(), value or None) for name, value in _VIA_PARAM.findall(tail)])
+        if len(dict(params)) == len(params):
+            return Via(transport.upper(), *parse_host_port(sent_by), params)
     match = _VIA.fullmatch(text) if len(text) <= _LONGEST_VIA else None
     if match is None:
         raise ParseError("a Via does not follow its grammar")
@@ -296,6 +319,10 @@ _DIGITS: Final = re.compile(r"[0-9]{1,16}")
 
 def parse_cseq(text: str) -> CSeq:
     """A CSeq value. Raises ParseError."""
+    return _kept_cseq(text) if len(text) <= _KEPT_LONGEST else _read_cseq(text)
+
+
+def _read_cseq(text: str) -> CSeq:
     number, _, method = text.partition(" ")
     method = method.strip(" \t")
     if not method:
@@ -305,6 +332,10 @@ def parse_cseq(text: str) -> CSeq:
     if not _TOKEN.fullmatch(method):
         raise ParseError("a CSeq has no method")
     return CSeq(value, method)
+
+
+# Few are ever other than the first or second request of a dialog.
+_kept_cseq: Final = lru_cache(256)(_read_cseq)
 
 
 def parse_number(text: str, name: str, most: int = 2**32 - 1) -> int:

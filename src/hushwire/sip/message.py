@@ -141,12 +141,14 @@ class _Message:
     @property
     def from_(self) -> NameAddr:
         """The From header."""
-        return self._once("From", parse_name_addr)
+        found: NameAddr | None = self._typed.get("From")
+        return self._once("From", parse_name_addr) if found is None else found
 
     @property
     def to(self) -> NameAddr:
         """The To header."""
-        return self._once("To", parse_name_addr)
+        found: NameAddr | None = self._typed.get("To")
+        return self._once("To", parse_name_addr) if found is None else found
 
     @property
     def from_tag(self) -> str:
@@ -167,7 +169,8 @@ class _Message:
     @property
     def call_id(self) -> str:
         """The Call-ID as it came."""
-        return self._once("Call-ID", str)
+        found: str | None = self._typed.get("Call-ID")
+        return self._once("Call-ID", str) if found is None else found
 
     @property
     def cseq(self) -> CSeq:
@@ -233,8 +236,8 @@ class _Message:
     @property
     def content_type(self) -> str | None:
         """The media type in lower case without parameters, or None."""
-        value = self.headers.get("Content-Type")
-        return None if value is None else value.partition(";")[0].replace(" ", "").lower()
+        values = self.headers.index.get("content-type")
+        return None if values is None else values[0].partition(";")[0].replace(" ", "").lower()
 
 
 @frozen(repr=False)

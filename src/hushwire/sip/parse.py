@@ -36,8 +36,12 @@ def parse(data: bytes, *, is_stream: bool = False) -> Message:
     if end < 0:
         raise ParseError("the header section does not end", status=None)
     lines = data[start:end].decode("utf-8", "surrogateescape").split("\r\n")
-    first = lines[0]
-    headers, defect = _headers(lines)
+    first = lines.pop(0)
+    # As many of each as there are ends of lines: then none stands bare within one.
+    is_clean = data.count(b"\n", start, end) == len(lines) == data.count(b"\r", start, end)
+    headers, defect = _usual_headers(lines) if is_clean else None, None
+    if headers is None:
+        headers, defect = _headers(lines)
     body = data[end + 4 :]
     if first.startswith("SIP/"):
         if defect is not None:
@@ -46,16 +50,25 @@ def parse(data: bytes, *, is_stream: bool = False) -> Message:
     return _request(first, headers, body, is_stream, defect)
 
 
+def _usual_headers(lines: list[str]) -> Headers | None:
+    """Headers that are all known, each there once, nothing folded. None: they are to be looked at line by line."""
+    try:
+        pairs = [line.split(":", 1) for line in lines]
+        index = {SPELLINGS[name]: [value.strip(" \t")] for name, value in pairs}
+    except (KeyError, ValueError):
+        return None
+    return Headers.of(pairs, index) if len(index) == len(pairs) < MAX_HEADERS else None
+
+
 def _headers(lines: list[str]) -> tuple[Headers, ParseError | None]:
     """All headers, and the first defect: a request that has one is still answered where its other headers allow."""
     found: list[Line] = []
     index: dict[str, list[str]] = {}
     defect: ParseError | None = None
-    if len(lines) > MAX_HEADERS:
+    if len(lines) >= MAX_HEADERS:
         raise ParseError("there are too many headers", status=None)
     known = _SPELLINGS.get
-    for number in range(1, len(lines)):
-        line = lines[number]
+    for line in lines:
         name, colon, value = line.partition(":")
         pair = known(name) if colon else None
         if pair is None:
@@ -98,7 +111,7 @@ def _request(first: str, headers: Headers, body: bytes, is_stream: bool, defect:
         defect = defect or ParseError("white space ends the start line")
     method, _, rest = start.partition(" ")
     uri, _, version = rest.rpartition(" ")
-    if not is_token(method) or version[:4].upper() != "SIP/":
+    if (method not in _METHODS and not is_token(method)) or version[:4].upper() != "SIP/":
         raise ParseError("the start line is neither a request nor a response", status=None)
     request = Request(method, uri, headers, body)
     typed = request._typed
@@ -112,21 +125,24 @@ def _request(first: str, headers: Headers, body: bytes, is_stream: bool, defect:
     except ParseError as error:
         raise ParseError(error.words, status=None) from None
     try:
-        from_, to, call_id, cseq_text = [_single(index, key) for key in ("from", "to", "call-id", "cseq")]
+        try:
+            from_, to, call_id, numbered = index["from"][0], index["to"][0], index["call-id"][0], index["cseq"][0]
+        except KeyError as missing:
+            raise ParseError(f"{display_name(missing.args[0])} is missing") from None
         if defect is not None:
             raise defect
-        if version.upper() != "SIP/2.0":
+        if version != "SIP/2.0" and version.upper() != "SIP/2.0":
             raise ParseError("the version is not SIP/2.0", status=505)
         typed["From"] = parse_name_addr(from_)
         typed["To"] = parse_name_addr(to)
         typed["Call-ID"] = call_id
         if not call_id:
             raise ParseError("Call-ID is empty")
-        cseq = typed["CSeq"] = parse_cseq(cseq_text)
+        cseq = typed["CSeq"] = parse_cseq(numbered)
         if cseq.method != method:
             raise ParseError("CSeq names another method")
         typed["request_uri"] = parse_uri(uri)
-        length = _length(headers, body, is_stream)
+        length = _length(index, body, is_stream)
     except ParseError as error:
         raise ParseError(error.words, status=error.status, request=request, is_fatal=error.is_fatal) from None
     if length == len(body):
@@ -146,33 +162,31 @@ def _response(first: str, headers: Headers, body: bytes, is_stream: bool) -> Res
     if "\n" in reason or "\r" in reason:
         raise ParseError("the reason phrase holds a bare line break", status=None)
     try:
-        length = _length(headers, body, is_stream)
+        index = headers.index
+        length = _length(index, body, is_stream)
         response = Response(int(code), reason, headers, body if length == len(body) else body[:length])
-        typed, index = response._typed, headers.index
+        typed = response._typed
         # Read now, so that later looks at these don't raise.
-        via = _single(index, "via")
+        via = index["via"][0]
         typed["Via"] = parse_via(split_quoted(via, ",")[0].strip(" \t") if "," in via else via)
-        typed["From"] = parse_name_addr(_single(index, "from"))
-        typed["To"] = parse_name_addr(_single(index, "to"))
-        typed["Call-ID"] = _single(index, "call-id")
-        typed["CSeq"] = parse_cseq(_single(index, "cseq"))
+        typed["From"] = parse_name_addr(index["from"][0])
+        typed["To"] = parse_name_addr(index["to"][0])
+        typed["Call-ID"] = index["call-id"][0]
+        typed["CSeq"] = parse_cseq(index["cseq"][0])
+    except KeyError as missing:
+        raise ParseError(f"{display_name(missing.args[0])} is missing", status=None) from None
     except ParseError as error:
         raise ParseError(error.words, status=None, is_fatal=error.is_fatal) from None
     return response
 
 
-def _single(index: dict[str, list[str]], key: str) -> str:
-    values = index.get(key)
-    if values is None:
-        raise ParseError(f"{key} is missing")
-    return values[0]
-
-
-def _length(headers: Headers, body: bytes, is_stream: bool) -> int:
-    values = headers.index.get("content-length")
+def _length(index: dict[str, list[str]], body: bytes, is_stream: bool) -> int:
+    values = index.get("content-length")
     if values is None:
         if is_stream:
             raise ParseError("Content-Length is missing", is_fatal=True)
+        return len(body)
+    if values[0] == str(len(body)):
         return len(body)
     length = parse_number(values[0], "Content-Length")
     if length > len(body) or (is_stream and length != len(body)):
@@ -181,6 +195,9 @@ def _length(headers: Headers, body: bytes, is_stream: bool) -> int:
     return length
 
 
+_METHODS: Final = frozenset(
+    ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "INFO", "MESSAGE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK", "UPDATE")
+)
 _SPELLINGS: Final = {spelling: (key, display_name(spelling)) for spelling, key in SPELLINGS.items()}
 
 

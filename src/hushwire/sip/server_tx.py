@@ -7,7 +7,7 @@ from hushwire.core.values import frozen, replace
 from hushwire.sip.core import BRANCH_COOKIE, Session
 from hushwire.sip.effects import DialogKey, TxId
 from hushwire.sip.flow import Address, Flow, Hop, Target
-from hushwire.sip.headers import Headers, Line
+from hushwire.sip.headers import Line
 from hushwire.sip.invite_server import InviteServer
 from hushwire.sip.message import Request
 from hushwire.sip.reliable import ReliableResponses
@@ -126,15 +126,9 @@ def stamped(request: Request, flow: Flow) -> tuple[Request, Hop]:
         return request, replace(flow, remote=Address(remote.host, via.port or 5060))
     # A sent-by that is not the source is a NAT: the response goes back the way the request came, asked for or not.
     true = via.received_from(remote.host, remote.port)
-    lines, known = list(request.headers), request.headers.index
-    for place, (name, value) in enumerate(lines):
-        if name == "Via":
-            rest = split_quoted(value, ",")[1:] if "," in value else []
-            said = ",".join([str(true), *rest])
-            lines[place] = (name, said)
-            known = known | {"via": [said, *known["via"][1:]]}
-            break
-    marked = Request(request.method, request.uri, Headers.of(lines, known), request.body)
+    top = request.headers.index["via"][0]
+    rest = split_quoted(top, ",")[1:] if "," in top else []
+    marked = Request(request.method, request.uri, request.headers.with_top("Via", ",".join([str(true), *rest])), request.body)
     marked._typed.update(request._typed)
     marked._typed["Via"] = true
     marked._typed.pop("vias", None)
