@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final, cast
@@ -37,6 +38,7 @@ DISK_ANSWER_S: Final = 20.0  # START, STOP and CLOSE wait for the spool's disk
 _EVENT_TYPES: Final = frozenset(int(event) for event in EventType)
 
 
+@lru_cache(64)
 def _ip(raw: bytes) -> IpAddress:
     return IPv4Address(raw) if len(raw) == 4 else IPv6Address(raw)
 

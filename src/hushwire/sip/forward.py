@@ -173,7 +173,9 @@ class Forwarder:
     def take(self, message: Message, flow: Flow) -> list[Send] | None:
         """What to send for a message that is only passing through; None for one that is meant for us."""
         try:
-            return self._request(message, flow) if isinstance(message, Request) else self._response(message)
+            if not isinstance(message, Request):
+                return self._response(message)
+            return self._request(message, flow) if self._handed or "route" in message.headers.index else None
         except ParseError:
             return None  # the user agent says what is wrong with it
 

@@ -169,9 +169,10 @@ class Headers:
 
     def with_top(self, name: str, value: str) -> "Headers":
         """The same with another first line of a header that is there."""
-        key = header_key(name)
+        key, place = header_key(name), 0
         lines: list[Sequence[str]] = list(self._given if self._lines is None else self._lines)
-        place = next(place for place, line in enumerate(lines) if header_key(line[0]) == key)
+        while header_key(lines[place][0]) != key:
+            place += 1
         lines[place] = (name, value)
         return Headers.of(lines, self.index | {key: [value, *self.index[key][1:]]})
 
@@ -229,7 +230,10 @@ class Via:
     @property
     def branch(self) -> str | None:
         """The branch parameter, or None."""
-        return self.param("branch")
+        for key, value in self.params:
+            if key == "branch":
+                return value
+        return None
 
     @property
     def sent_by(self) -> str:

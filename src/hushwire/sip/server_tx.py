@@ -92,10 +92,11 @@ class ServerTx:
 
     def deadline(self) -> float | None:
         """The machine's, or the next repetition of the 2xx."""
-        at = self.machine.deadline()
-        if self.ok_at is None:
-            return at
-        return self.ok_at if at is None else min(at, self.ok_at)
+        timers, ok_at = self.machine.timers, self.ok_at
+        if not timers:
+            return ok_at
+        at = min(timers.values())
+        return at if ok_at is None or at < ok_at else ok_at
 
     def fire(self, now: float) -> None:
         """Do what is due."""

@@ -57,9 +57,10 @@ class Transaction:
         """What the timers that are due by `now` cause, in the order of their times."""
         actions: list[Action] = []
         while self.timers:
-            timer, at = min(self.timers.items(), key=lambda item: item[1])
+            at = min(self.timers.values())
             if at > now:
                 break
+            timer = next(timer for timer, due in self.timers.items() if due == at)
             del self.timers[timer]
             actions += self._fired(timer, at, now)
         return actions

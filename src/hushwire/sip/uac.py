@@ -44,10 +44,12 @@ class ClientTx:
 
     def deadline(self) -> float | None:
         """The machine's, or the end of patience: with a silent peer, or after CANCEL."""
-        earliest = self.machine.deadline()
-        for at in (self.give_up_at, self.lost_patience_at):
-            if at is not None and (earliest is None or at < earliest):
-                earliest = at
+        timers = self.machine.timers
+        earliest = min(timers.values()) if timers else None
+        if self.give_up_at is not None and (earliest is None or self.give_up_at < earliest):
+            earliest = self.give_up_at
+        if self.lost_patience_at is not None and (earliest is None or self.lost_patience_at < earliest):
+            earliest = self.lost_patience_at
         return earliest
 
     def fire(self, now: float) -> None:

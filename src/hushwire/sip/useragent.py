@@ -44,6 +44,8 @@ class UserAgent:
 
     def __init__(self, config: UserAgentConfig, random: Random) -> None:
         self._core = Core(config, random)
+        self.effects = self._core.effects
+        """What `drain` would return; who carries it out may instead walk along it while it grows, and clear it."""
         self._client = Client(self._core)
         self._subscriptions = Subscriptions(self._core, self._client)
         self._server = Server(self._core, self._client, self._subscriptions)
@@ -98,8 +100,8 @@ class UserAgent:
 
     def drain(self) -> list[Effect]:
         """What is to be sent and told, in order; empty afterwards."""
-        effects = self._core.effects
-        self._core.effects = []
+        effects = list(self.effects)
+        self.effects.clear()
         return effects
 
     # ------------------------------------------------------------------------------------------------------- server

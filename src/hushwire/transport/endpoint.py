@@ -273,7 +273,7 @@ class SipEndpoint(Commands):
 
     def admits_datagram(self, data: bytes, host: str) -> bool:
         """Whether a datagram may be kept until its turn. Keep-alives of empty lines and zero bytes may not."""
-        if not 20 <= len(data) <= self.config.max_message or self.is_banned(host):
+        if not 20 <= len(data) <= self.config.max_message or (self.banned.until and self.is_banned(host)):
             return False
         return self.admits_message(host, data)
 
@@ -404,16 +404,19 @@ class SipEndpoint(Commands):
         """Carry out what the engine asks for, tell what it tells, and set the alarm."""
         if self._is_flushing or self._holders or self._is_closed:
             return
-        self._is_flushing = True
         ua = self.ua
+        effects = ua.effects
+        self._is_flushing = True
         try:
             sends: list[Send] = []
-            while effects := ua.drain():
-                for effect in effects:
+            try:
+                for effect in effects:  # it grows while events are told
                     if isinstance(effect, Send):
                         sends.append(effect)
                     else:
                         self._tell(effect)
+            finally:
+                effects.clear()
             if sends:
                 if self._before_send is not None:
                     self._before_send()
@@ -452,7 +455,7 @@ class SipEndpoint(Commands):
     def _send(self, send: Send) -> None:
         hop = send.hop
         if isinstance(hop, Flow):
-            if self._moves:
+            if self._moves.moved:
                 hop = self._moves.now(hop)
             if hop.transport is Transport.UDP:
                 datagrams = self._udp.get(hop.id)
@@ -552,9 +555,12 @@ class SipEndpoint(Commands):
 
     def _send_to(self, send: Send, address: Address) -> None:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        datagrams = next((item for item in self._udp.values() if item.family == family), None)
-        if datagrams is None or not datagrams.send(send.data, address):
-            self._failed(send)
+        for datagrams in self._udp.values():
+            if datagrams.family == family:
+                if not datagrams.send(send.data, address):
+                    break
+                return
+        self._failed(send)
 
     # ------------------------------------------------------------------------------------------------------- details
 

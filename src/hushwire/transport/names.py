@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Set
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -65,6 +66,7 @@ class Names:
         return known
 
 
+@lru_cache(_MOST_KEPT)
 def is_numeric(host: str) -> bool:
     """Whether this is an address in figures, as the kernel reads it."""
     for family in (socket.AF_INET, socket.AF_INET6):
