@@ -40,7 +40,7 @@ def test_the_table_is_bounded() -> None:
     moves = Moves()
     for number in range(20000):
         moves.note(replace(ONE, id=2 * number), replace(ONE, id=2 * number + 1))
-    assert len(moves._moved) == 16384
+    assert len(moves.moved) == 16384
 
 
 async def test_what_is_meant_for_a_connection_that_ended_goes_by_the_one_that_took_its_place() -> None:

@@ -31,7 +31,10 @@ class Transport:
 
     def has(self, name: str) -> bool:
         """Whether the attribute stands at any of these places."""
-        return any(place.has(name) for place in self._places)
+        for place in self._places:  # noqa: SIM110 - several times a call: a generator costs five times as much
+            if place.has(name):
+                return True
+        return False
 
     @property
     def _places(self) -> tuple[Media | Session, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from hushwire.core.personal import SHOWN
 from hushwire.core.values import frozen
@@ -32,17 +33,25 @@ class Direction(StrEnum):
     @property
     def reversed(self) -> "Direction":
         """The same stream seen from the other end."""
-        return _direction(sends=self.receives, receives=self.sends)
+        return _REVERSED[self]
 
     def narrowed(self, other: "Direction") -> "Direction":
         """What both allow."""
-        return _direction(sends=self.sends and other.sends, receives=self.receives and other.receives)
+        return _NARROWED[self, other]
 
 
 def _direction(*, sends: bool, receives: bool) -> Direction:
     if sends:
         return Direction.SENDRECV if receives else Direction.SENDONLY
     return Direction.RECVONLY if receives else Direction.INACTIVE
+
+
+_REVERSED: Final = {one: _direction(sends=one.receives, receives=one.sends) for one in Direction}
+_NARROWED: Final = {
+    (one, other): _direction(sends=one.sends and other.sends, receives=one.receives and other.receives)
+    for one in Direction
+    for other in Direction
+}
 
 
 class Srtp(StrEnum):

@@ -183,7 +183,7 @@ def _origin(value: str) -> tuple[str, int, int, str]:
     if len(parts) != 6 or parts[3] != "IN" or parts[4] not in ("IP4", "IP6") or not _ADDRESS.fullmatch(parts[5]):
         raise SdpError("o= does not follow its grammar")
     # Some gateways write negative or very long numbers; they are only compared, so what is no number counts as 0.
-    session_id, version = (int(part) if _NUMBER.fullmatch(part) else 0 for part in parts[1:3])
+    session_id, version = [int(part) if _NUMBER.fullmatch(part) else 0 for part in parts[1:3]]
     return parts[0], session_id, version, parts[5]
 
 

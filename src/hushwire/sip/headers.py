@@ -79,13 +79,20 @@ class Headers:
     Names of known headers are written in their usual spelling, others as they came. Values are text as on the wire, folding undone.
     """
 
-    __slots__ = ("_given", "_index", "_lines")
+    __slots__ = ("_given", "_lines", "index")
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
         self._lines: tuple[Line, ...] | None = tuple(lines)
         self._given: Sequence[Sequence[str]] = ()
-        # Made at the first look: most of what we write is never looked up.
-        self._index: dict[str, list[str]] | None = None
+        index: dict[str, list[str]] = {}
+        for name, value in self._lines:
+            key = SPELLINGS.get(name) or name.lower()
+            if key in index:
+                index[key].append(value)
+            else:
+                index[key] = [value]
+        self.index = index
+        """The values by `header_key`, for readers in a hurry; not to be changed."""
 
     @classmethod
     def of(cls, lines: Sequence[Sequence[str]], index: dict[str, list[str]]) -> "Headers":
@@ -93,22 +100,12 @@ class Headers:
         made = cls.__new__(cls)
         made._lines = None  # most of what comes is looked up, and never written again
         made._given = lines
-        made._index = index
+        made.index = index
         return made
-
-    @property
-    def index(self) -> dict[str, list[str]]:
-        """The values by `header_key`, for readers in a hurry; not to be changed."""
-        index = self._index
-        if index is None:
-            index = self._index = {}
-            for name, value in self.lines:
-                index.setdefault(SPELLINGS.get(name) or header_key(name), []).append(value)
-        return index
 
     def get(self, name: str) -> str | None:
         """The first value of a header, or None."""
-        found = (self._index or self.index).get(SPELLINGS.get(name) or name.lower())
+        found = self.index.get(SPELLINGS.get(name) or name.lower())
         return found[0] if found else None
 
     def all(self, name: str) -> list[str]:

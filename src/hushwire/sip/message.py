@@ -269,7 +269,7 @@ class Request(_Message):
 
     def to_bytes(self) -> bytes:
         """The message as sent, Content-Length made true. Raises ValueError when a value would break its line."""
-        return _serialise(f"{self.method} {self.uri} SIP/2.0", self.headers, self.body)
+        return _serialise(f"{self.method} {self.uri} SIP/2.0", _without_length(self.headers), self.body)
 
     def __repr__(self) -> str:
         return f"<Request {self.method}>"
@@ -306,7 +306,7 @@ class Response(_Message):
 
     def to_bytes(self) -> bytes:
         """The message as sent, Content-Length made true. Raises ValueError when a value would break its line."""
-        return _serialise(f"SIP/2.0 {self.status} {self.reason}", self.headers, self.body)
+        return _serialise(f"SIP/2.0 {self.status} {self.reason}", _without_length(self.headers), self.body)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -353,13 +353,17 @@ def _parse_route(text: str) -> NameAddr:
     return route
 
 
-def _serialise(start: str, headers: Iterable[Line], body: bytes) -> bytes:
-    lines = [start]
-    lines += [f"{name}: {value}" for name, value in headers if name != "Content-Length"]
-    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    text = "\r\n".join(lines)
+def _without_length(headers: Headers) -> Iterable[Line]:
+    if "content-length" not in headers.index:
+        return headers.lines
+    return [line for line in headers.lines if line[0] != "Content-Length"]
+
+
+def _serialise(start: str, lines: Iterable[Line], body: bytes) -> bytes:
+    parts = [start, *map(": ".join, lines), f"Content-Length: {len(body)}\r\n\r\n"]
+    text = "\r\n".join(parts)
     # Nobody's value may end its line and begin another: header injection would otherwise need only one careless caller.
-    breaks = len(lines) + 1
+    breaks = len(parts) + 1
     if text.count("\n") != breaks or text.count("\r") != breaks:
         raise ValueError("a header value holds a line break")
     return text.encode("utf-8", "surrogateescape") + body

@@ -362,7 +362,8 @@ class SipEndpoint(Commands):
         return flow.id in (self._udp if flow.transport is Transport.UDP else self._connections)
 
     def _take(self, item: Message | ParseError, flow: Flow) -> None:
-        if self._ua is None:
+        ua = self._ua
+        if ua is None:
             return  # not all listeners are bound yet: as good as lost on the way
         # A bad message must never end the loop, whatever it does to the engine.
         try:
@@ -371,11 +372,11 @@ class SipEndpoint(Commands):
                     self._send(send)
                 return
             if isinstance(item, ParseError):
-                self.ua.receive_malformed(item, flow)
+                ua.receive_malformed(item, flow)
             elif isinstance(item, Request) and not item.to_tag and flow.remote.host not in self._spared and self.ignores(item, flow):
                 return  # before there is a transaction of it
             else:
-                self.ua.receive(item, flow, self.now())
+                ua.receive(item, flow, self._monotonic())
         except Exception as error:
             _report("sip.message_failed", error)
         self.flush()
