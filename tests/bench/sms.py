@@ -220,7 +220,7 @@ async def _killed(house: House, kills: int) -> dict[str, int]:
         await here.provision(smsc.port, window=WINDOW, unknown_after_s=8, when_unknown="resend")
         centre = await here.centre_id()
         for _ in range(kills):
-            accepted += len(await accept(house, centre, numbers(PER_KILL, 491550000000 + accepted)))
+            accepted += len(await accept(house, centre, numbers(PER_KILL, 4915100000000 + accepted)))
             before, had = in_doubt(await counted()), (await smsc.ask("report"))["messages"]
             wanted = had + random.randrange(PER_KILL // 10, PER_KILL)
 

@@ -18,7 +18,7 @@ async def test_kill_9_under_load_loses_nothing_doubles_nothing_and_leaves_no_mor
     here = Carrying(house)
     async with message_centre(policy={"receipt": "tlv", "quiet": True, "delay_ms": 3}) as smsc:
         await here.provision(smsc.port, window=WINDOW, unknown_after_s=6, when_unknown="resend")
-        ids = await accept(house, await here.centre_id(), numbers(MESSAGES))
+        ids = await accept(house, await here.centre_id(), numbers(MESSAGES, 4915100000000))
 
         async def counts() -> dict[str, int]:
             found = list((await here.states()).values())

@@ -5,7 +5,8 @@
 A turn writes the answers so far and claims the next parts in one transaction for each organisation. It waits a moment for half a window
 of answers, so that one half is with the centre while the other one is written, and two may be under way: a window costs two commits rather
 than two hundred. Parts that are claimed and not settled never exceed the links' windows together, whichever of the turns under way are
-committed: so many, at most, are in doubt when this process dies.
+committed: so many, at most, are in doubt when this process dies; beyond them only what was answered and can't be written, where the
+database does not take one organisation's rows.
 """
 
 import asyncio
@@ -402,9 +403,9 @@ class MessageCarrier:
         return claimed
 
     def _put_aside(self, org_id: OrgId, settled: Sequence[Settled], late: Sequence[Settled], wanted: Sequence[Ready]) -> None:
-        """What concerns one organisation is written a moment later. What was perhaps claimed counts as in hand until then."""
+        """What concerns one organisation is written a moment later, and takes none of the others' room until then."""
         self._ahead.rest(org_id, LOOK_EVERY_S)
-        self._in_hand += len(wanted)
+        self._in_hand -= len(settled)
         gone_back = [Settled(ready.ref.message_id, ready.ref.part, "queued") for ready in wanted]
         outcomes, late_ones = self._aside
         outcomes += [(org_id, one) for one in (*settled, *gone_back)]
@@ -417,6 +418,7 @@ class MessageCarrier:
             self._returning.cancel()
         self._returning = None
         (outcomes, late), self._aside = self._aside, ([], [])
+        self._in_hand += len(outcomes)
         self._outcomes, self._late = outcomes + self._outcomes, late + self._late
         self._rouse()
 
