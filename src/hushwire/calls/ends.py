@@ -105,7 +105,7 @@ class End:
         `with_others`: behind those of `like` all that we have, since the other party's can be transcoded.
         """
         self._offered_keys = self._keys_to_offer()
-        local = replace(self.local, keys=self._offered_keys)
+        local = self._with_offered_keys()
         if like is not None and with_others:
             local = _transcoded(local, spoken(_with_others(like.codecs), self.terms))
         elif like is not None and (codecs := spoken(like.codecs, self.terms)):
@@ -161,7 +161,7 @@ class End:
 
     def take_answer(self, body: bytes) -> Refusal | None:
         """Take the answer to our latest offer; what was agreed before stays where it can't be used."""
-        media = accept_answer(self._pending or b"", body, replace(self.local, keys=self._offered_keys))
+        media = accept_answer(self._pending or b"", body, self._with_offered_keys())
         if isinstance(media, Refusal):
             return media
         if self._answers_with is Srtp.REQUIRED and not media.is_protected:
@@ -230,6 +230,9 @@ class End:
         and then go on sending under the old suite (baresip)."""
         suite = None if self.agreed is None or self.agreed.send_crypto is None else self.agreed.send_crypto.suite
         return {known: key for known, key in self.local.keys.items() if suite in (None, known)}
+
+    def _with_offered_keys(self) -> LocalMedia:
+        return self.local if self._offered_keys == self.local.keys else replace(self.local, keys=self._offered_keys)
 
     @property
     def _answers_with(self) -> Srtp:

@@ -252,11 +252,11 @@ u32: Final[Callable[[int], bytes]] = struct.Struct(">I").pack
 u64: Final[Callable[[int], bytes]] = struct.Struct(">Q").pack
 
 
-# How a long frame of so many bytes was laid out last: the next one most likely is the same, and read in one step, not field by field.
+# How a frame of so many bytes was laid out last: the next one most likely is the same, and read in one step, not field by field.
 _Layout = tuple[struct.Struct, tuple[int, ...], tuple[int, ...]]
 _LAYOUTS: Final[dict[int, _Layout]] = {}
 _MOST_LAYOUTS: Final = 256
-_MANY_FIELDS: Final = 12
+_MANY_FIELDS: Final = 4
 
 
 def _learn(size: int, fields: list[tuple[int, bytes]]) -> None:

@@ -183,7 +183,7 @@ class Headers:
         """All lines in order."""
         lines = self._lines
         if lines is None:
-            lines = self._lines = tuple([(display_name(name), value.strip(" \t")) for name, value in self._given])
+            lines = self._lines = tuple([(_SHOWN.get(name) or name, value.strip(" \t")) for name, value in self._given])
         return lines
 
     def __contains__(self, name: object) -> bool:
@@ -213,6 +213,9 @@ _NO_TOKENS: Final = frozenset[str]()
 def display_name(name: str) -> str:
     """The usual spelling of a known header's name; others as given."""
     return _DISPLAY.get(SPELLINGS.get(name) or name.lower(), name)
+
+
+_SHOWN: Final = {spelling: _DISPLAY.get(key, spelling) for spelling, key in SPELLINGS.items()}
 
 
 @frozen(repr=False)

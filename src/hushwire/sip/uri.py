@@ -19,6 +19,7 @@ Params = tuple[tuple[str, str | None], ...]
 
 # user = 1*( unreserved / escaped / user-unreserved ); each alternative starts with another character, so nothing backtracks.
 _USER: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,;?/]|%[0-9A-Fa-f]{2})+")
+_UNESCAPED: Final = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/]*")
 _PASSWORD: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|%[0-9A-Fa-f]{2})*")
 # hostname / IPv4address; a trailing dot is allowed, an underscore is tolerated (seen from Windows phones).
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9\-_.]*)")
@@ -191,17 +192,24 @@ Uri = SipUri | TelUri | OtherUri
 
 def parse_uri(text: str) -> Uri:
     """A URI in its addr-spec form. Raises ParseError."""
+    return _kept_uri(text) if len(text) <= _KEPT_LONGEST else _read_uri(text)
+
+
+def _read_uri(text: str) -> Uri:
     scheme, colon, rest = text.partition(":")
     lower = scheme.lower()
     if not colon or not rest:
         raise ParseError("a URI lacks its scheme or body")
     if lower == "sip" or lower == "sips":
-        return _parse_sip(rest, lower == "sips")
+        return _read_sip(rest, lower == "sips")
     if lower == "tel":
         return _parse_tel(rest)
     if not _SCHEME.fullmatch(scheme) or not _OPAQUE.fullmatch(rest):
         raise ParseError("a URI has characters outside its grammar")
     return OtherUri(lower, rest)
+
+
+_kept_uri: Final = lru_cache(_KEPT)(_read_uri)
 
 
 def parse_sip_uri(text: str) -> SipUri:
@@ -210,10 +218,6 @@ def parse_sip_uri(text: str) -> SipUri:
     if not isinstance(uri, SipUri):
         raise ParseError("the URI's scheme is not SIP", status=416)
     return uri
-
-
-def _parse_sip(rest: str, secure: bool) -> SipUri:
-    return _kept_sip(rest, secure) if len(rest) <= _KEPT_LONGEST else _read_sip(rest, secure)
 
 
 def _read_sip(rest: str, secure: bool) -> SipUri:
@@ -238,9 +242,6 @@ def _read_sip(rest: str, secure: bool) -> SipUri:
     if question and not _HEADERS.fullmatch(headers):
         raise ParseError("a URI's headers have characters outside their grammar")
     return SipUri(host, user, port, params, headers if question else None, secure, password)
-
-
-_kept_sip = lru_cache(maxsize=_KEPT)(_read_sip)
 
 
 def _parse_tel(rest: str) -> TelUri:
@@ -317,6 +318,8 @@ def format_params(params: Params) -> str:
 
 def escape_user(text: str) -> str:
     """A user part with everything outside the grammar escaped (RFC 3261 section 19.1.2)."""
+    if _UNESCAPED.fullmatch(text):
+        return text
     safe = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()&=+$,;?/"
     return "".join(chr(byte) if chr(byte) in safe else f"%{byte:02X}" for byte in text.encode())
 

@@ -141,7 +141,8 @@ class SipEndpoint(Commands):
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._is_flushing = False
-        self._holders = 0
+        self.holders = 0
+        """How many `held` are not over yet."""
         self._held = _Held(self)
         self._is_closed = False
         self._next_id = 0
@@ -392,18 +393,9 @@ class SipEndpoint(Commands):
         """Tell and send nothing of what is commanded meanwhile before the end."""
         return self._held
 
-    def hold(self) -> None:
-        """As `held` begins."""
-        self._holders += 1
-
-    def let_go(self) -> None:
-        """As it ends."""
-        self._holders -= 1
-        self.flush()
-
     def flush(self) -> None:
         """Carry out what the engine asks for, tell what it tells, and set the alarm."""
-        if self._is_flushing or self._holders or self._is_closed:
+        if self._is_flushing or self.holders or self._is_closed:
             return
         ua = self.ua
         effects = ua.effects
@@ -581,10 +573,11 @@ class _Held(AbstractContextManager[None]):
         self._endpoint = endpoint
 
     def __enter__(self) -> None:
-        self._endpoint.hold()
+        self._endpoint.holders += 1
 
     def __exit__(self, *_: object) -> None:
-        self._endpoint.let_go()
+        self._endpoint.holders -= 1
+        self._endpoint.flush()
 
 
 def _report(name: str, error: Exception, **fields: str) -> None:
