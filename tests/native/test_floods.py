@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import socket
 import struct
 import time
 import uuid
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from tests.native.call import Call, Keys, parse, rtp
+from tests.native.call import Call, Keys, is_rtcp, parse, rtp
 from tests.native.client import Controller, running_media
 from tests.native.rtcp import read
 from tests.native.srtp_oracle import oracle
 from tests.native.test_attacks import SUITE, Talk
-from tests.native.test_shared_ports import BY_ADDRESS, BY_KEY, End, counted
+from tests.native.test_shared_ports import BY_ADDRESS, BY_KEY, End, counted, plain_call
 
 AT_ONCE = 50
 
@@ -158,3 +161,44 @@ def test_a_hundred_thousand_wrong_tags_at_a_shared_port_are_counted_and_all_its_
         sock.setblocking(False)
         with pytest.raises(BlockingIOError):
             sock.recv(4096)
+
+
+SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35  # Linux
+
+
+def arrivals_s(sock: socket.socket, count: int) -> list[float]:
+    """When the kernel took each of so many RTP packets."""
+    times: list[float] = []
+    while len(times) < count:
+        packet, ((_, _, stamp),), _, _ = sock.recvmsg(4096, 64)
+        if not is_rtcp(packet):
+            seconds, nanoseconds = struct.unpack("qq", stamp)
+            times.append(seconds + nanoseconds / 1e9)
+    return times
+
+
+def test_what_waited_while_the_program_was_held_up_leaves_without_a_tick_in_between(media_program: str, is_sanitized: bool) -> None:
+    """3,000 packets are six turns of a shared port. With the tick of 20 ms between two of them they could never leave within 80 ms."""
+    if is_sanitized:
+        pytest.skip("ten times slower")
+    with running_media(media_program, "--tick-us", "20000", "--leg-rate", "1000000") as media, media.controller() as control:
+        a, b = plain_call(control)
+        a.send(0, b"first")
+        assert b.hears() == b"first"
+        b.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        try:
+            b.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
+        except PermissionError:
+            pytest.skip("the program may not enlarge its socket's buffer")
+        fastest = 1.0
+        for held_up in range(10):  # a busy machine may come between two packets: once is enough
+            os.kill(media.process.pid, signal.SIGSTOP)
+            while Path(f"/proc/{media.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+                pass
+            for n in range(3_000):
+                a.send(3_000 * held_up + n + 1, b"late")
+            os.kill(media.process.pid, signal.SIGCONT)
+            times = arrivals_s(b.sock, 3_000)
+            if (fastest := min(fastest, times[-1] - times[0])) < 0.08:
+                break
+        assert fastest < 0.08
