@@ -15,6 +15,7 @@ from hushwire.app.demo.party import Party
 from hushwire.app.demo.speech import RATE
 from hushwire.app.demo.stack import DOMAIN
 from tests.deployments import ANNA_NUMBER, FAR_NUMBER, Deployment, start_deployment
+from tests.e2e.test_gateway_death import killed
 from tests.interop.authorities import Certified, ThrowAway
 from tests.interop.web_phone import WebPhone, browser, need_bundle, page_server, web_phone
 from tests.polling import until
@@ -160,6 +161,21 @@ async def test_a_page_whose_connection_broke_comes_back_and_its_call_goes_on_unt
         await asyncio.gather(there.hears(CARRIER), carrier_hears(carrier, call, PAGE))
         await carrier.hangup(call)
         await there.expect("registered", "ended remote Terminated")
+
+
+async def test_a_page_whose_gateway_was_killed_comes_back_to_the_next_one_and_its_call_goes_on_until_the_carrier_ends_it(web: Web) -> None:
+    async with web.deployment.carrier(opened={"speech": tone(CARRIER)}) as carrier, web.phone() as there:
+        await there.expect("registered")
+        await there.do("call", f"sip:{FAR_NUMBER}@acme.{DOMAIN}")
+        call = (await carrier.expect("incoming"))["call"]
+        await there.expect("confirmed local")
+        await asyncio.gather(there.hears(CARRIER), carrier_hears(carrier, call, PAGE))
+        await killed(web.deployment)
+        await there.expect("connected", "disconnected", "connected", "registered")
+        await asyncio.gather(there.hears(CARRIER), carrier_hears(carrier, call, PAGE))
+        await carrier.hangup(call)
+        await there.expect("registered", "ended remote Terminated")
+        assert (await web.row())["end_reason"] == "bye-peer"
 
 
 async def test_a_wrong_password_is_not_registered(web: Web) -> None:
