@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -211,6 +211,9 @@ class _Devices:
 
 _NO_DEVICES: Final = _Devices()
 _NO_LOCKS: Final[frozenset[tuple[AgentId, UUID]]] = frozenset()
+_NOBODY: Final = AgentId(UUID(int=0))
+_NO_ORG: Final = OrgId(UUID(int=0))
+_NOBODYS: Final[Mapping[str, Any]] = {}
 
 
 class Directory:
@@ -313,7 +316,8 @@ class Directory:
     def find_credential(self, user: str, host: str) -> tuple[Organisation, Agent, Credential] | None:
         """Whom a digest's user name stands for in a request to `host`, and with which credential; None also where that has expired.
 
-        `user` is an agent's username or the login of one of its devices, either with `@slug` or without.
+        `user` is an agent's username or the login of one of its devices, either with `@slug` or without. Who is nobody takes as many steps
+        to find out as somebody takes to be found, so that a clock tells no names.
         """
         name, at, slug = user.rpartition("@")
         if at:
@@ -321,15 +325,16 @@ class Directory:
             org = None if found is None else self._orgs[found]
         else:
             name, org = user, self.organisation_of_host(host)
-        if org is None:
+        agent = (_NOBODYS if org is None else org.by_username).get(name)
+        own = _NOBODY if agent is None else agent.id
+        whole = Credential(own, own, _NOBODYS if agent is None else agent.ha1, is_locked=self.is_locked(own, own))
+        credential = self._devices.get(_NO_ORG if org is None else org.id, _NO_DEVICES).by_login.get(name)
+        if org is not None and agent is not None:
+            return org, agent, whole
+        agent = None if credential is None or org is None else org.by_id.get(credential.agent_id)
+        if org is None or credential is None or agent is None:
             return None
-        agent = org.by_username.get(name)
-        if agent is not None:
-            return org, agent, Credential(agent.id, agent.id, agent.ha1, is_locked=self.is_locked(agent.id, agent.id))
-        known = self._devices.get(org.id)
-        credential = None if known is None else known.by_login.get(name)
-        agent = None if credential is None else org.by_id.get(credential.agent_id)
-        if credential is None or agent is None or (credential.expires_at is not None and credential.expires_at <= self._clock.now()):
+        if credential.expires_at is not None and credential.expires_at <= self._clock.now():
             return None
         return org, agent, replace(credential, is_locked=True) if self.is_locked(agent.id, credential.id) else credential
 
