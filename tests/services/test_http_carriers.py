@@ -261,6 +261,38 @@ async def test_rows_of_one_organisation_that_can_not_be_written_hold_up_no_other
     assert {*mine, *theirs} == said | {(await web.request())["headers"]["idempotency-key"] for _ in range(web.asked.qsize())}
 
 
+async def test_a_carrier_that_is_not_reached_costs_no_attempt_and_its_messages_go_by_another_one_once_that_is_there(
+    office: Office, web: WebPeer
+) -> None:
+    carrier, house = await Carrier.of(office, web, "/in", url="https://127.0.0.1:1/send", most_attempts=2), office.house
+
+    async def second(path: str) -> None:
+        settings = {"url": web.url(path), "auth": "none", "username": "", "header": "X", "window": 10, "numbering": "payload",
+                    "most_attempts": 2}  # fmt: skip
+        keys = await (await house.keyring("owner")).deployment()
+        async with (await house.main("owner")).transaction() as connection:
+            spec = CentreSpec("second", "http", 1, 1, (), settings, None)
+            await apply_centres(connection, [spec], keys, house.clock.now(), Chance(), prune=False)
+
+    await second("/status/503")
+    message = await sent(office)
+    for _ in range(4):
+        assert await carrier.sending.work() == 1
+        house.clock.ahead += timedelta(seconds=31)
+        await carrier.run.beat()
+    assert await office.rows("SELECT state, attempts FROM message_parts") == [{"state": "queued", "attempts": 0}]
+    with pytest.raises(Unfinished, match="1 of 2 carriers of messages by https stay away"):
+        await carrier.sending.look_away()
+    assert await carrier.sending.upkeep() == 0, "the other one is busy"
+    assert (await web.request())["method"] == "HEAD"
+    await second("/in")
+    assert await carrier.sending.upkeep() == 1
+    assert await carrier.sending.work() == 1
+    asked = [await web.request() for _ in range(2)]
+    assert [(one["method"], one["headers"].get("idempotency-key")) for one in asked] == [("HEAD", None), ("POST", message)]
+    assert await carrier.states() == [("submitted", None)]
+
+
 async def test_what_nobody_wants_to_be_sent_any_more_is_asked_for_once_and_not_over_and_over(
     office: Office, web: WebPeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
