@@ -3,11 +3,14 @@
 import asyncio
 import json
 import time
+from datetime import UTC, datetime
 
 import pytest
 
 from hushwire.policy.model import Channel
 from hushwire.policy.territories import TERRITORIES
+from hushwire.privacy import audit
+from hushwire.store import rules
 from tests.api.serving import Office, as_json, problem, shown
 from tests.polling import until
 
@@ -242,3 +245,13 @@ async def test_groups_terms_hours_and_short_codes_are_saved_as_what_they_stand_f
             {"short_codes": ["+1"]}, {"time_zone": "Mars/Olympus"}, {"time_zone": "../etc"},
         ):  # fmt: skip
             problem(await api.put("/v1/voice-security", json=wrong), 422)
+
+
+async def test_the_audit_log_is_written_while_a_change_of_the_rules_is_under_way_and_neither_waits_for_the_other(office: Office) -> None:
+    org, now = office.house.org, datetime.now(UTC)
+    api, worker = await office.house.main("api"), await office.house.main("worker")
+    async with asyncio.timeout(10), api.organisation(org) as changing:
+        assert await rules.get(changing, for_update=True) is not None
+        async with worker.organisation(org) as telling:
+            await audit.append(telling, org, now, "system", "call.refused", "call:1")
+        await audit.append(changing, org, now, "api-key:1", audit.Action.RULES_CHANGED, "organisation")

@@ -47,7 +47,7 @@ class RecordRow:
 async def profile(connection: Connection, *, for_update: bool = False) -> ProfileRow | None:
     """The organisation that was entered."""
     row = await connection.fetchrow(
-        f"SELECT id, slug, name, home_country, residency, jurisdictions FROM orgs{' FOR UPDATE' if for_update else ''}"  # noqa: S608
+        f"SELECT id, slug, name, home_country, residency, jurisdictions FROM orgs{' FOR NO KEY UPDATE' if for_update else ''}"  # noqa: S608
     )
     return None if row is None else ProfileRow(**{**dict(row), "jurisdictions": tuple(row["jurisdictions"])})
 

@@ -37,9 +37,12 @@ class RulesRow:
 
 
 async def get(connection: Connection, *, for_update: bool = False) -> RulesRow | None:
-    """The rules of the entered organisation; `for_update` holds them until the transaction ends."""
+    """The rules of the entered organisation; `for_update` holds them until the transaction ends.
+
+    Not against rows that refer to the organisation: who appends to its audit log meanwhile would wait for us, and we for the log.
+    """
     query = f"SELECT {_COLUMNS} FROM orgs"  # noqa: S608
-    row = await connection.fetchrow(query + " FOR UPDATE" if for_update else query)
+    row = await connection.fetchrow(query + " FOR NO KEY UPDATE" if for_update else query)
     if row is None:
         return None
     found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
