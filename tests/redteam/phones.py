@@ -34,6 +34,11 @@ class Dialog:
     call_id: str
     cseq: int = 1
 
+    def as_replaced(self) -> str:
+        """As a Replaces header in a URI names it to whom the other end is: escaped (RFC 3891)."""
+        here, there = (part.partition(";tag=")[2].split(";")[0] for part in (self.here, self.there))
+        return f"{self.call_id}%3Bto-tag%3D{there}%3Bfrom-tag%3D{here}"
+
 
 @dataclass
 class Socket(asyncio.DatagramProtocol):

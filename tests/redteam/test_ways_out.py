@@ -1,122 +1,14 @@
 """Every way out is tried with every trick. The proof is the carrier's own socket: nothing came; and with an allowed number, it did."""
 
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
-from hushwire.app.demo.party import Party, PartyError
-from hushwire.app.demo.speech import AGENT, bundled
-from tests.deployments import Deployment, need_module, start_deployment
-from tests.interop.sipp import Sipp, sdp
-from tests.interop.test_subscriptions import old_stack_towards
 from tests.polling import until
-from tests.ports import free_port
-from tests.redteam.phones import Dialog, Phone, Socket
-from tests.redteam.tricks import ALLOWED, NUMBERS, URIS, Trick
-from tests.redteam.ways import HOST, MORE, PROVISIONING, SALES, whole
+from tests.redteam.campaigns import Stack, Way, tricks
+from tests.redteam.house import CODES, House, emptied, tried, until_reached, until_refused
+from tests.redteam.tricks import ALLOWED, NUMBERS, Trick
+from tests.redteam.ways import HOST, SALES, whole
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
-
-
-@dataclass
-class House:
-    """A running hushwire, its carrier, and the phones of three agents."""
-
-    deployment: Deployment
-    carrier: Socket
-    agents: dict[str, str]
-    phones: list[Phone] = field(default_factory=list)
-
-    async def phone(self, user: str) -> Phone:
-        made = Phone(user=user, password=f"{user}'s secret", host=HOST, gateway=self.deployment.stack.sip("udp"))
-        self.phones.append(await made.bind())
-        assert await made.register() == 200
-        return made
-
-    @asynccontextmanager
-    async def talk(self) -> AsyncIterator[tuple[Phone, Dialog, Phone, Dialog]]:
-        """Anna and Ben in a call that Anna began; ended afterwards, as far as it still stands."""
-        anna, ben = await self.phone("anna"), await self.phone("ben")
-        ben.reply = lambda _request: "200"
-        status, dialog = await anna.invite(f"sip:102@{HOST}")
-        assert status == 200
-        assert dialog is not None
-        await until(lambda: ben.dialogs, what="Ben's call")
-        yield anna, dialog, ben, next(iter(ben.dialogs.values()))
-        await anna.within(dialog, "BYE")
-
-    async def forward(self, user: str, **settings: object) -> int:
-        answer = await self.deployment.api().ask("PUT", f"/v1/agents/{self.agents[user]}/forwarding", settings)
-        return answer.status
-
-    async def allow(self, *countries: str) -> None:
-        """Change the list, and wait until the API's own checks know it."""
-        api = self.deployment.api()
-        await api.put("/v1/voice-security", {"allowed_countries": list(countries)})
-
-        async def known() -> bool:
-            said = await api.post("/v1/voice-security/check", {"destination": ALLOWED, "channel": "forward"})
-            return (said["verdict"] == "allow") is ("GB" in countries)
-
-        await until(known, timeout_s=10, what="the list in force")
-
-    async def click(self, agent: str, to: str) -> int:
-        """Ask by the API that an agent calls somebody; the status."""
-        return (await self.deployment.api().ask("POST", "/v1/calls", {"agent": agent, "to": to})).status
-
-    def invited(self) -> list[str]:
-        return [text for text in self.carrier.seen if text.startswith("INVITE ")]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def running() -> AsyncIterator[tuple[Deployment, Socket, dict[str, str]]]:
-    async with start_deployment(more=MORE, provisioning=PROVISIONING) as deployment:
-        carrier = await Socket().bind(deployment.carrier_port)
-        try:
-            listed = (await deployment.api().get("/v1/agents"))["items"]
-            yield deployment, carrier, {agent["username"]: agent["id"] for agent in listed}
-        finally:
-            carrier.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def house(running: tuple[Deployment, Socket, dict[str, str]]) -> AsyncIterator[House]:
-    deployment, carrier, agents = running
-    carrier.seen.clear()
-    carrier.reply = lambda _request: "486 Busy Here"
-    made = House(deployment, carrier, agents)
-    try:
-        yield made
-        await made.allow("DE", "GB")
-        for user in agents:
-            assert await made.forward(user) == 200
-        for phone in made.phones:
-            await phone.register(expires_s=0)
-    finally:
-        for phone in made.phones:
-            phone.close()
-
-
-async def tried(house: House, tricks: Sequence[Trick], attempt: Callable[[str], Awaitable[object]]) -> None:
-    """Each trick brings nothing to the carrier; its twin brings an INVITE for the allowed number, and for nothing else."""
-    wrong: list[str] = []
-    for trick in tricks:
-        house.carrier.seen.clear()
-        await attempt(trick.sent)
-        if house.carrier.seen:
-            wrong.append(f"{trick.name}: {trick.sent!r} reached the carrier: {house.carrier.seen[0].splitlines()[0]}")
-        house.carrier.seen.clear()
-        await attempt(trick.twin)
-        asked = {text.split()[1].partition(";")[0] for text in house.invited()}
-        if asked != {f"sip:{trick.known_as}@127.0.0.1:{house.deployment.carrier_port}"}:
-            wrong.append(f"{trick.name}: {trick.twin!r} brought {sorted(asked) or 'nothing'}")
-        wrong += [f"{trick.name}: the carrier reads of 5371234567" for text in house.carrier.seen if "5371234567" in text]
-    assert not wrong, "\n".join(wrong)
 
 
 async def test_an_invite_gets_out_by_none_of_them(house: House) -> None:
@@ -127,7 +19,7 @@ async def test_an_invite_gets_out_by_none_of_them(house: House) -> None:
         assert status >= 400
         assert dialog is None
 
-    await tried(house, (*NUMBERS, *URIS), call)
+    await tried(house, tricks(Way.INVITE, Stack.RAW), call)
 
 
 async def test_what_stands_beside_the_request_uri_changes_nothing(house: House) -> None:
@@ -156,7 +48,7 @@ async def test_a_blind_transfer_gets_out_by_none_of_them(house: House) -> None:
             if await ben.within(dialog, "REFER", f"Refer-To: <{whole(text)}>\r\n") == 202:
                 assert await ben.transferred() >= 400
 
-        await tried(house, (*NUMBERS, *URIS), refer)
+        await tried(house, tricks(Way.BLIND, Stack.RAW), refer)
 
 
 async def test_who_began_the_call_transfers_it_out_by_none_of_them(house: House) -> None:
@@ -166,7 +58,7 @@ async def test_who_began_the_call_transfers_it_out_by_none_of_them(house: House)
             if await anna.within(dialog, "REFER", f'Refer-To: "Mum" <{whole(text)}>\r\nReferred-By: <sip:{ALLOWED}@{HOST}>\r\n') == 202:
                 assert await anna.transferred() >= 400
 
-        await tried(house, (*NUMBERS[::3], *URIS), refer)
+        await tried(house, tricks(Way.BLIND, Stack.RAW)[::3], refer)
 
 
 async def test_what_a_refer_to_carries_besides_the_number_changes_nothing(house: House) -> None:
@@ -200,12 +92,12 @@ async def test_a_phone_that_redirects_gets_out_by_none_of_them(house: House) -> 
         ben.reply = lambda _request: f"302 <{whole(text)}>"
         assert (await anna.invite(f"sip:102@{HOST}"))[0] >= 400
 
-    await tried(house, (*NUMBERS, *URIS), redirect)
+    await tried(house, tricks(Way.REDIRECT, Stack.RAW), redirect)
 
 
 async def test_a_carrier_that_redirects_gets_nowhere_at_all(house: House) -> None:
     anna = await house.phone("anna")
-    for trick in (*NUMBERS[::2], *URIS):
+    for trick in tricks(Way.CARRIER_REDIRECT, Stack.RAW):
         for text in (trick.sent, trick.twin):
             house.carrier.seen.clear()
             house.carrier.reply = lambda _request, text=text: f"302 <{whole(text)}>"  # type: ignore[misc]
@@ -214,20 +106,16 @@ async def test_a_carrier_that_redirects_gets_nowhere_at_all(house: House) -> Non
 
 
 async def test_nothing_forbidden_can_be_set_as_where_calls_go(house: House) -> None:
-    for trick in NUMBERS:
+    for trick in tricks(Way.FORWARD, Stack.API):
         for key in ("always", "busy", "no_answer", "unavailable"):
             assert await house.forward("ben", **{key: trick.sent.format(host=HOST)}) in (400, 422), (trick.name, key)
     assert await house.forward("ben", always=ALLOWED) == 200
     assert not house.carrier.seen
 
 
-CODES = {"always": "*72", "busy": "*90", "no_answer": "*92"}
-
-
 @pytest.mark.parametrize("kind", CODES)
 async def test_no_code_sets_what_the_list_forbids_and_none_calls_it(house: House, kind: str) -> None:
     anna, ben = await house.phone("anna"), await house.phone("ben")
-    tricks = [trick for trick in NUMBERS[::3] if "phone-context" not in trick.sent]
     ben.reply = lambda _request: "486 Busy Here"
 
     async def rings_at_home() -> bool:
@@ -236,7 +124,7 @@ async def test_no_code_sets_what_the_list_forbids_and_none_calls_it(house: House
         return not house.carrier.seen
 
     await until(rings_at_home, timeout_s=10, what="what another test set is forgotten")
-    for trick in tricks:
+    for trick in tricks(Way.FORWARD, Stack.RAW):
         status, dialog = await ben.invite(whole(CODES[kind] + trick.sent))
         assert status >= 400, trick.name
         assert dialog is None
@@ -278,25 +166,7 @@ async def test_what_was_allowed_when_it_was_set_is_judged_again_when_a_call_come
     assert not house.carrier.seen
 
 
-async def until_reached(house: House, caller: Phone, extension: str) -> None:
-    """The setting is known to the gateway within moments, and calls get out by it."""
-
-    async def out() -> bool:
-        house.carrier.seen.clear()
-        await caller.invite(f"sip:{extension}@{HOST}")
-        return bool(house.invited())
-
-    await until(out, timeout_s=10, what="the call that is forwarded to the carrier")
-
-
-async def until_refused(house: House, caller: Phone, uri: str) -> None:
-    async def refused() -> bool:
-        return (await caller.invite(uri))[0] == 403
-
-    await until(refused, timeout_s=10, what="the narrower list")
-
-
-@pytest.mark.parametrize("code", ["**", "*69", "*88", "*98", "*31", "*82", "*43", "*97"])
+@pytest.mark.parametrize("code", ["*69", "*88", "*98", "*31", "*82", "*43", "*97"])
 async def test_no_other_code_is_a_way_out_for_what_follows_it(house: House, code: str) -> None:
     anna = await house.phone("anna")
     for trick in NUMBERS[::5]:
@@ -307,6 +177,47 @@ async def test_no_other_code_is_a_way_out_for_what_follows_it(house: House, code
         assert not house.carrier.seen, trick.name
     await anna.invite(f"sip:*31{ALLOWED}@{HOST}")
     assert house.invited(), "what hides the caller's number calls an allowed one"
+
+
+async def test_no_code_that_picks_calls_up_gets_out_and_it_does_pick_them_up(house: House) -> None:
+    anna, ben, carl = [await house.phone(user) for user in ("anna", "ben", "carl")]
+    for trick in tricks(Way.PICKUP, Stack.RAW):
+        for text in (trick.sent, trick.twin):
+            assert (await anna.invite(whole("**" + text)))[1] is None, trick.name
+            emptied(house, trick)
+    carl.reply = lambda _request: None
+
+    async def pick_up() -> int:
+        return (await anna.invite(f"sip:**103@{HOST}"))[0]
+
+    await house.picked_up(ben, carl, pick_up)
+
+
+async def test_an_attended_transfer_gets_out_by_none_of_them_whichever_dialog_it_names(house: House) -> None:
+    """Refused where she asks first, she names another dialog that is hers, with the number that was refused."""
+    anna, ben, carl = [await house.phone(user) for user in ("anna", "ben", "carl")]
+    ben.reply = carl.reply = lambda _request: "200"
+
+    async def consult(text: str) -> None:
+        _, dialog = await anna.invite(f"sip:102@{HOST}")
+        status, asked = await anna.invite(whole(text))
+        assert dialog is not None
+        if asked is not None:
+            assert await anna.within(dialog, "REFER", f"Refer-To: <{whole(text)}?Replaces={asked.as_replaced()}>\r\n") == 202
+            assert await anna.transferred() == 200
+            return
+        assert status >= 400
+        _, other = await anna.invite(f"sip:103@{HOST}")
+        assert other is not None
+        for named in (other, dialog):
+            if await anna.within(dialog, "REFER", f"Refer-To: <{whole(text)}?Replaces={named.as_replaced()}>\r\n") == 202:
+                await anna.transferred()
+            emptied(house, Trick("attended", text))
+        for call in (other, dialog):
+            await anna.within(call, "BYE")
+
+    house.carrier.reply = lambda _request: "200"
+    await tried(house, tricks(Way.ATTENDED, Stack.RAW), consult)
 
 
 async def test_no_registration_is_a_way_out(house: House) -> None:
@@ -353,7 +264,7 @@ async def test_click_to_call_gets_out_by_none_of_them_and_rings_no_phone_for_the
             assert status in (403, 422)
             assert not anna.seen, "a phone rang for what may not be called"
 
-    await tried(house, (*NUMBERS[::2], *URIS), click)
+    await tried(house, tricks(Way.CLICK, Stack.API), click)
 
 
 async def test_what_is_forbidden_between_click_and_answer_is_not_called(house: House) -> None:
@@ -409,7 +320,7 @@ async def test_nobody_is_called_into_a_conference_by_any_of_them(house: House) -
         else:
             assert status in (403, 422)
 
-    await tried(house, (*NUMBERS[1::2], *URIS), invite)
+    await tried(house, tricks(Way.CONFERENCE, Stack.API), invite)
     house.carrier.seen.clear()
     for agent in ("ben", "carl", "nobody"):
         assert (await api.ask("POST", path, {"agent": agent, "to": ALLOWED})).status in (403, 422), "who is not in it invites nobody"
@@ -417,96 +328,6 @@ async def test_nobody_is_called_into_a_conference_by_any_of_them(house: House) -
     await anna.within(dialog, "BYE")
     assert (await api.ask("POST", path, {"agent": "anna", "to": ALLOWED})).status in (404, 422, 403)
     assert not house.carrier.seen
-
-
-@asynccontextmanager
-async def softphone(house: House, user: str) -> AsyncIterator[Party]:
-    """An agent's phone of PJSIP."""
-    need_module("pjsua2")
-    sip = house.deployment.stack.sip("udp")
-    async with await Party.start(user, transport="udp", speech=bundled(AGENT)) as party:
-        await party.tell(
-            "account", uri=f"sip:{user}@{HOST}", proxy=f"sip:{sip[0]}:{sip[1]};transport=udp;lr", username=user,
-            password=f"{user}'s secret", srtp="off", registrar=f"sip:{HOST};transport=udp",
-        )  # fmt: skip
-        assert (await party.expect("registration"))["status"] == 200
-        yield party
-
-
-async def test_a_phone_of_pjsip_gets_out_by_none_of_them(house: House) -> None:
-    ben = await house.phone("ben")
-    ben.reply = lambda _request: "200"
-    async with softphone(house, "anna") as anna:
-
-        async def called(text: str) -> dict[str, object]:
-            try:
-                call = await anna.call(whole(text))
-            except PartyError:
-                return {"status": 400}  # its own parser takes no such URI
-            return await anna.expect_state(call, "disconnected")
-
-        async def refer(text: str) -> None:
-            talk = await anna.call(f"sip:102@{HOST}")
-            await anna.expect_state(talk, "confirmed")
-            try:
-                await anna.tell("transfer", call=talk, to=whole(text))
-                await anna.expect("transferred", lambda event: event["call"] == talk)
-            except PartyError:
-                assert not house.carrier.seen
-            await anna.hangup(talk)
-
-        tricks = [trick for trick in NUMBERS[::4] if "%" not in trick.sent]
-        for trick in tricks:
-            assert int(str((await called(trick.sent))["status"])) >= 400, trick.name
-            assert not house.carrier.seen, trick.name
-        assert (await called(ALLOWED))["status"] == 486
-        assert house.invited(), "the same phone calls out where it may"
-        house.carrier.seen.clear()
-        await refer("+5371234567")
-        assert not house.carrier.seen
-        await refer(ALLOWED)
-        assert house.invited(), "and transfers there"
-
-
-async def test_a_stack_that_sends_whatever_it_is_told_gets_out_by_none_of_them(house: House, tmp_path: Path) -> None:
-    tricks = [trick for trick in (*NUMBERS[::3], *URIS) if trick.sent.startswith(("sip:", "+", "0"))]
-    async with old_stack_towards(house.deployment.stack.sip("udp")[1]) as router:
-
-        async def send(uri: str, statuses: Sequence[int]) -> None:
-            folder = tmp_path / secrets.token_hex(4)
-            options = ["-au", "anna", "-ap", "anna's secret", "-auth_uri", uri.partition(":")[2]]
-            towards = ("127.0.0.1", router.port)
-            stack = await Sipp.start(
-                folder, calling("anna", uri, statuses), port=free_port(), towards=towards, options=options, echo=False, timeout_s=15
-            )
-            await stack.succeeded()
-
-        for trick in tricks:
-            await send(whole(trick.sent), (400, 403, 404, 416, 484))
-            assert not house.carrier.seen, trick.name
-        await send(whole(ALLOWED), (486,))
-        assert house.invited(), "the same stack calls out where it may"
-
-
-def calling(user: str, uri: str, statuses: Sequence[int]) -> list[str]:
-    """A SIPp scenario: an INVITE, challenged once, and refused with one of these."""
-
-    def invite(cseq: int, more: str = "") -> str:
-        head = f"From: <sip:{user}@{HOST}>;tag=[call_number]s\nTo: <{uri}>\nCall-ID: [call_id]\nCSeq: {cseq} INVITE"
-        via = "Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch];rport"
-        body = "Contact: <sip:sipp@[local_ip]:[local_port]>\nMax-Forwards: 70\nContent-Type: application/sdp\nContent-Length: [len]"
-        return f'<send retrans="500">\n<![CDATA[\n\nINVITE {uri} SIP/2.0\n{via}\n{head}\n{more}{body}\n\n{sdp()}\n\n]]>\n</send>'
-
-    def ack(cseq: int) -> str:
-        head = f"[last_Via:]\nFrom: <sip:{user}@{HOST}>;tag=[call_number]s\n[last_To:]\nCall-ID: [call_id]\nCSeq: {cseq} ACK"
-        return f"<send>\n<![CDATA[\n\nACK {uri} SIP/2.0\n{head}\nMax-Forwards: 70\nContent-Length: 0\n\n]]>\n</send>"
-
-    finals = [f'<recv response="{status}" optional="true" next="1"/>' for status in statuses[:-1]]
-    return [
-        invite(1), '<recv response="100" optional="true"/>', '<recv response="401" auth="true"/>', ack(1),
-        invite(2, "[authentication]\n"), '<recv response="100" optional="true"/>', '<recv response="180" optional="true"/>', *finals,
-        f'<recv response="{statuses[-1]}"/>', '<label id="1"/>', ack(2),
-    ]  # fmt: skip
 
 
 async def test_requests_without_a_call_are_no_way_out(house: House) -> None:

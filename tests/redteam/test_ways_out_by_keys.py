@@ -10,7 +10,8 @@ from hushwire.policy.limits import signals_of
 from hushwire.sip import effects as sip
 from tests.databases import Databases
 from tests.polling import until
-from tests.redteam.tricks import ALLOWED, NUMBERS, URIS, Trick
+from tests.redteam.campaigns import Stack, Way, tricks
+from tests.redteam.tricks import ALLOWED, DIALLED
 from tests.services.listening import Ear
 from tests.services.running import FAR_NUMBER, HOST, World, local_media, need_program, running
 from tests.services.test_calling_back import heard, left
@@ -18,21 +19,6 @@ from tests.services.test_mailbox_calls import office
 from tests.services.test_mailbox_calls import press as keyed
 
 pytestmark = need_program
-DIALLED = "00442079460123"
-KEYS = (
-    Trick("the international prefix", "005371234567", DIALLED),
-    Trick("another carrier's prefix", "01013005371234567", DIALLED),
-    Trick("a prefix inside an allowed country", "0044005371234567", DIALLED),
-    Trick("an allowed number with another behind it", "004420794601235371", DIALLED),
-    Trick("an island that shares the country's code", "00441534712345", DIALLED),
-    Trick("a territory of the North American plan", "0017875550123", DIALLED),
-    Trick("a country that shares another one's code", "0077172123456", DIALLED),
-    Trick("premium rate at home", "09001234567", "03023125998", "+493023125998"),
-    Trick("a personal number", "00447012345678", DIALLED),
-    Trick("international freephone", "0080012345678", DIALLED),
-    Trick("a number that no plan knows", "0044999999999999", DIALLED),
-    Trick("an emergency number with more behind it", "1125371234567", DIALLED),
-)
 
 
 @pytest.fixture
@@ -51,7 +37,7 @@ async def test_no_keys_of_an_agent_get_out_what_the_list_forbids(world: World) -
     near.agree(anna.answer_of((await anna.expect(sip.Accepted)).response))
     await world.carrier.expect(sip.AckReceived)
     (live,) = world.gateway.calling.live
-    for done, trick in enumerate(KEYS):
+    for done, trick in enumerate(tricks(Way.KEYS, Stack.RAW)):
         await press(near, f"*2{trick.sent}#")
         await until(lambda wanted=done + 1: count(world, wanted), what=f"{trick.name} is refused by the judge")  # type: ignore[misc]
         assert live.transfer is None, trick.name
@@ -82,11 +68,11 @@ async def test_no_caller_whom_a_key_calls_back_gets_out_what_the_list_forbids(da
         await until(lambda: count(world, 1), what="the forged caller is refused by the judge")
         assert world.carrier.events.empty()
         (live,) = (one for one in world.gateway.calling.live if not one.is_ended)
-        tricks = [trick.sent.format(host=HOST) for trick in (*NUMBERS, *URIS) if not trick.sent.startswith("urn:")]
-        for text in tricks:
+        texts = [trick.sent.format(host=HOST) for trick in tricks(Way.CALLBACK, Stack.RAW)]
+        for text in texts:
             assert await world.gateway.calling.originating.call_back(live, text) is not None, text
             assert world.carrier.events.empty(), text
-        await until(lambda: count(world, 1 + len(tricks)), what="each is refused by the judge")
+        await until(lambda: count(world, 1 + len(texts)), what="each is refused by the judge")
         assert not live.is_ended
         assert await world.gateway.calling.originating.call_back(live, ALLOWED) is None
         assert (await world.carrier.expect(sip.RequestReceived)).request.uri.startswith(f"sip:{ALLOWED}@")

@@ -2,16 +2,21 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from hushwire.app.demo.party import Party
 from hushwire.app.demo.stack import DOMAIN
 from tests.deployments import Deployment, start_deployment
 from tests.interop.message_centre import MessageCentre, message_centre, need_centre
 from tests.polling import until
+from tests.redteam.campaigns import Stack, Way, tricks
 from tests.redteam.phones import Phone
-from tests.redteam.tricks import ALLOWED, NUMBERS, URIS
+from tests.redteam.pjsua_attacker import PROGRAM
+from tests.redteam.sipp_attacker import REFUSED, Stacks
+from tests.redteam.tricks import ALLOWED
 from tests.redteam.ways import MORE, PROVISIONING, whole
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
@@ -69,7 +74,7 @@ async def house() -> AsyncIterator[House]:
 async def test_no_text_gets_out_by_the_api_nor_from_a_phone(house: House) -> None:
     api = house.deployment.api()
     sent = told = 0
-    for trick in NUMBERS:
+    for trick in tricks(Way.SMS, Stack.API):
         body = {"to": trick.sent.format(host=HOST), "text": "hello", "agent": "anna"}
         refused = await api.ask("POST", "/v1/messages", body)
         assert 400 <= refused.status < 500, (trick.name, refused.body)
@@ -78,7 +83,7 @@ async def test_no_text_gets_out_by_the_api_nor_from_a_phone(house: House) -> Non
         # What is longer than any number is refused as a whole; all else recipient by recipient.
         assert refused.status == 422 or (refused.status, refused.json()["accepted"]) == (202, 0), (trick.name, refused.body)
         told += refused.status == 202
-    assert told > len(NUMBERS) / 2
+    assert told > len(tricks(Way.SMS, Stack.API)) / 2
     answer = await api.ask("POST", "/v1/messages", {"to": ALLOWED, "text": "hello", "agent": "anna"})
     assert answer.status == 202, answer.body
     sent += 1
@@ -97,10 +102,41 @@ async def test_no_text_gets_out_by_the_api_nor_from_a_phone(house: House) -> Non
     anna = await Phone(user="anna", password="anna's secret", host=HOST, gateway=house.deployment.stack.sip("udp")).bind()
     try:
         assert await anna.register() == 200
-        for trick in (*NUMBERS, *URIS):
+        for trick in tricks(Way.MESSAGE, Stack.RAW):
             assert await anna.message(whole(trick.sent), "hello") >= 400, trick.name
             assert await anna.message(whole(trick.twin), "hello") == 202, trick.name
             sent += 1
         await house.only(sent)
     finally:
         anna.close()
+
+
+async def test_no_text_of_pjsip_or_sipp_gets_out(house: House, tmp_path: Path) -> None:
+    gateway, sent = house.deployment.stack.sip("udp"), 0
+    async with await Party.start("anna", program=PROGRAM, transport="udp") as anna:
+        await anna.tell(
+            "account", uri=f"sip:anna@{HOST}", proxy=f"sip:{gateway[0]}:{gateway[1]};transport=udp;lr", username="anna",
+            password="anna's secret", srtp="off", registrar=f"sip:{HOST};transport=udp",
+        )  # fmt: skip
+        assert (await anna.expect("registration"))["status"] == 200
+
+        async def text(uri: str) -> int:
+            since = len(anna.events)
+            await anna.tell("message", to=uri, text="hello")
+            return int((await anna.expect("texted", since=since))["status"])
+
+        for trick in tricks(Way.MESSAGE, Stack.PJSIP):
+            assert await text(whole(trick.sent)) >= 400, trick.name
+        await house.only(0)
+        for trick in tricks(Way.MESSAGE, Stack.PJSIP):
+            assert await text(whole(trick.twin)) == 202, trick.name
+            sent += 1
+        await house.only(sent)
+    stacks = Stacks(gateway[1], tmp_path)
+    for trick in tricks(Way.MESSAGE, Stack.SIPP):
+        await stacks.text(whole(trick.sent), REFUSED)
+    await house.only(sent)
+    for trick in tricks(Way.MESSAGE, Stack.SIPP):
+        await stacks.text(whole(trick.twin), (202,))
+        sent += 1
+    await house.only(sent)

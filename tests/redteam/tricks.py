@@ -85,3 +85,20 @@ URIS: Final = (
     Trick("another scheme", "http://+5371234567@{host}/", f"sip:{ALLOWED}@{{host}}"),
 )
 """Whole URIs, for every way that takes one."""
+
+DIALLED: Final = "00442079460123"
+KEYS: Final = (
+    Trick("the international prefix", "005371234567", DIALLED),
+    Trick("another carrier's prefix", "01013005371234567", DIALLED),
+    Trick("a prefix inside an allowed country", "0044005371234567", DIALLED),
+    Trick("an allowed number with another behind it", "004420794601235371", DIALLED),
+    Trick("an island that shares the country's code", "00441534712345", DIALLED),
+    Trick("a territory of the North American plan", "0017875550123", DIALLED),
+    Trick("a country that shares another one's code", "0077172123456", DIALLED),
+    Trick("premium rate at home", "09001234567", "03023125998", "+493023125998"),
+    Trick("a personal number", "00447012345678", DIALLED),
+    Trick("international freephone", "0080012345678", DIALLED),
+    Trick("a number that no plan knows", "0044999999999999", DIALLED),
+    Trick("an emergency number with more behind it", "1125371234567", DIALLED),
+)
+"""What a keypad has."""

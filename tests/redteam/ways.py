@@ -44,7 +44,15 @@ name = "owner"
 role = "owner"
 """
 )
-MORE = "[limits]\nrequests_per_second = 10000\nrequests_per_second_per_credential = 10000\ntexts_per_minute = 10000\n"
+MORE = """\
+[features]
+transfer_by_keys = "*2"
+
+[limits]
+requests_per_second = 10000
+requests_per_second_per_credential = 10000
+texts_per_minute = 10000
+"""
 
 
 def whole(text: str) -> str:
