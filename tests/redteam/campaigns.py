@@ -31,12 +31,13 @@ class Way(StrEnum):
 
 
 class Stack(StrEnum):
-    """What plays the trick."""
+    """What plays the trick. In process: a gateway is asked for it as the key would ask, without a socket of the trick's own."""
 
     RAW = "raw sockets"
     PJSIP = "PJSUA2"
     SIPP = "SIPp"
     API = "API"
+    INSIDE = "in process"
 
 
 SIP: Final = frozenset(Way) - {Way.CALLBACK, Way.CLICK, Way.SMS}
@@ -69,7 +70,7 @@ CAMPAIGNS: Final[Mapping[tuple[Way, Stack], tuple[Trick, ...]]] = {
     (Way.FORWARD, Stack.SIPP): _ODD[:10],
     (Way.GROUP, Stack.PJSIP): _EVEN,
     (Way.GROUP, Stack.SIPP): _ODD[:10],
-    (Way.CALLBACK, Stack.RAW): tuple(trick for trick in (*NUMBERS, *URIS) if not trick.sent.startswith("urn:")),
+    (Way.CALLBACK, Stack.INSIDE): tuple(trick for trick in (*NUMBERS, *URIS) if not trick.sent.startswith("urn:")),
     (Way.CLICK, Stack.API): (*NUMBERS[::2], *URIS),
     (Way.KEYS, Stack.RAW): KEYS,
     (Way.KEYS, Stack.PJSIP): KEYS[:10],

@@ -68,7 +68,7 @@ async def test_no_caller_whom_a_key_calls_back_gets_out_what_the_list_forbids(da
         await until(lambda: count(world, 1), what="the forged caller is refused by the judge")
         assert world.carrier.events.empty()
         (live,) = (one for one in world.gateway.calling.live if not one.is_ended)
-        texts = [trick.sent.format(host=HOST) for trick in tricks(Way.CALLBACK, Stack.RAW)]
+        texts = [trick.sent.format(host=HOST) for trick in tricks(Way.CALLBACK, Stack.INSIDE)]
         for text in texts:
             assert await world.gateway.calling.originating.call_back(live, text) is not None, text
             assert world.carrier.events.empty(), text
