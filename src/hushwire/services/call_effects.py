@@ -259,7 +259,7 @@ class CallEffects:
             return
         body, content_type, told = effect.body, SDP, self._shaken.headers(live, effect.branch)
         # Made here, not with the target: what is kept of a call holds no address.
-        where = emergencies.where(live, effect.branch, self._clock.now())
+        where = emergencies.where(live, effect.branch, self._clock.now()) if live.is_emergency else None
         if where is not None:
             name = f"{live.id}/{effect.branch}"
             body, content_type, lines = geolocation.beside(effect.body, where.reveal(), name, target.from_.sip_uri.host)

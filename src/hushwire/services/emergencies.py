@@ -63,7 +63,7 @@ def where(live: LiveCall, branch: int, now: datetime) -> Personal[bytes] | None:
     """The PIDF-LO document for the carrier behind a branch of an emergency call; None: it asks for none, or no address is stored."""
     address = live.route.agent.address
     trunk = live.route.trunks[branch] if branch < len(live.route.trunks) else None
-    if not live.is_emergency or trunk is None or not trunk.geolocation or address is None or not address.reveal():
+    if trunk is None or not trunk.geolocation or address is None or not address.reveal():
         return None
     entity = str(live.route.plan.targets[branch].from_.uri)
     return Personal(pidf_lo(entity, address.reveal(), now + KEPT))
