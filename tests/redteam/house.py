@@ -119,7 +119,7 @@ class House:
         return [text for text in self.carrier.seen if text.startswith("INVITE ")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def running() -> AsyncIterator[tuple[Deployment, Socket, dict[str, str]]]:
     async with start_deployment(more=MORE, provisioning=PROVISIONING) as deployment:
         carrier = await Socket().bind(deployment.carrier_port)
