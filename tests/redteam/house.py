@@ -12,9 +12,8 @@ from hushwire.app.demo.speech import AGENT, bundled
 from tests.deployments import Deployment, need_module, start_deployment
 from tests.polling import until
 from tests.redteam.phones import Dialog, Phone, Socket
-from tests.redteam.pjsua_attacker import PROGRAM
 from tests.redteam.tricks import ALLOWED, Trick
-from tests.redteam.ways import HOST, MORE, PROVISIONING, SALES
+from tests.redteam.ways import ATTACKER, HOST, MORE, PROVISIONING, SALES
 
 CODES = {"always": "*72", "busy": "*90", "no_answer": "*92"}
 
@@ -189,7 +188,7 @@ async def softphone(house: House, user: str) -> AsyncIterator[Party]:
     """An agent's phone of PJSIP."""
     need_module("pjsua2")
     sip = house.deployment.stack.sip("udp")
-    async with await Party.start(user, program=PROGRAM, transport="udp", speech=bundled(AGENT)) as party:
+    async with await Party.start(user, program=ATTACKER, transport="udp", speech=bundled(AGENT)) as party:
         await party.tell(
             "account", uri=f"sip:{user}@{HOST}", proxy=f"sip:{sip[0]}:{sip[1]};transport=udp;lr", username=user,
             password=f"{user}'s secret", srtp="off", registrar=f"sip:{HOST};transport=udp",
@@ -204,7 +203,7 @@ async def carrier_of_pjsip(house: House) -> AsyncIterator[Party]:
     need_module("pjsua2")
     async with (
         house.away(house.carrier) as port,
-        await Party.start("carrier", program=PROGRAM, transport="udp", port=port, speech=bundled(AGENT)) as party,
+        await Party.start("carrier", program=ATTACKER, transport="udp", port=port, speech=bundled(AGENT)) as party,
     ):
         await party.tell("account", uri=f"sip:carrier@127.0.0.1:{port}", srtp="off")
         yield party

@@ -5,14 +5,11 @@
 """
 
 import os
-import sys
-from typing import Any, Final
+from typing import Any
 
 import pjsua2 as pj
 
 from hushwire.app.demo import softphone
-
-PROGRAM: Final = (sys.executable, "-m", "tests.redteam.pjsua_attacker")
 
 
 class Account(softphone.PhoneAccount):

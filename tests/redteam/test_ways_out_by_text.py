@@ -9,15 +9,14 @@ import pytest_asyncio
 
 from hushwire.app.demo.party import Party
 from hushwire.app.demo.stack import DOMAIN
-from tests.deployments import Deployment, start_deployment
+from tests.deployments import Deployment, need_module, start_deployment
 from tests.interop.message_centre import MessageCentre, message_centre, need_centre
 from tests.polling import until
 from tests.redteam.campaigns import Stack, Way, tricks
 from tests.redteam.phones import Phone
-from tests.redteam.pjsua_attacker import PROGRAM
 from tests.redteam.sipp_attacker import REFUSED, Stacks
 from tests.redteam.tricks import ALLOWED
-from tests.redteam.ways import MORE, PROVISIONING, whole
+from tests.redteam.ways import ATTACKER, MORE, PROVISIONING, whole
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="session")]
 HOST = f"acme.{DOMAIN}"
@@ -112,8 +111,9 @@ async def test_no_text_gets_out_by_the_api_nor_from_a_phone(house: House) -> Non
 
 
 async def test_no_text_of_pjsip_or_sipp_gets_out(house: House, tmp_path: Path) -> None:
+    need_module("pjsua2")
     gateway, sent = house.deployment.stack.sip("udp"), 0
-    async with await Party.start("anna", program=PROGRAM, transport="udp") as anna:
+    async with await Party.start("anna", program=ATTACKER, transport="udp") as anna:
         await anna.tell(
             "account", uri=f"sip:anna@{HOST}", proxy=f"sip:{gateway[0]}:{gateway[1]};transport=udp;lr", username="anna",
             password="anna's secret", srtp="off", registrar=f"sip:{HOST};transport=udp",

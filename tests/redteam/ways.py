@@ -1,9 +1,13 @@
 """What the tests of all ways out run against: one organisation, three agents, and a carrier by UDP."""
 
+import sys
+
 from hushwire.app.demo.stack import DOMAIN
 
 HOST = f"acme.{DOMAIN}"
 SALES = "600"
+ATTACKER = (sys.executable, "-m", "tests.redteam.pjsua_attacker")
+"""PJSUA2 in a process of its own: whoever lacks it can still play all else."""
 PROVISIONING = (
     """\
 [[trunks]]
