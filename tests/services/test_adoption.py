@@ -44,6 +44,7 @@ class Talking:
     def __init__(self, world: World) -> None:
         self.world = world
         self.agent_sound, self.carrier_sound = Party(), Party()
+        self.agent_sound.is_muxed = self.carrier_sound.is_muxed = True  # reports come between the sound
         self.sent = 0
 
     async def begin(self) -> "Talking":
