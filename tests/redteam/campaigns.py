@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from tests.redteam.tricks import KEYS, NUMBERS, URIS, Trick
+from tests.redteam.tricks import CALLERS, KEYS, NUMBERS, URIS, Trick
 
 
 class Way(StrEnum):
@@ -40,7 +40,7 @@ class Stack(StrEnum):
     INSIDE = "in process"
 
 
-SIP: Final = frozenset(Way) - {Way.CALLBACK, Way.CLICK, Way.SMS}
+SIP: Final = frozenset(Way) - {Way.CLICK, Way.SMS}
 """Ways whose tricks SIP carries."""
 
 # What these stacks' own grammar takes: the rest is the raw sockets' part.
@@ -70,6 +70,7 @@ CAMPAIGNS: Final[Mapping[tuple[Way, Stack], tuple[Trick, ...]]] = {
     (Way.FORWARD, Stack.SIPP): _ODD[:10],
     (Way.GROUP, Stack.PJSIP): _EVEN,
     (Way.GROUP, Stack.SIPP): _ODD[:10],
+    (Way.CALLBACK, Stack.PJSIP): CALLERS,  # whose messages it hears, and whom its key would call
     (Way.CALLBACK, Stack.INSIDE): tuple(trick for trick in (*NUMBERS, *URIS) if not trick.sent.startswith("urn:")),
     (Way.CLICK, Stack.API): (*NUMBERS[::2], *URIS),
     (Way.KEYS, Stack.RAW): KEYS,

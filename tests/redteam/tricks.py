@@ -102,3 +102,45 @@ KEYS: Final = (
     Trick("an emergency number with more behind it", "1125371234567", DIALLED),
 )
 """What a keypad has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller(Trick):
+    """Who leaves a message to be called back, as From shows it (`sent`); `shown` is the number that rows name. Each has one of its own.
+
+    `judged` is the number of the refusal, where that is another one; without a `reason` it is never asked for, since it is no number of
+    the public network.
+    """
+
+    shown: str = ""
+    reason: str = ""
+    judged: str = ""
+
+
+def _caller(name: str, sent: str, shown: str, reason: str = "country", judged: str = "") -> Caller:
+    return Caller(name, sent, f"<sip:{ALLOWED}@carrier.example>", shown=shown, reason=reason, judged=judged or shown)
+
+
+CALLERS: Final = (
+    _caller("the international form", "<sip:+5371234501@carrier.example>", "+5371234501"),
+    _caller("the international prefix", "<sip:005371234502@carrier.example>", "+5371234502"),
+    _caller("no prefix at all", "<sip:5371234503@carrier.example>", "+5371234503"),
+    _caller("escaped digits", "<sip:%2B%35%3371234504@carrier.example>", "+5371234504"),
+    _caller("an allowed context", "<sip:+5371234505;phone-context=+44@carrier.example;user=phone>", "+5371234505"),
+    _caller("an allowed sub-address", "<sip:+5371234506;isub=442079460123@carrier.example>", "+5371234506"),
+    _caller("an allowed routing number", f"<sip:+5371234507;npdi;rn={ALLOWED}@carrier.example>", "+5371234507"),
+    _caller("separators of tel", f"<tel:+53-7-123.45(08);ext={ALLOWED[1:]}>", "+5371234508"),
+    _caller("an allowed number as its name", f'"{ALLOWED}" <sip:+5371234509@carrier.example>', "+5371234509"),
+    _caller("an island that shares the country's code", "<sip:+441534712345@carrier.example>", "+441534712345"),
+    _caller("an island of the North American plan", "<sip:+18095550123@carrier.example>", "+18095550123"),
+    _caller("premium rate at home", "<sip:09001234567@carrier.example>", "09001234567", "class", "+499001234567"),
+    _caller("a personal number", "<sip:+447012345678@carrier.example>", "+447012345678", "several-countries"),
+    _caller("a satellite", "<sip:+881612345678@carrier.example>", "+881612345678", "class"),
+    _caller("the prefix twice", "<sip:00005371234510@carrier.example>", "00005371234510", "invalid"),
+    _caller("a prefix inside home", "<sip:+49005371234511@carrier.example>", "+49005371234511", "invalid"),
+    _caller("an emergency number with more behind it", "<sip:1125371234512@carrier.example>", "+1125371234512", "invalid"),
+    _caller("an emergency number", "<sip:112@carrier.example>", "112", ""),
+    _caller("a colleague's extension", "<sip:102@carrier.example>", "102", ""),
+    _caller("separators of sip", "<sip:+53-7-123.45(13)@carrier.example>", "+53-7-123.45(13)", ""),
+)
+"""Whom a key in the mailbox would call back."""

@@ -29,10 +29,10 @@ PROMPTS = {"new": 700.0, "menu": 1500.0, "deleted": 1900.0, "end": 2300.0, "empt
 
 
 @asynccontextmanager
-async def office(databases: Databases, folder: Path) -> AsyncIterator[tuple[World, House]]:
+async def office(databases: Databases, folder: Path, **environ: str) -> AsyncIterator[tuple[World, House]]:
     """A gateway, and a worker that does what concerns mailboxes."""
     said = orjson.dumps({name: str(tone_file(folder / f"{name}.wav", hertz, 0.4)) for name, hertz in PROMPTS.items()}).decode()
-    async with answering(databases, folder, environ={"HUSHWIRE_SOUNDS__VOICEMAIL": said}) as world:
+    async with answering(databases, folder, environ={"HUSHWIRE_SOUNDS__VOICEMAIL": said, **environ}) as world:
         house = House(databases, ROOT, world.folder, world.organisation.id, NODE)
         main, keyring = await house.main("worker"), await house.keyring("worker")
         recordings = Recordings(main, keyring, house.blobs(), house.spool, house.clock)
