@@ -61,7 +61,8 @@ def made(hint: Any, pick: int) -> Any:
 def test_all_that_may_be_said_of_a_call_is_read_back_as_it_was(pick: int) -> None:
     begun, answered, now, over = (made(kind, pick) for kind in (Begun, Answered, Now, Over))
     parts = {part: data for data, part in map(to_bytes, (begun, answered, now, over))}
-    expected = Kept(begun.org_id, begun.new, answered.answer, over.end, over.recording, now.talk, None, now.parting, begun.unwritten)
+    later = (now.parting, begun.unwritten, now.farewells)
+    expected = Kept(begun.org_id, begun.new, answered.answer, over.end, over.recording, now.talk, None, *later)
     assert from_parts(parts) == expected
     assert from_parts({Part.BEGUN: parts[Part.BEGUN]}) == Kept(begun.org_id, begun.new, waiting=begun.waiting, unwritten=begun.unwritten)
     # What is nothing any more is as if it had never been said; what another version wrote can't be read.
@@ -70,6 +71,14 @@ def test_all_that_may_be_said_of_a_call_is_read_back_as_it_was(pick: int) -> Non
     assert without.talk is None
     assert from_parts({**parts, Part.NOW: b'[{"talk": 7}]'}) is None
     assert from_parts({part: data for part, data in parts.items() if part is not Part.BEGUN}) is None
+
+
+def test_a_name_that_is_no_utf_8_is_read_back_byte_for_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SAMPLES, str, b'"M\xfcller" \xff'.decode("utf-8", "surrogateescape"))
+    begun, now = made(Begun, 0), made(Now, 0)
+    found = from_parts({part: data for data, part in map(to_bytes, (begun, now))})
+    assert found is not None
+    assert (found.new, found.talk, found.parting, found.farewells) == (begun.new, now.talk, now.parting, now.farewells)
 
 
 def test_what_stands_at_its_default_is_not_written() -> None:
