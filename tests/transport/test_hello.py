@@ -54,6 +54,24 @@ def test_a_hello_that_says_it_is_endless_is_never_whole() -> None:
     assert hello.wanted(endless[: hello.LONGEST]) > hello.LONGEST
 
 
+def test_a_hello_in_very_many_records_is_never_whole_and_soon_looked_at() -> None:
+    whole = client_hello()
+    several = in_records(whole, tuple(range(1, 15)))
+    assert hello.wanted(several) == len(several)
+    crumbs = in_records(whole, tuple(range(1, len(whole) - 5)))
+    assert hello.wanted(crumbs) > hello.LONGEST
+
+    class Counting(bytes):
+        looks = 0
+
+        def __getitem__(self, at: object) -> bytes:  # type: ignore[override]
+            Counting.looks += 1
+            return super().__getitem__(at)  # type: ignore[index]
+
+    hello.wanted(Counting(b"\x16\x03\x01\x00\x01\x01" * 10_000))
+    assert Counting.looks < 100
+
+
 async def test_who_says_it_in_pieces_is_heard_once_it_is_whole_and_nothing_of_it_is_taken() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

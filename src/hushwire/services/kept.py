@@ -265,7 +265,7 @@ def from_parts(parts: Parts) -> Kept | None:
     return Kept(begun.org_id, begun.new, answer, end, recording, now.talk, waiting, now.parting, begun.unwritten, now.farewells)
 
 
-# Bytes that are no UTF-8 are surrogates in SIP's text (sip/message.py), which JSON has no room for: there they are the last private characters.
+# Bytes that are no UTF-8 are surrogates in SIP's text (sip/message.py), and JSON has no room for these: there, the last private characters.
 _HIDING: Final = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
 _SHOWING: Final = {hidden: shown for shown, hidden in _HIDING.items()}
 _HIDDEN_UTF8: Final = b"\xf4\x8f"

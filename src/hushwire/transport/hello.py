@@ -12,6 +12,8 @@ _CLIENT_HELLO: Final = 1
 _LONGEST_RECORD: Final = (1 << 14) + 256
 LONGEST: Final = 1 << 16
 """Bytes that are looked at; a longer ClientHello never counts as whole."""
+_MOST_RECORDS: Final = 16
+"""More than any client uses. All of them are walked along each time that more has come, so one in more never counts as whole either."""
 _LONGEST_PAUSE_S: Final = 0.5
 
 
@@ -21,7 +23,7 @@ def wanted(data: bytes) -> int:
     What is no ClientHello is whole as it is: the handshake refuses it at once.
     """
     at, begun = 0, bytearray()
-    while True:
+    for _ in range(_MOST_RECORDS):
         if data[at : at + 1] not in (b"", bytes((_HANDSHAKE,))):
             return 0
         if len(data) < at + _RECORD_HEADER:
@@ -36,6 +38,7 @@ def wanted(data: bytes) -> int:
         is_whole = len(begun) >= _MESSAGE_HEADER and len(begun) >= _MESSAGE_HEADER + int.from_bytes(begun[1:_MESSAGE_HEADER], "big")
         if is_whole or len(data) < at:
             return at
+    return LONGEST + 1
 
 
 async def said(peer: socket.socket) -> None:
