@@ -323,13 +323,14 @@ _NC: Final = re.compile(r"[0-9A-Fa-f]{1,8}")
 _PARAM: Final = re.compile(
     r"[ \t]*([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*=[ \t]*(?:\"([^\"\\]*(?:\\.[^\"\\]*)*)\"|([^\s\",;=]+=*))[ \t]*(?:,|$)", re.DOTALL
 )
-_PARAMS: Final = re.compile(rf"(?:{_PARAM.pattern})*+[ \t,]*", re.DOTALL)
+_PARAMS: Final = re.compile(rf"(?:{_PARAM.pattern})*+", re.DOTALL)
 
 
 def _parse_digest(value: str) -> dict[str, str]:
     scheme, _, rest = value.strip(" \t").partition(" ")
     if scheme.lower() != "digest":
         raise ParseError("the authentication scheme is not Digest", status=401)
+    rest = rest.rstrip(" \t,")  # `findall` would look for one more parameter from each place of a long tail, to its end
     if not _PARAMS.fullmatch(rest):
         raise ParseError("an authentication header does not follow its grammar")
     params: dict[str, str] = {}

@@ -447,9 +447,9 @@ _kept_name_addr: Final = lru_cache(_KEPT)(_read_name_addr)
 
 def parse_params(text: str) -> Params:
     """`name=value; name="quoted"` of a header, names in lower case, values without quotes. Raises ParseError."""
-    if '"' not in text:
+    if '"' not in text and text.count(";") < _MOST_PARAMS:
         matches = list(map(_GEN_PARAM.fullmatch, text.split(";")))
-        if None not in matches and len(matches) <= _MOST_PARAMS:
+        if None not in matches:
             usual = tuple([(match[1].lower(), match[2]) for match in matches if match is not None])
             if len(dict(usual)) == len(usual):
                 return usual
