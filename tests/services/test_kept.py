@@ -1,11 +1,13 @@
 """What is written of a call is read back whole, whatever it holds: with each field of each value set, and each kind of each union."""
 
+import dataclasses
 import enum
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +15,9 @@ import pytest
 from asyncpg.pgproto.pgproto import UUID as DriversUUID
 
 from hushwire.services.kept import Answered, Begun, Kept, Now, Over, Part, from_parts, to_bytes
+from hushwire.services.kept_subscriptions import NAME, VERSION, KeptWatch, SubscriptionJournal
 from hushwire.store.calls import NewCall
+from hushwire.vault.journal import Journal
 
 SAMPLES: dict[Any, Any] = {
     str: 'Zoë "x"',
@@ -79,6 +83,16 @@ def test_a_name_that_is_no_utf_8_is_read_back_byte_for_byte(monkeypatch: pytest.
     found = from_parts({part: data for data, part in map(to_bytes, (begun, now))})
     assert found is not None
     assert (found.new, found.talk, found.parting, found.farewells) == (begun.new, now.talk, now.parting, now.farewells)
+
+
+def test_a_subscription_of_such_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SAMPLES, str, b'"M\xfcller" \xff'.decode("utf-8", "surrogateescape"))
+    watch = dataclasses.replace(made(KeptWatch, 0), version=VERSION)
+    before = SubscriptionJournal(Journal(tmp_path, bytes(32), NAME))
+    before.put(watch)
+    before.commit()
+    found = SubscriptionJournal(Journal(tmp_path, bytes(32), NAME)).recover(watch.expires_at - timedelta(seconds=1))
+    assert found == [watch.later()]
 
 
 def test_what_stands_at_its_default_is_not_written() -> None:

@@ -14,6 +14,8 @@ from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
+
 _NATIVE: Final = (str, int, float, bool, types.NoneType, datetime, UUID)
 """What a writer of JSON takes as it is, or as its text."""
 _Plain = Callable[[Any], Any]
@@ -26,6 +28,51 @@ def plain(value: Any) -> Any:
     if write is None:
         write = _MADE[value.__class__] = _writer(value.__class__)
     return write(value)
+
+
+def as_json(value: Any) -> bytes:
+    """The value as JSON. Raises TypeError for what has no such form.
+
+    Bytes of a peer's that are no UTF-8, as in a name that an old phone writes in Latin-1, are surrogates in our text, and JSON has no room
+    for these: they are written as the last private characters, and `shown` undoes it.
+    """
+    said = plain(value)
+    try:
+        return orjson.dumps(said, default=str)
+    except TypeError:
+        return orjson.dumps(_hidden(said), default=str)
+
+
+def hides(data: bytes) -> bool:
+    """Whether what was read from this JSON has to be `shown`."""
+    return _HIDDEN_UTF8 in data
+
+
+def shown(value: Any) -> Any:
+    """A value that was read from JSON, as it was before `as_json` wrote it."""
+    if isinstance(value, str):
+        return value if isinstance(value, Enum) else value.translate(_SHOWING)
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{one.name: shown(getattr(value, one.name)) for one in fields(value) if one.init})
+    if isinstance(value, tuple):
+        known = [shown(one) for one in value]
+        return type(value)(*known) if hasattr(value, "_fields") else tuple(known)
+    if isinstance(value, list):
+        return [shown(one) for one in value]
+    return {shown(name): shown(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+_HIDING: Final = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
+_SHOWING: Final = {hidden: surrogate for surrogate, hidden in _HIDING.items()}
+_HIDDEN_UTF8: Final = b"\xf4\x8f"
+
+
+def _hidden(said: Any) -> Any:
+    if isinstance(said, str):
+        return said.translate(_HIDING)
+    if isinstance(said, list | tuple):
+        return [_hidden(one) for one in said]
+    return {_hidden(name): _hidden(one) for name, one in said.items()} if isinstance(said, dict) else said
 
 
 def _writer(cls: type) -> _Plain:

@@ -6,12 +6,11 @@ version wrote it) is not read, and its call is an orphan.
 """
 
 from collections.abc import Mapping
-from dataclasses import field, fields, is_dataclass
-from enum import Enum, IntEnum
-from typing import Any, Final
+from dataclasses import field
+from enum import IntEnum
+from typing import Final
 from uuid import UUID
 
-import orjson
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hushwire.calls.kept import KeptCall
@@ -19,7 +18,7 @@ from hushwire.calls.model import Side
 from hushwire.calls.transfer import Exchange, TransferKind
 from hushwire.core.ids import AgentId, OrgId, TrunkId
 from hushwire.core.personal import SHOWN
-from hushwire.core.plain import plain
+from hushwire.core.plain import as_json, hides, shown
 from hushwire.core.values import frozen
 from hushwire.media.dtls import SrtpKeys
 from hushwire.policy.model import Allow, Emergency
@@ -237,12 +236,7 @@ _PARTS: Final[dict[type, Part]] = {Begun: Part.BEGUN, Answered: Part.ANSWERED, N
 
 def to_bytes(word: Begun | Answered | Now | Over) -> tuple[bytes, Part]:
     """As it stands in the journal, and as which part of its call. Raises TypeError for what no JSON can say."""
-    said = plain(word)
-    try:
-        data = orjson.dumps((said,), default=str)
-    except TypeError:  # a peer's bytes that are no UTF-8, as in a name that an old phone writes in Latin-1
-        data = orjson.dumps((_hidden(said),), default=str)
-    return data, _PARTS[type(word)]
+    return as_json((word,)), _PARTS[type(word)]
 
 
 def from_parts(parts: Parts) -> Kept | None:
@@ -256,40 +250,13 @@ def from_parts(parts: Parts) -> Kept | None:
         return None
     if begun.version != VERSION:
         return None
-    if any(_HIDDEN_UTF8 in data for data in parts.values()):
-        begun, answer, now, over = _shown(begun), _shown(answer), _shown(now), _shown(over)
+    if any(map(hides, parts.values())):
+        begun, answer, now, over = shown(begun), shown(answer), shown(now), shown(over)
     # Whose call is over may not have heard its refusal either; who has heard one takes a second for the first, said again.
     is_waiting = answer is None and now.talk is None and not now.parting
     end, recording = (None, None) if over is None else (over.end, over.recording)
     waiting = begun.waiting if is_waiting else None
     return Kept(begun.org_id, begun.new, answer, end, recording, now.talk, waiting, now.parting, begun.unwritten, now.farewells)
-
-
-# Bytes that are no UTF-8 are surrogates in SIP's text (sip/message.py), and JSON has no room for these: there, the last private characters.
-_HIDING: Final = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
-_SHOWING: Final = {hidden: shown for shown, hidden in _HIDING.items()}
-_HIDDEN_UTF8: Final = b"\xf4\x8f"
-
-
-def _hidden(said: Any) -> Any:
-    if isinstance(said, str):
-        return said.translate(_HIDING)
-    if isinstance(said, list | tuple):
-        return [_hidden(one) for one in said]
-    return {_hidden(name): _hidden(one) for name, one in said.items()} if isinstance(said, dict) else said
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if isinstance(value, Enum) else value.translate(_SHOWING)
-    if is_dataclass(value) and not isinstance(value, type):
-        return type(value)(**{one.name: _shown(getattr(value, one.name)) for one in fields(value) if one.init})
-    if isinstance(value, tuple):
-        shown = [_shown(one) for one in value]
-        return type(value)(*shown) if hasattr(value, "_fields") else tuple(shown)
-    if isinstance(value, list):
-        return [_shown(one) for one in value]
-    return {_shown(name): _shown(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def read_all(journal: Mapping[UUID, Parts]) -> tuple[dict[UUID, Kept], list[UUID]]:

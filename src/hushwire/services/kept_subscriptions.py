@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.personal import SHOWN
+from hushwire.core.plain import as_json, hides, shown
 from hushwire.sip.dialog import Dialog
 from hushwire.vault.journal import Journal
 
@@ -58,7 +59,7 @@ class KeptWatch:
         return f"KeptWatch({self.package}, {SHOWN})"
 
 
-_FORM: Final = TypeAdapter(tuple[KeptWatch], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
+_FORM: Final = TypeAdapter(tuple[KeptWatch], config=ConfigDict(val_json_bytes="base64"))
 
 
 class SubscriptionJournal:
@@ -86,7 +87,7 @@ class SubscriptionJournal:
         """Have this as the newest word about a subscription; its name."""
         name = kept.name
         if self._journal is not None:
-            self._journal.put(name, _FORM.dump_json((kept,), exclude_defaults=True))
+            self._journal.put(name, as_json((kept,)))
         return name
 
     def drop(self, name: UUID) -> None:
@@ -115,4 +116,7 @@ def _read(data: bytes) -> KeptWatch | None:
         (kept,) = _FORM.validate_json(data)
     except ValidationError:
         return None
-    return kept if kept.version == VERSION else None
+    if kept.version != VERSION:
+        return None
+    found: KeptWatch = shown(kept) if hides(data) else kept
+    return found
