@@ -216,6 +216,63 @@ async def test_a_device_whose_connection_ended_is_not_called_there_and_takes_its
     assert len(moves) == 1
 
 
+async def test_who_leaves_a_proxy_for_elsewhere_takes_nobody_elses_calls_along(world: World) -> None:
+    moves: list[tuple[Flow, Flow]] = []
+    world.registrations._on_moved = lambda old, new: moves.append((old, new))
+    people = {"anna": "annas-password", "ben": "bens-password"}
+
+    async def bind(name: str, port: int, address: str) -> Flow:
+        phone = Phone(name, people[name], port, Transport.TCP, call_id=f"{name}@{port}", address=address)
+        assert await phone.register(world, contact=f'<sip:{name}@192.0.2.1>;+sip.instance="<urn:uuid:{name}>";reg-id=1') == 200
+        return phone.flow
+
+    # Behind one proxy both; then one comes by itself, from elsewhere, and what is meant for the proxy stays with it.
+    proxy = await bind("anna", 40001, "127.0.0.2")
+    assert await bind("ben", 40001, "127.0.0.2") == proxy
+    await bind("anna", 40002, "127.0.0.3")
+    assert moves == []
+    # The other one's calls are neither hers when it leaves too.
+    away = await bind("ben", 40003, "127.0.0.4")
+    assert moves == []
+    # One phone with two names of its own, somewhere else: its calls are where both are.
+    assert await bind("anna", 40003, "127.0.0.4") == away
+    moves.clear()
+    roamed = await bind("anna", 40004, "127.0.0.5")
+    assert moves == []
+    assert await bind("ben", 40004, "127.0.0.5") == roamed
+    assert moves == [(away, roamed)]
+    # The proxy itself, or the phone, connected again: everything goes that way at once.
+    again = await bind("ben", 40005, "127.0.0.5")
+    assert moves[1:] == [(roamed, again)]
+    await bind("anna", 40006, "127.0.0.6")
+    assert len(moves) == 2
+
+
+async def test_after_a_restart_who_comes_back_from_elsewhere_takes_nobody_elses_calls_along(world: World) -> None:
+    moves: list[tuple[Flow, Flow]] = []
+    world.registrations._on_moved = lambda old, new: moves.append((old, new))
+    org = world.directory.default_organisation
+    assert org is not None
+    proxy = Phone(port=39000, transport=Transport.TCP, address="127.0.0.2").flow
+    for name in ("anna", "ben"):
+        world.registrations.left(org.by_username[name].id, proxy)
+    assert await Phone(port=40001, transport=Transport.TCP, address="127.0.0.3").register(world) == 200
+    assert moves == []
+    ben = Phone("ben", "bens-password", 40002, Transport.TCP, call_id="ben", address="127.0.0.2")
+    assert await ben.register(world) == 200
+    assert moves == [(proxy, ben.flow)]
+
+
+async def test_contacts_that_are_removed_are_removed_each_time(world: World) -> None:
+    phone, other = Phone(), Phone(port=40001, call_id="two")
+    both = "<sip:anna@127.0.0.1:40000>, <sip:anna@127.0.0.1:40001;transport=udp>;expires=0"
+    assert await phone.register(world, contact=both) == 200
+    assert await other.register(world) == 200
+    assert await phone.register(world, contact=both) == 200
+    (left,) = world.registrations.devices(anna_id(world))  # type: ignore[arg-type]
+    assert left.contact.port == 40000
+
+
 INSTANCE = '+sip.instance="<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"'
 
 

@@ -91,6 +91,7 @@ class Bindings:
         """Told whose devices came or went, on whatever gateway."""
         self._places: dict[AgentId, dict[UUID, Place | rows.RegistrationRow]] = {}
         self._own: dict[UUID, AgentId] = {}
+        self._by_flow: dict[Flow, set[UUID]] = {}
         self._waiting: dict[OrgId, _Waiting] = defaultdict(_Waiting)
         self._horizon = "0"
         self._dirty = asyncio.Event()
@@ -142,6 +143,10 @@ class Bindings:
     def is_from(self, place: Place) -> bool:
         """Whether this gateway holds its flow."""
         return place.node_id == self.node_id
+
+    def is_on(self, flow: Flow) -> bool:
+        """Whether any binding was made by this flow, also where its connection has ended since."""
+        return flow in self._by_flow
 
     def way(self, place: Place) -> tuple[Hop, tuple[str, ...]] | None:
         """The next hop to a device and the Route values for it; None where there is no way now."""
@@ -221,13 +226,19 @@ class Bindings:
 
     def _hold(self, agent_id: AgentId, held: dict[UUID, Place | rows.RegistrationRow]) -> None:
         before = self._places.get(agent_id, {})
-        for row_id in before:
+        for row_id, item in before.items():
             self._own.pop(row_id, None)
+            if (flow := _flow(item)) is not None and (known := self._by_flow.get(flow)) is not None:
+                known.discard(row_id)
+                if not known:
+                    del self._by_flow[flow]
         if held:
             self._places[agent_id] = held
             for row_id, item in held.items():
                 if item.node_id == self.node_id:
                     self._own[row_id] = agent_id
+                if (flow := _flow(item)) is not None:
+                    self._by_flow.setdefault(flow, set()).add(row_id)
         else:
             self._places.pop(agent_id, None)
         if before.keys() != held.keys():
@@ -412,6 +423,10 @@ class Bindings:
             cseq=binding.cseq,
             expires_at=self._clock.now() + timedelta(seconds=binding.expires_at - monotonic),
         )
+
+
+def _flow(item: Place | rows.RegistrationRow) -> Flow | None:
+    return item.binding.flow if isinstance(item, Place) else None
 
 
 def _is_refreshed(old: Place, new: Place) -> bool:

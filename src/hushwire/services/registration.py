@@ -7,7 +7,7 @@ one that is seen to be shared raises an alarm (services/sharing.py).
 
 import asyncio
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Final
 from uuid import UUID
@@ -24,6 +24,7 @@ from hushwire.policy.rules import Rules
 from hushwire.services.bindings import Bindings, Place
 from hushwire.services.directory import Directory, Organisation
 from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address
+from hushwire.services.left_flows import LeftFlows
 from hushwire.services.refreshing import said, words
 from hushwire.services.sharing import Seen, Sharing
 from hushwire.sip import gruu, refusals
@@ -90,6 +91,8 @@ class Registrations:
     ) -> None:
         self._bindings = bindings
         self._left: dict[UUID, list[Flow]] = defaultdict(list)
+        self._left_by: Counter[Flow] = Counter()
+        self._left_flows = LeftFlows()
         self._directory = directory
         self._authenticator = authenticator
         self._judge = judge
@@ -197,7 +200,8 @@ class Registrations:
             return
         by_binding = {id(place.binding): place for place in places}
         # Temporary addresses are other ones each time, and what ends with its credential lasts less long each time.
-        comes_again = len(outcome.stored) == 1 and known.credential.expires_at is None and not wants_gruu(request)
+        is_one = len(outcome.stored) == len(request.contacts) == 1
+        comes_again = is_one and known.credential.expires_at is None and not wants_gruu(request)
         stored: list[Place] = []
         for binding, replaced in zip(outcome.stored, outcome.replaced, strict=True):
             row_id = self._bindings.new_id() if replaced is None else by_binding[id(replaced)].row_id
@@ -244,12 +248,15 @@ class Registrations:
 
     def _follow(self, agent_id: AgentId, before: list[Place], after: list[Place]) -> None:
         """A device that registered again by another flow takes its calls along (RFC 5626 section 4.4: a failed flow is replaced)."""
-        flows = {place.row_id: place.binding.flow for place in before}
+        places = {place.row_id: place for place in before}
         for place in after:
-            old, new = flows.get(place.row_id), place.binding.flow
+            was, new = places.get(place.row_id), place.binding.flow
             if new is not None and new.transport.is_reliable:
                 self._connected[new].add(agent_id)
-            if old is not None and new is not None and old != new:
+            old = None if was is None else was.binding.flow
+            if was is None or old is None or new is None or old == new or was.binding.path != place.binding.path:
+                continue
+            if self._left_flows.leads(old, new, is_last=not self._bindings.is_on(old)):
                 self._on_moved(old, new)
 
     def device_at(self, agent_id: AgentId, flow: Flow) -> UUID | None:
@@ -278,6 +285,7 @@ class Registrations:
         """A connection of an earlier process, with a call on it: the device takes its call along once it registers again."""
         if flow not in self._left[device_id]:  # it may have had several things on it
             self._left[device_id].append(flow)
+            self._left_by[flow] += 1
 
     def _return(self, device_id: UUID, flow: Flow) -> None:
         # A credential may be in several phones: then the one that comes from where the call was is the one.
@@ -287,7 +295,12 @@ class Registrations:
             self._left[device_id].remove(old)
             if not self._left[device_id]:
                 del self._left[device_id]
-            self._on_moved(old, flow)
+            self._left_by[old] -= 1
+            is_last = not self._left_by[old]
+            if is_last:
+                del self._left_by[old]
+            if self._left_flows.leads(old, flow, is_last=is_last):
+                self._on_moved(old, flow)
 
     def flow_closed(self, flow: Flow) -> None:
         """A connection ended: its devices can't be called before they register again. Their rows stay until then or until they lapse."""
