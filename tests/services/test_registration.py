@@ -248,6 +248,26 @@ async def test_who_leaves_a_proxy_for_elsewhere_takes_nobody_elses_calls_along(w
     assert len(moves) == 2
 
 
+async def test_who_writes_anothers_address_on_a_register_takes_nothing_along_from_there(world: World) -> None:
+    moves: list[tuple[Flow, Flow]] = []
+    world.registrations._on_moved = lambda old, new: moves.append((old, new))
+    contact = f"<sip:anna@192.0.2.1>;{INSTANCE};reg-id=1"
+    own = Phone(port=40001, address="127.0.0.2")
+    own.say(world, own.request())
+    carrier = Phone(port=5060, address="127.0.0.9", cseq=5)
+    carrier.say(world, carrier.request(contact=contact, authorization_value=own.answer(own.challenges())))
+    await world.registrations.settled()
+    assert carrier.answers[-1][0] == 200
+    own.cseq = 10
+    assert await own.register(world, contact=contact) == 200
+    assert len(world.registrations.devices(anna_id(world))) == 1  # type: ignore[arg-type]
+    assert moves == []
+    # Who answered a challenge there is there.
+    further = Phone(port=40002, address="127.0.0.3", cseq=20)
+    assert await further.register(world, contact=contact) == 200
+    assert moves == [(own.flow, further.flow)]
+
+
 async def test_after_a_restart_who_comes_back_from_elsewhere_takes_nobody_elses_calls_along(world: World) -> None:
     moves: list[tuple[Flow, Flow]] = []
     world.registrations._on_moved = lambda old, new: moves.append((old, new))

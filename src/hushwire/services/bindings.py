@@ -56,6 +56,8 @@ class Place:
     sealed: bytes = field(default=b"", repr=False)
     said: Said | None = field(default=None, repr=False, compare=False)
     """What made it, where the next REGISTER may say the same."""
+    is_here: bool = field(default=False, compare=False)
+    """Whether its device is known to receive where its REGISTER came from."""
 
     @property
     def source_address(self) -> tuple[str, int]:

@@ -25,6 +25,8 @@ class Known:
     org: Organisation
     agent: Agent
     credential: Credential
+    is_here: bool = False
+    """Of a REGISTER: whether the device receives where it seems to be, so that nobody else wrote that address on it."""
 
 
 @frozen
@@ -110,7 +112,10 @@ class Authenticator:
         if agent.is_suspended and not self._is_for_help(org, agent, request, flow):
             log.info("agent.suspended", agent=str(agent.id))
             return Unknown(403, (("Reason", refusals.header("suspended")),))
-        return Known(org, agent, credential)
+        if request.method != "REGISTER" or flow is None:
+            return Known(org, agent, credential)
+        is_here = flow.transport.is_reliable or self._challenger.is_issued_to(answer.nonce, source, now)
+        return Known(org, agent, credential, is_here)
 
     def _is_for_help(self, org: Organisation, agent: Agent, request: Request, flow: Flow | None) -> bool:
         return request.method == "INVITE" and self._calls_for_help(org, agent, request, flow)

@@ -206,7 +206,8 @@ class Registrations:
         for binding, replaced in zip(outcome.stored, outcome.replaced, strict=True):
             row_id = self._bindings.new_id() if replaced is None else by_binding[id(replaced)].row_id
             told = (spoken, known.agent, known.org.rules, binding, now, outcome.bindings, outcome.headers)
-            stored.append(Place(row_id, binding, device_id, node_id, flow, flow, said=said(*told) if comes_again else None))
+            again = said(*told) if comes_again else None
+            stored.append(Place(row_id, binding, device_id, node_id, flow, flow, said=again, is_here=known.is_here))
         by_binding |= {id(place.binding): place for place in stored}
         kept = [by_binding[id(binding)] for binding in outcome.bindings]
         is_urgent = self._bindings.put(known.org.id, agent_id, kept, stored)
@@ -256,6 +257,8 @@ class Registrations:
             old = None if was is None else was.binding.flow
             if was is None or old is None or new is None or old == new or was.binding.path != place.binding.path:
                 continue
+            if not was.is_here:
+                continue  # whoever wrote another's address on a REGISTER takes nothing along from there
             if self._left_flows.leads(old, new, is_last=not self._bindings.is_on(old)):
                 self._on_moved(old, new)
 
