@@ -177,9 +177,10 @@ class Registrations:
         agent, now, call_id = known.agent, self._clock.monotonic(), request.call_id
         places = self._bindings.of(agent.id)
         found = next((place for place in places if place.binding.call_id == call_id and place.said is not None), None)
-        if found is None or (before := found.said) is None or before.words != spoken or found.hop != flow or self._left:
+        if found is None or (before := found.said) is None or before.words != spoken or found.hop != flow:
             return None
-        if before.agent is not agent or before.rules is not known.org.rules or found.device_id != known.credential.id:
+        device_id = known.credential.id
+        if before.agent is not agent or before.rules is not known.org.rules or found.device_id != device_id or device_id in self._left:
             return None
         cseq = request.cseq.number
         if cseq <= found.binding.cseq or any(place.binding.expires_at <= now for place in places):
