@@ -45,6 +45,8 @@ def test_an_emergency_call_shows_its_number_whatever_hides_it(rules: dict[str, o
     [
         (invite(), "+442079460123", "+442079460123", False),
         (invite(("P-Asserted-Identity", "<tel:+442079460999>")), "+442079460999", "+442079460999", False),
+        (invite(("P-Asserted-Identity", "<tel:7123-4511;phone-context=+53>")), "+5371234511", "+5371234511", False),
+        (invite(("P-Asserted-Identity", "<tel:7123-4511;phone-context=pbx.example>")), "71234511", "71234511", False),
         (invite(("P-Asserted-Identity", "<tel:+442079460999>"), ("Privacy", "id")), None, "+442079460999", True),
         (invite(("Privacy", "user;critical")), None, "+442079460123", True),
         (

@@ -123,12 +123,29 @@ def e164(text: str | None) -> str | None:
 def _number(name: NameAddr) -> Personal[str] | None:
     uri = name.uri
     try:
-        text = uri.user_unescaped if isinstance(uri, SipUri) else uri.digits if isinstance(uri, TelUri) else None
+        text = uri.user_unescaped if isinstance(uri, SipUri) else _subscriber(uri) if isinstance(uri, TelUri) else None
     except ParseError:
         return None
     if text and not _is_anonymous(name) and len(text) <= _LONGEST and text.isprintable():
-        return Personal(e164(text) or text)
+        return Personal(text if isinstance(uri, TelUri) and _is_private(uri) else e164(text) or text)
     return None
+
+
+def _subscriber(uri: TelUri) -> str:
+    """The digits of a tel URI; those of a local number behind the prefix that its context is (RFC 3966 section 5.1.5)."""
+    context = _context(uri)
+    return TelUri(context).digits + uri.digits if context.startswith("+") else uri.digits
+
+
+def _is_private(uri: TelUri) -> bool:
+    """Whether the number means something in its context's domain alone, so that no country can be put before it."""
+    context = _context(uri)
+    return context != "" and not context.startswith("+")
+
+
+def _context(uri: TelUri) -> str:
+    local = not uri.number.startswith("+")
+    return next((value for name, value in uri.params if local and name.lower() == "phone-context" and value), "")
 
 
 def _is_anonymous(name: NameAddr) -> bool:
