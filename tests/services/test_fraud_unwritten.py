@@ -11,6 +11,7 @@ from hushwire.policy.breaker import Action, Bound, Finding, Level, Signal
 from hushwire.policy.model import Attempt, Channel
 from hushwire.services.features import Dialled, Feature
 from hushwire.services.fraud import MOST_UNWRITTEN, Breaker, Raised
+from hushwire.services.fraud_minting import LockMinting
 from hushwire.services.fraud_sharing import FraudSharing, alarm_writer
 from hushwire.services.route import Refused
 from hushwire.services.routing import Router
@@ -63,7 +64,8 @@ async def test_a_lock_whose_row_is_refused_holds_on_in_memory(databases: Databas
     finding = Finding(Level.AGENT, Signal.CYCLING, 6.0, Bound(5, Action.LOCK))
     raised = Raised(UUID(int=1), org.id, anna.id, anna.id, anna.id, finding, datetime.now(UTC).timestamp(), locks=anna.id)
     world.directory.lock(anna.id, anna.id)
-    alarm_writer(records, world.directory, lambda: UUID(int=2))(raised)  # type: ignore[arg-type]
+    minting = LockMinting(world.directory, SystemRandom(), "voice.example.org")
+    alarm_writer(records, world.directory, minting, lambda: UUID(int=2))(raised)  # type: ignore[arg-type]
     written.set_result(False)
     await asyncio.sleep(0)
     world.clock.ahead_s = 10.0
