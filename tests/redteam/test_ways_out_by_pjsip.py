@@ -27,7 +27,9 @@ async def called(party: Party, uri: str) -> int:
     since = len(party.events)
     try:
         call = await party.call(uri)
-    except PartyError:
+    except PartyError as error:
+        if "invalid" not in str(error).lower():
+            raise
         return 400
     state, status = await came_of(party, call, since)
     if state == "confirmed":
