@@ -10,6 +10,7 @@ import os
 import selectors
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,10 @@ from hushwire.app.demo.sockettap import SocketTap
 
 FRAME_MS: Final = 20
 MAX_CALLS: Final = 4
+SOCKETS_KEPT_S: Final = 0.6
+"""How long PJSIP keeps the places of a call's two sockets after its end: half a second, and what a look at them takes."""
+MOST_ENDED: Final = 20
+"""So many calls may have ended within that time: its select has 64 places, and aborts the process where none is left."""
 LEAVE_WITHIN_S: Final = 2.0
 STATES: Final = {
     pj.PJSIP_INV_STATE_CALLING: "calling",
@@ -210,6 +215,7 @@ class Phone:
         self._policy: dict[str, Any] = {"status": 200, "ring_s": 0.0}
         self._due: list[tuple[float, Callable[[], None]]] = []
         self._count = 0
+        self._endings: deque[float] = deque(maxlen=MOST_ENDED)
         self._running = True
         self._registered = False
         self._leaving = False
@@ -379,6 +385,7 @@ class Phone:
         assert self._account is not None
         if len(self._calls) >= MAX_CALLS:
             raise ValueError("four calls at most")
+        self._wait_for_sockets()
         call = PhoneCall(self._account)
         param = pj.CallOpParam(True)
         for name, value in command.get("headers", {}).items():
@@ -471,6 +478,12 @@ class Phone:
     def forget(self, call: PhoneCall) -> None:
         if self._calls.pop(call.number, None) is not None:
             self._ended[call.number] = call
+        self._endings.append(time.monotonic())
+
+    def _wait_for_sockets(self) -> None:
+        """Goes on with what is under way until the calls that ended last have given their sockets back."""
+        while len(self._endings) == MOST_ENDED and time.monotonic() < self._endings[0] + SOCKETS_KEPT_S:
+            self._endpoint.libHandleEvents(5)
 
     def _find(self, number: int) -> PhoneCall:
         return self._calls.get(number) or self._ended[number]
