@@ -171,10 +171,12 @@ async def test_a_successor_that_does_not_answer_yet_is_not_taken_for_the_program
     await rig.program.kill()
     rig.program.socket.unlink(missing_ok=True)
     taken: list[asyncio.StreamWriter] = []
-    async with await asyncio.start_unix_server(lambda _, writer: taken.append(writer), rig.program.socket):
+    async with await asyncio.start_unix_server(lambda _, writer: taken.append(writer), rig.program.socket) as server:
         await until(lambda: len(observer.told) > 1)
         assert observer.told == ["ready", "lost"]
-        for writer in taken:
+        server.close()  # first: the link comes again at once
+        while taken:
+            writer = taken.pop()
             writer.close()
             await writer.wait_closed()
     rig.program.socket.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from hushwire.app.gateway import Gateway
@@ -12,13 +13,14 @@ from hushwire.sdp.offer_answer import Answered, Direction, Srtp, answer_offer, b
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
 from hushwire.sip.flow import Transport
+from hushwire.sip.uri import NameAddr, SipUri
 from hushwire.vault.journal import NAME
 from tests.databases import Databases, databases
 from tests.native.call import Party, parse, rtp
 from tests.native.srtp_oracle import oracle
 from tests.polling import until
 from tests.ports import free_port
-from tests.services.running import FAR_NUMBER, Peer, World, local_media, need_program, running
+from tests.services.running import FAR_NUMBER, HOST, Peer, World, local_media, need_program, running
 
 __all__ = ["databases"]
 pytestmark = need_program
@@ -296,3 +298,29 @@ async def test_an_answer_that_was_written_and_never_left_reaches_its_caller_afte
     await until(lambda: not world.gateway.endpoint.ua._server._unacked, what="its ACK")
     anna.endpoint.bye(accepted.dialog)
     await world.carrier.expect(sip.DialogEnded)
+
+
+async def test_a_phone_that_registers_while_the_gateway_begins_is_answered_once_it_may_be_and_a_call_goes_elsewhere(world: World) -> None:
+    ben, other = await Peer.open(world.port), await Peer.open(world.port)
+    world.peers += [ben, other]
+    await world.kill()
+    administrator = await asyncpg.connect(world.databases.dsn("main", "administrator"))
+    try:
+        await administrator.execute("BEGIN; LOCK TABLE orgs IN ACCESS EXCLUSIVE MODE")
+        back = asyncio.create_task(world.restart(HUSHWIRE_SIP__LISTEN=f'["udp://127.0.0.1:{world.port}"]'))
+        assert await asks(other) == 503, "it is there, and knows nobody yet"
+        registering = asyncio.create_task(ben.register("ben"))
+        assert await asks(other) == 503, "read after the REGISTER"
+        assert not registering.done()
+        await administrator.execute("ROLLBACK")
+        await back
+    finally:
+        await administrator.close()
+    assert await registering == 200
+
+
+async def asks(peer: Peer) -> int:
+    """What an OPTIONS is answered."""
+    there = NameAddr(SipUri(HOST))
+    peer.endpoint.send("OPTIONS", hop=peer.hop, uri=SipUri(HOST), from_=there, to=there)
+    return (await peer.expect(sip.Responded)).status

@@ -93,6 +93,8 @@ END_CALLS_S: Final = 1.8
 # New objects until the youngest are looked through. Those of calls end by themselves; what is left for the collector are few cycles.
 _YOUNG: Final = 10_000
 TIDY_S: Final = 30.0
+MOST_EARLY: Final = 2_000
+"""So many phones may wait to be registered while the gateway begins."""
 EVENTS: Final = (DIALOG, WAITING, PRESENCE)
 """The event packages that agents may subscribe to."""
 _log = structlog.get_logger(__name__)
@@ -248,6 +250,7 @@ class Gateway:
         for id_, watch in watches:
             self.notifier.adopt(id_, watch)
         self.is_ready = True
+        self.endpoint.ua.answer_options(True)
         early, self._early = self._early, []
         for event in early:
             if isinstance(event, MediaEvent):
@@ -479,10 +482,10 @@ class Gateway:
     def _on_sip(self, event: Event) -> None:
         if not self.is_ready:
             # The sockets are bound before the world is known, since our own ports are part of it.
-            if isinstance(event, RequestReceived):
+            if isinstance(event, RequestReceived) and not self._may_wait(event.request):
                 self.endpoint.respond(event.tx, 503, headers=[("Retry-After", "1")])
             else:
-                self._early.append(event)  # of a dialog that this process goes on with, once it knows its call
+                self._early.append(event)  # a phone that is back, or of a dialog that this process goes on with, once it knows its call
         elif isinstance(event, RequestReceived):
             self._requested(event)
         elif isinstance(event, Responded):
@@ -491,6 +494,10 @@ class Gateway:
                 self.calling.on_sip(event)
         elif not isinstance(event, OF_SUBSCRIPTIONS) or not self.notifier.take(event):
             self.calling.on_sip(event)
+
+    def _may_wait(self, request: Request) -> bool:
+        """Whether it is kept until the world is known: a phone that registers, of which some ask but once; calls better go elsewhere."""
+        return request.method == "REGISTER" and len(self._early) < MOST_EARLY
 
     def _requested(self, event: RequestReceived) -> None:
         method = event.request.method
@@ -630,6 +637,7 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
             max_subscriptions=limits.subscriptions,
             supported=(*UserAgentConfig().supported, "path", "outbound", "gruu", "norefersub", "replaces", FROM_CHANGE),
             tells_unknown_replaces=True,
+            answers_options=False,  # until calls are taken: a proxy in front that asks sends its calls to others meanwhile
         ),
     )
 
