@@ -20,9 +20,12 @@ async def test_a_phones_own_statistics_agree_with_the_calls_row(deployment: Depl
         await carrier.expect("incoming")
         await anna.expect_state(call, "confirmed")
 
+        async def rows() -> list[dict[str, Any]]:
+            return [row for row in (await deployment.api().get("/v1/calls"))["items"] if row["id"] not in known]
+
         async def row() -> dict[str, Any]:
-            (found,) = [row for row in (await deployment.api().get("/v1/calls"))["items"] if row["id"] not in known]
-            return dict(found)
+            (found,) = await until(rows, what="the call's row")
+            return found
 
         async def live() -> dict[str, Any] | None:
             quality = (await row())["quality"] or {}
