@@ -25,6 +25,7 @@ from hushwire.services.provisioning import (
     hash_api_secret,
 )
 from hushwire.sip.digest import Algorithm, ha1
+from hushwire.store.api_keys import is_same_person
 from hushwire.store.database import Database
 from hushwire.store.provisioning import OrgRow
 from hushwire.vault import tombstones
@@ -149,6 +150,26 @@ async def test_what_is_not_declared_is_kept_and_named_unless_pruned(service: Pro
     assert pruned.changes == ["agent acme/ben: suspended", "a number of acme: removed", "API key acme/ci: revoked"]
     assert (await service.apply(less, prune=True)).changes == []
     assert await rows(service.main, "SELECT 1 FROM numbers") == []
+
+
+async def test_keys_of_a_person_whose_agent_is_not_declared_any_more_stay_in_one_persons_hands(service: Provisioning) -> None:
+    hers = [KeySpec(name, "owner", "customer-service", "anna") for name in ("desk", "night")]
+    await service.apply(org(numbers=(), api_keys=tuple(hers)))
+    nobodys = tuple(dataclasses.replace(key, person=None) for key in hers)
+
+    async def are_one_persons() -> bool:
+        async with service.main.transaction() as connection:
+            org_id = OrgId(await connection.fetchval("SELECT find_org('acme')"))
+        async with service.main.organisation(org_id) as connection:
+            one, other = [f"api-key:{row['id']}" for row in await connection.fetch("SELECT id FROM api_keys")]
+            return await is_same_person(connection, one, other)
+
+    assert await are_one_persons()
+    await service.apply(org(agents=(BEN,), numbers=(), api_keys=nobodys), prune=True)
+    assert await are_one_persons(), "her agent is suspended, and her name stands in the file no more"
+    assert (await service.apply(org(agents=(BEN,), numbers=(), api_keys=nobodys), prune=True)).changes == []
+    await service.apply(org(numbers=(), api_keys=nobodys))
+    assert not await are_one_persons(), "she is there, and the operator names nobody"
 
 
 async def test_a_revoked_key_comes_back_with_a_new_secret(service: Provisioning) -> None:

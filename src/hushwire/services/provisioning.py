@@ -576,6 +576,8 @@ class _Organisation:
         for spec in self.spec.api_keys:
             old = known.pop(spec.name, None)
             held_by = None if spec.person is None else agents[spec.person]
+            if spec.person is None and old and not old.revoked and old.agent_id not in agents.values():
+                held_by = old.agent_id  # whoever has no phone any more has both hands on the keys all the same
             if old and not old.revoked and (old.role, old.purpose, old.agent_id) == (spec.role, spec.purpose, held_by):
                 continue
             is_new = old is None or old.revoked
