@@ -666,6 +666,22 @@ async def test_what_a_campaign_s_template_number_or_agent_sends_is_marketing_wha
         await sent(api, agent="ben")
 
 
+async def test_a_campaigns_mark_stays_on_a_template_and_a_number_until_it_is_taken_off_by_name(office: Office) -> None:
+    await desk(office)
+    number = await add_number(office, "+493023125951")
+    async with office.client() as api:
+        made = (await api.post("/v1/messages/templates", json={"name": "spring", "text": "Buy!", "marketing": True})).json()
+        template, target = f"/v1/messages/templates/{made['id']}", f"/v1/messages/numbers/{number}"
+        assert shown(await api.put(target, json={"target": "nobody"}))["marketing"] is False
+        assert shown(await api.put(target, json={"target": "nobody", "marketing": True}))["marketing"]
+        # Whoever knows nothing of marks changes the words, or where answers go.
+        assert shown(await api.put(template, json={"text": "Buy now!"}))["marketing"]
+        assert shown(await api.put(target, json={"target": "nobody", "pooled": True}))["marketing"]
+        assert shown(await api.get(target))["marketing"]
+        assert not shown(await api.put(template, json={"text": "Hello", "marketing": False}))["marketing"]
+        assert not shown(await api.put(target, json={"target": "nobody", "marketing": False}))["marketing"]
+
+
 async def test_marketing_keeps_to_the_hours_of_the_recipient_and_other_messages_do_not(office: Office) -> None:
     await desk(office)
     later = (datetime.now(UTC) + timedelta(days=3)).strftime("%a").lower()

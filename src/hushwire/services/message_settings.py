@@ -1,6 +1,6 @@
 """How an organisation's messages are sent and where those to its numbers go, as its admins set it; every change is in the audit log."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -36,8 +36,8 @@ class Target:
     agent_id: UUID | None = None
     group_id: UUID | None = None
     is_pooled: bool = False
-    is_marketing: bool = False
-    """Whether campaigns come from the number."""
+    is_marketing: bool | None = False
+    """Whether campaigns come from the number; None, of what is wanted: as it is."""
 
 
 class MessageSettings:
@@ -80,7 +80,7 @@ class MessageSettings:
             async with self._main.organisation(org_id) as connection:
                 if await table.number(connection, number_id) is None:
                     return None
-                await table.put_number(
+                is_marketing = await table.put_number(
                     connection,
                     org_id,
                     number_id,
@@ -91,11 +91,11 @@ class MessageSettings:
                     wanted.is_marketing,
                     now,
                 )
-                said: audit.Fields = {"target": wanted.target, "pooled": wanted.is_pooled, "marketing": wanted.is_marketing}
+                said: audit.Fields = {"target": wanted.target, "pooled": wanted.is_pooled, "marketing": is_marketing}
                 await audit.append(connection, org_id, now, actor, CHANGED, f"number:{number_id}", said)
         except asyncpg.ForeignKeyViolationError:
             return "agent" if wanted.agent_id is not None else "team"
-        return wanted
+        return replace(wanted, is_marketing=is_marketing)
 
     async def templates(self, org_id: OrgId, *, after: str | None, limit: int) -> tuple[list[TemplateView], str | None]:
         """A page of templates, by name."""
@@ -120,8 +120,10 @@ class MessageSettings:
             await audit.append(connection, org_id, now, actor, CHANGED, f"message-template:{row_id}", {"what": "template"})
         return TemplateView(row_id, name, text, now, now, is_marketing)
 
-    async def put_template(self, org_id: OrgId, template_id: UUID, text: str, *, is_marketing: bool, actor: str) -> TemplateView | None:
-        """Another text for it; None where there is no such template."""
+    async def put_template(
+        self, org_id: OrgId, template_id: UUID, text: str, *, is_marketing: bool | None, actor: str
+    ) -> TemplateView | None:
+        """Another text for it; None where there is no such template. `is_marketing` None: as it is."""
         keys = await self._keyring.org_context(org_id)
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:

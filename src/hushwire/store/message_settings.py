@@ -188,16 +188,16 @@ async def put_number(
     agent_id: UUID | None,
     group_id: UUID | None,
     is_pooled: bool,
-    is_marketing: bool,
+    is_marketing: bool | None,
     at: datetime,
-) -> None:
-    """Where its messages go from now on, and what those that it sends are."""
-    await connection.execute(
-        "INSERT INTO message_numbers (org_id, number_id, target, agent_id, group_id, is_pooled, is_marketing, updated_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+) -> bool:
+    """Where its messages go from now on, and what those that it sends are (None: as before); whether campaigns come from it."""
+    found: bool = await connection.fetchval(
+        "INSERT INTO message_numbers AS n (org_id, number_id, target, agent_id, group_id, is_pooled, is_marketing, updated_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, false), $8)"
         " ON CONFLICT (number_id) DO UPDATE SET target = EXCLUDED.target, agent_id = EXCLUDED.agent_id,"
-        " group_id = EXCLUDED.group_id, is_pooled = EXCLUDED.is_pooled, is_marketing = EXCLUDED.is_marketing,"
-        " updated_at = EXCLUDED.updated_at",
+        " group_id = EXCLUDED.group_id, is_pooled = EXCLUDED.is_pooled, is_marketing = coalesce($7, n.is_marketing),"
+        " updated_at = EXCLUDED.updated_at RETURNING is_marketing",
         org_id,
         number_id,
         target,
@@ -207,6 +207,7 @@ async def put_number(
         is_marketing,
         at,
     )
+    return found
 
 
 async def caller_ids(connection: Connection, agent_ids: Sequence[UUID]) -> dict[UUID, bytes]:
@@ -269,7 +270,7 @@ _TEMPLATE: Final = "id, name, body_sealed, created_at, updated_at, is_marketing"
 _TEMPLATE_OF_NAME: Final = f"SELECT {_TEMPLATE} FROM message_templates WHERE name = $1"  # noqa: S608 (names are ours)
 _PAGE_OF_TEMPLATES: Final = f"SELECT {_TEMPLATE} FROM message_templates WHERE $1::text IS NULL OR name > $1 ORDER BY name LIMIT $2"  # noqa: S608
 _CHANGE_TEMPLATE: Final = (
-    "UPDATE message_templates SET body_sealed = $2, updated_at = $3, is_marketing = $4 WHERE id = $1"  # noqa: S608
+    "UPDATE message_templates SET body_sealed = $2, updated_at = $3, is_marketing = coalesce($4, is_marketing) WHERE id = $1"  # noqa: S608
     f" RETURNING {_TEMPLATE}"
 )
 
@@ -310,9 +311,9 @@ async def add_template(connection: Connection, org_id: OrgId, row: TemplateRow) 
 
 
 async def change_template(
-    connection: Connection, template_id: UUID, body_sealed: bytes, is_marketing: bool, at: datetime
+    connection: Connection, template_id: UUID, body_sealed: bytes, is_marketing: bool | None, at: datetime
 ) -> TemplateRow | None:
-    """Another text for it; None where there is none."""
+    """Another text for it; None where there is none. `is_marketing` None: as it is."""
     row = await connection.fetchrow(
         _CHANGE_TEMPLATE,
         template_id,

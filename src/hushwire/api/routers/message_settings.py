@@ -106,7 +106,7 @@ class TemplateText(Body):
     """What a template says from now on, and whether it is a campaign's."""
 
     text: Text
-    marketing: bool = False
+    marketing: bool | None = Field(default=None, description="Left out: as it is.")
 
 
 class NumberTarget(Body):
@@ -116,7 +116,7 @@ class NumberTarget(Body):
     agent_id: UUID | None = Field(default=None, strict=False)
     group_id: UUID | None = Field(default=None, strict=False, description="A ring group: each member's phones get it.")
     pooled: bool = False
-    marketing: bool = Field(default=False, description="Campaigns come from it: whatever it sends is marketing.")
+    marketing: bool | None = Field(default=None, description="Campaigns come from it: whatever it sends is marketing. Left out: as it is.")
 
     @model_validator(mode="after")
     def _fits(self) -> "NumberTarget":
