@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from hushwire.app.gateway import Gateway
 from hushwire.services.live import LiveCall
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
+from hushwire.store import expiry
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.running import NODE, Peer, World, need_program, running
@@ -82,6 +84,21 @@ async def test_who_dial_a_room_in_one_moment_at_two_gateways_meet_in_it(world: W
             phone.invite("*88777")
         await asyncio.gather(*(phone.expect(sip.Accepted) for phone in (anna, ben, sue)))
         await until(lambda: room_of(world.gateway, 3) or room_of(b, 3), what="all three are in one room")
+
+
+async def test_a_room_that_stands_for_days_keeps_its_row_as_long_as_its_gateway_is_there(world: World) -> None:
+    anna = await world.peer("anna")
+    await entered(anna)
+    owner, worker = await world.databases.connect("main"), await world.databases.connect("main", "worker")
+    org, now = world.organisation.id, datetime.now(UTC)
+    async with owner.organisation(org) as connection:
+        await connection.execute("UPDATE conference_rooms SET opened_at = now() - interval '3 days'")
+    async with worker.organisation(org) as connection:
+        await expiry.remove_older_than(connection, now - timedelta(days=1))
+    assert await places(world) == {"12": NODE}
+    async with worker.organisation(org) as connection:
+        await expiry.remove_older_than(connection, now + timedelta(days=1))
+    assert await places(world) == {}, "of a gateway that was not heard of since"
 
 
 async def test_a_phone_that_is_not_registered_where_it_calls_is_told_that_the_room_is_elsewhere(world: World, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ _STATEMENTS: Final = (
     " OR (node_id IS NULL AND done_at IS NULL AND take_by < now() - interval '1 minute')",  # nobody withdrew it
     "DELETE FROM registrations WHERE expires_at < $1",
     "DELETE FROM parked_calls WHERE parked_at < $1",
-    "DELETE FROM conference_rooms WHERE opened_at < $1",
+    # A room may stand for days; its row goes with it, or with its gateway.
+    "DELETE FROM conference_rooms AS r WHERE opened_at < $1 AND NOT EXISTS (SELECT FROM nodes WHERE id = r.node_id AND seen_at > $1)",
 )
 
 
