@@ -5,6 +5,7 @@ from uuid import UUID
 
 from hushwire.privacy.notices import NoticeKind
 from hushwire.services.clocks import Clocks
+from hushwire.services.devices import MOST_DEVICES
 from hushwire.services.fraud_upkeep import FraudUpkeep
 from hushwire.services.notices import Notices
 from hushwire.store import fraud
@@ -78,6 +79,24 @@ async def test_a_credential_is_locked_by_hand_and_another_one_shown_once_by_one_
         assert (states[device["id"]], states[minted["id"]]) == ("active", "active"), "what was handed out stays"
     logged = await office.rows("SELECT action FROM audit_log WHERE object = $1 ORDER BY position", f"fraud-alarm:{alarm['id']}")
     assert [row["action"] for row in logged] == ["fraud.locked", "fraud.undone"]
+
+
+async def test_a_lock_by_hand_holds_also_where_the_agent_has_all_the_devices_that_it_may_have(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    async with office.client() as api:
+        devices = []
+        for number in range(MOST_DEVICES):
+            made = await api.post(f"/v1/agents/{anna}/devices", json={"name": f"phone {number}"})
+            devices.append(made.json()["id"])
+        ways = [{"agent_id": str(anna), "credential_id": device} for device in devices[:2]]
+        first, second = [await api.post("/v1/voice-security/alarms", json=said) for said in ways]
+        assert first.json()["minted"]["password"], "one in the place of one that ends"
+        assert second.status_code == 201, second.text
+        alarm = second.json()["alarm"]
+        assert second.json()["minted"] is None
+        assert (alarm["locked"], alarm["credential_id"], alarm["replacement_id"]) == (True, devices[1], None)
+    locked = await office.rows("SELECT credential_id FROM fraud_locks ORDER BY created_at")
+    assert [str(row["credential_id"]) for row in locked] == devices[:2]
 
 
 async def test_limits_are_set_over_the_defaults_at_every_level_and_taken_back(office: Office) -> None:

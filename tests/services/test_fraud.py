@@ -183,6 +183,7 @@ async def test_an_administrator_locks_and_mints_in_one_step_and_the_locked_ones_
     assert timedelta(0) <= at - lock["created_at"] < timedelta(seconds=2)
     assert await alarms.lock(org.id, agent, agent, actor="api-key:test") == AlreadyLocked()
     assert len(await world.rows("devices")) == 1, "nothing is minted for a credential that is locked already"
+    assert locked.minted is not None
     assert locked.minted.password is not None
     phone = await Peer.open(world.port)
     world.peers.append(phone)

@@ -39,10 +39,10 @@ class AlreadyLocked:
 
 @dataclass(frozen=True, slots=True)
 class LockedByHand:
-    """An alarm that was raised by hand, and the credential that takes the locked one's place."""
+    """An alarm that was raised by hand, and the credential that takes the locked one's place; None: the agent has all that it may have."""
 
     alarm: Alarm
-    minted: Minted
+    minted: Minted | None
 
 
 BY_HAND: Final = "by-hand"
@@ -125,11 +125,12 @@ class FraudAlarms:
 
     async def lock(
         self, org_id: OrgId, agent_id: UUID, credential_id: UUID, *, actor: str, waits: bool = False
-    ) -> LockedByHand | AlreadyLocked | TooMany | None:
+    ) -> LockedByHand | AlreadyLocked | None:
         """Lock a credential and make another one for the agent, in one transaction; None where there is no such credential.
 
         As where the breaker finds something: an alarm stands for it, gateways end its calls and registrations within a second, and undoing
-        opens it again. `waits`: the new one has no password yet, and gets it when its link is opened.
+        opens it again. `waits`: the new one has no password yet, and gets it when its link is opened. A lock never fails for the minting:
+        where the agent has all the devices that it may have none is made.
         """
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
@@ -137,14 +138,17 @@ class FraudAlarms:
                 return None
             if (agent_id, credential_id) in await table.locked(connection, {agent_id}):
                 return AlreadyLocked()
-            minted = await self._devices.mint(connection, org_id, agent_id, credential_id, actor=actor, waits=waits)
-            if not isinstance(minted, Minted):
-                return minted
+            made = await self._devices.mint(connection, org_id, agent_id, credential_id, actor=actor, waits=waits)
+            if made is None:
+                return None
+            minted = made if isinstance(made, Minted) else None
             row = _by_hand(self._devices.new_id(now), agent_id, credential_id, now)
             alarm_id = await table.put_alarm(connection, org_id, row) or row.id
             await table.lock(connection, org_id, agent_id, credential_id, alarm_id, now)
-            await fraud_minted.name(connection, alarm_id, minted.id)
-            said: audit.Fields = {"agent": str(agent_id), "credential": str(credential_id), "minted": str(minted.id)}
+            if minted is not None:
+                await fraud_minted.name(connection, alarm_id, minted.id)
+            named = None if minted is None else str(minted.id)
+            said: audit.Fields = {"agent": str(agent_id), "credential": str(credential_id), "minted": named}
             await audit.append(connection, org_id, now, actor, audit.Action.FRAUD_LOCKED, f"fraud-alarm:{alarm_id}", said)
             told: audit.Fields = {"level": row.level, "signal": row.signal, "action": row.action, "seen": 1, "most": None, "locked": True}
             event = DomainEvent(self._devices.new_id(now), org_id, EventKind.FRAUD_ALARM, alarm_id, now, {**told, **said})

@@ -15,7 +15,7 @@ from hushwire.api.routers.devices import MintedDevice, granted, minted
 from hushwire.api.values import Body, Id, parsed_id
 from hushwire.policy.breaker import Action, Level, Signal
 from hushwire.policy.limits import LimitsUnreadableError, read
-from hushwire.services.fraud_alarms import BY_HAND, Alarm, AlreadyLocked, LockedByHand, NoCredential
+from hushwire.services.fraud_alarms import BY_HAND, Alarm, AlreadyLocked, NoCredential
 from hushwire.services.limits import OF_ALL, Shown, SubjectLimits
 
 router = APIRouter(prefix="/v1/voice-security", tags=["voice security"])
@@ -60,7 +60,7 @@ class RaisedByHand(BaseModel):
     """The alarm that stands for the lock, and the credential in the locked one's place. Its password is shown here and never again."""
 
     alarm: FraudAlarm
-    minted: MintedDevice
+    minted: MintedDevice | None = Field(description="Null: the agent has as many devices as it may have, and its credential is locked.")
 
 
 class Replacement(Body):
@@ -131,10 +131,10 @@ async def lock_credential(means: Given, caller: Replacing, body: Suspected) -> R
     )
     if isinstance(found, AlreadyLocked):
         raise Problem(409, "The credential is locked already: answer the alarm that stands for it.")
-    if isinstance(found, LockedByHand):
-        return RaisedByHand(alarm=_shown(found.alarm), minted=minted(means.sip_domain, found.minted))
-    granted(found)
-    raise AssertionError("unreachable")
+    if found is None:
+        raise not_found()
+    made = None if found.minted is None else minted(means.sip_domain, found.minted)
+    return RaisedByHand(alarm=_shown(found.alarm), minted=made)
 
 
 @router.get("/alarms/{alarm_id}")
