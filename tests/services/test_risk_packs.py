@@ -18,6 +18,7 @@ from hushwire.policy.risk import RiskPack, RiskPackError, difference, read_pack
 from hushwire.policy.rules import ExceptionKind, NumberException, Rules
 from hushwire.services.risk_packs import RiskPacks, forget_kept, load, newest, public_text, signed, trusted_keys
 from hushwire.store.database import Database
+from hushwire.store.risk_packs import keep
 from tests.databases import Databases, RoleName
 from tests.policy.rules import NOW
 
@@ -120,6 +121,21 @@ async def test_no_restart_and_no_file_that_is_gone_brings_an_older_version_back_
     assert own(await started()) == 4, "from here on this one is the highest"
     with pytest.raises(ConfigError, match="no version"):
         await forget_kept(owner, "other", clock.now(), "operator")
+
+
+async def test_a_row_that_is_signed_by_nobody_who_is_trusted_takes_no_pack_out_of_force(databases: Databases, tmp_path: Path) -> None:
+    gateway, clock = await databases.connect("main", "gateway"), SystemClock()
+    (tmp_path / "own.riskpack").write_bytes(signed(text(5), KEY, "own"))
+    packs = RiskPacks(tmp_path, [TRUSTED])
+    packs.look()
+    await packs.share(gateway, clock)
+    (tmp_path / "own.riskpack").unlink()
+    packs.look()
+    async with gateway.transaction() as connection:
+        await keep(connection, "own", 6, signed(text(6), Ed25519PrivateKey.generate(), "own"), clock.now())
+    for _ in range(2):
+        await packs.share(gateway, clock)
+        assert [pack.version for pack in packs.packs() if pack.name == "own"] == [5]
 
 
 async def unsigned(folder: Path, db: Database, clock: SystemClock) -> RiskPacks:

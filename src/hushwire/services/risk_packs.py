@@ -115,7 +115,7 @@ class RiskPacks:
         try:
             self._kept[name] = read_signed(data, self._keys, name)
         except RiskPackError as error:
-            self._kept.pop(name, None)
+            # What was obeyed until now goes on: a row that nobody signed takes nothing away.
             _log.error("risk_pack.refused", pack=name, why=str(error))
             return False
         return True
