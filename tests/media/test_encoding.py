@@ -100,6 +100,8 @@ def test_what_is_no_sound_is_said_in_one_sentence_that_names_the_file(tmp_path: 
         "text.wav": b"this is no sound\n" * 100,
         "cut.mp3": good[:30],
         "header.wav": struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 0xFFFFFFFF, b"WAVE", b"fmt ", 16, 1, 0, 0, 0, 0, 0, b"data", 0xFFFFFFFF),
+        "codec.wav": struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 136, b"WAVE", b"fmt ", 16, 0x7A7A, 1, 8000, 8000, 1, 8, b"data", 100)
+        + bytes(100),
         "list.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{tmp_path}/good.mp3\n#EXT-X-ENDLIST\n".encode(),
         "list.ffconcat": f"ffconcat version 1.0\nfile {tmp_path}/good.mp3\n".encode(),
         "stream.sdp": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",

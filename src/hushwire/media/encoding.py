@@ -72,6 +72,8 @@ def _decoded(name: str, file: BinaryIO, most_s: int) -> Samples:
         if not container.streams.audio:
             raise UnusableSound(f"{name}: holds no sound")
         stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise UnusableSound(f"{name}: is of a codec that nobody here knows")
         stream.codec_context.thread_count = 1  # what decodes strangers' files may begin no threads
         resampler = AudioResampler(format="flt", layout="mono", rate=MASTER_RATE)
         blocks, count = [], 0
