@@ -175,7 +175,11 @@ async def test_a_page_whose_gateway_was_killed_comes_back_to_the_next_one_and_it
         await asyncio.gather(there.hears(CARRIER), carrier_hears(carrier, call, PAGE))
         await carrier.hangup(call)
         await there.expect("registered", "ended remote Terminated")
-        assert (await web.row())["end_reason"] == "bye-peer"
+
+        async def reason() -> object:
+            return (await web.row())["end_reason"]
+
+        assert await until(reason, what="the call's row tells how it ended") == "bye-peer"
 
 
 async def test_a_wrong_password_is_not_registered(web: Web) -> None:

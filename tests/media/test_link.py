@@ -171,10 +171,19 @@ async def test_a_successor_that_does_not_answer_yet_is_not_taken_for_the_program
     await rig.program.kill()
     rig.program.socket.unlink(missing_ok=True)
     taken: list[asyncio.StreamWriter] = []
-    async with await asyncio.start_unix_server(lambda _, writer: taken.append(writer), rig.program.socket) as server:
+    is_over = False
+
+    def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if is_over:
+            writer.close()  # it was on its way in as the server closed
+        else:
+            taken.append(writer)
+
+    async with await asyncio.start_unix_server(take, rig.program.socket) as server:
         await until(lambda: len(observer.told) > 1)
         assert observer.told == ["ready", "lost"]
         server.close()  # first: the link comes again at once
+        is_over = True
         while taken:
             writer = taken.pop()
             writer.close()
