@@ -666,6 +666,26 @@ async def test_what_a_campaign_s_template_number_or_agent_sends_is_marketing_wha
         await sent(api, agent="ben")
 
 
+async def test_what_is_of_no_campaign_comes_from_the_pools_other_numbers(office: Office) -> None:
+    await desk(office)
+    numbers = [await add_number(office, f"+4930231259{last}") for last in (61, 62, 63, 64)]
+    theirs = [f"+4915112345{last}" for last in range(600, 612)]
+    async with office.client() as api:
+        shown(await api.put("/v1/messages/settings", json={"senders": ["pool"]}))
+        for number in numbers:
+            shown(
+                await api.put(
+                    f"/v1/messages/numbers/{number}", json={"target": "nobody", "pooled": True, "marketing": number != numbers[0]}
+                )
+            )
+        for to in theirs:
+            sent_one = await api.post("/v1/messages", json={"to": to, "text": "Your appointment is at nine."})
+            assert sent_one.status_code == 202, sent_one.text
+            assert (sent_one.json()["own"], sent_one.json()["is_marketing"]) == ("+493023125961", False)
+        shown(await api.put(f"/v1/messages/numbers/{numbers[0]}", json={"target": "nobody", "pooled": True, "marketing": True}))
+        assert problem(await api.post("/v1/messages", json={"to": theirs[0], "text": "Hello"}), 403)["reason"] == "no-consent"
+
+
 async def test_a_campaigns_mark_stays_on_a_template_and_a_number_until_it_is_taken_off_by_name(office: Office) -> None:
     await desk(office)
     number = await add_number(office, "+493023125951")

@@ -47,11 +47,13 @@ def chosen(
     caller_id: str | None,
     country: str | None,
     stickiness: bytes,
+    is_marketing: bool = False,
 ) -> Sender | None:
     """The first of the rule's ways that there is; None where there is none.
 
     `own`: the agent's number (the one it shows first), or the organisation's where it has just one. `pool`: by `stickiness`, a keyed
-    hash of the recipient, so that somebody always sees the same sender.
+    hash of the recipient, so that somebody always sees the same sender. What is of no campaign comes from a number of campaigns only where
+    the pool has no other: it would become marketing by chance.
     """
     for way in rule:
         found: Sender | None = None
@@ -62,6 +64,8 @@ def chosen(
                 found = Sender("alphanumeric", name, None) if name and country in SHOWS_NAMES else None
             case "pool":
                 pool = [one for one in owned if one.is_pooled]
+                if not is_marketing:
+                    pool = [one for one in pool if not one.is_marketing] or pool
                 one = pool[int.from_bytes(stickiness[:8], "big") % len(pool)] if pool else None
                 found = None if one is None else Sender("pool", one.number, one.id)
         if found is not None:

@@ -189,6 +189,7 @@ class Scene:
             caller_id=None if wish.agent is None else self.callers.get(wish.agent),
             country=allowed.country,
             stickiness=self.keys.index(REMOTE, allowed.number),
+            is_marketing=wish.is_marketing,
         )
         return found or Refused("no-sender", "No number or name of the organisation can be the sender: see /v1/messages/settings.")
 
