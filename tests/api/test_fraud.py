@@ -11,6 +11,7 @@ from hushwire.services.notices import Notices
 from hushwire.store import fraud
 from tests.api.serving import Chance, Office, problem, shown
 from tests.api.test_garbage import a_team, an_alarm
+from tests.store.rows import insert
 
 LIMITS = "/v1/voice-security/limits"
 
@@ -57,6 +58,24 @@ async def test_a_stolen_credential_is_replaced_in_one_step_and_its_lock_has_noth
         found = shown(await api.get(f"/v1/voice-security/alarms/{alarm}"))
         assert (found["replacement_id"], found["locked"]) == (made["id"], False)
     assert await office.rows("SELECT * FROM fraud_locks") == []
+
+
+async def test_the_password_that_waits_goes_with_the_device_that_it_opens(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    async with office.client() as api:
+        stolen, made = [(await api.post(f"/v1/agents/{anna}/devices", json={"name": name})).json() for name in ("desk", "replacement")]
+        alarm, now = await an_alarm(office, anna), datetime.now(UTC)
+        waiting = {"device_id": UUID(made["id"]), "alarm_id": UUID(alarm), "agent_id": anna, "credential_id": UUID(stolen["id"])}
+        async with (await office.house.main("owner")).organisation(office.house.org) as connection:
+            said = (UUID(stolen["id"]), UUID(made["id"]))
+            await connection.execute("UPDATE fraud_alarms SET credential_id = $1, replacement_id = $2", *said)
+            await insert(connection, "fraud_minted", org_id=office.house.org, secret_sealed=b"sealed", created_at=now, **waiting)
+        assert shown(await api.get(f"/v1/voice-security/alarms/{alarm}"))["secret_waits"]
+        assert (await api.delete(f"/v1/agents/{anna}/devices/{made['id']}")).status_code in (200, 204)
+        assert await office.rows("SELECT * FROM fraud_minted") == []
+        assert not shown(await api.get(f"/v1/voice-security/alarms/{alarm}"))["secret_waits"]
+        other = (await api.post(f"/v1/voice-security/alarms/{alarm}/replace", json={})).json()
+        assert other["id"] != made["id"], "another one is made"
 
 
 async def test_a_credential_is_locked_by_hand_and_another_one_shown_once_by_one_request(office: Office) -> None:

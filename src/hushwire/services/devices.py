@@ -182,6 +182,7 @@ class Devices:
         if sealed is False:
             return False
         if await table.revoke(connection, agent_id, device_id, now):
+            await fraud_minted.forget(connection, device_id)
             await self._note(connection, org_id, now, actor, audit.Action.DEVICE_REVOKED, device_id, agent_id)
         if isinstance(sealed, bytes):
             stone = endings.credentials_replaced(tombstones.new_id(), agent_id, sealed, now)

@@ -62,6 +62,11 @@ async def fetch(connection: Connection, agent_id: UUID, credential_id: UUID) -> 
     return None if row is None else WaitingRow(**dict(row))
 
 
+async def forget(connection: Connection, device_id: UUID) -> None:
+    """A device opens nothing any more: the password that waited for it is not to be told."""
+    await connection.execute("DELETE FROM fraud_minted WHERE device_id = $1", device_id)
+
+
 async def unwanted(connection: Connection, agent_id: UUID) -> list[UUID]:
     """Take away what waits for an agent: the devices whose passwords nobody will ever know."""
     rows = await connection.fetch("DELETE FROM fraud_minted WHERE agent_id = $1 RETURNING device_id", agent_id)
