@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest_asyncio
@@ -141,10 +141,10 @@ async def house(running: tuple[Deployment, Socket, dict[str, str]]) -> AsyncIter
         for user in agents:
             assert await made.forward(user) == 200
         await made.hang_up_all()
-        for phone in made.phones:
-            await phone.register(expires_s=0)
     finally:
         for phone in made.phones:
+            with suppress(TimeoutError):  # calls of the tests that follow must not ring where nobody is
+                await phone.register(expires_s=0)
             phone.close()
 
 

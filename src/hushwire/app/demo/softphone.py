@@ -464,7 +464,9 @@ class Phone:
         elif ring_s > 0 or status == 0:
             self._answer(call, 180)
         if status:
-            self._due.append((time.monotonic() + ring_s, lambda: self._answer_if_ringing(call, status)))
+            # Answered late where the calls before it came fast, so that the next one finds sockets.
+            at = max(time.monotonic() + ring_s, self._sockets_back_at())
+            self._due.append((at, lambda: self._answer_if_ringing(call, status)))
 
     def _answer_if_ringing(self, call: PhoneCall, status: int) -> None:
         if call.number in self._calls:
@@ -482,8 +484,11 @@ class Phone:
 
     def _wait_for_sockets(self) -> None:
         """Goes on with what is under way until the calls that ended last have given their sockets back."""
-        while len(self._endings) == MOST_ENDED and time.monotonic() < self._endings[0] + SOCKETS_KEPT_S:
+        while time.monotonic() < self._sockets_back_at():
             self._endpoint.libHandleEvents(5)
+
+    def _sockets_back_at(self) -> float:
+        return self._endings[0] + SOCKETS_KEPT_S if len(self._endings) == MOST_ENDED else 0.0
 
     def _find(self, number: int) -> PhoneCall:
         return self._calls.get(number) or self._ended[number]
