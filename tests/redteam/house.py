@@ -135,6 +135,11 @@ async def house(running: tuple[Deployment, Socket, dict[str, str]]) -> AsyncIter
     carrier.seen.clear()
     carrier.reply = lambda _request: "486 Busy Here"
     made = House(deployment, carrier, agents)
+    for user in agents:
+        phone = Phone(user=user, password=f"{user}'s secret", host=HOST, gateway=deployment.stack.sip("udp"))
+        await phone.bind()
+        assert await phone.register("*", 0) == 200, "no call rings where a test before left a phone"
+        phone.close()
     try:
         yield made
         await made.allow("DE", "GB")
