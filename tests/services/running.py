@@ -296,7 +296,17 @@ class Peer:
         name = NameAddr(SipUri(HOST, user))
         self.endpoint.send("REGISTER", hop=self.hop, uri=SipUri(HOST), from_=name, to=name, contact=contact,
                            credentials=self.credentials, headers=[("Expires", str(expires))])  # fmt: skip
-        return (await self.expect(sip.Responded)).status
+        return (await self._answered()).status
+
+    async def _answered(self, timeout_s: float = 30.0) -> sip.Responded:
+        """The next answer; what comes before it, as texts do that waited for this phone, is left for who expects it."""
+        before: list[sip.Event] = []
+        async with asyncio.timeout(timeout_s):
+            while not isinstance(event := await self.events.get(), sip.Responded):
+                before.append(event)
+        for one in before:
+            self.events.put_nowait(one)
+        return event
 
     def invite(self, to: str, *, srtp: Srtp = Srtp.REQUIRED, body: bytes | None = None, local: LocalMedia | None = None,
                headers: Iterable[Line] = ()) -> InviteId:  # fmt: skip
