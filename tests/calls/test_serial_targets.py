@@ -56,6 +56,19 @@ def test_a_decision_about_the_call_is_nobody_elses_to_overrule(status: int) -> N
     assert driven.ended
 
 
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 415, 424, 486, 488, 600, 603])
+def test_whatever_one_way_answers_a_call_for_help_goes_on_to_the_next(status: int) -> None:
+    caller = Party(4000, Srtp.REQUIRED)
+    driven = opened(replace(ways(), is_emergency=True), caller.offer())
+    while branches(driven)[-1] == 0:
+        assert not driven.all(effects.Ended)
+        driven.feed(events.Rejected(0, status, is_silent=False))
+    assert set(branches(driven)) == {0, 1}
+    driven.feed(events.Rejected(1, status, is_silent=False))
+    while not driven.all(effects.Ended):
+        driven.feed(events.Rejected(1, status, is_silent=False))
+
+
 def test_when_no_way_is_left_the_caller_hears_of_the_failure_once() -> None:
     driven, _ = begun(3)
     for branch in range(3):

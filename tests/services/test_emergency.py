@@ -16,11 +16,13 @@ from hushwire.core.errors import ConfigError
 from hushwire.core.ids import CallId, OrgId, TrunkId
 from hushwire.core.personal import Personal
 from hushwire.services.clocks import Clocks
-from hushwire.services.emergencies import EmergencyAlarms, in_order, location
+from hushwire.services.emergencies import EmergencyAlarms, in_order, location, location_error
 from hushwire.services.notices import Notices
 from hushwire.services.trunk import Trunk
 from hushwire.sip import effects as sip
 from hushwire.sip.geolocation import pidf_lo
+from hushwire.sip.headers import Headers
+from hushwire.sip.message import Response
 from hushwire.sip.uri import parse_sip_uri
 from hushwire.vault.keyring import Keyring
 from tests.databases import Databases
@@ -64,13 +66,14 @@ async def world(databases: Databases, tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def provisioned(world: World, *, record_emergency: bool = False, **more: object) -> None:
+async def provisioned(world: World, *, record_emergency: bool = False, others: tuple[int, ...] = (), **more: object) -> None:
     before, trunks = world.organisation.rules.version, world.gateway.directory.trunks
     desired = specs(world.carrier.local_port, record_emergency=record_emergency)
     spec = desired.orgs[0]
     anna = replace(spec.agents[0], address=ADDRESS)
     marked = replace(desired.trunks[0], **more)  # type: ignore[arg-type]
-    await world.provisioning.apply(replace(desired, trunks=(marked,), orgs=(replace(spec, agents=(anna, *spec.agents[1:])),)))
+    more_ways = tuple(replace(marked, name=f"other-{port}", uri=f"sip:127.0.0.1:{port}", priority=9) for port in others)
+    await world.provisioning.apply(replace(desired, trunks=(marked, *more_ways), orgs=(replace(spec, agents=(anna, *spec.agents[1:])),)))
     await until(lambda: world.organisation.rules.version > before and world.gateway.directory.trunks != trunks)
 
 
@@ -153,6 +156,63 @@ async def test_a_carrier_that_asks_for_it_reads_the_address_beside_the_session_d
     stored = next(row["address_sealed"] for row in await world.rows("agents") if row["address_sealed"] is not None)
     assert "Köln".encode() not in stored
     carrier.close()
+
+
+class Forgetful(Socket):
+    """A carrier that nothing reaches which has more than one part: what UDP does to long packets in many networks."""
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if b"multipart/mixed" not in data:
+            super().datagram_received(data, addr)
+        else:
+            self.seen.append(data.decode())
+
+
+def located(text: str) -> bool:
+    return "Content-Type: multipart/mixed" in text
+
+
+@need_program
+async def test_a_carrier_that_does_not_take_the_document_is_asked_again_at_once_without_it_and_the_next_one_only_after_that(
+    world: World,
+) -> None:
+    first, second = await Socket().bind(), await Socket().bind()
+    await provisioned(world, emergency=True, geolocation=True, uri=f"sip:127.0.0.1:{first.port}", others=(second.port,))
+    anna = await world.peer("anna")
+    for refusal in ("415 Unsupported Media Type", "424 Bad Location Information", "488 Not Acceptable Here", "400 Bad Request", "500 Oops"):
+        first.reply = lambda text, refusal=refusal: refusal if located(text) else "486 Busy Here"  # type: ignore[misc]
+        first.seen.clear()
+        second.seen.clear()
+        anna.invite("112")
+        assert (await anna.expect(sip.Rejected)).status == 486
+        invites = list(dict.fromkeys(text for text in first.seen if text.startswith("INVITE ")))
+        assert [located(text) for text in invites] == [True, False], refusal
+        assert "Geolocation" not in invites[1]
+        assert "Köln" not in invites[1]
+        assert any(text.startswith("INVITE ") for text in second.seen), "what one way answers ends no call for help"
+    first.close()
+    second.close()
+
+
+@need_program
+async def test_a_call_for_help_whose_document_is_lost_on_the_way_is_made_without_it(world: World) -> None:
+    carrier = await Forgetful(reply=lambda _: "200").bind()
+    await provisioned(world, emergency=True, geolocation=True, uri=f"sip:127.0.0.1:{carrier.port}", silent_after_s=1)
+    anna = await world.peer("anna")
+    anna.invite("112")
+    accepted = await anna.expect(sip.Accepted)
+    assert any(located(text) for text in carrier.seen)
+    anna.endpoint.bye(accepted.dialog)
+    await world.row("calls", state="ended")
+    carrier.close()
+
+
+def test_of_what_a_carrier_says_against_a_location_only_its_number_is_told() -> None:
+    def said(value: str) -> int | None:
+        return location_error(Response(424, "Bad Location Information", Headers([("Geolocation-Error", value)])))
+
+    assert said('300;code="Am Dom 1 is nowhere"') == 300
+    assert said("Am Dom 1") is said("3001") is location_error(None) is None
 
 
 def test_whatever_an_address_holds_the_document_is_one_and_says_it() -> None:

@@ -409,7 +409,8 @@ class Call(Talk):
         for said in event.said:
             if said.protocol == "Q.850":
                 self._network_causes.setdefault(failure, said)
-        if self._has_another_way and not branch.has_early_answer and failures.moves_on(event.status, is_silent=event.is_silent):
+        moves_on = self.plan.is_emergency or failures.moves_on(event.status, is_silent=event.is_silent)
+        if self._has_another_way and not branch.has_early_answer and moves_on:
             # What the caller heard of one way can't go on by another: only before that.
             self._ring_next()
         elif failures.is_final(event.status) and not event.is_silent and not self.plan.are_several:

@@ -172,6 +172,8 @@ class Plan:
     """Why there are no targets to begin with: the services are asked at once."""
     answered_by: AnsweredBy | None = None
     """What of ours answers instead of a party; the targets, if there are any, did not take the call."""
+    is_emergency: bool = False
+    """Somebody calls for help: whatever one way answers, the next is tried."""
 
     @property
     def is_echo(self) -> bool:

@@ -26,6 +26,7 @@ from hushwire.services.ring_groups import LONGEST_IN_TURN_S
 from hushwire.services.shaken import Shaken
 from hushwire.services.sounds import Sounds
 from hushwire.services.trunk_attempts import TrunkAttempts
+from hushwire.sip import effects as sip
 from hushwire.sip import geolocation
 from hushwire.sip.asserted import ANONYMOUS
 from hushwire.sip.effects import TxId
@@ -260,7 +261,10 @@ class CallEffects:
         body, content_type, told = effect.body, SDP, self._shaken.headers(live, effect.branch)
         # Made here, not with the target: what is kept of a call holds no address.
         where = emergencies.where(live, effect.branch, self._clock.now()) if live.is_emergency else None
+        silence_s = SILENT_DEVICE_S if target.silence_s is None else target.silence_s
         if where is not None:
+            live.located[effect.branch] = effect
+            silence_s = emergencies.silence_s(live, effect.branch, silence_s)
             name = f"{live.id}/{effect.branch}"
             body, content_type, lines = geolocation.beside(effect.body, where.reveal(), name, target.from_.sip_uri.host)
             told = (*told, *lines)
@@ -274,11 +278,24 @@ class CallEffects:
             headers=told,
             credentials=target.credentials,
             max_forwards=live.max_forwards,
-            silence_s=SILENT_DEVICE_S if target.silence_s is None else target.silence_s,
+            silence_s=silence_s,
             progress_s=target.progress_s,
         )
         live.invites[effect.branch] = invite
         self._table.by_invite[invite] = (live, effect.branch)
+
+    def without_location(self, live: LiveCall, branch: int, event: sip.Rejected) -> bool:
+        """Ask a carrier again at once, by plain SDP, where it may have failed for the document beside it; False where it did not."""
+        sent = live.located.pop(branch, None)
+        if sent is None or live.is_ended or not live.call.awaits(branch) or not emergencies.fails_for_document(live, branch, event):
+            return False
+        _log.warning(
+            "call.location_not_taken", call_id=str(live.id), trunk=live.route.trunks[branch].name,  # type: ignore[union-attr]
+            status=event.status, error=emergencies.location_error(event.response),
+        )  # fmt: skip
+        live.unlocated.add(branch)
+        self._invite(live, sent)
+        return True
 
     def _succeed(self, live: LiveCall, effect: effects.Succeed) -> None:
         before = live.dialogs.pop(effect.side, None)

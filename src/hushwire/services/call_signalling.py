@@ -5,6 +5,7 @@ from typing import assert_never
 
 from hushwire.calls import events
 from hushwire.calls.model import Side
+from hushwire.services.call_effects import CallEffects
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_media import CallMedia
 from hushwire.services.call_starts import SDP_TYPE, CallStarts
@@ -38,6 +39,7 @@ class CallSignalling:
         starts: CallStarts,
         spoken: SpokenRefusals,
         attempts: TrunkAttempts,
+        effects: CallEffects,
         transfers: Transfers,
         takeovers: Takeovers,
         handle: Callable[[LiveCall, events.Event], None],
@@ -50,6 +52,7 @@ class CallSignalling:
         self._starts = starts
         self._spoken = spoken
         self._attempts = attempts
+        self._effects = effects
         self._transfers = transfers
         self._takeovers = takeovers
         self._handle = handle
@@ -78,7 +81,7 @@ class CallSignalling:
                 self._accepted(event)
             case sip.Rejected():
                 found = self._table.by_invite.pop(event.invite, None)
-                if found is not None:
+                if found is not None and not self._effects.without_location(*found, event):
                     self._attempts.rejected(*found, event)
                     is_silent = event.cause in (Cause.TIMEOUT, Cause.TRANSPORT)
                     said = () if event.response is None or is_silent else carried(event.response)

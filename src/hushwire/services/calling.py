@@ -289,6 +289,7 @@ class Calling:
             starts,
             self._spoken,
             attempts,
+            self._effects,
             self.transfers,
             self._takeovers,
             self._handle,

@@ -25,10 +25,11 @@ from hushwire.services.live import LiveCall
 from hushwire.services.notices import Notices
 from hushwire.services.trunk import Trunk
 from hushwire.services.verdicts import Judge
+from hushwire.sip.effects import Cause, Rejected
 from hushwire.sip.flow import Flow
 from hushwire.sip.geolocation import pidf_lo
 from hushwire.sip.headers import Line
-from hushwire.sip.message import Request
+from hushwire.sip.message import Request, Response
 from hushwire.store import emergencies as table
 
 FIELDS: Final = ("country", "A1", "A2", "A3", "A4", "RD", "STS", "HNO", "HNS", "BLD", "FLR", "ROOM", "NAM", "PC", "LOC")
@@ -63,10 +64,39 @@ def where(live: LiveCall, branch: int, now: datetime) -> Personal[bytes] | None:
     """The PIDF-LO document for the carrier behind a branch of an emergency call; None: it asks for none, or no address is stored."""
     address = live.route.agent.address
     trunk = live.route.trunks[branch] if branch < len(live.route.trunks) else None
-    if trunk is None or not trunk.geolocation or address is None or not address.reveal():
+    if trunk is None or not trunk.geolocation or address is None or not address.reveal() or branch in live.unlocated:
         return None
     entity = str(live.route.plan.targets[branch].from_.uri)
     return Personal(pidf_lo(entity, address.reveal(), now + KEPT))
+
+
+def fails_for_document(live: LiveCall, branch: int, event: Rejected) -> bool:
+    """Whether an INVITE that carried the document may have come to nothing for it.
+
+    Where no other way is left, also one that nobody answered: with the document it no longer fits a packet, and pieces of UDP are often
+    thrown away.
+    """
+    return event.status in _OF_THE_BODY if event.cause is Cause.RESPONSE else event.cause is Cause.TIMEOUT and _is_last(live, branch)
+
+
+def silence_s(live: LiveCall, branch: int, otherwise: float) -> float:
+    """How long a carrier may say nothing to an INVITE with the document: time must be left to ask it without."""
+    trunk = live.route.trunks[branch]
+    return otherwise if trunk is None or not _is_last(live, branch) else min(otherwise, trunk.silent_after_s)
+
+
+def location_error(response: Response | None) -> int | None:
+    """The code of a carrier's `Geolocation-Error` (RFC 6442, section 4.3); its words may repeat the address."""
+    found = None if response is None else re.match(r"[1-9][0-9]{2}(?![0-9])", response.headers.get("Geolocation-Error") or "", re.ASCII)
+    return None if found is None else int(found[0])
+
+
+def _is_last(live: LiveCall, branch: int) -> bool:
+    return branch == len(live.route.plan.targets) - 1
+
+
+_OF_THE_BODY: Final = frozenset((400, 413, 415, 424, 488, 500, 513, 606))
+"""Answered to a body that is not understood, too long, or bad in its location (424: RFC 6442, section 4.3); 500 by what breaks on it."""
 
 
 def calls_for_help(judge: Judge, org: Organisation, request: Request, flow: Flow | None) -> bool:

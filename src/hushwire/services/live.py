@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from hushwire.calls.call import Call
-from hushwire.calls.effects import LegStatement
+from hushwire.calls.effects import LegStatement, SendInvite
 from hushwire.calls.ends import recording_format
 from hushwire.calls.hearing import Hearing
 from hushwire.calls.keyed_transfer import KeyedTransfer
@@ -159,6 +159,10 @@ class LiveCall:
     left: dict[DialogKey, UUID | None] = field(default_factory=dict)
     """Dialogs of parties whose place another one took, and their devices where they talked over connections."""
     invites: dict[int, InviteId] = field(default_factory=dict)
+    located: dict[int, SendInvite] = field(default_factory=dict)
+    """What was sent beside a document that says where the caller is, by branch."""
+    unlocated: set[int] = field(default_factory=set)
+    """Branches whose carrier does not take such a document."""
     attempts: list["TrunkAttempt"] = field(default_factory=list)
     """The ways to a carrier that were tried, the last one that of now."""
     ring: asyncio.TimerHandle | None = None

@@ -62,6 +62,7 @@ class WaysOut:
             announces_with(org),
             org.sounds.music_on_hold,
             is_serial=True,
+            is_emergency=isinstance(verdict, Emergency),
         )
         return Route(
             plan,
