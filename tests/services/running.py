@@ -22,8 +22,8 @@ from hushwire.app.wiring import Wired
 from hushwire.calls.ends import fresh_keys
 from hushwire.core.ids import NodeId
 from hushwire.sdp.offer_answer import Codec, Direction, LegMedia, LocalMedia, Refusal, Srtp, accept_answer, answer_offer, build_offer
-from hushwire.services.directory import Organisation
 from hushwire.services.provisioning import AgentSpec, Desired, GroupSpec, NumberSpec, OrgSpec, Provisioning, TrunkSpec
+from hushwire.services.snapshot import Organisation
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
 from hushwire.sip.effects import DialogKey, InviteId

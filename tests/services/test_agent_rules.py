@@ -12,8 +12,8 @@ from hushwire.policy.model import Allow, Attempt, Channel, Deny, OwnHosts, Reaso
 from hushwire.policy.risk import read_pack
 from hushwire.policy.rules import ExceptionKind
 from hushwire.services.agent_rules import Said, checked
-from hushwire.services.directory import Agent, Organisation
 from hushwire.services.provisioning_rules import ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.verdicts import verdict_for
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.store.database import Database

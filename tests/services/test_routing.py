@@ -14,7 +14,7 @@ from hushwire.policy.model import Allow, Emergency, NumberClass
 from hushwire.policy.trunk_number import NumberFormat
 from hushwire.sdp.offer_answer import Keying, Srtp
 from hushwire.services.agent_terms import agent_terms
-from hushwire.services.directory import Organisation
+from hushwire.services.snapshot import Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_targets import carries, leads_to, sends_from, trunk_target
 from hushwire.sip.flow import Address, Flow, Target, Transport

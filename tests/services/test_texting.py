@@ -13,9 +13,9 @@ from hushwire.core.personal import Personal
 from hushwire.policy.model import OwnHosts
 from hushwire.services import text_delivery
 from hushwire.services.carriage import Inbound
-from hushwire.services.directory import Credential
 from hushwire.services.identity import Known
 from hushwire.services.message_inbox import MessageInbox
+from hushwire.services.snapshot import Credential
 from hushwire.services.text_reading import TextAsking
 from hushwire.services.voice_security import VoiceSecurity
 from hushwire.sip.text import MOST_BYTES, Text

@@ -14,9 +14,9 @@ from hushwire.core.ids import AgentId
 from hushwire.policy import numbers
 from hushwire.policy.model import Deny, Reason
 from hushwire.services.access_requests import MOST_OPEN, asked, asked_event, new_id
-from hushwire.services.directory import Agent, Organisation
 from hushwire.services.records import Records
 from hushwire.services.route import Refused
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.store import access_requests as table
 from hushwire.store.database import Connection
 

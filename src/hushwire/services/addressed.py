@@ -2,7 +2,7 @@
 
 from hushwire.policy import hosts
 from hushwire.services.caller_id import e164
-from hushwire.services.directory import Organisation
+from hushwire.services.snapshot import Organisation
 from hushwire.sip.errors import ParseError
 from hushwire.sip.message import Request
 from hushwire.sip.uri import SipUri, TelUri, parse_name_addr

@@ -24,11 +24,12 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused
 from hushwire.policy.model import Emergency
 from hushwire.services.calling import Calling
-from hushwire.services.directory import Directory, Organisation
+from hushwire.services.directory import Directory
 from hushwire.services.kept import Kept, KeptFarewell, KeptParty, Talk
 from hushwire.services.live import LiveCall, Party, RecordingRun, end_state
 from hushwire.services.registration import Registrations
 from hushwire.services.route import Route
+from hushwire.services.snapshot import Organisation
 from hushwire.services.trunk_attempts import TrunkAttempt
 from hushwire.sip import refusals
 from hushwire.sip.dialog import Dialog

@@ -4,7 +4,7 @@ from typing import Final
 
 from hushwire.calls.model import Terms
 from hushwire.sdp.offer_answer import Keying, Srtp
-from hushwire.services.directory import Organisation
+from hushwire.services.snapshot import Organisation
 from hushwire.services.sound_settings import AnnounceAt, Ringback
 from hushwire.sip.flow import Transport
 from hushwire.sip.routing import numeric

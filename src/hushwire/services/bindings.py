@@ -22,9 +22,10 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.events import DomainEvent
 from hushwire.core.ids import AgentId, NodeId, OrgId
 from hushwire.core.values import frozen, replace
-from hushwire.services.directory import Directory, Organisation
+from hushwire.services.directory import Directory
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.refreshing import Said
+from hushwire.services.snapshot import Organisation
 from hushwire.sip.flow import Flow, Hop, Target, Transport
 from hushwire.sip.registrar import Binding
 from hushwire.sip.uri import parse_sip_uri

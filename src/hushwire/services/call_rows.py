@@ -15,13 +15,13 @@ from hushwire.core.values import replace
 from hushwire.media.model import BridgeReport
 from hushwire.policy.model import Allow, Deny, Emergency, NumberClass
 from hushwire.services.call_journal import CallJournal
-from hushwire.services.directory import Organisation
 from hushwire.services.emergencies import NO_ROUTE
 from hushwire.services.kept import Kept
 from hushwire.services.live import Joining, LiveCall, RecordingRun, end_state
 from hushwire.services.recorder import Recorder, recording_end
 from hushwire.services.records import Records, StepWrite
 from hushwire.services.route import Refused
+from hushwire.services.snapshot import Organisation
 from hushwire.sip.effects import DialogKey
 from hushwire.store import calls as rows
 from hushwire.store import greetings, voicemail

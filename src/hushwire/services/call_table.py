@@ -9,9 +9,9 @@ from uuid import UUID
 from hushwire.calls.call import State
 from hushwire.calls.model import AnsweredBy, Side
 from hushwire.core.ids import AgentId, CallId, TrunkId
-from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall
 from hushwire.services.shared_counts import Count, Counted
+from hushwire.services.snapshot import Agent
 from hushwire.sip.effects import DialogKey, InviteId, RequestId, TxId
 
 _VISITS: Final = (AnsweredBy.MAILBOX, AnsweredBy.GREETING)

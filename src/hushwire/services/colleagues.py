@@ -19,11 +19,11 @@ from hushwire.calls.model import SUPERVISING, CallDirection, JoinedAs, Side
 from hushwire.core.ids import AgentId, CallId, NodeId, OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Emergency
-from hushwire.services.directory import Agent
 from hushwire.services.lines import slot_id
 from hushwire.services.live import LiveCall
 from hushwire.services.neighbours import Neighbours
 from hushwire.services.pickup_names import PickupNames, pickup_name
+from hushwire.services.snapshot import Agent
 from hushwire.sip.dialog_info import DialogState
 from hushwire.sip.effects import DialogKey
 from hushwire.store import calls as rows

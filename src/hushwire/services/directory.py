@@ -5,12 +5,10 @@ Every call takes one frozen `Organisation` and keeps it to its end. A change of 
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,197 +18,28 @@ import structlog
 from hushwire.core.clock import Clock
 from hushwire.core.errors import ConfigError, LocalError, MalformedError, Unavailable
 from hushwire.core.ids import AgentId, OrgId
-from hushwire.core.personal import Personal
-from hushwire.core.values import frozen
-from hushwire.policy import calling_hours, limits
-from hushwire.policy.breaker import LimitBook
-from hushwire.policy.calling_hours import CallingHours
-from hushwire.policy.grants import with_grants
 from hushwire.policy.model import OwnHosts
 from hushwire.policy.risk import RiskPack
-from hushwire.policy.rules import Rules
-from hushwire.privacy.consent import Declaration, Places, standing, unsatisfied
-from hushwire.privacy.jurisdictions import tags_for_country
-from hushwire.sdp.model import Keying, Srtp
-from hushwire.services.agent_rules import by_agent, grants_by_agent, opened_exceptions, organisation_rules
-from hushwire.services.forwarding import Forwarding, from_json
-from hushwire.services.free_carriers import free_subprocessors
+from hushwire.privacy.consent import Declaration, unsatisfied
+from hushwire.services.credential_locks import CredentialLocks
+from hushwire.services.device_credentials import NO_DEVICES, DeviceCredentials
 from hushwire.services.masked import NO_SESSIONS, Masked, MaskedSessions, masked_sessions
-from hushwire.services.ring_groups import RingGroup, Strategy
-from hushwire.services.sound_settings import AnnounceAt, Hearers, RecordFrom, Ringback, SoundSettings
+from hushwire.services.ring_groups import RingGroup
+from hushwire.services.snapshot import Agent, AssignedNumber, Credential, Organisation
+from hushwire.services.snapshot_opening import numbers_of, organisation_of
+from hushwire.services.snapshot_reading import organisation_rows
 from hushwire.services.trunk import Trunk, trunk_of_row
 from hushwire.sip.errors import ParseError
-from hushwire.store import access_requests as access_rows
 from hushwire.store import directory as rows
 from hushwire.store import fraud as fraud_rows
-from hushwire.store import levels as level_rows
 from hushwire.store import masking as masking_rows
-from hushwire.store.database import Connection, Database
-from hushwire.vault.keyring import DeploymentKeys, Keyring, OrgKeys
+from hushwire.store.database import Database
+from hushwire.vault.keyring import DeploymentKeys, Keyring
 
 POLL_S: Final = 1.0
-NO_ORG: Final = UUID(int=0)
 UNREADABLE: Final = (ValueError, KeyError, TypeError, ConfigError, MalformedError)
 """What rows raise that can't be read here, such as those of a newer release: no reason to learn of nothing any more."""
 log = structlog.get_logger()
-
-
-Address = tuple[tuple[str, str], ...]
-"""A civic address: names of RFC 5139 and their values, in their order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """One person who calls. `ha1` maps `<algorithm>/<form>` to H(A1)."""
-
-    id: AgentId
-    org_id: OrgId
-    username: Personal[str]
-    role: str
-    extension: Personal[str] | None
-    caller_id: Personal[str] | None
-    ha1: Mapping[str, str] = field(repr=False)
-    is_suspended: bool
-    is_telemarketing: bool = False
-    media_ports: str = "auto"
-    hides_identity: bool = False
-    """Whether its calls show its number only where one asks for it."""
-    forwarding: Forwarding = field(default_factory=Forwarding)
-    """What becomes of calls that it does not take."""
-    address: Personal[Address] | None = None
-    """Where it calls from, for emergency calls."""
-
-
-@frozen
-class Credential:
-    """What one device of an agent shows that it is the agent's. The agent's own password, as provisioned, has the agent's id."""
-
-    id: UUID
-    agent_id: AgentId
-    ha1: Mapping[str, str] = field(repr=False)
-    expires_at: datetime | None = None
-    is_locked: bool = False
-    """By the fraud breaker: it opens nothing now but the way to emergency calls."""
-
-
-class Shown(StrEnum):
-    """What colleagues see of one another."""
-
-    OFF = "off"
-    STATE = "state"
-    NUMBERS = "numbers"
-
-
-@dataclass(frozen=True, slots=True)
-class Organisation:
-    """One organisation as calls meet it; a snapshot that nothing changes."""
-
-    id: OrgId
-    slug: str
-    residency: str
-    record: str
-    agent_srtp: Srtp
-    sdes: Keying
-    allows_sdes_in_clear: bool
-    calls_without_recording: bool
-    custody_version: int
-    rules: Rules
-    keys: OrgKeys
-    by_id: Mapping[AgentId, Agent] = field(repr=False)
-    by_username: Mapping[str, Agent] = field(repr=False)
-    by_extension: Mapping[str, Agent] = field(repr=False)
-    subprocessors: frozenset[str] = frozenset()
-    """Names of the sub-processors that the organisation's data may go to now (privacy/agreement.py)."""
-
-    unrecorded: frozenset[bytes] = frozenset()
-    """Blind indexes (`calls.remote`) of numbers that are never recorded: their owners objected, or are minors."""
-
-    consent: Declaration = Declaration.CONTRACT
-    """How who is called comes to agree to a recording, as the organisation declares it."""
-
-    jurisdictions: tuple[str, ...] = ()
-    do_not_call: frozenset[bytes] = field(default=frozenset(), repr=False)
-    """Blind indexes (`do_not_call.number`) of numbers that its telemarketing must not call; empty where no agent does any."""
-
-    do_not_call_version: int | None = None
-    """Of the set above; None where it was not read."""
-
-    sounds: SoundSettings = field(default_factory=SoundSettings)
-    """What is played in its calls."""
-
-    groups: Mapping[str, RingGroup] = field(default_factory=dict, repr=False)
-    """Its ring groups, by extension."""
-
-    presence: Shown = Shown.STATE
-    telemarketing_hours: tuple[CallingHours, ...] = ()
-    """When its telemarketing may reach whom."""
-
-    live_rules_version: int = 0
-    """Calls that began under older rules than these are judged anew."""
-
-    limits: LimitBook = field(default_factory=LimitBook, repr=False)
-    """How much of calling is normal (policy/breaker.py)."""
-
-    record_emergency: bool = False
-    """Whether the law of the home country has emergency calls recorded."""
-
-    narrowed: Mapping[AgentId, Rules] = field(default_factory=dict, repr=False)
-    """The rules of agents who have others than the organisation's: narrowed by their team or themselves, or with access given to them."""
-
-    teams: Mapping[AgentId, UUID] = field(default_factory=dict, repr=False)
-    """The team that an agent is of; those who are of none are not there."""
-
-    def team_of(self, agent: Agent) -> UUID | None:
-        """The team that an agent is of."""
-        return self.teams.get(agent.id)
-
-    def rules_of(self, agent: Agent) -> Rules:
-        """The rules that an agent's attempts are judged by."""
-        return self.narrowed.get(agent.id, self.rules)
-
-    def may_record(self, places: Places) -> bool:
-        """Whether calls with somebody in one of these places may be recorded at all, by law and declaration; looked up, not computed."""
-        return standing(self.consent, self.jurisdictions, places).may_record
-
-    def may_use(self, trunk: Trunk) -> bool:
-        """Whether calls may go to a carrier: one that is nobody's sub-processor, or one that nothing stands against."""
-        return trunk.subprocessor is None or trunk.subprocessor in self.subprocessors
-
-
-@dataclass(frozen=True, slots=True)
-class AssignedNumber:
-    """A number of ours, and whom it rings; nobody while `agent_id` is None."""
-
-    org_id: OrgId
-    number: Personal[str]
-    agent_id: AgentId | None
-    id: UUID = NO_ORG
-    masks: bool = False
-    """It is a proxy number: whom it leads to depends on who calls."""
-    group_id: UUID | None = None
-    """The ring group that it rings."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A device's credential, and the sealed form that it was opened from."""
-
-    login: str
-    ha1_sealed: bytes
-    credential: Credential
-
-
-@dataclass(frozen=True, slots=True)
-class _Devices:
-    """One organisation's credentials of devices, as of a version of them."""
-
-    version: int = -1
-    opened: Mapping[UUID, _Opened] = field(default_factory=dict)
-    by_login: Mapping[str, Credential] = field(default_factory=dict)
-
-
-_NO_DEVICES: Final = _Devices()
-_NO_LOCKS: Final[frozenset[tuple[AgentId, UUID]]] = frozenset()
 _NOBODY: Final = AgentId(UUID(int=0))
 _NO_ORG: Final = OrgId(UUID(int=0))
 _NOBODYS: Final[Mapping[str, Any]] = {}
@@ -244,14 +73,13 @@ class Directory:
         self._orgs: dict[OrgId, Organisation] = {}
         self._slugs: dict[str, OrgId] = {}
         self._agents: dict[AgentId, Agent] = {}
-        self._devices: dict[OrgId, _Devices] = {}
+        self._devices: dict[OrgId, DeviceCredentials] = {}
         self._numbers: dict[OrgId, dict[bytes, AssignedNumber]] = {}
         self._masked: dict[OrgId, MaskedSessions] = {}
         self._next_end: dict[OrgId, datetime] = {}  # of access that was given to an agent: from then on the lists alone say
         self._trunks: tuple[Trunk, ...] = ()
         self._trunk_rows: list[rows.TrunkRow] = []
-        self._locks: dict[OrgId, frozenset[tuple[AgentId, UUID]]] = {}
-        self._locked_here: dict[tuple[AgentId, UUID], float | None] = {}
+        self._locks = CredentialLocks()
         self._told: dict[OrgId, tuple[Declaration, tuple[str, ...]]] = {}
         self._looked_at = float("-inf")
         self._fresh: dict[OrgId, float] = {}  # when each organisation was last known to be as its rows say
@@ -281,6 +109,10 @@ class Directory:
     def organisation(self, org_id: OrgId) -> Organisation | None:
         """The newest snapshot."""
         return self._orgs.get(org_id)
+
+    def newest(self, org: Organisation) -> Organisation:
+        """The organisation as it is known now; as it was, where it is gone."""
+        return self._orgs.get(org.id) or org
 
     def agent(self, agent_id: AgentId) -> Agent | None:
         """One agent of whatever organisation."""
@@ -328,7 +160,7 @@ class Directory:
         agent = (_NOBODYS if org is None else org.by_username).get(name)
         own = _NOBODY if agent is None else agent.id
         whole = Credential(own, own, _NOBODYS if agent is None else agent.ha1, is_locked=self.is_locked(own, own))
-        credential = self._devices.get(_NO_ORG if org is None else org.id, _NO_DEVICES).by_login.get(name)
+        credential = self._devices.get(_NO_ORG if org is None else org.id, NO_DEVICES).by_login.get(name)
         if org is not None and agent is not None:
             return org, agent, whole
         agent = None if credential is None or org is None else org.by_id.get(credential.agent_id)
@@ -348,9 +180,7 @@ class Directory:
             return None
         if credential_id == agent.id:
             return Credential(agent.id, agent.id, agent.ha1, is_locked=self.is_locked(agent.id, agent.id))
-        known = self._devices.get(agent.org_id)
-        logins = () if known is None else known.by_login.values()
-        found = next((one for one in logins if one.id == credential_id and one.agent_id == agent.id), None)
+        found = self._devices.get(agent.org_id, NO_DEVICES).of(agent.id, credential_id)
         if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
             return None
         return replace(found, is_locked=True) if self.is_locked(agent.id, found.id) else found
@@ -358,21 +188,20 @@ class Directory:
     @property
     def has_locks(self) -> bool:
         """Whether anything is locked at all."""
-        return bool(self._locked_here) or any(self._locks.values())
+        return self._locks.has_any
 
     def is_locked(self, agent_id: AgentId, credential_id: UUID) -> bool:
         """Whether the fraud breaker has locked a credential; or, for `EVERYTHING`, what leaves the house on the agent's wish."""
-        lock, agent = (agent_id, credential_id), self._agents.get(agent_id)
-        return lock in self._locked_here or (agent is not None and lock in self._locks.get(agent.org_id, _NO_LOCKS))
+        agent = self._agents.get(agent_id)
+        return self._locks.hold(None if agent is None else agent.org_id, (agent_id, credential_id))
 
     def lock(self, agent_id: AgentId, credential_id: UUID) -> None:
         """Lock it here and now; its row follows (`lock_written`)."""
-        self._locked_here[agent_id, credential_id] = None
+        self._locks.lock((agent_id, credential_id))
 
     def lock_written(self, agent_id: AgentId, credential_id: UUID) -> None:
         """The row stands: from the next reading on, that one tells."""
-        if (agent_id, credential_id) in self._locked_here:
-            self._locked_here[agent_id, credential_id] = self._clock.monotonic()
+        self._locks.written((agent_id, credential_id), self._clock.monotonic())
 
     def team_of(self, agent_id: AgentId) -> UUID | None:
         """The team that an agent is of."""
@@ -387,8 +216,7 @@ class Directory:
             return True
         if device_id == agent_id:
             return not agent.ha1
-        known = self._devices.get(agent.org_id)
-        return known is None or device_id not in known.opened
+        return device_id not in self._devices.get(agent.org_id, NO_DEVICES).by_id
 
     def find_number(self, number: str) -> AssignedNumber | None:
         """Whom a canonical +E.164 number of ours belongs to."""
@@ -396,6 +224,16 @@ class Directory:
             return None
         lookup = self._deployment.lookup(number)
         return next((found for numbers in self._numbers.values() if (found := numbers.get(lookup))), None)
+
+    def agent_of_number(self, org: Organisation, number: str) -> Agent | None:
+        """The agent that a canonical number of the organisation's own rings."""
+        found = self.find_number(number)
+        return None if found is None or found.org_id != org.id or found.agent_id is None else org.by_id.get(found.agent_id)
+
+    def group_of_number(self, org: Organisation, number: str) -> RingGroup | None:
+        """The ring group that a canonical number of the organisation's own rings."""
+        found = self.find_number(number)
+        return None if found is None or found.org_id != org.id else org.group_of(found.group_id)
 
     def masked(self, assigned: AssignedNumber, caller: str) -> Masked | None:
         """Whom a caller (+E.164) of a proxy number means."""
@@ -450,7 +288,7 @@ class Directory:
         for org_id in gone:
             self._forget(org_id)
             self._devices.pop(org_id, None)
-            self._locks.pop(org_id, None)
+            self._locks.forget(org_id)
             self._masked.pop(org_id, None)
             self._fresh.pop(org_id, None)
         for org_id, version in masking_versions.items():
@@ -460,7 +298,7 @@ class Directory:
                         parties = await masking_rows.parties(connection)
                     self._masked[org_id] = masked_sessions(version, parties)
         for org_id in list(self._orgs):
-            if self._devices.get(org_id, _NO_DEVICES).version != devices_versions.get(org_id, 0):
+            if self._devices.get(org_id, NO_DEVICES).version != devices_versions.get(org_id, 0):
                 with self._whose(org_id, stale):
                     await self._learn_devices(org_id, devices_versions[org_id])
                     changed.append(org_id)
@@ -508,89 +346,35 @@ class Directory:
 
     async def _learn(self, org_id: OrgId) -> None:
         async with self._db.organisation(org_id) as connection:
-            found = await rows.organisation(connection)
-            unrecorded = await rows.unrecorded(connection)
-            has_ended = await rows.has_ended(connection)
-            group_rows = await rows.groups(connection)
-            limit_rows = await fraud_rows.limits(connection)
-            free = None if found is None else await free_subprocessors(connection, found[0].residency, self._clock.now())
-            listed = None if found is None else await self._do_not_call(connection, *found[:2])
-            teams = await level_rows.teams(connection)
-            levels = await level_rows.levels(connection)
-            exceptions = await level_rows.exceptions(connection)
-            granted = await access_rows.grants(connection, self._clock.now())
-        if found is None or free is None or listed is None:
+            found = await organisation_rows(connection, self._orgs.get(org_id), self._clock.now())
+        if found is None:
             self._forget(org_id)
             return
-        row, agent_rows, number_rows = found
         keys = await self._keyring.org_context(org_id)
         # From here on nothing waits: calls never meet half an organisation.
-        agents = [_agent(keys, agent, has_ended=has_ended) for agent in agent_rows]
-        rules = organisation_rules(row, row.rules_version, self._own_hosts(row.slug), opened_exceptions(keys, exceptions), self._obeyed)
-        rules = replace(rules, org_id=org_id)
-        org = _organisation(row, keys, agents, rules, free, unrecorded)
-        groups = {row.extension: _group(row) for row in group_rows}
-        narrowed = {AgentId(agent_id): found for agent_id, found in by_agent(rules, teams, levels).items()}
-        for given_to, grants in grants_by_agent(granted).items():
-            narrowed[AgentId(given_to)] = with_grants(narrowed.get(AgentId(given_to), rules), grants)
-        of_team = {AgentId(agent_id): team.id for team in teams for agent_id in team.members}
-        org = replace(org, do_not_call=listed[0], do_not_call_version=listed[1], groups=groups, narrowed=narrowed, teams=of_team)
-        org = replace(org, limits=limits.book(limit_rows))
-        numbers = {
-            number.lookup: AssignedNumber(
-                org_id,
-                Personal(_open(keys, number.number_sealed, "numbers", "number_sealed", number.id)),
-                number.agent_id,
-                number.id,
-                number.masks,
-                number.group_id,
-            )
-            for number in number_rows
-        }
+        org = organisation_of(found, keys, self._own_hosts(found.org.slug), self._obeyed)
+        numbers = numbers_of(found, keys)
         # What can't be read has said so by now, and the organisation stands as it was.
         self._forget(org_id)
         self._orgs[org_id] = org
         self._numbers[org_id] = numbers
         self._obeyed_by[org_id] = self._obeyed
-        if granted:
-            self._next_end[org_id] = min(row.ends_at for row in granted)
+        if found.granted:
+            self._next_end[org_id] = min(row.ends_at for row in found.granted)
         self._tell_of_consent(org)
         self._agents |= org.by_id
-        self._slugs[row.slug] = org_id
+        self._slugs[org.slug] = org_id
 
     async def _learn_devices(self, org_id: OrgId, version: int) -> None:
-        """The organisation's credentials of devices; those that are known already are not opened again."""
-        started = self._clock.monotonic()
+        began_s = self._clock.monotonic()
         async with self._db.organisation(org_id) as connection:
             found = await rows.devices(connection)
             locks = await fraud_rows.locks(connection)
         org = self._orgs.get(org_id)
         if org is None:
             return
-        self._locks[org_id] = frozenset(locks)
-        for lock, written in list(self._locked_here.items()):
-            if written is not None and written < started and lock[0] in org.by_id:
-                del self._locked_here[lock]
-        before = self._devices.get(org_id, _NO_DEVICES).opened
-        opened: dict[UUID, _Opened] = {}
-        for row in found:
-            known = before.get(row.id)
-            if known is None or known.ha1_sealed != row.ha1_sealed:
-                ha1 = json.loads(_open(org.keys, row.ha1_sealed, "devices", "ha1_sealed", row.id))
-                known = _Opened(row.login, row.ha1_sealed, Credential(row.id, row.agent_id, ha1, row.expires_at))
-            opened[row.id] = known
-        self._devices[org_id] = _Devices(version, opened, {one.login: one.credential for one in opened.values()})
-
-    async def _do_not_call(
-        self, connection: Connection, row: rows.OrgRow, agents: list[rows.AgentRow]
-    ) -> tuple[frozenset[bytes], int | None]:
-        """The set, read anew only where it changed, and only where somebody's calls need it."""
-        if not any(agent.telemarketing for agent in agents):
-            return frozenset(), None
-        known = self._orgs.get(row.id)
-        if known is not None and known.do_not_call_version == row.do_not_call_version:
-            return known.do_not_call, known.do_not_call_version
-        return await rows.do_not_call(connection), row.do_not_call_version
+        self._locks.read(org_id, locks, org.by_id, began_s)
+        self._devices[org_id] = self._devices.get(org_id, NO_DEVICES).read_anew(version, org.keys, found)
 
     def _tell_of_consent(self, org: Organisation) -> None:
         """Say once that what an organisation declares may not meet the law where it calls and records."""
@@ -613,7 +397,7 @@ class Directory:
         try:
             if row.password_sealed is not None and self._deployment is not None:
                 place = {"table": "trunks", "column": "password_sealed"}
-                password = self._deployment.operational.open(row.password_sealed, row=row.id, org=NO_ORG, **place).decode()
+                password = self._deployment.operational.open(row.password_sealed, row=row.id, org=_NO_ORG, **place).decode()
         except UNREADABLE as error:
             # The other carriers are learned all the same, and so are all organisations.
             log.error("trunk.password_unreadable", trunk=row.name, error=type(error).__name__, mend="run hushwire apply with its password")
@@ -623,79 +407,3 @@ class Directory:
         except ParseError:
             log.error("trunk.unusable", trunk=row.name, mend="its uri is no SIP URI: mend it and run hushwire apply")
             return None
-
-
-def _open(keys: OrgKeys, sealed: bytes, table: str, column: str, row: UUID) -> str:
-    return keys.operational.open(sealed, table=table, column=column, row=row, org=keys.org_id).decode()
-
-
-def _agent(keys: OrgKeys, row: rows.AgentRow, *, has_ended: bool) -> Agent:
-    def opened(sealed: bytes | None, column: str) -> Personal[str] | None:
-        return None if sealed is None else Personal(_open(keys, sealed, "agents", column, row.id))
-
-    return Agent(
-        id=row.id,
-        org_id=keys.org_id,
-        username=Personal(_open(keys, row.username_sealed, "agents", "username_sealed", row.id)),
-        role=row.role,
-        extension=opened(row.extension_sealed, "extension_sealed"),
-        caller_id=opened(row.caller_id_sealed, "caller_id_sealed"),
-        ha1={} if row.ha1_sealed is None else json.loads(_open(keys, row.ha1_sealed, "agents", "ha1_sealed", row.id)),
-        is_suspended=row.suspended or has_ended,
-        is_telemarketing=row.telemarketing,
-        media_ports=row.media_ports,
-        hides_identity=row.hides_identity,
-        forwarding=from_json(
-            None if row.forwarding_sealed is None else _open(keys, row.forwarding_sealed, "agents", "forwarding_sealed", row.id)
-        ),
-        address=None
-        if row.address_sealed is None
-        else Personal(_address(_open(keys, row.address_sealed, "agents", "address_sealed", row.id))),
-    )
-
-
-def _address(text: str) -> Address:
-    return tuple((name, value) for name, value in json.loads(text).items())
-
-
-def _group(row: rows.GroupRow) -> RingGroup:
-    return RingGroup(row.id, row.name, row.extension, Strategy(row.strategy), row.ring_s, row.follows_forwarding, tuple(row.members))
-
-
-def _organisation(
-    row: rows.OrgRow, keys: OrgKeys, agents: list[Agent], rules: Rules, free: frozenset[str], unrecorded: frozenset[bytes]
-) -> Organisation:
-    return Organisation(
-        id=row.id,
-        slug=row.slug,
-        residency=row.residency,
-        record=row.record,
-        agent_srtp=Srtp.REQUIRED if row.agent_srtp == "required" else Srtp.OPTIONAL,
-        sdes=Keying.BEST_EFFORT if row.agent_srtp == "best-effort" else Keying.SDES,
-        allows_sdes_in_clear=row.allow_sdes_in_clear,
-        calls_without_recording=row.without_recording == "unrecorded",
-        custody_version=row.custody_version,
-        rules=rules,
-        keys=keys,
-        unrecorded=unrecorded,
-        consent=Declaration(row.recording_consent),
-        sounds=SoundSettings(
-            ringback=Ringback(row.ringback),
-            music_on_hold=row.music_on_hold,
-            announcement=Hearers(row.announcement),
-            announce_at=AnnounceAt(row.announce_at),
-            record_from=RecordFrom(row.record_from),
-            spoken_refusals=row.spoken_refusals,
-            beep=Hearers(row.beep),
-            beep_every_s=row.beep_every_s,
-        ),
-        presence=Shown(row.presence),
-        record_emergency=row.record_emergency,
-        telemarketing_hours=tuple(calling_hours.parse(text) for text in row.telemarketing_hours),
-        live_rules_version=row.live_rules_version,
-        jurisdictions=tuple(row.jurisdictions) or tags_for_country(row.home_country),
-        by_id={agent.id: agent for agent in agents},
-        by_username={agent.username.reveal(): agent for agent in agents},
-        by_extension={agent.extension.reveal(): agent for agent in agents if agent.extension is not None},
-        subprocessors=free,
-    )

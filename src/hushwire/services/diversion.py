@@ -18,13 +18,13 @@ from hushwire.core.ids import AgentId, CallId
 from hushwire.core.personal import Personal
 from hushwire.core.values import frozen, replace
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed
-from hushwire.services.directory import Agent, Organisation
 from hushwire.services.forwarding import MOST_DIVERSIONS, VOICEMAIL, Diversion
 from hushwire.services.recording_law import lacks_consent
 from hushwire.services.ring_groups import RingGroup
 from hushwire.services.ringing import RING_TRUNK_S, ring_s
 from hushwire.services.route import Route
 from hushwire.services.routing import Router, rung_next
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.sip.diversion import Diverted
 

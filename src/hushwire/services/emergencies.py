@@ -20,9 +20,9 @@ from hushwire.core.rounds import for_each
 from hushwire.policy.emergency import is_emergency
 from hushwire.policy.model import Attempt, Channel, Emergency
 from hushwire.privacy.notices import NoticeKind
-from hushwire.services.directory import Organisation
 from hushwire.services.live import LiveCall
 from hushwire.services.notices import Notices
+from hushwire.services.snapshot import Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.services.verdicts import Judge
 from hushwire.sip.effects import Cause, Rejected

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from hushwire.services.directory import Agent, Organisation
 from hushwire.services.lines import Line
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.sip.message import Request
 
 S = TypeVar("S")

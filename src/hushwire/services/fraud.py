@@ -21,12 +21,13 @@ from hushwire.policy.breaker import Action, Facts, Finding, Level, Signal, judge
 from hushwire.policy.breaker_counters import SHORT_S, tail_and_head
 from hushwire.policy.model import Allow, Deny, Malformed, Reason, Verdict
 from hushwire.policy.rating import RateTable
-from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.directory import Directory
 from hushwire.services.fraud_calls import Meter, metered, paid_parties
 from hushwire.services.fraud_counts import DayUse, Fact, FraudCounts, Kind, day_of
 from hushwire.services.live import LiveCall
 from hushwire.services.phone_numbers import REMOTE
 from hushwire.services.sharing import Seen, Sharing
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.verdicts import denied
 from hushwire.store.fraud import EVERYTHING
 from hushwire.store.ids import new_id

@@ -19,12 +19,12 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused
 from hushwire.services.answering import record_caller
 from hushwire.services.call_tasks import CallTasks
-from hushwire.services.directory import Agent
 from hushwire.services.greetings import Greetings
 from hushwire.services.live import LiveCall
 from hushwire.services.mailbox_calls import MailboxCalls
 from hushwire.services.phone_visits import Visit
 from hushwire.services.recorder import Recorder
+from hushwire.services.snapshot import Agent
 from hushwire.services.voicemail_reading import NotRead
 from hushwire.store.database import STORE_FAILED
 

@@ -6,7 +6,8 @@ from typing import Protocol
 import structlog
 
 from hushwire.core.values import frozen
-from hushwire.services.directory import Agent, Credential, Directory, Organisation
+from hushwire.services.directory import Directory
+from hushwire.services.snapshot import Agent, Credential, Organisation
 from hushwire.sip import refusals
 from hushwire.sip.digest import Authorization, Challenger, Outcome, parse_authorization
 from hushwire.sip.errors import ParseError

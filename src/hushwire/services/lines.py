@@ -10,8 +10,8 @@ from functools import lru_cache
 from uuid import UUID
 
 from hushwire.core.ids import AgentId, OrgId
-from hushwire.services.directory import Agent, Organisation
 from hushwire.services.park import SLOTS
+from hushwire.services.snapshot import Agent, Organisation
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,7 +31,7 @@ class Lines:
 
     def named(self, org: Organisation, user: str) -> Line | None:
         """The line of this extension, user name or code."""
-        agent = org.by_extension.get(user) or org.by_username.get(user)
+        agent = org.agent_named(user)
         if agent is not None:
             return Line(agent.id, agent.username.reveal(), agent)
         group = org.groups.get(user)

@@ -26,9 +26,9 @@ from hushwire.policy.model import Channel, Emergency
 from hushwire.privacy.consent import Places
 from hushwire.sdp.offer_answer import Crypto, LegMedia
 from hushwire.services.call_quality import CallQuality
-from hushwire.services.directory import Agent
 from hushwire.services.kept import Waiting
 from hushwire.services.route import Route
+from hushwire.services.snapshot import Agent
 from hushwire.services.trunk import Trunk
 from hushwire.sip.effects import DialogKey, InviteId, SubscriptionId, TxId
 from hushwire.sip.flow import Flow, Hop

@@ -22,9 +22,9 @@ from hushwire.media.model import MediaRefused
 from hushwire.media.sounds import EncodedSound, SoundCodec
 from hushwire.services.answering import caller_media, listen_for_keys
 from hushwire.services.call_tasks import CallTasks
-from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall
 from hushwire.services.phone_visits import Visit
+from hushwire.services.snapshot import Agent
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.services.voicemail_boxes import VoicemailBoxes

@@ -11,11 +11,12 @@ from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed, Verdict
 from hushwire.services import caller_id
 from hushwire.services.agent_terms import announces_with, rings_with
-from hushwire.services.directory import Agent, AssignedNumber, Directory, Organisation
+from hushwire.services.directory import Directory
 from hushwire.services.forwarding import MOST_DIVERSIONS
 from hushwire.services.recording_law import is_recorded, is_unrecorded, lacks_consent, places_of
 from hushwire.services.ringing import RING_TRUNK_S, ring_s
 from hushwire.services.route import Refused, Route
+from hushwire.services.snapshot import Agent, AssignedNumber, Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import trunk_terms

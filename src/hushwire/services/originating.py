@@ -20,12 +20,12 @@ from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Channel, Emergency
 from hushwire.services.call_media import CallMedia
 from hushwire.services.call_starts import CallStarts
-from hushwire.services.directory import Agent, Organisation
 from hushwire.services.live import LiveCall, Wanted
 from hushwire.services.replacing import Replacing
 from hushwire.services.ringing import RING_AGENT_S
 from hushwire.services.route import Refused, Route
 from hushwire.services.routing import Router
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.sip import refusals
 from hushwire.sip.headers import Line
 

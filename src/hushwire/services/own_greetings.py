@@ -11,10 +11,10 @@ from uuid import UUID
 import structlog
 
 from hushwire.core.errors import HushwireError
-from hushwire.services.directory import Agent
 from hushwire.services.greetings import Greetings
 from hushwire.services.live import LiveCall
 from hushwire.services.mailbox_calls import CHECK_EACH_S, MailboxCalls
+from hushwire.services.snapshot import Agent
 from hushwire.services.sounds import Playing
 from hushwire.services.voicemail_reading import NotRead
 from hushwire.store.database import STORE_FAILED

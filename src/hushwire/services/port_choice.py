@@ -15,8 +15,8 @@ from hushwire.core.ids import AgentId, TrunkId
 from hushwire.core.personal import Personal
 from hushwire.media.ports import IpAddress, LegOpening, PortTrouble, PortWish
 from hushwire.sdp.model import Keying, Srtp
-from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall
+from hushwire.services.snapshot import Agent
 from hushwire.services.trunk import Trunk
 
 SEEN_ENOUGH: Final = 3

@@ -10,8 +10,8 @@ from typing import Final
 from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
 from hushwire.services.colleagues import Engaged
-from hushwire.services.directory import Shown
 from hushwire.services.event_packages import Watched
+from hushwire.services.snapshot import Shown
 from hushwire.sip import dialog_info, pidf
 from hushwire.sip.dialog_info import DialogInfo, changes
 from hushwire.sip.uri import SipUri, escape_user

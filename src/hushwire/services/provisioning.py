@@ -29,7 +29,6 @@ from hushwire.privacy.notices import ContactRole
 from hushwire.services import limits
 from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
 from hushwire.services.clocks import Clocks
-from hushwire.services.directory import Address
 from hushwire.services.forwarding import Forwarding
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import designate
@@ -38,6 +37,7 @@ from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
 from hushwire.services.provisioning_rules import DeclaredRules, ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
 from hushwire.services.readings import current_text, signed
 from hushwire.services.rule_changes import OPERATOR, RuleChanges, found, lists_of
+from hushwire.services.snapshot import Address
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import organisation, rates
 from hushwire.store import provisioning as rows

@@ -7,7 +7,7 @@ from typing import Final
 from hushwire.core.personal import Personal
 from hushwire.policy import numbers
 from hushwire.privacy.consent import Places
-from hushwire.services.directory import Organisation
+from hushwire.services.snapshot import Organisation
 
 _GLOBAL: Final = re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII)
 

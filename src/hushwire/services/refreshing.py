@@ -10,7 +10,7 @@ from typing import Final
 
 from hushwire.core.values import frozen
 from hushwire.policy.rules import Rules
-from hushwire.services.directory import Agent
+from hushwire.services.snapshot import Agent
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.registrar import Binding

@@ -22,11 +22,12 @@ from hushwire.core.values import frozen, replace
 from hushwire.policy.model import AllowContact, Attempt, Channel, Verdict
 from hushwire.policy.rules import Rules
 from hushwire.services.bindings import Bindings, Place
-from hushwire.services.directory import Directory, Organisation
+from hushwire.services.directory import Directory
 from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address
 from hushwire.services.left_flows import LeftFlows
 from hushwire.services.refreshing import said, words
 from hushwire.services.sharing import Seen, Sharing
+from hushwire.services.snapshot import Organisation
 from hushwire.sip import gruu, refusals
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop, Target, Transport

@@ -29,13 +29,13 @@ from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_media import CallMedia
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
-from hushwire.services.directory import Agent
 from hushwire.services.live import LiveCall, Party
 from hushwire.services.live_rules import called_out
 from hushwire.services.recorded_parties import Coming
 from hushwire.services.recorder import Recorder
 from hushwire.services.route import Route
 from hushwire.services.routing import Router
+from hushwire.services.snapshot import Agent
 from hushwire.services.sounds import Sounds
 from hushwire.sip.asserted import ANONYMOUS
 from hushwire.sip.uri import NameAddr

@@ -3,7 +3,7 @@
 from typing import Final
 
 from hushwire.calls.diversion import DiversionReason
-from hushwire.services.directory import Agent
+from hushwire.services.snapshot import Agent
 
 RING_AGENT_S: Final = 60.0
 RING_TRUNK_S: Final = 120.0

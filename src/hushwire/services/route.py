@@ -8,10 +8,10 @@ from hushwire.core.personal import Personal
 from hushwire.core.values import frozen, replace
 from hushwire.policy.model import Allow, Deny, Emergency, Malformed
 from hushwire.privacy.consent import Places
-from hushwire.services.directory import Agent, Organisation
 from hushwire.services.features import Dialled, Feature
 from hushwire.services.forwarding import Diversion, Forwarding
 from hushwire.services.ring_groups import RingGroup
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.sip.flow import Hop
 

@@ -19,7 +19,7 @@ from hushwire.sdp.offer_answer import Srtp
 from hushwire.services import addressed, caller_id, emergencies
 from hushwire.services.addressed import own_user, own_user_of
 from hushwire.services.agent_terms import agent_terms, announces_with, rings_with
-from hushwire.services.directory import Agent, Credential, Directory, Organisation
+from hushwire.services.directory import Directory
 from hushwire.services.features import DEFAULT, SETTINGS, TABLE, Dialled, Feature, Features, changed_by
 from hushwire.services.forwarding import VOICEMAIL
 from hushwire.services.masked_routes import MaskedRoutes
@@ -28,6 +28,7 @@ from hushwire.services.registration import Device
 from hushwire.services.ring_groups import RingGroup, Strategy
 from hushwire.services.ringing import RING_AGENT_S, ring_s, takes_over
 from hushwire.services.route import Member, Refused, Route, Wish
+from hushwire.services.snapshot import Agent, Credential, Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import leads_to, sends_from, trunk_terms

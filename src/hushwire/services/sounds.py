@@ -22,8 +22,8 @@ from hushwire.media.sounds import EncodedSound, Played, PlayEnd, PlayOrder, Soun
 from hushwire.media.wire import Status
 from hushwire.policy.model import Emergency
 from hushwire.sdp.offer_answer import LegMedia
-from hushwire.services.directory import Organisation
 from hushwire.services.live import LiveCall
+from hushwire.services.snapshot import Organisation
 from hushwire.services.sound_library import PlayableSound, SoundKind, SoundLibrary
 from hushwire.services.sound_settings import AnnounceAt, Hearers
 

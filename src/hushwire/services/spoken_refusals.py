@@ -28,9 +28,9 @@ from hushwire.media.model import MediaRefused, Mode
 from hushwire.policy.model import Deny
 from hushwire.sdp.offer_answer import LegMedia, Refusal
 from hushwire.services.agent_terms import agent_terms
-from hushwire.services.directory import Organisation
 from hushwire.services.live import settings
 from hushwire.services.route import Refused
+from hushwire.services.snapshot import Organisation
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Sounds
 from hushwire.sip import refusals

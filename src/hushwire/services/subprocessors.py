@@ -5,7 +5,7 @@
                                                                                             `--unresolved--> barred, may terminate
 
 Customers are told by the worker on the day of the announcement; silence authorises. What stands against an entry keeps an
-organisation's calls from its carriers (`services/directory.py`), from the moment that it is committed.
+organisation's calls from its carriers (`services/snapshot_reading.py`), from the moment that it is committed.
 """
 
 from dataclasses import dataclass, field

@@ -16,9 +16,9 @@ from hushwire.core.ids import AgentId
 from hushwire.services.call_media import CallMedia
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_starts import CallStarts
-from hushwire.services.directory import Agent
 from hushwire.services.live import Joining, LiveCall
 from hushwire.services.routing import Router
+from hushwire.services.snapshot import Agent
 
 MAY_SUPERVISE: Final = frozenset({"supervisor", "admin", "owner"})
 FIRST_LEG: Final = 2

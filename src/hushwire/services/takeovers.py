@@ -17,7 +17,6 @@ from hushwire.core.ids import AgentId, NodeId
 from hushwire.services.call_starts import SDP_TYPE, CallStarts
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
-from hushwire.services.directory import Agent, Organisation
 from hushwire.services.elsewhere import Elsewhere
 from hushwire.services.features import Dialled, Feature
 from hushwire.services.handing_over import Bearer, HandingOver
@@ -26,6 +25,7 @@ from hushwire.services.live import Joining, LiveCall, Transfer
 from hushwire.services.park import Park
 from hushwire.services.route import Route
 from hushwire.services.routing import Router
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.transfers import KINDS, free_leg, is_transferable
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey, TxId
@@ -76,7 +76,7 @@ class Takeovers:
             else:
                 self._come(tx, request, flow, route, host, host.transfer.side, TransferKind.RETRIEVE)
             return
-        colleague = route.org.by_extension.get(place.argument) or route.org.by_username.get(place.argument)
+        colleague = route.org.agent_named(place.argument)
         group = route.org.groups.get(place.argument)
         line = AgentId(group.id) if group is not None else None if colleague is None else colleague.id
         ringing = None if line is None else self._ringing(route.org, line)

@@ -20,10 +20,11 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.core.rounds import for_each
 from hushwire.services.bindings import Bindings
-from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.directory import Directory
 from hushwire.services.message_bodies import told
 from hushwire.services.message_waiting import Send
 from hushwire.services.registration import Device
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.text_reading import Said, TextAsking
 from hushwire.sip import text as texts
 from hushwire.sip.effects import RequestId, Responded

@@ -18,10 +18,11 @@ from hushwire.core.errors import LocalError
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason
 from hushwire.services.addressed import dialled, own_user
-from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.directory import Directory
 from hushwire.services.identity import Authenticator, Known, Unknown
 from hushwire.services.message_sealing import Draft, sealed
 from hushwire.services.message_sending import Accepted, Refused
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.text_delivery import LEASE, Brought, Taking, TextDelivery
 from hushwire.services.verdicts import Admit, Judge, unlimited, verdict_for
 from hushwire.sip import refusals
@@ -113,7 +114,7 @@ class Texting:
     def _to_whom(self, tx: TxId, request: Request, flow: Flow, known: Known, text: Text) -> None:
         org, agent = known.org, known.agent
         user = own_user(request, org)
-        if user is not None and (callee := org.by_extension.get(user) or org.by_username.get(user)) is not None:
+        if user is not None and (callee := org.agent_named(user)) is not None:
             if callee.id == agent.id:
                 self._refuse(tx, 403, refusals.header("text-to-self"))
             elif callee.is_suspended:

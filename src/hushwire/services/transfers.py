@@ -21,7 +21,6 @@ from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_starts import CallStarts
 from hushwire.services.call_table import CallTable
 from hushwire.services.call_tasks import CallTasks
-from hushwire.services.directory import Agent
 from hushwire.services.elsewhere import Elsewhere
 from hushwire.services.identity import Authenticator, Unknown
 from hushwire.services.kept import KeptTransfer
@@ -31,6 +30,7 @@ from hushwire.services.park_words import ParkWords
 from hushwire.services.replacing import Replacing
 from hushwire.services.route import Refused, Route
 from hushwire.services.routing import Router
+from hushwire.services.snapshot import Agent
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Sounds
 from hushwire.services.supervision import FIRST_LEG, MOST_LEGS

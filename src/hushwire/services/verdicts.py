@@ -13,7 +13,7 @@ from uuid import UUID
 from hushwire.policy.calling_hours import CallingHours, closed_where, local_time
 from hushwire.policy.model import Allow, Attempt, Deny, Reason, Verdict
 from hushwire.policy.rules import Rules
-from hushwire.services.directory import Agent, Organisation
+from hushwire.services.snapshot import Agent, Organisation
 
 INDEX: Final = "do_not_call.number"
 """The blind index that a listed number stands under: one of its own, which no other table's index can be compared with."""

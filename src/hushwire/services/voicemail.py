@@ -20,12 +20,12 @@ from hushwire.media.link import MediaLink
 from hushwire.media.model import MediaRefused
 from hushwire.services.answering import LOOK_S, caller_media, caller_statistics, listen_for_keys, pause, record_caller
 from hushwire.services.call_tasks import CallTasks
-from hushwire.services.directory import Agent, Organisation
 from hushwire.services.live import LiveCall
 from hushwire.services.mailboxes import Mailboxes
 from hushwire.services.own_greetings import OwnGreetings
 from hushwire.services.recorder import Recorder
 from hushwire.services.route import Route
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.sound_library import SoundKind
 from hushwire.services.sounds import Playing, Sounds
 from hushwire.store.database import STORE_FAILED

@@ -13,11 +13,12 @@ from hushwire.policy import trunk_number
 from hushwire.policy.model import Allow, Attempt, Channel, Emergency
 from hushwire.services import caller_id, emergencies
 from hushwire.services.agent_terms import announces_with, rings_with
-from hushwire.services.directory import Agent, Directory, Organisation
+from hushwire.services.directory import Directory
 from hushwire.services.emergencies import NO_ROUTE
 from hushwire.services.recording_law import is_emergency_recorded, is_recorded
 from hushwire.services.ringing import RING_TRUNK_S
 from hushwire.services.route import Refused, Route
+from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import carries, is_short, trunk_target, written_for
