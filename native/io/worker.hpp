@@ -54,7 +54,7 @@ class Worker {
     /// below do nothing.
     void post(Mailbox::Task task) { mailbox_.post(std::move(task)); }
 
-    // The worker's thread only
+    // The worker's thread only. Bridges and their legs (worker_bridges.cpp)
     void open_bridge(const Uuid& id, Mode mode);
     void open_leg(const Uuid& id, unsigned leg, PortPair ports);
     /// The shared port that the leg is on from now, or nothing where none has room for it (then it was not
@@ -63,16 +63,26 @@ class Worker {
     /// Gives a leg on a shared port a pair of its own. Both are listened to; the next SET_LEG moves what is
     /// sent to the new one.
     void reopen_leg(const Uuid& id, unsigned leg, PortPair ports);
-    std::uint32_t ssrc(const Uuid& id, unsigned leg) const;
     /// The SSRC; nothing, and nothing changed, where another leg of the shared port owns the announced
     /// address.
     std::optional<std::uint32_t> set_leg(const Uuid& id, unsigned leg, const LegSettings& settings);
-    std::vector<SharedPortReport> shared_ports() const;
+    std::uint32_t ssrc(const Uuid& id, unsigned leg) const;
     /// `is_last`: the bridge is about to be closed, and what was not yet assessed is.
     std::optional<BridgeReport> report(const Uuid& id, bool is_last = false);
-    void close_bridge(const Uuid& id);
+    std::vector<SharedPortReport> shared_ports() const;
     /// The leg's last report; its sockets are closed.
     std::optional<LegReport> close_leg(const Uuid& id, unsigned leg);
+    void close_bridge(const Uuid& id);
+    /// When the thread last looked at the clock.
+    std::int64_t now_us() const { return now_us_; }
+    /// For what concerns one bridge alone; null where it is not there. After a change of what it plays or
+    /// mixes: `schedule`.
+    Bridge* bridge(const Uuid& id);
+    void schedule(const Uuid& id);
+    /// Sends at once, beside what is relayed.
+    void send(const Uuid& id, const Forward& forward);
+
+    // Legs that change their bridge (worker_moves.cpp)
     /// Moves a leg, sockets and all, to another bridge of this worker, where its number is free.
     void move_leg(const Uuid& from, unsigned leg, const Uuid& to, unsigned to_leg);
     /// A leg with sockets of its own on its way to another worker's bridge.
@@ -82,20 +92,14 @@ class Worker {
     std::shared_ptr<Passage> take_out(const Uuid& from, unsigned leg);
     /// Where the number is free.
     void put_in(const Uuid& to, unsigned leg, Passage& passage);
-    /// When the thread last looked at the clock.
-    std::int64_t now_us() const { return now_us_; }
-    /// For what concerns one bridge alone; null where it is not there. After a change of what it plays or
-    /// mixes: `schedule`.
-    Bridge* bridge(const Uuid& id);
-    void schedule(const Uuid& id);
-    /// Sends at once, beside what is relayed.
-    void send(const Uuid& id, const Forward& forward);
+
+    // Recorders (worker_recorders.cpp)
     void start_recorder(const Uuid& id, RecordingId recording, std::int64_t start_us);
-    Recorder* recorder(const Uuid& id);
     /// Ends one recorder and begins the next between two packets; what was paused stays so.
     RecorderEnd switch_recorder(const Uuid& id, std::int64_t old_start_us, RecordingId next,
                                 std::int64_t next_start_us);
     RecorderEnd end_recorder(const Uuid& id, std::int64_t start_us);
+    Recorder* recorder(const Uuid& id);
 
   private:
     struct Host;
@@ -140,7 +144,10 @@ class Worker {
         const DtlsReceiver& dtls_receiver;
     };
     static constexpr unsigned kOwnRead = 16;
+    static constexpr std::int64_t kSweepUs = Recorder::kTurnUs;
 
+    // worker.cpp: packets, and what bridges make by the clock. In one file, so that what a packet takes is
+    // compiled together.
     void run();
     bool serve(int timeout_ms);
     void drain(Port& port);
@@ -153,21 +160,25 @@ class Worker {
     void note_proof(Shared& port, Seat seat, const Address& from, std::uint32_t ssrc);
     void send(Host& host, const Forward& forward);
     void flush();
-    Line& line(Host& host, unsigned leg);
-    void listen(Host& host, unsigned leg, PortPair pair);
-    void close_line(Host& host, unsigned leg);
-    void sweep();
-    void sweep(Host& host);
-    void leave_turns(const Host& host);
-    void look_for_unheard(Host& host);
-    void send_reports(Host& host);
-    void say_goodbye(Host& host);
     void serve_due();
     void schedule(Host& host);
     void unschedule(Host& host);
     void follow_up(Host& host);
     void tell_events(Host& host);
+
+    // worker_bridges.cpp
     Host* find(const Uuid& id) const;
+    Line& line(Host& host, unsigned leg);
+    void listen(Host& host, unsigned leg, PortPair pair);
+    void close_line(Host& host, unsigned leg);
+
+    // worker_upkeep.cpp: turns
+    void sweep();
+    void sweep(Host& host);
+    void look_for_unheard(Host& host);
+    void send_reports(Host& host);
+    void leave_turns(const Host& host);
+    void say_goodbye(Host& host);
 
     Tick tick_;
     std::uint64_t packets_ = 0;  // since the last tick
