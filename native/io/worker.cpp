@@ -97,7 +97,7 @@ void Worker::run() {
         }
         sweep();
         tick_.note(std::exchange(packets_, 0), now_us_);
-        // What was left in a socket is late already: with a sleep before each 512 of them, a worker that was
+        // What was left in a socket is late already: with a sleep before each further read, a worker that was
         // held up once would stay behind for as long again, or for good where its core has little to spare.
         if (std::exchange(is_behind_, false)) continue;
         if (is_busy && !is_stopping_) sleep_us(tick_.us());
@@ -155,7 +155,7 @@ void Worker::drain(Port& port) {
 }
 
 /// Whole batches over all legs of the port; returns how many packets came. Eight batches are four times what
-/// 1,200 calls bring in a tick; what is more waits in the socket until all others had their turn, so that a
+/// 1,200 calls bring in a tick; what is more waits in the socket until all others were served, so that a
 /// flood here delays them little.
 unsigned Worker::drain(Shared& port) {
     constexpr unsigned kRounds = 8, kManyPackets = 4;
@@ -166,8 +166,8 @@ unsigned Worker::drain(Shared& port) {
         total += count;
         take(port, first, count);
         if (count < Batch::kRead) break;
-        is_behind_ |= round + 1 == kRounds;
     }
+    if (total == kRounds * Batch::kRead) is_behind_ = true;
     port.counts.packets += total;
     packets_ += total;
     if (total >= kManyPackets) watch(port, false);

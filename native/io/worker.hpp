@@ -3,8 +3,9 @@
 //
 // Packets are collected on a short tick: while there is traffic the thread sleeps for 1 to 2.5 ms
 // (io/tick.hpp) and then serves every socket that has something, which costs far fewer wake-ups than a
-// wake-up per packet. Ports that many legs share are read and written in batches over all of their legs; a
-// leg's own port costs a system call per packet.
+// wake-up per packet. Ports that many legs share are read and written in batches over all of their legs, and
+// read on without a sleep where more waits than is read at once; a leg's own port costs a system call per
+// packet.
 #pragma once
 #include <sys/socket.h>
 
@@ -203,7 +204,7 @@ class Worker {
     std::size_t scheduled_ = 0;
     std::int64_t now_us_ = 0, swept_until_us_ = 0;
     bool is_stopping_ = false, has_tasks_ = false;
-    bool is_behind_ = false;  // more than one turn's worth waited at a shared port: no sleep before the next
+    bool is_behind_ = false;  // a shared port had as much as is read of it at once, or more
     std::thread thread_;
 };
 
