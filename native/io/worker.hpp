@@ -172,6 +172,7 @@ class Worker {
     Line& line(Host& host, unsigned leg);
     void listen(Host& host, unsigned leg, PortPair pair);
     void close_line(Host& host, unsigned leg);
+    static void leave_shared(Line& line);
 
     // worker_upkeep.cpp: turns
     void sweep();

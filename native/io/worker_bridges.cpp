@@ -160,10 +160,15 @@ void Worker::listen(Host& host, unsigned leg, PortPair pair) {
 }
 
 void Worker::close_line(Host& host, unsigned leg) {
-    auto line = std::move(host.lines[leg]);
-    if (!line || !line->shared) return;
-    line->shared->demux.remove(line->seat);
-    line->shared->places[line->seat] = {};
+    if (auto line = std::move(host.lines[leg])) leave_shared(*line);
+}
+
+void Worker::leave_shared(Line& line) {
+    if (!line.shared) return;
+    line.shared->demux.remove(line.seat);
+    line.shared->places[line.seat] = {};
+    line.shared = nullptr;
+    line.seat = kNoSeat;
 }
 
 }  // namespace hushwire::io

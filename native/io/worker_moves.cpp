@@ -38,18 +38,13 @@ struct Worker::Passage {
 std::shared_ptr<Worker::Passage> Worker::take_out(const Uuid& from, unsigned leg) {
     auto* source = find(from);
     auto* moving = source ? source->lines[leg].get() : nullptr;
-    if (!moving || (moving->shared && moving->sends_shared)) return nullptr;
-    flush();               // what waits to be sent names the bridge and the sockets
-    if (moving->shared) {  // its party was told of its own pair: the place on the shared port is over
-        moving->shared->demux.remove(moving->seat);
-        moving->shared->places[moving->seat] = {};
-        moving->shared = nullptr;
-        moving->seat = kNoSeat;
-    }
+    if (!moving || moving->sends_shared) return nullptr;
+    flush();                // what waits to be sent names the bridge and the sockets
+    leave_shared(*moving);  // its party was told of its own pair
     auto passage = std::make_shared<Passage>();
     passage->line = std::move(source->lines[leg]);
     for (auto& port : passage->line->own)
-        if (port.fd.get() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port.fd.get(), nullptr);
+        if (port.fd) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port.fd.get(), nullptr);
     passage->moving = source->bridge.take_leg(leg, now_us_);
     tell_events(*source);
     schedule(*source);
@@ -64,7 +59,7 @@ void Worker::put_in(const Uuid& to, unsigned leg, Passage& passage) {
     for (auto& port : line->own) {
         port.host = target;
         port.leg = leg;
-        if (port.fd.get() >= 0) watch(port);
+        if (port.fd) watch(port);
     }
     tell_events(*target);
     schedule(*target);
