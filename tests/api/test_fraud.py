@@ -1,7 +1,10 @@
 """/v1/voice-security/alarms and /limits: alarms are shown, undone and answered; limits are set, merged and refused."""
 
+import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
+
+import pytest
 
 from hushwire.privacy.notices import NoticeKind
 from hushwire.services.clocks import Clocks
@@ -9,8 +12,10 @@ from hushwire.services.devices import MOST_DEVICES
 from hushwire.services.fraud_upkeep import FraudUpkeep
 from hushwire.services.notices import Notices
 from hushwire.store import fraud
+from hushwire.store.fraud import AlarmRow
 from tests.api.serving import Chance, Office, problem, shown
 from tests.api.test_garbage import a_team, an_alarm
+from tests.polling import until
 from tests.store.rows import insert
 
 LIMITS = "/v1/voice-security/limits"
@@ -98,6 +103,56 @@ async def test_a_credential_is_locked_by_hand_and_another_one_shown_once_by_one_
         assert (states[device["id"]], states[minted["id"]]) == ("active", "active"), "what was handed out stays"
     logged = await office.rows("SELECT action FROM audit_log WHERE object = $1 ORDER BY position", f"fraud-alarm:{alarm['id']}")
     assert [row["action"] for row in logged] == ["fraud.locked", "fraud.undone"]
+
+
+async def test_an_alarm_has_one_credential_minted_and_who_asks_for_a_second_is_told_how_to_get_another(office: Office) -> None:
+    anna = await office.add_agent("anna")
+    async with office.client() as api:
+        device = (await api.post(f"/v1/agents/{anna}/devices", json={"name": "desk"})).json()
+        made = (await api.post("/v1/voice-security/alarms", json={"agent_id": str(anna), "credential_id": device["id"]})).json()
+        for _ in range(2):
+            again = await api.post(f"/v1/voice-security/alarms/{made['alarm']['id']}/replace", json={})
+            assert again.status_code == 200
+            assert (again.json()["id"], again.json()["password"]) == (made["minted"]["id"], None)
+            assert f"POST /v1/agents/{anna}/devices" in again.json()["note"]
+        states = {one["id"]: one["state"] for one in shown(await api.get(f"/v1/agents/{anna}/devices"))}
+        del states[str(anna)]
+        assert states == {device["id"]: "revoked", made["minted"]["id"]: "active"}
+        found = shown(await api.get(f"/v1/voice-security/alarms/{made['alarm']['id']}"))
+        assert (found["replaced_at"] is not None, found["locked"]) == (True, False)
+        await api.delete(f"/v1/agents/{anna}/devices/{made['minted']['id']}")
+        other = await api.post(f"/v1/voice-security/alarms/{made['alarm']['id']}/replace", json={})
+        assert other.status_code == 201, "what was minted is gone as well"
+        assert other.json()["password"]
+
+
+@pytest.mark.parametrize("ways", [("undo", "undo"), ("replace", "undo"), ("undo", "replace"), ("replace", "replace")])
+async def test_two_alarms_of_one_agent_are_answered_at_the_same_time(office: Office, ways: tuple[str, str]) -> None:
+    anna, now = await office.add_agent("anna"), datetime.now(UTC)
+    alarms = [await an_alarm(office, anna), str(UUID(int=5))]
+    row = AlarmRow(UUID(int=5), "agent", anna, anna, anna, "attempts-per-minute", "lock", 6.0, 5.0, 1, 7, now, now)
+    async with (await office.house.main("gateway")).organisation(office.house.org) as connection:
+        await fraud.put_alarm(connection, office.house.org, row)
+    watching = await office.house.main("owner")
+
+    async def both_wait() -> bool:
+        async with watching.transaction() as connection:
+            waiting = await connection.fetchval(
+                "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+                " WHERE NOT granted AND datname = current_database()"
+            )
+            return bool(waiting == 2)
+
+    async with office.client() as api:
+        async with (await office.house.main("owner")).organisation(office.house.org) as holding:
+            await holding.execute("SELECT FROM fraud_locks FOR UPDATE")  # both are under way before either is done
+            asked = [
+                asyncio.create_task(api.post(f"/v1/voice-security/alarms/{alarm}/{way}", json={} if way == "replace" else None))
+                for way, alarm in zip(ways, alarms, strict=True)
+            ]
+            await until(both_wait, what="two that wait")
+        answers = await asyncio.gather(*asked)
+    assert all(answer.status_code in (200, 201) for answer in answers)
 
 
 async def test_a_lock_by_hand_holds_also_where_the_agent_has_all_the_devices_that_it_may_have(office: Office) -> None:

@@ -124,6 +124,14 @@ class Devices:
             await self._note(connection, org_id, now, actor, audit.Action.DEVICE_HANDED_OUT, found.device_id, agent_id)
         return Minted(found.device_id, username, found.slug, found.login, password, None)
 
+    async def described(self, connection: Connection, org_id: OrgId, agent_id: UUID, device_id: UUID) -> Minted | None:
+        """A device as it was told when it was made, without its password: that stands nowhere. None: it opens nothing any more."""
+        agent, login = await table.agent(connection, agent_id), await table.login(connection, agent_id, device_id, self._clock.now())
+        if agent is None or login is None:
+            return None
+        username = _open(await self._keyring.org_context(org_id), agent.username_sealed, "agents", "username_sealed", agent_id)
+        return Minted(device_id, username, agent.slug, login, None, None)
+
     async def _add(
         self,
         connection: Connection,
@@ -173,6 +181,7 @@ class Devices:
         It stands in the keyring before the row changes: no restore of an older database gives it back.
         """
         async with self._main.organisation(org_id) as connection:
+            await table.agent(connection, agent_id, for_update=True)  # first of all, as whoever answers an alarm does
             return await self.revoke_in(connection, org_id, agent_id, device_id, actor=actor)
 
     async def revoke_in(self, connection: Connection, org_id: OrgId, agent_id: UUID, device_id: UUID, *, actor: str) -> bool:

@@ -38,6 +38,14 @@ class AlreadyLocked:
 
 
 @dataclass(frozen=True, slots=True)
+class AlreadyMinted:
+    """The credential is taken away for good; what takes its place was handed out before, and its password is told to nobody again."""
+
+    minted: Minted
+    agent_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class LockedByHand:
     """An alarm that was raised by hand, and the credential that takes the locked one's place; None: the agent has all that it may have."""
 
@@ -85,7 +93,7 @@ class FraudAlarms:
         """
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
-            row = await table.alarm(connection, alarm_id, for_update=True)
+            row = await table.hold(connection, alarm_id)
             if row is None:
                 return None
             if row.undone_at is None:
@@ -102,14 +110,17 @@ class FraudAlarms:
                 row = replace(row, undone_at=now, undone_by=actor)
         return Alarm(row, is_locked=False)
 
-    async def replace(self, org_id: OrgId, alarm_id: UUID, *, actor: str, waits: bool = False) -> Minted | TooMany | NoCredential | None:
+    async def replace(
+        self, org_id: OrgId, alarm_id: UUID, *, actor: str, waits: bool = False
+    ) -> Minted | AlreadyMinted | TooMany | NoCredential | None:
         """The credential was stolen: take it away for good and hand out another one, in one transaction; None where there is no such alarm.
 
-        The one that was minted with the lock, where one waits, else one that is made now. The agent's other devices go on, and so does what
-        is limited; a hold on all that leaves the house stays until it is undone.
+        The one that was minted with the lock, where one waits. None where one was handed out already and opens something still: an alarm
+        has one. Else one that is made now. The agent's other devices go on, and so does what is limited; a hold on all that leaves the
+        house stays until it is undone. Safe to repeat.
         """
         async with self._main.organisation(org_id) as connection:
-            row = await table.alarm(connection, alarm_id, for_update=True)
+            row = await table.hold(connection, alarm_id)
             if row is None:
                 return None
             agent_id, credential_id = row.agent_id, row.credential_id
@@ -118,6 +129,12 @@ class FraudAlarms:
             waiting = await self._devices.hand_out(connection, org_id, agent_id, credential_id, actor=actor, waits=waits)
             if waiting is not None:
                 await self._devices.revoke_in(connection, org_id, agent_id, credential_id, actor=actor)
+            if waiting is None and row.replacement_id is not None:
+                known = await self._devices.described(connection, org_id, agent_id, row.replacement_id)
+                if known is not None:
+                    await self._devices.revoke_in(connection, org_id, agent_id, credential_id, actor=actor)
+                    await table.replaced(connection, agent_id, credential_id, self._clock.now(), known.id)
+                    return AlreadyMinted(known, agent_id)
             minted = waiting or await self._devices.replace(connection, org_id, agent_id, credential_id, actor=actor, waits=waits)
             if isinstance(minted, Minted):
                 await table.replaced(connection, agent_id, credential_id, self._clock.now(), minted.id)
@@ -134,6 +151,7 @@ class FraudAlarms:
         """
         now = self._clock.now()
         async with self._main.organisation(org_id) as connection:
+            await device_table.agent(connection, agent_id, for_update=True)
             if not isinstance(await device_table.sealed_credential(connection, agent_id, credential_id), bytes):
                 return None
             if (agent_id, credential_id) in await table.locked(connection, {agent_id}):

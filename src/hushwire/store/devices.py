@@ -96,12 +96,23 @@ async def sealed_credential(connection: Connection, agent_id: AgentId | UUID, de
     False where there is no such device; True where it has no credential (any more).
     """
     if device_id == agent_id:
-        row = await connection.fetchrow("SELECT ha1_sealed FROM agents WHERE id = $1 FOR UPDATE", agent_id)
+        row = await connection.fetchrow("SELECT ha1_sealed FROM agents WHERE id = $1 FOR NO KEY UPDATE", agent_id)
     else:
         row = await connection.fetchrow("SELECT ha1_sealed FROM devices WHERE id = $1 AND agent_id = $2 FOR UPDATE", device_id, agent_id)
     if row is None:
         return False
     return True if row["ha1_sealed"] is None else bytes(row["ha1_sealed"])
+
+
+async def login(connection: Connection, agent_id: UUID, device_id: UUID, now: datetime) -> str | None:
+    """The user name of a device that is neither revoked nor expired."""
+    found: str | None = await connection.fetchval(
+        "SELECT login FROM devices WHERE id = $1 AND agent_id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)",
+        device_id,
+        agent_id,
+        now,
+    )
+    return found
 
 
 async def revoke(connection: Connection, agent_id: UUID, device_id: UUID, now: datetime) -> bool:

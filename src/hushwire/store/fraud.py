@@ -223,11 +223,31 @@ async def unlock(connection: Connection, agent_id: UUID, credential_id: UUID | N
     return _count(tag)
 
 
-async def alarm(connection: Connection, alarm_id: UUID, *, for_update: bool = False) -> AlarmRow | None:
+async def alarm(connection: Connection, alarm_id: UUID) -> AlarmRow | None:
     """One alarm."""
-    query = f"SELECT {_ALARM} FROM fraud_alarms WHERE id = $1"  # noqa: S608 - our own columns
-    row = await connection.fetchrow(query + " FOR UPDATE" if for_update else query, alarm_id)
+    row = await connection.fetchrow(f"SELECT {_ALARM} FROM fraud_alarms WHERE id = $1", alarm_id)  # noqa: S608 - our own columns
     return None if row is None else AlarmRow(**dict(row))
+
+
+async def hold(connection: Connection, alarm_id: UUID) -> AlarmRow | None:
+    """One alarm, and all others of its agent, until the transaction ends; None where there is no such alarm.
+
+    Everybody who changes more than one row of an agent takes them in one order, or two at the same time wait for each other for ever: the
+    agent, its alarms by time, what hangs on them, the audit log.
+    """
+    found = await alarm(connection, alarm_id)
+    if found is None:
+        return None
+    if found.agent_id is not None:
+        await connection.execute("SELECT FROM agents WHERE id = $1 FOR NO KEY UPDATE", found.agent_id)
+    await connection.execute(
+        "SELECT FROM fraud_alarms WHERE id = $1 OR agent_id = $2 OR ($2::uuid IS NULL AND agent_id IS NULL AND subject_id = $3)"
+        " ORDER BY first_at, id FOR UPDATE",
+        alarm_id,
+        found.agent_id,
+        found.subject_id,
+    )
+    return await alarm(connection, alarm_id)
 
 
 async def alarms(

@@ -59,6 +59,7 @@ class MintedDevice(BaseModel):
     password: str | None = Field(description="None for a device that waits for its link to be opened.")
     realm: str
     expires_at: datetime | None
+    note: str | None = Field(default=None, description="Where this was minted before and nothing is shown: how to get another one.")
 
 
 @router.get("")
@@ -97,7 +98,7 @@ def granted(found: Minted | TooMany | None) -> Minted:
     return found
 
 
-def minted(realm: str, found: Minted) -> MintedDevice:
+def minted(realm: str, found: Minted, note: str | None = None) -> MintedDevice:
     """A credential as it is shown, once."""
     domain = f"{found.slug}.{realm}"
     return MintedDevice(
@@ -108,6 +109,7 @@ def minted(realm: str, found: Minted) -> MintedDevice:
         password=found.password,
         realm=realm,
         expires_at=found.expires_at,
+        note=note,
     )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
 from hushwire.api.access import Caller, Permission
@@ -15,7 +15,7 @@ from hushwire.api.routers.devices import MintedDevice, granted, minted
 from hushwire.api.values import Body, Id, parsed_id
 from hushwire.policy.breaker import Action, Level, Signal
 from hushwire.policy.limits import LimitsUnreadableError, read
-from hushwire.services.fraud_alarms import BY_HAND, Alarm, AlreadyLocked, NoCredential
+from hushwire.services.fraud_alarms import BY_HAND, Alarm, AlreadyLocked, AlreadyMinted, NoCredential
 from hushwire.services.limits import OF_ALL, Shown, SubjectLimits
 
 router = APIRouter(prefix="/v1/voice-security", tags=["voice security"])
@@ -153,14 +153,23 @@ async def undo_alarm(means: Given, caller: Changing, alarm_id: Id) -> FraudAlarm
 
 
 @router.post("/alarms/{alarm_id}/replace", status_code=201)
-async def replace_credential(means: Given, caller: Replacing, alarm_id: Id, body: Replacement) -> MintedDevice:
+async def replace_credential(means: Given, caller: Replacing, alarm_id: Id, body: Replacement, response: Response) -> MintedDevice:
     """It was no false alarm: the credential is taken away for good and another one handed out, in one step.
 
-    The one that was minted with the lock, if one waits: its password is shown by this, once. Else one that is made now.
+    The one that was minted with the lock, if one waits: its password is shown by this, once. Else one that is made now (201). Where one was
+    handed out already (with a lock by hand, or by this) nothing is minted: 200, with that one, no password, and a note. Safe to repeat.
     """
     found = await means.fraud_alarms.replace(caller.org_id, parsed_id(alarm_id), actor=caller.actor, waits=body.waits)
     if isinstance(found, NoCredential):
         raise Problem(409, "No credential was shown: there is none to replace.")
+    if isinstance(found, AlreadyMinted):
+        response.status_code = 200
+        devices = f"/v1/agents/{found.agent_id}/devices"
+        note = (
+            "The stolen credential is taken away. This one was minted in its place before, and its password was shown then, or is shown by"
+            f" its link. If that is lost: DELETE {devices}/{found.minted.id}, and POST {devices} for another one."
+        )
+        return minted(means.sip_domain, found.minted, note)
     return minted(means.sip_domain, granted(found))
 
 
