@@ -20,7 +20,9 @@ CALLED_IN = {
     "called_for": {"services/originating.py"},
     "originate": {"services/originating.py"},
     "call_in": {"services/call_taking.py", "services/conferences.py"},
-    "ways_out": {"services/diversion.py", "services/ways_out.py"},
+    # What makes ways out of a verdict: for who calls or is called later, for who diverts, and for masked sessions.
+    "on_verdict": {"services/routing.py", "services/successors.py"},
+    "ways_out": {"services/diversion.py", "services/masked_routes.py", "services/ways_out.py"},
     # The rows from which messages leave for carriers.
     "enqueue_all": {"services/message_sending.py", "services/message_inbox.py"},
 }
@@ -72,4 +74,4 @@ def test_all_other_targets_are_phones() -> None:
             if any(isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Target" for node in ast.walk(tree)):
                 makers.add(path.relative_to(SOURCE).as_posix())
     # Of a verdict; of a phone's registration; of a party that is in the call already.
-    assert makers == {"services/trunk_targets.py", "services/routing.py", "services/replacing.py"}
+    assert makers == {"services/trunk_targets.py", "services/phone_targets.py", "services/replacing.py"}

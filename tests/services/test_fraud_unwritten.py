@@ -9,13 +9,13 @@ from uuid import UUID
 from hushwire.app.sources import SystemRandom
 from hushwire.policy.breaker import Action, Bound, Finding, Level, Signal
 from hushwire.policy.model import Attempt, Channel
-from hushwire.services.features import Dialled, Feature
+from hushwire.services.feature_routes import FeatureRoutes
+from hushwire.services.features import DEFAULT, Dialled, Feature
 from hushwire.services.fraud import MOST_UNWRITTEN, Breaker, Raised
 from hushwire.services.fraud_minting import LockMinting
 from hushwire.services.fraud_sharing import FraudSharing, alarm_writer
 from hushwire.services.route import Refused
-from hushwire.services.routing import Router
-from hushwire.services.verdicts import verdict_for
+from hushwire.services.verdicts import Verdicts, verdict_for
 from hushwire.store import fraud as rows
 from tests.databases import Databases
 from tests.services.location import NODE, build, judge
@@ -82,9 +82,9 @@ async def test_who_tries_by_settings_what_the_rules_refuse_is_counted_as_who_cal
     org = world.directory.default_organisation
     assert org is not None
     anna, asked = org.by_username["anna"], []
-    router = Router(world.directory, lambda _agent: (), judge, None, lambda: datetime.now(UTC))  # type: ignore[arg-type]
-    router.admit = lambda _org, agent, verdict, dialled, credential, host: asked.append((agent.id, dialled, credential, host)) or verdict  # type: ignore[func-returns-value]
+    verdicts = Verdicts(judge, lambda: datetime.now(UTC))
+    verdicts.admit = lambda _org, agent, verdict, dialled, credential, host: asked.append((agent.id, dialled, credential, host)) or verdict  # type: ignore[func-returns-value]
     wish = Dialled(Feature.FORWARD_ALWAYS, "+33142685300")
-    refused = router._wish(org, anna, wish, "*72+33142685300", anna.id, "192.0.2.7")
+    refused = FeatureRoutes(DEFAULT, verdicts).wish(org, anna, wish, "*72+33142685300", anna.id, "192.0.2.7")
     assert isinstance(refused, Refused)
     assert asked == [(anna.id, "+33142685300", anna.id, "192.0.2.7")]

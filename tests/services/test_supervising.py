@@ -231,16 +231,16 @@ async def test_while_the_call_is_sensitive_the_supervisor_hears_nothing(world: W
 async def test_who_objected_is_not_listened_to_any_more(world: World) -> None:
     talk = await talking(world)
     sue, _ = await joined(world, talk, LISTEN)
-    router = world.gateway.calling.supervision._router
-    allowed = router.may_record
-    router.may_record = lambda route: False  # type: ignore[method-assign]
+    rights = world.gateway.calling.supervision._router.rights
+    allowed = rights.may_record
+    rights.may_record = lambda route: False  # type: ignore[method-assign]
     try:
         world.gateway.calling.obey_directory()
         await sue.expect(sip.DialogEnded)
         await until(lambda: not talk.live.guests, what="the supervisor is gone")
         assert (await ask(world, talk.live, LISTEN)).startswith("all parties must agree")
     finally:
-        router.may_record = allowed  # type: ignore[method-assign]
+        rights.may_record = allowed  # type: ignore[method-assign]
     assert not talk.live.is_ended
 
 

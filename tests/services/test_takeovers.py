@@ -136,7 +136,7 @@ async def test_a_parked_call_waits_on_where_who_dialled_its_slot_is_refused_at_o
     refer(anna, near, "*697")
     await until(lambda: live.call.state is State.WAITING, what="the carrier's party waits")
     with monkeypatch.context() as patch:
-        patch.setattr(world.gateway.calling._router, "is_barred", lambda *_: True)  # suspended as it was routed
+        patch.setattr(world.gateway.calling._router.rights, "is_barred", lambda *_: True)  # suspended as it was routed
         ben.invite("*697")
         assert await refused(ben) == 403
     assert live.transfer is not None

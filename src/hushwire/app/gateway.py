@@ -372,7 +372,7 @@ class Gateway:
             alarm_writer(self.records, self.directory, minting, self.bindings.new_id),
         )
         self.fraud = FraudSharing(wired.main, self.directory, self.breaker, wired.clock, wired.node_id)
-        router.admit = self.breaker.admit
+        router.verdicts.admit = self.breaker.admit
         self.registrations.on_shared = self.breaker.shared
         self.calling.is_locked = self.breaker.is_locked
         self.calling.on_ended(self.breaker.ended)
@@ -380,7 +380,7 @@ class Gateway:
         ua = self.endpoint.ua
         ua.on_parted(self.calling.journal.parted)
         pickups = PickupNames(self.neighbours.tag, ua.name, lambda alias: ua.name(alias, None))
-        is_offered = router.is_on(Feature.PICKUP)
+        is_offered = router.feature_routes.is_on(Feature.PICKUP)
         self.colleagues = Colleagues(wired.main, self.neighbours, wired.node_id, lambda: self.calling.live, pickups if is_offered else None)
         engaged = self.colleagues.engaged
         self.notifier = Notifier(

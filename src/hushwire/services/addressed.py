@@ -28,6 +28,14 @@ def own_user_of(uri: object, org: Organisation) -> str | None:
         return None
 
 
+def own_name(header: str, org: Organisation) -> str | None:
+    """The user part of a header's URI that names this gateway; None where it names something else, or can't be read."""
+    try:
+        return own_user_of(parse_name_addr(header).uri, org)
+    except ParseError:
+        return None
+
+
 def dialled(request: Request) -> str:
     """What the row of a refusal shows: the user part as dialled, else the whole URI."""
     try:

@@ -114,7 +114,7 @@ class CallStarts:
     def request(self, tx: TxId, request: Request, flow: Flow) -> None:
         """A request outside any dialog."""
         bearer = self._bearer(request, flow)
-        trunk = None if bearer is not None else self._router.trunk_of(flow, request)
+        trunk = None if bearer is not None else self._router.inbound.trunk_of(flow)
         known = None if bearer is None else bearer.known
         if trunk is None and known is None:
             identity = self._authenticator.identify(request, flow)
@@ -136,7 +136,7 @@ class CallStarts:
         if known is not None:
             self._from_agent(tx, request, flow, known, bearer)
         elif trunk is not None:
-            self._follow(tx, request, flow, self._router.from_trunk(trunk, request, flow))
+            self._follow(tx, request, flow, self._router.inbound.from_trunk(trunk, request, flow))
 
     def _from_agent(
         self, tx: TxId, request: Request, flow: Flow, known: Known, bearer: Bearer | None = None, *, may_go: bool = True
@@ -349,7 +349,7 @@ class CallStarts:
         route = live.route
         if live.key is not None:
             live.id = CallId(live.key.id)
-        if self._router.is_barred(route):
+        if self._router.rights.is_barred(route):
             # Suspended while the call waited for its keys.
             self._keys.give_back(live)
             self._unstarted(live, EndReason.SUSPENDED, "suspended")
@@ -363,7 +363,7 @@ class CallStarts:
         self._table.calls[live.id] = live
         self._rows.begin(live)
         _log.info("call.started", call_id=str(live.id), direction=route.plan.direction.value, targets=len(route.plan.targets))
-        announces = self._router.may_record(route) and self._sounds.announces_first(live)
+        announces = self._router.rights.may_record(route) and self._sounds.announces_first(live)
         for effect in live.call.start(announces=announces):
             self._carry_out(live, effect)
         self._journal.changed(live)

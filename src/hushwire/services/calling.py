@@ -148,8 +148,8 @@ class Calling:
             random,
             node_id,
             self._recording_impossible,
-            router.may_record,
-            router.may_take_message,
+            router.rights.may_record,
+            router.rights.may_take_message,
             self.sounds,
             self.journal,
         )
@@ -187,7 +187,7 @@ class Calling:
             mailboxes or NoMailboxes(),
             clock,
             self.feed,
-            router.may_take_message,
+            router.rights.may_take_message,
             lengths or Lengths(),
             most_messages,
         )
@@ -200,9 +200,9 @@ class Calling:
             self._greeting_calls = GreetingCalls(link, self._mailbox_calls, self.recorder, self._tasks, greetings)
             self.voicemail.own = OwnGreetings(self._mailbox_calls, greetings)
         diverting.no_mailbox = self.voicemail.why_not
-        router.is_talking = lambda agent: self.table.is_talking(agent) or (counts is not None and counts.talks(agent))
-        router.masked_calls = lambda session: self.table.masked(session) + (0 if counts is None else counts.masked(session))
-        router.visits = lambda agent: self.table.visits(agent) + (0 if counts is None else counts.visits(agent))
+        router.availability.is_talking = lambda agent: self.table.is_talking(agent) or (counts is not None and counts.talks(agent))
+        router.masked.calls = lambda session: self.table.masked(session) + (0 if counts is None else counts.masked(session))
+        router.feature_routes.visits = lambda agent: self.table.visits(agent) + (0 if counts is None else counts.visits(agent))
         starts = CallStarts(
             endpoint,
             router,
@@ -247,7 +247,8 @@ class Calling:
         self.supervision = Supervision(router, starts, media, rows, self.feed)
         replacing = Replacing(
             endpoint,
-            router,
+            router.rights,
+            router.phones,
             link,
             self.table,
             media,
@@ -278,7 +279,16 @@ class Calling:
         )
         self._keyed_transfers = KeyedTransfers(transfer_code, self.transfers, link, media, self.sounds, self._tasks, clock)
         self._takeovers = Takeovers(
-            endpoint, authenticator, router, starts, self.table, self.transfers.park, router.is_on, self._tasks, elsewhere, handing
+            endpoint,
+            authenticator,
+            router,
+            starts,
+            self.table,
+            self.transfers.park,
+            router.feature_routes.is_on,
+            self._tasks,
+            elsewhere,
+            handing,
         )
         self._signalling = CallSignalling(
             endpoint,
@@ -398,13 +408,13 @@ class Calling:
             if self.is_locked(live):
                 _log.info("call.cut", call_id=str(live.id), why="locked")
                 self.hang_up(live, EndReason.CREDENTIAL_LOCKED)
-            elif self._router.is_barred(live.route, live.credentials()):
+            elif self._router.rights.is_barred(live.route, live.credentials()):
                 _log.info("call.barred", call_id=str(live.id))
                 self.hang_up(live, EndReason.SUSPENDED)
-            elif is_ruled_out(self._router, live):
+            elif is_ruled_out(self._router.directory, self._router.verdicts, live):
                 _log.info("call.ruled_out", call_id=str(live.id))
                 self.hang_up(live, EndReason.RULES_CHANGED)
-            elif live.recording is not None and not self._router.may_record(live.route):
+            elif live.recording is not None and not self._router.rights.may_record(live.route):
                 self._tasks.spawn(self.recorder.objected(live), "recording-objected")
 
     def media_lost(self, *, is_gone: bool) -> None:

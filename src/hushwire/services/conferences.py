@@ -167,13 +167,13 @@ class Conferences:
         if room is None or room.route.org.id != org_id:
             return "no-conference"
         is_in = any(_is_agents(one) and _agent_of(one) == agent_id for one in room.guests.values())
-        agent = self._router.agent(agent_id)
+        agent = self._router.directory.agent(agent_id)
         if not is_in or agent is None or agent.is_suspended:
             return "not-in-conference"
         leg = _free(room)
         if leg is None:
             return "conference-full"
-        route = self._router.invited(room.route.org, agent, to.reveal(), leg)
+        route = self._router.successors.invited(room.route.org, agent, to.reveal(), leg)
         if isinstance(route, Refused):
             self._starts.note_refusal(route)
             return route
@@ -188,7 +188,7 @@ class Conferences:
             return True
         places = (*room.route.places, *(place for place in member.route.places if place not in room.route.places))
         room.route = replace(room.route, others=(*room.route.others, number), places=places)
-        if not self._router.may_record(room.route):
+        if not self._router.rights.may_record(room.route):
             if room.recording is not None:
                 await self._recorder.objected(room)
             return True

@@ -18,12 +18,14 @@ from hushwire.core.ids import AgentId, CallId
 from hushwire.core.personal import Personal
 from hushwire.core.values import frozen, replace
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed
+from hushwire.services.addressed import own_name
 from hushwire.services.forwarding import MOST_DIVERSIONS, VOICEMAIL, Diversion
+from hushwire.services.group_ringing import rung_next
 from hushwire.services.recording_law import lacks_consent
 from hushwire.services.ring_groups import RingGroup
 from hushwire.services.ringing import RING_TRUNK_S, ring_s
 from hushwire.services.route import Route
-from hushwire.services.routing import Router, rung_next
+from hushwire.services.routing import Router
 from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.sip.diversion import Diverted
@@ -77,7 +79,13 @@ class Diverting:
     """Answers the question of a call's machine. `out_for` counts the live calls that an agent's forwarding has let out."""
 
     def __init__(self, router: Router, out_for: Callable[[AgentId], int]) -> None:
-        self._router = router
+        self._directory = router.directory
+        self._verdicts = router.verdicts
+        self._rights = router.rights
+        self._phones = router.phones
+        self._availability = router.availability
+        self._groups = router.groups
+        self._leaving = router.leaving
         self._out_for = out_for
         self.no_mailbox: Callable[[Route, Agent], str | None] = lambda _route, _agent: "no-mailbox"
         """Why who calls by a route can't leave the agent a message now, in a word; None where that is possible."""
@@ -85,9 +93,10 @@ class Diverting:
     def answer(self, call_id: CallId, route: Route, tried: int, reason: DiversionReason, deflected: str | None = None) -> Answer:
         """Where the call goes on to. `tried` of the route's targets were rung; `deflected` is what a phone's redirection named."""
         if route.group is not None:
-            org = self._router.newest(route.org)
-            return _to_members(rung_next(route, route.group, self._router.members(org, route.group, route), tried), tried) or Nowhere()
-        org, agent = self._router.newest(route.org), self._who_is_called(route)
+            org = self._directory.newest(route.org)
+            members = self._groups.members(org, route.group, route)
+            return _to_members(rung_next(route, route.group, members, tried), tried) or Nowhere()
+        org, agent = self._directory.newest(route.org), self._who_is_called(route)
         if agent is None or isinstance(route.verdict, Emergency):
             return Nowhere()
         made: list[Diversion] = []
@@ -97,7 +106,7 @@ class Diverting:
         if deflected is not None:
             # A phone's word goes before its agent's settings, and is judged as the agent's wish.
             reason = DiversionReason.DEFLECTION
-            wish = _Wish(self._router.own_name(org, deflected), Attempt(deflected, Channel.REDIRECT))
+            wish = _Wish(own_name(deflected, org), Attempt(deflected, Channel.REDIRECT))
         while wish is not None:
             if wish.name == VOICEMAIL:
                 why_not = self.no_mailbox(route, agent)
@@ -112,14 +121,14 @@ class Diverting:
                 return self._out(org, agent, found, route, tried, made)
             if isinstance(found, RingGroup):
                 changed = replace(route, org=org, diversions=(*route.diversions, *made))
-                members = self._router.members(org, found, changed)
+                members = self._groups.members(org, found, changed)
                 return _to_members(rung_next(changed, found, members, tried), tried) or Nowhere(tuple(made))
             if found is None:
                 break
             onward = self._to_agent(org, found, route, tried, made)
             if onward is not None:
                 return onward
-            agent, reason = found, self._router.not_rung(found) or DiversionReason.UNAVAILABLE
+            agent, reason = found, self._availability.not_rung(found) or DiversionReason.UNAVAILABLE
             wish = _set_by(agent, reason)
         for one in made:
             if one.refused is not None:
@@ -129,7 +138,7 @@ class Diverting:
     def _who_is_called(self, route: Route) -> Agent | None:
         """Whose phones were rung, as it is known now; None where it was nobody's."""
         called = None if route.leads_out else route.called
-        return None if called is None else self._router.agent(called.id)
+        return None if called is None else self._directory.agent(called.id)
 
     def _towards(
         self, org: Organisation, agent: Agent, wish: _Wish, route: Route, seen: set[AgentId], done: int
@@ -140,19 +149,19 @@ class Diverting:
         name = wish.name or ""
         if (group := org.groups.get(name)) is not None:
             return None, group
-        found = self._router.own_agent(org, name)
-        verdict = None if found is not None else self._router.verdict(org, agent, wish.attempt)
+        found = org.agent_named(name)
+        verdict = None if found is not None else self._verdicts.on(org, agent, wish.attempt)
         if isinstance(verdict, Allow):
             # A number of ours is rung here: by way of a carrier nobody would know that it comes round again.
-            found = self._router.assigned(org, verdict.number)
-            if (group := self._router.assigned_group(org, verdict.number)) is not None:
+            found = self._directory.agent_of_number(org, verdict.number)
+            if (group := self._directory.group_of_number(org, verdict.number)) is not None:
                 return None, group
         if found is not None:
             if found.id in seen:
                 return "loop", None
             return ("suspended", None) if found.is_suspended else (None, found)
         if verdict is not None:
-            verdict = self._router.admit(org, agent, verdict, wish.attempt.destination, None, None)
+            verdict = self._verdicts.admit(org, agent, verdict, wish.attempt.destination, None, None)
         match verdict:
             case Allow():
                 if self._out_for(agent.id) >= MOST_OUT:
@@ -169,9 +178,9 @@ class Diverting:
 
     def _to_agent(self, org: Organisation, agent: Agent, route: Route, tried: int, made: list[Diversion]) -> Onward | None:
         """Ring an agent of the organisation; None where none of its phones is to be rung, or can be."""
-        if self._router.not_rung(agent) is not None:
+        if self._availability.not_rung(agent) is not None:
             return None
-        targets = self._router.targets_of(org, agent, route, self._router.agent(made[-1].agent_id), _told(route, made))
+        targets = self._phones.on_route(org, agent, route, self._directory.agent(made[-1].agent_id), _told(route, made))
         if not targets:
             return None
         changed = replace(route, org=org, diversions=(*route.diversions, *made))
@@ -182,7 +191,7 @@ class Diverting:
 
     def _out(self, org: Organisation, agent: Agent, verdict: Allow, route: Route, tried: int, made: list[Diversion]) -> Answer:
         """Ring a number, as the agent would call it."""
-        trunks, ways = self._router.leaving.ways_out(org, agent, verdict, hides=agent.hides_identity, diverted=_told(route, made))
+        trunks, ways = self._leaving.ways_out(org, agent, verdict, hides=agent.hides_identity, diverted=_told(route, made))
         targets = tuple(replace(way, terms=replace(way.terms, leg=route.callee_leg)) for way in ways)
         if not targets:
             made[-1] = replace(made[-1], refused="no-trunk")
@@ -200,7 +209,7 @@ class Diverting:
             changed = replace(changed, agent=agent, out_trunk=trunks[0])
         else:
             changed = replace(changed, peer_agent=None, trunk=trunks[0])
-        is_recorded = route.plan.is_recorded and self._router.may_record(changed)
+        is_recorded = route.plan.is_recorded and self._rights.may_record(changed)
         event = events.Diverted(targets, RING_TRUNK_S, is_serial=True, leads_out=True, is_recorded=is_recorded)
         return _onward(changed, targets, tried, tuple(trunks), event)
 

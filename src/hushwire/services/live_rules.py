@@ -8,15 +8,16 @@ from hushwire.calls.model import Side
 from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import Allow, Attempt, Channel, Emergency
+from hushwire.services.directory import Directory
 from hushwire.services.live import LiveCall
 from hushwire.services.route import Route
-from hushwire.services.routing import Router
+from hushwire.services.verdicts import Verdicts
 
 
-def is_ruled_out(router: Router, live: LiveCall) -> bool:
+def is_ruled_out(directory: Directory, verdicts: Verdicts, live: LiveCall) -> bool:
     """Whether a call that began under older rules leads to a number that nobody who pays for it may call now. Asked once per change."""
     route = live.route
-    org = router.newest(route.org)
+    org = directory.newest(route.org)
     begun_under = live.judged_under or (route.org.rules.version if live.new is None else live.new.rules_version or 0)
     if begun_under >= org.live_rules_version:
         return False
@@ -25,7 +26,7 @@ def is_ruled_out(router: Router, live: LiveCall) -> bool:
         return False
     payers = [agent for agent_id in _paying(route) if (agent := org.by_id.get(agent_id)) is not None]
     attempts = [Attempt(number.reveal(), Channel.FORWARD if route.leads_out else Channel.INVITE) for number in _reached(live)]
-    return any(not any(isinstance(router.verdict(org, agent, attempt), Allow) for agent in payers) for attempt in attempts)
+    return any(not any(isinstance(verdicts.on(org, agent, attempt), Allow) for agent in payers) for attempt in attempts)
 
 
 def called_out(route: Route) -> tuple[Personal[str], ...]:

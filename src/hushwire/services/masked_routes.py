@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
-from hushwire.calls.model import CallDirection, Plan, Target, Terms
+from hushwire.calls.model import CallDirection, Plan, Terms
 from hushwire.core.personal import Personal
-from hushwire.policy.model import Allow, Attempt, Channel, Deny, Emergency, Malformed, Verdict
+from hushwire.policy.model import Allow, Attempt, Channel, Deny, Malformed, Verdict
 from hushwire.services import caller_id
 from hushwire.services.agent_terms import announces_with, rings_with
 from hushwire.services.directory import Directory
 from hushwire.services.forwarding import MOST_DIVERSIONS
+from hushwire.services.phone_targets import PhoneTargets
 from hushwire.services.recording_law import is_recorded, is_unrecorded, lacks_consent, places_of
 from hushwire.services.ringing import RING_TRUNK_S, ring_s
 from hushwire.services.route import Refused, Route
@@ -20,7 +20,8 @@ from hushwire.services.snapshot import Agent, AssignedNumber, Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import trunk_terms
-from hushwire.services.verdicts import Admit, Judge, unlimited, verdict_for
+from hushwire.services.verdicts import Verdicts
+from hushwire.services.ways_out import WaysOut
 from hushwire.sip import refusals
 from hushwire.sip.flow import Flow
 from hushwire.sip.uri import NameAddr, SipUri, escape_user
@@ -30,41 +31,21 @@ MOST_CALLS: Final = 2
 theirs, or leads a call round and round, has no more of the organisation's money than that at a time."""
 
 
-class WaysOut(Protocol):
-    """`WaysOut.ways_out`."""
-
-    def __call__(
-        self, org: Organisation, agent: Agent, verdict: Allow | Emergency, *, shown: Personal[str] | None
-    ) -> tuple[list[Trunk], list[Target]]: ...
-
-
 class MaskedRoutes:
-    """Where calls to proxy numbers go. `assigned` gives the agent of a number of ours, `agent_targets` its phones as a leg,
-    `calls` how many calls of a session are not over yet."""
+    """Where calls to proxy numbers go."""
 
-    def __init__(
-        self,
-        directory: Directory,
-        judge: Judge,
-        states: TrunkStates,
-        now: Callable[[], datetime],
-        ways_out: WaysOut,
-        assigned: Callable[[Organisation, str], Agent | None],
-        agent_targets: Callable[[Organisation, Agent, NameAddr, int], tuple[Target, ...]],
-        calls: Callable[[UUID], int],
-    ) -> None:
+    def __init__(self, directory: Directory, verdicts: Verdicts, states: TrunkStates, leaving: WaysOut, phones: PhoneTargets) -> None:
         self._directory = directory
-        self._judge = judge
+        self._verdicts = verdicts
         self._states = states
-        self._now = now
-        self._ways_out = ways_out
-        self._assigned = assigned
-        self._agent_targets = agent_targets
-        self._calls = calls
-        self.admit: Admit = unlimited
+        self._leaving = leaving
+        self._phones = phones
+        self.calls: Callable[[UUID], int] = lambda _session: 0
+        """How many calls of a session are not over yet."""
 
     def _verdict(self, org: Organisation, agent: Agent, other: str) -> Verdict:
-        return self.admit(org, agent, verdict_for(self._judge, org, agent, Attempt(other, Channel.FORWARD), self._now()), other, None, None)
+        verdict = self._verdicts.on(org, agent, Attempt(other, Channel.FORWARD))
+        return self._verdicts.admit(org, agent, verdict, other, None, None)
 
     def proxy(self, org: Organisation, number: str) -> AssignedNumber | None:
         """The proxy number of the organisation that this number is; None for all others."""
@@ -89,7 +70,7 @@ class MaskedRoutes:
         agent = None if found is None else org.by_id.get(found.agent_id)
         if known is None or found is None or agent is None or agent.is_suspended:
             return refused("not-masked", "not-masked")
-        if self._calls(found.session_id) >= MOST_CALLS:
+        if self.calls(found.session_id) >= MOST_CALLS:
             return refused("mask-full", "mask-full", agent)
         verdict = self._verdict(org, agent, found.other.reveal())
         if not isinstance(verdict, Allow):
@@ -97,13 +78,13 @@ class MaskedRoutes:
         other, places = Personal(verdict.number), (*places_of(org, known), verdict.country)
         if lacks_consent(org, (known, other), places):
             return refused("no-recording", "no-recording", agent)
-        own = self._assigned(org, verdict.number)
+        own = self._directory.agent_of_number(org, verdict.number)
         trunks: list[Trunk] = []
         if own is not None:
             from_ = NameAddr(SipUri(self._directory.domain, escape_user(proxy.number.reveal())))
-            targets = () if own.is_suspended or own.forwarding.not_rung else self._agent_targets(org, own, from_, 0)
+            targets = () if own.is_suspended or own.forwarding.not_rung else self._phones.of(org, own, from_, 0)
         else:
-            trunks, ways = self._ways_out(org, agent, verdict, shown=proxy.number)
+            trunks, ways = self._leaving.ways_out(org, agent, verdict, shown=proxy.number)
             targets = tuple(replace(way, terms=replace(way.terms, leg=0)) for way in ways)
         if not targets:
             code = "unavailable" if own is not None else "trunk-failed"
@@ -146,7 +127,7 @@ class MaskedRoutes:
         found = next((one for one in sessions if one is not None), None)
         if found is None:
             return refused("not-masked", "not-masked")
-        if self._calls(found.session_id) >= MOST_CALLS:
+        if self.calls(found.session_id) >= MOST_CALLS:
             return refused("mask-full", "mask-full")
         verdict = self._verdict(org, agent, found.other.reveal())
         if not isinstance(verdict, Allow):
@@ -154,7 +135,7 @@ class MaskedRoutes:
         other = Personal(verdict.number)
         if lacks_consent(org, (other,), (verdict.country,)):
             return refused("no-recording", "no-recording")
-        trunks, targets = self._ways_out(org, agent, verdict, shown=proxy.number)
+        trunks, targets = self._leaving.ways_out(org, agent, verdict, shown=proxy.number)
         if not targets:
             return refused("trunk-failed", "trunk-failed")
         plan = Plan(

@@ -63,7 +63,7 @@ class Originating:
             return await self._begin(org_id, agent_id, wanted, answers_itself=answers_itself)
 
     async def _begin(self, org_id: OrgId, agent_id: AgentId, wanted: Wanted, *, answers_itself: bool) -> LiveCall | Refused | None:
-        org, agent = self._router.organisation(org_id), self._router.agent(agent_id)
+        org, agent = self._router.directory.organisation(org_id), self._router.directory.agent(agent_id)
         if org is None or agent is None or agent.org_id != org_id:
             return None
         found = self._judged(org, agent, wanted, counts=True)
@@ -76,7 +76,7 @@ class Originating:
 
     async def call_back(self, live: LiveCall, to: str) -> str | None:
         """Let an agent who hears its messages call somebody, in a call of its own; None, or why not, by a code of the catalogue."""
-        org, agent = self._router.newest(live.route.org), self._router.agent(live.route.agent.id)
+        org, agent = self._router.directory.newest(live.route.org), self._router.directory.agent(live.route.agent.id)
         end = live.call.end(Side.CALLER)
         if agent is None or end is None:
             return "closing"
@@ -114,8 +114,8 @@ class Originating:
             return [events.NotDiverted()]
         if self.is_locked(live) and not live.is_emergency:
             return [events.Stopped(EndReason.CREDENTIAL_LOCKED)]
-        agent = self._router.agent(live.route.agent.id)
-        if agent is None or self._router.is_barred(live.route):
+        agent = self._router.directory.agent(live.route.agent.id)
+        if agent is None or self._router.rights.is_barred(live.route):
             return [events.Stopped(EndReason.SUSPENDED)]
         found = self._judged(live.route.org, agent, wanted, counts=False)
         if isinstance(found, Refused):
@@ -157,7 +157,7 @@ class Originating:
         other = found.remote or wanted.to
         # Nobody's hand, nobody's need: an emergency call is begun by a person.
         headers = ANSWERS_ITSELF if answers_itself and not isinstance(found.verdict, Emergency) else ()
-        phones = self._router.own_phones(found.org, found.agent, other, headers)
+        phones = self._router.phones.own(found.org, found.agent, other, headers)
         if not phones:
             words = refusals.header("agent-not-reached")
             return Refused(480, words, "agent-not-reached", found.plan.direction, found.org, found.agent, remote=found.remote)

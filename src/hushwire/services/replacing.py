@@ -27,14 +27,15 @@ from hushwire.media.model import MediaRefused
 from hushwire.policy.model import Emergency
 from hushwire.services.call_journal import CallJournal
 from hushwire.services.call_media import CallMedia
+from hushwire.services.call_rights import CallRights
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
 from hushwire.services.live import LiveCall, Party
 from hushwire.services.live_rules import called_out
+from hushwire.services.phone_targets import PhoneTargets
 from hushwire.services.recorded_parties import Coming
 from hushwire.services.recorder import Recorder
 from hushwire.services.route import Route
-from hushwire.services.routing import Router
 from hushwire.services.snapshot import Agent
 from hushwire.services.sounds import Sounds
 from hushwire.sip.asserted import ANONYMOUS
@@ -55,7 +56,8 @@ class Replacing:
     def __init__(
         self,
         endpoint: SipEndpoint,
-        router: Router,
+        rights: CallRights,
+        phones: PhoneTargets,
         link: MediaLink,
         table: CallTable,
         media: CallMedia,
@@ -67,7 +69,8 @@ class Replacing:
         feed: Callable[[LiveCall, events.Event], None],
     ) -> None:
         self._endpoint = endpoint
-        self._router = router
+        self._rights = rights
+        self._phones = phones
         self._link = link
         self._table = table
         self._media = media
@@ -198,7 +201,7 @@ class Replacing:
 
     async def _is_told(self, host: LiveCall, source: LiveCall, side: Side, route: Route) -> bool:
         """Whether who comes knows that the call is recorded: nobody is recorded who was not told, where telling is what was set."""
-        if not self._router.may_record(route) or not self._sounds.needs_announcement(host) or source.recording is not None:
+        if not self._rights.may_record(route) or not self._sounds.needs_announcement(host) or source.recording is not None:
             return True
         staying = {leg for other in Side if other is not side and (leg := source.call.leg(other)) is not None}
         return await self._sounds.announce(source, staying) or host.route.may_go_unrecorded
@@ -206,7 +209,7 @@ class Replacing:
     async def _go_on_recording(self, host: LiveCall, route: Route, coming: Coming) -> str:
         if host.recording is None:
             return "ok"
-        if not self._router.may_record(route):
+        if not self._rights.may_record(route):
             await self._recorder.stop(host)
             return "ok"
         peer = None if route.peer_agent is None else route.peer_agent.id
@@ -333,7 +336,7 @@ class Replacing:
         source.transferred = Transferred(host.id, kind.value, by, ended_at)
 
     def _name(self, host: LiveCall, shown: Personal[str] | None) -> NameAddr | None:
-        return None if shown is None else self._router.internal_name(host.route.org, shown.reveal())
+        return None if shown is None else self._phones.internal_name(host.route.org, shown.reveal())
 
     def _note(self, host: LiveCall) -> None:
         self._journal.changed(host)

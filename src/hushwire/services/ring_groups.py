@@ -1,4 +1,4 @@
-"""Ring groups: an extension that several agents answer. Values; which phones ring is the router's to say."""
+"""Ring groups: an extension that several agents answer. Values; which phones ring says group_ringing.py."""
 
 from dataclasses import dataclass
 from enum import StrEnum

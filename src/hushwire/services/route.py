@@ -6,7 +6,7 @@ from hushwire.calls.model import AnsweredBy, CallDirection, Plan, Target
 from hushwire.core.ids import AgentId
 from hushwire.core.personal import Personal
 from hushwire.core.values import frozen, replace
-from hushwire.policy.model import Allow, Deny, Emergency, Malformed
+from hushwire.policy.model import Allow, Deny, Emergency, Malformed, Reason
 from hushwire.privacy.consent import Places
 from hushwire.services.features import Dialled, Feature
 from hushwire.services.forwarding import Diversion, Forwarding
@@ -190,3 +190,16 @@ class Refused:
     remote: Personal[str] | None = None
     verdict: Deny | Malformed | None = None
     hides: bool = False
+
+
+def refused_by(verdict: Deny | Malformed, org: Organisation, agent: Agent, dialled: str) -> Refused:
+    """What the rules refused, with the number that they read, else what was dialled."""
+    number = verdict.number if isinstance(verdict, Deny) else None
+    remote, reason = Personal(number or dialled[:256]), verdict.reason
+    return Refused(reason.sip_status, reason.sip_reason, "refused", CallDirection.OUTBOUND, org, agent, remote=remote, verdict=verdict)
+
+
+def refused_for_consent(direction: CallDirection, org: Organisation, agent: Agent, remote: Personal[str]) -> Refused:
+    """A call within the organisation that would have to be recorded and may not be."""
+    reason = Reason.RECORDING_CONSENT
+    return Refused(reason.sip_status, reason.sip_reason, "no-recording", direction, org, agent, remote=remote)

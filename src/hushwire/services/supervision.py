@@ -45,7 +45,7 @@ class Supervision:
 
     async def supervise(self, live: LiveCall, role: JoinedAs, agent_id: AgentId, *, actor: str, purpose: str) -> str:
         """Ring the supervisor's phone; or, where it is in the call already, let it be in it as `role` from now on."""
-        agent = self._router.agent(agent_id)
+        agent = self._router.directory.agent(agent_id)
         refusal = self._why_not(live, agent)
         if refusal is not None or agent is None:
             return refusal or "the organisation has no such agent"
@@ -55,7 +55,7 @@ class Supervision:
         leg = next((leg for leg in range(FIRST_LEG, MOST_LEGS) if leg not in live.guests), None)
         if leg is None:
             return "the call has as many parties as it can have"
-        route = self._router.to_supervisor(agent, live.route, leg)
+        route = self._router.successors.to_supervisor(agent, live.route, leg)
         if route is None:
             return "the supervisor has no phone that can be reached"
         if not self._starts.join(route, Joining(live, leg, role, actor, purpose)):
@@ -82,7 +82,7 @@ class Supervision:
 
     def obey(self, live: LiveCall) -> None:
         """The other party may have objected meanwhile."""
-        if live.guests and not self._router.may_record(live.route):
+        if live.guests and not self._router.rights.may_record(live.route):
             self.end_all(live, EndReason.NOT_ALLOWED)
 
     async def _change(self, live: LiveCall, mine: LiveCall, joining: Joining, role: JoinedAs, actor: str, purpose: str) -> str:
@@ -111,7 +111,7 @@ class Supervision:
             return "who is a party of the call can't supervise it"
         if live.call.state is not State.ACTIVE:
             return "the call is not answered"
-        if not self._router.may_record(live.route):
+        if not self._router.rights.may_record(live.route):
             return "all parties must agree to that there, or one of them objected"
         return None
 

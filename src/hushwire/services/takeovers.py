@@ -92,7 +92,7 @@ class Takeovers:
         """An INVITE with Replaces: from an agent, of a call of its own, or of one that rings at a colleague's where pickup is on."""
         tx, request, flow = event.tx, event.request, event.flow
         bearer = self.bearer(request, flow)
-        if bearer is None and self._router.trunk_of(flow, request) is not None:
+        if bearer is None and self._router.inbound.trunk_of(flow) is not None:
             self._refuse(tx, "transfer-by-carrier")
             return
         identity = self._authenticator.identify(request, flow) if bearer is None else bearer.known
@@ -109,7 +109,7 @@ class Takeovers:
             self._refuse(tx, "closing")
             return
         found = self._named(identity.org, identity.agent, named)
-        route = self._router.to_place(identity.org, identity.agent, flow if bearer is None else bearer.seen)
+        route = self._router.successors.to_place(identity.org, identity.agent, flow if bearer is None else bearer.seen)
         route = replace(route, device_id=identity.credential.id, through=None if bearer is None else bearer.through)
         if found is None:
             _log.info("takeover.refused", why="no such dialog for this agent")

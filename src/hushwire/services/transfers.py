@@ -126,11 +126,11 @@ class Transfers:
             self._refuse(event.tx, "too-many-parties")
             return
         value, shown = event.request.headers.listed("Refer-To")[0], self._shown(live, side.other)
-        wanted = self._router.parks_at(live.route.org, value)
+        wanted = self._router.feature_routes.parks_at(live.route.org, value)
         if wanted is not None:
             self._take_in(live, side, agent, event, wanted)
             return
-        route = self._router.referred(live.route.org, agent, value, shown, leg, event.flow.remote.host, credential_id)
+        route = self._router.successors.referred(live.route.org, agent, value, shown, leg, event.flow.remote.host, credential_id)
         if isinstance(route, Refused):
             self._endpoint.respond(event.tx, route.status, headers=[("Reason", route.reason)])
             self._starts.note_refusal(route)
@@ -148,7 +148,7 @@ class Transfers:
             return "not-transferable"
         if leg is None or self._table.is_closing:
             return "closing" if self._table.is_closing else "too-many-parties"
-        route = self._router.keyed(live.route.org, party.agent, number, self._shown(live, side.other), leg, party.device_id)
+        route = self._router.successors.keyed(live.route.org, party.agent, number, self._shown(live, side.other), leg, party.device_id)
         if isinstance(route, Refused):
             self._starts.note_refusal(route)
             return route.end_reason if route.verdict is None else route.verdict.reason.value
@@ -361,10 +361,10 @@ class Transfers:
     def ring_back(self, live: LiveCall, transfer: Transfer) -> bool:
         """Ring who asked for the transfer, to have the party back that waits; False where that can't be."""
         transfer.is_return = True
-        leg, agent = free_leg(live), self._router.agent(transfer.by.id)
+        leg, agent = free_leg(live), self._router.directory.agent(transfer.by.id)
         if leg is None or agent is None:
             return False
-        route = self._router.to_successor(live.route.org, agent, agent, self._shown(live, transfer.side.other), leg)
+        route = self._router.successors.to_successor(live.route.org, agent, agent, self._shown(live, transfer.side.other), leg)
         if isinstance(route, Refused):
             return False
         _log.info("transfer.returns", call_id=str(live.id))
@@ -373,7 +373,7 @@ class Transfers:
 
     def adopt(self, live: LiveCall, kept: KeptTransfer) -> None:
         """Go on after the end of the process that was asked: whoever was rung is no more, so that the transfer has failed."""
-        agent, dialog = self._router.agent(kept.by), live.dialogs.get(kept.side)
+        agent, dialog = self._router.directory.agent(kept.by), live.dialogs.get(kept.side)
         if agent is None:
             if live.call.state is State.WAITING:
                 self._feed(live, events.Stopped(EndReason.NO_ANSWER))
@@ -442,7 +442,7 @@ class Transfers:
     def _shown(self, live: LiveCall, side: Side) -> NameAddr:
         """A party as those are told who are rung to talk with it."""
         shown: Personal[str] | None = live.party(side).shown
-        return _ANONYMOUS if shown is None else self._router.internal_name(live.route.org, shown.reveal())
+        return _ANONYMOUS if shown is None else self._router.phones.internal_name(live.route.org, shown.reveal())
 
     def _refuse(self, tx: TxId, code: str) -> None:
         self._endpoint.respond(tx, REFUSALS[code].status or 500, headers=[("Reason", header(code))])

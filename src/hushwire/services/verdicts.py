@@ -37,6 +37,20 @@ def verdict_for(judge: Judge, org: Organisation, agent: Agent, attempt: Attempt,
     return marketed(verdict, org.telemarketing_hours, now, is_listed=is_listed(org, verdict.number))
 
 
+class Verdicts:
+    """Gives them by the rules, the set and the hours of this moment, for whatever calls ask."""
+
+    def __init__(self, judge: Judge, now: Callable[[], datetime]) -> None:
+        self._judge = judge
+        self._now = now
+        self.admit: Admit = unlimited
+        """What the fraud breaker makes of the verdict on a real attempt to leave the house."""
+
+    def on(self, org: Organisation, agent: Agent, attempt: Attempt) -> Verdict:
+        """What the rules say to a way out on an agent's wish."""
+        return verdict_for(self._judge, org, agent, attempt, self._now())
+
+
 def marketed(allowed: Allow, hours: Sequence[CallingHours], now: datetime, *, is_listed: bool) -> Allow | Deny:
     """What is left of a permission where telemarketing asks, by call or by message. `is_listed`: in the do-not-call set."""
     if is_listed:

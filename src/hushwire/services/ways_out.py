@@ -1,28 +1,27 @@
 """The ways by which calls leave for the telephone network: what the judge let out, by which carriers, in which order."""
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Final
 
 import structlog
 
 from hushwire.calls.model import CallDirection, Plan, Target, Terms
+from hushwire.core.errors import LocalError
 from hushwire.core.personal import Personal
 from hushwire.core.values import replace
 from hushwire.policy import trunk_number
-from hushwire.policy.model import Allow, Attempt, Channel, Emergency
+from hushwire.policy.model import Allow, AllowContact, Attempt, Channel, Deny, Emergency, Malformed, Reason, Verdict
 from hushwire.services import caller_id, emergencies
 from hushwire.services.agent_terms import announces_with, rings_with
 from hushwire.services.directory import Directory
 from hushwire.services.emergencies import NO_ROUTE
-from hushwire.services.recording_law import is_emergency_recorded, is_recorded
+from hushwire.services.recording_law import is_emergency_recorded, is_recorded, lacks_consent
 from hushwire.services.ringing import RING_TRUNK_S
-from hushwire.services.route import Refused, Route
+from hushwire.services.route import Refused, Route, refused_by
 from hushwire.services.snapshot import Agent, Organisation
 from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import carries, is_short, trunk_target, written_for
-from hushwire.services.verdicts import Judge, verdict_for
+from hushwire.services.verdicts import Verdicts, denied
 from hushwire.sip import refusals
 from hushwire.sip.diversion import Diverted
 
@@ -38,45 +37,27 @@ log = structlog.get_logger(__name__)
 class WaysOut:
     """Finds them under the rules and the carriers' states of this moment."""
 
-    def __init__(self, directory: Directory, judge: Judge, states: TrunkStates, now: Callable[[], datetime]) -> None:
+    def __init__(self, directory: Directory, verdicts: Verdicts, states: TrunkStates) -> None:
         self._directory = directory
-        self._judge = judge
+        self._verdicts = verdicts
         self._states = states
-        self._now = now
 
-    def outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
-        """The way that a call of an agent goes on this verdict, the caller's terms being these; Refused where no carrier has one."""
-        remote = Personal(verdict.number)
-        trunks, targets = self.ways_out(org, agent, verdict, hides=hides)
-        if not targets:
-            code = NO_ROUTE if isinstance(verdict, Emergency) else "trunk-failed"
-            return Refused(503, refusals.header(code), code, CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
-        places = (verdict.country,)
-        recorded = is_emergency_recorded(org) if isinstance(verdict, Emergency) else is_recorded(org, remote, places)
-        plan = Plan(
-            CallDirection.OUTBOUND,
-            terms,
-            tuple(targets),
-            RING_TRUNK_S,
-            recorded,
-            rings_with(org),
-            announces_with(org),
-            org.sounds.music_on_hold,
-            is_serial=True,
-            is_emergency=isinstance(verdict, Emergency),
-        )
-        return Route(
-            plan,
-            org,
-            agent,
-            trunk=trunks[0],
-            trunks=tuple(trunks),
-            remote=remote,
-            local=agent.caller_id,
-            verdict=verdict,
-            places=places,
-            hides=hides,
-        )
+    def on_verdict(self, org: Organisation, agent: Agent, terms: Terms, verdict: Verdict, dialled: str, *, hides: bool) -> Route | Refused:
+        """The way that a call of an agent goes on this verdict, the caller's terms being these; Refused where it says so.
+
+        `hides`: the caller's number is to be shown to nobody; whoever calls for help shows it all the same.
+        """
+        match verdict:
+            case Allow():
+                if lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
+                    return refused_by(denied(verdict, Reason.RECORDING_CONSENT), org, agent, dialled)
+                return self._outbound(org, agent, terms, verdict, hides=hides)
+            case Emergency():
+                return self._outbound(org, agent, terms, verdict, hides=False)
+            case Deny() | Malformed():
+                return refused_by(verdict, org, agent, dialled)
+            case AllowContact():
+                raise LocalError("the verdict on a call was one on a Contact")
 
     def ways_out(
         self,
@@ -115,6 +96,39 @@ class WaysOut:
             targets[position] = replace(target, silence_s=SILENT_LAST_S) if is_last else replace(target, progress_s=PROGRESS_S)
         return trunks, targets
 
+    def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
+        remote = Personal(verdict.number)
+        trunks, targets = self.ways_out(org, agent, verdict, hides=hides)
+        if not targets:
+            code = NO_ROUTE if isinstance(verdict, Emergency) else "trunk-failed"
+            return Refused(503, refusals.header(code), code, CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
+        places = (verdict.country,)
+        recorded = is_emergency_recorded(org) if isinstance(verdict, Emergency) else is_recorded(org, remote, places)
+        plan = Plan(
+            CallDirection.OUTBOUND,
+            terms,
+            tuple(targets),
+            RING_TRUNK_S,
+            recorded,
+            rings_with(org),
+            announces_with(org),
+            org.sounds.music_on_hold,
+            is_serial=True,
+            is_emergency=isinstance(verdict, Emergency),
+        )
+        return Route(
+            plan,
+            org,
+            agent,
+            trunk=trunks[0],
+            trunks=tuple(trunks),
+            remote=remote,
+            local=agent.caller_id,
+            verdict=verdict,
+            places=places,
+            hides=hides,
+        )
+
     def _may_leave(self, org: Organisation, agent: Agent, trunk: Trunk, verdict: Allow | Emergency) -> bool:
         """Whether what the trunk would read in its own number format is what was judged, and is judged so once more."""
         text = written_for(trunk, verdict)
@@ -124,5 +138,5 @@ class WaysOut:
         if isinstance(verdict, Emergency):
             return text == verdict.number
         read = text if is_short(verdict) else trunk_number.read(text, trunk.number_format, trunk.country) or ""
-        again = verdict_for(self._judge, org, agent, Attempt(read, Channel.INVITE), self._now())
+        again = self._verdicts.on(org, agent, Attempt(read, Channel.INVITE))
         return isinstance(again, Allow) and again.number == verdict.number
