@@ -1,6 +1,7 @@
 """Places of connections, and over real sockets who is let go of when there are too many silent ones."""
 
 import asyncio
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,6 +71,21 @@ async def test_a_phone_is_served_though_somebody_holds_silent_connections_open(t
         await asyncio.gather(*(is_ended(reader) for reader, _ in silent[:8]))
         await until(lambda: made.endpoint._places.taken <= 5, what="what was given up has no place")
         for _, other in [*silent, (reader, writer)]:
+            other.close()
+        await until(lambda: made.endpoint._places.taken == 0, what="all places are free")
+
+
+async def test_a_handshake_that_is_given_up_before_its_first_step_gives_its_place_back(tmp_path: Path) -> None:
+    _, chain, key = certificates(tmp_path)
+    async with stage(Transport.TLS, server_tls=server_context(chain, key), max_unproven=4, handshake_s=60.0) as made:
+        # All at the door before the loop runs again: they are taken in, and the oldest given up, in one go.
+        at_once = [socket.create_connection(("127.0.0.1", made.port(Transport.TLS))) for _ in range(40)]
+        await until(lambda: made.endpoint._places._unproven._sources, what="they are taken in")
+        await until(lambda: made.endpoint._places.taken == 4, timeout_s=10, what="what was given up has no place")
+        for other in at_once[:36]:
+            other.settimeout(10)
+            assert await asyncio.to_thread(other.recv, 1) == b"", "and no connection"
+        for other in at_once:
             other.close()
         await until(lambda: made.endpoint._places.taken == 0, what="all places are free")
 

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -107,6 +108,8 @@ class Listeners:
                 if self._host.enters(address[0], transport):
                     connection = self._host.connection(transport, has_place=True)
                     task = self._host.spawn(self._secure(peer, address[0], connection, context))
+                    # Not in the task itself: one that is cancelled before its first step never comes to its `finally`.
+                    task.add_done_callback(partial(self._done, peer, address[0], connection))
                     self._places.expect(connection.id, address[0], task.cancel)
                 else:
                     peer.close()
@@ -127,12 +130,14 @@ class Listeners:
         except OSError as error:
             # ssl.SSLError, TimeoutError, and the error of a handshake that takes too long, are OSErrors.
             _log.debug("sip.handshake_failed", error=type(error).__name__)
-        finally:
-            self._silent.drop(connection.id)
-            if connection.flow is None:
-                peer.close()
-                self._places.proven(connection.id)
-                self._host.leaves(host)
+
+    def _done(self, peer: socket.socket, host: str, connection: Connection, _task: asyncio.Task[None]) -> None:
+        """The handshake is over, or never began: what did not become a connection gives its place back."""
+        self._silent.drop(connection.id)
+        if connection.flow is None:
+            peer.close()
+            self._places.proven(connection.id)
+            self._host.leaves(host)
 
     async def _hello(self, peer: socket.socket, host: str, id_: int) -> None:
         """Return once it is said. Phones behind one address may connect all at once: who hesitates for a moment only is not counted."""
