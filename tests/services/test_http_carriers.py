@@ -285,6 +285,10 @@ async def test_a_carrier_that_is_not_reached_costs_no_attempt_and_its_messages_g
         await carrier.sending.look_away()
     assert await carrier.sending.upkeep() == 0, "the other one is busy"
     assert (await web.request())["method"] == "HEAD"
+    for status in (301, 403, 404, 410, 429, 500, 501):
+        await second(f"/status/{status}")
+        assert await carrier.sending.upkeep() == 0, f"{status} does not say that messages are taken there"
+        assert (await web.request())["method"] == "HEAD"
     await second("/in")
     assert await carrier.sending.upkeep() == 1
     assert await carrier.sending.work() == 1

@@ -43,7 +43,8 @@ RETRY_MOST: Final = timedelta(minutes=30)
 AWAY_PAUSE: Final = timedelta(seconds=30)
 AWAY_AFTER_S: Final = 60.0
 """So long a carrier may be away before operators are told."""
-_UNWELCOME: Final = frozenset((401, 403, 407, 408, 425, 429))
+_NOTHING_BUT_POST: Final = frozenset((400, 405, 406, 411, 415, 422))
+"""What may be said to a HEAD where a message would be taken; every other refusal says that nothing is there, or nothing for us."""
 _LATER: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 _AWAY: Final = (HushwireError, asyncpg.PostgresError, OSError)
 _OF_ONE: Final = (HushwireError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -175,8 +176,7 @@ class HttpCarriers:
             reply = await self._outgoing.ask("HEAD", centre.url, centre.who(), reads_body=False)
         except NotReached:
             return False
-        # What takes nothing but POST may say so, in whatever words.
-        return not 300 <= reply.status < 400 and reply.status not in _UNWELCOME and (reply.status < 500 or reply.status == 501)
+        return 200 <= reply.status < 300 or reply.status in _NOTHING_BUT_POST
 
     async def _centres(self) -> list[HttpCentre]:
         keys = await self._keyring.deployment()
