@@ -43,9 +43,14 @@ async def call(world: World) -> tuple[LiveCall, Caller, Ear, DialogKey, Ear]:
     accepted = await anna.expect(sip.Accepted)
     near.agree(anna.answer_of(accepted.response))
     await world.carrier.expect(sip.AckReceived)
-    near.speak(ULAW, 3)
-    far.speak(ULAW, 3)
-    await until(lambda: len(far.packets) >= 3 and len(near.packets) >= 3, what="they hear each other")
+
+    def hear_each_other() -> bool:
+        # As phones do: what comes before the media process was told of the answer is nobody's, and nobody says it again.
+        near.speak(ULAW)
+        far.speak(ULAW)
+        return len(far.packets) >= 3 and len(near.packets) >= 3
+
+    await until(hear_each_other, what="they hear each other")
     (live,) = world.gateway.calling.live
     return live, Caller(anna, accepted.dialog), near, dialog, far
 
