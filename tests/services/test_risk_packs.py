@@ -9,16 +9,31 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner
 
-from hushwire.app.sources import SystemClock
+from hushwire.app import config as configuration
+from hushwire.app import doctor_risk_packs
+from hushwire.app.deployment import Administration
+from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.cli.commands import application
+from hushwire.cli.voice_security import _service
 from hushwire.core.errors import ConfigError
 from hushwire.policy.judge import decide
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, Reason, Verdict
 from hushwire.policy.risk import RiskPack, RiskPackError, difference, read_pack
 from hushwire.policy.rules import ExceptionKind, NumberException, Rules
-from hushwire.services.risk_packs import RiskPacks, forget_kept, load, newest, public_text, signed, trusted_keys
+from hushwire.services.risk_packs import (
+    PROJECT_KEY,
+    RiskPacks,
+    forget_kept,
+    key_id_of,
+    left_behind,
+    load,
+    newest,
+    public_text,
+    signed,
+    trusted_keys,
+)
 from hushwire.store.database import Database
-from hushwire.store.risk_packs import keep
+from hushwire.store.risk_packs import keep, versions
 from tests.databases import Databases, RoleName
 from tests.policy.rules import NOW
 
@@ -132,10 +147,70 @@ async def test_a_row_that_is_signed_by_nobody_who_is_trusted_takes_no_pack_out_o
     (tmp_path / "own.riskpack").unlink()
     packs.look()
     async with gateway.transaction() as connection:
-        await keep(connection, "own", 6, signed(text(6), Ed25519PrivateKey.generate(), "own"), clock.now())
+        other = Ed25519PrivateKey.generate()
+        for key_id in (key_id_of(other.public_key()), key_id_of(KEY.public_key())):  # as it is, and as it would be taken for ours
+            await keep(connection, "own", key_id, 6, signed(text(6), other, "own"), clock.now())
     for _ in range(2):
         await packs.share(gateway, clock)
         assert [pack.version for pack in packs.packs() if pack.name == "own"] == [5]
+
+
+async def test_a_key_that_is_taken_away_takes_no_other_with_it_holds_back_nothing_and_the_doctor_says_what_stands_open(
+    databases: Databases, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway, clock = await databases.connect("main", "gateway"), SystemClock()
+    lost, file = Ed25519PrivateKey.generate(), tmp_path / "own.riskpack"
+
+    async def own(*keys: str) -> int | None:
+        packs = RiskPacks(tmp_path, keys)
+        packs.look()
+        await packs.share(gateway, clock)
+        return next((pack.version for pack in packs.packs() if pack.name == "own"), None)
+
+    async def said(*keys: str) -> list[tuple[str, int]]:
+        async with gateway.transaction() as connection:
+            found = left_behind(await versions(connection), trusted_keys([PROJECT_KEY, *keys]))
+        assert bool(found) == ("risk_pack.left_behind" in capsys.readouterr().out)
+        if found:
+            with pytest.raises(ConfigError, match="own 999999"):
+                doctor_risk_packs.told(found)
+        return [(name, version) for name, version, _ in found]
+
+    both = (TRUSTED, public_text(lost.public_key()))
+    for version, key in ((4, KEY), (999_999, lost)):
+        file.write_bytes(signed(text(version), key, "own"))
+        assert await own(*both) == version
+    file.unlink()
+    assert (await own(TRUSTED), await said(TRUSTED)) == (4, [("own", 999_999)]), "what the other key signed before stands again"
+    file.write_bytes(signed(text(3), KEY, "own"))
+    assert await own(TRUSTED) == 4, "and is the floor"
+    file.write_bytes(signed(text(6), KEY, "own"))
+    assert await own(TRUSTED) == 6, "what is newer is not held back"
+    file.unlink()
+    assert await own(TRUSTED) == 6, "and needs no file from then on"
+    assert await own(*both) == 999_999
+    capsys.readouterr()
+    assert (await own(*both), await said(*both)) == (999_999, [])
+    assert await forget_kept(await databases.connect("main"), "own", clock.now(), "operator") == 999_999
+    assert (await own(TRUSTED), await said(TRUSTED)) == (None, [])
+
+
+async def test_a_command_that_reads_takes_what_is_kept_and_keeps_nothing(databases: Databases, tmp_path: Path) -> None:
+    owner, clock = await databases.connect("main"), SystemClock()
+    (tmp_path / "own.riskpack").write_bytes(signed(text(5), KEY, "own"))
+    async with owner.transaction() as connection:
+        await keep(
+            connection, "kept", key_id_of(KEY.public_key()), 2, signed(text(2).replace(b"own", b"kept", 1), KEY, "kept"), clock.now()
+        )
+        before = await versions(connection)
+    config = tmp_path / "hushwire.toml"
+    config.write_text(f'[data]\ndir = "{tmp_path}/data"\n[risk_packs]\nfolder = "{tmp_path}"\nkeys = ["{TRUSTED}"]\n')
+    settings = configuration.load(config, {})
+    means = Administration(settings, None, None, owner, None, clock, SystemRandom())  # type: ignore[arg-type]
+    service = await _service(means, settings)
+    assert {pack.name for pack in service._packs()} >= {"own", "kept"}
+    async with owner.transaction() as connection:
+        assert await versions(connection) == before
 
 
 async def unsigned(folder: Path, db: Database, clock: SystemClock) -> RiskPacks:

@@ -17,6 +17,7 @@ from hushwire.app import (
     doctor_emergency,
     doctor_keys,
     doctor_messages,
+    doctor_risk_packs,
     doctor_shaken,
     doctor_trunks,
     doctor_work,
@@ -201,6 +202,7 @@ def _trunks(config: Config) -> list[Finding]:
         _found("trunks", lambda: doctor_trunks.protection_in_words(trunks)),
         _found("trunks' signatures", lambda: doctor_shaken.trunks_in_words(trunks, config)),
         _found("emergency calls", lambda: doctor_emergency.in_words(config)),
+        _found("risk packs", lambda: doctor_risk_packs.in_words(config)),
         _found("trunks' standing", lambda: doctor_trunks.standing_in_words(states)),
     ]
 

@@ -113,7 +113,7 @@ async def _service(means: Administration, settings: Config) -> VoiceSecurity:
     notices = Notices(means.main, means.keyring, Clocks(means.clock, means.random), means.clock, means.random)
     packs = RiskPacks(settings.risk_pack_folder, settings.risk_packs.keys)
     packs.look()
-    await packs.share(means.main, means.clock)
+    await packs.adopt(means.main)  # a command takes what is obeyed, and leaves it as it is
     return VoiceSecurity(means.main, means.keyring, means.clock, lambda slug: own_hosts(settings, slug), notices, packs.packs)
 
 

@@ -2,14 +2,14 @@
 
 A pack needs no release: a file is put into the folder, and is in force within seconds. Of each name the highest version counts that was
 ever obeyed here, so an old file can't take a newer one's place: it stands in the database, with its signature, and every process has it
-from there, whatever became of the file. `hushwire risk-pack forget` is the one way back. What is not signed, or can't be read, is named
-once in the log and changes nothing.
+from there, whatever became of the file. That holds for what keys signed that are trusted now. `hushwire risk-pack forget` is the one way
+back. What is not signed, or can't be read, is named once in the log and changes nothing.
 """
 
 import asyncio
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
@@ -54,9 +54,10 @@ class RiskPacks:
         self._keys = trusted_keys((PROJECT_KEY, *trusted))
         self._shipped = tuple(read_signed(data, self._keys, name) for name, data in shipped())
         self._seen: dict[Path, tuple[tuple[int, int], SignedPack | None]] = {}
-        self._kept: dict[str, SignedPack] = {}
+        self._rows: dict[tuple[str, str], int] = {}
+        self._kept: dict[tuple[str, str], SignedPack] = {}
         self._refused: set[tuple[str, int]] = set()
-        self._unread: set[tuple[str, int]] = set()
+        self._unread: set[tuple[tuple[str, str], int]] = set()
         self._packs = newest(one.pack for one in self._shipped)
 
     def packs(self) -> tuple[RiskPack, ...]:
@@ -89,34 +90,47 @@ class RiskPacks:
                 _log.error("risk_pack.refused", file=path.name, why=str(error) if isinstance(error, RiskPackError) else "can't be read")
         self._settle()
 
+    async def adopt(self, db: Database) -> None:
+        """Take what was obeyed by anybody, as far as a key that is trusted here signed it. Nothing is written."""
+        async with db.transaction() as connection:
+            self._rows = rows = await table.versions(connection)
+            newer = [
+                row
+                for row, version in rows.items()
+                if row[1] in self._keys and self._version(row) != version and (row, version) not in self._unread
+            ]
+            data = {row: await table.data(connection, *row) for row in newer}
+        # A row that is gone was taken away by the operator: what lies in the folder counts again, however old.
+        self._kept = {row: one for row, one in self._kept.items() if row in rows}
+        for row, signed_text in data.items():
+            if not await asyncio.to_thread(self._take, row, signed_text or b""):
+                self._unread.add((row, rows[row]))
+        for name, version, key_id in left_behind(rows, self._keys):
+            if ((name, key_id), version) not in self._unread:
+                self._unread.add(((name, key_id), version))
+                _log.error("risk_pack.left_behind", pack=name, version=version, why="the key that signed it is not trusted here any more")
+        self._settle()
+
     async def share(self, db: Database, clock: Clock) -> None:
         """Take what was obeyed here or by anybody, and keep what is newer."""
-        async with db.transaction() as connection:
-            versions = await table.versions(connection)
-            newer = [name for name, version in versions.items() if self._version(name) != version and (name, version) not in self._unread]
-            data = {name: await table.data(connection, name) for name in newer}
-        # A row that is gone was taken away by the operator: what lies in the folder counts again, however old.
-        self._kept = {name: one for name, one in self._kept.items() if name in versions}
-        for name, signed_text in data.items():
-            if not await asyncio.to_thread(self._take, name, signed_text or b""):
-                self._unread.add((name, versions[name]))
-        self._settle()
+        await self.adopt(db)
         for one in self._in_force():
-            if versions.get(one.pack.name, 0) < one.pack.version:
+            row = (one.pack.name, one.key_id)
+            if self._rows.get(row, 0) < one.pack.version:
                 async with db.transaction() as connection:
-                    await table.keep(connection, one.pack.name, one.pack.version, one.data, clock.now())
-                self._kept[one.pack.name] = one
+                    await table.keep(connection, *row, one.pack.version, one.data, clock.now())
+                self._kept[row] = one
 
-    def _version(self, name: str) -> int | None:
-        kept = self._kept.get(name)
+    def _version(self, row: tuple[str, str]) -> int | None:
+        kept = self._kept.get(row)
         return None if kept is None else kept.pack.version
 
-    def _take(self, name: str, data: bytes) -> bool:
+    def _take(self, row: tuple[str, str], data: bytes) -> bool:
         try:
-            self._kept[name] = read_signed(data, self._keys, name)
+            self._kept[row] = read_signed(data, self._keys, row[0])
         except RiskPackError as error:
             # What was obeyed until now goes on: a row that nobody signed takes nothing away.
-            _log.error("risk_pack.refused", pack=name, why=str(error))
+            _log.error("risk_pack.refused", pack=row[0], why=str(error))
             return False
         return True
 
@@ -125,7 +139,7 @@ class RiskPacks:
         known = [*self._shipped, *files, *self._kept.values()]
         found = newest(one.pack for one in known)
         for one in files:
-            kept = self._version(one.pack.name)
+            kept = max((own.pack.version for (name, _), own in self._kept.items() if name == one.pack.name), default=None)
             if kept is not None and one.pack.version < kept and (one.pack.name, one.pack.version) not in self._refused:
                 self._refused.add((one.pack.name, one.pack.version))
                 why = f"version {one.pack.version} is older than {kept}, which stays; to go back: hushwire risk-pack forget {one.pack.name}"
@@ -138,6 +152,21 @@ class RiskPacks:
             if pack not in self._packs:
                 _log.info("risk_pack.in_force", pack=pack.name, version=pack.version, ranges=len(pack.risks))
         self._packs = found
+
+
+def left_behind(rows: Mapping[tuple[str, str], int], trusted: Container[str]) -> list[tuple[str, int, str]]:
+    """Name, version and key of each pack that was obeyed here and no trusted key vouches for, where no trusted one of its name is as new.
+
+    It is not obeyed: a key that was taken away says nothing any more. Nor does its version hold back what a trusted key signs, however
+    old. So its ranges may stand open, and somebody has to be told.
+    """
+    best: dict[str, int] = {}
+    for (name, key_id), version in rows.items():
+        if key_id in trusted:
+            best[name] = max(version, best.get(name, 0))
+    return [
+        (name, version, key_id) for (name, key_id), version in sorted(rows.items()) if key_id not in trusted and best.get(name, 0) < version
+    ]
 
 
 async def forget_kept(db: Database, name: str, now: datetime, actor: str) -> int:

@@ -49,6 +49,6 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     "fraud_minted": same(replace(_ALARM, form=Form.PSEUDONYM), "org_id device_id alarm_id agent_id credential_id")
     | same(CREDENTIAL, "secret_sealed")
     | same(_ALARM, "created_at"),
-    "risk_packs": same(OPERATOR, "name version data kept_at"),
+    "risk_packs": same(OPERATOR, "name key_id version data kept_at"),
     "trunk_rates": same(OPERATOR, "trunk_id prefix currency minute_micros connection_micros first_s next_s"),
 }
