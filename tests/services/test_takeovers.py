@@ -279,3 +279,38 @@ async def test_what_who_goes_agrees_to_while_its_leg_is_put_aside_ends_no_call(w
     assert live.dialogs[Side.CALLER].call_id == dialog.call_id
     world.carrier.endpoint.bye(far)
     await _desk.until(lambda heard: heard.ended, "the call goes on until the carrier ends it")
+
+
+async def test_what_who_comes_asks_for_while_its_leg_is_moved_is_done_and_ends_no_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phone that sends a re-INVITE right after its pickup was answered, as PJSIP does to agree on one codec."""
+    anna, ben, sue = [await world.peer(name) for name in ("anna", "ben", "sue")]
+    anna.invite(f"sip:102@{HOST}")
+    ben.endpoint.respond((await ben.expect(sip.RequestReceived)).tx, 180)
+    await anna.expect(sip.Progress)
+    (live,) = world.gateway.calling.table.calls.values()
+    media, client, stated = world.gateway.calling._media, world.gateway.link.client, list[tuple[Any, int]]()
+    move_leg, set_legs = client.move_leg, client.set_legs
+
+    async def moving(bridge: Any, leg: int, to: Any, to_leg: int) -> None:
+        await move_leg(bridge, leg, to, to_leg)
+        if to_leg != SPARE:
+            (source,) = (one for one in world.gateway.calling.table.calls.values() if one is not live)
+            assert await media.state(source, [replace(source.stated[leg])]) == []
+            monkeypatch.setattr(client, "set_legs", stating)
+
+    def stating(bridge: Any, legs: Any) -> Any:
+        stated.extend((bridge, number) for number, _ in legs)
+        return set_legs(bridge, legs)
+
+    monkeypatch.setattr(client, "move_leg", moving)
+    sue.invite("**102")
+    dialog = (await sue.expect(sip.Accepted)).dialog
+    _sue = Heard(sue)
+    await ben.expect(sip.CancelReceived)
+    await anna.expect(sip.Accepted)
+    await settled(live)
+    assert (live.id, 1) in stated, "it is stated where the leg is now"
+    assert live.dialogs[Side.CALLEE].call_id == dialog.call_id
+    sue.endpoint.bye(dialog)
+    await until(lambda: live.is_ended, what="the call goes on until one hangs up")
+    await _sue.stop()

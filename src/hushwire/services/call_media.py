@@ -168,6 +168,9 @@ class CallMedia:
         and its party is to be told.
         """
         live.stated |= {leg.leg: leg for leg in legs}
+        if live.goes_to is not None:
+            live.held_back += legs
+            return _nothing()
         if live.exchange is not None:
             return self._state_later(live, legs)
         stating: Awaitable[None]
@@ -187,6 +190,10 @@ class CallMedia:
         return await self.state(live, left) if left and not live.is_ended else []
 
     async def _stated(self, live: LiveCall, legs: Collection[LegStatement], stating: Awaitable[None]) -> list[events.Event]:
+        async with live.stating:
+            return await self._carried_out(live, legs, stating)
+
+    async def _carried_out(self, live: LiveCall, legs: Collection[LegStatement], stating: Awaitable[None]) -> list[events.Event]:
         moved: list[events.Event] = []
         try:
             try:
@@ -342,6 +349,10 @@ class CallMedia:
         own = [leg for leg in report.legs if leg.leg in live.route.plan.legs]
         live.silent_legs = {leg.leg for leg in own if leg.silent_ms is None or leg.silent_ms >= SILENT_MS}
         return len(live.silent_legs) == len(own)
+
+
+async def _nothing() -> list[events.Event]:
+    return []
 
 
 def _is_answered(live: LiveCall) -> bool:

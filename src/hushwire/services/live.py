@@ -225,6 +225,12 @@ class LiveCall:
     """Legs that are being moved: what the next process would have to put right."""
     replacing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while legs go and come."""
+    stating: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while what was stated of its legs is carried out, and while one of them leaves."""
+    goes_to: "LiveCall | None" = None
+    """The call that a leg of this one is being moved to."""
+    held_back: list[LegStatement] = field(default_factory=list)
+    """What is stated of its legs meanwhile."""
     shown: dict[Side, NameAddr | None] = field(default_factory=dict)
     """Whom a party talks with since its other party was replaced, as it may be told."""
     judged_under: int = 0

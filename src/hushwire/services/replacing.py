@@ -7,8 +7,8 @@ segment whose row does not name them; a pause, something sensitive, and what the
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +16,7 @@ import structlog
 
 from hushwire.calls import events
 from hushwire.calls.call import State
+from hushwire.calls.ends import End
 from hushwire.calls.model import CallDirection, Side, Target
 from hushwire.calls.transfer import SPARE, Exchange, TransferKind
 from hushwire.core.errors import Unavailable
@@ -107,20 +108,23 @@ class Replacing:
             route = merged(host.route, leg, party, source.route)
             if host.recording is not None and not await self._is_told(host, source, source_side, route):
                 return "the announcement of the recording was not heard"
-            if rings:
-                self._feed(host, events.PickingUp())
-            host.exchange = Exchange(leg, source.bridge_id, from_leg, is_vacant=not rings and host.call.end(side) is None)
-            self._note(host)
-            try:
-                outcome = await self._move(host, source, host.exchange, route, (side, party))
-                if outcome == "ok":
-                    with self._endpoint.held():
-                        host.exchange = None
-                        told()
-                        self._hand_over(host, side, source, source_side, leg, route, party, kind, by)
-            finally:
-                host.exchange = None
+            async with self._leaving(source, host):
+                if not self._stands(host, source):
+                    return "the call is over"
+                if rings:
+                    self._feed(host, events.PickingUp())
+                host.exchange = Exchange(leg, source.bridge_id, from_leg, is_vacant=not rings and host.call.end(side) is None)
                 self._note(host)
+                try:
+                    outcome = await self._move(host, source, host.exchange, route, (side, party))
+                    if outcome == "ok":
+                        with self._endpoint.held():
+                            host.exchange = None
+                            told()
+                            self._hand_over(host, side, source, source_side, leg, route, party, kind, by)
+                finally:
+                    host.exchange = None
+                    self._note(host)
             if outcome == "ok":
                 _log.info("call.party_replaced", call_id=str(host.id), by_call=str(source.id), kind=kind.value)
                 await self._settle(host, source, leg)
@@ -153,28 +157,51 @@ class Replacing:
                 return "the call is over"
             if not await self._can_go(host, source, side, from_leg, lambda: not _is_over(source, host)):
                 return "the call is over"
-            client = self._link.client
+            async with self._leaving(source, host):
+                return await self._brought(source, side, from_leg, end, host, leg)
+
+    async def _brought(self, source: LiveCall, side: Side, from_leg: int, end: End, host: LiveCall, leg: int) -> str:
+        if _is_over(source, host):
+            return "the call is over"
+        client = self._link.client
+        try:
+            await client.close_leg(host.id, leg)
+            await client.move_leg(source.id, from_leg, host.id, leg)
+        except (MediaRefused, Unavailable) as error:
+            _log.error("call.legs_not_moved", call_id=str(host.id), why=str(error))
+            return "hushwire-media did not take it"
+        if _is_over(source, host):  # meanwhile
+            for live in (source, host):
+                self._feed(live, events.MediaFailed())
+            return "the call is over"
+        with self._endpoint.held():
+            self._handshakes.forget(host.id, leg)
+            self._handshakes.move(source.id, from_leg, host.id, leg)
+            _carry(source, from_leg, host, leg)
+            end.terms = replace(end.terms, leg=leg)
+            host.flow, host.caller_hop = source.flow, source.caller_hop
+            host.dialogs[side] = dialog = source.dialogs.pop(side)
+            self._table.by_dialog[dialog] = host
+            self._feed(source, events.Yielded(side))
+            self._feed(host, events.CallerCame(end))
+        return "ok"
+
+    @asynccontextmanager
+    async def _leaving(self, source: LiveCall, host: LiveCall) -> AsyncIterator[None]:
+        """What was stated of the legs of `source` is carried out before one of them leaves for `host`. What is stated meanwhile (a phone
+        may send a re-INVITE right after its answer) is carried out afterwards, where they are then.
+        """
+        async with source.stating:
+            source.goes_to = host
             try:
-                await client.close_leg(host.id, leg)
-                await client.move_leg(source.id, from_leg, host.id, leg)
-            except (MediaRefused, Unavailable) as error:
-                _log.error("call.legs_not_moved", call_id=str(host.id), why=str(error))
-                return "hushwire-media did not take it"
-            if _is_over(source, host):  # meanwhile
-                for live in (source, host):
-                    self._feed(live, events.MediaFailed())
-                return "the call is over"
-            with self._endpoint.held():
-                self._handshakes.forget(host.id, leg)
-                self._handshakes.move(source.id, from_leg, host.id, leg)
-                _carry(source, from_leg, host, leg)
-                end.terms = replace(end.terms, leg=leg)
-                host.flow, host.caller_hop = source.flow, source.caller_hop
-                host.dialogs[side] = dialog = source.dialogs.pop(side)
-                self._table.by_dialog[dialog] = host
-                self._feed(source, events.Yielded(side))
-                self._feed(host, events.CallerCame(end))
-            return "ok"
+                yield
+            finally:
+                source.goes_to, stated, source.held_back = None, source.held_back, []
+        for live in (source, host):
+            legs = [there for there in live.stated.values() if any(there.media is leg.media for leg in stated)]
+            if legs and not live.is_ended:
+                for event in await self._media.state(live, legs):
+                    self._feed(live, event)
 
     # Ports.
 
