@@ -281,7 +281,9 @@ async def test_what_who_goes_agrees_to_while_its_leg_is_put_aside_ends_no_call(w
     await _desk.until(lambda heard: heard.ended, "the call goes on until the carrier ends it")
 
 
-async def test_what_who_comes_asks_for_while_its_leg_is_moved_is_done_and_ends_no_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_who_comes_asks_for_while_its_leg_is_moved_is_done_and_ends_no_call(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A phone that sends a re-INVITE right after its pickup was answered, as PJSIP does to agree on one codec."""
     anna, ben, sue = [await world.peer(name) for name in ("anna", "ben", "sue")]
     anna.invite(f"sip:102@{HOST}")
