@@ -68,9 +68,11 @@ def is_told(answer: httpx.Response, ids: set[str]) -> set[str]:
 
 async def answer_of(api: httpx.AsyncClient, method: str, url: str, more: dict[str, Any]) -> httpx.Response:
     """The answer, asked for again when it may be where a key has asked for more than it may at once."""
-    while (answer := await api.request(method, url, **more)).status_code == 429:
+    while True:
+        answer = await api.request(method, url, **more)
+        if answer.status_code != 429:
+            return answer
         await asyncio.sleep(float(answer.headers["Retry-After"]))
-    return answer
 
 
 async def test_a_neighbours_id_is_answered_like_one_that_nobody_has_and_changes_nothing_of_the_neighbour(office: Office) -> None:
