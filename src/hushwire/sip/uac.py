@@ -218,8 +218,11 @@ class Client:
         if state is State.TERMINATED:
             self.transactions.pop(tx.key, None)
             outgoing = tx.outgoing
-            if outgoing is not None and outgoing.tx is tx and outgoing.is_initial_invite:
-                self.invites.pop(InviteId(outgoing.id), None)
+            if outgoing is not None and outgoing.tx is tx:
+                if outgoing.is_initial_invite:
+                    self.invites.pop(InviteId(outgoing.id), None)
+                elif outgoing.method != "INVITE":
+                    outgoing.tx = None  # each knows the other: only the collector of garbage would find them
         else:
             self.core.schedule(tx)
 
