@@ -90,8 +90,8 @@ from hushwire.vault.journal import Journal
 from hushwire.vault.pool import KeyPool
 
 END_CALLS_S: Final = 1.8
-# What calls leave ends by itself (tests/services/test_garbage.py): the collector is there for what nobody foresaw. The youngest 2,000 take it
-# 1 ms; all that calls and their transactions hold at 200 calls a second would take it 0.1 s, which those who call then would wait.
+# What calls leave ends by itself (tests/services/test_garbage.py): the collector is there for what nobody foresaw. The youngest 2,000 take
+# it 1 ms; all that calls and their transactions hold at 200 calls a second would take it 0.1 s, which those who call then would wait.
 _YOUNG: Final = 2_000
 _MIDDLE: Final = 5_000
 _OLD: Final = 5
