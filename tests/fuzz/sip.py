@@ -237,7 +237,7 @@ def fuzz_uri(data: bytes) -> None:
             assert str(reader(str(value))) == str(value), "written, it reads otherwise"
         if isinstance(value, SipUri):
             assert value.matches(value), "a URI is not itself"
-            other = value.address_of_record()
+            other = SipUri(value.host, value.user, secure=value.secure)
             assert other.matches(value) == value.matches(other), "equality is one-sided"
             with suppress(ParseError):
                 _ = value.user_unescaped
@@ -312,7 +312,7 @@ PARSERS: Final = {
 # Functions of those files that read nothing.
 WRITERS: Final = (
     "Headers.with_", "Headers.replaced", "Headers.without", "Headers.__", "Headers.lines", "Headers.of", "refer_to", "sipfrag",
-    "referred_by", "replaces_of", "SipUri.address_of_record", "Via.received_from", "via_transport", "display_name", 
+    "replaces_of", "Via.received_from", "display_name",
     "confirm", "header", "numbers_of", "Token.mark", "Session.opens_at",
 )  # fmt: skip
 

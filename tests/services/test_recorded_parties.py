@@ -14,12 +14,13 @@ from hushwire.core.personal import Personal
 from hushwire.media.model import MediaRefused
 from hushwire.media.wire import Status
 from hushwire.privacy import receipts
+from hushwire.privacy.erasable import RECORDING
 from hushwire.privacy.selection import Selector
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.phone_numbers import REMOTE
 from hushwire.services.restrictions import Restrictions
 from hushwire.sip import effects as sip
-from hushwire.store import recordings, subject
+from hushwire.store import erasable, recordings, subject
 from hushwire.store.calls import add_parties
 from hushwire.store.recordings import RecordingFilter
 from hushwire.store.subject import Subject
@@ -192,7 +193,7 @@ async def test_a_party_that_is_named_later_finds_the_recording_as_long_as_it_is_
     assert row["further_indexes"] == [index_of(world, CONSULTED)]
     assert await found(world, CONSULTED) == {recording}
     async with world.owner.organisation(world.organisation.id) as connection:
-        await recordings.mark_erased(connection, recording, row["started_at"])
+        assert await erasable.empty(connection, RECORDING, [recording], row["started_at"]) == 1
         await add_parties(connection, recording, [index_of(world, CONSULTED)])
     (row,) = await world.rows("recordings")
     assert (row["remote_index"], row["further_indexes"]) == (None, None)

@@ -93,9 +93,9 @@ class Databases:
         """How the main database's administrator reaches a database of its server."""
         return self._main.dsn(SUPERUSER, database) if isinstance(self._main, Cluster) else self._main.admin_dsn(database)
 
-    def main_login_dsn(self, role: str, password: str, database: str | None = None) -> str:
-        """How a role with this password reaches the main database, or another one of its server."""
-        parts = urlsplit(self.main_admin_dsn(database or self.main_database))
+    def main_login_dsn(self, role: str, password: str) -> str:
+        """How a role with this password reaches the main database."""
+        parts = urlsplit(self.main_admin_dsn(self.main_database))
         place = parts.netloc.rpartition("@")[2]
         return urlunsplit(parts._replace(netloc=f"{role}:{quote(password, safe='')}@{place}"))
 

@@ -65,7 +65,6 @@ class Restored:
     name: str
     checked: Checked
     followed: Followed
-    replaced_rows: int
     objects: int
     seconds: float
     replay_seconds: float
@@ -112,14 +111,14 @@ async def restore(config: Config, source: Source, *, yes: bool) -> Restored:
         try:
             await databases.start()
             work = _Work(config, folders, databases, root, sealing, tools, source, checked, clock, owner)
-            replaced = await work.look(yes=yes)
+            await work.look(yes=yes)
             followed, replay_seconds = await work.carry_out()
             objects = await work.bring_objects_back()
         finally:
             await databases.stop()
     seconds = clock.monotonic() - began
     _log.warning("restore.done", backup=source.name, rows=checked.rows, replayed=followed.tombstones, seconds=round(seconds, 1))
-    return Restored(source.name, checked, followed, replaced, objects, seconds, replay_seconds)
+    return Restored(source.name, checked, followed, objects, seconds, replay_seconds)
 
 
 def _refuse_newer(checked: Checked) -> None:
@@ -146,8 +145,8 @@ class _Work:
     clock: SystemClock
     owner: Account | None
 
-    async def look(self, *, yes: bool) -> int:
-        """Everything that speaks against it, before anything is changed; returns how many rows of organisations would be replaced."""
+    async def look(self, *, yes: bool) -> None:
+        """Raise what speaks against it, before anything is changed."""
         keyring = await Database.connect(self.databases.keyring_dsn(roles.OWNER), max_size=2)
         try:
             await self._look_at_keyring(keyring)
@@ -171,7 +170,6 @@ class _Work:
                 f"the main database holds {rows} organisation(s): everything that happened since "
                 f"{self.checked.made_at:%Y-%m-%d %H:%M:%S} UTC would be lost but what ended. Say --yes to replace it"
             )
-        return rows
 
     async def _look_at_keyring(self, db: Database) -> None:
         async with db.transaction() as connection:

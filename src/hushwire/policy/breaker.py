@@ -198,11 +198,6 @@ def judge(
     return sorted(found, key=lambda one: -_WEIGHT[one.action])
 
 
-def heavier(one: Action, other: Action) -> Action:
-    """The one that does more."""
-    return max(one, other, key=_WEIGHT.__getitem__)
-
-
 def refuses(action: Action) -> bool:
     """Whether the attempt itself is refused."""
     return _WEIGHT[action] >= _WEIGHT[Action.REFUSE]

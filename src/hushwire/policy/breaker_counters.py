@@ -6,7 +6,6 @@ bounded, so that no flood makes it grow.
 
 from bisect import insort
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -112,11 +111,6 @@ class Usage:
         """What was spent today, in the currency of which it is most."""
         self._turn(now)
         return max(self._spent.values(), default=0) / 1_000_000
-
-    def spent_by_currency(self, now: float) -> Mapping[str, int]:
-        """What was spent today, in millionths of each currency."""
-        self._turn(now)
-        return self._spent
 
     def _turn(self, at: float) -> None:
         today = int(at // DAY_S)

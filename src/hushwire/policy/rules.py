@@ -20,7 +20,6 @@ ORGANISATION: Final = "organisation"
 TEAM: Final = "team"
 AGENT: Final = "agent"
 
-_DAY_MIN: Final = 24 * 60
 _MINUTE: Final = timedelta(minutes=1)
 
 

@@ -1,6 +1,6 @@
 """Codes that say why something was erased or held: what stands in ledgers and logs for good is never free text."""
 
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 ErasureReason = Literal[
     "customer-request",
@@ -15,5 +15,3 @@ ErasureReason = Literal[
 HoldReason = Literal["litigation", "regulatory-investigation", "law-enforcement", "tax", "internal-investigation", "contract-dispute"]
 
 RETENTION: Final = "retention"
-ERASURE_REASONS: Final[tuple[str, ...]] = get_args(ErasureReason)
-HOLD_REASONS: Final[tuple[str, ...]] = get_args(HoldReason)

@@ -86,11 +86,6 @@ def opus_parameters(fmtp: str | None) -> str | None:
     return ";".join(kept.values()) or None
 
 
-def is_same(mine: Codec, theirs: Codec) -> bool:
-    """Whether both mean one encoding, under whatever payload types."""
-    return (mine.name, mine.rate) == (theirs.name, theirs.rate)
-
-
 def is_event(codec: Codec) -> bool:
     """Whether it is telephone-event (RFC 4733), at whatever clock."""
     return codec.name == TELEPHONE_EVENT.name

@@ -24,7 +24,6 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from hushwire.core.errors import ConfigError, Unavailable
-from hushwire.vault.archive import HEADER_LENGTH, Header
 from hushwire.vault.blobs import opened_s3
 
 SUFFIX: Final = ".hwb"
@@ -257,16 +256,6 @@ class _BucketDraft:
     def drop(self) -> None:
         if self._is_up and not self._is_kept:
             self._place.remove(self._name)
-
-
-def header(place: Place, name: str) -> Header:
-    """The header of a backup. Raises ArchiveError for what is none."""
-    data = bytearray()
-    for piece in place.read(name):
-        data += piece
-        if len(data) >= HEADER_LENGTH:
-            break
-    return Header.read(bytes(data))
 
 
 def read_file(path: Path) -> Iterator[bytes]:

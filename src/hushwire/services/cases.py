@@ -9,8 +9,6 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.privacy import audit
@@ -28,7 +26,6 @@ from hushwire.vault.seal import Columns
 from hushwire.vault.unseal import Why
 
 SUBJECT: Final = "case"
-_log = structlog.get_logger(__name__)
 
 
 class CaseKind(StrEnum):

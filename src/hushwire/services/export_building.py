@@ -47,7 +47,6 @@ from hushwire.vault.unseal import Why
 KEPT_FOR: Final = timedelta(days=7)
 WHY: Final = Why("system:worker", purposes.DATA_SUBJECT_REQUEST)
 _BATCH: Final = 100
-_AUDIO_CHUNK: Final = 1 << 16
 _log = structlog.get_logger(__name__)
 
 

@@ -48,7 +48,6 @@ _NOTHING_BUT_POST: Final = frozenset((400, 405, 406, 411, 415, 422))
 _LATER: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 _AWAY: Final = (HushwireError, asyncpg.PostgresError, OSError)
 _OF_ONE: Final = (HushwireError, asyncpg.PostgresError, asyncpg.InterfaceError)
-_RULES: Final = ("unknown_after_s", "when_unknown", "move_after_s", "country", "untyped_numbers")
 _LONGEST_ID: Final = 128
 SETTLE_PAUSE_S: Final = 1.0
 SETTLE_PAUSE_MOST_S: Final = 30.0

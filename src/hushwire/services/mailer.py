@@ -20,7 +20,6 @@ from hushwire.core.personal import Personal
 
 TIMEOUT_S: Final = 30.0
 WHOLE_WITHIN_S: Final = 120.0
-_OK: Final = 250
 _log = structlog.get_logger(__name__)
 
 

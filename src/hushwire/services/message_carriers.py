@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import Unfinished
 from hushwire.services import message_moves, message_runs
@@ -26,7 +24,6 @@ from hushwire.vault.keyring import Keyring
 AWAY_AFTER_S: Final = 60.0
 """So long a carrier may be away before operators are told."""
 _STOP_WITHIN_S: Final = 4.0
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

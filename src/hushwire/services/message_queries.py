@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-import structlog
-
 from hushwire.core.clock import Clock
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.services.message_sealing import opened
@@ -24,7 +22,6 @@ _HIDDEN: Final = (
     "thread_id",
 )  # fmt: skip
 """What is not shown of a message whose processing is restricted."""
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-SENDERS: Final = ("own", "alphanumeric", "pool")
 LONGEST_NAME: Final = 11
 SHOWS_NAMES: Final = frozenset({
     "AD", "AT", "BA", "BG", "CH", "CY", "DE", "DK", "EE", "ES", "FI", "FO", "FR", "GB", "GG", "GI", "GL", "GR", "HR", "IE",

@@ -171,8 +171,3 @@ class Originating:
 def number_of(route: Route) -> str | None:
     """The number outside that a route leads to; None for one that stays inside."""
     return route.verdict.number if isinstance(route.verdict, Allow | Emergency) else None
-
-
-def clicked(to: str, *, is_telemarketing: bool = False) -> Wanted:
-    """What somebody clicked on."""
-    return Wanted(Personal(to), Channel.CLICK_TO_CALL, is_telemarketing)

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, assert_never
 from uuid import UUID
 
-import structlog
-
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
@@ -38,7 +36,6 @@ from hushwire.vault.unseal import Why
 BASIS: Final = "data-subject-request"
 CONTACT_FIELDS: Final = frozenset({"name", "notes", "number"})
 AGENT_FIELDS: Final = frozenset({"caller_id", "extension"})
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import structlog
-
 from hushwire.core.clock import Clock
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.policy.model import AllowContact, Attempt, Channel
@@ -49,7 +47,6 @@ BindingAt = Callable[[AgentId, UUID, Flow], UUID | None]
 BindingsOf = Callable[[AgentId], frozenset[UUID]]
 Left = Callable[[UUID, Flow], None]
 """A connection of an earlier process, with a subscription on it, that a credential's device had."""
-_log = structlog.get_logger(__name__)
 
 
 OF_SUBSCRIPTIONS: Final = (sip.SubscriptionRefreshed, sip.NotifyTaken, sip.SubscriptionEnded)

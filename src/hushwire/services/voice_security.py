@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from hushwire.core.clock import Clock
 from hushwire.core.ids import OrgId
 from hushwire.policy import calling_hours
@@ -28,7 +26,6 @@ from hushwire.vault.keyring import Keyring
 
 FRESH_S: Final = 1.0
 _MOST_ORGS: Final = 10_000
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,16 @@
 From a peer outside the trust domain nothing of this is believed, and to such a peer nothing of it is told (RFC 3325 sections 5 and 7).
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from hushwire.core.values import frozen
 from hushwire.sip.errors import ParseError
-from hushwire.sip.headers import Headers, Line
+from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
 from hushwire.sip.uri import NameAddr, SipUri, TelUri, parse_name_addr
 
 ANONYMOUS: Final = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
 """From of a caller who hides (RFC 3323 section 4.1.1.3)."""
-# What must not cross the border of the trust domain, in either direction.
-TRUSTED_ONLY: Final = ("P-Asserted-Identity", "P-Preferred-Identity", "P-Charging-Vector", "P-Access-Network-Info", "Remote-Party-ID")
 _MOST: Final = 2  # one sip or sips URI and one tel URI (RFC 3325 section 9.1)
 
 
@@ -69,19 +66,6 @@ def lines_for(caller: Caller, *, is_trusted: bool) -> list[Line]:
 def from_for(shown: NameAddr, caller: Caller) -> NameAddr:
     """The From to send: anonymous where the caller hides, whomever it goes to (a trusted peer reads the asserted identity)."""
     return ANONYMOUS if caller.is_hidden else shown
-
-
-def cleaned(headers: Headers) -> Headers:
-    """The headers without what only a trusted peer may say."""
-    return headers.without(*TRUSTED_ONLY)
-
-
-def cleaned_lines(lines: Iterable[Line]) -> list[Line]:
-    """The same of header lines."""
-    return [line for line in lines if line[0].lower() not in _TRUSTED_KEYS]
-
-
-_TRUSTED_KEYS: Final = frozenset(name.lower() for name in TRUSTED_ONLY)
 
 
 def _identity(text: str) -> NameAddr:

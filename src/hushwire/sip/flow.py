@@ -64,7 +64,6 @@ class Flow:
     local: Address
     remote: Address
     tls_version: str | None = None
-    peer_name: str | None = None
 
     def __repr__(self) -> str:
         return f"Flow({self.transport}, {self.id})"

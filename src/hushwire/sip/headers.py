@@ -8,7 +8,6 @@ from typing import Final
 from hushwire.core.personal import SHOWN
 from hushwire.core.values import frozen
 from hushwire.sip.errors import ParseError
-from hushwire.sip.flow import Transport
 from hushwire.sip.uri import Params, format_params, parse_host_port, parse_params, split_quoted
 
 Line = tuple[str, str]
@@ -144,10 +143,6 @@ class Headers:
     def with_line(self, name: str, value: str) -> "Headers":
         """The same with one line more at the end."""
         return Headers((*self.lines, (name, value)))
-
-    def with_first(self, name: str, value: str) -> "Headers":
-        """The same with one line more on top."""
-        return Headers(((name, value), *self.lines))
 
     def replaced(self, name: str, value: str) -> "Headers":
         """The same with this as the header's only line, at its old place or else at the end."""
@@ -353,11 +348,3 @@ def parse_number(text: str, name: str, most: int = 2**32 - 1) -> int:
 def is_token(text: str) -> bool:
     """Whether the text is a token (RFC 3261 section 25.1): methods, header names."""
     return _TOKEN.fullmatch(text) is not None
-
-
-def via_transport(via: Via) -> Transport | None:
-    """The transport that a Via names, or None where we don't have it."""
-    try:
-        return Transport(via.transport.lower())
-    except ValueError:
-        return None

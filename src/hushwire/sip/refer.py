@@ -1,4 +1,4 @@
-"""Transfer on the wire: Refer-To (RFC 3515), Replaces (RFC 3891), Referred-By (RFC 3892) and the sipfrag that tells how it goes (RFC 3420).
+"""Transfer on the wire: Refer-To (RFC 3515), Replaces (RFC 3891) and the sipfrag that tells how it goes (RFC 3420).
 
 What a Refer-To names is a way out: its reader asks the verdict about it, as about every other.
 """
@@ -12,7 +12,7 @@ from hushwire.core.values import frozen, replace
 from hushwire.sip.effects import DialogKey
 from hushwire.sip.errors import ParseError
 from hushwire.sip.message import REASONS, Request
-from hushwire.sip.uri import NameAddr, SipUri, Uri, parse_name_addr, parse_params
+from hushwire.sip.uri import SipUri, Uri, parse_name_addr, parse_params
 
 SIPFRAG: Final = "message/sipfrag;version=2.0"
 _STATUS_LINE: Final = re.compile(rb"SIP/2\.0 ([1-6][0-9]{2})(?: |\r|\n|$)")
@@ -106,17 +106,6 @@ def refer_to_line(uri: SipUri, replaces: Replaces | None = None) -> tuple[str, s
     if replaces is not None:
         uri = replace(uri, headers=f"Replaces={quote_from_bytes(str(replaces).encode(), safe=_PLAIN)}")
     return ("Refer-To", f"<{uri}>")
-
-
-def referred_by(request: Request) -> NameAddr | None:
-    """Who referred the caller, as it says itself (RFC 3892): shown at most, never believed. None where absent or unreadable."""
-    text = request.headers.get("Referred-By")
-    if text is None or request.headers.count("Referred-By") > 1:
-        return None
-    try:
-        return parse_name_addr(text)
-    except ParseError:
-        return None
 
 
 def sipfrag(status: int, reason: str | None = None) -> bytes:

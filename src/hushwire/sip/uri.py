@@ -114,10 +114,6 @@ class SipUri(_Written):
                 return True
         return False
 
-    def address_of_record(self) -> "SipUri":
-        """The URI without port, parameters, headers and password: what a registrar looks up (RFC 3261 section 10.3)."""
-        return SipUri(self.host, self.user, secure=self.secure)
-
     def matches(self, other: "Uri") -> bool:
         """Equality of URIs (RFC 3261 section 19.1.4): case, escapes, and parameters that both name."""
         if self is other:

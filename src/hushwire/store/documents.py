@@ -279,11 +279,6 @@ async def mark_ready(
     return tag == "UPDATE 1"
 
 
-async def fail(connection: Connection, document_id: UUID, failure: str) -> None:
-    """It can't be built."""
-    await connection.execute("UPDATE documents SET state = 'failed', failure = $2 WHERE id = $1 AND state <> 'ready'", document_id, failure)
-
-
 async def note_place(connection: Connection, document_id: UUID, object_key: str) -> None:
     """Where it is about to be stored: from here on an erasure looks for it there."""
     await connection.execute("UPDATE documents SET object_key = $2 WHERE id = $1", document_id, object_key)

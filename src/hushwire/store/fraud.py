@@ -215,14 +215,6 @@ async def locks(connection: Connection) -> list[tuple[AgentId, UUID]]:
     return [(row["agent_id"], row["credential_id"]) for row in await connection.fetch("SELECT agent_id, credential_id FROM fraud_locks")]
 
 
-async def unlock(connection: Connection, agent_id: UUID, credential_id: UUID | None) -> int:
-    """End locks of an agent: this credential's, or all; how many there were."""
-    tag = await connection.execute(
-        "DELETE FROM fraud_locks WHERE agent_id = $1 AND ($2::uuid IS NULL OR credential_id = $2)", agent_id, credential_id
-    )
-    return _count(tag)
-
-
 async def alarm(connection: Connection, alarm_id: UUID) -> AlarmRow | None:
     """One alarm."""
     row = await connection.fetchrow(f"SELECT {_ALARM} FROM fraud_alarms WHERE id = $1", alarm_id)  # noqa: S608 - our own columns

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from hushwire.core.ids import AgentId, OrgId
+from hushwire.core.ids import OrgId
 from hushwire.store.database import Connection
 
 _LEVEL: Final = "id, team_id, agent_id, countries, classes, short_codes, terms, hours, time_zone"
@@ -207,12 +207,6 @@ async def remove_exceptions(connection: Connection) -> int:
     """Take back all of them: after a restore nobody knows which had been taken back, or whose erasure it undid. Returns how many."""
     status: str = await connection.execute("DELETE FROM number_exceptions")
     return int(status.rpartition(" ")[2])
-
-
-async def team_of(connection: Connection, agent_id: AgentId) -> UUID | None:
-    """The team that an agent is of."""
-    found: UUID | None = await connection.fetchval("SELECT team_id FROM team_members WHERE agent_id = $1", agent_id)
-    return found
 
 
 def _level(row: Record) -> LevelRow:

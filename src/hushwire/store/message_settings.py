@@ -267,7 +267,6 @@ async def consenting(connection: Connection, indexes: Sequence[bytes]) -> set[by
 
 
 _TEMPLATE: Final = "id, name, body_sealed, created_at, updated_at, is_marketing"
-_TEMPLATE_OF_NAME: Final = f"SELECT {_TEMPLATE} FROM message_templates WHERE name = $1"  # noqa: S608 (names are ours)
 _PAGE_OF_TEMPLATES: Final = f"SELECT {_TEMPLATE} FROM message_templates WHERE $1::text IS NULL OR name > $1 ORDER BY name LIMIT $2"  # noqa: S608
 _CHANGE_TEMPLATE: Final = (
     "UPDATE message_templates SET body_sealed = $2, updated_at = $3, is_marketing = coalesce($4, is_marketing) WHERE id = $1"  # noqa: S608

@@ -79,14 +79,6 @@ async def purpose_rule(connection: Connection) -> PurposeRuleRow | None:
     return None if row is None else _rule(row)
 
 
-async def purpose_rules(connection: Connection, limit: int = 50) -> list[PurposeRuleRow]:
-    """Versions, newest first."""
-    return [
-        _rule(row)
-        for row in await connection.fetch("SELECT version, allowed, actor, at FROM purpose_rules ORDER BY version DESC LIMIT $1", limit)
-    ]
-
-
 async def add_purpose_rule(connection: Connection, row_id: UUID, org_id: OrgId, row: PurposeRuleRow) -> bool:
     """A new version; False if that version stands already."""
     made = await connection.fetchval(

@@ -191,16 +191,6 @@ async def mark_stored(connection: Connection, recording_id: RecordingId, object_
     return tag == "UPDATE 1"
 
 
-async def mark_erased(connection: Connection, recording_id: RecordingId, at: datetime) -> None:
-    """The key is gone: the blind indexes go too, what remains is pseudonymous."""
-    await connection.execute(
-        "UPDATE recordings SET state = 'erased', erased_at = $2, remote_index = NULL, further_indexes = NULL"
-        " WHERE id = $1 AND state <> 'erased'",
-        recording_id,
-        at,
-    )
-
-
 async def to_ship(connection: Connection, node: NodeId) -> list[tuple[OrgId, RecordingId]]:
     """Recordings of this node that wait in its spool; across tenants, ids only."""
     rows = await connection.fetch("SELECT org_id, recording_id FROM recordings_to_ship($1)", node)

@@ -84,7 +84,6 @@ class Connection(asyncio.Protocol):
         if remote is None or local is None:
             self.wire.abort()
             return
-        name = None
         if self.to is not None and tls is not None:
             name = self.to.tls_name or self.to.host
             is_them = is_pinned(tls.getpeercert(True), self.to.pins) if self.to.pins else stands_for(tls.getpeercert() or {}, name)
@@ -93,7 +92,7 @@ class Connection(asyncio.Protocol):
                 self.wire.abort()
                 return
         version = tls.version() if tls is not None else None
-        self.flow = Flow(self._name, self.id, Address(local[0], local[1]), Address(remote[0], remote[1]), version, name)
+        self.flow = Flow(self._name, self.id, Address(local[0], local[1]), Address(remote[0], remote[1]), version)
         self._active_at = self._whole_at = self._made_at = self.endpoint.now()
         if not self.endpoint.opened(self, self.flow):
             self.wire.abort()

@@ -39,7 +39,6 @@ from hushwire.transport.websocket import WebSocketConnection
 
 _log = structlog.get_logger(__name__)
 
-_WILDCARDS: Final = ("0.0.0.0", "::")
 _CONNECT_S: Final = 8.0
 # The loop counts whole milliseconds from the one in which it woke up: an alarm that is set to the moment rings up to two before it, finds
 # nothing due, is set again to less than one, and so on until then. A few more let it find several things due together.

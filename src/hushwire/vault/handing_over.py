@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from hushwire.vault.failures import Failure, SealedError
 
-PUBLIC_BYTES: Final = 32
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
@@ -22,10 +21,8 @@ from hushwire.store.recordings import Recording as Row
 from hushwire.store.recordings import RecordingFilter
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
-_log = structlog.get_logger(__name__)
 
 Reading = Annotated[Caller, Depends(needs(Permission.RECORDINGS))]
-Listening = Annotated[Caller, Depends(needs(Permission.CONTENT))]
 Erasing = Annotated[Caller, Depends(needs(Permission.ERASURE))]
 
 

@@ -4,7 +4,6 @@ import base64
 from typing import Annotated, Literal, TypeVar, assert_never
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
@@ -21,7 +20,6 @@ from hushwire.vault.recipients import Algorithm
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"])
 Taking = Annotated[Caller, Depends(needs(Permission.CONTENT))]
-_log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 

@@ -117,7 +117,7 @@ class Stack:
     secrets: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    async def start(cls, folder: Path | None = None, *, more: str = "", wait: bool = True) -> Self:
+    async def start(cls, folder: Path | None = None, *, more: str = "") -> Self:
         """Starts `hushwire up` over `folder` (absent: a new temporary one); `more` is appended to its configuration.
 
         Raises StackError with the log's end when it does not come up.
