@@ -20,7 +20,20 @@ from hushwire.sip.effects import DialogKey
 from hushwire.sip.refer import Replaces
 from tests.databases import Databases
 from tests.polling import until
-from tests.services.running import ANNA_NUMBER, DOMAIN, GROUP_NUMBER, HOST, Peer, Srtp, World, local_media, need_program, running, specs
+from tests.services.running import (
+    ANNA_NUMBER,
+    DOMAIN,
+    GROUP_NUMBER,
+    HOST,
+    Peer,
+    Srtp,
+    World,
+    local_media,
+    need_program,
+    running,
+    specs,
+    until_ended,
+)
 from tests.services.test_diversion import forward
 from tests.services.test_transfers import Heard, accept, refer, row_of, settled, to_carrier
 
@@ -316,3 +329,31 @@ async def test_what_who_comes_asks_for_while_its_leg_is_moved_is_done_and_ends_n
     sue.endpoint.bye(dialog)
     await until(lambda: live.is_ended, what="the call goes on until one hangs up")
     await _sue.stop()
+
+
+async def test_who_answers_a_call_keeps_it_though_somebody_was_about_to_pick_it_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna, ben, sue = [await world.peer(name) for name in ("anna", "ben", "sue")]
+    anna.invite(f"sip:102@{HOST}")
+    rung = await ben.expect(sip.RequestReceived)
+    ben.endpoint.respond(rung.tx, 180)
+    await anna.expect(sip.Progress)
+    (live,) = world.gateway.calling.table.calls.values()
+    client, dialogs = world.gateway.link.client, list[DialogKey]()
+    open_leg = client.open_leg
+
+    async def opening(*args: Any) -> Any:
+        dialogs.append(accept(ben, rung))
+        await until(lambda: live.call.state is State.ACTIVE, what="ben has answered")
+        return await open_leg(*args)
+
+    monkeypatch.setattr(client, "open_leg", opening)
+    sue.invite("**102")
+    await sue.expect(sip.Accepted)
+    gone = await sue.expect(sip.DialogEnded)
+    assert "elsewhere" in (gone.request.headers.get("Reason") or "")
+    assert live.call.state is State.ACTIVE
+    assert live.transfer is None
+    assert live.dialogs[Side.CALLEE].call_id == dialogs[0].call_id
+    await anna.expect(sip.Accepted)
+    ben.endpoint.bye(dialogs[0])
+    await until_ended(anna)

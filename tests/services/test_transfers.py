@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from hushwire.calls.call import State
 from hushwire.calls.model import Side
+from hushwire.calls.transfer import SPARE
 from hushwire.sdp.offer_answer import Direction, Refusal, Srtp, answer_offer, build_offer
 from hushwire.services.live import LiveCall
 from hushwire.sip import effects as sip
@@ -425,3 +427,37 @@ async def test_a_refer_that_wants_no_subscription_gets_none_and_is_obeyed(world:
     assert told.answers[0].response.headers.get("Refer-Sub") == "false"
     assert told.statuses == []
     await settled(live)
+
+
+async def test_whose_party_is_replaced_in_the_moment_in_which_it_goes_elsewhere_is_known_for_who_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anna lets her two calls become one, while who is in the second one transfers her away to a colleague."""
+    anna, ben, sue = [await world.peer(name) for name in ("anna", "ben", "sue")]
+    first, near, _ = await to_carrier(world, anna)
+    anna.invite(f"sip:102@{HOST}")
+    bens = accept(ben, await ben.expect(sip.RequestReceived))
+    consulted = (await anna.expect(sip.Accepted)).dialog
+    second = next(live for live in world.gateway.calling.live if live is not first)
+    await until(lambda: second.call.state is State.ACTIVE, what="anna and ben talk")
+    client, sues, heard = world.gateway.link.client, list[DialogKey](), list[Heard]()
+    move_leg = client.move_leg
+
+    async def moving(bridge: Any, leg: int, to: Any, to_leg: int) -> None:
+        await move_leg(bridge, leg, to, to_leg)
+        if (bridge, to_leg) == (first.id, SPARE):
+            monkeypatch.setattr(client, "move_leg", move_leg)
+            refer(ben, bens, "103")
+            sues.append(accept(sue, await sue.expect(sip.RequestReceived)))
+            heard.extend(Heard(phone) for phone in (anna, ben, sue, world.carrier))
+            with suppress(AssertionError):
+                await until(lambda: heard[1].ended, timeout_s=1, what="ben is out of it before anna is")
+
+    monkeypatch.setattr(client, "move_leg", moving)
+    refer(anna, near, "102", replaces=consulted)
+    await until(lambda: second.is_ended and heard and heard[0].ended and (heard[1].ended or heard[2].ended), what="two are left")
+    await settled(first)
+    by_dialog = {bens.call_id: "ben", sues[0].call_id: "sue"}
+    for side in Side:
+        agent = first.party(side).agent
+        assert (None if agent is None else agent.username.reveal()) == by_dialog.get(first.dialogs[side].call_id)

@@ -97,6 +97,7 @@ ENDED_BY: Final[dict[EndReason, str]] = {
     reason: header(reason.value)
     for reason in (
         EndReason.HANGUP,
+        EndReason.ANSWERED_ELSEWHERE,
         EndReason.SUSPENDED,
         EndReason.RULES_CHANGED,
         EndReason.CREDENTIAL_LOCKED,

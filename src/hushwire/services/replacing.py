@@ -48,6 +48,8 @@ PARTED_WITHIN_S: Final = 5.0
 """So long a party may take to agree to ports of its own."""
 _LOOK_S: Final = 0.02
 TALKING = frozenset({State.ACTIVE, State.WAITING})
+ANSWERED: Final = "somebody has answered it"
+"""Why a call that rang is not picked up."""
 _log = structlog.get_logger(__name__)
 
 
@@ -97,20 +99,26 @@ class Replacing:
 
         `told` is called as it happens: what it sends goes out before the dialog of who is replaced ends.
         """
-        async with host.replacing:
+        async with _replacing(host, source):
             rings = host.call.state is State.RINGING
+            if kind is TransferKind.PICKUP and not rings and self._stands(host, source):
+                return ANSWERED  # while who comes was let in: nobody takes a call from who talks
+
+            def stands() -> bool:
+                return self._stands(host, source) and (host.call.state is State.RINGING) is rings
+
             leg = host.route.callee_leg if rings else host.call.leg(side)
             party, from_leg = source.party(source_side), source.call.leg(source_side)
-            if leg is None or from_leg is None or not self._stands(host, source):
+            if leg is None or from_leg is None or not stands():
                 return "the call is over"
-            if not await self._can_go(host, source, source_side, from_leg, lambda: self._stands(host, source)):
-                return "its party did not go to ports of its own"
+            if not await self._can_go(host, source, source_side, from_leg, stands):
+                return ANSWERED if rings and host.call.state in TALKING else "its party did not go to ports of its own"
             route = merged(host.route, leg, party, source.route)
             if host.recording is not None and not await self._is_told(host, source, source_side, route):
                 return "the announcement of the recording was not heard"
             async with self._leaving(source, host):
-                if not self._stands(host, source):
-                    return "the call is over"
+                if not stands():
+                    return ANSWERED if rings and host.call.state in TALKING else "the call is over"
                 if rings:
                     self._feed(host, events.PickingUp())
                 host.exchange = Exchange(leg, source.bridge_id, from_leg, is_vacant=not rings and host.call.end(side) is None)
@@ -151,7 +159,7 @@ class Replacing:
         Its leg, its dialog and its keys go with it: it notices no more than whom it hears.
         """
         side, leg, from_leg = Side.CALLER, host.route.plan.caller.leg, source.call.leg(Side.CALLER)
-        async with host.replacing, source.replacing:
+        async with _replacing(host, source):
             end = source.call.end(side)
             if end is None or from_leg is None or _is_over(source, host) or side not in source.dialogs:
                 return "the call is over"
@@ -368,6 +376,14 @@ class Replacing:
     def _note(self, host: LiveCall) -> None:
         self._journal.changed(host)
         self._journal.commit()
+
+
+@asynccontextmanager
+async def _replacing(host: LiveCall, source: LiveCall) -> AsyncIterator[None]:
+    """Nobody else replaces a party of either meanwhile. In the order of their ids: two may want each other's parties in one moment."""
+    first, second = sorted((host, source), key=lambda live: live.id)
+    async with first.replacing, second.replacing:
+        yield
 
 
 def _is_over(*calls: LiveCall) -> bool:

@@ -27,7 +27,7 @@ from hushwire.services.kept import KeptTransfer
 from hushwire.services.live import Joining, LiveCall, Transfer
 from hushwire.services.park import MOST_RETURNS, Park
 from hushwire.services.park_words import ParkWords
-from hushwire.services.replacing import Replacing
+from hushwire.services.replacing import ANSWERED, Replacing
 from hushwire.services.route import Refused, Route
 from hushwire.services.routing import Router
 from hushwire.services.snapshot import Agent
@@ -193,7 +193,8 @@ class Transfers:
         )
         if outcome != "ok":
             _log.warning("transfer.not_done", call_id=str(host.id), why=outcome)
-            self._feed(successor, events.Stopped(EndReason.MEDIA_FAILED))
+            why = EndReason.ANSWERED_ELSEWHERE if outcome == ANSWERED else EndReason.MEDIA_FAILED
+            self._feed(successor, events.Stopped(why))
 
     # Attended.
 
