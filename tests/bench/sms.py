@@ -23,13 +23,14 @@ from provisioned import cpu_seconds
 
 from tests.databases import drop_databases, fresh_databases, scratch_cluster
 from tests.deployments import Deployment, start_deployment
-from tests.interop.message_centre import MessageCentre, message_centre
+from tests.interop.message_centre import MessageCentre, message_centre, texting
 from tests.polling import until
 from tests.recorded import House, made_house
 from tests.services.message_roles import accept, role
 from tests.services.message_texts import Carrying, numbers
 
 AT_ONCE = 1000
+NUMBER = "+493023125000"
 PER_KILL = 400
 WINDOW = 50
 OURS = ("api", "sms", "worker", "gateway", "media")
@@ -37,29 +38,6 @@ OURS = ("api", "sms", "worker", "gateway", "media")
 WARM = 1000
 """So many first: connections are made and statements planned once."""
 LOAD_PER_S = 800
-ORG = """\
-[[message_centres]]
-name = "smsc"
-system_id = "esme"
-password = "secret"
-links = [{{{{ host = "127.0.0.1", port = {port}, tls = false }}}}]
-window = 50
-[[orgs]]
-slug = "acme"
-name = "Acme"
-home_country = "DE"
-residency = "eu"
-allowed_countries = ["DE"]
-limits = "off"
-[[orgs.agents]]
-username = "anna"
-[[orgs.numbers]]
-number = "+493023125000"
-to = "anna"
-[[orgs.api_keys]]
-name = "owner"
-role = "owner"
-"""
 PARTS = "SELECT state, count(*) AS n FROM message_parts GROUP BY state"
 
 
@@ -74,7 +52,7 @@ async def hand_in(running: Deployment, first: int, count: int) -> int:
     accepted = 0
     for start in range(first, first + count, AT_ONCE):
         numbers = [{"to": f"+49151{start + n:08}"} for n in range(min(AT_ONCE, first + count - start))]
-        said = await running.api().post("/v1/messages/bulk", {"text": "hello there", "from": "+493023125000", "recipients": numbers})
+        said = await running.api().post("/v1/messages/bulk", {"text": "hello there", "from": NUMBER, "recipients": numbers})
         accepted += said["accepted"]
     return accepted
 
@@ -99,7 +77,7 @@ async def run(*, messages: int = 10_000, loaded_s: float = 180.0, kills: int = 2
     """The figures of one run."""
     async with (
         message_centre(policy={"receipt": "tlv", "quiet": True}) as smsc,
-        start_deployment(provisioning=ORG.format(port=smsc.port)) as running,
+        start_deployment(provisioning=texting(smsc.port, NUMBER, f"window = {WINDOW}")) as running,
     ):
         await smsc.event("bind")
         pids = {name: pid for name, pid in running.stack.children().items() if name in OURS}

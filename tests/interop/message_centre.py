@@ -17,6 +17,34 @@ from tests.polling import until
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "build" / "smsc" / "node_modules"
 PROGRAM = Path(__file__).parent / "smsc" / "smsc.cjs"
+PROVISIONING = """\
+[[message_centres]]
+name = "smsc"
+system_id = "esme"
+password = "secret"
+links = [{{{{ host = "127.0.0.1", port = {port}, tls = false }}}}]
+{more}
+[[orgs]]
+slug = "acme"
+name = "Acme"
+home_country = "DE"
+residency = "eu"
+allowed_countries = ["DE"]
+limits = "off"
+[[orgs.agents]]
+username = "anna"
+[[orgs.numbers]]
+number = "{ours}"
+to = "anna"
+[[orgs.api_keys]]
+name = "owner"
+role = "owner"
+"""
+
+
+def texting(port: int, ours: str, more: str = "") -> str:
+    """What `start_deployment` provisions: an agent who texts from the number `ours` by the centre at `port`; `more`: keys of it."""
+    return PROVISIONING.format(port=port, ours=ours, more=more)
 
 
 def need_centre() -> None:

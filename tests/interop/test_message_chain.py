@@ -6,35 +6,12 @@ from typing import Any
 import pytest
 
 from tests.deployments import Deployment, start_deployment
-from tests.interop.message_centre import MessageCentre, message_centre, need_centre
+from tests.interop.message_centre import MessageCentre, message_centre, need_centre, texting
 from tests.polling import until
 
 pytestmark = [pytest.mark.interop]
 OURS, THEIRS = "+493023125000", "+4915112345678"
-PROVISIONING = """\
-[[message_centres]]
-name = "smsc"
-system_id = "esme"
-password = "secret"
-numbering = "udh8"
-languages = ["turkish"]
-links = [{{{{ host = "127.0.0.1", port = {port}, tls = false }}}}]
-[[orgs]]
-slug = "acme"
-name = "Acme"
-home_country = "DE"
-residency = "eu"
-allowed_countries = ["DE"]
-limits = "off"
-[[orgs.agents]]
-username = "anna"
-[[orgs.numbers]]
-number = "{ours}"
-to = "anna"
-[[orgs.api_keys]]
-name = "owner"
-role = "owner"
-"""
+MORE = 'numbering = "udh8"\nlanguages = ["turkish"]'
 TEXTS = {
     f"{THEIRS[:-1]}0": ("gsm7", 2, "Der Preis: {20 €} [heute] ~ \\ " * 6),
     f"{THEIRS[:-1]}1": ("gsm7-1-0", 2, "Işık ğüneşi şimdi, çağ İçin. " * 7),
@@ -62,7 +39,7 @@ async def test_what_is_written_by_the_api_arrives_whole_at_the_centre_and_what_i
     need_centre()
     async with (
         message_centre(policy={"receipt": "text", "response_form": "HEX", "receipt_form": "hex"}) as smsc,
-        start_deployment(provisioning=PROVISIONING.format(port=smsc.port, ours=OURS)) as running,
+        start_deployment(provisioning=texting(smsc.port, OURS, MORE)) as running,
     ):
         await smsc.event("bind")
         await _out(running, smsc)

@@ -16,8 +16,8 @@ from hushwire.store import expiry
 from tests.databases import Databases
 from tests.polling import until
 from tests.services.running import NODE, Peer, World, need_program, running
-from tests.services.test_taken_elsewhere import acquainted, phone_of, refused
-from tests.services.test_two_gateways import OTHER, another
+from tests.services.test_taken_elsewhere import beside, refused
+from tests.services.test_two_gateways import OTHER
 
 pytestmark = need_program
 
@@ -53,9 +53,7 @@ async def test_agents_who_dial_a_room_at_two_gateways_are_in_one_room_and_it_is_
     world: World, tmp_path: Path
 ) -> None:
     anna = await world.peer("anna")
-    async with another(world.databases, tmp_path / "b") as b:
-        await acquainted(world, b)
-        ben = await phone_of(world, b, "ben")
+    async with beside(world, tmp_path / "b") as (b, ben):
         for holder, node, first, second in ((world.gateway, NODE, anna, ben), (b, OTHER, ben, anna)):
             one, other = await entered(first), await entered(second)
             await until(lambda holder=holder: room_of(holder, 2), what="both are in the room")
@@ -77,9 +75,7 @@ async def test_agents_who_dial_a_room_at_two_gateways_are_in_one_room_and_it_is_
 
 async def test_who_dial_a_room_in_one_moment_at_two_gateways_meet_in_it(world: World, tmp_path: Path) -> None:
     anna, sue = await world.peer("anna"), await world.peer("sue")
-    async with another(world.databases, tmp_path / "b") as b:
-        await acquainted(world, b)
-        ben = await phone_of(world, b, "ben")
+    async with beside(world, tmp_path / "b") as (b, ben):
         for phone in (anna, ben, sue):
             phone.invite("*88777")
         await asyncio.gather(*(phone.expect(sip.Accepted) for phone in (anna, ben, sue)))
@@ -103,10 +99,8 @@ async def test_a_room_that_stands_for_days_keeps_its_row_as_long_as_its_gateway_
 
 async def test_a_phone_that_is_not_registered_where_it_calls_is_told_that_the_room_is_elsewhere(world: World, tmp_path: Path) -> None:
     anna = await world.peer("anna")
-    async with another(world.databases, tmp_path / "b") as b:
-        await acquainted(world, b)
+    async with beside(world, tmp_path / "b") as (b, ben):
         await entered(anna)
-        ben = await phone_of(world, b, "ben")
         assert await ben.register("ben", expires=0) == 200
         ben.invite("*8812")
         assert await refused(ben) == 480
@@ -117,9 +111,7 @@ async def test_a_room_whose_gateway_has_died_is_opened_where_it_is_dialled_and_i
     world: World, tmp_path: Path
 ) -> None:
     anna = await world.peer("anna")
-    async with another(world.databases, tmp_path / "b") as b:
-        await acquainted(world, b)
-        ben = await phone_of(world, b, "ben")
+    async with beside(world, tmp_path / "b") as (b, ben):
         await entered(anna)
         await until(lambda: room_of(world.gateway, 1), what="the room stands")
         await world.kill()

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -50,6 +51,14 @@ async def phone_of(world: World, gateway: Gateway, user: str) -> Peer:
     return phone
 
 
+@asynccontextmanager
+async def beside(world: World, folder: Path, **environ: str) -> AsyncIterator[tuple[Gateway, Peer]]:
+    """A second gateway that knows the first and is known to it, and ben's phone, registered there."""
+    async with another(world.databases, folder, **environ) as other:
+        await acquainted(world, other)
+        yield other, await phone_of(world, other, "ben")
+
+
 async def parked(world: World, phone: Peer, slot: str = "*68") -> tuple[LiveCall, DialogKey, int | None]:
     """A call of the phone's, parked: ours, the carrier's dialog, and what the phone was told."""
     live, near, far = await to_carrier(world, phone)
@@ -71,9 +80,7 @@ async def refused(phone: Peer) -> int:
 
 async def test_a_call_that_is_parked_on_one_gateway_is_taken_on_another_and_ended_from_either(world: World, tmp_path: Path) -> None:
     anna = await world.peer("anna")
-    async with another(world.databases, tmp_path / "b") as b:
-        await acquainted(world, b)
-        ben = await phone_of(world, b, "ben")
+    async with beside(world, tmp_path / "b") as (b, ben):
         for is_ended_by_carrier in (False, True):
             live, far, _ = await parked(world, anna)
             assert await slots(world) == {"1": NODE}
@@ -102,9 +109,7 @@ async def test_a_call_that_is_parked_on_one_gateway_is_taken_on_another_and_ende
 
 async def test_slots_are_the_organisations_and_who_gives_up_leaves_the_call_in_its_slot(world: World, tmp_path: Path) -> None:
     anna = await world.peer("anna")
-    async with another(world.databases, tmp_path / "b", HUSHWIRE_SIP__LISTEN='["udp://127.0.0.1:0"]') as b:
-        await acquainted(world, b)
-        ben = await phone_of(world, b, "ben")
+    async with beside(world, tmp_path / "b", HUSHWIRE_SIP__LISTEN='["udp://127.0.0.1:0"]') as (b, ben):
         live, *_ = await parked(world, anna)
         # CANCEL follows its INVITE to the gateway that has the call, which has not answered yet.
         held = world.gateway.calling._takeovers._come
@@ -161,9 +166,7 @@ async def test_a_slot_whose_gateway_is_not_heard_of_any_more_is_anybodys(world: 
 
 async def test_a_restarted_gateway_keeps_its_parked_call_in_its_slot_and_others_take_it_there(world: World, tmp_path: Path) -> None:
     anna = await world.peer("anna")
-    async with another(world.databases, tmp_path / "b") as b:
-        await acquainted(world, b)
-        ben = await phone_of(world, b, "ben")
+    async with beside(world, tmp_path / "b") as (b, ben):
         live, *_ = await parked(world, anna)
         before, address = live.id, world.port
         await world.kill()
@@ -184,9 +187,7 @@ async def test_a_call_that_rings_on_one_gateway_is_picked_up_on_another_by_code_
     world: World, tmp_path: Path
 ) -> None:
     anna = await world.peer("anna")
-    async with another(world.databases, tmp_path / "b") as b:
-        await acquainted(world, b)
-        ben = await phone_of(world, b, "ben")
+    async with beside(world, tmp_path / "b") as (b, ben):
         ben.invite("**101")
         assert await refused(ben) == 404
         for by_code in (True, False):
@@ -268,9 +269,7 @@ def seen() -> Request:
 
 async def test_what_a_phone_came_by_is_what_its_gateway_saw_and_not_what_its_via_says(world: World, tmp_path: Path) -> None:
     anna = await world.peer("anna")
-    async with another(world.databases, tmp_path / "b") as b:
-        await acquainted(world, b)
-        ben = await phone_of(world, b, "ben")
+    async with beside(world, tmp_path / "b") as (_, ben):
         live, *_ = await parked(world, anna)
         handing, seen = world.gateway.calling._takeovers._handing, []
         assert handing is not None
