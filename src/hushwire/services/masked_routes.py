@@ -1,15 +1,15 @@
 """Masked calls: neither party learns the other's number, and no row shows one (docs/masking.md)."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from hushwire.calls.model import CallDirection, Plan, Terms
 from hushwire.core.personal import Personal
+from hushwire.core.values import replace
 from hushwire.policy.model import Allow, Attempt, Channel, Deny, Malformed, Verdict
 from hushwire.services import caller_id
-from hushwire.services.agent_terms import announces_with, rings_with
+from hushwire.services.agent_terms import announces_with
 from hushwire.services.directory import Directory
 from hushwire.services.forwarding import MOST_DIVERSIONS
 from hushwire.services.phone_targets import PhoneTargets
@@ -21,7 +21,7 @@ from hushwire.services.trunk import Trunk
 from hushwire.services.trunk_states import TrunkStates
 from hushwire.services.trunk_targets import trunk_terms
 from hushwire.services.verdicts import Verdicts
-from hushwire.services.ways_out import WaysOut
+from hushwire.services.ways_out import WaysOut, route_out
 from hushwire.sip import refusals
 from hushwire.sip.flow import Flow
 from hushwire.sip.uri import NameAddr, SipUri, escape_user
@@ -138,27 +138,6 @@ class MaskedRoutes:
         trunks, targets = self._leaving.ways_out(org, agent, verdict, shown=proxy.number)
         if not targets:
             return refused("trunk-failed", "trunk-failed")
-        plan = Plan(
-            CallDirection.OUTBOUND,
-            terms,
-            tuple(targets),
-            RING_TRUNK_S,
-            is_recorded(org, other, (verdict.country,)),
-            rings_with(org),
-            announces_with(org),
-            org.sounds.music_on_hold,
-            is_serial=True,
-        )
-        return Route(
-            plan,
-            org,
-            agent,
-            trunk=trunks[0],
-            trunks=tuple(trunks),
-            remote=proxy.number,
-            local=proxy.number,
-            verdict=verdict,
-            places=(verdict.country,),
-            withheld=other,
-            masking_id=found.session_id,
-        )
+        recorded = is_recorded(org, other, (verdict.country,))
+        route = route_out(org, agent, terms, verdict, trunks, targets, recorded=recorded, remote=proxy.number, local=proxy.number)
+        return replace(route, withheld=other, masking_id=found.session_id)

@@ -1,5 +1,6 @@
 """The ways by which calls leave for the telephone network: what the judge let out, by which carriers, in which order."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -102,32 +103,8 @@ class WaysOut:
         if not targets:
             code = NO_ROUTE if isinstance(verdict, Emergency) else "trunk-failed"
             return Refused(503, refusals.header(code), code, CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
-        places = (verdict.country,)
-        recorded = is_emergency_recorded(org) if isinstance(verdict, Emergency) else is_recorded(org, remote, places)
-        plan = Plan(
-            CallDirection.OUTBOUND,
-            terms,
-            tuple(targets),
-            RING_TRUNK_S,
-            recorded,
-            rings_with(org),
-            announces_with(org),
-            org.sounds.music_on_hold,
-            is_serial=True,
-            is_emergency=isinstance(verdict, Emergency),
-        )
-        return Route(
-            plan,
-            org,
-            agent,
-            trunk=trunks[0],
-            trunks=tuple(trunks),
-            remote=remote,
-            local=agent.caller_id,
-            verdict=verdict,
-            places=places,
-            hides=hides,
-        )
+        recorded = is_emergency_recorded(org) if isinstance(verdict, Emergency) else is_recorded(org, remote, (verdict.country,))
+        return route_out(org, agent, terms, verdict, trunks, targets, recorded=recorded, remote=remote, local=agent.caller_id, hides=hides)
 
     def _may_leave(self, org: Organisation, agent: Agent, trunk: Trunk, verdict: Allow | Emergency) -> bool:
         """Whether what the trunk would read in its own number format is what was judged, and is judged so once more."""
@@ -140,3 +117,43 @@ class WaysOut:
         read = text if is_short(verdict) else trunk_number.read(text, trunk.number_format, trunk.country) or ""
         again = self._verdicts.on(org, agent, Attempt(read, Channel.INVITE))
         return isinstance(again, Allow) and again.number == verdict.number
+
+
+def route_out(
+    org: Organisation,
+    agent: Agent,
+    terms: Terms,
+    verdict: Allow | Emergency,
+    trunks: Sequence[Trunk],
+    targets: Sequence[Target],
+    *,
+    recorded: bool,
+    remote: Personal[str],
+    local: Personal[str] | None,
+    hides: bool = False,
+) -> Route:
+    """A call of an agent's to the telephone network by these ways, one after the other; `remote` and `local` as its row names them."""
+    plan = Plan(
+        CallDirection.OUTBOUND,
+        terms,
+        tuple(targets),
+        RING_TRUNK_S,
+        recorded,
+        rings_with(org),
+        announces_with(org),
+        org.sounds.music_on_hold,
+        is_serial=True,
+        is_emergency=isinstance(verdict, Emergency),
+    )
+    return Route(
+        plan,
+        org,
+        agent,
+        trunk=trunks[0],
+        trunks=tuple(trunks),
+        remote=remote,
+        local=local,
+        verdict=verdict,
+        places=(verdict.country,),
+        hides=hides,
+    )
