@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final, Literal
 import phonenumbers
 from pydantic import AfterValidator
 
-from hushwire.core.errors import ConfigError, PeerError
+from hushwire.core.errors import PeerError
 from hushwire.policy import calling_hours, groups
 from hushwire.policy.terms import hours_of, terms_of
 from hushwire.privacy import mail
 from hushwire.privacy.jurisdictions import tag_of
-from hushwire.services.agent_rules import zone
+from hushwire.services.agent_rules import zone_name
 from hushwire.sip.uri import SipUri, parse_uri
 
 ContactRole = Literal["privacy", "security", "billing"]
@@ -127,25 +127,11 @@ def _hours(value: list[Any]) -> list[Any]:
     return value
 
 
-def _group_name(value: str) -> str:
-    if value not in groups.GROUPS:
-        raise ValueError(f"must be one of: {', '.join(groups.GROUPS)}")
-    return value
-
-
-def _zone(value: str) -> str:
-    try:
-        zone(value)
-    except ConfigError:
-        raise ValueError('must be an IANA name of a time zone such as "Europe/Berlin"') from None
-    return value
-
-
 ClassName = Literal["premium", "shared-cost", "personal", "pager", "satellite", "uifn", "global"]
-GroupName = Annotated[str, AfterValidator(_group_name)]
+GroupName = Annotated[str, AfterValidator(groups.group)]
 TermsTable = Annotated[dict[str, Any], AfterValidator(_terms)]
 HoursList = Annotated[list[Any], AfterValidator(_hours)]
-TimeZone = Annotated[str, AfterValidator(_zone)]
+TimeZone = Annotated[str, AfterValidator(zone_name)]
 ShortCode = Annotated[str, matching(re.compile(r"[0-9]{2,6}", re.ASCII), 'must be 2 to 6 digits in quotes, such as "116117"')]
 ExceptedPrefix = Annotated[str, matching(re.compile(r"\+[1-9][0-9]{2,13}", re.ASCII), 'must be the beginning of a number such as "+4932"')]
 ExceptedNumber = Annotated[str, matching(re.compile(r"\+[1-9][0-9]{3,14}", re.ASCII), "must be a full international number")]

@@ -40,6 +40,13 @@ GROUPS: Final[dict[str, frozenset[str]]] = {name: frozenset(codes.split()) for n
 _BY_FOLDED: Final = {name.casefold(): codes for name, codes in GROUPS.items()}
 
 
+def group(name: str) -> str:
+    """The name, as it is. Raises ValueError, with all that there are, for one that no group has."""
+    if name not in GROUPS:
+        raise ValueError(f"must be one of: {', '.join(GROUPS)}")
+    return name
+
+
 def expand(names: Iterable[str]) -> frozenset[str]:
     """The territories of all these groups; a single code stands for itself. Raises KeyError with the name that is neither."""
     found: set[str] = set()

@@ -86,6 +86,15 @@ def zone(name: str) -> tzinfo:
     return _zone(name)
 
 
+def zone_name(name: str) -> str:
+    """The IANA name of a time zone, as it is. Raises ValueError for one that is not known here."""
+    try:
+        zone(name)
+    except ConfigError:
+        raise ValueError('must be an IANA name of a time zone such as "Europe/Berlin"') from None
+    return name
+
+
 def organisation_rules(
     row: OrgLevel, version: int, own_hosts: OwnHosts, exceptions: Iterable[NumberException], packs: Iterable[RiskPack]
 ) -> Rules:

@@ -15,10 +15,9 @@ from hushwire.api.means import Given, Means, needs
 from hushwire.api.problems import Problem, invalid, not_found
 from hushwire.api.routers.rule_proposals import Proposal, shown
 from hushwire.api.values import Body, ClassName, Country, Id, parsed_id
-from hushwire.core.errors import ConfigError
-from hushwire.policy.groups import GROUPS, expand
+from hushwire.policy.groups import expand, group
 from hushwire.policy.terms import hours_of, terms_of, written_hours, written_terms
-from hushwire.services.agent_rules import zone
+from hushwire.services.agent_rules import zone_name
 from hushwire.services.contacts import Unfit
 from hushwire.services.provisioning_rules import LevelSpec
 from hushwire.services.team_settings import MOST_MEMBERS, MOST_TEAMS, TooManyTeams
@@ -50,20 +49,6 @@ def _readable(read: Callable[[Any], object]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
-
-
-def _group(value: str) -> str:
-    if value not in GROUPS:
-        raise ValueError(f"must be one of: {', '.join(GROUPS)}")
-    return value
-
-
-def _zone(value: str) -> str:
-    try:
-        zone(value)
-    except ConfigError:
-        raise ValueError('must be an IANA name of a time zone such as "Europe/Berlin"') from None
-    return value
 
 
 class Team(BaseModel):
@@ -98,14 +83,14 @@ class LevelWanted(Body):
     """All of it: what is left out is as the level above has it. Groups are saved as the countries that they hold now."""
 
     allowed_countries: list[Country] | None = Field(default=None, max_length=300)
-    country_groups: list[Annotated[str, Field(max_length=64), AfterValidator(_group)]] | None = Field(default=None, max_length=50)
+    country_groups: list[Annotated[str, Field(max_length=64), AfterValidator(group)]] | None = Field(default=None, max_length=50)
     classes: list[ClassName] | None = Field(default=None, max_length=20)
     short_codes: list[Annotated[str, _matching(_SHORT, "must be 2 to 6 digits")]] | None = Field(default=None, max_length=1000)
     terms: Annotated[dict[str, Any], _readable(terms_of)] = Field(
         default={}, max_length=300, description="By country or class: ways (calls, sms, both), until, windows."
     )
     hours: Annotated[list[Any], _readable(hours_of)] = Field(default=[], max_length=32)
-    time_zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] | None = None
+    time_zone: Annotated[str, Field(max_length=64), AfterValidator(zone_name)] | None = None
 
     @model_validator(mode="after")
     def _small(self) -> "LevelWanted":

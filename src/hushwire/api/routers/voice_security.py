@@ -14,7 +14,6 @@ from hushwire.api.problems import Problem, invalid
 from hushwire.api.routers.fraud import AllLimits, LimitsChange, all_limits, change_limits, check_limits
 from hushwire.api.routers.rule_proposals import Proposal, shown
 from hushwire.api.values import Body, ClassName, Country
-from hushwire.core.errors import ConfigError
 from hushwire.policy import calling_hours
 from hushwire.policy.four_eyes import ALL
 from hushwire.policy.groups import GROUPS, expand
@@ -22,7 +21,7 @@ from hushwire.policy.model import PERMITTED_CLASSES, Allow, AllowContact, Channe
 from hushwire.policy.numbers import has_numbering
 from hushwire.policy.terms import MOST_WINDOWS, hours_of, said_hours, said_terms, terms_of
 from hushwire.policy.territories import TERRITORIES
-from hushwire.services.agent_rules import zone
+from hushwire.services.agent_rules import zone_name
 from hushwire.services.limits import Shown
 from hushwire.services.rule_changes import Change, Outdated, ZoneGuarded
 from hushwire.services.voice_security import NoAgent, WhatIf
@@ -68,19 +67,11 @@ def _windows(value: list[Any]) -> list[Any]:
         raise ValueError("can't be read: days, from and to are a list and two times of day") from None
 
 
-def _time_zone(value: str) -> str:
-    try:
-        zone(value)
-    except ConfigError:
-        raise ValueError('is not a time zone that is known here: give an IANA name such as "Europe/Berlin"') from None
-    return value
-
-
 Group = Annotated[str, Field(max_length=64), AfterValidator(_group)]
 JustTerms = Annotated[dict[str, Any], Field(max_length=400), AfterValidator(_terms)]
 JustHours = Annotated[list[Any], Field(max_length=MOST_WINDOWS), AfterValidator(_windows)]
 ShortCode = Annotated[str, Field(pattern=r"^[0-9]{2,8}$")]
-TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_time_zone)]
+TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(zone_name)]
 Guarded = Annotated[str, Field(max_length=20), AfterValidator(_guarded)]
 HoursEntry = Annotated[str, Field(max_length=40), AfterValidator(_hours)]
 ToLive = Annotated[bool, Query(description="Also end calls under way, on every node, that could not be made any more.")]
