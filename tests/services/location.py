@@ -143,6 +143,11 @@ class Phone:
         assert status == 401
         return [value for name, value in headers if name == "WWW-Authenticate"]
 
+    def challenges_before(self) -> list[str]:
+        """The last challenge that it was sent."""
+        headers = next(headers for status, headers in reversed(self.answers) if status == 401)
+        return [value for name, value in headers if name == "WWW-Authenticate"]
+
     async def register(self, world: World, *, contact: str | None = None, expires: int = 300) -> int:
         """Register with one challenge; the final status, once it came."""
         self.say(world, self.request(contact=contact, expires=expires))

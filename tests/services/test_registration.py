@@ -269,6 +269,33 @@ async def test_who_writes_anothers_address_on_a_register_takes_nothing_along_fro
     assert moves == [(own.flow, further.flow)]
 
 
+async def test_who_writes_anothers_address_on_a_register_undoes_no_move_of_what_was_there(world: World) -> None:
+    """What is meant for an address goes there again once somebody seems to have come to it."""
+    moves: list[tuple[Flow, Flow]] = []
+    world.registrations._on_moved = lambda old, new: moves.append((old, new))
+    contact = f"<sip:anna@192.0.2.1>;{INSTANCE};reg-id=1"
+    own = Phone(port=40001, address="127.0.0.2")
+    assert await own.register(world, contact=contact) == 200
+    known = own.challenges_before()
+    there = Phone(port=40009, address="127.0.0.9", cseq=10)
+    for nc, status in enumerate((401, 200), start=2):
+        # Who did not hear that it was asked once more, or seems to be somewhere else each time, is let in, and takes nothing along.
+        there.say(world, there.request(contact=contact, authorization_value=there.answer(known, nc)))
+        await world.registrations.settled()
+        assert there.answers[-1][0] == status
+        assert moves == []
+    # Who roams, with the nonce of before at hand, proves that it is there and takes its calls along.
+    own.cseq = 20
+    assert await own.register(world, contact=contact) == 200
+    roamed = Phone(port=40002, address="127.0.0.3", cseq=30)
+    roamed.say(world, roamed.request(contact=contact, authorization_value=roamed.answer(own.challenges_before(), 2)))
+    assert all("stale=true" in challenge for challenge in roamed.challenges())
+    roamed.say(world, roamed.request(contact=contact, authorization_value=roamed.answer(roamed.challenges())))
+    await world.registrations.settled()
+    assert roamed.answers[-1][0] == 200
+    assert moves == [(own.flow, roamed.flow)]
+
+
 async def test_after_a_restart_who_comes_back_from_elsewhere_takes_nobody_elses_calls_along(world: World) -> None:
     moves: list[tuple[Flow, Flow]] = []
     world.registrations._on_moved = lambda old, new: moves.append((old, new))

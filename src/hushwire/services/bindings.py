@@ -59,6 +59,8 @@ class Place:
     """What made it, where the next REGISTER may say the same."""
     is_here: bool = field(default=False, compare=False)
     """Whether its device is known to receive where its REGISTER came from."""
+    is_asked: bool = field(default=False, compare=False)
+    """Whether who claims to be it at another address was asked to prove that it receives there."""
 
     @property
     def source_address(self) -> tuple[str, int]:

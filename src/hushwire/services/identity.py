@@ -118,6 +118,10 @@ class Authenticator:
         is_here = flow.transport.is_reliable or self._challenger.is_issued_to(answer.nonce, source, now)
         return Known(org, agent, credential, is_here)
 
+    def ask_again(self, flow: Flow) -> Unknown:
+        """The challenge for who showed its password, and has yet to show that it receives where it seems to be: no user is asked."""
+        return self._challenge(self._monotonic(), flow.remote.host, stale=True)
+
     def _is_for_help(self, org: Organisation, agent: Agent, request: Request, flow: Flow | None) -> bool:
         return request.method == "INVITE" and self._calls_for_help(org, agent, request, flow)
 

@@ -201,6 +201,10 @@ class Registrations:
             respond(outcome.status, outcome.headers)
             return
         by_binding = {id(place.binding): place for place in places}
+        if not known.is_here and self._is_to_prove(agent_id, [by_binding[id(one)] for one in outcome.replaced if one is not None], flow):
+            asked = self._authenticator.ask_again(flow)
+            respond(asked.status, asked.headers)
+            return
         # Temporary addresses are other ones each time, and what ends with its credential lasts less long each time.
         is_one = len(outcome.stored) == len(request.contacts) == 1
         comes_again = is_one and known.credential.expires_at is None and not wants_gruu(request)
@@ -215,7 +219,7 @@ class Registrations:
         is_urgent = self._bindings.put(known.org.id, agent_id, kept, stored)
         is_urgent = self._watch_sharing(known, kept, stored[-1] if stored else None) or is_urgent
         self._follow(agent_id, places, kept)
-        if self._left and outcome.bindings:
+        if self._left and outcome.bindings and known.is_here:
             self._return(device_id, flow)
         headers = outcome.headers
         if wants_gruu(request):
@@ -227,6 +231,16 @@ class Registrations:
         task = asyncio.get_running_loop().create_task(self._commit_then_answer(known.org.id, headers, respond), name="register")
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
+
+    def _is_to_prove(self, agent_id: AgentId, replaced: list[Place], flow: Flow) -> bool:
+        """Whether a device that seems to be somewhere else now is to be asked whether it receives there, before it takes its calls along.
+
+        Once: who seems to be elsewhere each time, as behind some NATs, is bound all the same.
+        """
+        moved = [place for place in replaced if place.is_here and not place.is_asked and place.binding.flow not in (None, flow)]
+        for place in moved:
+            self._bindings.replace(agent_id, replace(place, is_asked=True))
+        return bool(moved)
 
     def _bounds_of(self, known: Known) -> Bounds:
         """How long a binding may live: never longer than the credential that it is made with."""
@@ -259,8 +273,8 @@ class Registrations:
             old = None if was is None else was.binding.flow
             if was is None or old is None or new is None or old == new or was.binding.path != place.binding.path:
                 continue
-            if not was.is_here:
-                continue  # whoever wrote another's address on a REGISTER takes nothing along from there
+            if not (was.is_here and place.is_here):
+                continue  # whoever wrote another's address on a REGISTER takes nothing along from there, and nothing to there
             if self._left_flows.leads(old, new, is_last=not self._bindings.is_on(old)):
                 self._on_moved(old, new)
 
