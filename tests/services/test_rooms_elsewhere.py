@@ -12,6 +12,9 @@ from hushwire.app.gateway import Gateway
 from hushwire.services.live import LiveCall
 from hushwire.sip import effects as sip
 from hushwire.sip.effects import DialogKey
+from hushwire.sip.errors import ParseError
+from hushwire.sip.flow import Flow
+from hushwire.sip.message import Message, Request
 from hushwire.store import expiry
 from tests.databases import Databases
 from tests.polling import until
@@ -105,6 +108,31 @@ async def test_a_phone_that_is_not_registered_where_it_calls_is_told_that_the_ro
         ben.invite("*8812")
         assert await refused(ben) == 480
         assert not list(b.calling.live)
+
+
+@pytest.mark.parametrize("how", ["lost", "late"])
+async def test_a_room_stays_one_though_a_packet_is_lost_or_its_gateway_is_held_up_for_a_moment(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    anna = await world.peer("anna")
+    async with beside(world, tmp_path / "b") as (b, ben):
+        await entered(anna)
+        take, seen = world.gateway.endpoint._take, list[Message]()
+
+        def taking(item: Message | ParseError, flow: Flow) -> None:
+            if isinstance(item, Request) and item.method == "INVITE" and not seen:
+                seen.append(item)
+                if how == "late":
+                    asyncio.get_running_loop().call_later(1.1, monkeypatch.setattr, world.gateway.endpoint, "_take", take)
+            elif how == "lost":
+                take(item, flow)
+
+        monkeypatch.setattr(world.gateway.endpoint, "_take", taking)
+        await entered(ben)
+        await until(lambda: room_of(world.gateway, 2), what="both are in the room")
+        assert seen
+        assert await places(world) == {"12": NODE}
+        assert not any(live.route.plan.is_room for live in b.calling.live)
 
 
 async def test_a_room_whose_gateway_has_died_is_opened_where_it_is_dialled_and_its_row_does_not_come_back(

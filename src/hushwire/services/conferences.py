@@ -34,6 +34,8 @@ from hushwire.sip.flow import Flow
 from hushwire.sip.message import Request
 
 MOST_MEMBERS: Final = 16
+SILENT_S: Final = 3.0
+"""So long the gateway that has a room may say nothing before it loses it: whoever is in it there would talk to half of the room."""
 _Name = tuple[OrgId, str]
 _log = structlog.get_logger(__name__)
 
@@ -141,7 +143,8 @@ class Conferences:
             _log.warning("conference.taken_over", node=str(node_id))
             self._tasks.spawn(self._find(coming, elsewhere, node_id), "call-conference")
 
-        if not handing.over(coming.tx, coming.flow, route.agent.id, route.device_id or route.agent.id, node_id, otherwise):
+        credential_id = route.device_id or route.agent.id
+        if not handing.over(coming.tx, coming.flow, route.agent.id, credential_id, node_id, otherwise, silent_s=SILENT_S):
             self._starts.decline(coming.tx, "conference-elsewhere")
 
     def _begin(self, coming: _Coming, opening: UUID) -> None:

@@ -27,6 +27,8 @@ from hushwire.transport.endpoint import SipEndpoint
 
 SILENT_S: Final = 1.0
 """So long another gateway may say nothing to an INVITE that was handed over to it: 100 takes it some milliseconds."""
+AGAIN_S: Final = 0.4
+"""Until then it is said once more, and so on at doubled intervals: the device has its 100 and does not, and the first may be lost."""
 REPEATED_S: Final = 32.0
 """So long a device sends its INVITE again (64*T1, RFC 3261 section 17.1.1.2); what comes later has to say anew who it is."""
 _COOKIE: Final = "z9hG4bK"
@@ -64,10 +66,20 @@ class HandingOver:
         self._unheard: dict[Transaction, tuple[TxId, asyncio.TimerHandle]] = {}
         forwarder.on_heard = self._heard
 
-    def over(self, tx: TxId, flow: Flow, agent_id: AgentId, credential_id: UUID, node_id: NodeId, otherwise: Callable[[], None]) -> bool:
+    def over(
+        self,
+        tx: TxId,
+        flow: Flow,
+        agent_id: AgentId,
+        credential_id: UUID,
+        node_id: NodeId,
+        otherwise: Callable[[], None],
+        *,
+        silent_s: float = SILENT_S,
+    ) -> bool:
         """Have another gateway answer an INVITE of this agent; False where it is gone, or the device is not registered here.
 
-        `otherwise` is called where it says nothing to it within `SILENT_S`: it has died, and nobody knows yet.
+        `otherwise` is called where it says nothing to it within `silent_s`: it has died, and nobody knows yet.
         """
         node = self._neighbours.hop(node_id)
         binding = self._binding_at(agent_id, credential_id, flow)
@@ -83,11 +95,17 @@ class HandingOver:
         said = Pass(self._node_id, agent_id, credential_id, came_by.transport).text(request, self._neighbours.tag)
         sends = self._forwarder.hand_over(request, came_by, Token(binding, node_id), route_to(node, said))
         loop, name = asyncio.get_running_loop(), transaction_of(request)
-        self._unheard[name] = tx, loop.call_later(SILENT_S, self._take_back, tx, request, came_by, otherwise)
+        self._unheard[name] = tx, loop.call_later(silent_s, self._take_back, tx, request, came_by, otherwise)
+        loop.call_later(AGAIN_S, self._say_again, name, sends, 2 * AGAIN_S)
         loop.call_later(REPEATED_S, self._forwarder.settle, name)
         self._send(sends)
         _log.info("takeover.handed_over", node=str(node_id))
         return True
+
+    def _say_again(self, name: Transaction, sends: list[Send], pause_s: float) -> None:
+        if name in self._unheard:
+            self._send(sends)
+            asyncio.get_running_loop().call_later(pause_s, self._say_again, name, sends, 2 * pause_s)
 
     def _heard(self, name: Transaction) -> None:
         """It is the other gateway's from now on."""
