@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from tests.polling import until
 
@@ -116,8 +116,8 @@ class BrowserPhone:
 
 
 @asynccontextmanager
-async def browser_phone(hertz: float) -> AsyncIterator[BrowserPhone]:
-    """A phone in a browser of its own that speaks a tone of `hertz`."""
+async def chromium() -> AsyncIterator[Browser]:
+    """A browser without pages."""
     if not CHROMIUM.exists():
         if os.environ.get("CI"):
             pytest.fail("chromium is not installed")
@@ -125,9 +125,16 @@ async def browser_phone(hertz: float) -> AsyncIterator[BrowserPhone]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=FLAGS)
         try:
-            page = await browser.new_page()
-            await page.add_script_tag(content=SCRIPT)
-            await page.evaluate("hertz => { window.here = new phone(hertz); }", hertz)
-            yield BrowserPhone(page)
+            yield browser
         finally:
             await asyncio.shield(browser.close())
+
+
+@asynccontextmanager
+async def browser_phone(hertz: float) -> AsyncIterator[BrowserPhone]:
+    """A phone in a browser of its own that speaks a tone of `hertz`."""
+    async with chromium() as browser:
+        page = await browser.new_page()
+        await page.add_script_tag(content=SCRIPT)
+        await page.evaluate("hertz => { window.here = new phone(hertz); }", hertz)
+        yield BrowserPhone(page)
