@@ -345,7 +345,8 @@ class Phone:
     def do_account(self, command: dict[str, Any]) -> None:
         """Sets who we are: uri, registrar, proxy, username, password; registers when a registrar is given.
 
-        `srtp` off|optional|mandatory; `rtcp_mux` asks for RTCP on the port of RTP; `public` is the address that its SDP announces.
+        `srtp` off|optional|mandatory; `rtcp_mux` asks for RTCP on the port of RTP; `public` is the address that its SDP announces;
+        `outbound`: it names its instance and its flow (RFC 5626) over TCP and TLS.
         """
         config = pj.AccountConfig()
         config.idUri = command["uri"]
@@ -369,7 +370,7 @@ class Phone:
                 crypto.name = name
                 config.mediaConfig.srtpOpt.cryptos.append(crypto)
         config.natConfig.iceEnabled = False
-        config.natConfig.sipOutboundUse = 0
+        config.natConfig.sipOutboundUse = int(bool(command.get("outbound", False)))
         self._account = PhoneAccount(self)
         self._account.create(config)
 
