@@ -1,4 +1,4 @@
-"""RFC 5626 with a phone that we did not write: PJSIP names its instance and its flow, and its next connection takes the place of the last."""
+"""RFC 5626 with a phone that we did not write: PJSIP names its instance and flow, and its next connection takes the place of the last."""
 
 from pathlib import Path
 
