@@ -4,7 +4,6 @@ Stops within the supervisor's patience: no new calls, BYE to both sides of the l
 """
 
 import asyncio
-import gc
 import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -12,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from hushwire.app import logs, shaken
+from hushwire.app import garbage, logs, shaken
 from hushwire.app.certificates import served
 from hushwire.app.config import Config, bracketed
 from hushwire.app.processes import first_of
@@ -90,11 +89,6 @@ from hushwire.vault.journal import Journal
 from hushwire.vault.pool import KeyPool
 
 END_CALLS_S: Final = 1.8
-# What calls leave ends by itself (tests/services/test_garbage.py): the collector is there for what nobody foresaw. The youngest 2,000 take
-# it 1 ms; all that calls and their transactions hold at 200 calls a second would take it 0.1 s, which those who call then would wait.
-_YOUNG: Final = 2_000
-_MIDDLE: Final = 5_000
-_OLD: Final = 5
 TIDY_S: Final = 30.0
 MOST_EARLY: Final = 2_000
 """So many phones may wait to be registered while the gateway begins."""
@@ -182,6 +176,7 @@ class Gateway:
                 ("access-news", self.news.run),
                 ("texts", self.texts.run),
                 ("journal", self._tidy_journal),
+                ("garbage", lambda: garbage.collect(wired.clock, lambda: not self.calling.table.calls)),
                 ("work-states", lambda: self.work.tell(wired.main, wired.node_id)),
             ):
                 tasks.append(asyncio.create_task(self.work.kept_up(name, work), name=name))
@@ -647,9 +642,6 @@ def endpoint_config(wired: Wired) -> EndpointConfig:
 
 async def run(wired: Wired) -> None:
     """The gateway role, until `wired.stop`."""
-    # Modules live as long as the process: looked through by each full collection, they would stop all calls for 0.1 s and more.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+    garbage.settle()
     logs.settle()
     await Gateway(wired).run()
