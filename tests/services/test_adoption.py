@@ -40,6 +40,20 @@ async def killed_and_back(world: World) -> Gateway:
     return world.gateway
 
 
+async def test_whom_a_call_rang_as_its_gateway_died_is_rung_no_more(world: World) -> None:
+    anna, ben = await world.peer("anna"), await world.peer("ben")
+    for number, callee in ((f"sip:102@{HOST}", ben), (FAR_NUMBER, world.carrier)):
+        anna.invite(number)
+        rung = await callee.expect(sip.RequestReceived)
+        callee.endpoint.respond(rung.tx, 180)
+        await anna.expect(sip.Progress)
+        await killed_and_back(world)
+        assert (await anna.expect(sip.Rejected)).status == 503
+        assert (await callee.expect(sip.CancelReceived)).tx == rung.tx
+        assert callee.endpoint.unanswered(rung.tx) is None
+    assert not [live for live in world.gateway.calling.live if not live.is_ended]
+
+
 class Talking:
     """A recorded call of an agent, SRTP, with a carrier, RTP: both have real sockets for sound."""
 

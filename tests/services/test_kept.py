@@ -65,7 +65,7 @@ def made(hint: Any, pick: int) -> Any:
 def test_all_that_may_be_said_of_a_call_is_read_back_as_it_was(pick: int) -> None:
     begun, answered, now, over = (made(kind, pick) for kind in (Begun, Answered, Now, Over))
     parts = {part: data for data, part in map(to_bytes, (begun, answered, now, over))}
-    later = (now.parting, begun.unwritten, now.farewells)
+    later = (now.parting, begun.unwritten, now.farewells, now.ringing)
     expected = Kept(begun.org_id, begun.new, answered.answer, over.end, over.recording, now.talk, None, *later)
     assert from_parts(parts) == expected
     assert from_parts({Part.BEGUN: parts[Part.BEGUN]}) == Kept(begun.org_id, begun.new, waiting=begun.waiting, unwritten=begun.unwritten)

@@ -2,8 +2,8 @@
 
 The media process went on with every bridge and recording meanwhile, and each phone believes what it was told last: the journal says what
 that was. A call whose parties talked goes on, with its dialogs, its keys and its recording, and who waits for an answer gets it. A call
-that was being set up is refused now, so that its caller need not wait. Rows that had not reached the database are written. What can't go
-on (its agent is gone, its bridge too) is ended as such a call ends, with BYE to both parties.
+that was being set up is refused now, so that its caller need not wait, and whom it rings is rung no more. Rows that had not reached the
+database are written. What can't go on (its agent is gone, its bridge too) is ended as such a call ends, with BYE to both parties.
 """
 
 from collections.abc import Iterable, Mapping
@@ -240,6 +240,9 @@ class Adoption:
         for dialog in kept.parting:
             self._endpoint.bye(dialog.key)
         self._part(kept.farewells)
+        for rung in kept.ringing:
+            if (invite := _request(rung.invite)) is not None:
+                self._endpoint.take_back(invite, self._hop(rung.hop) or rung.hop)
         if kept.waiting is not None:
             self._refuse(kept.waiting.request, kept.waiting.flow)
         if kept.end is None and kept.new.ended_at is None:

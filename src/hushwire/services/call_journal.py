@@ -7,6 +7,7 @@ What is over stays until its parties have answered our BYE, too.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -15,11 +16,27 @@ from hushwire.calls.model import Side
 from hushwire.core.ids import AgentId, OrgId
 from hushwire.media.handshakes import Handshakes
 from hushwire.services import kept
-from hushwire.services.kept import Answered, Begun, KeptFarewell, KeptParty, KeptTransfer, Keyed, Now, Over, Part, Talk, Tried, Waiting
+from hushwire.services.kept import (
+    Answered,
+    Begun,
+    KeptFarewell,
+    KeptParty,
+    KeptTransfer,
+    Keyed,
+    Now,
+    Over,
+    Part,
+    Rung,
+    Talk,
+    Tried,
+    Waiting,
+)
 from hushwire.services.live import LiveCall, Party, Transfer
 from hushwire.sip.dialog import Dialog
 from hushwire.sip.effects import DialogKey
-from hushwire.sip.flow import Flow
+from hushwire.sip.flow import Flow, Hop
+from hushwire.sip.headers import Headers, header_key
+from hushwire.sip.message import Request
 from hushwire.store.calls import CallAnswer, CallEnd, NewCall, NewRecording, RecordingEnd
 from hushwire.transport.endpoint import SipEndpoint
 from hushwire.vault.journal import Journal
@@ -38,6 +55,7 @@ class _Written:
     answer: CallAnswer | None = None
     is_now: bool = False
     farewells: tuple[KeptFarewell, ...] = ()
+    ringing: tuple[tuple[Request, Hop], ...] = ()
     end: CallEnd | None = None
     recording: RecordingEnd | None = None
 
@@ -148,14 +166,16 @@ class CallJournal:
             written.answer = live.answer
         parting = tuple(self._dialogs(live).values()) if live.dialogs and self._parts(live, talk) else ()
         farewells = self._farewells(live) if live.is_ended or live.left or live.branch_dialogs else ()
-        if talk is not None or parting or farewells:
-            if talk is not None or parting or farewells != written.farewells:
-                journal.put(live.id, *kept.to_bytes(Now(talk, parting, farewells)))
-                written.farewells = farewells
+        ringing = () if talk is not None or live.is_ended else self._ringing(live)
+        if talk is not None or parting or farewells or ringing:
+            if talk is not None or parting or farewells != written.farewells or ringing != written.ringing:
+                rung = tuple(Rung(_lean(invite), hop) for invite, hop in ringing)
+                journal.put(live.id, *kept.to_bytes(Now(talk, parting, farewells, rung)))
+                written.farewells, written.ringing = farewells, ringing
             written.is_now = True
         elif written.is_now:
             journal.put(live.id, b"", Part.NOW)
-            written.is_now, written.farewells = False, ()
+            written.is_now, written.farewells, written.ringing = False, (), ()
         if live.end is not None and (live.end is not written.end or live.ended_recording is not written.recording):
             journal.put(live.id, *kept.to_bytes(Over(live.end, live.ended_recording)))
             written.end, written.recording = live.end, live.ended_recording
@@ -209,6 +229,10 @@ class CallJournal:
     def _dialogs(self, live: LiveCall) -> dict[Side, Dialog]:
         return {side: dialog for side, key in live.dialogs.items() if (dialog := self._endpoint.dialog(key)) is not None}
 
+    def _ringing(self, live: LiveCall) -> tuple[tuple[Request, Hop], ...]:
+        sent = (self._endpoint.under_way(invite) for invite in live.invites.values())
+        return tuple(found for found in sent if found is not None)
+
     def _farewells(self, live: LiveCall) -> tuple[KeptFarewell, ...]:
         found = []
         for side, key in live.dialogs.items():
@@ -239,6 +263,14 @@ class CallJournal:
             if stated.media.dtls is not None and keys is not None:
                 found.append(Keyed(leg, stated.media.dtls, keys))
         return found
+
+
+_OF_CANCEL: Final = frozenset({"via", "route", "max-forwards", "from", "to", "call-id", "cseq", "contact"})
+
+
+def _lean(invite: Request) -> bytes:
+    """What CANCEL and the ACK to its answer repeat of an INVITE."""
+    return Request("INVITE", invite.uri, Headers([line for line in invite.headers.lines if header_key(line[0]) in _OF_CANCEL])).to_bytes()
 
 
 def _party(party: Party) -> KeptParty:

@@ -99,6 +99,17 @@ class KeptTransfer:
     """Where the other party is parked."""
 
 
+@frozen(repr=False)
+class Rung:
+    """An INVITE of ours that nobody has answered for good: what CANCEL repeats of it, and by which way it went."""
+
+    invite: bytes
+    hop: Hop
+
+    def __repr__(self) -> str:
+        return f"Rung({SHOWN})"
+
+
 @frozen
 class KeptFarewell:
     """A party that may not have heard yet that its call is over; `device_id` of an agent's that talked over a connection."""
@@ -161,7 +172,8 @@ class Kept:
     over.
 
     `parting` are dialogs that end with this process: of who joined another call, and is not taken along. `unwritten` are recordings
-    that began while the database was away. `farewells`: BYE was said to these, or is being said in this moment.
+    that began while the database was away. `farewells`: BYE was said to these, or is being said in this moment. `ringing`: whom a call
+    rings that nobody has answered.
     """
 
     org_id: OrgId
@@ -174,6 +186,7 @@ class Kept:
     parting: tuple[Dialog, ...] = ()
     unwritten: tuple[NewRecording, ...] = ()
     farewells: tuple[KeptFarewell, ...] = ()
+    ringing: tuple[Rung, ...] = ()
 
     def __repr__(self) -> str:
         return f"Kept({self.new.id})"
@@ -207,6 +220,7 @@ class Now:
     talk: Talk | None
     parting: tuple[Dialog, ...] = ()
     farewells: tuple[KeptFarewell, ...] = ()
+    ringing: tuple[Rung, ...] = ()
 
 
 @frozen(repr=False)
@@ -256,7 +270,8 @@ def from_parts(parts: Parts) -> Kept | None:
     is_waiting = answer is None and now.talk is None and not now.parting
     end, recording = (None, None) if over is None else (over.end, over.recording)
     waiting = begun.waiting if is_waiting else None
-    return Kept(begun.org_id, begun.new, answer, end, recording, now.talk, waiting, now.parting, begun.unwritten, now.farewells)
+    known = (waiting, now.parting, begun.unwritten, now.farewells, now.ringing)
+    return Kept(begun.org_id, begun.new, answer, end, recording, now.talk, *known)
 
 
 def read_all(journal: Mapping[UUID, Parts]) -> tuple[dict[UUID, Kept], list[UUID]]:

@@ -100,6 +100,40 @@ class Client:
         if outgoing.tx is not None and outgoing.tx.machine.state is State.PROCEEDING:
             self._send_cancel(outgoing, now)
 
+    def under_way(self, invite: InviteId) -> tuple[Request, Hop] | None:
+        """An INVITE as it was sent last, and by which way; None once it is answered for good, or failed."""
+        outgoing = self.invites.get(invite)
+        if outgoing is None or outgoing.tx is None or outgoing.is_ended or outgoing.winner is not None:
+            return None
+        return outgoing.tx.machine.request, outgoing.hop
+
+    def take_back(self, invite: Request, hop: Hop, now: float) -> None:
+        """CANCEL in place of another process. Its peer has answered 1xx perhaps, perhaps not: who rings is to stop, others say 481."""
+        contacts = invite.contacts
+        outgoing = Outgoing(
+            self.core.number(),
+            "INVITE",
+            hop=hop,
+            uri=invite.uri,
+            from_=invite.from_,
+            to=invite.to,
+            call_id=invite.call_id,
+            cseq=invite.cseq.number,
+            headers=[],
+            body=b"",
+            content_type="",
+            contact=contacts[0] if contacts else invite.from_,
+            credentials=None,
+        )
+        # Nobody here waits for what becomes of it; a 2xx that crosses is acknowledged and ended by BYE.
+        outgoing.is_ended, outgoing.cancel_lines = True, []
+        machine = InviteClient(invite, self.core.timings, is_reliable=hop.transport.is_reliable)
+        machine.start(now)
+        machine.forgo_sending()
+        tx = outgoing.tx = ClientTx(self, _key(invite.via.branch or "", "INVITE"), machine, hop, outgoing)
+        self.transactions[tx.key] = tx
+        self._send_cancel(outgoing, now)
+
     def in_dialog(
         self, session: Session, method: str, headers: Iterable[Line] = (), body: bytes = b"", content_type: str = "", id_: int | None = None
     ) -> Outgoing:

@@ -131,6 +131,14 @@ class UserAgent:
         """Answer a request that another process took and never answered, with a refusal (300-699)."""
         self._server.refuse(request, flow, status, now, headers)
 
+    def under_way(self, invite: InviteId) -> tuple[Request, Hop] | None:
+        """An INVITE of ours that nobody has answered for good, as it was sent last, for another process to take back; else None."""
+        return self._client.under_way(invite)
+
+    def take_back(self, invite: Request, hop: Hop, *, now: float) -> None:
+        """CANCEL what another process sent and nobody had answered for good (RFC 3261 section 9.1). Nothing is told of it."""
+        self._client.take_back(invite, hop, now)
+
     def unacknowledged(self, dialog: DialogKey) -> Unacknowledged | None:
         """The 2xx to an INVITE in this dialog that is said until its ACK comes, for another process to say; None where there is none."""
         return self._server.unacknowledged(dialog)

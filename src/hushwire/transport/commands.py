@@ -67,6 +67,15 @@ class Commands:
         """See UserAgent.release."""
         self.ua.release(tx)
 
+    def under_way(self, invite: InviteId) -> tuple[Request, Hop] | None:
+        """See UserAgent.under_way."""
+        return self.ua.under_way(invite)
+
+    def take_back(self, invite: Request, hop: Hop) -> None:
+        """See UserAgent.take_back."""
+        self.ua.take_back(invite, hop, now=self.now())
+        self.flush()
+
     def unacknowledged(self, dialog: DialogKey) -> Unacknowledged | None:
         """See UserAgent.unacknowledged."""
         return self.ua.unacknowledged(dialog)
