@@ -68,8 +68,11 @@ def reach_of_peer(peer: str | None) -> Reach:
 
 def address_of(host: str) -> Address | None:
     """The address that `host` is, IPv6 with or without brackets, mapped IPv4 as IPv4; None for names."""
+    text = host.removeprefix("[").removesuffix("]")
+    if ":" not in text and not text[-1:].isdigit():
+        return None  # a name, as nearly all are: ipaddress would raise four errors to say so
     try:
-        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv6Address):
