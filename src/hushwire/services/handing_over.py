@@ -95,17 +95,18 @@ class HandingOver:
         said = Pass(self._node_id, agent_id, credential_id, came_by.transport).text(request, self._neighbours.tag)
         sends = self._forwarder.hand_over(request, came_by, Token(binding, node_id), route_to(node, said))
         loop, name = asyncio.get_running_loop(), transaction_of(request)
-        self._unheard[name] = tx, loop.call_later(silent_s, self._take_back, tx, request, came_by, otherwise)
-        loop.call_later(AGAIN_S, self._say_again, name, sends, 2 * AGAIN_S)
+        timer = loop.call_later(silent_s, self._take_back, tx, request, came_by, otherwise)
+        self._unheard[name] = tx, timer
+        loop.call_later(AGAIN_S, self._say_again, name, timer, sends, 2 * AGAIN_S)
         loop.call_later(REPEATED_S, self._forwarder.settle, name)
         self._send(sends)
         _log.info("takeover.handed_over", node=str(node_id))
         return True
 
-    def _say_again(self, name: Transaction, sends: list[Send], pause_s: float) -> None:
-        if name in self._unheard:
+    def _say_again(self, name: Transaction, timer: asyncio.TimerHandle, sends: list[Send], pause_s: float) -> None:
+        if self._unheard.get(name, (None, None))[1] is timer:  # else it was heard, or is another gateway's by now
             self._send(sends)
-            asyncio.get_running_loop().call_later(pause_s, self._say_again, name, sends, 2 * pause_s)
+            asyncio.get_running_loop().call_later(pause_s, self._say_again, name, timer, sends, 2 * pause_s)
 
     def _heard(self, name: Transaction) -> None:
         """It is the other gateway's from now on."""
