@@ -6,8 +6,8 @@ import pytest
 
 from hushwire.app import provision_file
 from hushwire.core.errors import ConfigError
-from hushwire.services.provisioning import Desired
 from hushwire.services.provisioning_custody import CustodySpec
+from hushwire.services.provisioning_specs import Desired
 from tests.vault.test_envelopes import ours
 
 TOP = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from hushwire.services.provisioning import TrunkSpec
+from hushwire.services.provisioning_specs import TrunkSpec
 from tests.polling import until
 from tests.services.running import Peer, World, specs
 
@@ -35,7 +35,7 @@ class Silent:
 
 
 def trunk_spec(name: str, carrier: Peer | Silent, **how: Any) -> TrunkSpec:
-    spec = TrunkSpec(name, f"sip:127.0.0.1:{carrier.local_port};transport=udp", "never", None, None, None, (), "auto")
+    spec = TrunkSpec(name, f"sip:127.0.0.1:{carrier.local_port};transport=udp", "never", None, None, (), "auto")
     return replace(spec, **how)
 
 

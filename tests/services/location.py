@@ -13,7 +13,8 @@ from hushwire.services.bindings import Bindings
 from hushwire.services.directory import Directory
 from hushwire.services.identity import Authenticator
 from hushwire.services.neighbours import Neighbours
-from hushwire.services.provisioning import AgentSpec, Desired, NumberSpec, OrgSpec, Provisioning, TrunkSpec
+from hushwire.services.provisioning import Provisioning
+from hushwire.services.provisioning_specs import AgentSpec, Desired, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.services.registration import Registrations
 from hushwire.sip.digest import Challenger, Credentials, authorization, choose_challenge
 from hushwire.sip.flow import Address, Flow, Transport
@@ -31,7 +32,7 @@ NODE = NodeId(UUID(int=7))
 ROW = OrgRow("acme", "Acme", "DE", "eu", "all", "required", False, "refuse", None, ("DE",), ())
 ANNA = AgentSpec("anna", "agent", "101", "+493023125000", "annas-password", False)
 BEN = AgentSpec("ben", "agent", "102", None, "bens-password", False)
-TRUNK = TrunkSpec("carrier", "sip:127.0.0.1:5080;transport=udp", "never", "acme", "trunk-password", None, (), "auto")
+TRUNK = TrunkSpec("carrier", "sip:127.0.0.1:5080;transport=udp", "never", "acme", None, (), "auto", password="trunk-password")
 ORG = OrgSpec(ROW, (ANNA, BEN), (NumberSpec("+493023125000", "anna"),), ())
 WHOLE = Desired((TRUNK,), (ORG,))
 

@@ -22,7 +22,8 @@ from hushwire.app.wiring import Wired
 from hushwire.calls.ends import fresh_keys
 from hushwire.core.ids import NodeId
 from hushwire.sdp.offer_answer import Codec, Direction, LegMedia, LocalMedia, Refusal, Srtp, accept_answer, answer_offer, build_offer
-from hushwire.services.provisioning import AgentSpec, Desired, GroupSpec, NumberSpec, OrgSpec, Provisioning, TrunkSpec
+from hushwire.services.provisioning import Provisioning
+from hushwire.services.provisioning_specs import AgentSpec, Desired, GroupSpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.services.snapshot import Organisation
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
@@ -62,7 +63,7 @@ def specs(carrier_port: int, **org: Any) -> Desired:
     anna = AgentSpec("anna", "agent", "101", ANNA_NUMBER, "annas-password", False)
     ben = AgentSpec("ben", "agent", "102", None, "bens-password", False)
     sue = AgentSpec("sue", "supervisor", "103", None, "sues-password", False)
-    trunk = TrunkSpec("carrier", f"sip:127.0.0.1:{carrier_port};transport=udp", "never", None, None, None, (), "auto")
+    trunk = TrunkSpec("carrier", f"sip:127.0.0.1:{carrier_port};transport=udp", "never", None, None, (), "auto")
     numbers = (NumberSpec(ANNA_NUMBER, "anna"), NumberSpec(GROUP_NUMBER, None, group="sales"))
     sales = GroupSpec("sales", "600", "parallel", 60, False, ("anna", "ben"))
     support = GroupSpec("support", "601", "serial", 5, False, ("anna", "ben", "sue"))

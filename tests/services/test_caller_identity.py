@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hushwire.sdp.offer_answer import Srtp
-from hushwire.services.provisioning import Desired
+from hushwire.services.provisioning_specs import Desired
 from hushwire.sip import effects as sip
 from tests.databases import Databases
 from tests.polling import until

@@ -10,7 +10,7 @@ import pytest
 from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.services.masking import Masking, SessionView
-from hushwire.services.provisioning import NumberSpec
+from hushwire.services.provisioning_specs import NumberSpec
 from hushwire.sip import effects as sip
 from hushwire.sip import refusals
 from hushwire.sip.headers import Line

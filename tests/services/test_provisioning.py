@@ -14,16 +14,8 @@ from hushwire.core.ids import OrgId
 from hushwire.core.personal import Personal
 from hushwire.privacy import audit
 from hushwire.privacy.notices import ContactRole
-from hushwire.services.provisioning import (
-    AgentSpec,
-    Desired,
-    KeySpec,
-    NumberSpec,
-    OrgSpec,
-    Provisioning,
-    TrunkSpec,
-    hash_api_secret,
-)
+from hushwire.services.provisioning import Provisioning, hash_api_secret
+from hushwire.services.provisioning_specs import AgentSpec, Desired, KeySpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store.api_keys import is_same_person
 from hushwire.store.database import Database
@@ -37,7 +29,7 @@ DOMAIN = "voice.example.org"
 ROW = OrgRow("acme", "Acme", "DE", "eu", "all", "required", False, "refuse", None, ("AT", "DE"), ())
 ANNA = AgentSpec("anna", "agent", "101", "+493023125000", "annas-password", False)
 BEN = AgentSpec("ben", "agent", "102", None, None, False)
-TRUNK = TrunkSpec("carrier", "sip:127.0.0.1:5080", "never", "acme", "trunk-password", None, (), "auto")
+TRUNK = TrunkSpec("carrier", "sip:127.0.0.1:5080", "never", "acme", None, (), "auto", password="trunk-password")
 ORG = OrgSpec(ROW, (ANNA, BEN), (NumberSpec("+493023125000", "anna"),), (KeySpec("ci", "owner", "customer-service"),))
 WHOLE = Desired((TRUNK,), (ORG,))
 

@@ -11,8 +11,9 @@ from hushwire.app.sources import SystemClock, SystemRandom
 from hushwire.core.errors import ConfigError, KeyUnavailable
 from hushwire.core.ids import OrgId
 from hushwire.services.custody import Challenged, Custodian, View
-from hushwire.services.provisioning import Desired, OrgSpec, Outcome, Provisioning
+from hushwire.services.provisioning import Outcome, Provisioning
 from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
+from hushwire.services.provisioning_specs import Desired, OrgSpec
 from hushwire.vault.envelopes import answer_challenge
 from tests.services.test_provisioning import ROW, rows, service
 from tests.vault.test_envelopes import KEYS, ours

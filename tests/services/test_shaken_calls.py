@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from hushwire.api.metrics import Metrics
 from hushwire.sdp.offer_answer import Srtp
-from hushwire.services.provisioning import NumberSpec
+from hushwire.services.provisioning_specs import NumberSpec
 from hushwire.sip import effects as sip
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request

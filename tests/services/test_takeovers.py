@@ -12,7 +12,7 @@ from hushwire.calls.call import State
 from hushwire.calls.model import Side
 from hushwire.calls.transfer import SPARE, TransferKind
 from hushwire.services.live import LiveCall
-from hushwire.services.provisioning import AgentSpec, OrgSpec
+from hushwire.services.provisioning_specs import AgentSpec, OrgSpec
 from hushwire.services.shared_counts import Counted
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials

@@ -11,10 +11,10 @@ from hushwire.policy.terms import hours_of, terms_of, written_hours, written_ter
 from hushwire.privacy import notices
 from hushwire.services.agreement_provisioning import PolicySpec, SubprocessorSpec
 from hushwire.services.forwarding import of_values
-from hushwire.services.provisioning import AgentSpec, Desired, GroupSpec, KeySpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.services.provisioning_centres import CentreSpec
 from hushwire.services.provisioning_custody import CustodySpec
 from hushwire.services.provisioning_rules import ExceptionSpec, OrgRulesSpec, TeamSpec
+from hushwire.services.provisioning_specs import AgentSpec, Desired, GroupSpec, KeySpec, NumberSpec, OrgSpec, TrunkSpec
 from hushwire.services.ring_groups import RING_IN_TURN_S, RING_TOGETHER_S
 from hushwire.store.provisioning import OrgRow
 

@@ -15,8 +15,8 @@ from hushwire.app.provision_tables import Document, Org, Trunk
 from hushwire.app.provision_values import country_code
 from hushwire.core.errors import ConfigError
 from hushwire.policy.rating import Rate, RatesUnreadableError, read_csv
-from hushwire.services.provisioning import Desired
 from hushwire.services.provisioning_custody import CustodySpec, RecipientSpec
+from hushwire.services.provisioning_specs import Desired
 from hushwire.vault.recipients import RecipientKeyError, load_public
 
 

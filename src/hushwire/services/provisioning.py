@@ -18,26 +18,22 @@ from uuid import UUID
 from hushwire.core.clock import Clock, Random
 from hushwire.core.errors import ConfigError
 from hushwire.core.ids import OrgId, uuid7
-from hushwire.core.personal import Personal
 from hushwire.policy.four_eyes import Lists, held
-from hushwire.policy.rating import Rate
 from hushwire.policy.terms import read_hours, read_terms
 from hushwire.privacy import audit, endings
 from hushwire.privacy.audit import Action
 from hushwire.privacy.clocks import ClockKind
-from hushwire.privacy.notices import ContactRole
 from hushwire.services import limits
-from hushwire.services.agreement_provisioning import PolicySpec, Publishing, SubprocessorSpec, accept_list
+from hushwire.services.agreement_provisioning import Publishing, accept_list
 from hushwire.services.clocks import Clocks
-from hushwire.services.forwarding import Forwarding
 from hushwire.services.notices import Notices
 from hushwire.services.organisation import designate
-from hushwire.services.provisioning_centres import CentreSpec, apply_centres
-from hushwire.services.provisioning_custody import CustodySpec, DeclaredCustody
-from hushwire.services.provisioning_rules import DeclaredRules, ExceptionSpec, LevelSpec, OrgRulesSpec, TeamSpec
+from hushwire.services.provisioning_centres import apply_centres
+from hushwire.services.provisioning_custody import DeclaredCustody
+from hushwire.services.provisioning_rules import DeclaredRules
+from hushwire.services.provisioning_specs import AgentSpec, Desired, OrgSpec, TrunkSpec
 from hushwire.services.readings import current_text, signed
 from hushwire.services.rule_changes import OPERATOR, RuleChanges, found, lists_of
-from hushwire.services.snapshot import Address
 from hushwire.sip.digest import Algorithm, ha1
 from hushwire.store import organisation, rates
 from hushwire.store import provisioning as rows
@@ -49,134 +45,6 @@ from hushwire.vault.tombstones import Tombstone
 
 FORMS: Final = ("username", "username@slug")
 _NO_ORG: Final = UUID(int=0)
-
-
-@dataclass(frozen=True, slots=True)
-class TrunkSpec:
-    """One carrier as declared."""
-
-    name: str
-    uri: str
-    srtp: str
-    username: str | None
-    password: str | None = field(repr=False)
-    realm: str | None
-    addresses: tuple[str, ...]
-    media_ports: str
-    subprocessor: str | None = None
-    keying: str = "sdes"
-    priority: int = 0
-    weight: int = 1
-    prefixes: tuple[str, ...] = ()
-    number_format: str = "+e164"
-    country: str | None = None
-    caller_id: str = "pass"
-    caller_ids: tuple[str, ...] = ()
-    caller_id_otherwise: str | None = None
-    channels: int | None = None
-    codecs: tuple[str, ...] = ()
-    early_media: bool = True
-    silent_after_s: int = 4
-    options_every_s: int = 0
-    down_after: int = 2
-    up_after: int = 2
-    register_every_s: int = 0
-    pins: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    trusted: bool = False
-    signs: bool = False
-    attest: str = "A"
-    verify: str = "off"
-    emergency: bool | None = None
-    location_header: str | None = None
-    geolocation: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSpec:
-    """One agent as declared. Without `sip_password` an existing agent keeps what it has and a new one is given a random one."""
-
-    username: str
-    role: str
-    extension: str | None
-    caller_id: str | None
-    sip_password: str | None = field(repr=False)
-    suspended: bool
-    telemarketing: bool = False
-    media_ports: str = "auto"
-    hides_identity: bool = False
-    forwarding: Forwarding | None = None
-    level: LevelSpec | None = None
-    address: Address | None = field(default=None, repr=False)
-    """None of the last three: as the agent, or an administrator, has set it."""
-
-
-@dataclass(frozen=True, slots=True)
-class NumberSpec:
-    """A canonical +E.164 number and the agent whose devices it rings."""
-
-    number: str
-    to: str | None
-    masks: bool = False
-    """Of the pool of proxy numbers (docs/masking.md)."""
-    group: str | None = None
-    """The ring group that it rings instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeySpec:
-    """An API key as declared; its secret is made here."""
-
-    name: str
-    role: str
-    purpose: str
-    person: str | None = None
-    """The agent, by username, in whose hands it is: keys of one person are one to what two must agree to."""
-
-
-@dataclass(frozen=True, slots=True)
-class GroupSpec:
-    """A ring group; members by username, in the order in which they are rung one after the other."""
-
-    name: str
-    extension: str
-    strategy: str
-    ring_s: int
-    follows_forwarding: bool
-    members: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OrgSpec:
-    """One organisation as declared."""
-
-    row: rows.OrgRow
-    agents: tuple[AgentSpec, ...]
-    numbers: tuple[NumberSpec, ...]
-    api_keys: tuple[KeySpec, ...]
-    # None: what the organisation has set itself stays.
-    jurisdictions: tuple[str, ...] | None = None
-    contacts: tuple[tuple[ContactRole, Personal[str]], ...] | None = None
-    custody: CustodySpec = field(default_factory=CustodySpec)
-    groups: tuple[GroupSpec, ...] = ()
-    rules: OrgRulesSpec = field(default_factory=OrgRulesSpec)
-    teams: tuple[TeamSpec, ...] = ()
-    exceptions: tuple[ExceptionSpec, ...] = ()
-    limits: Mapping[str, Mapping[str, object]] | None = None
-    """Of calling (policy/limits.py), by level."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """A whole provisioning file, checked."""
-
-    trunks: tuple[TrunkSpec, ...]
-    orgs: tuple[OrgSpec, ...]
-    subprocessors: tuple[SubprocessorSpec, ...] = ()
-    policies: tuple[PolicySpec, ...] = ()
-    message_centres: tuple[CentreSpec, ...] = ()
-    rates: Mapping[str, Mapping[str, Rate]] = field(default_factory=dict)
-    """Rate tables by trunk; one that is not named keeps what it has."""
 
 
 @dataclass(slots=True)
@@ -271,7 +139,7 @@ class Provisioning:
             password = old.password_sealed if old else None
             if opened(password) != spec.password:
                 password = None if spec.password is None else keys.operational.seal(spec.password.encode(), **place)  # type: ignore[arg-type]
-            said = {item.name: getattr(spec, item.name) for item in fields(spec) if item.name != "password"}
+            said = {item.name: getattr(spec, item.name) for item in fields(rows.TrunkSettings)}
             new = rows.TrunkRow(id=row_id, password_sealed=password, **said)
             if new != old:
                 await rows.put_trunk(connection, new, now)

@@ -1,7 +1,7 @@
 """Rows that `apply` reads and writes, as the owner, inside one transaction that enters one organisation after the other."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
@@ -16,18 +16,18 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class TrunkRow:
-    id: UUID
+class TrunkSettings:
+    """What is said of a carrier (docs/trunks.md), but for its password."""
+
     name: str
     uri: str
     srtp: str
     username: str | None
-    password_sealed: bytes | None
     realm: str | None
     addresses: tuple[str, ...]
     media_ports: str
-    subprocessor: str | None
-    keying: str
+    subprocessor: str | None = None
+    keying: str = "sdes"
     priority: int = 0
     weight: int = 1
     prefixes: tuple[str, ...] = ()
@@ -53,6 +53,14 @@ class TrunkRow:
     emergency: bool | None = None
     location_header: str | None = None
     geolocation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkRow(TrunkSettings):
+    """A carrier; its password closed."""
+
+    id: UUID = field(kw_only=True)
+    password_sealed: bytes | None = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
