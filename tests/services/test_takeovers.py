@@ -357,3 +357,28 @@ async def test_who_answers_a_call_keeps_it_though_somebody_was_about_to_pick_it_
     await anna.expect(sip.Accepted)
     ben.endpoint.bye(dialogs[0])
     await until_ended(anna)
+
+
+async def test_a_call_whose_pickup_fails_in_the_last_moment_goes_on_as_one_that_nobody_answered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The phones that rang were told that it is taken: its caller must not wait for them."""
+    anna, ben, sue = [await world.peer(name) for name in ("anna", "ben", "sue")]
+    anna.invite(f"sip:102@{HOST}")
+    ben.endpoint.respond((await ben.expect(sip.RequestReceived)).tx, 180)
+    await anna.expect(sip.Progress)
+    client = world.gateway.link.client
+    move_leg, dialogs = client.move_leg, list[DialogKey]()
+
+    async def moving(bridge: Any, leg: int, to: Any, to_leg: int) -> None:
+        await move_leg(bridge, leg, to, to_leg)
+        if to_leg == SPARE:
+            dialogs.append((await sue.expect(sip.Accepted)).dialog)
+            sue.endpoint.bye(dialogs[0])  # picked up, and put down at once
+            (source,) = (one for one in world.gateway.calling.table.calls.values() if one.joining is not None)
+            await until(lambda: source.is_ended, what="who came is gone")
+
+    monkeypatch.setattr(client, "move_leg", moving)
+    sue.invite("**102")
+    await ben.expect(sip.CancelReceived)
+    assert (await anna.expect(sip.Rejected, timeout_s=10)).status == 480

@@ -133,6 +133,8 @@ class Replacing:
                 finally:
                     host.exchange = None
                     self._note(host)
+                    if host.call.state is State.RINGING:
+                        self._feed(host, events.RingTimeout())  # those who were rung are told that it is taken: nobody would answer
             if outcome == "ok":
                 _log.info("call.party_replaced", call_id=str(host.id), by_call=str(source.id), kind=kind.value)
                 await self._settle(host, source, leg)
