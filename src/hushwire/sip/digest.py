@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 from typing import Final
 
 from hushwire.core.clock import Random
@@ -184,11 +185,12 @@ class Challenger:
         body += self._source_tag(source, body)
         return base64.urlsafe_b64encode(body + self._tag(body)).decode()
 
+    # Keyed BLAKE2 (RFC 7693 section 2.9), since libcrypto's HMAC looks its parts up anew each time: three times a call, cold.
     def _source_tag(self, source: str, body: bytes) -> bytes:
-        return hmac.digest(self.secret, b"hushwire/digest/source" + body + source.encode(), "sha256")[:16]
+        return blake2b(body + source.encode(), digest_size=16, key=self.secret, person=b"digest source").digest()
 
     def _tag(self, body: bytes) -> bytes:
-        return hmac.digest(self.secret, b"hushwire/digest/nonce" + body, "sha256")[:16]
+        return blake2b(body, digest_size=16, key=self.secret, person=b"digest nonce").digest()
 
     def _issued(self, nonce: str) -> float | None:
         """The monotonic second of issue, or None where we didn't issue the nonce."""
