@@ -231,12 +231,15 @@ class Core:
         heap = self._heap
         while heap and heap[0] is not self._first:
             at, _, timed = heap[0]
-            if timed.scheduled == at and timed.deadline() is not None:
+            due = timed.deadline() if timed.scheduled == at else None
+            if due is not None and due <= at:
                 self._first = heap[0]
                 break
             heapq.heappop(heap)
             if timed.scheduled == at:
                 timed.scheduled = _NEVER
+                if due is not None:
+                    self._enter(timed, due)  # so that nobody is woken up to find nothing due
         return heap[0][0] if heap else None
 
     def fire(self, now: float) -> None:
