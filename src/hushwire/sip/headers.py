@@ -16,6 +16,7 @@ Line = tuple[str, str]
 _MOST_VALUES: Final = 128
 _LONGEST_VIA: Final = 4096
 _KEPT_LONGEST: Final = 32
+_KEPT_VIA: Final = 256
 
 # Compact forms: RFC 3261 section 20, RFC 3515, RFC 6665, RFC 4028, RFC 3892, RFC 3841, RFC 8224.
 _COMPACT: Final = {
@@ -283,10 +284,34 @@ _USUAL_VIA: Final = re.compile(
     r"((?:;[A-Za-z0-9\-.!%*_+`'~]++(?:=[^ \t\"<>,;@\x00-\x1f]++)?){1,16})"
 )
 _VIA_PARAM: Final = re.compile(r";([^=;]+)=?([^;]*)")
+_BRANCH: Final = ";branch="
 
 
 def parse_via(text: str) -> Via:
     """One Via value. Raises ParseError."""
+    # A peer's differ by their branch alone, and any token for it is read alike: the others are read once.
+    before, mark, after = text.partition(_BRANCH)
+    branch, semicolon, rest = after.partition(";")
+    if mark and len(text) <= _KEPT_VIA and '"' not in text and _BRANCH not in rest and _TOKEN.fullmatch(branch) is not None:
+        known = _kept_via(f"{before}{_BRANCH}x{semicolon}{rest}")
+        if known is not None:
+            transport, host, port, front, back = known
+            return Via(transport, host, port, (*front, ("branch", branch), *back))
+    return _read_via(text)
+
+
+@lru_cache(1024)
+def _kept_via(text: str) -> tuple[str, str, int | None, Params, Params] | None:
+    """What a Via with the branch `x` says, its parameters before and after that; None where it says nothing."""
+    try:
+        via = _read_via(text)
+    except ParseError:
+        return None
+    place = via.params.index(("branch", "x"))
+    return via.transport, via.host, via.port, via.params[:place], via.params[place + 1 :]
+
+
+def _read_via(text: str) -> Via:
     usual = _USUAL_VIA.fullmatch(text)
     if usual is not None:
         transport, sent_by, tail = usual.groups()

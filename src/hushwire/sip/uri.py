@@ -405,6 +405,10 @@ def _read_name_addr(text: str) -> NameAddr:
     if len(text) > _LONGEST:
         raise ParseError("an address is too long")
     display: str | None = None
+    if text.startswith("<"):
+        usual, mark, tag = text.partition(">;tag=")
+        if mark and ">" not in usual and _TOKEN.fullmatch(tag) is not None:
+            return NameAddr(parse_uri(usual[1:]), None, (("tag", tag),))
     if text.startswith('"'):
         end = quoted_end(text, 0)
         display = unquote(text[:end])
