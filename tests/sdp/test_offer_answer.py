@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from hushwire.sdp.codecs import codecs_of
 from hushwire.sdp.offer_answer import (
     PCMA,
     PCMU,
@@ -243,3 +244,17 @@ def test_nothing_personal_or_secret_is_printed() -> None:
     shown = repr(outcome) + repr(outcome.media) + repr(ours())
     assert "192.0.2" not in shown
     assert THEIR_KEY not in shown
+
+
+def test_what_a_section_says_of_its_codecs_is_its_readers_own() -> None:
+    section = parse_session(b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8\r\na=ptime:20\r\n").media[0]
+    first = codecs_of(section)
+    first.clear()
+    assert [codec.name for codec in codecs_of(section)] == ["PCMU", "PCMA"]
+
+
+def test_sections_with_the_same_formats_and_other_maps_have_other_codecs() -> None:
+    head = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 96\r\n"
+    said = ("a=rtpmap:96 opus/48000/2\r\n", "a=rtpmap:96 G722/8000\r\n", "", "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 stereo=1\r\n")
+    found = [[(codec.name, codec.fmtp) for codec in codecs_of(parse_session(f"{head}{lines}".encode()).media[0])] for lines in said]
+    assert found == [[("opus", None)], [("G722", None)], [], [("opus", "stereo=1")]]

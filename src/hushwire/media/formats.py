@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from hushwire.core.values import frozen
@@ -55,6 +56,11 @@ class LegCodec:
 
 def leg_codecs(agreed: Iterable[tuple[int, str, int, str | None]], ptime_ms: int) -> tuple[LegCodec, ...]:
     """From what SDP says: payload type, encoding name, rate as in the rtpmap, fmtp. What the media process does not know is left out."""
+    return _leg_codecs(tuple(agreed), ptime_ms)
+
+
+@lru_cache(256)
+def _leg_codecs(agreed: tuple[tuple[int, str, int, str | None], ...], ptime_ms: int) -> tuple[LegCodec, ...]:
     codecs: dict[int, LegCodec] = {}
     for payload_type, name, rate, fmtp in agreed:
         known = _BY_SDP_NAME.get(name.lower())

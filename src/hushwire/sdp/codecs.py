@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from hushwire.core.values import frozen, replace
@@ -31,6 +32,8 @@ AUDIO_CODECS: Final = (PCMU, PCMA, G722, OPUS)
 
 # RFC 3551 table 4: what these payload types mean without an rtpmap.
 _STATIC: Final = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "9": ("G722", 8000), "13": ("CN", 8000)}
+_SAYING: Final = frozenset(("rtpmap", "fmtp", "rtcp-mux"))
+_KEPT_LINES: Final = 64
 _KNOWN: Final = {codec.name.lower(): codec for codec in (*AUDIO_CODECS, TELEPHONE_EVENT, COMFORT_NOISE)}
 # RFC 7587 section 6.1. What stands there is the wish of who receives, so it is passed on to who sends; anything else is not.
 _OPUS_PARAMETER: Final = re.compile(
@@ -40,10 +43,19 @@ _OPUS_PARAMETER: Final = re.compile(
 
 def codecs_of(media: Media) -> list[Codec]:
     """The codecs of a section in its order of preference, static payload types filled in."""
-    maps, fmtps = _by_number(media.all("rtpmap")), _by_number(media.all("fmtp"))
-    is_muxed = media.has("rtcp-mux")
+    # A peer says the same of its codecs in each call; nothing else of what it says is kept.
+    said = tuple([line for line in media.attributes if line[0] in _SAYING])
+    if len(media.formats) + len(said) <= _KEPT_LINES:
+        return list(_kept_codecs(media.formats, said))
+    return list(_read_codecs(media.formats, said))
+
+
+def _read_codecs(formats: tuple[str, ...], said: tuple[Attribute, ...]) -> tuple[Codec, ...]:
+    maps = _by_number([value for name, value in said if name == "rtpmap" and value is not None])
+    fmtps = _by_number([value for name, value in said if name == "fmtp" and value is not None])
+    is_muxed = any(name == "rtcp-mux" for name, _ in said)
     found: list[Codec] = []
-    for item in dict.fromkeys(media.formats):
+    for item in dict.fromkeys(formats):
         if not (item.isascii() and item.isdigit() and len(item) <= 3 and int(item) <= 127):
             continue
         if is_muxed and 64 <= int(item) <= 95:
@@ -56,7 +68,10 @@ def codecs_of(media: Media) -> list[Codec]:
         codec = _codec(int(item), mapped, fmtps.get(item))
         if codec is not None:
             found.append(codec)
-    return found
+    return tuple(found)
+
+
+_kept_codecs: Final = lru_cache(256)(_read_codecs)
 
 
 def _codec(payload_type: int, mapped: str, fmtp: str | None) -> Codec | None:
