@@ -41,6 +41,32 @@ async def test_what_waits_is_worked_off_with_calls_first_and_nothing_is_lost() -
     assert [data for data in seen if data.startswith(REGISTER)] == [REGISTER + b"%d" % number for number in range(60)]
 
 
+class Counting:
+    """A socket whose reads are counted."""
+
+    def __init__(self, of: socket.socket) -> None:
+        self.of = of
+        self.reads = 0
+
+    def recvfrom_into(self, buffer: bytearray) -> tuple[int, tuple[str, int]]:
+        self.reads += 1
+        return self.of.recvfrom_into(buffer)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.of, name)
+
+
+async def test_whether_more_has_come_is_not_asked_after_each_message_that_comes_alone() -> None:
+    seen: list[bytes] = []
+    async with opened(seen) as (made, peer):
+        counting = Counting(made._socket)
+        made._socket = counting  # type: ignore[assignment]
+        for number in range(32):
+            peer.sendto(INVITE, made.local)
+            await until(lambda number=number: len(seen) == number + 1, what="it is worked off")  # type: ignore[misc]
+    assert counting.reads <= 32 + 32 // 4
+
+
 async def test_registrations_go_on_while_calls_do_not_end() -> None:
     seen: list[bytes] = []
     async with opened(seen) as (made, peer):

@@ -1,8 +1,8 @@
 """One UDP socket, emptied at once into queues of our own: calls go before registrations.
 
 After a restart ten thousand phones register in one moment. The system's buffer holds a few hundred datagrams and drops the rest, calls
-among them; what it drops comes again only after the phones' timers, all together. So everything is read as it comes, which costs little,
-and worked off in slices. REGISTERs wait in a queue of their own, whose end is near enough that no phone has given up on what it holds.
+among them; what it drops comes again only after the phones' timers, all together. So what comes in heaps is read as it comes, which costs
+little, and worked off in slices. REGISTERs wait in a queue of their own, whose end is near enough that no phone has given up on what it holds.
 What waits there is not kept twice: a phone that sends again, since nobody has answered yet, would fill the places of others with itself.
 """
 
@@ -17,6 +17,8 @@ from hushwire.sip.flow import Address, Flow, Transport
 _BUFFER: Final = 4 << 20
 _MOST_BYTES: Final = 65535
 _READ_AT_ONCE: Final = 512
+_TRIED_EVERY: Final = 4  # messages that came alone
+_GROWS: Final = 4
 _SLICE: Final = 32
 _LATER_AT_LEAST: Final = 4
 _LATER_AT_MOST: Final = 8  # what comes meanwhile is read after that
@@ -52,6 +54,8 @@ class Datagrams:
         self._kept: set[tuple[bytes, Address]] = set()
         self._later_bytes = 0
         self._is_due = False
+        self._expected = 1
+        self._alone = 0
         # A peer's flow is one and the same value in all its messages: made once, and found equal at a glance.
         self._flows: dict[tuple[str, int], Flow] = {}
         # Read into the same place each time: 64 kB asked of the heap for each datagram would be cold, and given back to the system.
@@ -91,11 +95,19 @@ class Datagrams:
         self._kept.clear()
 
     def _readable(self) -> None:
-        into, view = self._into, self._view
-        for _ in range(_READ_AT_ONCE):
+        into, view, later, expected = self._into, self._view, self._later, self._expected
+        # Whoever asks until there is nothing more asks twice for each message that comes alone, and most do. What is left makes the
+        # loop come back at once; whether more is to be expected is tried now and then. A REGISTER waits for all that there is.
+        self._alone = self._alone + 1 if expected == 1 else 0
+        if expected > 1 or self._alone == _TRIED_EVERY:
+            self._expected, self._alone = min(_GROWS * expected, _READ_AT_ONCE), 0
+        for count in range(_READ_AT_ONCE):
+            if count >= expected and not later:
+                break
             try:
                 size, address = self._socket.recvfrom_into(into)
             except (BlockingIOError, InterruptedError):
+                self._expected = max(1, count)
                 break
             except OSError:
                 continue  # ICMP errors can be forged; the transaction's own timers decide

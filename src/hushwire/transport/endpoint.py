@@ -273,14 +273,16 @@ class SipEndpoint(Commands):
 
     def admits_datagram(self, data: bytes, host: str) -> bool:
         """Whether a datagram may be kept until its turn. Keep-alives of empty lines and zero bytes may not."""
-        if not 20 <= len(data) <= self.config.max_message or (self.banned.until and self.is_banned(host)):
+        size = len(data)
+        if not 20 <= size <= self.config.max_message or (self.banned.until and self.is_banned(host)):
             return False
-        return self.admits_message(host, data)
+        return self.admits(host, size) or self._is_urgent(host, data)
 
     def admits_message(self, host: str, data: bytes) -> bool:
         """As `admits`, of a message that is there. One that may be an emergency call has a rate of its own, which no other uses up."""
-        if self.admits(host, len(data)):
-            return True
+        return self.admits(host, len(data)) or self._is_urgent(host, data)
+
+    def _is_urgent(self, host: str, data: bytes) -> bool:
         target = _INVITED.match(data)
         if target is None or not self.is_urgent(target[1].decode("ascii")):
             return False
@@ -398,24 +400,25 @@ class SipEndpoint(Commands):
             return
         ua = self.ua
         effects = ua.effects
-        self._is_flushing = True
-        try:
-            sends: list[Send] = []
+        if effects:
+            self._is_flushing = True
             try:
-                for effect in effects:  # it grows while events are told
-                    if isinstance(effect, Send):
-                        sends.append(effect)
-                    else:
-                        self._tell(effect)
+                sends: list[Send] = []
+                try:
+                    for effect in effects:  # it grows while events are told
+                        if isinstance(effect, Send):
+                            sends.append(effect)
+                        else:
+                            self._tell(effect)
+                finally:
+                    effects.clear()
+                if sends:
+                    if self._before_send is not None:
+                        self._before_send()
+                    for send in sends:
+                        self._send(send)
             finally:
-                effects.clear()
-            if sends:
-                if self._before_send is not None:
-                    self._before_send()
-                for send in sends:
-                    self._send(send)
-        finally:
-            self._is_flushing = False
+                self._is_flushing = False
         at = ua.deadline()
         # A later deadline lets the old alarm ring: that is cheaper than re-arming at each message.
         if at is not None and at < self._alarm_at:
@@ -462,7 +465,7 @@ class SipEndpoint(Commands):
             else:
                 self._failed(send)
         elif hop.transport is Transport.UDP:
-            address = self._names.known(hop, self.now())
+            address = self._names.known(hop, self._monotonic())
             if address is None:
                 self.spawn(self._send_once_found(send, hop))
             else:
