@@ -114,7 +114,8 @@ class _Message:
     def _list(self, name: str, parse: Callable[[str], T]) -> tuple[T, ...]:
         found = self._typed.get(name)
         if found is None:
-            found = self._typed[name] = tuple([parse(value) for value in self.headers.listed(name)])
+            values = self.headers.listed(name)
+            found = self._typed[name] = tuple([parse(value) for value in values]) if values else ()
         return found
 
     def _number(self, name: str) -> int | None:

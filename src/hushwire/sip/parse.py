@@ -35,10 +35,11 @@ def parse(data: bytes, *, is_stream: bool = False) -> Message:
     end = data.find(b"\r\n\r\n", start)
     if end < 0:
         raise ParseError("the header section does not end", status=None)
-    lines = data[start:end].decode("utf-8", "surrogateescape").split("\r\n")
+    text = data[start:end].decode("utf-8", "surrogateescape")
+    lines = text.split("\r\n")
     first = lines.pop(0)
     # As many of each as there are ends of lines: then none stands bare within one.
-    is_clean = data.count(b"\n", start, end) == len(lines) == data.count(b"\r", start, end)
+    is_clean = text.count("\n") == len(lines) == text.count("\r")
     headers, defect = _usual_headers(lines) if is_clean else None, None
     if headers is None:
         headers, defect = _headers(lines)

@@ -1,9 +1,10 @@
 """One UDP socket, emptied at once into queues of our own: calls go before registrations.
 
 After a restart ten thousand phones register in one moment. The system's buffer holds a few hundred datagrams and drops the rest, calls
-among them; what it drops comes again only after the phones' timers, all together. So what comes in heaps is read as it comes, which costs
-little, and worked off in slices. REGISTERs wait in a queue of their own, whose end is near enough that no phone has given up on what it holds.
-What waits there is not kept twice: a phone that sends again, since nobody has answered yet, would fill the places of others with itself.
+among them; what it drops comes again only after the phones' timers, all together. So what comes in heaps is read as it comes, which
+costs little, and worked off in slices. REGISTERs wait in a queue of their own, whose end is near enough that no phone has given up on
+what it holds. What waits there is not kept twice: a phone that sends again, since nobody has answered yet, would fill the places of
+others with itself.
 """
 
 import asyncio
