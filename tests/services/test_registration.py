@@ -10,8 +10,10 @@ from uuid import UUID
 import pytest
 import structlog
 
+from hushwire.services import bindings as bindings_module
 from hushwire.sip.flow import Flow, Target, Transport
 from tests.databases import Databases
+from tests.polling import until
 from tests.services.location import ANNA, ORG, WHOLE, Phone, World, build, gateway
 
 
@@ -410,6 +412,29 @@ async def test_refreshes_of_many_phones_are_written_together(world: World) -> No
             assert await phone.register(world, expires=expires) == 200
     await world.bindings.write(world.directory.default_organisation.id)  # type: ignore[union-attr]
     assert len({row["xid"] for row in await registered_rows(world)}) == 1
+
+
+async def test_refreshes_alone_wait_for_company_and_go_along_with_what_is_new(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings_module, "REFRESHES_S", 60.0)
+    refreshing, moving = Phone(), Phone(port=40001, call_id="two")
+    assert await refreshing.register(world) == 200
+    assert await moving.register(world, contact=f"<sip:anna@127.0.0.1:40001>;{INSTANCE};reg-id=1") == 200
+
+    async def both_are_written() -> bool:
+        return [row["cseq"] for row in await registered_rows(world)] == [4, 4]
+
+    writing = asyncio.create_task(world.bindings.run())
+    try:
+        await until(lambda: not world.bindings._soon.is_set(), what="nothing is left to be written soon")
+        assert await refreshing.register(world) == 200
+        await asyncio.sleep(3 * bindings_module.BATCH_S)
+        assert sorted([row["cseq"] for row in await registered_rows(world)]) == [2, 2]  # type: ignore[type-var]
+        # Where another gateway would look for the device in the wrong place, a row must say so soon.
+        moving.port = 40009
+        assert await moving.register(world, contact=f"<sip:anna@127.0.0.1:40009>;{INSTANCE};reg-id=1") == 200
+        await until(both_are_written)
+    finally:
+        writing.cancel()
 
 
 async def test_a_device_whose_contact_moves_to_another_port_keeps_its_row(world: World) -> None:

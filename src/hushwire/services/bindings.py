@@ -35,6 +35,8 @@ from hushwire.store.database import STORE_FAILED, Database
 from hushwire.store.ids import new_id
 
 BATCH_S: Final = 0.1
+REFRESHES_S: Final = 1.0
+"""How long a batch waits where nothing but refreshes would go with it: a row that says a later end a second later misleads nobody."""
 GROUP_S: Final = 0.01
 """How long a new device waits for others that would be written with it: a commit costs more than ten rows."""
 FOLLOW_S: Final = 1.0
@@ -100,6 +102,7 @@ class Bindings:
         self._waiting: dict[OrgId, _Waiting] = defaultdict(_Waiting)
         self._horizon = "0"
         self._dirty = asyncio.Event()
+        self._soon = asyncio.Event()
         self._told = asyncio.Event()
         self._writing = asyncio.Lock()
 
@@ -191,7 +194,9 @@ class Bindings:
         gone = before.keys() - still.keys()
         self._end(waiting, gone)
         self._hold(agent_id, dict(still))
-        if stored or gone:
+        if waiting.places or gone:
+            self._write_soon()
+        elif stored:
             self._dirty.set()
         return is_urgent or bool(gone)
 
@@ -216,12 +221,16 @@ class Bindings:
         held, gone = self._places.get(agent_id, {}), set(ids)
         self._end(self._waiting[org_id], gone)
         self._hold(agent_id, {row_id: item for row_id, item in held.items() if row_id not in gone})
-        self._dirty.set()
+        self._write_soon()
 
     def tell(self, event: DomainEvent) -> None:
         """An event for the outbox, with the next batch."""
         self._waiting[event.org_id].events.append(event)
+        self._write_soon()
+
+    def _write_soon(self) -> None:
         self._dirty.set()
+        self._soon.set()
 
     def _end(self, waiting: _Waiting, gone: Iterable[UUID]) -> None:
         for row_id in gone:  # else the batch would write again what it ends
@@ -269,7 +278,7 @@ class Bindings:
             dropped += ours
             if agent is not None and ours:
                 self._end(self._waiting[agent.org_id], [place.row_id for place in ours])
-                self._dirty.set()
+                self._write_soon()
             self._hold(agent_id, {row_id: item for row_id, item in held.items() if row_id not in gone})
         return dropped
 
@@ -369,15 +378,19 @@ class Bindings:
         """Write batches until cancelled."""
         while True:
             await self._dirty.wait()
-            await asyncio.sleep(BATCH_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REFRESHES_S):
+                    await self._soon.wait()
+                    await asyncio.sleep(BATCH_S)
             self._dirty.clear()
+            self._soon.clear()
             for org_id in [org_id for org_id, waiting in self._waiting.items() if waiting]:
                 try:
                     await self.write(org_id)
                 except STORE_FAILED as error:
                     log.warning("registrations.unwritten", error=type(error).__name__)
                     await asyncio.sleep(FOLLOW_S)
-                    self._dirty.set()
+                    self._write_soon()
                 except Exception as error:
                     # Its devices are asked again when they refresh; those of others are not held up.
                     log.error("registrations.lost", org_id=str(org_id), exc_info=error)
@@ -393,15 +406,12 @@ class Bindings:
                 return
             now, monotonic = self._clock.now(), self._clock.monotonic()
             made = [self._row(org, agent_id, place, monotonic) for agent_id, place in waiting.places.values()]
-            refreshed = [
-                (place.row_id, place.binding.cseq, now + timedelta(seconds=place.binding.expires_at - monotonic))
-                for place in waiting.refreshed.values()
-            ]
+            refreshed = [(place.row_id, place.binding.cseq, place.binding.expires_at - monotonic) for place in waiting.refreshed.values()]
             try:
                 async with self._db.organisation(org_id) as connection:
                     await rows.end(connection, self.node_id, list(waiting.ended), now)
                     await rows.put(connection, org_id, made, now)
-                    await rows.refresh(connection, self.node_id, refreshed)
+                    await rows.refresh(connection, self.node_id, refreshed, now)
                     if waiting.events:
                         await outbox.add_all(connection, waiting.events)
                     if made or waiting.ended:

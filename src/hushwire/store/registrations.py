@@ -63,15 +63,23 @@ async def put(connection: Connection, org_id: UUID, rows: Sequence[RegistrationR
     )
 
 
-async def refresh(connection: Connection, node_id: NodeId, refreshed: Sequence[tuple[UUID, int, datetime]]) -> None:
-    """Another CSeq and expiry for bindings of this node that are otherwise as they were; those that are another's by now stay."""
+async def refresh(connection: Connection, node_id: NodeId, refreshed: Sequence[tuple[UUID, int, float]], now: datetime) -> None:
+    """Another CSeq, and an end so many seconds from `now`, for bindings of this node that are otherwise as they were.
+
+    Those that are another's by now stay.
+    """
     if refreshed:
-        ordered = sorted(refreshed)
+        # As three texts: the driver asks of each item of an array what kind of thing it is.
+        ids, numbers, seconds = (",".join(map(str, column)) for column in zip(*sorted(refreshed), strict=True))
         await connection.execute(
-            "UPDATE registrations AS r SET cseq = n.cseq, expires_at = n.expires_at, xid = pg_current_xact_id()"
-            " FROM unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) AS n (id, cseq, expires_at) WHERE r.id = n.id AND r.node_id = $1",
+            "UPDATE registrations AS r SET cseq = n.cseq, expires_at = $5::timestamptz + n.left_s * interval '1 second',"
+            " xid = pg_current_xact_id() FROM unnest(string_to_array($2, ',')::uuid[], string_to_array($3, ',')::bigint[],"
+            " string_to_array($4, ',')::float8[]) AS n (id, cseq, left_s) WHERE r.id = n.id AND r.node_id = $1",
             node_id,
-            *(list(column) for column in zip(*ordered, strict=True)),
+            ids,
+            numbers,
+            seconds,
+            now,
         )
 
 
