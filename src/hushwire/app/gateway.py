@@ -60,6 +60,7 @@ from hushwire.services.registration import Registrations
 from hushwire.services.risk_packs import RiskPacks
 from hushwire.services.routing import Router
 from hushwire.services.shared_counts import Count, SharedCounts
+from hushwire.services.short_way import ShortWay
 from hushwire.services.signing_certificates import SigningCertificates
 from hushwire.services.sound_library import SoundLibrary, check
 from hushwire.services.standing_work import StandingWork
@@ -296,6 +297,17 @@ class Gateway:
             devices_alarm=self._config.limits.devices_per_agent_alarm,
             on_moved=self._moved,
         )
+        self.short_way = ShortWay(
+            self.endpoint.ua,
+            self.registrations,
+            authenticator,
+            wired.clock,
+            wired.random,
+            self.endpoint.config.product,
+            is_open=lambda: self.is_ready and not self.calling.table.is_draining,
+            is_silent=lambda request: self._silence.is_scanner(request) or self._silence.is_foreign(request),
+        )
+        self.endpoint.short_way = self.short_way.answer
         self.counts = SharedCounts(wired.main, self._counted, wired.clock, wired.node_id)
         self.trunks = Trunks(
             self.endpoint,

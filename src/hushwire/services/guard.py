@@ -80,6 +80,10 @@ class Guard:
         if flow.transport.is_reliable:
             self._strike(flow.remote.host, SCAN_WEIGHT * self._failures, Why.SCANNING)
 
+    def would_admit(self, credential: str) -> bool:
+        """What `admits` would say; it costs the credential nothing."""
+        return self._credentials.would_admit(credential, self._clock.monotonic())
+
     def admits(self, credential: str) -> bool:
         """Whether one more request under this proven credential may be looked at: its bucket is its own, whatever address it comes from."""
         return self._credentials.admit(credential, self._clock.monotonic())

@@ -9,11 +9,12 @@ from hushwire.core.values import frozen
 from hushwire.services.directory import Directory
 from hushwire.services.snapshot import Agent, Credential, Organisation
 from hushwire.sip import refusals
-from hushwire.sip.digest import Authorization, Challenger, Outcome, parse_authorization
+from hushwire.sip.digest import AnswerOf, Authorization, Challenger, Outcome, parse_authorization
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow
 from hushwire.sip.headers import Line
 from hushwire.sip.message import Request
+from hushwire.sip.repeated import New
 from hushwire.sip.uri import SipUri
 
 log = structlog.get_logger()
@@ -46,6 +47,9 @@ class Watcher(Protocol):
 
     def succeeded(self, flow: Flow) -> None:
         """A right digest."""
+
+    def would_admit(self, credential: str) -> bool:
+        """What `admits` would say; nothing is counted."""
 
     def admits(self, credential: str) -> bool:
         """Whether one more request under this proven credential may be looked at."""
@@ -82,15 +86,14 @@ class Authenticator:
         now = self._monotonic()
         source = "" if flow is None else flow.remote.host
         try:
-            answer = self._answer(request)
+            answer = answer_of(request)
         except ParseError as error:
             # RFC 3261 section 22.4: credentials that can't be read are met with a fresh challenge, unless they break the grammar.
             return Unknown(400) if error.status == 400 else self._challenge(now, source)
         if answer is None:
             return self._challenge(now, source)
-        found = self._directory.find_credential(answer.username, _host(request))
-        form = "username@slug" if "@" in answer.username else "username"
-        kept = None if found is None else found[2].ha1.get(f"{answer.algorithm.value}/{form}")
+        found = self._directory.find_credential(answer.username, host_of(request))
+        kept = None if found is None else found[2].ha1.get(ha1_name_of(answer))
         outcome = self._challenger.check(answer, kept, method=request.method, uri=request.uri, now=now)
         if outcome in (Outcome.STALE, Outcome.REPLAY):
             if outcome is Outcome.REPLAY:
@@ -119,24 +122,62 @@ class Authenticator:
         return Known(org, agent, credential, is_here)
 
     def ask_again(self, flow: Flow) -> Unknown:
-        """The challenge for who showed its password, and has yet to show that it receives where it seems to be: no user is asked."""
+        """The challenge for who showed its password, and whose nonce alone will not do: no user is asked.
+
+        It is too old, or it was not sent to where the device seems to be.
+        """
         return self._challenge(self._monotonic(), flow.remote.host, stale=True)
+
+    def recognise(self, answer: AnswerOf, ha1_name: str, new: New, host: str) -> Known | None:
+        """Who sent a REGISTER that repeats one which `identify` knew, as far as that can be told without changing anything.
+
+        None for everybody of whom `identify` would say anything else, but for the nonce, which `use` looks at.
+        `ha1_name` says what the answer is made with, `host` is that of the address of record. `is_here` is not looked for.
+        """
+        found = self._directory.find_credential(answer.username, host)
+        if found is None:
+            return None
+        org, agent, credential = found
+        ha1 = credential.ha1.get(ha1_name)
+        if ha1 is None or credential.is_locked or agent.is_suspended:
+            return None
+        if self._watcher is not None and not self._watcher.would_admit(str(credential.id)):
+            return None
+        return Known(org, agent, credential) if answer.is_right(new.response, ha1, new.nonce, new.uses, new.cnonce) else None
+
+    def use(self, known: Known, new: New, flow: Flow) -> Outcome:
+        """OK where the nonce's count is new in what `recognise` knew: it is used up then, and what `identify` counts is counted.
+
+        Where it is not, nothing has changed: `identify` finds the same.
+        """
+        outcome = self._challenger.use(new.nonce.decode(), int(new.uses, 16), self._monotonic())
+        if outcome is Outcome.OK and self._watcher is not None:
+            self._watcher.succeeded(flow)
+            self._watcher.admits(str(known.credential.id))
+        return outcome
 
     def _is_for_help(self, org: Organisation, agent: Agent, request: Request, flow: Flow | None) -> bool:
         return request.method == "INVITE" and self._calls_for_help(org, agent, request, flow)
-
-    def _answer(self, request: Request) -> Authorization | None:
-        for value in request.headers.all("Authorization"):
-            if value.lstrip(" \t")[:7].lower() == "digest ":
-                return parse_authorization(value)
-        return None
 
     def _challenge(self, now: float, source: str, *, stale: bool = False) -> Unknown:
         values = self._challenger.challenge(now, stale=stale, source=source)
         return Unknown(401, tuple(("WWW-Authenticate", value) for value in values))
 
 
-def _host(request: Request) -> str:
+def answer_of(request: Request) -> Authorization | None:
+    """What a request says to a challenge; None where it says nothing. Raises ParseError."""
+    for value in request.headers.all("Authorization"):
+        if value.lstrip(" \t")[:7].lower() == "digest ":
+            return parse_authorization(value)
+    return None
+
+
+def ha1_name_of(answer: Authorization) -> str:
+    """Which of a credential's H(A1) an answer is made with: one for each algorithm, and for each way to write the user's name."""
+    return f"{answer.algorithm.value}/{'username@slug' if '@' in answer.username else 'username'}"
+
+
+def host_of(request: Request) -> str:
     """The domain under which a bare user name is looked up: the address of record of a REGISTER, the caller's own otherwise."""
     name = request.to if request.method == "REGISTER" else request.from_
     return name.uri.host if isinstance(name.uri, SipUri) else ""

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -25,7 +25,7 @@ from hushwire.services.bindings import Bindings, Place
 from hushwire.services.directory import Directory
 from hushwire.services.identity import Authenticator, Known, Unknown, is_own_address
 from hushwire.services.left_flows import LeftFlows
-from hushwire.services.refreshing import said, words
+from hushwire.services.refreshing import Said, contacts_of, said, words
 from hushwire.services.sharing import Seen, Sharing
 from hushwire.services.snapshot import Organisation
 from hushwire.sip import gruu, refusals
@@ -37,6 +37,9 @@ from hushwire.sip.registrar import Binding, Bounds, RegisterRefused, answer, reg
 from hushwire.sip.routing import numeric
 from hushwire.sip.uri import SipUri
 from hushwire.store.database import STORE_FAILED
+
+if TYPE_CHECKING:
+    from hushwire.services.short_way import Form
 
 _NO_ROW: Final = UUID(int=0)
 log = structlog.get_logger()
@@ -75,6 +78,14 @@ class Device:
         return self.source.remote.host if isinstance(self.source, Flow) else self.source.host
 
 
+class Repeated(NamedTuple):
+    """The agent's bindings, the one that a REGISTER refreshes which says what made it again, and what that was."""
+
+    places: list[Place]
+    place: Place
+    said: Said
+
+
 class Registrations:
     """The registrar of one gateway."""
 
@@ -103,6 +114,8 @@ class Registrations:
         self._sharing = Sharing(devices_alarm)
         self._connected: dict[Flow, set[AgentId]] = defaultdict(set)
         self._answers: set[asyncio.Task[None]] = set()
+        self.form_of: Callable[[Request, Flow, Said], Form | None] = lambda _request, _flow, _said: None
+        """How a REGISTER was written that may come again so (services/short_way.py)."""
         self.on_shared: Callable[[AgentId, UUID], None] = lambda _agent, _credential: None
         """Told of a credential that is seen to be shared."""
         self.shared = 0
@@ -175,22 +188,40 @@ class Registrations:
 
     def _refreshed(self, request: Request, flow: Flow, known: Known, spoken: bytes) -> tuple[Line, ...] | None:
         """The lines of the 200 to what says again what made a binding, which lasts on now; None for everything else."""
-        agent, now, call_id = known.agent, self._clock.monotonic(), request.call_id
-        places = self._bindings.of(agent.id)
-        found = next((place for place in places if place.binding.call_id == call_id and place.said is not None), None)
-        if found is None or (before := found.said) is None or before.words != spoken or found.hop != flow:
+        now, cseq = self._clock.monotonic(), request.cseq.number
+        repeated = self.repeated(known, flow, request.call_id, cseq, spoken, now)
+        if repeated is None:
+            return None
+        before = repeated.said
+        bindings = self.renew(known, repeated, cseq, now, replace(before, form=self.form_of(request, flow, before)))
+        return (*((before.alone,) if len(bindings) == 1 else contacts_of(bindings, now)), *before.further)
+
+    def repeated(self, known: Known, flow: Flow, call_id: str, cseq: int, spoken: bytes, now: float) -> Repeated | None:
+        """What a REGISTER of these `words` that says again what made a binding would refresh; None for everything else."""
+        places = self._bindings.of(known.agent.id)
+        found = None
+        for place in places:
+            if place.binding.expires_at <= now:
+                return None
+            if found is None and place.said is not None and place.binding.call_id == call_id:
+                found = place
+        if found is None or (before := found.said) is None or before.words != spoken or found.hop != flow or cseq <= found.binding.cseq:
+            return None
+        if before.agent is not known.agent or before.rules is not known.org.rules:
             return None
         device_id = known.credential.id
-        if before.agent is not agent or before.rules is not known.org.rules or found.device_id != device_id or device_id in self._left:
+        if found.device_id != device_id or device_id in self._left or known.credential.expires_at is not None:
             return None
-        cseq = request.cseq.number
-        if cseq <= found.binding.cseq or any(place.binding.expires_at <= now for place in places):
-            return None
-        fresh = replace(found, binding=replace(found.binding, cseq=cseq, expires_at=now + before.lasts_s))
-        kept = [fresh if place is found else place for place in places]
-        self._bindings.refresh(known.org.id, agent.id, fresh)
+        return Repeated(places, found, before)
+
+    def renew(self, known: Known, repeated: Repeated, cseq: int, now: float, said: Said | None = None) -> list[Binding]:
+        """Let it last on; all of the agent's bindings then. `said` is what is known of how it was said, where that is new."""
+        found, before = repeated.place, said or repeated.said
+        fresh = replace(found, binding=replace(found.binding, cseq=cseq, expires_at=now + before.lasts_s), said=before)
+        kept = [fresh if place is found else place for place in repeated.places]
+        self._bindings.refresh(known.org.id, known.agent.id, fresh)
         self._watch_sharing(known, kept, fresh)
-        return before.answer() if len(kept) == 1 else answer(request, [place.binding for place in kept], (fresh.binding,), now)
+        return [place.binding for place in kept]
 
     def _bind(self, request: Request, flow: Flow, known: Known, spoken: bytes, respond: Respond) -> None:
         agent_id, device_id, node_id = known.agent.id, known.credential.id, self._bindings.node_id
@@ -213,6 +244,8 @@ class Registrations:
             row_id = self._bindings.new_id() if replaced is None else by_binding[id(replaced)].row_id
             told = (spoken, known.agent, known.org.rules, binding, now, outcome.bindings, outcome.headers)
             again = said(*told) if comes_again else None
+            if again is not None:
+                again = replace(again, form=self.form_of(request, flow, again))
             stored.append(Place(row_id, binding, device_id, node_id, flow, flow, said=again, is_here=known.is_here))
         by_binding |= {id(place.binding): place for place in stored}
         kept = [by_binding[id(binding)] for binding in outcome.bindings]

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from hashlib import blake2b
 from typing import Final
 
@@ -164,13 +165,17 @@ class Challenger:
         right &= _same_uri(authorization.uri, uri)
         if not right:
             return Outcome.BAD
+        return self.use(authorization.nonce, authorization.nc, now)
+
+    def use(self, nonce: str, nc: int, now: float) -> Outcome:
+        """Whether the nonce of a right answer is fresh and this count of it new, which it is never again from now on."""
         # One that a right answer has used is ours: the table has its very text.
-        seen = self._seen.get(authorization.nonce)
-        issued = self._issued(authorization.nonce) if seen is None else seen.issued
+        seen = self._seen.get(nonce)
+        issued = self._issued(nonce) if seen is None else seen.issued
         # RFC 7616 section 3.3, stale: only someone who knows the password is told that the nonce alone was wrong.
         if issued is None or not issued <= now + 1.0 or now - issued > self.ttl_s:
             return Outcome.STALE
-        return self._count(seen, authorization.nonce, authorization.nc, issued)
+        return self._count(seen, nonce, nc, issued)
 
     def is_issued_to(self, nonce: str, source: str, now: float) -> bool:
         """Whether this very address was sent this nonce lately: then who answers from there also receives there."""
@@ -256,6 +261,23 @@ def parse_authorization(value: str) -> Authorization:
     return Authorization(
         username, realm, nonce, uri, response.lower(), algorithm, qop.lower() if qop else None, int(nc, 16), params.get("cnonce", "")
     )
+
+
+class AnswerOf:
+    """What all answers of one user to challenges for one URI have in common: `username`, the algorithm, H(A2)."""
+
+    __slots__ = ("_ha2", "_hash", "algorithm", "username")
+
+    def __init__(self, authorization: Authorization, method: str) -> None:
+        self.username = authorization.username
+        self.algorithm = authorization.algorithm
+        self._ha2 = b":auth:" + _hash(self.algorithm, f"{method}:{authorization.uri}").encode()
+        self._hash = hashlib.sha256 if self.algorithm is Algorithm.SHA256 else partial(hashlib.md5, usedforsecurity=False)
+
+    def is_right(self, response: bytes, ha1_hex: str, nonce: bytes, nc: bytes, cnonce: bytes) -> bool:
+        """Whether it is `digest_response` with qop `auth`; `ha1_hex` is of this user and this algorithm."""
+        said = b"%b:%b:%b:%b%b" % (ha1_hex.encode(), nonce, nc, cnonce, self._ha2)
+        return hmac.compare_digest(self._hash(said).hexdigest().encode(), response)
 
 
 # ---------------------------------------------------------------------------------------------------------- client

@@ -260,6 +260,12 @@ class Request(_Message):
         return found
 
     @property
+    def data(self) -> bytes | None:
+        """The bytes that a REGISTER was read from; of other requests, and of those of our own making, None."""
+        found: bytes | None = self._typed.get("data")
+        return found
+
+    @property
     def sip_uri(self) -> SipUri:
         """The Request-URI where it must be SIP. Raises ParseError with status 416."""
         return parse_sip_uri(self.uri)

@@ -48,7 +48,10 @@ def parse(data: bytes, *, is_stream: bool = False) -> Message:
         if defect is not None:
             raise defect
         return _response(first, headers, body, is_stream)
-    return _request(first, headers, body, is_stream, defect)
+    request = _request(first, headers, body, is_stream, defect)
+    if request.method == "REGISTER":
+        request._typed["data"] = data  # the next one may say the same (sip/repeated.py)
+    return request
 
 
 def _usual_headers(lines: list[str]) -> Headers | None:

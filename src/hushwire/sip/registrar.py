@@ -138,25 +138,27 @@ def answer(
     request: Request, live: Sequence[Binding], stored: Sequence[Binding], now: float, gruus: Callable[[Binding], Gruus | None] | None = None
 ) -> tuple[Line, ...]:
     """The header lines of a 200: all bindings with what is left of their time; with `gruus`, the devices' own addresses too."""
-    lines: list[Line] = []
-    for binding in live:
-        params = f";expires={max(1, round(binding.expires_at - now))}"
-        if binding.q != 1.0:
-            params += f";q={binding.q:g}"
-        if binding.instance is not None:
-            params += f";+sip.instance={quote(binding.instance)}"
-        if binding.reg_id is not None:
-            params += f";reg-id={binding.reg_id}"
-        own = None if gruus is None or binding.instance is None else gruus(binding)
-        if own is not None:
-            params += f";pub-gruu={quote(str(own.public))};temp-gruu={quote(str(own.temporary))}"
-        lines.append(("Contact", f"<{binding.contact}>{params}"))
+    lines = [contact_line(binding, now, None if gruus is None or binding.instance is None else gruus(binding)) for binding in live]
     if request.headers.count("Path") and "path" in request.supported:
         lines += [("Path", value) for value in request.headers.listed("Path")]
     if any(binding.reg_id is not None for binding in stored) and "outbound" in request.supported:
         # RFC 5626 section 6: so the device learns that its flows are kept.
         lines.append(("Require", "outbound"))
     return tuple(lines)
+
+
+def contact_line(binding: Binding, now: float, own: Gruus | None = None) -> Line:
+    """What a 200 says of one binding."""
+    params = f";expires={max(1, round(binding.expires_at - now))}"
+    if binding.q != 1.0:
+        params += f";q={binding.q:g}"
+    if binding.instance is not None:
+        params += f";+sip.instance={quote(binding.instance)}"
+    if binding.reg_id is not None:
+        params += f";reg-id={binding.reg_id}"
+    if own is not None:
+        params += f";pub-gruu={quote(str(own.public))};temp-gruu={quote(str(own.temporary))}"
+    return "Contact", f"<{binding.contact}>{params}"
 
 
 def _without(binding: Binding, stored: list[Binding], replaced: list[Binding | None]) -> tuple[list[Binding], list[Binding | None]]:

@@ -138,5 +138,9 @@ def stamped(request: Request, flow: Flow) -> tuple[Request, Hop]:
 
 def fallback(tx: ServerTx) -> Target:
     """Where a response goes when its connection is gone: the source's address, the port of sent-by (RFC 3261 section 18.2.2)."""
-    via = tx.request.via
-    return Target(tx.flow.transport, tx.flow.remote.host, via.port or tx.flow.transport.default_port)
+    return fallback_of(tx.request, tx.flow)
+
+
+def fallback_of(request: Request, flow: Flow) -> Target:
+    """As `fallback`, of a request that came by this flow."""
+    return Target(flow.transport, flow.remote.host, request.via.port or flow.transport.default_port)

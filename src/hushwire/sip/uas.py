@@ -95,6 +95,26 @@ class Server:
         except ParseError as error:
             self.answer(tx, error.status or 400, now)
 
+    def is_first(self, key: Key, merge_key: Key, now: float) -> bool:
+        """Whether a request outside dialogs is the first of its transaction, came by no other path, and there is room for it."""
+        return (
+            key not in self.transactions
+            and self.answered.find(key, now) is None
+            and merge_key not in self._merged
+            and len(self.transactions) + len(self.answered) < self.core.config.max_transactions
+        )
+
+    def answered_at_once(
+        self, key: Key, merge_key: Key, flow: Flow, hop: Hop, data: bytes, to_tag: str, now: float, *, is_challenge: bool
+    ) -> None:
+        """Such a request was answered by `data` without a word to anybody above: its retransmissions get the same."""
+        if flow.transport.is_reliable:
+            return  # Timer J is zero
+        self._merged.add(merge_key)
+        lasts_s = self.core.timings.t4 if is_challenge else self.core.timings.timeout
+        if self.answered.remember(Answered(key, now + lasts_s, flow, hop, data, to_tag, merge_key), now):
+            self.core.schedule(self.answered)
+
     def refuse(self, request: Request, flow: Flow, status: int, now: float, headers: Iterable[Line]) -> None:
         """Answer what another process took and can't answer any more; without a word to anybody above."""
         key = transaction_key(request)

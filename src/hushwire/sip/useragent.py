@@ -28,7 +28,7 @@ from hushwire.sip.message import Message, Request
 from hushwire.sip.outgoing import Outgoing
 from hushwire.sip.refer import Replaces, refer_to_line
 from hushwire.sip.reliable import OPTION as RELIABLE
-from hushwire.sip.server_tx import Unacknowledged
+from hushwire.sip.server_tx import Key, Unacknowledged
 from hushwire.sip.subscriptions import EventName, HeldSubscription, Subscriptions
 from hushwire.sip.uac import Client
 from hushwire.sip.uas import Server
@@ -138,6 +138,16 @@ class UserAgent:
     def take_back(self, invite: Request, hop: Hop, *, now: float) -> None:
         """CANCEL what another process sent and nobody had answered for good (RFC 3261 section 9.1). Nothing is told of it."""
         self._client.take_back(invite, hop, now)
+
+    def is_first(self, key: Key, merge_key: Key, *, now: float) -> bool:
+        """Whether a request outside dialogs, which was not parsed, is to be handled now: as if `receive` told of it."""
+        return self._server.is_first(key, merge_key, now)
+
+    def answered_at_once(
+        self, key: Key, merge_key: Key, flow: Flow, hop: Hop, data: bytes, to_tag: str, *, now: float, is_challenge: bool = False
+    ) -> None:
+        """Such a request was answered, as by `respond`; whoever calls this sends `data`."""
+        self._server.answered_at_once(key, merge_key, flow, hop, data, to_tag, now, is_challenge=is_challenge)
 
     def unacknowledged(self, dialog: DialogKey) -> Unacknowledged | None:
         """The 2xx to an INVITE in this dialog that is said until its ACK comes, for another process to say; None where there is none."""

@@ -194,12 +194,20 @@ class StreamConnection(Connection):
         self, endpoint: "SipEndpoint", transport_name: Transport, id_: int, *, has_place: bool = False, to: Target | None = None
     ) -> None:
         super().__init__(endpoint, transport_name, id_, has_place=has_place, to=to)
-        self._parser = StreamParser(endpoint.config.max_message, self.takes)
+        self._parser = StreamParser(endpoint.config.max_message, self._is_to_be_parsed)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is half received."""
         return self._parser.is_idle
+
+    def _is_to_be_parsed(self, message: bytes) -> bool:
+        if not self.takes(message):
+            return False
+        if message.startswith(b"REGISTER ") and self.flow is not None and self.endpoint.went_short_way(message, self.flow):
+            self.completed(is_message=True)
+            return False
+        return True
 
     def framed(self, message: bytes) -> bytes:
         """As it is."""

@@ -126,6 +126,8 @@ class SipEndpoint(Commands):
         self._spared = AddressSet()
         self.banned = Banned()
         self.ignores: Callable[[Request, Flow], bool] = lambda _request, _flow: False
+        self.short_way: Callable[[bytes, Flow], Send | None] = lambda _data, _flow: None
+        """Asked first of the bytes of each REGISTER: the answer, where that is known without parsing it (services/short_way.py)."""
         self._ua: UserAgent | None = None
         self._addresses: dict[Transport, Address] = {}
         self._udp: dict[int, Datagrams] = {}
@@ -295,12 +297,27 @@ class SipEndpoint(Commands):
             if pong is not None:
                 self._udp[flow.id].send(pong, flow.remote)
             return
+        if data.startswith(b"REGISTER ") and self.went_short_way(data, flow):
+            return
         item: Message | ParseError
         try:
             item = parse(data)
         except ParseError as error:
             item = error
         self._take(item, flow)
+
+    def went_short_way(self, data: bytes, flow: Flow) -> bool:
+        """Whether a REGISTER that was admitted is answered by now, and is not to be parsed."""
+        try:
+            send = self.short_way(data, flow)
+        except Exception as error:
+            _report("sip.message_failed", error)
+            return False
+        if send is None:
+            return False
+        self._send(send)
+        self._arm()
+        return True
 
     def received(self, item: Message | ParseError, flow: Flow) -> None:
         """One message of a connection, which asked `admits` before it parsed it."""
@@ -419,7 +436,10 @@ class SipEndpoint(Commands):
                         self._send(send)
             finally:
                 self._is_flushing = False
-        at = ua.deadline()
+        self._arm()
+
+    def _arm(self) -> None:
+        at = self.ua.deadline()
         # A later deadline lets the old alarm ring: that is cheaper than re-arming at each message.
         if at is not None and at < self._alarm_at:
             self._set_alarm(at)

@@ -18,6 +18,11 @@ class SourceLimiter:
         self._size = size
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def would_admit(self, source: str, now: float) -> bool:
+        """Whether `admit` would say so now, of a short message; nothing is taken off."""
+        found = self._buckets.get(source)
+        return found is None or min(self._burst, found[0] + (now - found[1]) * self._rate) >= 1.0
+
     def admit(self, source: str, now: float, cost: float = 1.0) -> bool:
         """Whether one more message may be looked at; a long one costs more."""
         found = self._buckets.get(source)

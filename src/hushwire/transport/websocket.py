@@ -124,7 +124,7 @@ class WebSocketConnection(Connection):
                 self.send(_CRLF)
             return None
         self.completed(is_message=True)
-        if self.takes(data):
+        if self.takes(data) and not (data.startswith(b"REGISTER ") and self.endpoint.went_short_way(data, flow)):
             self.endpoint.received(_only_message(data), flow)
         return None
 
