@@ -20,9 +20,12 @@ std::int64_t after_a_second_of(double per_s, Tick tick) {
 
 }  // namespace
 
-TEST("a tick gathers 75 packets, within 1 and 2.5 ms") {
+TEST("a tick gathers 75 packets, within 1 and 6 ms, and is short again where next to none come") {
     CHECK(after_a_second_of(0, Tick(0)) == 2500);
-    CHECK(after_a_second_of(10'000, Tick(0)) == 2500);
+    CHECK(after_a_second_of(4'000, Tick(0)) == 2500);
+    CHECK(after_a_second_of(10'000, Tick(0)) == 6000);
+    auto of_200_calls = after_a_second_of(20'000, Tick(0));
+    CHECK(of_200_calls > 3600 && of_200_calls < 3900);
     auto of_500_calls = after_a_second_of(50'000, Tick(0));
     CHECK(of_500_calls > 1400 && of_500_calls < 1600);
     CHECK(after_a_second_of(120'000, Tick(0)) == 1000);
