@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from hushwire.core.ids import BucketId, OrgId
 from hushwire.vault.failures import DataKeyError, Failure
-from hushwire.vault.seal import KEY_BYTES, context
+from hushwire.vault.seal import ID_AHEAD, KEY_BYTES, known_context
 
 KeyKind = Literal["recording", "call", "message", "contact", "document", "case"]
 
@@ -44,7 +44,7 @@ class DataKey:
 
 def fingerprint_of(key: bytes, data_key_id: UUID) -> bytes:
     """32 bytes that name a data key and reveal nothing of it."""
-    return hmac.digest(key, context("hushwire/key-fingerprint/1", data_key_id), "sha256")
+    return hmac.digest(key, known_context("hushwire/key-fingerprint/1") + ID_AHEAD + data_key_id.bytes, "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +92,4 @@ def _public(data: bytes) -> X25519PublicKey:
 
 
 def _info(org_id: UUID, bucket_id: UUID, kind: KeyKind, data_key_id: UUID) -> bytes:
-    return context("hushwire/data-key/1", org_id, bucket_id, kind, data_key_id)
+    return known_context("hushwire/data-key/1", org_id, bucket_id, kind) + ID_AHEAD + data_key_id.bytes

@@ -14,6 +14,7 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
+import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hushwire.core.errors import CustomerHeld, KeyUnavailable, MalformedError, Unavailable
@@ -93,6 +94,13 @@ class PublicSigningKey:
     public_key: bytes
     created_at: datetime
     retired_at: datetime | None
+
+
+def _said(made: Sequence[DataKey], sealed: Sequence[bytes | None]) -> str:
+    """Keys as one text, ids, sealed forms and fingerprints: of an array's items each would be asked what it is."""
+    pairs = zip(made, sealed, strict=True)
+    said = [(str(one.id), None if form is None else form.hex(), one.fingerprint.hex()) for one, form in pairs]
+    return orjson.dumps(said).decode()
 
 
 class Keyring:
@@ -226,14 +234,12 @@ class Keyring:
                 async with self.db.organisation(org_id) as connection:
                     await connection.execute(
                         "INSERT INTO data_keys (id, org_id, bucket_id, kind, sealed, fingerprint, custody_version, created_at)"
-                        " SELECT id, $1, $2, $3, sealed, fingerprint, $7, now()"
-                        " FROM unnest($4::uuid[], $5::bytea[], $6::bytea[]) AS made (id, sealed, fingerprint)",
+                        " SELECT (m->>0)::uuid, $1, $2, $3, decode(m->>1, 'hex'), decode(m->>2, 'hex'), $5, now()"
+                        " FROM jsonb_array_elements($4::jsonb) AS made (m)",
                         org_id,
                         bucket.id,
                         kind,
-                        [data_key.id for data_key in made],
-                        sealed,
-                        [data_key.fingerprint for data_key in made],
+                        _said(made, sealed),
                         held.version,
                     )
                     if copies:
