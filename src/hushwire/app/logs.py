@@ -35,8 +35,21 @@ def configure(form: Form, role: str, *, level: int = logging.INFO) -> None:
         """All of it in one go: a call writes three lines."""
         event.setdefault("role", role)
         event["level"] = _LEVELS.get(method, method)
-        event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        event["timestamp"] = datetime.now(UTC)
         return _json(safe_exception(_logger, method, event) if "exc_info" in event else event, repr)
+
+    filtering: Any = structlog.make_filtering_bound_logger(level)
+
+    class OneStep(filtering):  # type: ignore[misc]
+        """Writes a line by `line` alone, without a chain of processors, while that is what is configured."""
+
+        def _proxy_to_logger(self, method: str, event: str | None = None, **fields: Any) -> None:
+            if self._processors[0] is not line:
+                super()._proxy_to_logger(method, event, **fields)
+                return
+            said = {**self._context, **fields} if self._context else fields
+            said["event"] = event
+            self._logger.msg(line(None, method, said))
 
     people: list[Processor] = [
         name_role,
@@ -47,7 +60,7 @@ def configure(form: Form, role: str, *, level: int = logging.INFO) -> None:
     ]
     structlog.configure(
         processors=[line] if form == "json" else people,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=OneStep if form == "json" else filtering,
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
@@ -63,9 +76,13 @@ def settle() -> None:
 
 def _json(event: object, default: Callable[[Any], Any]) -> str:
     try:
-        return orjson.dumps(event, default=default).decode()
+        return orjson.dumps(event, default=default, option=orjson.OPT_UTC_Z).decode()
     except TypeError:  # a surrogate, or a number of more than 64 bits
-        return json.dumps(event, default=default)
+        return json.dumps(event, default=lambda value: _time(value) if isinstance(value, datetime) else default(value))
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def safe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
