@@ -134,6 +134,16 @@ class LimitBook:
     teams: Mapping[UUID, Bounds] = field(default_factory=dict)
     agents: Mapping[UUID, Bounds] = field(default_factory=dict)
 
+    @property
+    def active(self) -> "LimitBook":
+        """The same without the bounds that are off, which nothing is ever held against: for whoever judges by it many times."""
+
+        def of(bounds: Bounds) -> Bounds:
+            return {signal: bound for signal, bound in bounds.items() if bound.action is not Action.OFF}
+
+        teams, agents = ({one: of(bounds) for one, bounds in own.items()} for own in (self.teams, self.agents))
+        return LimitBook(of(self.organisation), of(self.each_team), of(self.each_agent), teams, agents)
+
     def of_agent(self, agent_id: UUID) -> Bounds:
         """An agent's own limits, else those of each agent."""
         return self.agents.get(agent_id, self.each_agent)
@@ -187,6 +197,8 @@ def judge(
     bounds = book.of_agent(agent_id)
     found += _counted(Level.AGENT, bounds, agent.usage, facts)
     found += _detected(bounds, agent, facts)
+    if not found and not bounds:
+        return found
     for finding in found:
         if finding.level is Level.AGENT:
             agent.suspected[finding.signal] = facts.now
@@ -214,7 +226,9 @@ def suspicion(suspected: Mapping[str, float], now: float) -> float:
 
 
 def _counted(level: Level, bounds: Bounds, usage: Usage, facts: Facts) -> list[Finding]:
-    found = []
+    found: list[Finding] = []
+    if not bounds:
+        return found
     if (bound := _active(bounds, Signal.ATTEMPTS)) is not None and bound.most is not None:
         rate = usage.rate(bound.most, facts.now)
         if rate > bound.most:
@@ -239,7 +253,9 @@ def _is_beyond(signal: Signal, seen: float, most: float) -> bool:
 
 def used_up(level: Level, bounds: Bounds, usage: Usage, now: float) -> list[Finding]:
     """Which day's budgets are used up, asked while calls are out: those whose action is to cut end them."""
-    found = []
+    found: list[Finding] = []
+    if not bounds:
+        return found
     for signal, seen in ((Signal.MINUTES, usage.seconds(now) / 60), (Signal.SPEND, usage.spent(now))):
         bound = _active(bounds, signal)
         if bound is not None and bound.most is not None and seen >= bound.most:
@@ -248,7 +264,9 @@ def used_up(level: Level, bounds: Bounds, usage: Usage, now: float) -> list[Find
 
 
 def _detected(bounds: Bounds, agent: AgentCounters, facts: Facts) -> list[Finding]:
-    found = []
+    found: list[Finding] = []
+    if not bounds:
+        return found
     for signal, seen in (
         (Signal.CYCLING, float(agent.spellings(facts.tail, facts.now))),
         (Signal.PROBING, float(agent.refused_destinations(facts.now))),

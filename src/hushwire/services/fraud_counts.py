@@ -59,7 +59,10 @@ class OrgCounts:
 
     def agent(self, agent_id: AgentId) -> AgentCounters:
         """An agent's counters, fresh ones at first."""
-        return self.agents.setdefault(agent_id, AgentCounters())
+        known = self.agents.get(agent_id)
+        if known is None:
+            known = self.agents[agent_id] = AgentCounters()
+        return known
 
     def team(self, team_id: UUID | None) -> Usage | None:
         """A team's; None for nobody's."""
@@ -68,7 +71,8 @@ class OrgCounts:
     def usages(self, agent_id: AgentId, team_id: UUID | None) -> list[Usage]:
         """All that an agent's doing counts for."""
         team = self.team(team_id)
-        return [self.usage, self.agent(agent_id).usage, *(() if team is None else (team,))]
+        usage = self.agent(agent_id).usage
+        return [self.usage, usage] if team is None else [self.usage, usage, team]
 
     def take(self, fact: Fact, team_id: UUID | None) -> bool:
         """Count a fact; one that is known already, not again."""
@@ -121,7 +125,8 @@ class FraudCounts:
 
     def of(self, org_id: OrgId) -> OrgCounts:
         """One organisation's, fresh ones at first."""
-        return self._orgs.setdefault(org_id, OrgCounts())
+        known = self._orgs.get(org_id)
+        return self.reset(org_id) if known is None else known
 
     def known(self) -> Iterable[tuple[OrgId, OrgCounts]]:
         """Those that were asked for."""
