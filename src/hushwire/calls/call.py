@@ -93,7 +93,7 @@ class Call(Talk):
             return None
         callee = None if winner is None else self._branches[winner].end
         targets = () if winner is None else (self.plan.targets[winner],)
-        plan = replace(self.plan, targets=targets)
+        plan = self.plan if targets == self.plan.targets else replace(self.plan, targets=targets)
         return KeptCall(plan, caller.keep(), None if callee is None else callee.keep(), self._own.owed, self._aside)
 
     @classmethod

@@ -84,7 +84,7 @@ class End:
             1,
             dtls=LocalDtls(fingerprint) if fingerprint is not None and _DTLS.intersection(keyings) else None,
             ice=fresh_credentials(random) if _DTLS.intersection(keyings) else None,
-            codecs=spoken(AUDIO_CODECS, terms),
+            codecs=spoken(AUDIO_CODECS, terms) if terms.codecs else AUDIO_CODECS,
         )
 
     def keep(self) -> KeptEnd:
@@ -248,7 +248,8 @@ class End:
         self.agreed = self._guarded(media)
         if self.local.dtls is not None:
             role = None if media.dtls is None else Setup.ACTIVE if media.dtls.is_client else Setup.PASSIVE
-            self.local = replace(self.local, dtls=replace(self.local.dtls, role=role))
+            if role is not self.local.dtls.role:
+                self.local = replace(self.local, dtls=replace(self.local.dtls, role=role))
 
     def _next_version(self) -> None:
         # RFC 3264 section 8: each new description has a version one higher.

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 from hushwire.policy.model import OwnHosts
@@ -27,8 +28,8 @@ def is_own(host: str, port: int | None, own: OwnHosts) -> bool:
     """True if a URI's `host` (lower case, IPv6 in brackets) and port mean this gateway."""
     if port is not None and port not in own.ports:
         return False
-    address = address_of(host)
-    return str(address) in own.addresses if address is not None else is_own_name(host, own)
+    address = _written(host)
+    return address in own.addresses if address is not None else is_own_name(host, own)
 
 
 def is_own_name(name: str, own: OwnHosts) -> bool:
@@ -66,6 +67,14 @@ def reach_of_peer(peer: str | None) -> Reach:
     return Reach.NOWHERE if peer is None or address_of(peer) is None else reach(peer)
 
 
+@lru_cache(maxsize=1024)
+def _written(host: str) -> str | None:
+    """The address that `host` is, in its one canonical form; None for names."""
+    address = address_of(host)
+    return None if address is None else str(address)
+
+
+@lru_cache(maxsize=1024)
 def address_of(host: str) -> Address | None:
     """The address that `host` is, IPv6 with or without brackets, mapped IPv4 as IPv4; None for names."""
     text = host.removeprefix("[").removesuffix("]")

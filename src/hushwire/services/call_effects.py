@@ -357,7 +357,9 @@ class CallEffects:
         """The figures of the call's own legs: those who joined it have rows of their own."""
         if report is None or live.joining is not None:
             return report
-        return replace(report, legs=tuple(leg for leg in report.legs if leg.leg in live.route.plan.legs))
+        wanted = live.route.plan.legs
+        legs = tuple([leg for leg in report.legs if leg.leg in wanted])
+        return report if len(legs) == len(report.legs) else replace(report, legs=legs)
 
     async def _joined(self, live: LiveCall, joining: Joining) -> events.Event | None:
         """The party of another call's leg is there: it hears and is heard as it was asked for, and that is written down."""

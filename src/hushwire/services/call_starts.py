@@ -146,7 +146,7 @@ class CallStarts:
             return
         seen = flow if bearer is None else bearer.seen
         route = self._router.from_agent(known.org, known.agent, request, seen, known.credential)
-        if isinstance(route, Route):
+        if isinstance(route, Route) and (route.device_id is None or bearer is not None):
             route = replace(route, device_id=known.credential.id, through=None if bearer is None else bearer.through)
         self._follow(tx, request, flow, route, seen)
 
@@ -320,8 +320,8 @@ class CallStarts:
 
     def _called(self, tx: TxId, request: Request, flow: Flow, route: Route, joining: Joining | None = None) -> LiveCall:
         call = Call(route.plan, request.body, self._random, self._certificates.current.fingerprint)
-        hops = request.max_forwards if request.max_forwards is not None else MAX_FORWARDS
-        live = self._table.by_tx[tx] = self._made(route, call, flow, tx, max(0, hops - 1), joining)
+        hops = request.max_forwards
+        live = self._table.by_tx[tx] = self._made(route, call, flow, tx, max(0, (MAX_FORWARDS if hops is None else hops) - 1), joining)
         live.invite = request
         return live
 

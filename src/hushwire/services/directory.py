@@ -75,6 +75,8 @@ class Directory:
         self._agents: dict[AgentId, Agent] = {}
         self._devices: dict[OrgId, DeviceCredentials] = {}
         self._numbers: dict[OrgId, dict[bytes, AssignedNumber]] = {}
+        self._masking: set[OrgId] = set()
+        """Organisations that have proxy numbers."""
         self._masked: dict[OrgId, MaskedSessions] = {}
         self._next_end: dict[OrgId, datetime] = {}  # of access that was given to an agent: from then on the lists alone say
         self._trunks: tuple[Trunk, ...] = ()
@@ -225,6 +227,10 @@ class Directory:
         lookup = self._deployment.lookup(number)
         return next((found for numbers in self._numbers.values() if (found := numbers.get(lookup))), None)
 
+    def has_proxies(self, org_id: OrgId) -> bool:
+        """Whether any number of an organisation is a proxy for masked calls."""
+        return org_id in self._masking
+
     def agent_of_number(self, org: Organisation, number: str) -> Agent | None:
         """The agent that a canonical number of the organisation's own rings."""
         found = self.find_number(number)
@@ -335,6 +341,7 @@ class Directory:
     def _forget(self, org_id: OrgId) -> None:
         org = self._orgs.pop(org_id, None)
         self._numbers.pop(org_id, None)
+        self._masking.discard(org_id)
         self._obeyed_by.pop(org_id, None)
         self._next_end.pop(org_id, None)
         if org is None:
@@ -358,6 +365,8 @@ class Directory:
         self._forget(org_id)
         self._orgs[org_id] = org
         self._numbers[org_id] = numbers
+        if any(one.masks for one in numbers.values()):
+            self._masking.add(org_id)
         self._obeyed_by[org_id] = self._obeyed
         if found.granted:
             self._next_end[org_id] = min(row.ends_at for row in found.granted)

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -383,5 +384,6 @@ def _protection(crypto: Crypto | None) -> Protection | None:
     return None if crypto is None else Protection(Suite[crypto.suite.name], crypto.key)
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> Personal[IpAddress]:
     return Personal(ipaddress.ip_address(text))

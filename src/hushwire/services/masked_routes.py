@@ -49,6 +49,8 @@ class MaskedRoutes:
 
     def proxy(self, org: Organisation, number: str) -> AssignedNumber | None:
         """The proxy number of the organisation that this number is; None for all others."""
+        if not self._directory.has_proxies(org.id):
+            return None
         found = self._directory.find_number(number)
         return found if found is not None and found.masks and found.org_id == org.id else None
 

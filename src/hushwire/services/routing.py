@@ -75,9 +75,11 @@ class Router:
     ) -> Route | Refused | Wish:
         """Where an authenticated agent's INVITE goes, under the rules of this moment. `credential` is the one that it showed."""
         terms = agent_terms(org, flow.transport, flow.remote.host, leg=0)
-        asked, request = caller_id.asked_for(request, own_user(request, org), self._features)
+        came, user = request, own_user(request, org)
+        asked, request = caller_id.asked_for(came, user, self._features)
         hides = agent.hides_identity if asked is None else asked
-        user = own_user(request, org)
+        if request is not came:
+            user = own_user(request, org)
         verdict = self.verdicts.on(org, agent, Attempt(request.uri, Channel.INVITE, peer=flow.remote.host))
         if credential is not None and credential.is_locked and not isinstance(verdict, Emergency):
             words, direction = refusals.header("credential-locked"), CallDirection.OUTBOUND
@@ -97,8 +99,9 @@ class Router:
                 return self._to_group(org, agent, group, terms, hides=hides)
         if isinstance(verdict, Allow) and (proxy := self.masked.proxy(org, verdict.number)) is not None:
             return self.masked.from_agent(org, agent, terms, proxy)
-        verdict = self.verdicts.admit(org, agent, verdict, user or addressed.dialled(request), shown, flow.remote.host)
-        return self.leaving.on_verdict(org, agent, terms, verdict, addressed.dialled(request), hides=hides)
+        said = addressed.dialled(request)
+        verdict = self.verdicts.admit(org, agent, verdict, user or said, shown, flow.remote.host)
+        return self.leaving.on_verdict(org, agent, terms, verdict, said, hides=hides, device_id=shown)
 
     def calls_for_help(self, org: Organisation, request: Request, flow: Flow | None) -> bool:
         """Whether an INVITE of an agent of this organisation is an emergency call."""

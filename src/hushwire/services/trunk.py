@@ -1,5 +1,7 @@
 """One carrier as calls meet it: a snapshot that nothing changes."""
 
+from dataclasses import field
+
 from hushwire.core.ids import TrunkId
 from hushwire.core.personal import Personal
 from hushwire.core.values import frozen, replace
@@ -8,6 +10,8 @@ from hushwire.sdp.model import Keying
 from hushwire.sip.digest import Credentials
 from hushwire.sip.flow import Target, Transport
 from hushwire.sip.passport import Attestation
+from hushwire.sip.resolve import Way
+from hushwire.sip.routing import numeric
 from hushwire.sip.uri import SipUri, parse_sip_uri
 from hushwire.store.directory import TrunkRow
 
@@ -61,25 +65,37 @@ class Trunk:
     geolocation: bool = False
     """Whether it is told so by a document beside the session description (RFC 6442)."""
 
-    @property
-    def transport(self) -> Transport:
-        """What its URI asks for; UDP where it asks for nothing."""
-        return Transport.TLS if self.uri.secure else Transport(self.uri.transport or "udp")
+    # What follows from its URI, asked several times a call.
 
-    @property
-    def host(self) -> str:
-        """Its URI's host without brackets: a name or a numeric address."""
-        return self.uri.host.strip("[]")
+    transport: Transport = field(init=False, compare=False)
+    """What its URI asks for; UDP where it asks for nothing."""
+    host: str = field(init=False, compare=False)
+    """Its URI's host without brackets: a name or a numeric address."""
+    port: int = field(init=False, compare=False)
+    """Its URI's port, or the transport's own."""
+    own_target: Target = field(init=False, compare=False)
+    """What its URI alone says of where it is."""
+    own_ways: tuple[Way, ...] = field(init=False, compare=False)
+    """The one way that its URI says, where that has an address; nothing where it has a name."""
+    base: SipUri = field(init=False, compare=False)
+    """What Request-URIs of calls to it are but for the user part: its URI with no parameter but the transport."""
 
-    @property
-    def port(self) -> int:
-        """Its URI's port, or the transport's own."""
-        return self.uri.port or self.transport.default_port
-
-    @property
-    def own_target(self) -> Target:
-        """What its URI alone says of where it is."""
-        return Target(self.transport, self.host, self.port, None, self.pins)
+    def __post_init__(self) -> None:
+        uri = self.uri
+        transport = Transport.TLS if uri.secure else Transport(uri.transport or "udp")
+        host, port = uri.host.strip("[]"), uri.port or transport.default_port
+        target = Target(transport, host, port, None, self.pins)
+        params = tuple(pair for pair in uri.params if pair[0] == "transport")
+        follows = {
+            "transport": transport,
+            "host": host,
+            "port": port,
+            "own_target": target,
+            "own_ways": () if numeric(host) is None else (Way(target),),
+            "base": replace(uri, user=None, password=None, params=params, headers=None),
+        }
+        for name, value in follows.items():
+            object.__setattr__(self, name, value)
 
     def carries(self, number: str) -> bool:
         """Whether it may carry calls to a canonical number."""

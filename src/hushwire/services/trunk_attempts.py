@@ -47,7 +47,8 @@ class TrunkAttempts:
         # A carrier's call that was diverted to a carrier is with both.
         is_second = live.route.plan.direction is CallDirection.INBOUND
         held = live.route.out_trunk if is_second else live.route.trunk
-        live.route = replace(live.route, out_trunk=trunk) if is_second else replace(live.route, trunk=trunk)
+        if held is not trunk:
+            live.route = replace(live.route, out_trunk=trunk) if is_second else replace(live.route, trunk=trunk)
         live.attempts.append(TrunkAttempt(branch, trunk, self._clock.monotonic()))
         # The call is counted where it stands: with its first trunk from its start on, with another from here on.
         is_emergency = isinstance(live.route.verdict, Emergency)

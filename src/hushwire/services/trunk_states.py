@@ -12,7 +12,6 @@ from hushwire.services.trunk_health import Health, Standing
 from hushwire.sip import flow as flows
 from hushwire.sip.headers import Line
 from hushwire.sip.resolve import Way, by_weight
-from hushwire.sip.routing import numeric
 
 _log = structlog.get_logger(__name__)
 
@@ -46,8 +45,11 @@ class TrunkStates:
 
     def in_order(self, trunks: Iterable[Trunk]) -> list[Trunk]:
         """Trunks in the order in which a call tries them: how they stand, then their priority, then chance by their weight."""
+        known = tuple(trunks)
+        if len(known) == 1:
+            return [*known]  # however it stands
         classes: dict[tuple[Standing, int], list[Trunk]] = {}
-        for trunk in trunks:
+        for trunk in known:
             classes.setdefault((self.standing(trunk), trunk.priority), []).append(trunk)
         return [trunk for key in sorted(classes) for trunk in by_weight(classes[key], lambda trunk: trunk.weight, self._random)]
 
@@ -65,7 +67,7 @@ class TrunkStates:
 
     def named(self, trunk: Trunk) -> tuple[flows.Target, ...]:
         """Where a trunk's name leads; nothing for one whose URI has an address."""
-        return () if numeric(trunk.host) is not None else tuple(way.target for way in self._leading_to(trunk))
+        return () if trunk.own_ways else tuple(way.target for way in self._leading_to(trunk))
 
     def route(self, trunk: Trunk) -> tuple[Line, ...]:
         """The Route lines that what goes to it must carry, as it said when we registered."""
@@ -73,7 +75,10 @@ class TrunkStates:
 
     def outcomes(self, trunk: Trunk) -> Counter[str]:
         """How often an attempt ended how, since this gateway started."""
-        return self._outcomes.setdefault(trunk.id, Counter())
+        known = self._outcomes.get(trunk.id)
+        if known is None:
+            known = self._outcomes[trunk.id] = Counter()
+        return known
 
     def is_full(self, trunk: Trunk, more: int = 1) -> bool:
         """Whether so many more calls are too many for its channels, those of other gateways' calls included."""
@@ -102,7 +107,10 @@ class TrunkStates:
 
     def health(self, trunk: Trunk, way: flows.Target) -> Health:
         """Of one way, to be told of what was seen."""
-        return self._health.setdefault((trunk.id, way), Health())
+        known = self._health.get((trunk.id, way))
+        if known is None:
+            known = self._health[trunk.id, way] = Health()
+        return known
 
     def rests(self, trunk: Trunk, way: flows.Target, reason: str, for_s: float | None = None) -> None:
         """A call could not be carried by it."""
@@ -135,4 +143,4 @@ class TrunkStates:
         return len(self._all_ways(trunk))
 
     def _all_ways(self, trunk: Trunk) -> tuple[Way, ...]:
-        return (Way(trunk.own_target),) if numeric(trunk.host) is not None else self._leading_to(trunk)
+        return trunk.own_ways or self._leading_to(trunk)

@@ -67,8 +67,7 @@ def trunk_target(
     user = written_for(trunk, allowed) if wanted.fullmatch(allowed.number) else None
     if user is None:
         raise LocalError("the verdict's number is not one that may leave")
-    params = tuple(pair for pair in trunk.uri.params if pair[0] == "transport")
-    uri = str(replace(trunk.uri, user=user, password=None, params=params, headers=None))
+    uri = str(replace(trunk.base, user=user))
     _check(uri, trunk, allowed)
     if way is None:
         way = trunk.own_target

@@ -48,7 +48,9 @@ class Verdicts:
 
     def on(self, org: Organisation, agent: Agent, attempt: Attempt) -> Verdict:
         """What the rules say to a way out on an agent's wish."""
-        return verdict_for(self._judge, org, agent, attempt, self._now())
+        if agent.is_telemarketing:
+            return verdict_for(self._judge, org, agent, attempt, self._now())
+        return self._judge(attempt, org.rules_of(agent))
 
 
 def marketed(allowed: Allow, hours: Sequence[CallingHours], now: datetime, *, is_listed: bool) -> Allow | Deny:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -43,18 +44,29 @@ class WaysOut:
         self._verdicts = verdicts
         self._states = states
 
-    def on_verdict(self, org: Organisation, agent: Agent, terms: Terms, verdict: Verdict, dialled: str, *, hides: bool) -> Route | Refused:
+    def on_verdict(
+        self,
+        org: Organisation,
+        agent: Agent,
+        terms: Terms,
+        verdict: Verdict,
+        dialled: str,
+        *,
+        hides: bool,
+        device_id: UUID | None = None,
+    ) -> Route | Refused:
         """The way that a call of an agent goes on this verdict, the caller's terms being these; Refused where it says so.
 
-        `hides`: the caller's number is to be shown to nobody; whoever calls for help shows it all the same.
+        `hides`: the caller's number is to be shown to nobody; whoever calls for help shows it all the same. `device_id`: whose credential
+        the caller showed.
         """
         match verdict:
             case Allow():
                 if lacks_consent(org, (Personal(verdict.number),), (verdict.country,)):
                     return refused_by(denied(verdict, Reason.RECORDING_CONSENT), org, agent, dialled)
-                return self._outbound(org, agent, terms, verdict, hides=hides)
+                return self._outbound(org, agent, terms, verdict, device_id, hides=hides)
             case Emergency():
-                return self._outbound(org, agent, terms, verdict, hides=False)
+                return self._outbound(org, agent, terms, verdict, device_id, hides=False)
             case Deny() | Malformed():
                 return refused_by(verdict, org, agent, dialled)
             case AllowContact():
@@ -89,7 +101,10 @@ class WaysOut:
                 told = emergencies.location(trunk, agent.address) if isinstance(verdict, Emergency) else ()
                 if diverted is not None:
                     told = caller_id.diverted_out(trunk, diverted, agent.caller_id, self._directory.domain, target.to.sip_uri, hides=hides)
-                targets.append(replace(target, headers=(*self._states.route(trunk), *target.headers, *told)))
+                route = self._states.route(trunk)
+                if route or told:
+                    target = replace(target, headers=(*route, *target.headers, *told))
+                targets.append(target)
         trunks, targets = trunks[:MOST_WAYS], targets[:MOST_WAYS]
         # Nothing comes after the last one: it has more time to say something.
         for position, target in enumerate(targets):
@@ -97,14 +112,28 @@ class WaysOut:
             targets[position] = replace(target, silence_s=SILENT_LAST_S) if is_last else replace(target, progress_s=PROGRESS_S)
         return trunks, targets
 
-    def _outbound(self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, *, hides: bool) -> Route | Refused:
+    def _outbound(
+        self, org: Organisation, agent: Agent, terms: Terms, verdict: Allow | Emergency, device_id: UUID | None, *, hides: bool
+    ) -> Route | Refused:
         remote = Personal(verdict.number)
         trunks, targets = self.ways_out(org, agent, verdict, hides=hides)
         if not targets:
             code = NO_ROUTE if isinstance(verdict, Emergency) else "trunk-failed"
             return Refused(503, refusals.header(code), code, CallDirection.OUTBOUND, org, agent, remote=remote, verdict=None)
         recorded = is_emergency_recorded(org) if isinstance(verdict, Emergency) else is_recorded(org, remote, (verdict.country,))
-        return route_out(org, agent, terms, verdict, trunks, targets, recorded=recorded, remote=remote, local=agent.caller_id, hides=hides)
+        return route_out(
+            org,
+            agent,
+            terms,
+            verdict,
+            trunks,
+            targets,
+            recorded=recorded,
+            remote=remote,
+            local=agent.caller_id,
+            device_id=device_id,
+            hides=hides,
+        )
 
     def _may_leave(self, org: Organisation, agent: Agent, trunk: Trunk, verdict: Allow | Emergency) -> bool:
         """Whether what the trunk would read in its own number format is what was judged, and is judged so once more."""
@@ -130,6 +159,7 @@ def route_out(
     recorded: bool,
     remote: Personal[str],
     local: Personal[str] | None,
+    device_id: UUID | None = None,
     hides: bool = False,
 ) -> Route:
     """A call of an agent's to the telephone network by these ways, one after the other; `remote` and `local` as its row names them."""
@@ -155,5 +185,6 @@ def route_out(
         local=local,
         verdict=verdict,
         places=(verdict.country,),
+        device_id=device_id,
         hides=hides,
     )
