@@ -36,7 +36,11 @@ def as_json(value: Any) -> bytes:
     Bytes of a peer's that are no UTF-8, as in a name that an old phone writes in Latin-1, are surrogates in our text, and JSON has no room
     for these: they are written as the last private characters, and `shown` undoes it.
     """
-    said = plain(value)
+    return said_as_json(plain(value))
+
+
+def said_as_json(said: Any) -> bytes:
+    """What `plain` made of a value, as JSON."""
     try:
         return orjson.dumps(said, default=str)
     except TypeError:
@@ -113,17 +117,35 @@ def _said(hint: Any, one: str, names: dict[str, Any]) -> str:
     if typing.get_origin(hint) in (typing.Union, types.UnionType) and len(arguments) == 2 and types.NoneType in arguments:
         (other,) = (kind for kind in arguments if kind is not types.NoneType)
         return f"None if {one} is None else {_said(other, one, names)}"
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [kind for kind in arguments if kind is not types.NoneType]
+        if all(isinstance(kind, type) and is_dataclass(kind) for kind in kinds):
+            for kind in kinds:
+                _made(kind)
+            names["made"] = _MADE
+            said = f"made[{one}.__class__]({one})"
+            return said if len(kinds) == len(arguments) else f"None if {one} is None else {said}"
     if typing.get_origin(hint) is tuple and arguments[-1] is ...:
         return f"[{_said(arguments[0], f'{one}_', names)} for {one}_ in {one}]"
+    if typing.get_origin(hint) in (dict, Mapping):
+        key = _said(arguments[0], f"{one}_", names)
+        return f"{{str({key}): {_said(arguments[1], f'{one}__', names)} for {one}_, {one}__ in {one}.items()}} if {one} else {{}}"
+    if isinstance(hint, type) and hasattr(hint, "_fields"):
+        hints = typing.get_type_hints(hint)
+        return f"[{', '.join(_said(hints[name], f'{one}.{name}', names) for name in hint._fields)}]"
     if hint is bytes:
         return f"base64({one}, newline=False).decode()"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return f"{one}._value_"
     if isinstance(hint, type) and is_dataclass(hint):
         name = f"write_{len(names)}"
-        names[name] = _MADE.get(hint) or _MADE.setdefault(hint, _writer(hint))
+        names[name] = _made(hint)
         return f"{name}({one})"
     return f"plain({one})"
+
+
+def _made(cls: type) -> _Plain:
+    return _MADE.get(cls) or _MADE.setdefault(cls, _writer(cls))
 
 
 def _unless_default(one: "Field[Any]", names: dict[str, Any]) -> str:

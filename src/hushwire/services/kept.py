@@ -18,7 +18,7 @@ from hushwire.calls.model import Side
 from hushwire.calls.transfer import Exchange, TransferKind
 from hushwire.core.ids import AgentId, OrgId, TrunkId
 from hushwire.core.personal import SHOWN
-from hushwire.core.plain import as_json, hides, shown
+from hushwire.core.plain import hides, plain, said_as_json, shown
 from hushwire.core.values import frozen
 from hushwire.media.dtls import SrtpKeys
 from hushwire.policy.model import Allow, Emergency
@@ -250,7 +250,7 @@ _PARTS: Final[dict[type, Part]] = {Begun: Part.BEGUN, Answered: Part.ANSWERED, N
 
 def to_bytes(word: Begun | Answered | Now | Over) -> tuple[bytes, Part]:
     """As it stands in the journal, and as which part of its call. Raises TypeError for what no JSON can say."""
-    return as_json((word,)), _PARTS[type(word)]
+    return said_as_json((plain(word),)), _PARTS[type(word)]
 
 
 def from_parts(parts: Parts) -> Kept | None:
