@@ -440,8 +440,9 @@ class CallEffects:
             if report is not None and live.answered is not None:
                 self._quality_counts.note_call(report)
             written = self._rows.end(live, effect, ended_at, duration_ms, report, run, self._attempts.facts(live))
-            self._journal.changed(live)
-            self._journal.commit()
+            self._journal.soon(live)  # what it sounded like; that it is over was written before anybody was told
+            if live.ended_recording is not None:
+                self._journal.commit()
         try:
             if await written and live.recording_events:
                 self._recorder.acknowledge(live)

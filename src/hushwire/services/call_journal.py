@@ -5,6 +5,7 @@ of it. So wherever this process dies, the next one finds what the parties believ
 What is over stays until its parties have answered our BYE, too.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -43,6 +44,7 @@ from hushwire.vault.journal import Journal
 
 DeviceAt = Callable[[AgentId, Flow], UUID | None]
 """Which of an agent's devices registered by a flow."""
+SOON_S: Final = 0.02
 _log = structlog.get_logger(__name__)
 
 
@@ -72,6 +74,7 @@ class CallJournal:
         self._written: dict[UUID, _Written] = {}
         self._parting: dict[DialogKey, UUID] = {}
         self._over: dict[UUID, set[DialogKey]] = {}
+        self._due: asyncio.TimerHandle | None = None
         self.watcher: Callable[[LiveCall], None] = lambda _live: None
         """Told of each call to which something happened, journal or not."""
 
@@ -80,6 +83,16 @@ class CallJournal:
         self.watcher(live)
         if self._journal is not None:
             self._changed[live.id] = live
+
+    def soon(self, live: LiveCall) -> None:
+        """Something happened to a call that nobody hears of: it is written with what is written next, or else by itself within `SOON_S`."""
+        self.changed(live)
+        if self._journal is not None and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(SOON_S, self._is_due)
+
+    def _is_due(self) -> None:
+        self._due = None
+        self.commit()
 
     def commit(self) -> None:
         """Write all that changed. Called before anything is sent; costs nothing where nothing changed."""
@@ -213,12 +226,12 @@ class CallJournal:
             out_trunk_id=None if route.out_trunk is None else route.out_trunk.id,
             masking_id=route.masking_id,
             withheld=None if route.withheld is None else route.withheld.reveal(),
-            attempts=tuple(Tried(one.trunk.name, one.outcome, one.after_ms, one.attestation) for one in live.attempts),
-            replaced={side: _party(party) for side, party in live.replaced.items()},
-            payers=tuple(agent.id for agent in route.payers),
-            further_trunks=tuple(trunk.id for trunk in route.further_trunks),
-            others=tuple(number.reveal() for number in route.others),
-            called_later=tuple(number.reveal() for number in route.called_later),
+            attempts=tuple([Tried(one.trunk.name, one.outcome, one.after_ms, one.attestation) for one in live.attempts]),
+            replaced={side: _party(party) for side, party in live.replaced.items()} if live.replaced else {},
+            payers=tuple(agent.id for agent in route.payers) if route.payers else (),
+            further_trunks=tuple(trunk.id for trunk in route.further_trunks) if route.further_trunks else (),
+            others=tuple(number.reveal() for number in route.others) if route.others else (),
+            called_later=tuple(number.reveal() for number in route.called_later) if route.called_later else (),
             let_out=route.let_out,
             transfer=None if live.transfer is None else _transfer(live.transfer),
             caller_hop=live.caller_hop,

@@ -77,14 +77,19 @@ class Journal:
             return True
         pending, self.pending = self.pending, {}
         for name, said in pending.items():
-            if _OVER in said:
-                self._has_dropped = True
-                self._kept_bytes -= sum(map(len, self._kept.pop(name, {}).values()))
-            parts = {part: data for part, data in said.items() if part != _OVER}
-            if parts:
-                kept = self._kept.setdefault(name, {})
-                self._kept_bytes += sum(len(data) - len(kept.get(part, b"")) for part, data in parts.items())
-                kept |= parts
+            kept = self._kept.get(name)
+            if kept is None:
+                kept = self._kept[name] = {}
+            for part, data in said.items():
+                if part == _OVER:  # it is the first of them, where it is there
+                    self._has_dropped = True
+                    self._kept_bytes -= sum(map(len, kept.values()))
+                    kept.clear()
+                else:
+                    self._kept_bytes += len(data) - len(kept.get(part, b""))
+                    kept[part] = data
+            if not kept:
+                del self._kept[name]
         try:
             if self._file < 0 or self._is_failing or self._size > max(COMPACT_BYTES, 4 * self._kept_bytes):
                 self._begin()
@@ -163,7 +168,11 @@ class Journal:
         assert cipher is not None
         place = self._count.to_bytes(12, "big")
         self._count += 1
-        said = b"".join([_HEAD.pack(name.bytes, part, len(data)) + data for name, parts in words.items() for part, data in parts.items()])
+        said = b""
+        for name, parts in words.items():
+            name_bytes = name.bytes
+            for part, data in parts.items():
+                said += _HEAD.pack(name_bytes, part, len(data)) + data
         sealed = cipher.encrypt(place, said, place)
         return len(sealed).to_bytes(4, "big") + sealed
 
@@ -215,6 +224,6 @@ def _cipher(key: bytes, file_id: bytes) -> AESGCM:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
