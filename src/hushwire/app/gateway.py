@@ -499,9 +499,10 @@ class Gateway:
         elif isinstance(event, RequestReceived):
             self._requested(event)
         elif isinstance(event, Responded):
-            followers = (self.trunks.take, self.keepalive.responded, self.waiting.responded, self.news.responded, self.texts.responded)
-            if not any(take(event) for take in followers):
-                self.calling.on_sip(event)
+            for take in (self.trunks.take, self.keepalive.responded, self.waiting.responded, self.news.responded, self.texts.responded):
+                if take(event):
+                    return
+            self.calling.on_sip(event)
         elif not isinstance(event, OF_SUBSCRIPTIONS) or not self.notifier.take(event):
             self.calling.on_sip(event)
 

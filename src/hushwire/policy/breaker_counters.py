@@ -4,6 +4,7 @@ Destinations are keyed blind indexes, spellings are keyed marks of what was dial
 bounded, so that no flood makes it grow.
 """
 
+import re
 from bisect import insort
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ BURST_S: Final = 20.0
 """Attempts may come this much earlier than at an even rate: a third of a minute's at once."""
 AHEAD_S: Final = 60.0
 """What lies further ahead than clocks of gateways may differ was seen before the clock was put back, and says nothing any more."""
+_NOT_DIALLED: Final = re.compile(r"[^0-9+*#]+")
 _MOST: Final = 1024
 _MOST_TAILS: Final = 256
 _MOST_HEADS: Final = 64
@@ -213,7 +215,7 @@ def tail_and_head(dialled: str) -> tuple[str, str] | None:
 
     Access prefixes and the spellings of one number differ in the head only: 00, 011, +, a trunk prefix, an outside line's digit.
     """
-    plain = "".join(letter for letter in dialled if letter in "+*#" or ("0" <= letter <= "9"))
+    plain = _NOT_DIALLED.sub("", dialled)
     return (plain[-7:], plain[:-7]) if len(plain) > 7 else None
 
 

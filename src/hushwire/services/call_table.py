@@ -77,10 +77,12 @@ class CallTable:
             if route.mailbox is not None and route.plan.answered_by in _VISITS:
                 found[Counted.VISIT, route.mailbox.id] += 1
             if live.answered is not None and not route.plan.is_room:
-                agents = _agents_in(live)
-                found.update((Counted.TALKING, agent.id) for agent in agents if not agent.forwarding.call_waiting)
-                if tells_engaged and live.joining is None:
-                    found.update((Counted.ENGAGED, agent.id) for agent in agents)
+                is_engaged = tells_engaged and live.joining is None
+                for agent in _agents_in(live):
+                    if not agent.forwarding.call_waiting:
+                        found[Counted.TALKING, agent.id] += 1
+                    if is_engaged:
+                        found[Counted.ENGAGED, agent.id] += 1
         return found
 
     def out_for(self, agent_id: AgentId) -> int:

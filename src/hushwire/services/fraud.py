@@ -23,7 +23,7 @@ from hushwire.policy.model import Allow, Deny, Malformed, Reason, Verdict
 from hushwire.policy.rating import RateTable
 from hushwire.services.directory import Directory
 from hushwire.services.fraud_calls import Meter, metered, paid_parties
-from hushwire.services.fraud_counts import DayUse, Fact, FraudCounts, Kind, day_of
+from hushwire.services.fraud_counts import DayUse, Fact, FraudCounts, Kind, OrgCounts, day_of
 from hushwire.services.live import LiveCall
 from hushwire.services.phone_numbers import REMOTE
 from hushwire.services.sharing import Seen, Sharing
@@ -147,7 +147,7 @@ class Breaker:
         counts, team_id = self.counts.of(org.id), org.team_of(agent)
         is_allowed = isinstance(verdict, Allow)
         fact = self._fact(org, agent, verdict, dialled, now, "out" if is_allowed else "refused")
-        self._note(org.id, fact, team_id)
+        self._note(org.id, counts, fact, team_id)
         country = verdict.country if isinstance(verdict, Allow) else None
         is_elsewhere = credential_id is not None and host is not None and self._is_in_two_places(credential_id, host, now)
         hour = datetime.fromtimestamp(now, UTC).hour
@@ -179,18 +179,26 @@ class Breaker:
         number = None if isinstance(verdict, Malformed) else verdict.number
         tail = head = None
         if spelling is not None:
-            tail, head = (org.keys.index(_MARK, text)[:_MARK_BYTES] for text in spelling)
-        # What can't be read as a number may be no text either.
-        said = dialled[:256].encode("utf-8", "backslashreplace").decode()
-        destination = org.keys.index(_MARK, said) if number is None else org.keys.index(REMOTE, number)
+            tail, head = org.keys.index(_MARK, spelling[0])[:_MARK_BYTES], org.keys.index(_MARK, spelling[1])[:_MARK_BYTES]
+        if number is None:
+            # What can't be read as a number may be no text either.
+            destination = org.keys.index(_MARK, dialled[:256].encode("utf-8", "backslashreplace").decode())
+        else:
+            destination = org.keys.index(REMOTE, number)
         return Fact(self._new_id(now), agent.id, now, kind, destination, tail, head)
 
-    def _note(self, org_id: OrgId, fact: Fact, team_id: UUID | None) -> None:
-        if self.counts.of(org_id).take(fact, team_id):
-            facts = self.unwritten.setdefault(org_id, Unwritten()).facts
+    def _note(self, org_id: OrgId, counts: OrgCounts, fact: Fact, team_id: UUID | None) -> None:
+        if counts.take(fact, team_id):
+            facts = self._unwritten(org_id).facts
             facts.append(fact)
             if len(facts) > MOST_UNWRITTEN:
                 del facts[: MOST_UNWRITTEN // 2]
+
+    def _unwritten(self, org_id: OrgId) -> Unwritten:
+        known = self.unwritten.get(org_id)
+        if known is None:
+            known = self.unwritten[org_id] = Unwritten()
+        return known
 
     # Where credentials are used.
 
@@ -349,14 +357,15 @@ class Breaker:
         if agent is None:
             return
         if seconds < SHORT_S:
-            self._note(org_id, Fact(self._new_id(wall), agent.id, wall, "short"), self._directory.team_of(agent.id))
+            short = Fact(self._new_id(wall), agent.id, wall, "short")
+            self._note(org_id, self.counts.of(org_id), short, self._directory.team_of(agent.id))
             return
         hour = live.started_at.astimezone(UTC).hour
         self.counts.of(org_id).agent(agent.id).habits.learn(paid.country, hour)
         seen = [(agent.id, "hour", str(hour)), (agent.id, "all", "")]
         if paid.country is not None:
             seen.append((agent.id, "country", paid.country))
-        self.unwritten.setdefault(org_id, Unwritten()).habits += seen
+        self._unwritten(org_id).habits += seen
 
     def _advance(self, live: LiveCall, now: float, wall: float) -> None:
         meters = self._meters.setdefault(live.id, [])
@@ -377,7 +386,7 @@ class Breaker:
         for usage in self.counts.of(org_id).usages(agent.id, self._directory.team_of(agent.id)):
             usage.use(wall, seconds, meter.currency, micros)
         use = DayUse(agent.id, day_of(wall), meter.currency, round(seconds * 1000), micros)
-        self.unwritten.setdefault(org_id, Unwritten()).use(use)
+        self._unwritten(org_id).use(use)
 
     def _check_budgets(self, org_id: OrgId, agent_ids: Iterable[AgentId], wall: float) -> None:
         org = self._directory.organisation(org_id)

@@ -148,7 +148,7 @@ class Route:
 
     def agent_at(self, leg: int) -> Agent | None:
         """Whose devices are on a leg; None for a carrier's, and for a group's of which nobody has answered."""
-        if leg == self.callee_leg and (self.leads_out or self.group is not None):
+        if (self.diverted_to is not None or self.group is not None) and leg == self.callee_leg:
             return None
         return self.agent if leg == 0 else self.peer_agent
 

@@ -63,7 +63,7 @@ class SideBySide:
 
 
 def _agents(live: LiveCall) -> tuple[AgentId, ...]:
-    return tuple(agent.id for leg in (0, 1) if (agent := live.route.agent_at(leg)) is not None)
+    return tuple([agent.id for agent in (live.route.agent_at(0), live.route.agent_at(1)) if agent is not None])
 
 
 def _drop(table: dict[K, dict[CallId, None]], key: K, call_id: CallId) -> None:
