@@ -4,7 +4,6 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
@@ -36,12 +35,24 @@ def configure(form: Form, role: str, *, level: int = logging.INFO) -> None:
         event.setdefault("role", role)
         event["level"] = _LEVELS.get(method, method)
         event["timestamp"] = datetime.now(UTC)
-        return _json(safe_exception(_logger, method, event) if "exc_info" in event else event, repr)
+        if "exc_info" in event:
+            event = safe_exception(_logger, method, event)
+        try:
+            return orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z).decode()
+        except TypeError:  # a surrogate, or a number of more than 64 bits
+            return json.dumps(event, default=lambda value: _time(value) if isinstance(value, datetime) else repr(value))
 
     filtering: Any = structlog.make_filtering_bound_logger(level)
 
     class OneStep(filtering):  # type: ignore[misc]
         """Writes a line by `line` alone, without a chain of processors, while that is what is configured."""
+
+        def info(self, event: str, *args: Any, **fields: Any) -> None:
+            if args or self._context or level > logging.INFO or self._processors[0] is not line:
+                super().info(event, *args, **fields)
+            else:
+                fields["event"] = event
+                self._logger.msg(line(None, "info", fields))
 
         def _proxy_to_logger(self, method: str, event: str | None = None, **fields: Any) -> None:
             if self._processors[0] is not line:
@@ -72,13 +83,6 @@ def configure(form: Form, role: str, *, level: int = logging.INFO) -> None:
 def settle() -> None:
     """Let loggers keep what they were configured with, so that a line costs less: for a process that never configures them again."""
     structlog.configure(cache_logger_on_first_use=True)
-
-
-def _json(event: object, default: Callable[[Any], Any]) -> str:
-    try:
-        return orjson.dumps(event, default=default, option=orjson.OPT_UTC_Z).decode()
-    except TypeError:  # a surrogate, or a number of more than 64 bits
-        return json.dumps(event, default=lambda value: _time(value) if isinstance(value, datetime) else default(value))
 
 
 def _time(at: datetime) -> str:

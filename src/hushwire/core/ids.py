@@ -1,6 +1,6 @@
 """Id types: UUIDs version 7, made in the application so that any PostgreSQL from 15 on serves."""
 
-from typing import NewType
+from typing import Final, NewType
 from uuid import UUID
 
 OrgId = NewType("OrgId", UUID)
@@ -10,6 +10,10 @@ RecordingId = NewType("RecordingId", UUID)
 TrunkId = NewType("TrunkId", UUID)
 NodeId = NewType("NodeId", UUID)
 BucketId = NewType("BucketId", UUID)
+
+
+_VERSION: Final = (0x7 << 76) | (0x2 << 62)
+_CHANCE: Final = ((1 << 80) - 1) & ~(0xF << 76) & ~(0x3 << 62)
 
 
 def uuid7(unix_ms: int, random: bytes) -> UUID:
@@ -26,7 +30,4 @@ def uuid7_bytes(unix_ms: int, random: bytes) -> bytes:
         raise ValueError("unix_ms must fit 48 bits")
     if len(random) != 10:
         raise ValueError("random must be 10 bytes")
-    value = (unix_ms << 80) | int.from_bytes(random, "big")
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    return value.to_bytes(16, "big")
+    return ((unix_ms << 80) | (int.from_bytes(random, "big") & _CHANCE) | _VERSION).to_bytes(16, "big")

@@ -179,9 +179,9 @@ class MediaClient:
         fields: list[Field] = [(Tag.BRIDGE, bridge_id.bytes), (Tag.LEG, u8(leg)), *((Tag.DATAGRAM, datagram) for datagram in datagrams)]
         await self._ask(Op.DTLS_SEND, fields)
 
-    async def close_bridge(self, bridge_id: UUID) -> BridgeReport:
-        """End a bridge, closing its recording first."""
-        return BridgeReport.read(await self._ask(Op.CLOSE_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes)], DISK_ANSWER_S))
+    async def close_bridge(self, bridge_id: UUID, timeout_s: float = DISK_ANSWER_S) -> BridgeReport:
+        """End a bridge, closing its recording first. Raises Unavailable where there is no answer for so long."""
+        return BridgeReport.read(await self._ask(Op.CLOSE_BRIDGE, [(Tag.BRIDGE, bridge_id.bytes)], timeout_s))
 
     async def bridge(self, bridge_id: UUID) -> BridgeReport:
         """The legs' counters now."""

@@ -395,7 +395,8 @@ class CallEffects:
         live.opened.set()
         live.settled.set()
         self.on_ended(live)
-        self._attempts.ended(live, effect.reason.value)
+        reason = effect.reason.value
+        self._attempts.ended(live, reason)
         self._stop_ringing(live)
         self.stop_renewal(live)
         for retry in live.retries.values():
@@ -406,7 +407,7 @@ class CallEffects:
         for guest in list(live.guests.values()):
             self._feed(guest, events.Stopped(EndReason.JOINED_ENDED))
         duration_ms = None if live.answered is None else round((self._clock.monotonic() - live.answered) * 1000)
-        _log.info("call.ended", call_id=str(live.id), reason=effect.reason.value, status=effect.status, duration_ms=duration_ms)
+        _log.info("call.ended", call_id=str(live.id), reason=reason, status=effect.status, duration_ms=duration_ms)
         # What the rows will say at least, wherever we die from now on.
         state = end_state(effect.reason, was_answered=live.answered is not None)
         live.end = CallEnd(
@@ -415,7 +416,7 @@ class CallEffects:
             self._clock.now(),
             duration_ms,
             effect.status,
-            effect.reason.value,
+            reason,
             None,
             transferred=live.transferred,
             took_parties_in=bool(live.replaced),

@@ -258,8 +258,8 @@ class CallJournal:
         return tuple(found)
 
     def _devices(self, live: LiveCall) -> dict[Side, UUID]:
-        sides = (side for side in live.dialogs if live.call.end(side) is not None)
-        return {side: device_id for side in sides if (device_id := self.device(live, side)) is not None}
+        found = {side: device_id for side in live.dialogs if (device_id := self.device(live, side)) is not None}
+        return {side: device_id for side, device_id in found.items() if live.call.end(side) is not None} if found else found
 
     def device(self, live: LiveCall, side: Side) -> UUID | None:
         """The device of an agent who talks over a connection."""

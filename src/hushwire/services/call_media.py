@@ -292,19 +292,21 @@ class CallMedia:
             return await self._leave(live, live.joining)
         self._handshakes.forget(live.id)
         self.neighbours.forget(live)
-        try:
-            async with asyncio.timeout(CLOSE_WAIT_S):
-                while live.has_bridge:
-                    try:
-                        return await self._link.client.close_bridge(live.id)
-                    except MediaRefused as error:
-                        live.has_bridge = error.status is not Status.NOT_FOUND
-                        return None
-                    except Unavailable:
-                        # The connection comes back within moments, or `media_lost` says that the bridge is gone.
-                        await asyncio.sleep(0.05)
-        except TimeoutError:
-            _log.error("call.bridge_not_closed", call_id=str(live.id))
+        loop = asyncio.get_running_loop()
+        end = loop.time() + CLOSE_WAIT_S
+        while live.has_bridge:
+            left_s = end - loop.time()
+            if left_s <= 0:
+                _log.error("call.bridge_not_closed", call_id=str(live.id))
+                break
+            try:
+                return await self._link.client.close_bridge(live.id, left_s)
+            except MediaRefused as error:
+                live.has_bridge = error.status is not Status.NOT_FOUND
+                break
+            except Unavailable:
+                # The connection comes back within moments, or `media_lost` says that the bridge is gone.
+                await asyncio.sleep(0.05)
         return None
 
     async def _leave(self, live: LiveCall, joining: Joining) -> BridgeReport | None:

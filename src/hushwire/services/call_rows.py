@@ -183,7 +183,7 @@ class CallRows:
         attempts: Attempts | None = None,
     ) -> asyncio.Future[bool]:
         """How the call and its recording ended, and CallEnded, in one transaction. `attempts` are the ways to a carrier that it tried."""
-        state = end_state(effect.reason, live.answered_at is not None)
+        state, reason = end_state(effect.reason, live.answered_at is not None), effect.reason.value
         left: list[DomainEvent] = []
         if live.joining is not None and live.joining.role in SUPERVISING and live.answered_at is not None:
             left = [self._supervision(live, live.joining, EventKind.SUPERVISION_ENDED, duration_ms=duration_ms)]
@@ -194,7 +194,7 @@ class CallRows:
             at,
             duration_ms,
             effect.status,
-            effect.reason.value,
+            reason,
             live.quality.at_end(report),
             trunk,
             attempts,
@@ -205,7 +205,7 @@ class CallRows:
             live,
             EventKind.CALL_ENDED,
             at,
-            reason=effect.reason.value,
+            reason=reason,
             status=effect.status,
             duration_ms=duration_ms,
             goes_on_in=None if live.transferred is None else str(live.transferred.to),

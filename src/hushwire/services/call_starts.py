@@ -14,7 +14,7 @@ from hushwire.calls.room import Room
 from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import AgentId, CallId, NodeId
 from hushwire.core.values import replace
-from hushwire.media.certificates import Certificates
+from hushwire.media.certificates import Certificate, Certificates
 from hushwire.media.link import MediaLink
 from hushwire.policy.model import Emergency
 from hushwire.services.call_journal import CallJournal
@@ -319,15 +319,26 @@ class CallStarts:
             self._start_soon(live)
 
     def _called(self, tx: TxId, request: Request, flow: Flow, route: Route, joining: Joining | None = None) -> LiveCall:
-        call = Call(route.plan, request.body, self._random, self._certificates.current.fingerprint)
+        certificate = self._certificates.current
+        call = Call(route.plan, request.body, self._random, certificate.fingerprint)
         hops = request.max_forwards
-        live = self._table.by_tx[tx] = self._made(route, call, flow, tx, max(0, (MAX_FORWARDS if hops is None else hops) - 1), joining)
+        left = max(0, (MAX_FORWARDS if hops is None else hops) - 1)
+        live = self._table.by_tx[tx] = self._made(route, call, flow, tx, left, joining, certificate)
         live.invite = request
         return live
 
-    def _made(self, route: Route, call: Call, flow: Flow | None, tx: TxId | None, hops: int, joining: Joining | None = None) -> LiveCall:
+    def _made(
+        self,
+        route: Route,
+        call: Call,
+        flow: Flow | None,
+        tx: TxId | None,
+        hops: int,
+        joining: Joining | None = None,
+        certificate: Certificate | None = None,
+    ) -> LiveCall:
         now, begun = self._clock.now(), self._clock.monotonic()
-        return LiveCall(self._new_id(), route, call, flow, tx, now, begun, hops, self._certificates.current, joining=joining)
+        return LiveCall(self._new_id(), route, call, flow, tx, now, begun, hops, certificate or self._certificates.current, joining=joining)
 
     def _start_soon(self, live: LiveCall) -> None:
         if self._keys.fill(live):

@@ -513,22 +513,19 @@ class Calling:
         try:
             # Nobody reads an answer before the journal has what follows from it.
             with self._endpoint.held():
-                self._work_off()
+                while self._queue:
+                    item = self._queue.popleft()
+                    try:
+                        if isinstance(item, tuple):
+                            self._handle(*item)
+                        else:
+                            self._signalling.take(item)
+                    except Exception as error:
+                        # Whatever one message does to us, the other calls go on. No words: they may hold a peer's bytes.
+                        _log.error("call.internal_error", exc_info=error)
+                        self._stop_broken(item)
         finally:
             self._is_draining = False
-
-    def _work_off(self) -> None:
-        while self._queue:
-            item = self._queue.popleft()
-            try:
-                if isinstance(item, tuple):
-                    self._handle(*item)
-                else:
-                    self._signalling.take(item)
-            except Exception as error:
-                # Whatever one message does to us, the other calls go on. No words: they may hold a peer's bytes.
-                _log.error("call.internal_error", exc_info=error)
-                self._stop_broken(item)
 
     def _stop_broken(self, item: sip.Event | _Item) -> None:
         if isinstance(item, tuple):

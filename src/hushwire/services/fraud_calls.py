@@ -1,6 +1,6 @@
 """Which outside calls are out on whose account: for the fraud breaker's counts, and for what they cost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hushwire.calls.model import CallDirection
@@ -22,16 +22,18 @@ class Paid:
     country: str | None = None
 
 
-def paid_parties(route: Route) -> Iterator[Paid]:
+def paid_parties(route: Route) -> list[Paid]:
     """Everybody outside who was called, first who the call was for. An emergency call is on nobody's account."""
+    found = []
     if isinstance(route.verdict, Allow):
         is_inbound = route.plan.direction is CallDirection.INBOUND
         trunk = route.out_trunk if is_inbound else route.trunk
-        yield Paid(_payer(route), route.verdict.number, None if trunk is None else trunk.id, route.verdict.country)
+        found.append(Paid(_payer(route), route.verdict.number, None if trunk is None else trunk.id, route.verdict.country))
     if route.payers:
         # Who came in later, by the right of somebody who may have left since.
         for number, further in zip(route.others, route.further_trunks, strict=False):
-            yield Paid(route.payers[0].id, number.reveal(), further.id)
+            found.append(Paid(route.payers[0].id, number.reveal(), further.id))
+    return found
 
 
 def _payer(route: Route) -> AgentId:

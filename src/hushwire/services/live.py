@@ -343,7 +343,7 @@ def leg_facts(hop: Hop, media: LegMedia | None, handshake: Suite | None = None) 
         crypto = media.send_crypto
         kind, suite = ("rtp", None) if crypto is None else ("srtp", crypto.suite.value)
     return {
-        "transport": hop.transport.value,
+        "transport": hop.transport,
         "tls": hop.transport.is_protected,
         "media": kind,
         "suite": suite,

@@ -342,12 +342,12 @@ class Recorder:
     def _write_answer(
         self, live: LiveCall, answer: CallAnswer | None, recording: NewRecording | None, admitted: "_Admitted | None" = None
     ) -> asyncio.Future[bool]:
-        org_id, now = live.route.org.id, self._clock.now()
+        org_id = live.route.org.id
         answered = [] if answer is None else [self.event(live, EventKind.CALL_ANSWERED, answer.answered_at)]
         if recording is None:
             assert answer is not None
             return self._records.write(org_id, "call.answered", StepWrite(Step.ANSWER, rows.answered(answer), answered))
-        started = [self.event(live, EventKind.RECORDING_STARTED, now, recording=recording.id)]
+        started = [self.event(live, EventKind.RECORDING_STARTED, self._clock.now(), recording=recording.id)]
 
         async def write(connection: Connection) -> list[DomainEvent]:
             if answer is not None:
@@ -624,7 +624,7 @@ class Recorder:
     ) -> DomainEvent:
         """A fact about the call, or about a recording of it, for the outbox."""
         agent_id = live.route.parties[0]
-        facts = {"direction": live.route.plan.direction.value, "agent": None if agent_id is None else str(agent_id), **fields}
+        facts = {"direction": live.route.plan.direction, "agent": None if agent_id is None else str(agent_id), **fields}
         if recording is not None:
             facts["call"] = str(live.id)
         return self.fact(live.route.org.id, kind, recording or live.id, at, facts)
