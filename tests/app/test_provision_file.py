@@ -1,10 +1,14 @@
 """The provisioning file: right ones are read, broken ones say where and how to mend them."""
 
+import re
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from hushwire.app import provision_file
+from hushwire.app.provision_tables import CivicAddress, Document, HttpCarrier, NumberException
 from hushwire.core.errors import ConfigError
 from hushwire.services.provisioning_custody import CustodySpec
 from hushwire.services.provisioning_specs import Desired
@@ -216,3 +220,21 @@ def test_an_agents_forwarding_names_what_can_be_dialled_and_left_out_leaves_what
     said = read(tmp_path, ORG + agent + 'forwarding = { busy = "102", no_answer_after_s = 20 }').orgs[0].agents[0].forwarding
     assert said is not None
     assert (said.destinations(), said.no_answer_after_s, said.call_waiting) == ({"busy": "102"}, 20, True)
+
+
+def test_every_key_stands_in_the_shipped_example_or_in_a_page_that_it_names() -> None:
+    example = (TOP / "config" / "example-provision.toml").read_text()
+    pages = sorted(set(re.findall(r"docs/[a-z-]+\.md", example)))
+    told = set(re.findall(r"\w+", example + "".join((TOP / page).read_text() for page in pages)))
+    found: list[type[BaseModel]] = [Document]
+    for table in found:  # grows as it is read
+        found += [one for field in table.model_fields.values() for one in tables_of(field.annotation) if one not in found]
+    assert {name for table in found for name in table.model_fields} - told == set()
+    assert {CivicAddress, HttpCarrier, NumberException} <= set(found)
+
+
+def tables_of(annotation: Any) -> list[type[BaseModel]]:
+    """The tables that a key may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [one for part in get_args(annotation) for one in tables_of(part)]
