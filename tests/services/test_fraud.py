@@ -11,11 +11,13 @@ import pytest
 
 from hushwire.app.gateway import Gateway
 from hushwire.app.sources import SystemClock, SystemRandom
+from hushwire.calls.model import EndReason
 from hushwire.policy.breaker import Signal
 from hushwire.policy.model import Allow, Deny, Malformed, NumberClass, Reason
 from hushwire.policy.rating import Rate, read_csv
 from hushwire.services.devices import Devices, Minted
 from hushwire.services.fraud_alarms import AlreadyLocked, AlreadyMinted, FraudAlarms, LockedByHand
+from hushwire.services.live import LiveCall
 from hushwire.sip import effects as sip
 from hushwire.sip.digest import Credentials
 from hushwire.store import fraud as table
@@ -102,6 +104,40 @@ async def test_a_stolen_credential_that_tries_prefixes_is_locked_and_its_calls_e
     await until(cut, what="the row of the call that was cut")
     events = [row for row in await world.rows("outbox") if row["kind"] == "fraud.alarm"]
     assert [(row["subject"], json.loads(row["fields"])["locked"]) for row in events] == [(alarms[0]["id"], True)]
+
+
+@pytest.mark.parametrize("how", ["locked", "cut", "limit"])
+async def test_a_call_that_waits_for_its_keys_as_its_credential_is_locked_never_leaves(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """In a burst keys are made one after the other: the last calls begin after the breaker has found the first ones to be too many."""
+    calling, agent = world.gateway.calling, world.organisation.by_username["anna"].id
+    anna = await thief(world)
+    waits, goes_on = asyncio.Event(), asyncio.Event()
+    wait = calling.keys.wait
+
+    async def waiting(live: LiveCall) -> None:
+        waits.set()
+        await goes_on.wait()
+        await wait(live)
+
+    monkeypatch.setattr(calling.keys, "fill", lambda _live: False)
+    monkeypatch.setattr(calling.keys, "wait", waiting)
+    anna.invite(FAR_NUMBER)
+    await waits.wait()
+    if how == "limit":
+        (live,) = calling.table.coming_and_there()
+        calling.hang_up(live, EndReason.LIMIT_REACHED)
+    else:
+        world.gateway.directory.lock(agent, agent)
+    if how == "cut":
+        world.gateway.breaker.cut_locked()
+    goes_on.set()
+    rejected = await anna.expect(sip.Rejected)
+    assert rejected.status == 403
+    assert world.carrier.events.empty()
+    assert not calling.table.coming_and_there()
+    await world.row("calls", end_reason="limit-reached" if how == "limit" else "credential-locked")
 
 
 async def test_a_lock_mints_another_credential_in_its_own_transaction_where_the_limit_says_so_and_it_is_told_once(world: World) -> None:

@@ -83,6 +83,7 @@ class CallStarts:
         bearer: Callable[[Request, Flow], Bearer | None] = lambda _request, _flow: None,
         engaged_at: Callable[[AgentId], NodeId | None] = lambda _agent: None,
         hand_over: Callable[[TxId, Flow, Known, NodeId, Callable[[], None]], bool] = lambda _tx, _flow, _known, _node, _otherwise: False,
+        is_locked: Callable[[LiveCall], bool] = lambda _live: False,
     ) -> None:
         self._endpoint = endpoint
         self._router = router
@@ -110,6 +111,7 @@ class CallStarts:
         self._bearer = bearer
         self._engaged_at = engaged_at
         self._hand_over = hand_over
+        self._is_locked = is_locked
 
     def request(self, tx: TxId, request: Request, flow: Flow) -> None:
         """A request outside any dialog."""
@@ -268,6 +270,12 @@ class CallStarts:
             return
         self._handle(live, events.Cancelled(said))
 
+    def stopped(self, live: LiveCall, why: EndReason) -> None:
+        """We end it before it has begun: it waits for keys, or for who vouches for its caller's number."""
+        if not live.is_ended:
+            said = REFUSALS.get(why.value)
+            self._unstarted(live, why, why.value if said is not None and (said.status or 0) >= 300 else "unavailable")
+
     def _refuse(self, tx: TxId, request: Request, flow: Flow, refused: Refused) -> None:
         """Answer at once, or once the reason was spoken; the row follows."""
         if self._spoken.may_speak(request, refused):
@@ -360,6 +368,10 @@ class CallStarts:
         route = live.route
         if live.key is not None:
             live.id = CallId(live.key.id)
+        if self._is_locked(live):
+            self._keys.give_back(live)
+            self._unstarted(live, EndReason.CREDENTIAL_LOCKED, "credential-locked")
+            return
         if self._router.rights.is_barred(route):
             # Suspended while the call waited for its keys.
             self._keys.give_back(live)

@@ -232,7 +232,9 @@ class Calling:
             lambda tx, flow, known, node, otherwise: (
                 handing is not None and handing.over(tx, flow, known.agent.id, known.credential.id, node, otherwise)
             ),
+            lambda live: self.is_locked(live),
         )
+        self._starts = starts
         self.conferences = Conferences(
             router,
             starts,
@@ -392,6 +394,9 @@ class Calling:
 
     def hang_up(self, live: LiveCall, reason: EndReason = EndReason.HANGUP) -> None:
         """End a call from our side."""
+        if live.call.state is State.NEW:
+            self._starts.stopped(live, reason)
+            return
         self.feed(live, events.Stopped(reason))
 
     def obey_directory(self) -> None:
