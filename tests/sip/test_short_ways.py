@@ -5,11 +5,11 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushwire.sip.effects import RequestReceived
+from hushwire.sip.effects import Accepted, RequestReceived
 from hushwire.sip.errors import ParseError
 from hushwire.sip.headers import _read_via, parse_via
 from hushwire.sip.uri import parse_name_addr
-from tests.sip.world import OFFER, World, one, request_text
+from tests.sip.world import ANNA, BOB, OFFER, TRUNK, World, answer, one, request_text, sent
 
 VIA = (
     "SIP/2.0/UDP host.example:5060", "SIP/2.0/TCP [2001:db8::1]", "SIP / 2.0 / UDP host", ";branch=", "z9hG4bK1", "x", ";rport", ";rport=9",
@@ -57,6 +57,19 @@ def test_an_address_with_a_tag_alone_says_the_same_as_with_white_space_in_betwee
     if at >= 0 and text.lstrip(" \t").startswith("<"):
         # With the space it goes the long way, and means the same (RFC 3261 section 7.3.1).
         assert outcome(parse_name_addr, text) == outcome(parse_name_addr, f"{text[:at]}> ;tag={text[at + 6 :]}")
+
+
+def test_calls_that_end_together_are_forgotten_together() -> None:
+    world = World()
+    begun = world.now
+    for number in range(3):
+        world.now += 0.1
+        invite = world.ua.invite(hop=TRUNK, uri="sip:+4930123@carrier.example", from_=ANNA, to=BOB, now=world.now, body=OFFER)
+        (sent_one,) = sent(world.drain())
+        assert one(world.receive(answer(sent_one, 200, body=OFFER)), Accepted).invite == invite, number
+    assert world.ua.deadline() == begun + 33.0  # Timer M of all three: 64*T1 and the rest of the second
+    world.run(33.0)
+    assert world.ua.deadline() is None
 
 
 def test_nobody_is_woken_up_for_a_timer_that_was_moved_meanwhile() -> None:

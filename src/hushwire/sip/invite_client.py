@@ -1,5 +1,6 @@
 """INVITE client transaction (RFC 3261 section 17.1.1 with RFC 6026 section 7.2)."""
 
+from math import ceil
 from typing import ClassVar
 
 from hushwire.sip.headers import Headers
@@ -67,7 +68,8 @@ class InviteClient(Transaction):
             return [response]
         if response.is_success:
             self._go(State.ACCEPTED)
-            self.timers[Timer.M] = now + self.timings.timeout
+            # At the end of a second: it only ends what is kept for repeated 2xx, and calls that end together wake us once.
+            self.timers[Timer.M] = ceil(now + self.timings.timeout)
             return [response]
         # "When in either the Calling or Proceeding states, reception of a response with status code from 300-699 MUST cause the
         # client transaction to transition to Completed", and an ACK is generated.

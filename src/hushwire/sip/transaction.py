@@ -5,6 +5,7 @@ user above, or a Failed. It keeps its own timers: `deadline` says when `fire` is
 """
 
 from enum import StrEnum
+from math import ceil
 from typing import ClassVar
 
 from hushwire.core.values import frozen
@@ -84,7 +85,8 @@ class Transaction:
         self.timers.pop(Timer.G, None)
         for timer in (Timer.H, Timer.J):
             if timer in self.timers:
-                self.timers[timer] = min(self.timers[timer], now + self.timings.t4)
+                # At the end of a second, so that those who are forgotten together wake us once.
+                self.timers[timer] = min(self.timers[timer], ceil(now + self.timings.t4))
 
     def _fired(self, timer: Timer, at: float, now: float) -> list[Action]:
         raise NotImplementedError
