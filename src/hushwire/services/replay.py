@@ -82,21 +82,21 @@ class Replay:
         then nothing is changed.
         """
         async with self._main.transaction() as connection:
-            standing = await rows.standing(connection)
+            place = await rows.followed(connection)
             known: set[UUID] = {row[0] for row in await connection.fetch("SELECT org_ids()")}
         async with self._keyring.transaction() as connection:
             last = await tombstones.last_place(connection)
-            waiting = await tombstones.organisations_after(connection, standing.followed)
-        if last < standing.followed:
+            waiting = await tombstones.organisations_after(connection, place)
+        if last < place:
             raise KeyUnavailable(
                 f"the keyring is older than the main database: it ends at tombstone {last}, the database has followed "
-                f"{standing.followed}. Bring back the newest keyring (the second zone's copy); an older one would undo erasures"
+                f"{place}. Bring back the newest keyring (the second zone's copy); an older one would undo erasures"
             )
-        await self._check_kinds(list(waiting), standing.followed)
+        await self._check_kinds(list(waiting), place)
         total = Followed()
         for org_id in waiting:
             if org_id in known:
-                found = await self._organisation(org_id, standing.followed)
+                found = await self._organisation(org_id, place)
                 await self._tell(org_id, found, backup)
                 _sum(total, found)
         for quiet in sorted(known - set(waiting)):
@@ -173,7 +173,7 @@ async def keep_up(main: Database, keyring: Database, clock: Clock) -> int:
     async with keyring.transaction() as connection:
         place = await tombstones.settled_place(connection, clock.now() - SETTLED_AFTER)
     async with main.transaction() as connection:
-        before = (await rows.standing(connection)).followed
+        before = await rows.followed(connection)
         if place > before:
             await rows.follow(connection, place)
     return int(place > before)

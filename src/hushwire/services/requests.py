@@ -227,7 +227,6 @@ class Requests:
         method: Method | None = None,
         note: str | None = None,
         refusal: Refusal | None = None,
-        outcome: Mapping[str, Any] | None = None,
     ) -> RequestView | NoRequest | NotNow:
         """Take one step, with its evidence, in one commit; the request as it stands then."""
         found = await self.get(org_id, request_id, why)
@@ -244,9 +243,7 @@ class Requests:
             state = State(row.state)
             if after(state, step) is None:
                 return NotNow(state)
-            await self.move(
-                connection, row, step, why.actor, method=method, sealed=sealed, refusal=refusal, outcome=outcome, step_id=step_id
-            )
+            await self.move(connection, row, step, why.actor, method=method, sealed=sealed, refusal=refusal, step_id=step_id)
         shown = await self.get(org_id, request_id, why)
         assert isinstance(shown, RequestView)
         return shown

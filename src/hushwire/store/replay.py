@@ -14,16 +14,6 @@ from hushwire.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The one row of `replay`."""
-
-    followed: int
-    backup_id: UUID | None
-    backup_at: datetime | None
-    restored_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class LostEntry:
     """A ledger entry that this database does not know (any more); None: its tombstone doesn't say."""
 
@@ -41,11 +31,11 @@ class LostEntry:
     caused_by: UUID | None
 
 
-async def standing(connection: Connection) -> Standing:
-    """Where the database stands."""
-    row = await connection.fetchrow("SELECT followed, backup_id, backup_at, restored_at FROM replay")
-    assert row is not None
-    return Standing(**dict(row))
+async def followed(connection: Connection) -> int:
+    """The place up to which the database has carried out the keyring's tombstones."""
+    place: int | None = await connection.fetchval("SELECT followed FROM replay")
+    assert place is not None
+    return place
 
 
 async def follow(connection: Connection, place: int) -> None:
