@@ -79,13 +79,15 @@ class AgentCall:
             self.ended_at = time.monotonic()
             self.wire.send(response(text, 200, "OK"), addr)
 
-    async def ask(self, method: str, uri: str, more: str = "", body: str = "") -> str:
+    async def ask(self, method: str, uri: str, more: str = "", body: str = "", branch: str = "") -> str:
+        """`branch`: of the INVITE whose refusal an ACK acknowledges, as part of its transaction (RFC 3261 section 17.1.1.3)."""
         if method != "ACK":
             self.cseq += 1
+        self.branch = branch or f"z9hG4bK{secrets.token_hex(8)}"
         port = self.wire.port
         kind = "Content-Type: application/sdp\r\n" if body else ""
         text = (
-            f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{secrets.token_hex(8)};rport\r\n"
+            f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch={self.branch};rport\r\n"
             f"From: <sip:{self.name}@acme.{DOMAIN}>;tag={self.tag}\r\nTo: {self.to}\r\nCall-ID: {self.call_id}\r\n"
             f"CSeq: {self.cseq} {method}\r\nContact: <sip:{self.name}@127.0.0.1:{port}>\r\nMax-Forwards: 70\r\n{more}{kind}"
             f"Content-Length: {len(body)}\r\n\r\n{body}"
@@ -104,7 +106,7 @@ class AgentCall:
         if status(answer) == 401:
             chosen = next(c for c in challenges(answer) if c["algorithm"] == "SHA-256")
             self.to = header(answer, "To")
-            await self.ask("ACK", self.target)
+            await self.ask("ACK", self.target, branch=self.branch)
             self.to = f"<{self.target}>"
             authorization = digest(chosen, self.name, PASSWORD, "INVITE", self.target)
             answer = await self.ask("INVITE", self.target, f"Authorization: {authorization}\r\n", body)
