@@ -23,6 +23,7 @@ from hushwire.store.database import Connection, Database
 from hushwire.vault import custody
 from hushwire.vault.bucket_secrets import BucketSecrets
 from hushwire.vault.buckets import DataKey, KeyKind, PrivateBucket, PublicBucket, fingerprint_of
+from hushwire.vault.mac import Mac
 from hushwire.vault.root import RoleKeys
 from hushwire.vault.seal import KEY_BYTES, Columns, blind_index, context, open_sealed, seal
 from hushwire.vault.tombstones import Tombstone, bury
@@ -44,10 +45,14 @@ class OrgKeys:
     org_id: OrgId
     operational: Columns
     index_key: bytes = field(repr=False)
+    _mac: Mac = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_mac", Mac(self.index_key))
 
     def index(self, column: str, value: str) -> bytes:
         """The blind index of a canonical `value` in `column` (`table.column`)."""
-        return blind_index(self.index_key, self.org_id, column, value)
+        return blind_index(self._mac, self.org_id, column, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +61,30 @@ class DeploymentKeys:
 
     operational: Columns
     lookup_key: bytes = field(repr=False)
+    _mac: Mac = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_mac", Mac(self.lookup_key))
 
     def identity(self) -> bytes:
         """Names this deployment's keyring, whatever its root key is at the time, and reveals nothing of it."""
-        return blind_index(self.lookup_key, UUID(int=0), "deployment", "identity")
+        return blind_index(self._mac, UUID(int=0), "deployment", "identity")
 
     def lookup(self, number: str) -> bytes:
         """`numbers.lookup` of a canonical +E.164 number."""
-        return blind_index(self.lookup_key, UUID(int=0), "numbers.lookup", number)
+        return blind_index(self._mac, UUID(int=0), "numbers.lookup", number)
 
     def between_nodes(self, text: str) -> bytes:
         """What proves to one gateway that another one of this deployment said `text`."""
-        return blind_index(self.lookup_key, UUID(int=0), "nodes.said", text)
+        return blind_index(self._mac, UUID(int=0), "nodes.said", text)
 
     def text_destination(self, digits: str) -> bytes:
         """`message_parts.destination_index` of a number in digits alone, as a carrier's receipt names it."""
-        return blind_index(self.lookup_key, UUID(int=0), "message_parts.destination", digits)
+        return blind_index(self._mac, UUID(int=0), "message_parts.destination", digits)
 
     def source(self, source: str) -> bytes:
         """`bans.source_index` of an address or network in its canonical form."""
-        return blind_index(self.lookup_key, UUID(int=0), "bans.source", source)
+        return blind_index(self._mac, UUID(int=0), "bans.source", source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ and is the additional data too. So random nonces never meet their birthday bound
 Sealed form: version 1 | nonce 12 | ciphertext | tag 16.
 """
 
-import hmac
 import secrets
 from functools import lru_cache
 from typing import Final
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hushwire.core.errors import KeyUnavailable
 from hushwire.vault.failures import Failure, SealedError
+from hushwire.vault.mac import Mac, mac_of
 
 KEY_BYTES: Final = 32
 OVERHEAD_BYTES: Final = 1 + 12 + 16
@@ -39,13 +39,13 @@ ID_AHEAD: Final = (16).to_bytes(4, "big")
 """What stands before an id in a `context`."""
 
 
-def seal(key: bytes, plaintext: bytes, place: bytes) -> bytes:
+def seal(key: bytes | Mac, plaintext: bytes, place: bytes) -> bytes:
     """`plaintext` sealed under `key` (32 bytes) for `place` (a `context`)."""
     nonce = secrets.token_bytes(12)
     return _VERSION + nonce + _cipher(key, place).encrypt(nonce, plaintext, place)
 
 
-def open_sealed(key: bytes, sealed: bytes, place: bytes) -> bytes:
+def open_sealed(key: bytes | Mac, sealed: bytes, place: bytes) -> bytes:
     """What `seal` was given. Raises SealedError (a MalformedError) if a bit differs, the place is another, or the key is."""
     if sealed and sealed[:1] != _VERSION:
         raise SealedError(Failure.UNSUPPORTED, "not a sealed value of a version known here")
@@ -57,8 +57,8 @@ def open_sealed(key: bytes, sealed: bytes, place: bytes) -> bytes:
         raise SealedError(Failure.NOT_HERE, "a sealed value does not open here: altered, moved, or sealed under another key") from None
 
 
-def _cipher(key: bytes, place: bytes) -> AESGCM:
-    return AESGCM(hmac.digest(key, b"hushwire/seal/1" + place, "sha256"))
+def _cipher(key: bytes | Mac, place: bytes) -> AESGCM:
+    return AESGCM(mac_of(key, b"hushwire/seal/1" + place))
 
 
 class Columns:
@@ -69,7 +69,7 @@ class Columns:
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise KeyUnavailable("a column key must be 32 bytes")
-        self._key = key
+        self._key = Mac(key)
 
     def seal(self, plaintext: bytes, *, table: str, column: str, row: UUID, org: UUID) -> bytes:
         """The bytes to store in that column of that row."""
@@ -94,11 +94,11 @@ def _place(table: str, column: str, row: UUID, org: UUID) -> bytes:
     return known_context("column", table, column) + ID_AHEAD + row.bytes + known_context(org)
 
 
-def blind_index(key: bytes, org: UUID, column: str, value: str) -> bytes:
+def blind_index(key: bytes | Mac, org: UUID, column: str, value: str) -> bytes:
     """32 bytes that are equal for equal values of one organisation's column, and say nothing else without the key.
 
     The caller brings `value` into its one canonical form first (a number: +E.164). `column` is `table.column`.
     """
     said = value.encode()
     place = known_context("hushwire/index/1", org, column) + len(said).to_bytes(4, "big") + said
-    return hmac.digest(key, place, "sha256")
+    return mac_of(key, place)
