@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import logging, structlog
 from hushwire.app import logs
@@ -31,3 +33,12 @@ def test_lines_are_json_with_a_role_and_hold_no_exception_text() -> None:
     assert "+493023125000" not in done.stderr
     assert "192.0.2.9" not in done.stderr
     assert lines[3]["template"] == "peer %s sent junk"
+
+
+@pytest.mark.parametrize("level", ["info", "warning", "error"])
+def test_a_field_may_have_any_name_that_a_line_has_not(level: str) -> None:
+    fields = {"method": "REGISTER", "name": "anna", "method_name": "x", "self_": 1, "logger": "y"}
+    ready = "import structlog; from hushwire.app import logs; logs.configure('json', 'gateway')"
+    code = f"{ready}; structlog.get_logger().{level}('e', **{fields!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "src"})
+    assert json.loads(done.stderr).items() >= {**fields, "event": "e", "level": level, "role": "gateway"}.items()

@@ -47,20 +47,20 @@ def configure(form: Form, role: str, *, level: int = logging.INFO) -> None:
     class OneStep(filtering):  # type: ignore[misc]
         """Writes a line by `line` alone, without a chain of processors, while that is what is configured."""
 
-        def info(self, event: str, *args: Any, **fields: Any) -> None:
+        def info(self, event: str, /, *args: Any, **fields: Any) -> None:
             if args or self._context or level > logging.INFO or self._processors[0] is not line:
                 super().info(event, *args, **fields)
             else:
                 fields["event"] = event
                 self._logger.msg(line(None, "info", fields))
 
-        def _proxy_to_logger(self, method: str, event: str | None = None, **fields: Any) -> None:
+        def _proxy_to_logger(self, name: str, event: str | None = None, /, **fields: Any) -> None:
             if self._processors[0] is not line:
-                super()._proxy_to_logger(method, event, **fields)
+                super()._proxy_to_logger(name, event, **fields)
                 return
             said = {**self._context, **fields} if self._context else fields
             said["event"] = event
-            self._logger.msg(line(None, method, said))
+            self._logger.msg(line(None, name, said))
 
     people: list[Processor] = [
         name_role,
