@@ -63,12 +63,12 @@ def test_calls_that_end_together_are_forgotten_together() -> None:
     world = World()
     begun = world.now
     for number in range(3):
-        world.now += 0.1
+        world.now += 0.03
         invite = world.ua.invite(hop=TRUNK, uri="sip:+4930123@carrier.example", from_=ANNA, to=BOB, now=world.now, body=OFFER)
         (sent_one,) = sent(world.drain())
         assert one(world.receive(answer(sent_one, 200, body=OFFER)), Accepted).invite == invite, number
-    assert world.ua.deadline() == begun + 33.0  # Timer M of all three: 64*T1 and the rest of the second
-    world.run(33.0)
+    assert world.ua.deadline() == begun + 32.1  # Timer M of all three: 64*T1 and the rest of the tenth of a second
+    world.run(32.1)
     assert world.ua.deadline() is None
 
 

@@ -68,8 +68,9 @@ class InviteClient(Transaction):
             return [response]
         if response.is_success:
             self._go(State.ACCEPTED)
-            # At the end of a second: it only ends what is kept for repeated 2xx, and calls that end together wake us once.
-            self.timers[Timer.M] = ceil(now + self.timings.timeout)
+            # At the end of a tenth of a second: it only ends what is kept for repeated 2xx, and calls that end together wake us once.
+            # All of a second's together would hold up who calls then.
+            self.timers[Timer.M] = ceil(10 * (now + self.timings.timeout)) / 10
             return [response]
         # "When in either the Calling or Proceeding states, reception of a response with status code from 300-699 MUST cause the
         # client transaction to transition to Completed", and an ACK is generated.

@@ -85,8 +85,8 @@ class Transaction:
         self.timers.pop(Timer.G, None)
         for timer in (Timer.H, Timer.J):
             if timer in self.timers:
-                # At the end of a second, so that those who are forgotten together wake us once.
-                self.timers[timer] = min(self.timers[timer], ceil(now + self.timings.t4))
+                # At the end of a tenth of a second, so that those who are forgotten together wake us once.
+                self.timers[timer] = min(self.timers[timer], ceil(10 * (now + self.timings.t4)) / 10)
 
     def _fired(self, timer: Timer, at: float, now: float) -> list[Action]:
         raise NotImplementedError
