@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from hushwire.app import sms
+from hushwire.services import message_runs
 from hushwire.services.message_runs import GivenUp
 from tests.app.test_worker import wired
 from tests.interop.message_centre import message_centre, need_centre
@@ -30,7 +31,7 @@ async def test_the_role_follows_what_is_provisioned_and_takes_leave_of_carriers_
 
 
 async def test_a_role_that_others_took_for_dead_ends_so_that_it_begins_anew(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sms, "BEAT_S", 0.05)
+    monkeypatch.setattr(message_runs, "BEAT_S", 0.05)
     means = await wired(house)
     task = asyncio.create_task(sms.run(means))
 

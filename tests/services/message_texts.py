@@ -79,9 +79,17 @@ class Carrying:
     texts: Texts = field(default_factory=Texts)
     carriers: MessageCarriers = None  # type: ignore[assignment]
     run: Run = None  # type: ignore[assignment]
+    beating: asyncio.Task[None] | None = None
     failures: list[BaseException] = field(default_factory=list)
     there: set[UUID] = field(default_factory=set)
     """The carriers by https that answer when they are asked."""
+
+    async def stop(self) -> None:
+        """Leave the centres. A process that was taken for dead meanwhile has ended its beats itself."""
+        if self.beating is not None:
+            self.beating.cancel()
+            await asyncio.gather(self.beating, return_exceptions=True)
+            await self.carriers.stop()
 
     async def asked(self, ids: Collection[UUID]) -> set[UUID]:
         return self.there & set(ids)
@@ -106,6 +114,9 @@ class Carrying:
         self.run = Run(uuid7(int(clock.now().timestamp() * 1000), secrets.token_bytes(10)), house.node, main, clock)
         self.carriers = MessageCarriers(means, self.run, main, keyring, self.texts, self.texts, self.failures.append, self.asked)
         await self.run.begin()
+        if self.beating is not None:
+            self.beating.cancel()  # of one that was killed
+        self.beating = asyncio.create_task(self.run.keep_beating())
         await self.carriers.upkeep()
         await self.carriers.follow()
 
@@ -157,8 +168,9 @@ class Carrying:
         await until(are, timeout_s=timeout_s, what=f"state {state}")
 
     async def pass_time(self, seconds: float) -> None:
-        """Move the clocks, and do what is due."""
+        """Move the clocks, and do what is due: a process whose last beat is too long ago sends nothing."""
         self.house.clock.ahead += timedelta(seconds=seconds)
+        await self.run.beat()
         await self.carriers.upkeep()
 
     def errors(self, message_id: UUID) -> list[str | None]:
@@ -172,8 +184,7 @@ async def carrying(house: House) -> AsyncIterator[Carrying]:
     try:
         yield made
     finally:
-        if made.carriers is not None:
-            await made.carriers.stop()
+        await made.stop()
     assert not made.failures, made.failures
 
 

@@ -6,21 +6,19 @@ of carriers neither carries calls nor erases recordings, and a fault in it takes
 
 import asyncio
 
-import asyncpg
 import structlog
 
 from hushwire.app.hosts import own_hosts
 from hushwire.app.outgoing import outgoing
 from hushwire.app.wiring import Wired
 from hushwire.app.worker import Job
-from hushwire.core.errors import HushwireError
 from hushwire.core.ids import uuid7
 from hushwire.services.http_carrier import HttpCarriers
 from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.message_carriers import Means, MessageCarriers
 from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.message_receipts import TOPIC
-from hushwire.services.message_runs import BEAT_S, GivenUp, Run
+from hushwire.services.message_runs import Run
 from hushwire.services.message_troubles import MessageTroubles
 from hushwire.services.risk_packs import RiskPacks
 from hushwire.services.standing_work import StandingWork
@@ -88,7 +86,7 @@ async def run(means: Wired) -> None:
     standing = StandingWork("sms", clock)
     tasks = [asyncio.create_task(job.run(standing), name=f"sms-{job.name}") for job in jobs]
     tasks.append(asyncio.create_task(standing.tell(means.main, means.node_id), name="sms-work-states"))
-    tasks.append(asyncio.create_task(_beat(held), name="sms-beat"))
+    tasks.append(asyncio.create_task(held.keep_beating(), name="sms-beat"))
     tasks.append(asyncio.create_task(standing.kept_up("risk-packs", lambda: packs.run(means.main, clock)), name="sms-risk-packs"))
     stopped = asyncio.create_task(_until(means.stop), name="sms-stop")
     means.ready()
@@ -103,18 +101,6 @@ async def run(means: Wired) -> None:
             task.cancel()
         await asyncio.gather(stopped, *tasks, return_exceptions=True)
         await carriers.stop()
-
-
-async def _beat(held: Run) -> None:
-    """Say every few seconds that we live."""
-    while True:
-        try:
-            await held.beat()
-        except GivenUp:
-            raise
-        except (HushwireError, asyncpg.PostgresError, OSError) as error:
-            _log.error("sms.not_seen", error=type(error).__name__)
-        await asyncio.sleep(BEAT_S)
 
 
 async def _until(event: asyncio.Event) -> None:

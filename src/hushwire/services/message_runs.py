@@ -5,16 +5,18 @@ their state is unknown, until a receipt or the centre's rule says what to make o
 more before it has looked whether it was given up.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from hushwire.core.clock import Clock
-from hushwire.core.errors import LocalError
+from hushwire.core.errors import HushwireError, LocalError
 from hushwire.core.ids import NodeId, OrgId
 from hushwire.services.carriage import Bodies, Change, PartState
 from hushwire.services.message_centres import SmppSettings
@@ -60,6 +62,17 @@ class Run:
             if not await message_parts.seen(connection, self.id, self._clock.now()):
                 raise GivenUp("this process was taken for dead, and what it was sending is in doubt")
         self._beat_at = asked_at
+
+    async def keep_beating(self) -> None:
+        """`beat` every few seconds, also while the database is away, until cancelled. Raises GivenUp."""
+        while True:
+            try:
+                await self.beat()
+            except GivenUp:
+                raise
+            except (HushwireError, asyncpg.PostgresError, OSError) as error:
+                _log.error("message_run.not_seen", error=type(error).__name__)
+            await asyncio.sleep(BEAT_S)
 
     @property
     def may_send(self) -> bool:

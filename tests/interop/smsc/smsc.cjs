@@ -79,6 +79,7 @@ function again() {
 }
 
 function submitted(session, pdu) {
+  if (session.isDropped) return; // came with what was read before: never taken
   messages += 1;
   const number = messages;
   const text = pdu.short_message;
@@ -93,6 +94,7 @@ function submitted(session, pdu) {
   }
   if (policy.drop_at === number) {
     accept(pdu);
+    session.isDropped = true;
     session.destroy();
     return;
   }
