@@ -1,8 +1,9 @@
 """`make bench`: media beside rtpengine, signalling, registrations, 50 recorded calls, the store; the figures go to docs/performance.md.
 
-    make bench [ARGS="--only media,flat,soak,threads,agreement,signalling,registering,recorded,store,verdict,sms --quick --no-write"]
+    make bench [ARGS="--only media,flat,soak,threads,agreement,signalling,asterisk,registering,recorded,store,verdict,sms --quick"]
 
-`agreement` compares the load generator with another one, whose program is named by `--beside`.
+`agreement` compares the load generator with another one, whose program is named by `--beside`. `asterisk` is signalling beside Asterisk,
+which it unpacks into build/ (60 MB).
 
 A shared machine needs priority over its other work: run it as `setsid bash -c 'echo -10 > /proc/self/autogroup; exec make bench'`.
 """
@@ -25,6 +26,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "src")]
 
 import agreement  # noqa: E402
+import asterisk  # noqa: E402
 import flat  # noqa: E402
 import page  # noqa: E402
 import registering  # noqa: E402
@@ -75,6 +77,11 @@ def main() -> None:
     if "signalling" in wanted:
         rates = (25, 50) if options.quick else (25, 50, 100, 150, 200, 250, 300)
         figures["signalling"] = [asdict(r) for r in asyncio.run(signalling.run(rates, 3 if options.quick else 10))]
+    if "asterisk" in wanted:
+        size = {"rates": (25,), "seconds": 3, "rounds": 1} if options.quick else {}
+        root = ROOT / "build" / "asterisk"
+        pairs = asyncio.run(signalling.beside(root, **size))
+        figures["asterisk"] = {"version": asterisk.version(root), "pairs": [asdict(pair) for pair in pairs]}
     if "registering" in wanted:
         sizes = registering.QUICK if options.quick else registering.WHOLE
         figures["registering"] = [asdict(asyncio.run(registering.run(**size))) for size in sizes]

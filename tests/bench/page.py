@@ -131,6 +131,31 @@ def signalling_text(rows: list[dict[str, Any]]) -> str:
     return table("calls/s asked | finished | failed | gateway CPU ms/call | PDD p50 ms | PDD p99 ms", lines)
 
 
+def asterisk_text(figures: dict[str, Any]) -> str:
+    """Whole calls by hushwire and by Asterisk, medians of the rounds."""
+    by_rate: dict[int, list[dict[str, Any]]] = {}
+    for pair in figures["pairs"]:
+        by_rate.setdefault(pair["hushwire"]["rate"], []).append(pair)
+    lines = []
+    for rate, pairs in by_rate.items():
+        ratios = sorted(pair["hushwire"]["cpu_ms_per_call"] / pair["asterisk"]["cpu_ms_per_call"] for pair in pairs)
+        cells = [f"{rate}", f"{len(pairs)}"]
+        for which in ("hushwire", "asterisk"):
+            cells.append(f"{statistics.median(pair[which]['cpu_ms_per_call'] for pair in pairs):.2f}")
+        cells.append(f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        for which in ("hushwire", "asterisk"):
+            cells.append(f"{statistics.median(pair[which]['pdd_p50_ms'] for pair in pairs):.1f}")
+            cells.append(f"{statistics.median(pair[which]['pdd_p99_ms'] for pair in pairs):.1f}")
+            cells.append(f"{sum(pair[which]['failed'] for pair in pairs)}")
+        lines.append(" | ".join(cells))
+    theirs = figures["version"]
+    head = (
+        f"calls/s asked | rounds | hushwire ms/call | {theirs} ms/call | ratio | PDD p50 ms | p99 ms | failed "
+        "| Asterisk PDD p50 ms | p99 ms | failed"
+    )
+    return table(head, lines)
+
+
 def registering_text(figures: list[dict[str, Any]]) -> str:
     """REGISTERs, and the avalanches."""
     return "\n".join(_avalanche(one) for one in figures)
@@ -212,6 +237,7 @@ TEXTS = {
     "threads": threads_text,
     "agreement": agreement_text,
     "signalling": signalling_text,
+    "asterisk": asterisk_text,
     "registering": registering_text,
     "recorded": recorded_text,
     "store": store_text,
