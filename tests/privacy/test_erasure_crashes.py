@@ -165,7 +165,7 @@ async def scene(house: House, way: Way, place: int) -> Scene:
         service = Holds(await house.main("api"), await house.keyring("api"), house.clock, Chance())
         placed = await service.place(house.org, Wanted("call", "tax", Personal("office"), object_id=mine.call), actor="api-key:1")
         assert isinstance(placed, HoldRow)
-        operation = await (await house.erasures()).erase_matching(house.org, selectors[way], **WHO)
+        operation = await (await house.erasures()).erase_matching(house.org, selectors[way], **WHO, within_s=60)
         assert operation.row.state == "deferred"
         await service.release(house.org, placed.id, actor="api-key:1")
     return Scene(mine, selectors[way])

@@ -67,10 +67,10 @@ class Talk:
 
 
 @asynccontextmanager
-async def sounding(databases: Databases, folder: Path, **org: Any) -> AsyncIterator[World]:
+async def sounding(databases: Databases, folder: Path, announcement_s: float = 0.8, **org: Any) -> AsyncIterator[World]:
     files = {
         "MUSIC_ON_HOLD": str(tone_file(folder / "music.wav", MUSIC, 1.0)),
-        "ANNOUNCEMENT": str(tone_file(folder / "announcement.wav", SPEECH, 0.8)),
+        "ANNOUNCEMENT": str(tone_file(folder / "announcement.wav", SPEECH, announcement_s)),
         "BEEP": str(tone_file(folder / "beep.wav", BEEP, 0.4)),
         "REFUSALS": orjson.dumps(
             {"default": str(tone_file(folder / "no.wav", REFUSED, 0.6)), "country": str(tone_file(folder / "country.wav", COUNTRY, 0.6))}
