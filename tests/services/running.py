@@ -289,6 +289,13 @@ class Peer:
         assert isinstance(event, kind), f"expected {kind.__name__}, got {event}"
         return event
 
+    async def ends(self, timeout_s: float = 30.0) -> sip.DialogEnded:
+        """The end of a call, whatever is asked before it: who sends no sound for 2 s is sent a re-INVITE."""
+        async with asyncio.timeout(timeout_s):
+            while not isinstance(event := await self.events.get(), sip.DialogEnded):
+                assert isinstance(event, sip.RequestReceived), event
+        return event
+
     async def register(self, user: str, expires: int = 300, credentials: Credentials | None = None, instance: str | None = None) -> int:
         self.user, self.credentials = user, credentials or Credentials(user, f"{user}s-password")
         contact = NameAddr(SipUri("127.0.0.1", user, self.local_port))

@@ -304,8 +304,8 @@ async def test_commands_pause_resume_stop_start_and_wipe_the_recording_and_hang_
     assert await command(world, "recording.wipe") == "ok"
     assert [row["state"] for row in await world.rows("recordings")] == ["closed", "closed"]
     assert await command(world, "hangup") == "ok"
-    await anna.expect(sip.DialogEnded)
-    await world.carrier.expect(sip.DialogEnded)
+    await anna.ends()
+    await world.carrier.ends()
     await world.row("calls", state="ended", end_reason="hangup")
 
 
