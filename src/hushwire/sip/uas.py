@@ -1,4 +1,4 @@
-"""The server half of the user agent: matching, the checks that come before anybody above is asked, responses, 2xx until ACK."""
+"""The server half of the user agent: transactions, responses, and 2xx until ACK. What is checked of a request is in `inspection.py`."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -17,41 +17,31 @@ from hushwire.sip.effects import (
     DialogTimedOut,
     InDialogRequest,
     RequestId,
-    RequestReceived,
     Responded,
     SubscriptionId,
     TxId,
 )
 from hushwire.sip.errors import ParseError
 from hushwire.sip.flow import Flow, Hop
-from hushwire.sip.headers import Headers, Line, parse_via
+from hushwire.sip.headers import Headers, Line
+from hushwire.sip.inspection import Answer, Inspection
 from hushwire.sip.invite_server import InviteServer
 from hushwire.sip.message import REASONS, Request, Response, copied, response_bytes
 from hushwire.sip.parse import parse
 from hushwire.sip.pracks import Pracks
-from hushwire.sip.refer import replaces_of
 from hushwire.sip.reliable import OPTION as RELIABLE
 from hushwire.sip.reliable import ReliableResponses
 from hushwire.sip.request_server import RequestServer
 from hushwire.sip.routing import next_hop
 from hushwire.sip.server_tx import Held, Key, ServerTx, Unacknowledged, fallback, stamped, transaction_key
 from hushwire.sip.session_timer import OPTION as TIMER
-from hushwire.sip.session_timer import SessionTimer, agree, is_too_brief, least
+from hushwire.sip.session_timer import SessionTimer, agree
 from hushwire.sip.subscriptions import Subscriptions, event_name
 from hushwire.sip.transaction import Action, Failed, State
 from hushwire.sip.uac import Client
-from hushwire.sip.uri import NameAddr, OtherUri, SipUri
+from hushwire.sip.uri import NameAddr, SipUri
 
-# Methods whose handling here would forward something; a spent Max-Forwards stops those, while OPTIONS and REGISTER end here anyway.
-_FORWARDED: Final = frozenset(("INVITE", "MESSAGE", "REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO"))
-# Methods that live in dialogs and nowhere else; NOTIFY since RFC 6665 section 4.1.3.
-_IN_DIALOGS: Final = frozenset(("BYE", "INFO", "NOTIFY", "PRACK", "UPDATE"))
-# Of these, and INVITE, those that need a call in the dialog.
-_OF_CALLS: Final = frozenset(("BYE", "INFO", "INVITE", "PRACK", "UPDATE"))
 _SUBSCRIBED_S: Final = 3600
-# Methods whose body is an offer or answer and nothing else here.
-_DESCRIBING: Final = frozenset(("INVITE", "UPDATE", "PRACK"))
-_SDP: Final = "application/sdp"
 
 
 class Server:
@@ -66,6 +56,7 @@ class Server:
         self._pracks = Pracks(core, self.answer, self.carry)
         self.answered = AnsweredRequests(self._forgotten)
         self._merged: set[Key] = set()
+        self._inspection = Inspection(core, client.is_ours, self._merged)
         self._unacked: dict[DialogKey, ServerTx] = {}
 
     # -------------------------------------------------------------------------------------------------------- inputs
@@ -90,8 +81,24 @@ class Server:
             self._stateless(request, hop, 503, [("Retry-After", "5")])
             return
         tx = self._begin(request, key, flow, hop, now)
+        method = request.method
         try:
-            self._inspect(tx, request, flow, now)
+            if method == "CANCEL":
+                self._cancelled(tx, request, flow, now)
+                return
+            outcome = self._inspection.inspect(tx, request, flow)
+            if isinstance(outcome, Answer):
+                self.answer(tx, outcome.status, now, headers=outcome.headers)
+            elif not isinstance(outcome, Session):
+                self.core.emit(outcome)
+            elif method == "BYE":
+                self._ended(tx, outcome, request, now)
+            elif method == "PRACK":
+                self._pracks.acknowledged(tx, outcome, request, flow, now)
+            elif method == "NOTIFY":
+                self.answer(tx, 200 if self.subscriptions.notified(outcome, request, now) else 481, now)
+            else:
+                self._resubscribed(tx, outcome, request, flow, now)
         except ParseError as error:
             self.answer(tx, error.status or 400, now)
 
@@ -322,163 +329,19 @@ class Server:
         # "If the refresher is uac, the UAS MUST place a Require header with `timer` in the response."
         return [said.line(), ("Require", TIMER)] if said.refresher == "uac" else [said.line()]
 
-    # -------------------------------------------------------------------------------------------------------- checks
+    # ------------------------------------------------------------------------------------- what is done without asking
 
-    def _inspect(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
-        """The order of RFC 3261 section 8.2: method, destination, loops, Require, content; then dialog or user above."""
-        core = self.core
-        if request.method == "CANCEL":
-            self._cancelled(tx, request, flow, now)
-            return
-        if request.method not in core.config.allow:
-            self.answer(tx, 405, now)
-            return
-        uri = request.request_uri
-        if isinstance(uri, OtherUri) and not (uri.scheme.lower() == "urn" and request.method == "INVITE"):
-            # An INVITE may go to a service's URN (RFC 5031): an emergency call must not fail over how it is written.
-            self.answer(tx, 416, now)
-            return
-        if isinstance(uri, SipUri) and uri.headers is not None:
-            # "Headers MUST NOT be present in a Request-URI" (section 19.1.1, table 1): somebody else would read them as headers.
-            raise ParseError("the Request-URI has headers")
-        session = None
-        if request.to_tag:
-            session = core.sessions.get(DialogKey(request.call_id, request.to_tag, request.from_tag))
-            if session is None and request.method != "REGISTER":
-                # Call-ID alone is no key: a forged BYE or re-INVITE ends here.
-                self.answer(tx, 481, now)
-                return
-        else:
-            # "If the request has no tag in the To header field, the UAS core MUST check the request against ongoing transactions":
-            # the same From tag, Call-ID and CSeq by another branch came by another path (section 8.2.2.2).
-            merge_key = (request.from_tag, request.call_id, str(request.cseq))
-            if merge_key in self._merged:
-                self.answer(tx, 482, now)
-                return
-            self._merged.add(merge_key)
-            tx.merge_key = merge_key
-            if self._is_looped(request):
-                # What we sent ourselves and still wait for came back to us (section 16.3, step 4).
-                self.answer(tx, 482, now)
-                return
-        hops = request.max_forwards
-        if hops is not None and hops > 255:
-            raise ParseError("Max-Forwards is not a number in its range")
-        if hops == 0 and request.method in _FORWARDED:
-            self.answer(tx, 483, now)
-            return
-        index = request.headers.index
-        if "require" in index or "proxy-require" in index:
-            wanted = (request.require | request.headers.tokens("Proxy-Require")) - frozenset(core.config.supported)
-            if wanted:
-                self.answer(tx, 420, now, headers=[("Unsupported", ", ".join(sorted(wanted)))])
-                return
-        if "content-encoding" in index and index["content-encoding"][0].lower() != "identity":
-            self.answer(tx, 415, now, headers=[("Accept-Encoding", "identity")])
-            return
-        if request.method in ("INVITE", "UPDATE") and ("min-se" in index or "session-expires" in index):
-            _ = least(request)
-            if is_too_brief(request, core.config.min_se_s):
-                self.answer(tx, 422, now, headers=[("Min-SE", str(core.config.min_se_s))])
-                return
-        if request.method in _DESCRIBING:
-            if request.body and request.content_type != _SDP:
-                self.answer(tx, 415, now, headers=[("Accept", _SDP)])
-                return
-            if request.method == "INVITE" and not _takes_sdp(request):
-                # RFC 4475 section 3.3.15: our answer could not be said in any format that the caller takes.
-                self.answer(tx, 406, now)
-                return
-        # Looked at now, so that nothing raises when the answer is due.
-        contacts = request.contacts
-        if "record-route" in index or "route" in index:
-            _ = request.record_routes, request.routes
-        if request.method == "INVITE" and len(contacts) != 1:
-            raise ParseError("an INVITE needs exactly one Contact")
-        if request.method == "REFER" and len(request.headers.listed("Refer-To")) != 1:
-            raise ParseError("a REFER needs exactly one Refer-To")
-        if request.method == "SUBSCRIBE":
-            _ = event_name(request), request.expires
-        if session is not None:
-            self._inspect_in_dialog(tx, session, request, flow, now)
-        elif request.method in _IN_DIALOGS:
-            self.answer(tx, 481, now)
-        elif request.method == "OPTIONS" and core.config.answers_options:
-            self.answer(tx, 200, now, headers=self._abilities())
-        elif request.method == "INVITE" and not core.has_room:
-            self.answer(tx, 503, now, headers=[("Retry-After", "10")])
-        elif request.method == "INVITE" and "replaces" in index and "replaces" in core.config.supported:
-            self._replacing(tx, request, flow, now)
-        else:
-            core.emit(RequestReceived(tx.id, request, flow))
-
-    def _replacing(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
-        """An INVITE with Replaces (RFC 3891 section 3): its dialog is there and may be replaced, or it is refused here."""
-        named = replaces_of(request)
-        dialog = None if named is None else self.core.aliases.get(named.dialog, named.dialog)
-        replaced = None if dialog is None else self.core.call(dialog)
-        if named is not None and replaced is None and self.core.config.tells_unknown_replaces:
-            self.core.emit(RequestReceived(tx.id, request, flow, named.dialog))
-        elif named is None or replaced is None or (replaced.dialog.is_early and not replaced.dialog.is_caller):
-            # "If the dialog is early and was not initiated by this UA, it returns 481."
-            self.answer(tx, 481, now)
-        elif named.is_early_only and not replaced.dialog.is_early:
-            self.answer(tx, 486, now)
-        else:
-            self.core.emit(RequestReceived(tx.id, request, flow, dialog))
-
-    def _inspect_in_dialog(self, tx: ServerTx, session: Session, request: Request, flow: Flow, now: float) -> None:
-        core, dialog, number = self.core, session.dialog, request.cseq.number
-        if dialog.hop.transport.is_protected and not flow.transport.is_protected:
-            # The dialog would go on in the clear, with the media keys of the next offer or answer.
-            self.answer(tx, 403, now)
-            return
-        if not session.has_call and request.method in _OF_CALLS:
-            self.answer(tx, 481, now)
-            return
-        tx.session = session
-        if dialog.remote_cseq is not None and number <= dialog.remote_cseq:
-            # "If the remote sequence number is not empty, but the sequence number of the request is lower than the remote sequence
-            # number, the request is out of order and MUST be rejected with a 500" (section 12.2.2). Equal ones are somebody's replay.
-            self.answer(tx, 500, now)
-            return
-        session.dialog = replace(dialog, remote_cseq=number, hop=flow if isinstance(dialog.hop, Flow) else dialog.hop)
-        if request.method == "BYE":
-            self._ended(tx, session, request, now)
-            return
-        if request.method == "NOTIFY":
-            self.answer(tx, 200 if self.subscriptions.notified(session, request, now) else 481, now)
-            return
-        if request.method == "SUBSCRIBE" and self._resubscribed(tx, session, request, now):
-            return
-        if request.method == "PRACK":
-            self._pracks.acknowledged(tx, session, request, flow, now)
-            return
-        if request.method == "INVITE":
-            if session.answering is not None or session.updating is not None:
-                # Section 14.2: a second INVITE before our final response to the first.
-                self.answer(tx, 500, now, headers=[self._soon()])
-                return
-            if session.inviting or session.unacked_cseq is not None or session.offer is Offer.OURS:
-                self.answer(tx, 491, now)
-                return
-            session.answering = tx.id
-            session.offer = Offer.THEIRS if request.body else None
-        elif request.method == "UPDATE" and not self._may_update(tx, session, request, now):
-            return
-        core.emit(InDialogRequest(dialog.key, tx.id, request, flow))
-
-    def _resubscribed(self, tx: ServerTx, session: Session, request: Request, now: float) -> bool:
+    def _resubscribed(self, tx: ServerTx, session: Session, request: Request, flow: Flow, now: float) -> None:
         """More time for, or the end of, a subscription that there is (RFC 6665 section 4.2.1); one that is new goes up."""
         subscription = self.subscriptions.find(session, event_name(request), is_notifier=True)
         if subscription is None:
-            return False
+            self.core.emit(InDialogRequest(session.dialog.key, tx.id, request, flow))
+            return
         if self._is_too_short(tx, request, now):
-            return True
+            return
         seconds = min(_SUBSCRIBED_S if request.expires is None else request.expires, _SUBSCRIBED_S)
         self.answer(tx, 200, now, headers=[("Contact", str(session.dialog.contact)), ("Expires", str(seconds))])
         self.subscriptions.refreshed(subscription, seconds, now)
-        return True
 
     def _is_too_short(self, tx: ServerTx, request: Request, now: float) -> bool:
         """Whether a SUBSCRIBE wants to come again sooner than we like; then it is refused (RFC 6665 section 4.2.1.1)."""
@@ -487,36 +350,6 @@ class Server:
             return False
         self.answer(tx, 423, now, headers=[("Min-Expires", str(shortest))])
         return True
-
-    def _is_looped(self, request: Request) -> bool:
-        """Whether a Via below the top one is that of a request of ours under way."""
-        vias = request.headers.index["via"]
-        if len(vias) == 1 and "," not in vias[0]:
-            return False
-        try:
-            below = request.headers.listed("Via")[1:]
-            return any(self.client.is_ours(parse_via(value).branch, request.method) for value in below)
-        except ParseError:
-            return False
-
-    def _may_update(self, tx: ServerTx, session: Session, request: Request, now: float) -> bool:
-        """RFC 3311 section 5.2: whose offer waits decides; one without an offer only refreshes, and is answered here."""
-        if session.updating is not None or (request.body and session.offer is Offer.THEIRS):
-            self.answer(tx, 500, now, headers=[self._soon()])
-            return False
-        if request.body and (session.offer is Offer.OURS or session.inviting):
-            self.answer(tx, 491, now)
-            return False
-        if not request.body:
-            self.answer(tx, 200, now)
-            return False
-        session.updating = tx.id
-        session.offer = Offer.THEIRS
-        return True
-
-    def _soon(self) -> Line:
-        """Between 0 and 10 seconds, by chance."""
-        return ("Retry-After", str(self.core.random.token_bytes(1)[0] % 11))
 
     def _cancelled(self, tx: ServerTx, request: Request, flow: Flow, now: float) -> None:
         """CANCEL (RFC 3261 section 9.2): found by the INVITE's branch and sent-by, and believed only from the INVITE's own source."""
@@ -641,14 +474,6 @@ class Server:
 
     # ------------------------------------------------------------------------------------------------------- details
 
-    def _abilities(self) -> list[Line]:
-        lines = [("Allow", self.core.allow), ("Accept", "application/sdp"), ("Accept-Encoding", "identity"), ("Accept-Language", "en")]
-        if self.core.supported:
-            lines.append(("Supported", self.core.supported))
-        if self.core.config.events:
-            lines.append(("Allow-Events", ", ".join(self.core.config.events)))
-        return lines
-
     def _stateless(self, request: Request, hop: Hop, status: int, extra: list[Line]) -> None:
         """A response to what may lack headers: what is there is copied."""
         lines = [("Via", value) for value in request.headers.all("Via")]
@@ -693,14 +518,6 @@ class Server:
     def _forgotten(self, answered: Answered) -> None:
         if answered.merge_key is not None:
             self._merged.discard(answered.merge_key)
-
-
-def _takes_sdp(request: Request) -> bool:
-    """Whether Accept lets us describe a session (RFC 3261 section 20.1): absent is application/sdp, empty is nothing at all."""
-    if "accept" not in request.headers.index:
-        return True
-    ranges = {value.partition(";")[0].replace(" ", "").lower() for value in request.headers.listed("Accept")}
-    return not ranges.isdisjoint((_SDP, "application/*", "*/*"))
 
 
 def _asks_for_sips(request: Request) -> bool:
