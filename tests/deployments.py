@@ -32,7 +32,7 @@ from .ports import free_port
 Transport = Literal["udp", "tcp", "tls"]
 Kind = Literal["pjsua2", "baresip"]
 
-BARESIP = (sys.executable, str(Path(__file__).parent / "interop" / "baresip_phone.py"))
+BARESIP = (sys.executable, "-m", "tests.interop.baresip_phone")
 TRUNK_USER, TRUNK_PASSWORD = "hushwire-trunk", "carrier-secret"
 
 # Numbers that the regulators keep free for films and books.

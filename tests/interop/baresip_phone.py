@@ -5,13 +5,10 @@ baresip's state is process-global, and a misspelt option is ignored silently: te
 
 import asyncio
 import base64
-import os
-import sys
 import time
 from typing import Any
 
 import numpy as np
-import orjson
 from baresip import Account, Config
 from baresip.call import Call
 from baresip.errors import BaresipError
@@ -19,6 +16,8 @@ from baresip.events import Event, StackEvent
 from baresip.runtime import Runtime
 from baresip.stats import CallStats
 from baresip.ua import UserAgent
+
+from tests.interop.commanded import CommandedPhone, serve
 
 RATE = 8000
 """Of what the tests give us to say, and of what we tell that we heard."""
@@ -32,9 +31,11 @@ def vars_of(stats: CallStats) -> dict[str, Any]:
     return {name: getattr(stats, name) for name in names}
 
 
-class Phone:
+class Phone(CommandedPhone):
+    refusals = (BaresipError, LookupError, ValueError)
+
     def __init__(self, writer: int) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._runtime = Runtime()
         self._agent: UserAgent | None = None
         self._calls: dict[int, Call] = {}
@@ -42,23 +43,8 @@ class Phone:
         self._began: dict[int, list[float]] = {}
         self._shapes: dict[int, tuple[int, int]] = {}
         self._talking: set[int] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._policy: dict[str, Any] = {"status": 200}
         self._speech = b""
-        self.running = True
-
-    def say(self, message: dict[str, Any]) -> None:
-        data = orjson.dumps(message) + b"\n"
-        while data:
-            data = data[os.write(self._writer, data) :]
-
-    async def obey(self, command: dict[str, Any]) -> None:
-        answer: dict[str, Any] = {"id": command["id"], "ok": True}
-        try:
-            answer.update(await getattr(self, "do_" + command["do"])(command) or {})
-        except (BaresipError, LookupError, ValueError) as error:
-            answer = {"id": command["id"], "ok": False, "error": f"{type(error).__name__}: {error}"}
-        self.say(answer)
 
     async def do_open(self, command: dict[str, Any]) -> dict[str, Any]:
         self._speech = base64.b64decode(command.get("speech", ""))
@@ -135,12 +121,8 @@ class Phone:
         stats = self._calls[command["call"]].final_stats
         return {"stats": None if stats is None else vars_of(stats)}
 
-    async def do_quit(self, command: dict[str, Any]) -> None:
-        self.running = False
-
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        await super().close()
         await self._runtime.close()
 
     def _incoming(self, call: Call) -> None:
@@ -212,11 +194,6 @@ class Phone:
                     return
             await asyncio.sleep(0.005)
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
 
 def spoken(pcm: bytes, rate: int, channels: int) -> bytes:
     """What the tests gave us, as a call's codec takes it."""
@@ -234,18 +211,5 @@ def told(pcm: bytes, rate: int, channels: int) -> bytes:
     return whole.astype(np.int16).tobytes()
 
 
-async def main() -> None:
-    writer = os.dup(1)
-    os.dup2(2, 1)
-    phone = Phone(writer)
-    reader = asyncio.StreamReader(limit=1 << 24)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    try:
-        while phone.running and (line := await reader.readline()):
-            await phone.obey(orjson.loads(line))
-    finally:
-        await phone.close()
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(serve(Phone))

@@ -10,14 +10,13 @@ import itertools
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import Any
 
-import orjson
+from tests.interop.commanded import CommandedPhone, serve
 
 RATE = 8000
 """Of what the tests give us to say, and of what we tell that we heard."""
@@ -58,32 +57,19 @@ config-uri={link}
 """
 
 
-class Phone:
+class Phone(CommandedPhone):
+    refusals = (LookupError, ValueError, RuntimeError)
+
     def __init__(self, writer: int) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._folder = Path(tempfile.mkdtemp(prefix="linphone-"))
         self._processes: list[Process] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self._heard = bytearray()
         self._began: dict[int, tuple[int, float]] = {}
         self._policy: dict[str, Any] = {"status": 200}
         self._wanted = ""
         self._turn = asyncio.Lock()
         self._daemon: Process | None = None
-        self.running = True
-
-    def say(self, message: dict[str, Any]) -> None:
-        data = orjson.dumps(message) + b"\n"
-        while data:
-            data = data[os.write(self._writer, data) :]
-
-    async def obey(self, command: dict[str, Any]) -> None:
-        answer: dict[str, Any] = {"id": command["id"], "ok": True}
-        try:
-            answer.update(await getattr(self, "do_" + command["do"])(command) or {})
-        except (LookupError, ValueError, RuntimeError) as error:
-            answer = {"id": command["id"], "ok": False, "error": f"{type(error).__name__}: {error}"}
-        self.say(answer)
 
     async def do_open(self, command: dict[str, Any]) -> dict[str, Any]:
         self._ca = command.get("ca", "")
@@ -142,9 +128,6 @@ class Phone:
     async def do_stats(self, _command: dict[str, Any]) -> dict[str, Any]:
         return {"stats": None}  # linphone-daemon counts no packets
 
-    async def do_quit(self, _command: dict[str, Any]) -> None:
-        self.running = False
-
     async def close(self) -> None:
         if self._daemon is not None and self._daemon.returncode is None and self._daemon.stdin is not None:
             self._daemon.stdin.write(b"quit\n")  # its account is taken back, its calls end
@@ -153,8 +136,7 @@ class Phone:
                     await self._daemon.wait()
             except TimeoutError:
                 pass  # it is ended below
-        for task in self._tasks:
-            task.cancel()
+        await super().close()
         for process in reversed(self._processes):
             if process.returncode is None:
                 process.send_signal(signal.SIGKILL)
@@ -233,24 +215,6 @@ class Phone:
     async def _meet(self, call: int, status: int) -> None:
         await self._asked(f"answer {call}" if status == 200 else f"terminate {call}")
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def main() -> None:
-    writer = os.dup(1)
-    os.dup2(2, 1)
-    phone = Phone(writer)
-    reader = asyncio.StreamReader(limit=1 << 24)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    try:
-        while phone.running and (line := await reader.readline()):
-            await phone.obey(orjson.loads(line))
-    finally:
-        await phone.close()
-
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(serve(Phone))

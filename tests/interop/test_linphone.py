@@ -27,7 +27,7 @@ from tests.ports import free_port
 
 pytestmark = [pytest.mark.interop, pytest.mark.asyncio(loop_scope="module")]
 
-PROGRAM = (sys.executable, str(Path(__file__).parent / "linphone_phone.py"))
+PROGRAM = (sys.executable, "-m", "tests.interop.linphone_phone")
 # Linphone's TLS knows certificates by names alone, and the link says where to register.
 CONFIG = """\
 [data]
