@@ -109,6 +109,7 @@ def test_a_ringing_call_is_picked_up_and_whoever_answers_too_late_is_let_go() ->
     end, _ = comer(1)
     driven.feed(events.PickingUp())
     assert driven.all(effects.SendCancel)[-1].branch == 0
+    assert driven.all(effects.DisarmRing), "while legs are moved nobody else is rung"
     driven.feed(events.Accepted(0, Party(5000).answer(driven.last(effects.SendInvite).body)))
     assert driven.all(effects.ByeBranch) == [effects.ByeBranch(0)]
     driven.feed(events.PickedUp(end, target()))

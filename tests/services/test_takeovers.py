@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from hushwire.calls import effects, events
 from hushwire.calls.call import State
+from hushwire.calls.diversion import DiversionReason
 from hushwire.calls.model import Side
 from hushwire.calls.transfer import SPARE, TransferKind
 from hushwire.services.live import LiveCall
@@ -382,3 +384,88 @@ async def test_a_call_whose_pickup_fails_in_the_last_moment_goes_on_as_one_that_
     sue.invite("**102")
     await ben.expect(sip.CancelReceived)
     assert (await anna.expect(sip.Rejected, timeout_s=10)).status == 480
+
+
+async def ringing_at_ben(world: World, anna: Peer, ben: Peer) -> LiveCall:
+    """Anna's call to ben, whose phone rings."""
+    anna.invite(f"sip:102@{HOST}")
+    ben.endpoint.respond((await ben.expect(sip.RequestReceived)).tx, 180)
+    await anna.expect(sip.Progress)
+    (live,) = world.gateway.calling.table.calls.values()
+    return live
+
+
+async def answered(phone: Peer) -> DialogKey:
+    """The dialog of a phone's call, whatever it is told before."""
+    while not isinstance(event := await phone.expect(sip.Event), sip.Accepted):  # type: ignore[arg-type]
+        assert isinstance(event, sip.Progress)
+    return event.dialog
+
+
+@pytest.mark.parametrize("is_moved", [False, True], ids=["as-it-is-put-aside", "as-it-has-come"])
+async def test_a_call_that_is_being_picked_up_goes_on_to_nobody_else_as_its_time_to_ring_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_moved: bool
+) -> None:
+    """It did: asked for other ports of a leg that was nowhere, or another party's, the media process refused, and both calls ended. Where
+    its leg had ports of its own a phone rang on that nobody needed any more.
+    """
+    anna, ben, sue, desk = [await world.peer(name) for name in ("anna", "ben", "sue", None)]
+    desk.user, desk.credentials = "sue", sue.credentials
+    await forward(world, "ben", no_answer="103")
+    live = await ringing_at_ben(world, anna, ben)
+    assert 1 in live.shared_legs, "who is rung next would be found on ports of its own"
+    client, loop, reopened, over = world.gateway.link.client, asyncio.get_running_loop(), list[int](), asyncio.Event()
+    open_leg, move_leg, reopen_leg = client.open_leg, client.move_leg, client.reopen_leg
+
+    async def opening(*args: Any) -> Any:
+        world.gateway.calling._effects.carry_out(live, effects.ArmRing(0.5))
+        loop.call_later(0.5, over.set)
+        return await open_leg(*args)
+
+    async def moving(bridge: Any, leg: int, to: Any, to_leg: int) -> None:
+        await move_leg(bridge, leg, to, to_leg)
+        if not over.is_set() and (to_leg != SPARE) is is_moved:
+            await over.wait()
+            await until(lambda: live.call.state is not State.DIVERTING, what="it would have gone on by now")
+
+    async def reopening(bridge: Any, leg: int) -> Any:
+        reopened.append(leg)
+        return await reopen_leg(bridge, leg)
+
+    monkeypatch.setattr(client, "open_leg", opening)
+    monkeypatch.setattr(client, "move_leg", moving)
+    monkeypatch.setattr(client, "reopen_leg", reopening)
+    desk.invite("**102")
+    dialog = (await desk.expect(sip.Accepted)).dialog
+    _desk = Heard(desk)
+    await ben.expect(sip.CancelReceived)
+    await answered(anna)
+    await settled(live)
+    assert reopened == [], "the leg is who has come's"
+    assert sue.events.empty(), "nobody else is rung"
+    assert live.dialogs[Side.CALLEE].call_id == dialog.call_id
+    desk.endpoint.bye(dialog)
+    await until(lambda: live.is_ended, what="the call goes on until one hangs up")
+    await _desk.stop()
+
+
+async def test_a_call_that_went_on_to_others_as_somebody_came_to_pick_it_up_says_so_all_the_same(world: World) -> None:
+    anna, ben, sue = [await world.peer(name) for name in ("anna", "ben", "sue")]
+    await forward(world, "ben", no_answer="103")
+    live = await ringing_at_ben(world, anna, ben)
+    table = world.gateway.calling.table.calls
+    desk = await world.peer()
+    desk.user, desk.credentials = "sue", sue.credentials
+    desk.invite("**102")
+    while len(table) < 2:  # noqa: ASYNC110  # the moment is shorter than a poll
+        await asyncio.sleep(0)
+    (source,) = (one for one in table.values() if one is not live)
+    async with source.stating:
+        await desk.expect(sip.Accepted)
+        world.gateway.calling.feed(live, events.RingTimeout())
+        rung = await sue.expect(sip.RequestReceived)
+    sue.endpoint.respond(rung.tx, 180)
+    await sue.expect(sip.CancelReceived)
+    await answered(anna)
+    await settled(live)
+    assert [one.reason for one in live.route.diversions] == [DiversionReason.NO_ANSWER]

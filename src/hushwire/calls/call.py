@@ -445,6 +445,8 @@ class Call(Talk):
         """Who calls is there from the beginning."""
 
     def _picking_up(self, _event: events.PickingUp) -> None:
+        # Legs are about to be moved: the call must not go on to others meanwhile, whose leg is another party's by then.
+        self._do(effects.DisarmRing())
         self._cancel_branches(str(reasons.ELSEWHERE))
 
     def _picked_up(self, event: events.PickedUp) -> None:

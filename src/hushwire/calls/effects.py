@@ -129,6 +129,11 @@ class ArmRing:
 
 
 @frozen
+class DisarmRing:
+    """RingTimeout shall not come any more."""
+
+
+@frozen
 class AskDiversion:
     """Nobody takes the call, for this reason: is there somebody else to ring? Diverted or NotDiverted follows."""
 
@@ -200,6 +205,7 @@ Effect = (
     | Succeed
     | ByeBranch
     | ArmRing
+    | DisarmRing
     | AskDiversion
     | CallerThere
     | Answered

@@ -134,7 +134,7 @@ class Replaced:
 
 @frozen
 class PickingUp:
-    """Somebody else answers instead of those who are rung, as soon as its leg is here: PickedUp follows, or Stopped."""
+    """Somebody else answers instead of those who are rung, as soon as its leg is here: PickedUp follows, or RingTimeout, or Stopped."""
 
 
 @frozen(repr=False)

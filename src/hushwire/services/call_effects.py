@@ -129,6 +129,8 @@ class CallEffects:
                 self._stop_ringing(live)
                 loop = asyncio.get_running_loop()
                 live.ring = loop.call_later(effect.seconds, self._feed, live, events.RingTimeout())
+            case effects.DisarmRing():
+                self._stop_ringing(live)
             case effects.AskDiversion():
                 self._stop_ringing(live)
                 self._tasks.spawn(self.fed(live, self._divert(live, effect)), "call-diversion")

@@ -119,6 +119,7 @@ class Replacing:
             async with self._leaving(source, host):
                 if not stands():
                     return ANSWERED if rings and host.call.state in TALKING else "the call is over"
+                route = merged(host.route, leg, party, source.route)  # anew: it may have rung others meanwhile
                 if rings:
                     self._feed(host, events.PickingUp())
                 host.exchange = Exchange(leg, source.bridge_id, from_leg, is_vacant=not rings and host.call.end(side) is None)
