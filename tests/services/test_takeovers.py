@@ -469,3 +469,40 @@ async def test_a_call_that_went_on_to_others_as_somebody_came_to_pick_it_up_says
     await answered(anna)
     await settled(live)
     assert [one.reason for one in live.route.diversions] == [DiversionReason.NO_ANSWER]
+
+
+async def test_what_was_held_back_of_a_leg_is_stated_though_its_move_broke_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what nobody thought of: the phone was told already that it is so."""
+    anna, desk = await world.peer("anna"), await world.peer()
+    live, near, far = await to_carrier(world, anna)
+    media, client, stated = world.gateway.calling._media, world.gateway.link.client, list[tuple[Any, int]]()
+    move_leg, set_legs, moved, sources = client.move_leg, client.set_legs, list[tuple[int, int]](), list[LiveCall]()
+
+    async def moving(bridge: Any, leg: int, to: Any, to_leg: int) -> None:
+        if SPARE not in (leg, to_leg):
+            sources.extend(one for one in world.gateway.calling.table.calls.values() if one is not live)
+            assert await media.state(sources[0], [replace(sources[0].stated[leg])]) == []
+            monkeypatch.setattr(client, "set_legs", stating)
+            raise ZeroDivisionError
+        moved.append((leg, to_leg))
+        await move_leg(bridge, leg, to, to_leg)
+
+    def stating(bridge: Any, legs: Any) -> Any:
+        stated.extend((bridge, number) for number, _ in legs)
+        return set_legs(bridge, legs)
+
+    monkeypatch.setattr(client, "move_leg", moving)
+    desk.user, desk.credentials = "anna", anna.credentials
+    desk.invite(f"sip:anna@{HOST}", headers=named(near))
+    dialog = (await desk.expect(sip.Accepted)).dialog
+    await until(lambda: stated, what="it is stated where the leg is")
+    assert stated == [(live.id, sources[0].call.leg(Side.CALLER))]
+    assert sources[0].held_back == []
+    await until(lambda: not live.replacing.locked(), what="all is done")
+    assert moved == [(0, SPARE), (SPARE, 0)], "who has the call is where it was"
+    assert live.dialogs[Side.CALLER].call_id == near.call_id
+    desk.endpoint.bye(dialog)
+    await until(lambda: sources[0].is_ended, what="who came is gone")
+    assert live.call.state is State.ACTIVE
+    world.carrier.endpoint.bye(far)
+    await until_ended(anna)

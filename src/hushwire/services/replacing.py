@@ -16,6 +16,7 @@ import structlog
 
 from hushwire.calls import events
 from hushwire.calls.call import State
+from hushwire.calls.effects import LegStatement
 from hushwire.calls.ends import End
 from hushwire.calls.model import CallDirection, Side, Target
 from hushwire.calls.transfer import SPARE, Exchange, TransferKind
@@ -31,7 +32,7 @@ from hushwire.services.call_media import CallMedia
 from hushwire.services.call_rights import CallRights
 from hushwire.services.call_rows import CallRows
 from hushwire.services.call_table import CallTable
-from hushwire.services.live import LiveCall, Party
+from hushwire.services.live import LiveCall, Party, RecordingRun
 from hushwire.services.live_rules import called_out
 from hushwire.services.phone_targets import PhoneTargets
 from hushwire.services.recorded_parties import Coming
@@ -200,19 +201,25 @@ class Replacing:
     @asynccontextmanager
     async def _leaving(self, source: LiveCall, host: LiveCall) -> AsyncIterator[None]:
         """What was stated of the legs of `source` is carried out before one of them leaves for `host`. What is stated meanwhile (a phone
-        may send a re-INVITE right after its answer) is carried out afterwards, where they are then.
+        may send a re-INVITE right after its answer) is carried out afterwards, where they are then, however the move came out.
         """
-        async with source.stating:
-            source.goes_to = host
-            try:
-                yield
-            finally:
-                source.goes_to, stated, source.held_back = None, source.held_back, []
-        for live in (source, host):
-            legs = [there for there in live.stated.values() if any(there.media is leg.media for leg in stated)]
-            if legs and not live.is_ended:
-                for event in await self._media.state(live, legs):
-                    self._feed(live, event)
+        held_back: list[LegStatement] = []
+        try:
+            async with source.stating:
+                source.goes_to = host
+                try:
+                    yield
+                finally:
+                    source.goes_to, held_back, source.held_back = None, source.held_back, []
+        finally:
+            # Its party was told already that it is so: nobody would ever state it again.
+            await asyncio.gather(*(self._state(live, held_back) for live in (source, host)))
+
+    async def _state(self, live: LiveCall, held_back: list[LegStatement]) -> None:
+        legs = [there for there in live.stated.values() if any(there.media is leg.media for leg in held_back)]
+        if legs and not live.is_ended:
+            for event in await self._media.state(live, legs):
+                self._feed(live, event)
 
     # Ports.
 
@@ -279,26 +286,36 @@ class Replacing:
         return is_there and host.has_bridge and source.has_bridge and host.joining is None and not host.is_ended and not source.is_ended
 
     async def _move(self, host: LiveCall, source: LiveCall, exchange: Exchange, route: Route, coming: Coming) -> str:
-        """Put the one leg aside and bring the other in, with the recording between; undone where it fails."""
+        """Put the one leg aside and bring the other in, with the recording between; undone where it fails, or breaks off."""
         client, leg, from_leg, state = self._link.client, exchange.leg, exchange.from_leg, host.call.state
-        is_aside = has_come = False
+        is_aside = has_come = is_done = False
         was_paused = source.recording is not None and source.recording.is_paused
         before = host.recording
         try:
-            if not exchange.is_vacant:
-                await client.move_leg(host.id, leg, host.id, SPARE)
-                is_aside = True
-            outcome = await self._go_on_recording(host, route, coming)
-            if outcome == "ok" and was_paused and host.recording is not None:
-                await self._recorder.pause(host)
-            if outcome == "ok" and self._stands(host, source):
-                await client.move_leg(source.bridge_id, from_leg, host.id, leg)
-                has_come = True
-        except (MediaRefused, Unavailable) as error:
-            _log.error("call.legs_not_moved", call_id=str(host.id), why=str(error))
-            outcome = "hushwire-media did not take it"
-        if outcome == "ok" and self._stands(host, source) and (state is State.RINGING) is (host.call.state is State.RINGING):
-            return "ok"
+            try:
+                if not exchange.is_vacant:
+                    await client.move_leg(host.id, leg, host.id, SPARE)
+                    is_aside = True
+                outcome = await self._go_on_recording(host, route, coming)
+                if outcome == "ok" and was_paused and host.recording is not None:
+                    await self._recorder.pause(host)
+                if outcome == "ok" and self._stands(host, source):
+                    await client.move_leg(source.bridge_id, from_leg, host.id, leg)
+                    has_come = True
+            except (MediaRefused, Unavailable) as error:
+                _log.error("call.legs_not_moved", call_id=str(host.id), why=str(error))
+                outcome = "hushwire-media did not take it"
+            is_same = (state is State.RINGING) is (host.call.state is State.RINGING)
+            is_done = outcome == "ok" and is_same and self._stands(host, source)
+        finally:
+            if not is_done:
+                await self._move_back(host, source, exchange, before, is_aside=is_aside, has_come=has_come)
+        return "ok" if is_done else outcome if outcome != "ok" else "the call is over"
+
+    async def _move_back(
+        self, host: LiveCall, source: LiveCall, exchange: Exchange, before: RecordingRun | None, *, is_aside: bool, has_come: bool
+    ) -> None:
+        client, leg, from_leg = self._link.client, exchange.leg, exchange.from_leg
         try:
             if has_come and not source.is_ended:
                 await client.move_leg(host.id, leg, source.bridge_id, from_leg)
@@ -314,7 +331,6 @@ class Replacing:
                 self._feed(host, events.MediaFailed())
             if has_come and not source.is_ended:
                 self._feed(source, events.MediaFailed())
-        return outcome if outcome != "ok" else "the call is over"
 
     # What is known of both calls.
 
