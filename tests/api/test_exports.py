@@ -15,6 +15,7 @@ import av
 import httpx
 import pytest
 
+from hushwire.core.errors import Unfinished
 from hushwire.services.export_building import Building
 from hushwire.services.export_file import ExportFile
 from hushwire.services.exports import Delivery, DeliveryEnded
@@ -22,6 +23,7 @@ from hushwire.services.message_queries import MessageQueries
 from hushwire.services.queries import Queries
 from hushwire.services.recordings import Recordings
 from hushwire.services.rights import Rights
+from hushwire.store import documents
 from hushwire.store.documents import Document
 from hushwire.vault.unseal import Why
 from tests.api.messaging import desk
@@ -327,7 +329,8 @@ def test_a_large_bundle_is_built_in_little_memory(tmp_path: Path) -> None:
     document = Document(
         id=uuid4(), org_id=uuid4(), kind="export", request_id=None, state="building", region="eu", key_fingerprint=b"", object_key=None,
         node_id=None, planned_at=None, contents=0, done=0, sealed_bytes=None, plain_bytes=None, digest=None, failure=None,
-        created_at=datetime.now(UTC), ready_at=None, expires_at=None, token_hash=None, erased_at=None, is_erasing=False,
+        failures=0, failing_since=None, retry_at=None, created_at=datetime.now(UTC),
+        ready_at=None, expires_at=None, token_hash=None, erased_at=None, is_erasing=False,
     )  # type: ignore[arg-type] # fmt: skip
     chunk = Chance().token_bytes(1 << 16)
     tracemalloc.start()
@@ -410,3 +413,149 @@ async def test_a_bundle_that_fell_while_its_request_is_open_is_made_anew_when_it
         await (await worker(office.house)).build_all()
         archive = await downloaded(api, f"/v1/privacy/exports/{again}")
     assert not any(recording in name for name in archive.namelist())
+
+
+async def lost(office: Office, recording: str) -> list[Path]:
+    """Moves a recording's bytes to where nothing finds them; returns them as they are named now."""
+    files = office.house.ciphertext(UUID(recording))
+    assert files
+    return [file.rename(office.house.folder / f"lost-{file.name}") for file in files]
+
+
+async def until_given_up(office: Office, api: httpx.AsyncClient, export: str, building: Building, failures: int = 0) -> list[float]:
+    """Has the worker try until it gives up; by how many seconds each try was put off."""
+    pauses = []
+    for _ in range(60):
+        with pytest.raises(Unfinished):
+            await building.build_all()
+        said = shown(await api.get(f"{export}/progress"))
+        if said["state"] == "failed":
+            return pauses
+        assert said["failures"] == failures + len(pauses) + 1
+        wait = datetime.fromisoformat(said["retry_at"]) - office.house.clock.now()
+        assert await building.build_all() == 0, "it was tried before its time"
+        office.house.clock.ahead += wait + timedelta(seconds=1)
+        pauses.append(wait.total_seconds())
+    raise AssertionError("it is tried for ever")
+
+
+async def test_a_bundle_that_cant_be_built_is_tried_for_a_day_told_as_failed_and_made_anew_when_it_is_asked_for_again(
+    office: Office,
+) -> None:
+    _, recording = await recorded(office, NUMBER)
+    (file,) = office.house.ciphertext(UUID(recording))
+    (away,) = await lost(office, recording)
+    async with office.client() as api:
+        path, export = await begun(api)
+        building = await worker(office.house)
+        pauses = await until_given_up(office, api, export, building)
+        assert pauses[:4] == pytest.approx([30, 60, 120, 240], abs=2)
+        assert max(pauses) == pytest.approx(3600, abs=2)
+        assert timedelta(hours=23) < timedelta(seconds=sum(pauses)) < timedelta(hours=26)
+        said = shown(await api.get(f"{export}/progress"))
+        assert (said["state"], said["failure"], said["retry_at"]) == ("failed", "recording-out-of-reach", None)
+        assert shown(await api.get("/v1/privacy/exports"))["items"][0]["failure"] == "recording-out-of-reach"
+        refused = problem(await api.post(f"{export}/link"), 409)
+        assert (refused["state"], refused["failure"]) == ("failed", "recording-out-of-reach")
+        request = shown(await api.get(path))
+        assert (request["state"], request["outcome"]["export_failure"]) == ("working", "recording-out-of-reach")
+        (row,) = await office.rows("SELECT actor, object, fields FROM audit_log WHERE action = 'export.failed'")
+        assert (row["actor"], row["object"]) == ("system:worker", f"document:{export.rpartition('/')[2]}")
+        assert json.loads(row["fields"]) == {"reason": "recording-out-of-reach"}
+        assert list(Path(office.house.folder / "spool").glob("*.hwx")) == []
+        away.rename(file)
+        again = f"/v1/privacy/exports/{shown(await api.post(f'{path}/execute'))['outcome']['export']}"
+        assert again != export
+        assert await building.build_all() == 2, "the new one is built, and what is left of the old one erased"
+        assert shown(await api.get(f"{export}/progress"))["state"] == "erased"
+        ready = shown(await api.get(f"{again}/progress"))
+        assert (ready["state"], ready["failure"], ready["failures"]) == ("ready", None, 0)
+        request = shown(await api.get(path))
+        assert (request["state"], request["outcome"]["export_failure"]) == ("answered", None)
+        manifest_of(await downloaded(api, again))
+
+
+async def test_a_bundle_that_was_delayed_is_built_when_the_cause_is_mended_and_then_says_nothing_of_it(office: Office) -> None:
+    _, recording = await recorded(office, NUMBER)
+    (file,) = office.house.ciphertext(UUID(recording))
+    (away,) = await lost(office, recording)
+    async with office.client() as api:
+        _, unconcerned = await begun(api, subject={"number": OTHER})
+        _, export = await begun(api)
+        building = await worker(office.house)
+        with pytest.raises(Unfinished, match="1 RecordingOutOfReach"):
+            await building.build_all()
+        assert shown(await api.get(f"{unconcerned}/progress"))["state"] == "ready"
+        assert shown(await api.get(f"{export}/progress"))["failure"] == "recording-out-of-reach"
+        away.rename(file)
+        office.house.clock.ahead += timedelta(seconds=31)
+        assert await building.build_all() == 1
+        said = shown(await api.get(f"{export}/progress"))
+        assert (said["state"], said["failure"], said["retry_at"], said["failures"]) == ("ready", None, None, 1)
+
+
+async def test_a_bundle_whose_key_is_gone_without_an_erasure_is_not_waited_for_in_silence(office: Office) -> None:
+    async with office.client() as api:
+        _, export = await begun(api)
+        await (await office.house.keyring("api")).destroy_data_key(office.house.org, "document", UUID(export.rpartition("/")[2]))
+        building = await worker(office.house)
+        await until_given_up(office, api, export, building)
+        assert shown(await api.get(f"{export}/progress"))["failure"] == "key-missing"
+        office.house.clock.ahead += timedelta(days=7, seconds=1)
+        assert await building.build_all() == 1
+        assert shown(await api.get(f"{export}/progress"))["state"] == "erased"
+
+
+async def test_a_bundle_that_is_erased_while_it_fails_is_erased_and_not_failed(office: Office) -> None:
+    call, recording = await recorded(office, NUMBER)
+    await lost(office, recording)
+    async with office.client() as api:
+        _, export = await begun(api)
+        building = await worker(office.house)
+        with pytest.raises(Unfinished):
+            await building.build_all()
+        shown(await api.delete(f"/v1/calls/{call}"))
+        office.house.clock.ahead += timedelta(days=2)
+        assert await building.build_all() == 0
+        assert shown(await api.get(f"{export}/progress"))["state"] == "erased"
+    assert await office.rows("SELECT 1 FROM audit_log WHERE action = 'export.failed'") == []
+
+
+async def test_what_an_error_says_stands_in_no_row(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office.client() as api:
+        _, export = await begun(api)
+        building = await worker(office.house)
+
+        async def broken(*_: object) -> None:
+            raise ValueError(f"Mary Marker {NUMBER}")
+
+        monkeypatch.setattr(building, "_fill", broken)
+        await until_given_up(office, api, export, building)
+        assert shown(await api.get(f"{export}/progress"))["failure"] == "unexpected"
+    for table in ("documents", "privacy_requests", "audit_log", "outbox"):
+        for row in await office.rows(f"SELECT row_to_json(t)::text AS said FROM {table} AS t"):
+            assert "Mary" not in row["said"]
+            assert NUMBER[1:] not in row["said"]
+
+
+async def test_the_operator_is_told_of_bundles_in_trouble_of_all_organisations_in_numbers(office: Office) -> None:
+    _, recording = await recorded(office, NUMBER)
+    await lost(office, recording)
+    async with office.client() as api:
+        path, export = await begun(api)
+        building = await worker(office.house)
+        main = await office.house.main("api")
+
+        async def troubles() -> list[documents.Trouble]:
+            async with main.transaction() as connection:
+                return await documents.in_trouble(connection, office.house.clock.now())
+
+        assert await troubles() == []
+        with pytest.raises(Unfinished):
+            await building.build_all()
+        assert await troubles() == [documents.Trouble(False, "recording-out-of-reach", 1)]
+        office.house.clock.ahead += timedelta(minutes=1)
+        await until_given_up(office, api, export, building, failures=1)
+        assert await troubles() == [documents.Trouble(True, "recording-out-of-reach", 1)]
+        shown(await api.post(f"{path}/execute"))
+        assert await troubles() == []

@@ -14,6 +14,7 @@ from cryptography import x509
 
 from hushwire.app import (
     certificates,
+    doctor_bundles,
     doctor_emergency,
     doctor_keys,
     doctor_messages,
@@ -73,6 +74,7 @@ def examine(config: Config) -> list[Finding]:
 def _kept_going(config: Config) -> list[Finding]:
     return [
         _found("carriers of messages", lambda: doctor_messages.in_words(config)),
+        _found("bundles", lambda: doctor_bundles.in_words(config)),
         _found("work", lambda: doctor_work.in_words(config)),
     ]
 

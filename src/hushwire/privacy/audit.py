@@ -86,6 +86,7 @@ class Action(StrEnum):
     REQUEST_CANCELLED = "request.cancelled"
     EXPORT_LINKED = "export.linked"
     EXPORT_DELIVERED = "export.delivered"
+    EXPORT_FAILED = "export.failed"
     RESTORED = "restored"  # a backup was brought back; fields: backup time, what was replayed
     PURPOSES_CHANGED = "purposes.changed"
     UNDERTAKING_SIGNED = "undertaking.signed"

@@ -16,9 +16,10 @@ import structlog
 
 from hushwire.core import purposes
 from hushwire.core.clock import Clock, Random
-from hushwire.core.errors import KeyUnavailable, LocalError, RefusedError, Unavailable
+from hushwire.core.errors import KeyUnavailable, LocalError, Unavailable, Unfinished
 from hushwire.core.ids import CallId, NodeId, OrgId, RecordingId
 from hushwire.core.rounds import for_each
+from hushwire.privacy import audit
 from hushwire.privacy.requests import State, Step
 from hushwire.recording.containers import AudioFormat
 from hushwire.recording.failures import RecordingError
@@ -26,6 +27,7 @@ from hushwire.services import export_contents as told
 from hushwire.services.consents import Consents, ConsentView
 from hushwire.services.contacts import Contacts, ContactView, Restricted
 from hushwire.services.erasure import Erasures, Held, NoRecording
+from hushwire.services.export_failures import RecordingOutOfReach, StoredDifferently, failure_of, retry_at
 from hushwire.services.export_file import ExportFile, is_resumable
 from hushwire.services.know import Knowing
 from hushwire.services.message_queries import MessageQueries
@@ -45,6 +47,7 @@ from hushwire.vault.keyring import Keyring
 from hushwire.vault.unseal import Why
 
 KEPT_FOR: Final = timedelta(days=7)
+"""A finished bundle may be fetched for so long, and of one that failed it may be read for so long why."""
 WHY: Final = Why("system:worker", purposes.DATA_SUBJECT_REQUEST)
 _BATCH: Final = 100
 _log = structlog.get_logger(__name__)
@@ -91,17 +94,21 @@ class Building:
         self._consents = Consents(main, keyring, clock, random)
 
     async def build_all(self) -> int:
-        """Builds what waits; returns how many were finished. What fails is logged and waits for the next time."""
+        """Builds what waits; returns how many were finished.
+
+        What breaks is noted with its bundle, and tried again at its time. Raises Unfinished for it, once all else had its turn.
+        """
         async with self._main.transaction() as connection:
-            waiting = await documents.to_build(connection)
-        done = 0
-        for org_id, document_id in waiting:
-            try:
-                done += await self.build(org_id, document_id)
-            except Exception as error:
-                _log.error("export.delayed", org_id=str(org_id), document_id=str(document_id), error=type(error).__name__)
+            waiting = await documents.to_build(connection, self._clock.now())
+        done, broken = 0, None
+        try:
+            done = await for_each(waiting, lambda one: self.build(*one), "documents")
+        except Unfinished as error:
+            broken = error
         done += await self.expire()
         await self.tidy_spool()
+        if broken is not None:
+            raise broken
         return done
 
     async def expire(self) -> int:
@@ -116,27 +123,67 @@ class Building:
         return await for_each(over, erase, "documents")
 
     async def build(self, org_id: OrgId, document_id: UUID) -> bool:
-        """Builds one bundle from wherever it stands; False if there is nothing to build, or somebody else is at it."""
+        """Builds one bundle from wherever it stands; False if there is nothing to build, or somebody else is at it.
+
+        Raises what stood in the way, once it is noted with the bundle.
+        """
         async with alone(self._main, RecordingId(document_id)) as is_alone:
             document = await self._get(org_id, document_id)
             if not is_alone or document is None or document.state not in ("queued", "building") or document.request_id is None:
                 return False
-            path = self._path(document)
             if document.is_gone:
                 return False  # what is left of it is tidied
             try:
-                key = (await self._keyring.open_data_key(org_id, "document", document_id, WHY)).key
-            except KeyUnavailable:
-                return False  # its erasure is under way
-            document = await self._planned(document)
-            file = await self._opened(document, path, key)
-            try:
-                await self._fill(document, file)
-                return await self._put(document, file, path)
+                return await self._built(document)
             except Stopped:
                 return False
-            finally:
-                file.close()
+            except Exception as error:
+                await self._note_failure(document, error)
+                raise
+
+    async def _built(self, document: Document) -> bool:
+        path = self._path(document)
+        try:
+            key = (await self._keyring.open_data_key(document.org_id, "document", document.id, WHY)).key
+        except KeyUnavailable:
+            current = await self._get(document.org_id, document.id)
+            if current is None or current.is_gone:
+                raise Stopped("its erasure is under way") from None
+            raise
+        document = await self._planned(document)
+        file = await self._opened(document, path, key)
+        try:
+            await self._fill(document, file)
+            return await self._put(document, file, path)
+        finally:
+            file.close()
+
+    async def _note_failure(self, document: Document, error: Exception) -> None:
+        """So that who waits is told why, when it is tried again, and in the end that it failed: with the request, in the same commit."""
+        org_id, failure, now = document.org_id, failure_of(error), self._clock.now()
+        async with self._main.organisation(org_id) as connection:
+            current = await documents.get(connection, document.id, for_update=True)
+            if current is None or current.is_gone:
+                return
+            since = current.failing_since or now
+            again = retry_at(current.failures + 1, since, now)
+            if again is not None:
+                await documents.note_failure(connection, document.id, failure, since, again)
+            else:
+                await documents.mark_failed(connection, document.id, failure, since, now + KEPT_FOR)
+                await audit.append(
+                    connection, org_id, now, WHY.actor, audit.Action.EXPORT_FAILED, f"document:{document.id}", {"reason": failure.value}
+                )
+                request = await requests_table.get(connection, self._request_of(document), for_update=True)
+                if request is not None and (request.outcome or {}).get("export") == str(document.id):
+                    await requests_table.move(connection, request.id, request.state, outcome={"export_failure": failure.value})
+        _log.error(
+            "export.failed" if again is None else "export.delayed",
+            org_id=str(org_id),
+            document_id=str(document.id),
+            reason=failure.value,
+            failures=current.failures + 1,
+        )
 
     async def tidy_spool(self) -> int:
         """Frees files of bundles that are finished or erased, with what was just stored of an erased one; returns how many."""
@@ -266,7 +313,7 @@ class Building:
         recording_id = RecordingId(each.object_id)
         audio = await self._recordings.open_audio(document.org_id, recording_id, AudioFormat.OGG, WHY)
         if isinstance(audio, Elsewhere):
-            raise Unavailable("a recording is not within this node's reach yet")
+            raise RecordingOutOfReach("a recording is not within this node's reach yet")
         if isinstance(audio, RecordingRestricted):
             await self._leave_out(document, [each], "restricted")
             return
@@ -319,7 +366,7 @@ class Building:
             raise Unavailable("somebody else stored this bundle") from None
         if await self._stored_digest(document) != digest:
             await self._blobs.delete(document.region, document.blob_key)
-            raise RefusedError("the store gave back other bytes than it was given")
+            raise StoredDifferently("the store gave back other bytes than it was given")
         now = self._clock.now()
         async with self._main.organisation(document.org_id) as connection:
             await documents.get(connection, document.id, for_update=True)

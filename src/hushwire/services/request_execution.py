@@ -124,7 +124,7 @@ class Execution:
                 assert_never(kind)
 
     async def _begin_export(self, org_id: OrgId, row: RequestRow, why: Why) -> Unprovided | NotNow | None:
-        """The row of a bundle that the worker builds; the one that is being built already, unless that was erased."""
+        """The row of a bundle that the worker builds; the one that is being built already, unless that failed or was erased."""
         known = None if row.outcome is None else row.outcome.get("export")
         if known is not None:
             async with self._main.organisation(org_id) as connection:
@@ -137,8 +137,10 @@ class Execution:
             locked = await self._locked(connection, row.id)
             if (locked.outcome or {}).get("export") == known and State(locked.state) in (State.VERIFIED, State.WORKING):
                 region, now = await documents.residency(connection), self._clock.now()
+                if known is not None:
+                    await documents.replace_failed(connection, UUID(known), now)
                 await documents.insert(connection, org_id, key.id, row.id, region, key.fingerprint, now)
-                await self._work(connection, locked, why, {"export": str(key.id)})
+                await self._work(connection, locked, why, {"export": str(key.id), **({} if known is None else {"export_failure": None})})
                 is_begun = True
         if not is_begun:
             await self._keyring.destroy_data_key(org_id, "document", key.id)

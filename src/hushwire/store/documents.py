@@ -11,14 +11,15 @@ from hushwire.store.database import Connection
 
 _COLUMNS: Final = (
     "d.id, d.org_id, d.kind, d.request_id, d.state, d.region, d.key_fingerprint, d.object_key, d.node_id, d.planned_at, d.contents,"
-    " d.done, d.sealed_bytes, d.plain_bytes, d.digest, d.failure, d.created_at, d.ready_at, d.expires_at, d.token_hash, d.erased_at,"
+    " d.done, d.sealed_bytes, d.plain_bytes, d.digest, d.failure, d.failures, d.failing_since, d.retry_at,"
+    " d.created_at, d.ready_at, d.expires_at, d.token_hash, d.erased_at,"
     " EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'document' AND e.object_id = d.id) AS is_erasing"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One row. `contents` and `done` count things, for progress."""
+    """One row. `contents` and `done` count things, for progress; `failure` is the code of why building it broke the last time."""
 
     id: UUID
     org_id: OrgId
@@ -36,6 +37,9 @@ class Document:
     plain_bytes: int | None
     digest: bytes | None
     failure: str | None
+    failures: int
+    failing_since: datetime | None
+    retry_at: datetime | None
     created_at: datetime
     ready_at: datetime | None
     expires_at: datetime | None
@@ -78,6 +82,15 @@ class FileRow:
     entry_sealed: bytes = field(repr=False)
     sealed_end: int
     frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """So many documents could not be built for this reason; `is_over`: they are not tried again."""
+
+    is_over: bool
+    failure: str
+    documents: int
 
 
 async def insert(
@@ -125,13 +138,13 @@ async def residency(connection: Connection) -> str:
     return found
 
 
-async def to_build(connection: Connection) -> list[tuple[OrgId, UUID]]:
-    """Documents that are not finished; across tenants, ids only."""
-    return [(OrgId(row["org_id"]), row["document_id"]) for row in await connection.fetch("SELECT * FROM documents_to_build()")]
+async def to_build(connection: Connection, now: datetime) -> list[tuple[OrgId, UUID]]:
+    """Documents that are not finished, and whose turn it is; across tenants, ids only."""
+    return [(OrgId(row["org_id"]), row["document_id"]) for row in await connection.fetch("SELECT * FROM documents_to_build($1)", now)]
 
 
 async def expired(connection: Connection, now: datetime) -> list[tuple[OrgId, UUID]]:
-    """Finished documents whose time is over; across tenants, ids only."""
+    """Finished and failed documents whose time is over; across tenants, ids only."""
     rows = await connection.fetch("SELECT * FROM documents_that_expired($1)", now)
     return [(OrgId(row["org_id"]), row["document_id"]) for row in rows]
 
@@ -266,7 +279,8 @@ async def mark_ready(
 ) -> bool:
     """In the store, whole; False if it was erased meanwhile."""
     tag = await connection.execute(
-        "UPDATE documents SET state = 'ready', sealed_bytes = $2, plain_bytes = $3, digest = $4, ready_at = $5, expires_at = $6"
+        "UPDATE documents SET state = 'ready', sealed_bytes = $2, plain_bytes = $3, digest = $4, ready_at = $5, expires_at = $6,"
+        " failure = NULL, failing_since = NULL, retry_at = NULL"
         " WHERE id = $1 AND state = 'building'"
         " AND NOT EXISTS (SELECT 1 FROM erasure_ledger AS e WHERE e.kind = 'document' AND e.object_id = $1)",
         document_id,
@@ -277,6 +291,39 @@ async def mark_ready(
         expires_at,
     )
     return tag == "UPDATE 1"
+
+
+async def note_failure(connection: Connection, document_id: UUID, failure: str, since: datetime, retry_at: datetime) -> None:
+    """Building it broke: it is tried again, not before then."""
+    await connection.execute(
+        "UPDATE documents SET failure = $2, failures = failures + 1, failing_since = $3, retry_at = $4 WHERE id = $1",
+        document_id,
+        failure,
+        since,
+        retry_at,
+    )
+
+
+async def mark_failed(connection: Connection, document_id: UUID, failure: str, since: datetime, expires_at: datetime) -> None:
+    """It can't be built, and is not tried again. From `expires_at` on what is left of it is erased."""
+    await connection.execute(
+        "UPDATE documents SET state = 'failed', failure = $2, failures = failures + 1, failing_since = $3, retry_at = NULL, expires_at = $4"
+        " WHERE id = $1",
+        document_id,
+        failure,
+        since,
+        expires_at,
+    )
+
+
+async def replace_failed(connection: Connection, document_id: UUID, now: datetime) -> None:
+    """Another is made in its place: what is left of it is erased at once."""
+    await connection.execute("UPDATE documents SET expires_at = $2 WHERE id = $1 AND state = 'failed'", document_id, now)
+
+
+async def in_trouble(connection: Connection, now: datetime) -> list[Trouble]:
+    """What can't be built, across tenants, in numbers alone; first what is not tried again."""
+    return [Trouble(**dict(row)) for row in await connection.fetch("SELECT * FROM documents_in_trouble($1)", now)]
 
 
 async def note_place(connection: Connection, document_id: UUID, object_key: str) -> None:

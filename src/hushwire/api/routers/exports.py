@@ -19,6 +19,7 @@ from hushwire.api.problems import Problem, not_found
 from hushwire.api.values import Id, parsed_id
 from hushwire.core import purposes
 from hushwire.core.errors import HushwireError
+from hushwire.services.export_failures import Failure
 from hushwire.services.exports import Delivery, Expired, Link, NoExport, NotReady
 from hushwire.store.documents import Document
 from hushwire.store.recordings import Place
@@ -38,9 +39,14 @@ class Export(BaseModel):
     contents: int
     done: int
     size_bytes: int | None
+    failure: Failure | None = Field(description="Why building it broke the last time; of one that failed: why it can't be built.")
+    failures: int = Field(description="How often building it broke.")
+    retry_at: datetime | None = Field(description="When it is tried again after that.")
     created_at: datetime
     ready_at: datetime | None
-    expires_at: datetime | None = Field(description="From then on it can't be downloaded any more, and is erased.")
+    expires_at: datetime | None = Field(
+        description="From then on it can't be downloaded any more, and it, or what is left of it, is erased."
+    )
 
 
 class DownloadLink(BaseModel):
@@ -141,6 +147,10 @@ async def _disconnect(receive: Receive) -> None:
 
 
 def _not_ready(document: Document) -> Problem:
+    if document.state == "failed":
+        return Problem(
+            409, "The bundle could not be built: execute the request again for a new one.", state=document.state, failure=document.failure
+        )
     return Problem(409, "The bundle is not ready: ask for its progress.", state=document.state)
 
 
@@ -156,6 +166,9 @@ def _export(row: Document) -> Export:
         contents=row.contents,
         done=row.done,
         size_bytes=row.plain_bytes,
+        failure=None if row.failure is None else Failure(row.failure),
+        failures=row.failures,
+        retry_at=row.retry_at,
         created_at=row.created_at,
         ready_at=row.ready_at,
         expires_at=row.expires_at,

@@ -122,7 +122,9 @@ class Request(BaseModel):
     verified_at: datetime | None
     closed_at: datetime | None
     refusal: Refusal | None
-    outcome: dict[str, Any] | None = Field(description="Ids of what followed: export, restrictions, erasure operation.")
+    outcome: dict[str, Any] | None = Field(
+        description="What followed: ids of an export (and why it could not be built), restrictions, erasures."
+    )
     created_by: str
 
 

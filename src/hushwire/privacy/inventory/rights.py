@@ -79,7 +79,8 @@ TABLES: Final[Mapping[str, Mapping[str, Holding]]] = {
     | same(replace(_DOCUMENT, form=Form.HASH), "key_fingerprint digest token_hash")
     | same(
         _DOCUMENT_FACT,
-        "kind state region planned_at contents done sealed_bytes plain_bytes failure created_at ready_at expires_at erased_at",
+        "kind state region planned_at contents done sealed_bytes plain_bytes failure failures failing_since retry_at created_at ready_at"
+        " expires_at erased_at",
     ),
     "document_contents": same(_PART, "org_id document_id object_id") | same(replace(_PART, form=Form.PLAIN), "position kind file left_out"),
     "document_files": same(_PART, "org_id document_id")
