@@ -184,6 +184,8 @@ BODIES: Final[dict[tuple[str, str], dict[str, Any]]] = {
         "destination": NUMBER, "channel": "invite", "agent": None, "telemarketing": False,
         "rules": {"home_country": "DE", "allowed_countries": ["DE"]}
     },
+    # Last, so that the others keep their shares: in one of them a verified deletion takes anna away, whom bodies of others name.
+    ("POST", "/v1/privacy/requests/{request_id}/withdraw"): {"method": "in-person", "note": "n"},
 }  # fmt: skip
 
 # In the place of a value of a body.

@@ -182,6 +182,7 @@ PATHS = {
     ("POST", "/v1/privacy/requests/{request_id}/refuse"): "requests",
     ("GET", "/v1/privacy/requests/{request_id}/report"): "requests",
     ("POST", "/v1/privacy/requests/{request_id}/verify"): "requests",
+    ("POST", "/v1/privacy/requests/{request_id}/withdraw"): "requests",
     ("GET", "/v1/privacy/restrictions"): "requests",
     ("POST", "/v1/privacy/restrictions"): "requests",
     ("GET", "/v1/privacy/restrictions/{restriction_id}"): "requests",

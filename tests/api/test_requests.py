@@ -1,6 +1,7 @@
 """/v1/privacy/requests: registered, identified, carried out; nothing is given out or changed before the identity is proven."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -185,6 +186,73 @@ async def test_a_request_to_object_puts_the_number_into_the_gateways_rules(offic
     assert (row["remote_index"], row["source"]) == (keys.index("calls.remote", NUMBER), "objection")
     (after,) = await office.rows("SELECT rules_version FROM orgs")
     assert after["rules_version"] > before["rules_version"]
+
+
+async def test_an_objection_is_withdrawn_by_who_made_it_and_their_number_leaves_the_gateways_rules(office: Office) -> None:
+    async with office.client() as api, office.client("auditor") as auditor, office.client(slug="globex") as other:
+        path = await verified(api, "object")
+        body = {"method": "call-back", "note": "Mary said so"}
+        assert problem(await api.post(f"{path}/withdraw", json=body), 409)["state"] == "verified"
+        answered = shown(await api.post(f"{path}/execute"))
+        for foreign in (other, auditor):
+            problem(await foreign.post(f"{path}/withdraw", json=body), 404 if foreign is other else 403)
+        problem(await api.post(f"{path}/withdraw", json={"note": "nobody was identified"}), 422)
+        assert len(await office.rows("SELECT 1 FROM unrecorded_numbers")) == 1
+        (before,) = await office.rows("SELECT rules_version FROM orgs WHERE id = $1", office.house.org)
+        said = shown(await api.post(f"{path}/withdraw", json=body))
+        assert (said["state"], said["outcome"]) == ("withdrawn", {"unrecorded_numbers": 0, "still_unrecorded": 0})
+        assert said["closed_at"] == answered["closed_at"]
+        step = said["steps"][-1]
+        assert (step["step"], step["method"], step["note"]) == ("withdrawn", "call-back", "Mary said so")
+        assert shown(await api.get(f"{path}")) == said
+        assert [item["id"] for item in shown(await api.get("/v1/privacy/requests?state=withdrawn"))["items"]] == [said["id"]]
+        for again in ("withdraw", "execute", "cancel"):
+            more = {"json": {"note": "n"} if again == "cancel" else body} if again != "execute" else {}
+            assert problem(await api.post(f"{path}/{again}", **more), 409)["state"] == "withdrawn"
+    assert await office.rows("SELECT 1 FROM unrecorded_numbers") == []
+    (after,) = await office.rows("SELECT rules_version FROM orgs WHERE id = $1", office.house.org)
+    assert after["rules_version"] > before["rules_version"]
+    (logged,) = await office.rows("SELECT object, fields FROM audit_log WHERE action = 'request.withdrawn'")
+    assert logged["object"] == f"request:{said['id']}"
+    assert json.loads(logged["fields"]) == {"kind": "object", "method": "call-back"}
+    for row in await office.rows("SELECT row_to_json(t)::text AS said FROM privacy_request_steps AS t"):
+        assert "Mary" not in row["said"]
+
+
+async def test_a_withdrawn_objection_leaves_what_else_keeps_the_number_unrecorded(office: Office) -> None:
+    async with office.client() as api:
+        first, second = await verified(api, "object"), await verified(api, "object")
+        for path in (first, second):
+            shown(await api.post(f"{path}/execute"))
+        body = {"method": "call-back"}
+        assert shown(await api.post(f"{first}/withdraw", json=body))["outcome"]["still_unrecorded"] == 1
+        (row,) = await office.rows("SELECT source_id FROM unrecorded_numbers")
+        assert str(row["source_id"]) in second
+        minor = {"name": "m", "numbers": [{"number": NUMBER}], "is_minor": True}
+        assert (await api.post("/v1/contacts", json=minor)).status_code == 201
+        assert shown(await api.post(f"{second}/withdraw", json=body))["outcome"]["still_unrecorded"] == 1
+        assert [row["source"] for row in await office.rows("SELECT source FROM unrecorded_numbers")] == ["minor"]
+
+
+async def test_an_objection_of_somebody_who_was_erased_since_can_still_be_withdrawn(office: Office) -> None:
+    async with office.client() as api:
+        path = await verified(api, "object")
+        shown(await api.post(f"{path}/execute"))
+        shown(await api.post(f"{await verified(api, 'erase')}/execute"))
+        assert shown(await api.get(path))["subject"] is None
+        assert len(await office.rows("SELECT 1 FROM unrecorded_numbers")) == 1
+        said = shown(await api.post(f"{path}/withdraw", json={"method": "call-back", "note": "kept nowhere"}))
+        assert (said["state"], said["steps"][-1]["note"]) == ("withdrawn", None)
+    assert await office.rows("SELECT 1 FROM unrecorded_numbers") == []
+
+
+@pytest.mark.parametrize("kind", ["access", "know", "restrict"])
+async def test_what_is_no_objection_is_not_withdrawn(office: Office, kind: str) -> None:
+    async with office.client() as api:
+        path = await verified(api, kind)
+        shown(await api.post(f"{path}/execute"))
+        said = problem(await api.post(f"{path}/withdraw", json={"method": "call-back"}), 409)
+        assert said["detail"] == "Not done: the request is no objection."
 
 
 async def test_a_request_to_rectify_corrects_contact_and_agent_even_while_restricted(office: Office) -> None:

@@ -99,7 +99,7 @@ async def test_a_withdrawn_objection_lets_the_next_call_be_recorded(world: World
     request = await objected(world)
     api = await world.databases.connect("main", "api", max_size=1)
     async with api.organisation(world.organisation.id) as connection:
-        assert await restrictions.withdraw_objection(connection, request)
+        assert await restrictions.withdraw_objection(connection, request) == 0
     await until(lambda: not world.organisation.unrecorded)
     await called(world, await world.peer("anna"))
     await world.row("recordings", state="live")

@@ -84,6 +84,7 @@ class Action(StrEnum):
     REQUEST_ANSWERED = "request.answered"
     REQUEST_REFUSED = "request.refused"
     REQUEST_CANCELLED = "request.cancelled"
+    REQUEST_WITHDRAWN = "request.withdrawn"
     EXPORT_LINKED = "export.linked"
     EXPORT_DELIVERED = "export.delivered"
     EXPORT_FAILED = "export.failed"

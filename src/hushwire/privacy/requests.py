@@ -4,6 +4,7 @@
         |              |                |           |
         +--------------+----------------+-----------+--> refused | cancelled
 
+An objection that was answered may be taken back: answered --> withdrawn.
 Nothing is given out or changed before `verified`: who asks for somebody's data has to be that somebody, or act for them.
 """
 
@@ -35,11 +36,12 @@ class State(StrEnum):
     ANSWERED = "answered"
     REFUSED = "refused"
     CANCELLED = "cancelled"
+    WITHDRAWN = "withdrawn"  # an objection that was granted, and holds no more
 
     @property
     def is_open(self) -> bool:
         """Whether it still waits for an answer."""
-        return self not in (State.ANSWERED, State.REFUSED, State.CANCELLED)
+        return self not in (State.ANSWERED, State.REFUSED, State.CANCELLED, State.WITHDRAWN)
 
     @property
     def is_proven(self) -> bool:
@@ -58,6 +60,7 @@ class Step(StrEnum):
     ANSWERED = "answered"
     REFUSED = "refused"
     CANCELLED = "cancelled"
+    WITHDRAWN = "withdrawn"
 
 
 class Method(StrEnum):
@@ -95,6 +98,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Step], State]] = {
     (State.IDENTITY_CHECK, Step.VERIFIED): State.VERIFIED,
     (State.VERIFIED, Step.WORKING): State.WORKING,
     (State.WORKING, Step.ANSWERED): State.ANSWERED,
+    (State.ANSWERED, Step.WITHDRAWN): State.WITHDRAWN,
     **{(state, Step.REFUSED): State.REFUSED for state in _OPEN},
     **{(state, Step.CANCELLED): State.CANCELLED for state in _OPEN},
 }

@@ -5,7 +5,7 @@ know      a report is made anew each time, and stored nowhere
 rectify   the corrections are made; superseding entries stand in the audit log
 erase     the one erasure path, by number and contact; its operation is the evidence
 restrict  everything of the person is kept and not read
-object    no gateway records the number any more
+object    no gateway records the number any more, until the objection is withdrawn
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from hushwire.core.clock import Clock, Random
 from hushwire.core.ids import OrgId, uuid7
 from hushwire.core.personal import Personal
 from hushwire.privacy import audit
-from hushwire.privacy.requests import Kind, State, Step
+from hushwire.privacy.requests import Kind, Method, State, Step, after
 from hushwire.privacy.selection import Selector
 from hushwire.services.agents import Agents
 from hushwire.services.contacts import Contacts, ContactView, PhoneNumber, Unfit, Values
@@ -86,6 +86,32 @@ class Execution:
         outcome = await self._carried_out(org_id, found, why)
         if outcome is not None:
             return outcome
+        shown = await self._requests.get(org_id, request_id, why)
+        assert isinstance(shown, RequestView)
+        return shown
+
+    async def withdraw_objection(self, org_id: OrgId, request_id: UUID, method: Method, why: Why, *, note: str | None = None) -> Outcome:
+        """The person no longer objects: their calls are recorded again as the organisation's rules say. `method`: how they were identified.
+
+        Where they objected more than once, withdrew a consent, or are a minor, the number stays unrecorded for that; the outcome counts it.
+        """
+        found = await self._requests.get(org_id, request_id, why)
+        if isinstance(found, NoRequest):
+            return found
+        if found.row.kind != Kind.OBJECT:
+            return Unprovided("the request is no objection")
+        step_id = self._new_id()
+        sealed = await self._requests.sealed_note(found, step_id, note, why)
+        async with self._main.organisation(org_id) as connection:
+            locked = await self._locked(connection, request_id)
+            state = State(locked.state)
+            if after(state, Step.WITHDRAWN) is None:
+                return NotNow(state)
+            still = await restrictions.withdraw_objection(connection, request_id)
+            outcome = {"unrecorded_numbers": 0, "still_unrecorded": still}
+            await self._requests.move(
+                connection, locked, Step.WITHDRAWN, why.actor, method=method, sealed=sealed, outcome=outcome, step_id=step_id
+            )
         shown = await self._requests.get(org_id, request_id, why)
         assert isinstance(shown, RequestView)
         return shown

@@ -233,10 +233,7 @@ class Requests:
         if isinstance(found, NoRequest):
             return found
         step_id = self._new_id(self._clock.now())
-        sealed = None
-        if note is not None and found.person is not None:
-            key = Columns((await self._keyring.open_data_key(org_id, "case", request_id, why)).key)
-            sealed = key.seal(note.encode(), table="privacy_request_steps", column="note_sealed", row=step_id, org=org_id)
+        sealed = await self.sealed_note(found, step_id, note, why)
         async with self._main.organisation(org_id) as connection:
             row = await table.get(connection, request_id, for_update=True)
             assert row is not None, "requests are never removed"
@@ -247,6 +244,13 @@ class Requests:
         shown = await self.get(org_id, request_id, why)
         assert isinstance(shown, RequestView)
         return shown
+
+    async def sealed_note(self, found: RequestView, step_id: UUID, note: str | None, why: Why) -> bytes | None:
+        """A note of a step under the request's key; None where there is none, or what named the person was erased."""
+        if note is None or found.person is None:
+            return None
+        key = Columns((await self._keyring.open_data_key(found.row.org_id, "case", found.row.id, why)).key)
+        return key.seal(note.encode(), table="privacy_request_steps", column="note_sealed", row=step_id, org=found.row.org_id)
 
     async def move(
         self,
@@ -274,7 +278,7 @@ class Requests:
             row.id,
             state,
             verified_at=now if step is Step.VERIFIED else None,
-            closed_at=None if state.is_open else now,
+            closed_at=None if state.is_open or row.closed_at is not None else now,
             refusal_reason=refusal,
             outcome=outcome,
         )

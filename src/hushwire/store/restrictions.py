@@ -110,7 +110,12 @@ async def object_to_recording(connection: Connection, org_id: OrgId, row_id: UUI
     )
 
 
-async def withdraw_objection(connection: Connection, source: UUID) -> bool:
-    """The objection of this request holds no more; False if there was none."""
-    tag = await connection.execute("DELETE FROM unrecorded_numbers WHERE source = 'objection' AND source_id = $1", source)
-    return tag != "DELETE 0"
+async def withdraw_objection(connection: Connection, source: UUID) -> int:
+    """The objection of this request holds no more; returns how many of its numbers are unrecorded all the same, for another reason."""
+    rows = await connection.fetch(
+        "DELETE FROM unrecorded_numbers WHERE source = 'objection' AND source_id = $1 RETURNING remote_index", source
+    )
+    still: int = await connection.fetchval(
+        "SELECT count(DISTINCT remote_index) FROM unrecorded_numbers WHERE remote_index = ANY($1::bytea[])", [row[0] for row in rows]
+    )
+    return still

@@ -100,6 +100,13 @@ class Cancellation(Body):
     note: Text | None = None
 
 
+class ObjectionWithdrawal(Body):
+    """The data subject no longer objects; how they were identified."""
+
+    method: Method = Field(strict=False)
+    note: Text | None = None
+
+
 class RequestSearch(Body):
     """Requests of a person, by number. Numbers never stand in a URL, so this is a POST."""
 
@@ -228,6 +235,13 @@ async def refuse_request(means: Given, caller: Keeping, request_id: Id, body: Re
 async def cancel_request(means: Given, caller: Keeping, request_id: Id, body: Cancellation) -> OpenedRequest:
     """The data subject took it back."""
     return _answered(await means.rights.requests.cancel(caller.org_id, parsed_id(request_id), _why(caller), note=body.note))
+
+
+@router.post("/{request_id}/withdraw")
+async def withdraw_objection(means: Given, caller: Keeping, request_id: Id, body: ObjectionWithdrawal) -> OpenedRequest:
+    """Let an objection that was granted hold no more. `still_unrecorded` numbers stay unrecorded for another reason."""
+    found = await means.rights.execution.withdraw_objection(caller.org_id, parsed_id(request_id), body.method, _why(caller), note=body.note)
+    return _answered(found)
 
 
 @router.get("/{request_id}/report")
