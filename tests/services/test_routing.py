@@ -1,5 +1,6 @@
 """Where calls go: what reaches a trunk, who counts as a trunk, and what keys need protection."""
 
+import ipaddress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -76,12 +77,31 @@ def test_an_undeclared_trunk_is_its_uris_own_address_and_port(host: str, port: i
         ("192.0.2.7:5062", "192.0.2.7", 5063, False),
         ("2001:db8::7", "2001:db8::7", 5060, True),
         ("[2001:db8::7]:5062", "2001:db8::7", 5063, False),
+        ("[2001:db8::7]:5062", "2001:db8::7", 5062, True),
+        ("2001:db8::/64", "2001:db8::ffff", 1, True),
+        ("2001:db8::/64", "192.0.2.7", 1, False),
+        ("192.0.2.7", "::ffff:192.0.2.7", 1, True),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.7", 1, True),
+        ("192.0.2.7:none", "192.0.2.7", 5060, False),
         ("carrier.example.net", "192.0.2.7", 5060, False),
+        ("192.0.2.7", "carrier.example.net", 5060, False),
     ],
 )
 def test_declared_addresses_may_be_networks_or_name_a_port(entry: str, host: str, port: int, is_trunk: bool) -> None:
     trunk = replace(TRUNK, addresses=frozenset({entry}), is_declared=True)
     assert sends_from(trunk, flow(host, port)) is is_trunk
+
+
+def test_declared_addresses_are_read_once_when_the_trunk_is_and_not_at_each_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    trunk = replace(TRUNK, addresses=frozenset({"192.0.2.0/28", "198.51.100.0/24"}), is_declared=True)
+    assert sends_from(trunk, flow("192.0.2.14", 1))
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("an address was read again")
+
+    for name in ("ip_network", "ip_address", "IPv4Network", "IPv4Address"):
+        monkeypatch.setattr(ipaddress, name, read)
+    assert sends_from(trunk, flow("192.0.2.14", 2))
 
 
 def test_a_trunks_srtp_setting_is_its_legs_term() -> None:

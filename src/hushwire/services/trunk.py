@@ -1,6 +1,7 @@
 """One carrier as calls meet it: a snapshot that nothing changes."""
 
 from dataclasses import field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from hushwire.core.ids import TrunkId
 from hushwire.core.personal import Personal
@@ -14,6 +15,14 @@ from hushwire.sip.resolve import Way
 from hushwire.sip.routing import numeric
 from hushwire.sip.uri import SipUri, parse_sip_uri
 from hushwire.store.directory import TrunkRow
+
+
+@frozen
+class Source:
+    """One entry of a trunk's `addresses`, read: where calls from it come from. `port`: the only one that counts; None: any."""
+
+    network: IPv4Network | IPv6Network
+    port: int | None = None
 
 
 @frozen
@@ -77,6 +86,8 @@ class Trunk:
     """What its URI alone says of where it is."""
     own_ways: tuple[Way, ...] = field(init=False, compare=False)
     """The one way that its URI says, where that has an address; nothing where it has a name."""
+    sources: tuple[Source, ...] = field(init=False, compare=False)
+    """Where it is declared to call from; nothing where that was not declared."""
     base: SipUri = field(init=False, compare=False)
     """What Request-URIs of calls to it are but for the user part: its URI with no parameter but the transport."""
 
@@ -92,6 +103,7 @@ class Trunk:
             "port": port,
             "own_target": target,
             "own_ways": () if numeric(host) is None else (Way(target),),
+            "sources": tuple(read for entry in self.addresses if (read := read_source(entry)) is not None) if self.is_declared else (),
             "base": replace(uri, user=None, password=None, params=params, headers=None),
         }
         for name, value in follows.items():
@@ -115,6 +127,20 @@ class Trunk:
         return not self.caller_ids or any(
             number.startswith(entry[:-1]) if entry.endswith("*") else number == entry for entry in self.caller_ids
         )
+
+
+def read_source(entry: str) -> Source | None:
+    """An address, a network, or an address with a port ("192.0.2.7:5062", "[2001:db8::7]:5062"); None for what is none of these."""
+    host, port = entry, None
+    if entry.startswith("["):
+        host, _, tail = entry[1:].partition("]")
+        port = tail.removeprefix(":") or None
+    elif entry.count(":") == 1:
+        host, _, port = entry.partition(":")
+    try:
+        return Source(ip_network(numeric(host) or host, strict=False), None if port is None else int(port))
+    except ValueError:
+        return None
 
 
 def trunk_of_row(row: TrunkRow, password: str | None) -> Trunk:

@@ -1,6 +1,5 @@
 """From a verdict to what may be sent to a carrier, and from a message's source to the carrier that sent it."""
 
-import ipaddress
 import re
 from typing import Final
 
@@ -99,7 +98,8 @@ def _check(uri: str, trunk: Trunk, allowed: Allow | Emergency) -> None:
 def sends_from(trunk: Trunk, flow: Flow, ways: tuple[flows.Target, ...] = ()) -> bool:
     """Whether a message that came by this flow is the trunk's. `ways` are the places that its name leads to now."""
     if trunk.is_declared:
-        return any(_covers(entry, flow) for entry in trunk.addresses)
+        host, port = numeric(flow.remote.host), flow.remote.port
+        return host is not None and any(host in source.network and source.port in (None, port) for source in trunk.sources)
     if flow.remote.host in trunk.addresses and flow.remote.port == trunk.port:
         return True
     return any((way.host, way.port) == (flow.remote.host, flow.remote.port) for way in ways)
@@ -116,18 +116,3 @@ def leads_to(trunk: Trunk, hop: Hop, ways: tuple[flows.Target, ...] = ()) -> boo
 def _is_at(trunk: Trunk, host: str, port: int) -> bool:
     here, there = numeric(host), numeric(trunk.uri.host)
     return here is not None and here == there and port == trunk.port
-
-
-def _covers(entry: str, flow: Flow) -> bool:
-    """One entry of a trunk's `addresses`: an address, a network, or an address with a port."""
-    host, port = entry, None
-    if entry.startswith("["):
-        host, _, tail = entry[1:].partition("]")
-        port = tail.removeprefix(":") or None
-    elif entry.count(":") == 1:
-        host, _, port = entry.partition(":")
-    try:
-        network = ipaddress.ip_network(host, strict=False)
-        return ipaddress.ip_address(flow.remote.host) in network and (port is None or int(port) == flow.remote.port)
-    except ValueError:
-        return False
