@@ -9,6 +9,7 @@ from itertools import permutations
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -18,7 +19,7 @@ from hushwire.core.ids import OrgId
 from hushwire.core.personal import Personal
 from hushwire.policy.model import OwnHosts, Reason
 from hushwire.services import message_inbox
-from hushwire.services.carriage import Change
+from hushwire.services.carriage import Change, Inbound
 from hushwire.services.message_bodies import MessageBodies
 from hushwire.services.message_inbox import MessageInbox
 from hushwire.services.message_opt_outs import MARK_INDEX
@@ -598,6 +599,82 @@ async def test_an_organisation_whose_keys_are_away_takes_nothing_from_the_others
     states = [row["state"] for row in await office.rows("SELECT state FROM messages ORDER BY created_at", org=office.other)]
     assert states == ["received", "received"]
     assert await office.rows("SELECT state FROM messages") == [{"state": "receiving"}]
+
+
+async def kept_keys(office: Office) -> int:
+    async with (await office.house.db("keyring", "owner")).organisation(office.house.org) as connection:
+        count: int = await connection.fetchval("SELECT count(*) FROM data_keys WHERE kind = 'message'")
+        return count
+
+
+@pytest.mark.parametrize("deliveries", [parts_of("One") + parts_of("Stop"), parts_of("long " * 60)[:1]])
+async def test_what_cant_be_taken_leaves_no_key_however_often_it_is_brought(
+    office: Office, monkeypatch: pytest.MonkeyPatch, deliveries: Sequence[Inbound]
+) -> None:
+    office_desk = await desk(office)
+
+    async def broken(*_: object) -> None:
+        raise asyncpg.DataError("not to be had")
+
+    monkeypatch.setattr(message_inbox.table, "add_part", broken)
+    monkeypatch.setattr(message_inbox.outbox, "add_all", broken)
+    for _ in range(3):
+        assert await office_desk.bring(deliveries) == frozenset()
+    assert await kept_keys(office) == 0
+    assert await office.rows("SELECT 1 FROM messages") == []
+    monkeypatch.undo()
+    assert await office_desk.bring(deliveries) == {*range(len(deliveries))}
+    assert await kept_keys(office) == len(await office.rows("SELECT 1 FROM messages"))
+
+
+@pytest.mark.parametrize("deliveries", [parts_of("Once"), parts_of("long " * 60)[:1]])
+async def test_a_received_message_whose_commit_was_not_answered_keeps_its_key(
+    office: Office, monkeypatch: pytest.MonkeyPatch, deliveries: Sequence[Inbound]
+) -> None:
+    office_desk = await desk(office)
+    main, is_written, insert_all = office_desk.inbox._main, asyncio.Event(), messages_table.insert_all
+
+    async def inserting(connection: Connection, org_id: OrgId, rows: Sequence[NewMessage]) -> set[UUID]:
+        is_written.set()
+        return await insert_all(connection, org_id, rows)
+
+    class Losing:
+        transaction = main.transaction
+
+        @asynccontextmanager
+        async def organisation(self, org_id: OrgId) -> AsyncIterator[Connection]:
+            async with main.organisation(org_id) as connection:
+                yield connection
+            if is_written.is_set():
+                raise Unavailable("the answer to COMMIT was lost")
+
+    monkeypatch.setattr(messages_table, "insert_all", inserting)
+    monkeypatch.setattr(office_desk.inbox, "_main", Losing())
+    assert await office_desk.bring(deliveries) == frozenset()
+    (row,) = await office.rows("SELECT id FROM messages")
+    assert await (await office.house.keyring("worker")).fingerprint(office.house.org, "message", row["id"]) is not None
+
+
+async def test_a_key_that_cant_be_destroyed_takes_back_no_message_that_was_taken(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office_desk = await desk(office)
+    again = [replace(one, dedupe=b"one") for one in parts_of("Once")]
+    assert await office_desk.bring(again) == {0}
+
+    async def away(*_: object) -> None:
+        raise Unavailable("the second zone is away")
+
+    monkeypatch.setattr(office_desk.inbox._keyring, "destroy_data_keys", away)
+    assert await office_desk.bring([*again, *parts_of("Twice")]) == {0, 1}
+    assert await office.rows("SELECT count(*) AS n FROM messages") == [{"n": 2}]
+
+
+async def test_a_message_that_begins_while_the_database_is_slow_keeps_its_key(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office_desk = await desk(office)
+    monkeypatch.setattr(message_inbox, "_KNOWN_FOR_S", 0.0)
+    async with office.client() as api:
+        for part in parts_of("long " * 60):
+            assert await office_desk.bring([part]) == {0}
+        assert [item["text"] for item in await inbound(api)] == ["long " * 60]
 
 
 async def test_every_phrasing_of_stop_is_obeyed_and_nothing_else_is(office: Office) -> None:

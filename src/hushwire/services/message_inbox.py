@@ -2,10 +2,15 @@
 
 Who asks for no more messages is obeyed in the same commit, and answered once. Parts stand in rows under the message's own key, so that
 they may come in any order, by any link and to any process; what never becomes whole is delivered as it is once `WAIT` is over.
+
+A key is committed before the row that needs it, so one is made before it is sure that its message is taken. Where the row's transaction
+was not going to be committed the key is destroyed at once: a text that can't be taken is brought again and again. Where it may have been
+committed, or this process is killed, the key stays, since it may be a message's: unused ones are swept (services/unused_keys.py).
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence, Set
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -60,6 +65,8 @@ HOMES_KNOWN_FOR_S: Final = 60.0
 _ASSEMBLY: Final = "messages.assembly"
 _RECEIVED: Final = "messages.received_as"
 _PAYLOAD: Final = "message_inbound_parts.payload"
+_Kept = Literal["again", "kept", "begun"]
+"""What became of a part: another process was faster, look again; it is kept; it is, and its message with it, under the spare key."""
 _log = structlog.get_logger(__name__)
 
 
@@ -232,11 +239,23 @@ class MessageInbox:
         return "taken"
 
     async def _take_whole(self, org_id: OrgId, keys: OrgKeys, centre_id: UUID, texts: Sequence[_Text]) -> None:
-        now = self._clock.now()
-        data_keys = await self._keyring.new_data_keys(org_id, "message", [self._new_id(now) for _ in texts])
         async with self._main.organisation(org_id) as connection:
             scene = await read_scene(connection, keys, self._clock.now())
             targets = await message_settings.targets(connection, {text.number_id for text in texts})
+        async with self._making(org_id) as made:
+            await self._take_under(keys, centre_id, texts, scene, targets, made)
+
+    async def _take_under(
+        self,
+        keys: OrgKeys,
+        centre_id: UUID,
+        texts: Sequence[_Text],
+        scene: Scene,
+        targets: Mapping[UUID, Sequence[UUID]],
+        made: "_Made",
+    ) -> None:
+        org_id, now = keys.org_id, self._clock.now()
+        data_keys = await self._new_keys(org_id, len(texts), now, made)
         rows: list[NewMessage] = []
         asked: list[Found | None] = []
         for text, key in zip(texts, data_keys, strict=True):
@@ -246,41 +265,37 @@ class MessageInbox:
             rows.append(self._row(keys, text, centre_id, key, "received", body, is_binary=is_binary, found=found, agent_id=agent))
             asked.append(found)
         answers = {
-            row.id: await self._answer_if_any(org_id, scene, text, found, centre_id)
+            row.id: await self._answer_if_any(org_id, scene, text, found, centre_id, made)
             for row, text, found in zip(rows, texts, asked, strict=True)
             if found is not None
         }
         async with self._main.organisation(org_id) as connection:
-            new = await table.insert_all(connection, org_id, rows)
-            unused = [row.id for row in rows if row.id not in new]
+            new = used = await table.insert_all(connection, org_id, rows)
             for row, text, found in zip(rows, texts, asked, strict=True):
                 answer = answers.get(row.id)
-                is_used = False
-                if row.id in new and found is not None:
-                    is_used = await self._obey(connection, keys, row.id, text, found, answer)
-                if answer is not None and not is_used:
-                    unused.append(answer.row.id)
+                if row.id in new and found is not None and await self._obey(connection, keys, row.id, text, found, answer):
+                    assert answer is not None
+                    used = used | {answer.row.id}
             fresh = [_as_received(row) for row in rows if row.id in new]
             await self._tell(connection, org_id, fresh)
-        if unused:
-            await self._keyring.destroy_data_keys(org_id, "message", unused)
+            made.used |= used  # the last step: from here on it may be committed, whatever comes
 
     async def _take_part(self, org_id: OrgId, keys: OrgKeys, centre_id: UUID, text: _Text, place: PartOf) -> None:
         index = keys.index(_ASSEMBLY, "\0".join((str(centre_id), text.remote, text.local, str(place.reference), str(place.total))))
         now = self._clock.now()
-        spare: DataKey | None = None
-        while True:
-            async with self._main.organisation(org_id) as connection:
-                arriving = await table.arriving(connection, index)
-            if arriving is None and spare is None:
-                spare = await self._keyring.new_data_key(org_id, "message", self._new_id(now))
-            key = spare if arriving is None else await self._key(org_id, arriving.id)
-            async with self._main.organisation(org_id) as connection:
-                done = await self._keep(connection, keys, centre_id, text, place, index, arriving, key, spare, now)
-            if done:
-                break
-        if spare is not None and spare.id not in self._known:
-            await self._keyring.destroy_data_key(org_id, "message", spare.id)
+        async with self._making(org_id) as made:
+            spare: DataKey | None = None
+            said: _Kept = "again"
+            while said == "again":
+                async with self._main.organisation(org_id) as connection:
+                    arriving = await table.arriving(connection, index)
+                if arriving is None and spare is None:
+                    (spare,) = await self._new_keys(org_id, 1, now, made)
+                key = spare if arriving is None else await self._key(org_id, arriving.id)
+                async with self._main.organisation(org_id) as connection:
+                    said = await self._keep(connection, keys, centre_id, text, place, index, arriving, key, spare, now)
+                    if said == "begun":
+                        made.used |= made.made
 
     async def _keep(
         self,
@@ -294,23 +309,25 @@ class MessageInbox:
         key: DataKey | None,
         spare: DataKey | None,
         now: datetime,
-    ) -> bool:
-        """Keep a part, and the message where it is the first or the last; False where another process was faster: look again."""
+    ) -> _Kept:
+        """Keep a part, and the message where it is the first or the last."""
         arriving = await table.arriving(connection, index)
         if (None if arriving is None else arriving.id) != (None if seen is None else seen.id):
-            return False
+            return "again"
         if arriving is not None and key is None:
             # It is being erased: what comes now is a message of its own.
             await table.give_up_waiting(connection, arriving.id)
-            return False
+            return "again"
+        said: _Kept = "kept"
         if arriving is None:
             assert spare is not None
             targets = await message_settings.targets(connection, [text.number_id])
             agent = _only(targets.get(text.number_id))
             row = self._row(keys, text, centre_id, spare, "receiving", None, parts=place.total, assembly=index, agent_id=agent)
             if not await table.insert_all(connection, keys.org_id, [row]):
-                return True  # the organisation is erased
+                return "kept"  # the organisation is erased
             self._remember(spare)
+            said = "begun"
             arriving, key = Arriving(spare.id, spare.id, place.total), spare
         assert key is not None
         part = _closed(keys, key, arriving.id, text.part, place)
@@ -318,12 +335,12 @@ class MessageInbox:
             here = await table.parts_of(connection, arriving.id)
             if any(each.position == place.number and each.payload_index != part.payload_index for each in here):
                 await table.give_up_waiting(connection, arriving.id)  # the sender's references went round: another message begins
-                return False
-            return True  # the same part again
+                return "again"
+            return said  # the same part again
         if len(await table.parts_of(connection, arriving.id)) == arriving.total:
             scene = await read_scene(connection, keys, self._clock.now())
             await self._complete(connection, keys, scene, arriving, key, text)
-        return True
+        return said
 
     async def _complete(
         self, connection: Connection, keys: OrgKeys, scene: Scene, arriving: Arriving, key: DataKey, text: _Text | None
@@ -398,17 +415,19 @@ class MessageInbox:
             _log.warning("message.answers_used_up", org_id=str(org_id), number_id=str(text.number_id))
         return left is not None
 
-    async def _answer_if_any(self, org_id: OrgId, scene: Scene, text: _Text, found: Found, centre_id: UUID) -> "_Answer | None":
+    async def _answer_if_any(
+        self, org_id: OrgId, scene: Scene, text: _Text, found: Found, centre_id: UUID, made: "_Made"
+    ) -> "_Answer | None":
         """An answer that can't be made stands in no way of what was asked for."""
         try:
-            return await self._answer(org_id, scene, text, found, centre_id)
+            return await self._answer(org_id, scene, text, found, centre_id, made)
         except Unavailable:
             raise
         except (HushwireError, asyncpg.PostgresError) as error:
             _log.error("message.not_answered", org_id=str(org_id), error=type(error).__name__)
             return None
 
-    async def _answer(self, org_id: OrgId, scene: Scene, text: _Text, found: Found, centre_id: UUID) -> "_Answer | None":
+    async def _answer(self, org_id: OrgId, scene: Scene, text: _Text, found: Found, centre_id: UUID, made: "_Made") -> "_Answer | None":
         """The one answer, ready to be sent by the carrier that brought the message, where the verdict lets it out; else None."""
         verdict = await self._verdicts.check(org_id, text.remote, Channel.SMS)
         carriers = {way.id: way for way in scene.carriers}
@@ -420,7 +439,7 @@ class MessageInbox:
         now = self._clock.now()
         body = reply(found, scene.settings.languages, scene.organisation)
         measured = size(body, style_of(way))
-        key = await self._keyring.new_data_key(org_id, "message", self._new_id(now))
+        (key,) = await self._new_keys(org_id, 1, now, made)
         draft = Draft(
             direction="outbound",
             channel="sms",
@@ -486,6 +505,31 @@ class MessageInbox:
         )
         return sealed(draft, key, keys)
 
+    async def _new_keys(self, org_id: OrgId, count: int, now: datetime, made: "_Made") -> list[DataKey]:
+        keys = await self._keyring.new_data_keys(org_id, "message", [self._new_id(now) for _ in range(count)])
+        made.made |= {key.id for key in keys}
+        return keys
+
+    @asynccontextmanager
+    async def _making(self, org_id: OrgId) -> AsyncIterator["_Made"]:
+        """Keys that were made in here and are no message's at the end are destroyed, also where what is in here fails."""
+        made = _Made()
+        try:
+            yield made
+        except Exception:
+            await self._destroy(org_id, made.made - made.used)
+            raise
+        await self._destroy(org_id, made.made - made.used)
+
+    async def _destroy(self, org_id: OrgId, ids: Set[UUID]) -> None:
+        """Of what is surely not committed. What can't be destroyed now is swept: it changes nothing of what was taken."""
+        if not ids:
+            return
+        try:
+            await self._keyring.destroy_data_keys(org_id, "message", list(ids))
+        except (HushwireError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            _log.warning("message.keys_left", org_id=str(org_id), keys=len(ids), error=type(error).__name__)
+
     async def _key(self, org_id: OrgId, message_id: UUID) -> DataKey | None:
         if message_id not in self._known:
             found = await self._keyring.open_many(org_id, "message", [message_id], DELIVERY)
@@ -501,6 +545,14 @@ class MessageInbox:
 
     def _new_id(self, now: datetime) -> UUID:
         return uuid7(int(now.timestamp() * 1000), self._random.token_bytes(10))
+
+
+@dataclass(slots=True)
+class _Made:
+    """Keys that were made, and of them those whose rows stand in a transaction that is about to be committed, or was."""
+
+    made: set[UUID] = field(default_factory=set)
+    used: set[UUID] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
