@@ -233,6 +233,17 @@ async def test_what_is_restricted_damaged_or_anothers_is_left_out_and_the_manife
     assert not any(damaged in name or restricted in name or "contacts" in name for name in archive.namelist())
 
 
+async def test_a_recording_that_the_customer_alone_can_open_is_left_out_as_that_and_not_as_erased(office: Office) -> None:
+    _, recording = await recorded(office, NUMBER)
+    async with (await office.house.db("keyring", "owner")).organisation(office.house.org) as connection:
+        assert await connection.execute("UPDATE data_keys SET sealed = NULL WHERE id = $1", UUID(recording)) == "UPDATE 1"
+    async with office.client() as api:
+        _, export = await begun(api)
+        await (await worker(office.house)).build_all()
+        archive = await downloaded(api, export)
+    assert [(item["id"], item["reason"]) for item in manifest_of(archive)["left_out"]] == [(recording, "customer-held")]
+
+
 async def test_a_contact_that_the_request_names_is_in_the_bundle_though_others_share_its_number(office: Office) -> None:
     async with office.client() as api:
         mary, _ = [

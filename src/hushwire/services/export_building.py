@@ -32,7 +32,7 @@ from hushwire.services.export_file import ExportFile, is_resumable
 from hushwire.services.know import Knowing
 from hushwire.services.message_queries import MessageQueries
 from hushwire.services.queries import Queries
-from hushwire.services.recordings import Audio, Elsewhere, PlaybackEnded, Recordings
+from hushwire.services.recordings import Audio, Elsewhere, PlaybackEnded, Recordings, Withheld
 from hushwire.services.recordings import Restricted as RecordingRestricted
 from hushwire.services.recordings_shipping import Spool, alone
 from hushwire.services.requests import Requests, RequestView
@@ -318,7 +318,7 @@ class Building:
             await self._leave_out(document, [each], "restricted")
             return
         if not isinstance(audio, Audio):
-            await self._leave_out(document, [each], "erased")
+            await self._leave_out(document, [each], "customer-held" if isinstance(audio, Withheld) else "erased")
             return
         try:
             await asyncio.to_thread(file.begin, f"recordings/{recording_id}.ogg")
