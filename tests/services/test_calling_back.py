@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hushwire.calls.originated import Originated
 from hushwire.sdp.offer_answer import Srtp
 from hushwire.sip import effects as sip
 from hushwire.sip.headers import Line
@@ -81,6 +82,29 @@ async def test_a_key_calls_who_left_the_message_and_both_talk_in_a_call_of_its_o
         assert (rows["outbound"]["agent_id"], rows["outbound"]["device_id"]) == (people["anna"].id, people["anna"].id)
         noted = [row["actor"] for row in await world.rows("access_log", "at") if row["object"] == f"call:{rows['inbound']['id']}"]
         assert f"agent:{people['anna'].id}" in noted, "who was told the number stands in the access log"
+
+
+@pytest.mark.parametrize("where", ["handing-over", "the-machine"])
+async def test_no_call_back_that_breaks_off_leaves_a_call_that_waits_for_nobody(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The visitor's leg is in the other call already, and nobody knows it there: both calls are over."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with office(databases, tmp_path) as (world, _):
+        await left(world, BRITISH)
+        phone, accepted, _ear = await heard(world)
+        (visited,) = world.gateway.calling.table.calls
+        monkeypatch.setattr(*((world.gateway.calling.handshakes, "move") if where == "handing-over" else (Originated, "_came")), broken)
+        await press(phone, accepted, "8")
+        assert (await phone.expect(sip.DialogEnded)).dialog == accepted.dialog
+        await until(lambda: not world.gateway.calling.table.calls, what="both calls are over")
+        ended = {row["id"]: row["end_reason"] for row in (await world.rows("calls", "started_at"))[-2:]}
+        assert ended.pop(visited) == ("internal-error" if where == "handing-over" else "transferred")
+        assert list(ended.values()) == ["internal-error"]
+        assert world.carrier.events.empty(), "nobody was called"
 
 
 async def test_who_may_not_be_called_is_not_called_back_and_the_visit_goes_on(databases: Databases, tmp_path: Path) -> None:

@@ -494,14 +494,14 @@ async def test_what_was_held_back_of_a_leg_is_stated_though_its_move_broke_off(w
     monkeypatch.setattr(client, "move_leg", moving)
     desk.user, desk.credentials = "anna", anna.credentials
     desk.invite(f"sip:anna@{HOST}", headers=named(near))
-    dialog = (await desk.expect(sip.Accepted)).dialog
+    await desk.expect(sip.Accepted)
     await until(lambda: stated, what="it is stated where the leg is")
     assert stated == [(live.id, sources[0].call.leg(Side.CALLER))]
     assert sources[0].held_back == []
     await until(lambda: not live.replacing.locked(), what="all is done")
     assert moved == [(0, SPARE), (SPARE, 0)], "who has the call is where it was"
     assert live.dialogs[Side.CALLER].call_id == near.call_id
-    desk.endpoint.bye(dialog)
+    await until_ended(desk)
     await until(lambda: sources[0].is_ended, what="who came is gone")
     assert live.call.state is State.ACTIVE
     world.carrier.endpoint.bye(far)

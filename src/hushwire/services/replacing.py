@@ -2,23 +2,24 @@
 
 The leg that comes is moved into the call's bridge with its ports and keys (docs/adr/0027), so its party notices only whom it hears. The leg
 that goes is put aside first and closed last: until the machines are told everything can be undone, and `LiveCall.exchange` tells the next
-process what it would have to put right. The recording goes on as its next segment between the two moves, so that nobody is heard in a
-segment whose row does not name them; a pause, something sensitive, and what the law says of either party follow the party.
+process what it would have to put right; where telling them breaks off both calls are over. The recording goes on as its next segment
+between the two moves, so that nobody is heard in a segment whose row does not name them; a pause, something sensitive, and what the law
+says of either party follow the party.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
-from hushwire.calls import events
+from hushwire.calls import events, failures
 from hushwire.calls.call import State
 from hushwire.calls.effects import LegStatement
 from hushwire.calls.ends import End
-from hushwire.calls.model import CallDirection, Side, Target
+from hushwire.calls.model import CallDirection, EndReason, Side, Target
 from hushwire.calls.transfer import SPARE, Exchange, TransferKind
 from hushwire.core.errors import Unavailable
 from hushwire.core.ids import AgentId
@@ -51,6 +52,8 @@ _LOOK_S: Final = 0.02
 TALKING = frozenset({State.ACTIVE, State.WAITING})
 ANSWERED: Final = "somebody has answered it"
 """Why a call that rang is not picked up."""
+BROKE_OFF: Final = "something unexpected broke it off"
+"""Why no more is known; the log says where."""
 _log = structlog.get_logger(__name__)
 
 
@@ -96,51 +99,93 @@ class Replacing:
         by: AgentId,
         told: Callable[[], None] = lambda: None,
     ) -> str:
-        """Let the party of `source` take the place of the one on `side`; `ok`, or why not, and then nothing is changed.
+        """Let the party of `source` take the place of the one on `side`; `ok`, or why not, and then nothing is changed, or both are over.
 
         `told` is called as it happens: what it sends goes out before the dialog of who is replaced ends.
         """
         async with _replacing(host, source):
-            rings = host.call.state is State.RINGING
-            if kind is TransferKind.PICKUP and not rings and self._stands(host, source):
-                return ANSWERED  # while who comes was let in: nobody takes a call from who talks
+            outcome = await self._ending(host, source, self._replace(host, side, source, source_side, kind, by, told))
+            if outcome == "ok" and (leg := host.call.leg(side)) is not None:
+                _log.info("call.party_replaced", call_id=str(host.id), by_call=str(source.id), kind=kind.value)
+                await self._settle(host, source, leg)
+            return outcome
 
-            def stands() -> bool:
-                return self._stands(host, source) and (host.call.state is State.RINGING) is rings
+    async def _replace(
+        self,
+        host: LiveCall,
+        side: Side,
+        source: LiveCall,
+        source_side: Side,
+        kind: TransferKind,
+        by: AgentId,
+        told: Callable[[], None],
+    ) -> str:
+        rings = host.call.state is State.RINGING
+        if kind is TransferKind.PICKUP and not rings and self._stands(host, source):
+            return ANSWERED  # while who comes was let in: nobody takes a call from who talks
 
-            leg = host.route.callee_leg if rings else host.call.leg(side)
-            party, from_leg = source.party(source_side), source.call.leg(source_side)
-            if leg is None or from_leg is None or not stands():
-                return "the call is over"
-            if not await self._can_go(host, source, source_side, from_leg, stands):
-                return ANSWERED if rings and host.call.state in TALKING else "its party did not go to ports of its own"
-            route = merged(host.route, leg, party, source.route)
-            if host.recording is not None and not await self._is_told(host, source, source_side, route):
-                return "the announcement of the recording was not heard"
-            async with self._leaving(source, host):
-                if not stands():
-                    return ANSWERED if rings and host.call.state in TALKING else "the call is over"
-                route = merged(host.route, leg, party, source.route)  # anew: it may have rung others meanwhile
+        def stands() -> bool:
+            is_there = source.call.end(source_side) is not None  # it may be parked meanwhile
+            return is_there and self._stands(host, source) and (host.call.state is State.RINGING) is rings
+
+        leg = host.route.callee_leg if rings else host.call.leg(side)
+        party, from_leg = source.party(source_side), source.call.leg(source_side)
+        if leg is None or from_leg is None or not stands():
+            return "the call is over"
+        if not await self._can_go(host, source, source_side, from_leg, stands):
+            return ANSWERED if rings and host.call.state in TALKING else "its party did not go to ports of its own"
+        route = merged(host.route, leg, party, source.route)
+        if host.recording is not None and not await self._is_told(host, source, source_side, route):
+            return "the announcement of the recording was not heard"
+        async with self._leaving(source, host):
+            if not stands():
+                return ANSWERED if rings and host.call.state in TALKING else "the call is over"
+            route = merged(host.route, leg, party, source.route)  # anew: it may have rung others meanwhile
+            try:
                 if rings:
                     self._feed(host, events.PickingUp())
                 host.exchange = Exchange(leg, source.bridge_id, from_leg, is_vacant=not rings and host.call.end(side) is None)
                 self._note(host)
-                try:
-                    outcome = await self._move(host, source, host.exchange, route, (side, party))
-                    if outcome == "ok":
-                        with self._endpoint.held():
-                            host.exchange = None
-                            told()
-                            self._hand_over(host, side, source, source_side, leg, route, party, kind, by)
-                finally:
-                    host.exchange = None
-                    self._note(host)
-                    if host.call.state is State.RINGING:
-                        self._feed(host, events.RingTimeout())  # those who were rung are told that it is taken: nobody would answer
-            if outcome == "ok":
-                _log.info("call.party_replaced", call_id=str(host.id), by_call=str(source.id), kind=kind.value)
-                await self._settle(host, source, leg)
-            return outcome
+                outcome = await self._move(host, source, host.exchange, route, (side, party), stands)
+                if outcome == "ok":
+                    with self._endpoint.held(), self._as_one(host, source):
+                        host.exchange = None
+                        self._hand_over(host, side, source, source_side, leg, route, party, kind, by, told)
+                    outcome = BROKE_OFF if host.is_ended else "ok"
+            finally:
+                host.exchange = None
+                if host.call.state is State.RINGING:
+                    self._feed(host, events.RingTimeout())  # those who were rung are told that it is taken: nobody would answer
+                self._note(host)
+        return outcome
+
+    @staticmethod
+    async def _ending(host: LiveCall, source: LiveCall, work: Coroutine[Any, Any, str]) -> str:
+        """What comes of it. What nobody thought of is an outcome too: parties wait for one, and who called this tells them."""
+        try:
+            return await work
+        except Exception as error:
+            _log.error("call.internal_error", call_id=str(host.id), exc_info=error)
+            return "ok" if source.transferred is not None and not host.is_ended else BROKE_OFF
+
+    @contextmanager
+    def _as_one(self, host: LiveCall, source: LiveCall) -> Iterator[None]:
+        """Both calls change in one step. Where that breaks off neither is what it was, and nobody can be untold: both are over, each
+        party that is left hears BYE, and each row says why.
+        """
+        try:
+            yield
+        finally:
+            newcomer, host.newcomer = host.newcomer, None
+            if newcomer is not None or not source.is_ended:
+                if not source.is_ended:
+                    source.transferred = None
+                for live in (host, source):
+                    self._feed(live, events.Stopped(EndReason.INTERNAL_ERROR))
+            if newcomer is not None:  # its dialog is neither call's any more
+                host.left[newcomer] = None
+                self._table.by_dialog.pop(newcomer, None)
+                self._endpoint.bye(newcomer, headers=[("Reason", failures.ENDED_BY[EndReason.INTERNAL_ERROR])])
 
     async def stand_aside(self, host: LiveCall, side: Side, *, is_gone: bool) -> None:
         """The party is out of the call, and the other one waits for somebody else. `is_gone`: by its own BYE."""
@@ -162,15 +207,18 @@ class Replacing:
 
         Its leg, its dialog and its keys go with it: it notices no more than whom it hears.
         """
-        side, leg, from_leg = Side.CALLER, host.route.plan.caller.leg, source.call.leg(Side.CALLER)
         async with _replacing(host, source):
-            end = source.call.end(side)
-            if end is None or from_leg is None or _is_over(source, host) or side not in source.dialogs:
-                return "the call is over"
-            if not await self._can_go(host, source, side, from_leg, lambda: not _is_over(source, host)):
-                return "the call is over"
-            async with self._leaving(source, host):
-                return await self._brought(source, side, from_leg, end, host, leg)
+            return await self._ending(host, source, self._bring(source, host))
+
+    async def _bring(self, source: LiveCall, host: LiveCall) -> str:
+        side, leg, from_leg = Side.CALLER, host.route.plan.caller.leg, source.call.leg(Side.CALLER)
+        end = source.call.end(side)
+        if end is None or from_leg is None or _is_over(source, host) or side not in source.dialogs:
+            return "the call is over"
+        if not await self._can_go(host, source, side, from_leg, lambda: not _is_over(source, host)):
+            return "the call is over"
+        async with self._leaving(source, host):
+            return await self._brought(source, side, from_leg, end, host, leg)
 
     async def _brought(self, source: LiveCall, side: Side, from_leg: int, end: End, host: LiveCall, leg: int) -> str:
         if _is_over(source, host):
@@ -186,17 +234,19 @@ class Replacing:
             for live in (source, host):
                 self._feed(live, events.MediaFailed())
             return "the call is over"
-        with self._endpoint.held():
+        with self._endpoint.held(), self._as_one(host, source):
             self._handshakes.forget(host.id, leg)
             self._handshakes.move(source.id, from_leg, host.id, leg)
             _carry(source, from_leg, host, leg)
             end.terms = replace(end.terms, leg=leg)
             host.flow, host.caller_hop = source.flow, source.caller_hop
-            host.dialogs[side] = dialog = source.dialogs.pop(side)
+            host.newcomer = host.dialogs[side] = dialog = source.dialogs.pop(side)
             self._table.by_dialog[dialog] = host
             self._feed(source, events.Yielded(side))
             self._feed(host, events.CallerCame(end))
-        return "ok"
+            if not host.is_ended:
+                host.newcomer = None  # it took it
+        return BROKE_OFF if host.is_ended else "ok"
 
     @asynccontextmanager
     async def _leaving(self, source: LiveCall, host: LiveCall) -> AsyncIterator[None]:
@@ -285,9 +335,11 @@ class Replacing:
         is_there = (host.call.state in TALKING or host.call.state is State.RINGING) and source.call.state in TALKING
         return is_there and host.has_bridge and source.has_bridge and host.joining is None and not host.is_ended and not source.is_ended
 
-    async def _move(self, host: LiveCall, source: LiveCall, exchange: Exchange, route: Route, coming: Coming) -> str:
+    async def _move(
+        self, host: LiveCall, source: LiveCall, exchange: Exchange, route: Route, coming: Coming, stands: Callable[[], bool]
+    ) -> str:
         """Put the one leg aside and bring the other in, with the recording between; undone where it fails, or breaks off."""
-        client, leg, from_leg, state = self._link.client, exchange.leg, exchange.from_leg, host.call.state
+        client, leg, from_leg = self._link.client, exchange.leg, exchange.from_leg
         is_aside = has_come = is_done = False
         was_paused = source.recording is not None and source.recording.is_paused
         before = host.recording
@@ -299,14 +351,13 @@ class Replacing:
                 outcome = await self._go_on_recording(host, route, coming)
                 if outcome == "ok" and was_paused and host.recording is not None:
                     await self._recorder.pause(host)
-                if outcome == "ok" and self._stands(host, source):
+                if outcome == "ok" and stands():
                     await client.move_leg(source.bridge_id, from_leg, host.id, leg)
                     has_come = True
             except (MediaRefused, Unavailable) as error:
                 _log.error("call.legs_not_moved", call_id=str(host.id), why=str(error))
                 outcome = "hushwire-media did not take it"
-            is_same = (state is State.RINGING) is (host.call.state is State.RINGING)
-            is_done = outcome == "ok" and is_same and self._stands(host, source)
+            is_done = outcome == "ok" and stands()
         finally:
             if not is_done:
                 await self._move_back(host, source, exchange, before, is_aside=is_aside, has_come=has_come)
@@ -325,9 +376,9 @@ class Replacing:
                 await self._recorder.go_back(host)
             if is_aside:
                 await client.move_leg(host.id, SPARE, host.id, leg)
-        except (MediaRefused, Unavailable) as error:
+        except Exception as error:  # whatever it is: nobody can say where the legs are
             if not host.is_ended:
-                _log.error("call.legs_not_back", call_id=str(host.id), why=str(error))
+                _log.error("call.legs_not_back", call_id=str(host.id), exc_info=error)
                 self._feed(host, events.MediaFailed())
             if has_come and not source.is_ended:
                 self._feed(source, events.MediaFailed())
@@ -345,6 +396,7 @@ class Replacing:
         party: Party,
         kind: TransferKind,
         by: AgentId,
+        told: Callable[[], None],
     ) -> None:
         """Nothing waits here: no event comes between, and the journal has both calls as they are now, or as they were."""
         end = source.call.end(source_side)
@@ -369,6 +421,7 @@ class Replacing:
         self._media.neighbours.note(host)
         host.shown = {side: self._name(host, stays.shown), side.other: self._name(host, party.shown)}
         asked = frozenset(one for one in Side if host.party(one).agent is not None)
+        told()  # as late as it can be: by now all is prepared that might fail
         self._feed(source, events.Yielded(source_side))
         if host.call.state is State.RINGING and party.hop is not None:
             name = self._name(host, party.shown) or ANONYMOUS

@@ -5,8 +5,9 @@ allowed is rung, as a call of its own by that agent's right. Until somebody answ
 agent hang up meanwhile it hears ringing, and comes back to the agent where nobody answers. What becomes of it is told by NOTIFY (RFC 3420).
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -27,7 +28,7 @@ from hushwire.services.kept import KeptTransfer
 from hushwire.services.live import Joining, LiveCall, Transfer
 from hushwire.services.park import MOST_RETURNS, Park
 from hushwire.services.park_words import ParkWords
-from hushwire.services.replacing import ANSWERED, Replacing
+from hushwire.services.replacing import ANSWERED, BROKE_OFF, Replacing
 from hushwire.services.route import Refused, Route
 from hushwire.services.routing import Router
 from hushwire.services.snapshot import Agent
@@ -47,6 +48,8 @@ from hushwire.transport.endpoint import SipEndpoint
 KINDS: Final = frozenset({CallDirection.OUTBOUND, CallDirection.INBOUND, CallDirection.INTERNAL})
 TAKEN: Final = frozenset({TransferKind.RETRIEVE, TransferKind.PICKUP, TransferKind.MOVE})
 """Not asked for by a party of the call: somebody comes of its own accord."""
+_WHY: Final = {ANSWERED: EndReason.ANSWERED_ELSEWHERE, BROKE_OFF: EndReason.INTERNAL_ERROR}
+"""What who came is told; of every other outcome, that its sound could not be moved."""
 LONGEST_S: Final = 200
 """Of the subscription to a transfer: longer than anybody is rung."""
 _ANONYMOUS: Final = NameAddr(SipUri("anonymous.invalid", "anonymous"), "Anonymous")
@@ -158,9 +161,10 @@ class Transfers:
 
     def _ring(self, live: LiveCall, transfer: Transfer, route: Route, leg: int) -> None:
         _log.info("transfer.begun", call_id=str(live.id), kind=transfer.kind.value)
-        transfer.successor = self._starts.succeed(route, Joining(live, leg, JoinedAs.SUCCESSOR))
-        if transfer.successor is None or transfer.successor.is_ended:
-            self._failed(live, transfer, 503)
+        with self._to_its_end(live):
+            transfer.successor = self._starts.succeed(route, Joining(live, leg, JoinedAs.SUCCESSOR))
+            if transfer.successor is None or transfer.successor.is_ended:
+                self._failed(live, transfer, 503)
 
     def progressed(self, successor: LiveCall, status: int) -> None:
         """Who is to take a party's place is being rung."""
@@ -171,19 +175,20 @@ class Transfers:
     def changed(self, live: LiveCall) -> None:
         """Who was to take a place answered, or is over; or a call is over in which somebody was to."""
         if live.transfer is not None and live.is_ended:
-            self._tell(live, live.transfer, 487, is_final=True)
-            live.transfer = None
+            given_up, live.transfer = live.transfer, None
             self.park.taken(live)
+            self._tell(live, given_up, 487, is_final=True)
             return
         transfer = _of(live)
         if transfer is None or live.joining is None or live.transferred is not None:
             return
         host = live.joining.host
         if not live.is_ended:
-            self._tasks.spawn(self._answered(host, transfer, live), "call-transfer")
+            self._spawn(host, self._answered(host, transfer, live), "call-transfer")
         else:
             status = None if live.end is None else live.end.sip_status
-            self._failed(host, transfer, 480 if status is None else status)
+            with self._to_its_end(host):
+                self._failed(host, transfer, 480 if status is None else status)
 
     async def _answered(self, host: LiveCall, transfer: Transfer, successor: LiveCall) -> None:
         side = Side.CALLEE if successor.tx is None and successor.flow is None else Side.CALLER
@@ -193,8 +198,7 @@ class Transfers:
         )
         if outcome != "ok":
             _log.warning("transfer.not_done", call_id=str(host.id), why=outcome)
-            why = EndReason.ANSWERED_ELSEWHERE if outcome == ANSWERED else EndReason.MEDIA_FAILED
-            self._feed(successor, events.Stopped(why))
+            self._feed(successor, events.Stopped(_WHY.get(outcome, EndReason.MEDIA_FAILED)))
 
     # Attended.
 
@@ -211,7 +215,7 @@ class Transfers:
             return
         live.transfer = transfer
         _log.info("transfer.begun", call_id=str(live.id), kind=transfer.kind.value)
-        self._tasks.spawn(self._join(live, transfer, *found), "call-transfer")
+        self._spawn(live, self._join(live, transfer, *found), "call-transfer")
 
     def _own(self, live: LiveCall, agent: Agent, named: DialogKey) -> tuple[LiveCall, Side] | None:
         """The other call of this agent whose dialog is named by all three of its names, and the side of the agent in it."""
@@ -250,7 +254,7 @@ class Transfers:
             self._refuse(event.tx, "slot-taken")
             return
         transfer = live.transfer = Transfer(TransferKind.PARK, side, agent)
-        self._tasks.spawn(self._park(live, transfer, event, wanted), "call-park")
+        self._spawn(live, self._park(live, transfer, event, wanted), "call-park", event.tx)
 
     async def _claimed(self, live: LiveCall, wanted: str) -> str | None:
         """The slot that is this call's over all gateways."""
@@ -286,7 +290,7 @@ class Transfers:
         self._tell(live, transfer, 200, is_final=True, words=f"Parked at {slot}")
         self.park.put(slot, live)
         await self._replacing.stand_aside(live, side, is_gone=transfer.has_left)
-        await self._sounds.keep_company(live, side.other, SoundKind.MUSIC)
+        self._tasks.spawn(self._sounds.keep_company(live, side.other, SoundKind.MUSIC), "call-park")
 
     def _overdue(self, live: LiveCall) -> None:
         """Nobody took it in time: who parked it is rung, and can be answered for no more than so often."""
@@ -297,9 +301,10 @@ class Transfers:
         if transfer is None or transfer.kind is not TransferKind.PARK or transfer.successor is not None or live.is_ended:
             return
         transfer.returns += 1
-        if not self.ring_back(live, transfer):
-            transfer.successor = None
-            self._wait_in_slot(live, transfer)
+        with self._to_its_end(live):
+            if not self.ring_back(live, transfer):
+                transfer.successor = None
+                self._wait_in_slot(live, transfer)
 
     def _wait_in_slot(self, live: LiveCall, transfer: Transfer) -> None:
         transfer.is_return = False
@@ -309,6 +314,25 @@ class Transfers:
             self.park.put(transfer.slot, live)
 
     # How it ends.
+
+    @contextmanager
+    def _to_its_end(self, live: LiveCall, tx: TxId | None = None) -> Iterator[None]:
+        """No transfer stays open for what nobody thought of: its call ends then, and all are told. `tx`: a REFER, perhaps unanswered."""
+        try:
+            yield
+        except Exception:
+            if tx is not None:
+                self._refuse(tx, "internal-error")
+            if live.transfer is not None:
+                self._feed(live, events.Stopped(EndReason.INTERNAL_ERROR))
+            raise
+
+    def _spawn(self, live: LiveCall, work: Coroutine[Any, Any, None], name: str, tx: TxId | None = None) -> None:
+        async def to_its_end() -> None:
+            with self._to_its_end(live, tx):
+                await work
+
+        self._tasks.spawn(to_its_end(), name)
 
     def hung_up(self, live: LiveCall, side: Side) -> bool:
         """A party's BYE: True where the call goes on without it, since somebody is to take its place."""
