@@ -17,6 +17,7 @@ import pytest
 
 from hushwire.core.errors import Unfinished
 from hushwire.services.export_building import Building
+from hushwire.services.export_failures import Failure
 from hushwire.services.export_file import ExportFile
 from hushwire.services.exports import Delivery, DeliveryEnded
 from hushwire.services.message_queries import MessageQueries
@@ -559,7 +560,7 @@ async def test_the_operator_is_told_of_bundles_in_trouble_of_all_organisations_i
 
         async def troubles() -> list[documents.Trouble]:
             async with main.transaction() as connection:
-                return await documents.in_trouble(connection, office.house.clock.now())
+                return await documents.in_trouble(connection, office.house.clock.now(), tuple(Failure))
 
         assert await troubles() == []
         with pytest.raises(Unfinished):

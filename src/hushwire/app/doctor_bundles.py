@@ -7,13 +7,15 @@ from hushwire.app import obligations
 from hushwire.app.config import Config
 from hushwire.app.sources import SystemClock
 from hushwire.core.errors import Unavailable
+from hushwire.services.export_failures import Failure
 from hushwire.store import documents
 from hushwire.store.documents import Trouble
 
 
 def in_words(config: Config) -> str:
     """One sentence, or Unavailable with why they can't be built."""
-    return told(asyncio.run(obligations.asked(config, lambda connection: documents.in_trouble(connection, SystemClock().now()))))
+    now, reasons = SystemClock().now(), tuple(Failure)
+    return told(asyncio.run(obligations.asked(config, lambda connection: documents.in_trouble(connection, now, reasons))))
 
 
 def told(troubles: Iterable[Trouble]) -> str:

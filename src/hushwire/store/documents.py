@@ -321,9 +321,12 @@ async def replace_failed(connection: Connection, document_id: UUID, now: datetim
     await connection.execute("UPDATE documents SET expires_at = $2 WHERE id = $1 AND state = 'failed'", document_id, now)
 
 
-async def in_trouble(connection: Connection, now: datetime) -> list[Trouble]:
-    """What can't be built, across tenants, in numbers alone; first what is not tried again."""
-    return [Trouble(**dict(row)) for row in await connection.fetch("SELECT * FROM documents_in_trouble($1)", now)]
+async def in_trouble(connection: Connection, now: datetime, reasons: Sequence[str]) -> list[Trouble]:
+    """What can't be built, across tenants, in numbers alone; first what is not tried again. `reasons`: all that there are, the last for
+    what is none of them.
+    """
+    rows = await connection.fetch("SELECT * FROM documents_in_trouble($1, $2)", now, list(reasons))
+    return [Trouble(row["is_over"] == 1, reasons[row["reason"] - 1], row["documents"]) for row in rows]
 
 
 async def note_place(connection: Connection, document_id: UUID, object_key: str) -> None:

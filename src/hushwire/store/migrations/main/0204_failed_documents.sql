@@ -25,10 +25,12 @@ $$ SELECT d.org_id, d.id FROM public.documents AS d WHERE d.state IN ('ready', '
 RESET ROLE;
 REVOKE CREATE ON SCHEMA public FROM hushwire_finder;
 
--- For the operator, in numbers: what is tried again, and what failed and was not asked for anew.
-CREATE FUNCTION documents_in_trouble(moment timestamptz) RETURNS TABLE (is_over boolean, failure text, documents bigint)
+-- For the operator, in numbers alone: what is tried again, and what failed (is_over = 1) and was not asked for anew. `reason` is the place
+-- of why among `reasons`; the last one stands for every other.
+CREATE FUNCTION documents_in_trouble(moment timestamptz, reasons text[]) RETURNS TABLE (is_over bigint, reason bigint, documents bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS
-$$ SELECT d.state = 'failed', d.failure, count(*) FROM public.documents AS d
+$$ SELECT (d.state = 'failed')::integer::bigint, coalesce(array_position(reasons, d.failure), cardinality(reasons))::bigint, count(*)
+   FROM public.documents AS d
    WHERE d.failure IS NOT NULL AND (d.state IN ('queued', 'building') OR (d.state = 'failed' AND d.expires_at > moment))
    GROUP BY 1, 2 ORDER BY 1 DESC, 2 $$;
-CALL hand_to_finder('documents_in_trouble(timestamptz)', 'hushwire_api');
+CALL hand_to_finder('documents_in_trouble(timestamptz, text[])', 'hushwire_api');
