@@ -49,7 +49,7 @@ class Reader {
     std::uint64_t refused() const { return refused_; }
 
   private:
-    static constexpr std::size_t kRoom = 4;
+    static constexpr std::size_t kRoom = 16;  // of one turn: all that comes after a stall of 0.8 s and more
     static constexpr std::int64_t kDigitUs = 50'000,
                                   kBurst = 40;  // 20 a second: Q.24 receivers take no more than 15
 

@@ -163,6 +163,18 @@ TEST("who sends digits faster than any dialler is cut to twenty a second") {
     CHECK(ear.reader.refused() == 10'000 - ear.digits.size());
 }
 
+TEST("a whole number whose packets were held up comes at once, and no digit of it is lost") {
+    Ear ear;
+    std::uint32_t timestamp = 0;
+    for (char digit : std::string_view("*20053712345670")) {
+        for (const auto& p : keyed(digit, timestamp += 1600))
+            ear.reader.packet(p.event, 1, p.timestamp, 8000, ear.now);
+    }
+    ear.take();
+    CHECK(ear.digits == "*20053712345670");
+    CHECK(ear.reader.refused() == 0);
+}
+
 TEST("what is written is read, and the stream that follows begins behind the last digit") {
     Bridge bridge{Mode::relay, chance};
     std::array<std::byte, Bridge::kBuffer> buffer;
