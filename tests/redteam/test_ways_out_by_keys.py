@@ -37,6 +37,7 @@ async def test_no_keys_of_an_agent_get_out_what_the_list_forbids(world: World) -
     near.agree(anna.answer_of((await anna.expect(sip.Accepted)).response))
     await world.carrier.expect(sip.AckReceived)
     (live,) = world.gateway.calling.live
+    await until(lambda: near.speak(b"\xff" * 160) or far.packets, every_s=0.05, what="the call's sound flows")  # type: ignore[func-returns-value]
     for done, trick in enumerate(tricks(Way.KEYS, Stack.RAW)):
         await press(near, f"*2{trick.sent}#")
         await until(lambda wanted=done + 1: count(world, wanted), what=f"{trick.name} is refused by the judge")  # type: ignore[misc]
