@@ -6,7 +6,7 @@ ALTER TABLE documents ADD COLUMN retry_at timestamptz;                  -- it is
 DROP INDEX documents_open;
 CREATE INDEX documents_open ON documents (created_at) WHERE state IN ('queued', 'building', 'ready', 'failed');
 
-GRANT SELECT (failure, failures, retry_at) ON documents TO hushwire_finder;
+GRANT SELECT (failure, retry_at) ON documents TO hushwire_finder;
 SET LOCAL ROLE hushwire_finder;
 DROP FUNCTION documents_to_build();
 RESET ROLE;
